@@ -1,0 +1,103 @@
+//! Operations as data, for simulation, fuzzing and tools.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use crate::{
+    Admission, Count, Error, Labels, Level, PeerId, Release, Request, Restoration, SemaphoreId,
+    Throttle, Ticket, Time,
+};
+
+/// An operation with its arguments. Each stands for the method of the same name.
+#[expect(missing_docs, reason = "fields are the arguments of the method")]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// [`Throttle::acquire`]
+    Acquire { peer: PeerId, request: Request },
+    /// [`Throttle::add_semaphore`]
+    AddSemaphore { max: Count, level: Level },
+    /// [`Throttle::end_wait`]
+    EndWait { peer: PeerId, ticket: Ticket },
+    /// [`Throttle::expire`]
+    Expire,
+    /// [`Throttle::heartbeat`]
+    Heartbeat { peer: PeerId, expires_in: Duration },
+    /// [`Throttle::new_peer`]
+    NewPeer { peer: PeerId, expires_in: Duration, labels: Option<Box<Labels>> },
+    /// [`Throttle::park`]
+    Park { peer: PeerId, ticket: Ticket },
+    /// [`Throttle::release`]
+    Release { peer: PeerId, semaphore: SemaphoreId },
+    /// [`Throttle::remove_peer`]
+    RemovePeer { peer: PeerId },
+    /// [`Throttle::remove_semaphore`]
+    RemoveSemaphore { semaphore: SemaphoreId },
+    /// [`Throttle::resize`]
+    Resize { semaphore: SemaphoreId, max: Count },
+    /// [`Throttle::restore`]
+    Restore(Restoration),
+    /// [`Throttle::set_level`]
+    SetLevel { semaphore: SemaphoreId, level: Level },
+}
+
+/// What an operation answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// To [`Command::AddSemaphore`].
+    Added(SemaphoreId),
+    /// To [`Command::Acquire`].
+    Admitted(Admission),
+    /// To all commands that have nothing to tell but that it is done.
+    Done,
+    /// To [`Command::EndWait`]: whether the wait was still open.
+    Ended(bool),
+    /// To [`Command::Expire`]: whether anything happened.
+    Expired(bool),
+    /// To [`Command::Release`].
+    Released(Release),
+    /// To [`Command::RemovePeer`]: whether there was such a peer.
+    Removed(bool),
+}
+
+impl Throttle {
+    /// Does what the command says.
+    ///
+    /// # Errors
+    ///
+    /// Those of the method that the command stands for.
+    pub fn apply(&mut self, now: Time, command: Command) -> Result<Reply, Error> {
+        let done = |()| Reply::Done;
+        match command {
+            Command::Acquire { peer, request } => {
+                self.acquire(now, peer, request).map(Reply::Admitted)
+            }
+            Command::AddSemaphore { max, level } => {
+                Ok(Reply::Added(self.add_semaphore(now, max, level)))
+            }
+            Command::EndWait { peer, ticket } => Ok(Reply::Ended(self.end_wait(now, peer, ticket))),
+            Command::Expire => Ok(Reply::Expired(self.expire(now))),
+            Command::Heartbeat { peer, expires_in } => {
+                self.heartbeat(now, peer, expires_in).map(done)
+            }
+            Command::NewPeer { peer, expires_in, labels } => {
+                self.new_peer(now, peer, expires_in, labels).map(done)
+            }
+            Command::Park { peer, ticket } => {
+                self.park(now, peer, ticket);
+                Ok(Reply::Done)
+            }
+            Command::Release { peer, semaphore } => {
+                self.release(now, peer, semaphore).map(Reply::Released)
+            }
+            Command::RemovePeer { peer } => Ok(Reply::Removed(self.remove_peer(now, peer))),
+            Command::RemoveSemaphore { semaphore } => {
+                self.remove_semaphore(now, semaphore).map(done)
+            }
+            Command::Resize { semaphore, max } => self.resize(now, semaphore, max).map(done),
+            Command::Restore(restoration) => self.restore(now, restoration).map(done),
+            Command::SetLevel { semaphore, level } => {
+                self.set_level(now, semaphore, level).map(done)
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! When to look at which peer next: an indexed heap.
+//!
+//! A heap with four children a node (d-ary heaps: D. B. Johnson, "Priority queues with update and
+//! finding minimum spanning trees", 1975), which halves the depth of a binary one, and a table that
+//! tells where in the heap each peer stands, so that any entry can be moved or removed.
+//!
+//! Invariant: `position[slot]` is the index of the entry of `slot`, for each slot in the heap.
+//! What an entry means, and whether it may lie before the true deadline, is up to the owner.
+
+use alloc::vec::Vec;
+
+use crate::{Time, peers::Slot};
+
+/// The earliest of many instants, one for each peer.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    heap: Vec<(Time, Slot)>,
+    position: Vec<u32>,
+}
+
+impl Deadlines {
+    /// The earliest entry. O(1).
+    pub(crate) fn first(&self) -> Option<(Time, Slot)> {
+        self.heap.first().copied()
+    }
+
+    /// The entry of `slot`, which must have one. O(1).
+    pub(crate) fn at(&self, slot: Slot) -> Time {
+        self.heap[self.index(slot)].0
+    }
+
+    /// Enters `slot`, which must not have an entry. O(log n).
+    pub(crate) fn insert(&mut self, slot: Slot, time: Time) {
+        if self.position.len() <= slot.index() {
+            self.position.resize(slot.index() + 1, u32::MAX);
+        }
+        self.heap.push((time, slot));
+        self.rise(self.heap.len() - 1);
+    }
+
+    /// Moves `slot`, which must have an entry, to `time`. O(log n).
+    pub(crate) fn set(&mut self, slot: Slot, time: Time) {
+        let index = self.index(slot);
+        self.heap[index].0 = time;
+        self.restore_order(index);
+    }
+
+    /// Forgets `slot`, which must have an entry. O(log n).
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let index = self.index(slot);
+        self.heap.swap_remove(index);
+        if index < self.heap.len() {
+            self.restore_order(index);
+        }
+    }
+
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    fn index(&self, slot: Slot) -> usize {
+        let index = self.position[slot.index()] as usize;
+        debug_assert_eq!(self.heap[index].1, slot, "position and heap agree");
+        index
+    }
+
+    fn restore_order(&mut self, index: usize) {
+        if index > 0 && self.heap[index] < self.heap[parent(index)] {
+            self.rise(index);
+        } else {
+            self.sink(index);
+        }
+    }
+
+    /// Moves the entry at `index` up until its parent is not later.
+    fn rise(&mut self, mut index: usize) {
+        let entry = self.heap[index];
+        while index > 0 && entry < self.heap[parent(index)] {
+            self.put(index, self.heap[parent(index)]);
+            index = parent(index);
+        }
+        self.put(index, entry);
+    }
+
+    /// Moves the entry at `index` down until none of its children is earlier.
+    fn sink(&mut self, mut index: usize) {
+        let entry = self.heap[index];
+        loop {
+            let first = ARITY * index + 1;
+            let children = first..self.heap.len().min(first + ARITY);
+            match children.min_by_key(|&child| self.heap[child]) {
+                Some(child) if self.heap[child] < entry => {
+                    self.put(index, self.heap[child]);
+                    index = child;
+                }
+                _ => break,
+            }
+        }
+        self.put(index, entry);
+    }
+
+    fn put(&mut self, index: usize, entry: (Time, Slot)) {
+        self.heap[index] = entry;
+        self.position[entry.1.index()] =
+            u32::try_from(index).expect("there are at most as many entries as slots");
+    }
+}
+
+const ARITY: usize = 4;
+
+const fn parent(index: usize) -> usize {
+    (index - 1) / ARITY
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_first_entry_is_the_earliest_whatever_was_moved_or_removed() {
+        arbtest::arbtest(|u| {
+            let (mut deadlines, mut model) = (Deadlines::default(), BTreeMap::new());
+            while !u.is_empty() {
+                let slot = Slot::new(u.int_in_range(0..=40)?);
+                let time = Time::from_nanos(u.int_in_range(0..=20)?);
+                match (model.contains_key(&slot), u.arbitrary()?) {
+                    (false, _) => deadlines.insert(slot, time),
+                    (true, true) => deadlines.set(slot, time),
+                    (true, false) => {
+                        deadlines.remove(slot);
+                        model.remove(&slot);
+                        continue;
+                    }
+                }
+                model.insert(slot, time);
+                let first = model.iter().map(|(&slot, &time)| (time, slot)).min();
+                assert_eq!(deadlines.first(), first);
+                assert_eq!(deadlines.len(), model.len());
+                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));
+            }
+            Ok(())
+        });
+    }
+}

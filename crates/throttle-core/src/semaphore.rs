@@ -1,0 +1,183 @@
+//! One semaphore: who holds it, and the queue in front of it.
+//!
+//! The queue is first come, first served. Each request draws a [`Ticket`]; tickets only grow, so
+//! their order is the order of arrival. A tree keyed by ticket lets a peer that gives up leave from
+//! the middle. Parked waiters stand aside in a tree of their own, so that passing over them costs
+//! nothing, and return to their ticket.
+//!
+//! Invariants: `held` and `pending` are the sums of the counts of the holders and of all waiters,
+//! parked ones included. A peer stands in at most one queue of all, at most once. A semaphore never
+//! looks into a peer; what it needs to know of it is handed in.
+
+use alloc::collections::BTreeMap;
+
+use crate::{Count, FencingToken, Level, Ticket, peers::Slot};
+
+/// A waiter as the queue sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) slot: Slot,
+    pub(crate) count: Count,
+}
+
+/// State of one semaphore.
+#[derive(Debug)]
+pub(crate) struct Semaphore {
+    pub(crate) max: Count,
+    pub(crate) level: Level,
+    /// The last token handed out, or the one before the first.
+    last_token: FencingToken,
+    held: u64,
+    /// Wider than a count: many waiters may each ask for [`Count::MAX`].
+    pending: u128,
+    holders: BTreeMap<FencingToken, Slot>,
+    queue: BTreeMap<Ticket, Waiter>,
+    parked: BTreeMap<Ticket, Waiter>,
+}
+
+impl Semaphore {
+    /// A free semaphore whose tokens will all be greater than `last_token`.
+    pub(crate) fn new(max: Count, level: Level, last_token: FencingToken) -> Self {
+        Self {
+            max,
+            level,
+            last_token,
+            held: 0,
+            pending: 0,
+            holders: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            parked: BTreeMap::new(),
+        }
+    }
+
+    /// Sum of the counts held.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Sum of the counts awaited.
+    pub(crate) fn pending(&self) -> u128 {
+        self.pending
+    }
+
+    pub(crate) fn last_token(&self) -> FencingToken {
+        self.last_token
+    }
+
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.holders.is_empty() || self.waiters_len() > 0
+    }
+
+    pub(crate) fn holders_len(&self) -> usize {
+        self.holders.len()
+    }
+
+    pub(crate) fn waiters_len(&self) -> usize {
+        self.queue.len() + self.parked.len()
+    }
+
+    /// Whether a newcomer with `count` is granted at once: there is room, and nobody to overtake.
+    pub(crate) fn admits(&self, count: Count) -> bool {
+        self.queue.is_empty() && self.has_room_for(count)
+    }
+
+    /// Takes the head of the queue out if there is room for it.
+    pub(crate) fn pop_next(&mut self) -> Option<Waiter> {
+        let (_, &head) = self.queue.first_key_value()?;
+        if !self.has_room_for(head.count) {
+            return None;
+        }
+        self.queue.pop_first();
+        self.pending -= u128::from(head.count.get());
+        Some(head)
+    }
+
+    /// Makes `slot` a holder of `count` and hands out its token.
+    pub(crate) fn grant(&mut self, slot: Slot, count: Count) -> FencingToken {
+        // Cannot run out: see `Throttle::minting_tokens_after`.
+        self.last_token = FencingToken(self.last_token.0 + 1);
+        self.held += count.get();
+        self.holders.insert(self.last_token, slot);
+        self.last_token
+    }
+
+    /// Takes back what was granted under `token`.
+    pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
+        self.held -= count.get();
+        self.holders.remove(&token);
+    }
+
+    /// Takes back a part of what was granted.
+    pub(crate) fn shrink_held(&mut self, from: Count, to: Count) {
+        self.held -= from.get() - to.get();
+    }
+
+    /// Puts a waiter into the queue. It stands where its ticket says.
+    pub(crate) fn enqueue(&mut self, ticket: Ticket, waiter: Waiter) {
+        self.pending += u128::from(waiter.count.get());
+        self.queue.insert(ticket, waiter);
+    }
+
+    /// Lets a waiter of the queue ask for less; it keeps its place.
+    pub(crate) fn shrink_waiter(&mut self, ticket: Ticket, to: Count) {
+        let waiter = self.queue.get_mut(&ticket).expect("a pending peer stands in the queue");
+        self.pending -= u128::from(waiter.count.get() - to.get());
+        waiter.count = to;
+    }
+
+    /// Sets a waiter of the queue aside.
+    pub(crate) fn park(&mut self, ticket: Ticket) {
+        let waiter = self.queue.remove(&ticket).expect("a pending peer stands in the queue");
+        self.parked.insert(ticket, waiter);
+    }
+
+    /// Puts a waiter that was set aside back to where it stood.
+    pub(crate) fn resume(&mut self, ticket: Ticket) {
+        let waiter = self.parked.remove(&ticket).expect("a parked peer stands aside");
+        self.queue.insert(ticket, waiter);
+    }
+
+    /// Takes a waiter out, parked or not.
+    pub(crate) fn dequeue(&mut self, ticket: Ticket) {
+        let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
+        let waiter = waiter.expect("a pending peer stands in the queue or aside");
+        self.pending -= u128::from(waiter.count.get());
+    }
+
+    /// The waiter that came first of all, parked or not.
+    pub(crate) fn longest_waiting(&self) -> Option<Slot> {
+        self.waiters_after(None).next().map(|(_, waiter)| waiter.slot)
+    }
+
+    /// Holders in the order of their grants, from the one after `after` on.
+    pub(crate) fn holders_after(
+        &self,
+        after: Option<FencingToken>,
+    ) -> impl Iterator<Item = (FencingToken, Slot)> {
+        let from = after.map_or(FencingToken(0), |token| FencingToken(token.0 + 1));
+        self.holders.range(from..).map(|(&token, &slot)| (token, slot))
+    }
+
+    /// All waiters in the order of their arrival, from the one after `after` on.
+    pub(crate) fn waiters_after(
+        &self,
+        after: Option<Ticket>,
+    ) -> impl Iterator<Item = (Ticket, Waiter)> {
+        let from = after.map_or(Ticket(0), |ticket| Ticket(ticket.0 + 1));
+        let mut queue = self.queue.range(from..).peekable();
+        let mut parked = self.parked.range(from..).peekable();
+        core::iter::from_fn(move || {
+            let next = match (queue.peek(), parked.peek()) {
+                (Some((queued, _)), Some((aside, _))) if aside < queued => parked.next(),
+                (Some(_), _) => queue.next(),
+                (None, _) => parked.next(),
+            };
+            next.map(|(&ticket, &waiter)| (ticket, waiter))
+        })
+    }
+
+    /// Whether `count` more can be held without exceeding the maximum.
+    pub(crate) fn has_room_for(&self, count: Count) -> bool {
+        self.held + count.get() <= self.max.get()
+    }
+}

@@ -1,0 +1,84 @@
+//! Semaphores are added, resized and removed while the machine runs.
+
+use alloc::vec::Vec;
+
+use super::Throttle;
+use crate::{
+    CancelCause, Count, Error, Event, Level, SemaphoreId, Time,
+    semaphore::{Semaphore, Waiter},
+};
+
+impl Throttle {
+    /// Adds a semaphore, free and with nobody waiting.
+    ///
+    /// # Panics
+    ///
+    /// After four billion additions.
+    pub fn add_semaphore(&mut self, now: Time, max: Count, level: Level) -> SemaphoreId {
+        self.advance(now);
+        let id = u32::try_from(self.semaphores.len()).expect("four billion semaphores suffice");
+        self.semaphores.push(Some(Semaphore::new(max, level, self.last_token)));
+        SemaphoreId(id)
+    }
+
+    /// Changes the maximum of a semaphore.
+    ///
+    /// A raised maximum serves the queue at once. A lowered one revokes nothing: nothing new is
+    /// granted until enough was given back. Pending locks that exceed the new maximum are cancelled,
+    /// for they could never be granted; to find them costs O(n) in the number of waiters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSemaphore`]
+    pub fn resize(&mut self, now: Time, id: SemaphoreId, max: Count) -> Result<(), Error> {
+        self.advance(now);
+        let from = self.semaphore(id)?.max;
+        if max == from {
+            return Ok(());
+        }
+        self.semaphore_mut(id).max = max;
+        self.events.push_back(Event::Resized { semaphore: id, from, to: max });
+        if max < from {
+            let waiters = self.semaphore(id)?.waiters_after(None);
+            let too_large = waiters.filter(|(_, waiter)| waiter.count > max);
+            for (_, Waiter { slot, count }) in too_large.collect::<Vec<_>>() {
+                self.cancel(slot, CancelCause::NeverAcquirable { count, max });
+            }
+        }
+        self.serve(id);
+        Ok(())
+    }
+
+    /// Changes the place of an unused semaphore in the lock hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownSemaphore`]
+    /// - [`Error::SemaphoreInUse`] while anybody holds or awaits it: peers that took their locks in
+    ///   the old order could wait for each other forever.
+    pub fn set_level(&mut self, now: Time, id: SemaphoreId, level: Level) -> Result<(), Error> {
+        self.advance(now);
+        self.check_unused(id)?;
+        self.semaphore_mut(id).level = level;
+        Ok(())
+    }
+
+    /// Removes an unused semaphore. Its id is never used again.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownSemaphore`]
+    /// - [`Error::SemaphoreInUse`] while anybody holds or awaits it.
+    pub fn remove_semaphore(&mut self, now: Time, id: SemaphoreId) -> Result<(), Error> {
+        self.advance(now);
+        self.check_unused(id)?;
+        // A semaphore that is added later may stand for the same resource.
+        self.last_token = self.last_token.max(self.semaphore(id)?.last_token());
+        self.semaphores[id.index()] = None;
+        Ok(())
+    }
+
+    fn check_unused(&self, id: SemaphoreId) -> Result<(), Error> {
+        if self.semaphore(id)?.is_in_use() { Err(Error::SemaphoreInUse) } else { Ok(()) }
+    }
+}

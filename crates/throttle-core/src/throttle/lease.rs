@@ -1,0 +1,136 @@
+//! Peers come, stay alive, go, and come back.
+
+use alloc::{boxed::Box, collections::BTreeMap};
+use core::time::Duration;
+
+use super::Throttle;
+use crate::{
+    Count, Error, Event, Labels, PeerId, SemaphoreId, Time,
+    peers::{Peer, Slot},
+    time::nanos,
+};
+
+/// A peer that comes back with what it holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Restoration {
+    /// The id it had.
+    pub peer: PeerId,
+    /// The length of its lease from now on.
+    pub expires_in: Duration,
+    /// All it holds.
+    pub locks: BTreeMap<SemaphoreId, Count>,
+    /// What it says about itself.
+    pub labels: Option<Box<Labels>>,
+}
+
+impl Throttle {
+    /// Creates a peer without locks, whose lease lasts `expires_in`. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::PeerExists`] if a living peer has this id.
+    /// - [`Error::TooManyPeers`] if there are as many as [`Settings`](crate::Settings) allows.
+    pub fn new_peer(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        expires_in: Duration,
+        labels: Option<Box<Labels>>,
+    ) -> Result<(), Error> {
+        self.advance(now);
+        if self.peers.slot(peer).is_some() {
+            return Err(Error::PeerExists);
+        }
+        self.check_room_for_a_peer()?;
+        self.admit(peer, expires_in, labels);
+        self.events.push_back(Event::PeerCreated { peer });
+        Ok(())
+    }
+
+    /// Sets the lease of a peer to `expires_in` and lets it begin anew. O(1) unless it gets shorter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPeer`]
+    pub fn heartbeat(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        expires_in: Duration,
+    ) -> Result<(), Error> {
+        self.advance(now);
+        let slot = self.slot(peer)?;
+        self.renew_with(slot, expires_in);
+        Ok(())
+    }
+
+    /// Removes a peer with all its locks, held and pending, and serves the queues it leaves.
+    ///
+    /// Returns whether there was such a peer. O(log n) for each lock and each grant that follows.
+    pub fn remove_peer(&mut self, now: Time, peer: PeerId) -> bool {
+        self.advance(now);
+        let Some(slot) = self.peers.slot(peer) else {
+            return false;
+        };
+        let vacated = self.evict(slot).collect();
+        self.events.push_back(Event::Removed { peer });
+        self.serve_all(vacated);
+        true
+    }
+
+    /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum:
+    /// it is using the resource already. Each lock gets a new fencing token.
+    ///
+    /// If the peer lives, holds exactly these locks and waits for none, its lease is renewed.
+    /// O(log n) for each lock.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown.
+    /// - [`Error::RestoreConflict`] if the peer lives with other locks, or waits.
+    /// - [`Error::LockCountTooLarge`] if the sum held of a semaphore would exceed [`Count::MAX`].
+    /// - [`Error::TooManyPeers`] if there are as many as [`Settings`](crate::Settings) allows.
+    pub fn restore(&mut self, now: Time, restoration: Restoration) -> Result<(), Error> {
+        self.advance(now);
+        let Restoration { peer: id, expires_in, locks, labels } = restoration;
+        for &semaphore in locks.keys() {
+            self.semaphore(semaphore)?;
+        }
+        if let Some(slot) = self.peers.slot(id) {
+            if !holds_exactly(self.peers.get(slot), &locks) {
+                return Err(Error::RestoreConflict);
+            }
+            self.renew_with(slot, expires_in);
+            return Ok(());
+        }
+        for (&semaphore, count) in &locks {
+            if self.semaphore(semaphore)?.held() + count.get() > Count::MAX.get() {
+                return Err(Error::LockCountTooLarge);
+            }
+        }
+        self.check_room_for_a_peer()?;
+        let slot = self.admit(id, expires_in, labels);
+        self.events.push_back(Event::Restored { peer: id });
+        for (semaphore, count) in locks {
+            self.grant(slot, semaphore, count, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Sets the length of a lease and lets it begin anew.
+    pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
+        self.peers.get_mut(slot).expires_in = nanos(expires_in);
+        self.renew(slot);
+    }
+
+    fn check_room_for_a_peer(&self) -> Result<(), Error> {
+        let limit = self.settings.max_peers;
+        if self.peers.len() < limit as usize { Ok(()) } else { Err(Error::TooManyPeers { limit }) }
+    }
+}
+
+fn holds_exactly(peer: &Peer, locks: &BTreeMap<SemaphoreId, Count>) -> bool {
+    peer.pending.is_none()
+        && peer.held.len() == locks.len()
+        && peer.held.iter().all(|lock| locks.get(&lock.semaphore) == Some(&lock.count))
+}

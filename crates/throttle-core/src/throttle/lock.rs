@@ -1,0 +1,248 @@
+//! Locks are asked for, shrunk and given back.
+
+use core::{cmp::Ordering, time::Duration};
+
+use super::Throttle;
+use crate::{
+    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Ticket, Time,
+    peers::{Held, Pending, Slot, Wait},
+    semaphore::Waiter,
+};
+
+/// What a peer asks for. A pair of semaphore and count is the plain form of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// Of which semaphore.
+    pub semaphore: SemaphoreId,
+    /// How much.
+    pub count: Count,
+    /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
+    pub expires_in: Option<Duration>,
+    /// Whether somebody listens until the lock is granted. A request that is listened to is a sign
+    /// of life: the lease stands still while the lock is pending and begins anew with the answer.
+    /// Each such request that was [queued](Admission::Queued) is ended by a grant, a cancellation,
+    /// [`Throttle::end_wait`] or [`Throttle::park`].
+    pub listens: bool,
+}
+
+impl From<(SemaphoreId, Count)> for Request {
+    fn from((semaphore, count): (SemaphoreId, Count)) -> Self {
+        Self { semaphore, count, expires_in: None, listens: false }
+    }
+}
+
+/// Where a peer stands after it asked for a lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// The lock is held.
+    Granted {
+        /// Grows with each grant of this semaphore; the same as long as the lock is held.
+        token: FencingToken,
+    },
+    /// The lock is pending; [`Event::Granted`] tells when it is held.
+    Queued {
+        /// The place in the queue.
+        ticket: Ticket,
+    },
+}
+
+impl Admission {
+    /// Whether the lock is held.
+    pub const fn is_granted(self) -> bool {
+        matches!(self, Self::Granted { .. })
+    }
+}
+
+/// What a release found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Release {
+    /// A pending lock, which is cancelled.
+    Cancelled,
+    /// No lock of this peer on this semaphore.
+    Nothing,
+    /// A held lock, which is free now.
+    Released,
+}
+
+impl Throttle {
+    /// Asks for a lock on behalf of `peer`.
+    ///
+    /// It is granted at once if nobody waits for the semaphore and the count fits; otherwise the peer
+    /// joins the end of the queue. Asking again for the same count changes nothing and reports where
+    /// the peer stands, so requests may be repeated; a parked waiter resumes its place by that. Asking
+    /// for a smaller count shrinks the lock, held or pending, and keeps the place. O(log n), and
+    /// O(log n) for each grant that a shrunk lock makes possible.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::NeverAcquirable`] if the count exceeds the maximum.
+    /// - [`Error::AlreadyPending`] if the peer waits for another semaphore, or for less of this one.
+    /// - [`Error::LockHierarchyViolation`] unless the semaphore's level is below every level the peer
+    ///   holds, and if the peer holds less of this semaphore.
+    /// - [`Error::TooManyWaiters`] if the queue is full.
+    pub fn acquire(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        request: impl Into<Request>,
+    ) -> Result<Admission, Error> {
+        self.advance(now);
+        let request = request.into();
+        self.semaphore(request.semaphore)?;
+        let slot = self.slot(peer)?;
+        if let Some(expires_in) = request.expires_in {
+            self.renew_with(slot, expires_in);
+        }
+        let entry = self.peers.get(slot);
+        let admission = match (entry.held(request.semaphore).copied(), entry.pending) {
+            (Some(held), _) => self.acquire_held(slot, held, request.count)?,
+            (None, Some(pending)) => self.acquire_pending(slot, pending, request)?,
+            (None, None) => self.acquire_new(slot, request)?,
+        };
+        if request.listens {
+            self.listen(slot, admission);
+        }
+        Ok(admission)
+    }
+
+    /// Gives back a held lock, or cancels the pending lock, of `peer` on this semaphore, and serves
+    /// the queue. O(log n), and O(log n) for each grant that follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    pub fn release(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        semaphore: SemaphoreId,
+    ) -> Result<Release, Error> {
+        self.advance(now);
+        self.semaphore(semaphore)?;
+        let slot = self.slot(peer)?;
+        let entry = self.peers.get_mut(slot);
+        let released =
+            if let Some(at) = entry.held.iter().position(|lock| lock.semaphore == semaphore) {
+                let lock = entry.held.remove(at);
+                self.semaphore_mut(semaphore).release(lock.token, lock.count);
+                self.events.push_back(Event::Released {
+                    peer,
+                    semaphore,
+                    count: lock.count,
+                    token: lock.token,
+                    held: self.now - lock.since,
+                });
+                Release::Released
+            } else if entry.pending.is_some_and(|pending| pending.semaphore == semaphore) {
+                self.cancel(slot, CancelCause::Withdrawn);
+                Release::Cancelled
+            } else {
+                return Ok(Release::Nothing);
+            };
+        self.serve(semaphore);
+        Ok(released)
+    }
+
+    /// The peer holds this semaphore already.
+    fn acquire_held(&mut self, slot: Slot, held: Held, count: Count) -> Result<Admission, Error> {
+        match count.cmp(&held.count) {
+            Ordering::Equal => {}
+            Ordering::Less => self.shrink_held(slot, held, count),
+            Ordering::Greater => {
+                self.check_acquirable(held.semaphore, count)?;
+                self.check_hierarchy(slot, held.semaphore)?;
+            }
+        }
+        Ok(Admission::Granted { token: held.token })
+    }
+
+    /// The peer waits already, for this semaphore or for another one.
+    fn acquire_pending(
+        &mut self,
+        slot: Slot,
+        pending: Pending,
+        request: Request,
+    ) -> Result<Admission, Error> {
+        self.check_acquirable(request.semaphore, request.count)?;
+        if pending.semaphore != request.semaphore || request.count > pending.count {
+            return Err(Error::AlreadyPending);
+        }
+        self.resume(slot);
+        if request.count < pending.count {
+            self.shrink_pending(slot, pending, request.count);
+        }
+        self.serve(request.semaphore);
+        Ok(match self.peers.get(slot).held(request.semaphore) {
+            Some(&Held { token, .. }) => Admission::Granted { token },
+            None => Admission::Queued { ticket: pending.ticket },
+        })
+    }
+
+    /// The peer has no lock on this semaphore yet.
+    fn acquire_new(&mut self, slot: Slot, request: Request) -> Result<Admission, Error> {
+        let Request { semaphore, count, .. } = request;
+        self.check_acquirable(semaphore, count)?;
+        self.check_hierarchy(slot, semaphore)?;
+        let entry = self.semaphore(semaphore)?;
+        if entry.admits(count) {
+            let token = self.grant(slot, semaphore, count, Duration::ZERO);
+            return Ok(Admission::Granted { token });
+        }
+        let limit = self.settings.max_waiters;
+        if entry.waiters_len() >= limit as usize {
+            return Err(Error::TooManyWaiters { limit });
+        }
+        Ok(Admission::Queued { ticket: self.enqueue(slot, semaphore, count) })
+    }
+
+    fn check_acquirable(&self, semaphore: SemaphoreId, count: Count) -> Result<(), Error> {
+        let max = self.semaphore(semaphore)?.max;
+        if count <= max { Ok(()) } else { Err(Error::NeverAcquirable { count, max }) }
+    }
+
+    /// Locks are taken in strictly descending order of their levels, so no circle of peers that wait
+    /// for each other can come about.
+    fn check_hierarchy(&self, slot: Slot, semaphore: SemaphoreId) -> Result<(), Error> {
+        let requested = self.semaphore(semaphore)?.level;
+        for lock in &self.peers.get(slot).held {
+            let current = self.semaphore(lock.semaphore)?.level;
+            if current <= requested {
+                return Err(Error::LockHierarchyViolation { current, requested });
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket = ticket;
+        self.semaphore_mut(semaphore).enqueue(ticket, Waiter { slot, count });
+        let since = self.now;
+        let peer = self.peers.get_mut(slot);
+        peer.pending = Some(Pending { semaphore, count, ticket, since, wait: Wait::Unattended });
+        self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
+        ticket
+    }
+
+    fn shrink_held(&mut self, slot: Slot, held: Held, to: Count) {
+        self.semaphore_mut(held.semaphore).shrink_held(held.count, to);
+        let peer = self.peers.get_mut(slot);
+        let lock = peer.held.iter_mut().find(|lock| lock.semaphore == held.semaphore);
+        lock.expect("the lock was just found").count = to;
+        self.announce_shrunk(slot, held.semaphore, held.count, to);
+        self.serve(held.semaphore);
+    }
+
+    fn shrink_pending(&mut self, slot: Slot, pending: Pending, to: Count) {
+        self.semaphore_mut(pending.semaphore).shrink_waiter(pending.ticket, to);
+        let lock = self.peers.get_mut(slot).pending.as_mut();
+        lock.expect("the lock was just found").count = to;
+        self.announce_shrunk(slot, pending.semaphore, pending.count, to);
+    }
+
+    fn announce_shrunk(&mut self, slot: Slot, semaphore: SemaphoreId, from: Count, to: Count) {
+        let peer = self.peers.get(slot).id;
+        self.events.push_back(Event::Shrunk { peer, semaphore, from, to });
+    }
+}

@@ -1,0 +1,11 @@
+//! The corpus. Whoever includes it defines a function `check` beside it that plays a transcript.
+
+mod capacity_and_fairness;
+mod expiry;
+mod refusals;
+mod repetition;
+mod resizing;
+mod restore;
+mod waiting;
+
+use super::check;
