@@ -1,0 +1,26 @@
+//! The JSON of Throttle's HTTP interface, once, for both ends.
+//!
+//! Requests and answers as they travel: names of fields, human-readable durations (`"5m"`,
+//! `"1m 30s"`, `"100ms"`), stable error codes. Both the routes and the client are built on these
+//! types, so they cannot disagree. Nothing here has behaviour beyond its own form.
+
+#![forbid(unsafe_code)]
+
+mod code;
+mod peer;
+mod problem;
+mod reload;
+mod semaphore;
+
+pub use crate::{
+    code::Code,
+    peer::{
+        Acquire, Acquired, ExpiresIn, HeldLock, Labels, NewPeer, Peer, PeerId, PendingLock, Restore,
+    },
+    problem::Problem,
+    reload::Reloaded,
+    semaphore::{Holder, Remainder, Semaphore, SemaphoreSummary, Waiter},
+};
+
+/// The media type of an error as a [`Problem`] document (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -1,0 +1,122 @@
+//! Peers and their locks.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Identifies a peer. An integer, never zero; those that the server draws fit in 53 bits.
+pub type PeerId = u64;
+
+/// Names and values that a peer carries for the people who look at who holds what.
+pub type Labels = BTreeMap<String, String>;
+
+/// Body of `POST /new_peer`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NewPeer {
+    /// How long the peer lives without a sign of life.
+    #[serde(with = "humantime_serde")]
+    pub expires_in: Duration,
+    /// What the peer says about itself, such as its host and its job.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+}
+
+/// Body of `PUT /peers/{id}`, a heartbeat.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExpiresIn {
+    /// How long the peer lives without another sign of life.
+    #[serde(with = "humantime_serde")]
+    pub expires_in: Duration,
+}
+
+/// Query of `PUT /peers/{id}/{semaphore}`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Acquire {
+    /// Renews the lease first, if present.
+    #[serde(with = "humantime_serde", default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<Duration>,
+    /// How long the answer may wait for the lock to be granted. Absent: it comes at once.
+    #[serde(with = "humantime_serde", default, skip_serializing_if = "Option::is_none")]
+    pub block_for: Option<Duration>,
+}
+
+/// Answer to `PUT /peers/{id}/{semaphore}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Acquired {
+    /// Who asked.
+    pub peer_id: PeerId,
+    /// The semaphore asked for.
+    pub semaphore: String,
+    /// The count asked for.
+    pub count: u64,
+    /// Whether the lock is held. If not, it is pending.
+    pub acquired: bool,
+    /// The fencing token of a held lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing_token: Option<u64>,
+}
+
+/// Body of `POST /restore`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Restore {
+    /// How long the peer lives without another sign of life.
+    #[serde(with = "humantime_serde")]
+    pub expires_in: Duration,
+    /// The id that the peer had.
+    pub peer_id: PeerId,
+    /// Semaphores with the counts that the peer holds.
+    pub acquired: BTreeMap<String, i64>,
+    /// What the peer says about itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+}
+
+/// Answer to `GET /peers/{id}`, and an element of the answer to `GET /peers/`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Peer {
+    /// Identifies the peer.
+    pub id: PeerId,
+    /// The length of its lease.
+    #[serde(with = "humantime_serde")]
+    pub expires_in: Duration,
+    /// What is left of the lease. While a request of the peer is waiting for its answer the lease
+    /// does not run, and all of it is left.
+    #[serde(with = "humantime_serde")]
+    pub time_left: Duration,
+    /// What the peer says about itself.
+    #[serde(default)]
+    pub labels: Labels,
+    /// The locks that it holds.
+    pub held: Vec<HeldLock>,
+    /// The lock that it waits for.
+    pub pending: Option<PendingLock>,
+}
+
+/// A lock that a peer holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HeldLock {
+    /// Name of the semaphore.
+    pub semaphore: String,
+    /// Its count.
+    pub count: u64,
+    /// The number that came with the grant.
+    pub fencing_token: u64,
+    /// For how long it has been held.
+    #[serde(with = "humantime_serde")]
+    pub held_for: Duration,
+}
+
+/// A lock that a peer waits for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PendingLock {
+    /// Name of the semaphore.
+    pub semaphore: String,
+    /// Its count.
+    pub count: u64,
+    /// For how long the peer has been waiting.
+    #[serde(with = "humantime_serde")]
+    pub waiting_for: Duration,
+    /// Whether the peer is passed over because its connection broke. It stands where it stood if it
+    /// asks again in time.
+    pub parked: bool,
+}

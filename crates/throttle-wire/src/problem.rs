@@ -1,0 +1,53 @@
+//! Errors as documents.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Code;
+
+/// An error as RFC 9457 describes it, with the stable `code` as an extra member.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// Identifies the kind of problem: `urn:throttle:error:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A short phrase for people, the same for every occurrence.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time: the sentence that a client without `Accept` gets.
+    pub detail: String,
+    /// The name that programs may branch on.
+    pub code: Code,
+}
+
+impl Problem {
+    /// The document for `code`, saying `detail`.
+    pub fn new(code: Code, detail: String) -> Self {
+        Self {
+            kind: format!("urn:throttle:error:{code}"),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail,
+            code,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_the_wire() {
+        for &code in Code::ALL {
+            let problem = Problem::new(code, "What happened.".to_owned());
+            let json = serde_json::to_string(&problem).unwrap();
+            assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+        }
+    }
+
+    #[test]
+    fn a_code_of_a_newer_server_is_unknown_rather_than_an_error() {
+        assert_eq!(serde_json::from_str::<Code>("\"frobnicated\"").unwrap(), Code::Unknown);
+    }
+}

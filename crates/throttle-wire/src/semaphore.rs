@@ -1,0 +1,90 @@
+//! Semaphores, who holds them, and who waits.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Labels, PeerId};
+
+/// Query of `GET /remainder`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Remainder {
+    /// Name of the semaphore.
+    pub semaphore: String,
+}
+
+/// An element of the answer to `GET /semaphores`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SemaphoreSummary {
+    /// Its name.
+    pub name: String,
+    /// Its full count.
+    pub max: u64,
+    /// Its place in the lock hierarchy.
+    pub level: i32,
+    /// Sum of the counts of all locks held. May exceed `max` after restores and after `max` was lowered.
+    pub held: u64,
+    /// Sum of the counts of all locks pending.
+    pub pending: u64,
+    /// `max` minus `held`; negative if exceeded.
+    pub remainder: i64,
+    /// How many peers hold it.
+    pub holders: u64,
+    /// How many peers wait for it.
+    pub waiters: u64,
+    /// For how long the longest waiting peer has been waiting; zero if nobody waits.
+    #[serde(with = "humantime_serde")]
+    pub longest_pending: Duration,
+}
+
+/// Answer to `GET /semaphores/{name}`: the summary, everybody who holds a lock, and the queue.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Semaphore {
+    /// The numbers.
+    #[serde(flatten)]
+    pub summary: SemaphoreSummary,
+    /// Who holds a lock, in the order of the grants.
+    pub held_by: Vec<Holder>,
+    /// Who waits, in the order of arrival, which is the order in which they will be served.
+    pub queue: Vec<Waiter>,
+}
+
+/// A peer that holds a lock.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Holder {
+    /// Who.
+    pub peer_id: PeerId,
+    /// How much.
+    pub count: u64,
+    /// The number that came with the grant.
+    pub fencing_token: u64,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub held_for: Duration,
+    /// What is left of the peer's lease.
+    #[serde(with = "humantime_serde")]
+    pub time_left: Duration,
+    /// What the peer says about itself.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+/// A peer that waits for a lock.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Waiter {
+    /// Who.
+    pub peer_id: PeerId,
+    /// How much.
+    pub count: u64,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub waiting_for: Duration,
+    /// Whether it is passed over because its connection broke.
+    pub parked: bool,
+    /// What is left of the peer's lease.
+    #[serde(with = "humantime_serde")]
+    pub time_left: Duration,
+    /// What the peer says about itself.
+    #[serde(default)]
+    pub labels: Labels,
+}
