@@ -1,0 +1,271 @@
+//! One method for each operation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use throttle_core::{
+    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
+    Settings, Time,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    Clock, Error, Observer, SemaphoreConfig, observer::Nobody, state::State, timer, wait::Wait,
+};
+
+/// A running semaphore service. Clones share it; it ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What all handles share with the timer.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    clock: Clock,
+    /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
+    /// poisoned then, for a service that may grant twice is worse than none.
+    state: Mutex<State>,
+    alarm: Arc<Notify>,
+}
+
+/// What a peer asks for with [`Handle::acquire`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ask {
+    /// How much.
+    pub count: Count,
+    /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
+    pub expires_in: Option<Duration>,
+    /// How long to wait for the lock. `None` and zero: not at all.
+    pub block_for: Option<Duration>,
+}
+
+impl Ask {
+    /// Asks for `count` and an answer at once, without renewing the lease.
+    pub const fn now(count: Count) -> Self {
+        Self { count, expires_in: None, block_for: None }
+    }
+}
+
+/// Where a peer stands after it asked for a lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// The lock is held.
+    Held {
+        /// Grows with each grant of this semaphore; the same as long as the lock is held.
+        token: FencingToken,
+    },
+    /// The lock is pending.
+    Pending,
+}
+
+/// A peer that comes back with what it holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Restoration {
+    /// The id it had.
+    pub peer: PeerId,
+    /// The length of its lease from now on.
+    pub expires_in: Duration,
+    /// All it holds.
+    pub locks: BTreeMap<String, Count>,
+    /// What it says about itself.
+    pub labels: Labels,
+}
+
+impl Handle {
+    /// Starts a service with these semaphores, all free.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers, and if the system has no randomness to give.
+    pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
+        Self::start_observed(settings, semaphores, Box::new(Nobody))
+    }
+
+    /// Starts a service and tells `observer` of everything that happens.
+    ///
+    /// # Panics
+    ///
+    /// As [`Handle::start`].
+    pub fn start_observed(
+        settings: Settings,
+        semaphores: &BTreeMap<String, SemaphoreConfig>,
+        observer: Box<dyn Observer>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            state: Mutex::new(State::new(settings, observer)),
+            alarm: Arc::new(Notify::new()),
+        });
+        let handle = Self { shared };
+        handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
+        let alarm = Arc::clone(&handle.shared.alarm);
+        tokio::spawn(timer::run(Arc::downgrade(&handle.shared), alarm));
+        handle
+    }
+
+    /// Creates a peer without locks and returns its id, which nobody can guess.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_peers`
+    pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
+        let labels = boxed(labels);
+        self.operate(|state, now| {
+            loop {
+                let id = state.entropy.peer_id();
+                match state.throttle.new_peer(now, id, expires_in, labels.clone()) {
+                    Err(Refused::PeerExists) => {}
+                    created => return Ok(created.map(|()| id)?),
+                }
+            }
+        })
+    }
+
+    /// Sets the length of a peer's lease and lets it begin anew.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_peer`
+    pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
+        Ok(self.operate(|state, now| state.throttle.heartbeat(now, peer, expires_in))?)
+    }
+
+    /// Asks for a lock and waits for it at most as long as asked for.
+    ///
+    /// Safe to repeat: who asks again for what they hold is told so again, and who waits keeps their
+    /// place. The lease stands still during the wait and begins anew with the answer. A future that
+    /// is dropped while it waits parks the waiter: it keeps its place, but is granted nothing and
+    /// holds nobody up, unless the peer asks again within [`Settings::abandoned_after`]; after that
+    /// the pending lock is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// - `unknown_semaphore`, `unknown_peer`, `never_acquirable`, `lock_hierarchy_violation`,
+    ///   `already_pending`, `too_many_waiters`: refused at once.
+    /// - `unknown_peer`, `never_acquirable`, `cancelled`: the wait is over because the peer is gone,
+    ///   the maximum was lowered, or the peer withdrew its request.
+    pub async fn acquire(
+        &self,
+        peer: PeerId,
+        semaphore: &str,
+        ask: Ask,
+    ) -> Result<Admission, Error> {
+        let Ask { count, expires_in, block_for } = ask;
+        let block_for = block_for.filter(|time| !time.is_zero());
+        let admitted = self.operate(|state, now| {
+            let semaphore = state.names.id(semaphore)?;
+            let listens = block_for.is_some() && !state.draining;
+            let request = Request { semaphore, count, expires_in, listens };
+            let admitted = state.throttle.acquire(now, peer, request)?;
+            let listener = (listens && !admitted.is_granted()).then(|| state.listeners.add(peer));
+            Ok::<_, Refused>((admitted, listener))
+        })?;
+        match (admitted, block_for) {
+            ((Admitted::Granted { token }, _), _) => Ok(Admission::Held { token }),
+            ((Admitted::Queued { ticket }, Some(listener)), Some(time)) => {
+                Wait::new(self, peer, ticket, listener).answer(time).await
+            }
+            ((Admitted::Queued { .. }, _), _) => Ok(Admission::Pending),
+        }
+    }
+
+    /// Gives back a held lock, or cancels the pending lock, of a peer on this semaphore; nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`, `unknown_peer`
+    pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<Release, Error> {
+        Ok(self.operate(|state, now| {
+            let semaphore = state.names.id(semaphore)?;
+            state.throttle.release(now, peer, semaphore)
+        })?)
+    }
+
+    /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
+    ///
+    /// # Errors
+    ///
+    /// None so far.
+    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
+        Ok(self.operate(|state, now| state.throttle.remove_peer(now, peer)))
+    }
+
+    /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
+    ///
+    /// If the peer lives with exactly these locks and waits for none, its lease is renewed.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`
+    pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
+        let Restoration { peer, expires_in, locks, labels } = restoration;
+        Ok(self.operate(|state, now| {
+            let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
+            let restoration = throttle_core::Restoration {
+                peer,
+                expires_in,
+                locks: locks.collect::<Result<_, Refused>>()?,
+                labels: boxed(labels),
+            };
+            state.throttle.restore(now, restoration)
+        })?)
+    }
+
+    /// From now on nobody waits: every open request is answered that its lock is pending, at once,
+    /// and so are those to come. Everything else goes on.
+    pub fn drain(&self) {
+        let listeners = self.operate(|state, _| {
+            state.draining = true;
+            state.listeners.take_all()
+        });
+        drop(listeners);
+    }
+
+    /// Whether [`Handle::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.operate(|state, _| state.draining)
+    }
+
+    /// Does something with the state at the present time, and spreads the news of what happened.
+    pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
+        self.shared.operate(operation)
+    }
+}
+
+impl Shared {
+    fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
+        let (result, news) = {
+            let mut state = self.state.lock().expect("no operation panics");
+            let result = operation(&mut state, self.clock.now());
+            (result, state.news())
+        };
+        if news.alarm_is_late {
+            self.alarm.notify_one();
+        }
+        news.spread();
+        result
+    }
+
+    /// Lets time pass, and tells how long nothing more happens by itself.
+    pub(crate) fn expire(&self) -> Option<Duration> {
+        self.operate(|state, now| {
+            state.throttle.expire(now);
+            state.alarm = state.throttle.poll_timeout();
+            state.alarm.map(|at| at - now)
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.alarm.notify_one();
+    }
+}
+
+fn boxed(labels: Labels) -> Option<Box<Labels>> {
+    (!labels.is_empty()).then(|| Box::new(labels))
+}

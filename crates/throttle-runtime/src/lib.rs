@@ -1,0 +1,62 @@
+//! The async shell around the state machine of [`throttle_core`].
+//!
+//! The core decides; this crate gives it a clock, randomness, names for its semaphores, and somebody
+//! to wake up. A [`Handle`] is all there is to hold: one method for each operation, safe to share
+//! among tasks, cheap to clone.
+//!
+//! ```
+//! use std::{collections::BTreeMap, time::Duration};
+//! use throttle_runtime::{Admission, Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), throttle_runtime::Error> {
+//! let db = SemaphoreConfig { max: Count::ONE, level: Level(0) };
+//! let throttle = Handle::start(Settings::default(), &BTreeMap::from([("db".to_owned(), db)]));
+//!
+//! let lease = Duration::from_secs(30);
+//! let ann = throttle.new_peer(lease, Labels::default()).await?;
+//! let bob = throttle.new_peer(lease, Labels::default()).await?;
+//! throttle.acquire(ann, "db", Ask::now(Count::ONE)).await?;
+//!
+//! // Bob waits for at most a minute, and gets the lock as soon as Ann gives it back.
+//! let ask = Ask { block_for: Some(Duration::from_secs(60)), ..Ask::now(Count::ONE) };
+//! let waiting = tokio::spawn({ let throttle = throttle.clone(); async move {
+//!     throttle.acquire(bob, "db", ask).await
+//! }});
+//! throttle.release(ann, "db").await?;
+//! assert!(matches!(waiting.await.unwrap()?, Admission::Held { .. }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An operation runs where it is called, under one short mutex that is never held across an await.
+//! Leases end at their deadline by a single timer task; since every operation first removes who is
+//! due, no answer depends on the punctuality of that task.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod entropy;
+mod error;
+mod handle;
+mod inspect;
+mod names;
+mod observer;
+mod reconfigure;
+mod state;
+mod timer;
+mod wait;
+
+pub use throttle_core::{
+    CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
+    SemaphoreId, Settings, Ticket,
+};
+
+pub use crate::{
+    clock::Clock,
+    error::Error,
+    handle::{Admission, Ask, Handle, Restoration},
+    inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    observer::Observer,
+    reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
+};

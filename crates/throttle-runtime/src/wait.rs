@@ -1,0 +1,82 @@
+//! A request that stays open until its lock is granted.
+
+use std::time::Duration;
+
+use throttle_core::{CancelCause, PeerId, Ticket};
+use tokio::{sync::oneshot, time};
+
+use crate::{Admission, Error, handle::Handle, state::Outcome};
+
+/// An open request. Dropped before it was answered, it parks its waiter: the client went away.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    handle: &'a Handle,
+    peer: PeerId,
+    ticket: Ticket,
+    outcome: oneshot::Receiver<Outcome>,
+    open: bool,
+}
+
+impl<'a> Wait<'a> {
+    /// The request of `peer`, which the state machine has queued under `ticket` as listening.
+    pub(crate) fn new(
+        handle: &'a Handle,
+        peer: PeerId,
+        ticket: Ticket,
+        outcome: oneshot::Receiver<Outcome>,
+    ) -> Self {
+        Self { handle, peer, ticket, outcome, open: true }
+    }
+
+    /// Answers when the lock is granted or cancelled, when `block_for` is over, or when the server
+    /// drains, whichever is first.
+    pub(crate) async fn answer(mut self, block_for: Duration) -> Result<Admission, Error> {
+        let mut heard = time::timeout(block_for, &mut self.outcome).await.ok().and_then(Result::ok);
+        if heard.is_none() && !self.end() {
+            // The wait ended in this very moment, and the outcome is on its way.
+            heard = (&mut self.outcome).await.ok();
+        }
+        self.open = false;
+        match heard {
+            Some(Ok(token)) => Ok(Admission::Held { token }),
+            Some(Err(cause)) => Err(refusal(cause)),
+            None => Ok(Admission::Pending),
+        }
+    }
+
+    /// Ends the wait in good order. Returns false if it has ended otherwise already.
+    fn end(&mut self) -> bool {
+        self.handle.operate(|state, now| {
+            let was_open = state.throttle.end_wait(now, self.peer, self.ticket);
+            if was_open {
+                self.open = false;
+                self.outcome.close();
+                state.listeners.forget_closed(self.peer);
+            }
+            was_open
+        })
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.handle.operate(|state, now| {
+                state.throttle.park(now, self.peer, self.ticket);
+                self.outcome.close();
+                state.listeners.forget_closed(self.peer);
+            });
+        }
+    }
+}
+
+/// What a waiter is told whose pending lock is gone.
+fn refusal(cause: CancelCause) -> Error {
+    match cause {
+        CancelCause::NeverAcquirable { count, max } => {
+            throttle_core::Error::NeverAcquirable { count, max }.into()
+        }
+        CancelCause::PeerGone => throttle_core::Error::UnknownPeer.into(),
+        CancelCause::Abandoned | CancelCause::Withdrawn => Error::Cancelled,
+    }
+}

@@ -1,0 +1,336 @@
+//! What the runtime adds to the state machine: waking, draining, observing, ending.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use support::{LEASE, configure, count, hold, join, settle, start, wait};
+use throttle_runtime::{
+    Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Observer, Restoration, SemaphoreId,
+    Settings,
+};
+use tokio::time::{advance, sleep};
+
+/// S3: without anybody asking for anything, at the deadline to the millisecond.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_lease_wakes_those_who_wait_punctually() {
+    let throttle = start(&[("A", 1)]);
+    let clock = Clock::start();
+    let holder = hold(&throttle, "A", 1).await;
+    throttle.heartbeat(holder, Duration::from_millis(2_500)).await.unwrap();
+    let waiter = join(&throttle).await;
+    assert!(matches!(wait(&throttle, waiter, "A").await.unwrap(), Ok(Admission::Held { .. })));
+    let late = elapsed(clock) - Duration::from_millis(2_500);
+    assert!(late <= Duration::from_millis(1), "{late:?} late");
+}
+
+/// An earlier deadline re-arms the timer, which sleeps until a later one.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_comes_nearer_is_not_missed() {
+    let throttle = start(&[("A", 1)]);
+    let holder = hold(&throttle, "A", 1).await;
+    let waiter = join(&throttle).await;
+    let waiting = wait(&throttle, waiter, "A");
+    sleep(Duration::from_secs(1)).await;
+    throttle.heartbeat(holder, Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_millis(1_001)).await;
+    assert!(waiting.is_finished());
+}
+
+/// D24, T15: a shutdown does not wait for requests that wait.
+#[tokio::test(start_paused = true)]
+async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_more() {
+    let throttle = start(&[("A", 1)]);
+    let holder = hold(&throttle, "A", 1).await;
+    let mut waiting = Vec::new();
+    for _ in 0..1_000 {
+        waiting.push(wait(&throttle, join(&throttle).await, "A"));
+    }
+    settle().await;
+    let clock = Clock::start();
+    throttle.drain();
+    for request in waiting {
+        assert_eq!(request.await.unwrap(), Ok(Admission::Pending));
+    }
+    let late = join(&throttle).await;
+    assert_eq!(wait(&throttle, late, "A").await.unwrap(), Ok(Admission::Pending));
+    assert_eq!(elapsed(clock), Duration::ZERO);
+    assert!(throttle.is_draining());
+    throttle.release(holder, "A").await.unwrap();
+    assert_eq!(throttle.remainder("A"), Ok(0), "the queue outlives the requests");
+}
+
+/// S15, D8: at every stage of its life, with the release of the holder at every stage as well.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
+    let throttle = start(&[("A", 1)]);
+    let (mut too_early, mut parked, mut granted) = (0, 0, 0);
+    for (turns, release_at) in (0..20).flat_map(|turns| (0..=turns).map(move |at| (turns, at))) {
+        let holder = hold(&throttle, "A", 1).await;
+        let waiter = join(&throttle).await;
+        let waiting = wait(&throttle, waiter, "A");
+        for turn in 0..turns {
+            if turn == release_at {
+                throttle.release(holder, "A").await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+        waiting.abort();
+        settle().await;
+        throttle.remove_peer(holder).await.unwrap();
+        let status = throttle.semaphore("A").unwrap();
+        match (status.held, status.pending) {
+            (0, 0) => too_early += 1,
+            (0, 1) => parked += 1,
+            (1, 0) => granted += 1,
+            other => panic!("{other:?} held and pending"),
+        }
+        advance(Duration::from_secs(10)).await;
+        let status = throttle.semaphore("A").unwrap();
+        assert_eq!(status.waiters, 0, "a parked waiter is forgotten");
+        throttle.remove_peer(waiter).await.unwrap();
+        assert_eq!(throttle.remainder("A"), Ok(1));
+    }
+    assert!(too_early > 0 && parked > 0 && granted > 0, "{too_early}, {parked}, {granted}");
+}
+
+/// S8, S15: the answer that comes in the very instant in which the wait is over.
+#[tokio::test(start_paused = true)]
+async fn a_grant_at_the_end_of_the_wait_is_told_or_found_but_never_lost() {
+    for millis in [29_999, 30_000, 30_001] {
+        let throttle = start(&[("A", 1)]);
+        let lease = Duration::from_millis(millis);
+        let holder = hold(&throttle, "A", 1).await;
+        throttle.heartbeat(holder, lease).await.unwrap();
+        let waiter = join(&throttle).await;
+        let answer = wait(&throttle, waiter, "A").await.unwrap().unwrap();
+        let found = throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await.unwrap();
+        if let Admission::Held { .. } = answer {
+            assert_eq!(answer, found);
+        }
+        sleep(Duration::from_millis(5)).await;
+        assert_eq!(throttle.remainder("A"), Ok(0), "held by the waiter");
+        assert_eq!(throttle.is_acquired(waiter), Ok(true));
+    }
+}
+
+/// S10, over restarts of the process.
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_later_service_are_greater() {
+    let mut last = None;
+    for _ in 0..3 {
+        let throttle = start(&[("A", 1)]);
+        let peer = join(&throttle).await;
+        for _ in 0..10 {
+            let Admission::Held { token } =
+                throttle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap()
+            else {
+                panic!("the semaphore is free")
+            };
+            assert!(last < Some(token), "{last:?} came before {token}");
+            last = Some(token);
+            throttle.release(peer, "A").await.unwrap();
+        }
+    }
+}
+
+/// D14: who holds what since when and who waits, in pages.
+#[tokio::test(start_paused = true)]
+async fn lists_tell_who_holds_and_who_waits_in_order() {
+    let throttle = start(&[("A", 2)]);
+    let labels: Labels = [("host".to_owned(), "worker-7".to_owned())].into_iter().collect();
+    let holder = throttle.new_peer(LEASE, labels.clone()).await.unwrap();
+    throttle.acquire(holder, "A", Ask::now(count(2))).await.unwrap();
+    let mut queue = Vec::new();
+    for _ in 0..3 {
+        let waiter = join(&throttle).await;
+        throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await.unwrap();
+        queue.push(waiter);
+    }
+    advance(Duration::from_secs(5)).await;
+    let holders = throttle.holders("A", None, 10).unwrap();
+    assert_eq!((holders.len(), holders[0].peer, &holders[0].labels), (1, holder, &labels));
+    assert_eq!(holders[0].held_for, Duration::from_secs(5));
+    assert_eq!(holders[0].time_left, LEASE - Duration::from_secs(5));
+    let first = throttle.waiters("A", None, 2).unwrap();
+    let second = throttle.waiters("A", Some(first[1].ticket), 2).unwrap();
+    let listed: Vec<_> = first.iter().chain(&second).map(|waiter| waiter.peer).collect();
+    assert_eq!(listed, queue);
+    let mut peers = throttle.peers(None, 3);
+    peers.extend(throttle.peers(Some(peers[2].0), 3));
+    assert_eq!(peers.len(), throttle.peer_count());
+    assert_eq!(throttle.semaphore("A").unwrap().longest_pending, Duration::from_secs(5));
+}
+
+/// D16: all or nothing.
+#[tokio::test(start_paused = true)]
+async fn semaphores_in_use_are_neither_removed_nor_moved_in_the_hierarchy() {
+    let throttle = start(&[("A", 1), ("B", 1)]);
+    hold(&throttle, "A", 1).await;
+    let before = throttle.semaphores();
+    let refused = throttle.reconfigure(Settings::default(), &configure(&[("B", 7), ("C", 1)]));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        r#"semaphore "A" is in use, so it can neither be removed nor change its level"#
+    );
+    assert_eq!(throttle.semaphores(), before, "nothing else changed either");
+    let changes = throttle.reconfigure(Settings::default(), &configure(&[("A", 2), ("C", 1)]));
+    let changes = changes.unwrap();
+    assert_eq!(
+        (&*changes.added, &*changes.changed, &*changes.removed),
+        (&["C".to_owned()][..], &["A".to_owned()][..], &["B".to_owned()][..],)
+    );
+    assert_eq!(throttle.remainder("B").unwrap_err().code(), "unknown_semaphore");
+}
+
+/// D23
+#[tokio::test(start_paused = true)]
+async fn limits_turn_away_newcomers_and_can_be_raised() {
+    let tight = Settings { max_peers: 2, max_waiters: 1, ..Settings::default() };
+    let semaphores = configure(&[("A", 1)]);
+    let throttle = Handle::start(tight, &semaphores);
+    let (one, two) = (join(&throttle).await, join(&throttle).await);
+    let third = throttle.new_peer(LEASE, Labels::default()).await.unwrap_err();
+    assert_eq!(third.code(), "too_many_peers");
+    throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).unwrap();
+    let three = join(&throttle).await;
+    let ask = Ask::now(Count::ONE);
+    throttle.acquire(one, "A", ask).await.unwrap();
+    throttle.acquire(two, "A", ask).await.unwrap();
+    assert_eq!(throttle.acquire(three, "A", ask).await.unwrap_err().code(), "too_many_waiters");
+    assert_eq!(throttle.acquire(two, "A", ask).await, Ok(Admission::Pending));
+}
+
+/// B3: sums of restored counts do not overflow.
+#[tokio::test(start_paused = true)]
+async fn restored_counts_are_added_up_without_overflow() {
+    let throttle = start(&[("A", 1)]);
+    let restore = |id, count: Count| {
+        throttle.restore(Restoration {
+            peer: throttle_runtime::PeerId::new(id).unwrap(),
+            expires_in: LEASE,
+            locks: [("A".to_owned(), count)].into(),
+            labels: Labels::default(),
+        })
+    };
+    restore(1, Count::MAX).await.unwrap();
+    assert_eq!(restore(2, Count::ONE).await.unwrap_err().code(), "lock_count_too_large");
+    assert_eq!(throttle.remainder("A"), Ok(2 - (1 << 53)));
+}
+
+#[derive(Default)]
+struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Journal {
+    fn semaphore_added(&mut self, _: SemaphoreId, name: &str) {
+        self.0.lock().unwrap().push(format!("{name} added"));
+    }
+
+    fn semaphore_removed(&mut self, id: SemaphoreId) {
+        self.0.lock().unwrap().push(format!("{} removed", id.index()));
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.0.lock().unwrap().push(format!("{event:?}").split(' ').next().unwrap().to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_hears_of_everything_in_order() {
+    let journal = Journal::default();
+    let entries = Arc::clone(&journal.0);
+    let throttle =
+        Handle::start_observed(Settings::default(), &configure(&[("A", 1)]), Box::new(journal));
+    let holder = hold(&throttle, "A", 1).await;
+    let waiter = join(&throttle).await;
+    let waiting = wait(&throttle, waiter, "A");
+    settle().await;
+    throttle.remove_peer(holder).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    throttle.release(waiter, "A").await.unwrap();
+    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    assert_eq!(
+        *entries.lock().unwrap(),
+        [
+            "A added",
+            "PeerCreated",
+            "Granted",
+            "PeerCreated",
+            "Queued",
+            "Released",
+            "Removed",
+            "Granted",
+            "Released",
+            "0 removed",
+        ]
+    );
+}
+
+/// Notes when it is dropped, which the state does with it.
+struct Canary(Arc<AtomicBool>);
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Observer for Canary {
+    fn semaphore_added(&mut self, _: SemaphoreId, _: &str) {}
+
+    fn semaphore_removed(&mut self, _: SemaphoreId) {}
+
+    fn event(&mut self, _: &Event) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_ends_with_its_last_handle() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let observer = Box::new(Canary(Arc::clone(&gone)));
+    let throttle = Handle::start_observed(Settings::default(), &configure(&[]), observer);
+    join(&throttle).await;
+    let clone = throttle.clone();
+    drop(throttle);
+    settle().await;
+    assert!(!gone.load(Ordering::Relaxed));
+    drop(clone);
+    settle().await;
+    assert!(gone.load(Ordering::Relaxed), "the timer keeps nothing alive");
+}
+
+/// S3, S1 with real threads: no wake-up is lost and nobody holds at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn peers_on_many_threads_take_turns() {
+    let throttle = start(&[("A", 1)]);
+    let inside = Arc::new(AtomicBool::new(false));
+    let peers = (0..16).map(|_| {
+        let (throttle, inside) = (throttle.clone(), Arc::clone(&inside));
+        tokio::spawn(async move {
+            let peer = join(&throttle).await;
+            for _ in 0..200 {
+                let ask = Ask { block_for: Some(LEASE), ..Ask::now(Count::ONE) };
+                let admission = throttle.acquire(peer, "A", ask).await;
+                assert!(matches!(admission, Ok(Admission::Held { .. })), "{admission:?}");
+                assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
+                tokio::task::yield_now().await;
+                inside.store(false, Ordering::SeqCst);
+                throttle.release(peer, "A").await?;
+            }
+            Ok::<_, Error>(())
+        })
+    });
+    for peer in peers.collect::<Vec<_>>() {
+        peer.await.unwrap().unwrap();
+    }
+    assert_eq!(throttle.remainder("A"), Ok(1));
+}
+
+fn elapsed(clock: Clock) -> Duration {
+    Duration::from_nanos(clock.now().as_nanos())
+}

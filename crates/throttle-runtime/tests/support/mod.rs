@@ -1,0 +1,57 @@
+//! What the tests of the runtime share.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_runtime::{
+    Admission, Ask, Count, Error, Handle, Labels, Level, PeerId, SemaphoreConfig, Settings,
+};
+use tokio::task::JoinHandle;
+
+/// A lease that does not end in any test that is not about leases.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// A service with these semaphores at level zero.
+pub(crate) fn start(semaphores: &[(&str, u64)]) -> Handle {
+    Handle::start(Settings::default(), &configure(semaphores))
+}
+
+pub(crate) fn configure(semaphores: &[(&str, u64)]) -> BTreeMap<String, SemaphoreConfig> {
+    let semaphores = semaphores.iter().map(|&(name, max)| {
+        (name.to_owned(), SemaphoreConfig { max: count(max), level: Level(0) })
+    });
+    semaphores.collect()
+}
+
+pub(crate) fn count(count: u64) -> Count {
+    Count::new(count).expect("a positive count")
+}
+
+pub(crate) async fn join(handle: &Handle) -> PeerId {
+    handle.new_peer(LEASE, Labels::default()).await.expect("there is room")
+}
+
+/// Holds `count` of `semaphore` as a new peer.
+pub(crate) async fn hold(handle: &Handle, semaphore: &str, count: u64) -> PeerId {
+    let peer = join(handle).await;
+    let admission = handle.acquire(peer, semaphore, Ask::now(self::count(count))).await;
+    assert!(matches!(admission, Ok(Admission::Held { .. })));
+    peer
+}
+
+/// Waits for one of `semaphore` for at most half a minute, in a task of its own.
+pub(crate) fn wait(
+    handle: &Handle,
+    peer: PeerId,
+    semaphore: &str,
+) -> JoinHandle<Result<Admission, Error>> {
+    let (handle, semaphore) = (handle.clone(), semaphore.to_owned());
+    let ask = Ask { block_for: Some(LEASE / 2), ..Ask::now(Count::ONE) };
+    tokio::spawn(async move { handle.acquire(peer, &semaphore, ask).await })
+}
+
+/// Lets every task do what it can do now.
+pub(crate) async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
