@@ -122,3 +122,18 @@ fn a_waiter_whose_lease_ends_is_never_granted() {
         6s remainder A: 1
     "#]]);
 }
+
+#[test]
+fn the_lease_of_a_waiter_that_was_answered_counts_from_the_answer() {
+    check(expect![[r#"
+        A = 1
+        0s p1 join 1m: ok
+        0s p2 join 2s: ok
+        0s p1 acquire A 1: granted
+        0s p2 acquire A 1 blocking 5s: waits
+        6s p2 ask: false, p2 hears queued
+        7s wait: ok, p2 is gone
+        8s p1 release A: ok
+        8s remainder A: 1
+    "#]]);
+}
