@@ -60,7 +60,8 @@ impl<'a> Wait<'a> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if self.open {
+        // Who panics has found the state poisoned, and must not panic again on the way out.
+        if self.open && !std::thread::panicking() {
             self.handle.operate(|state, now| {
                 state.throttle.park(now, self.peer, self.ticket);
                 self.outcome.close();
