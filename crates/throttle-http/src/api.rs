@@ -1,0 +1,88 @@
+//! What the routes are made of.
+
+use std::{fmt, sync::Arc};
+
+use axum::Router;
+use futures_util::future::BoxFuture;
+use throttle_runtime::Handle;
+use throttle_wire::Reloaded;
+
+use crate::{Limits, Metrics, routes};
+
+/// Builds the routes of a [`Handle`].
+///
+/// ```
+/// # use std::{collections::BTreeMap, time::Duration};
+/// # use throttle_runtime::{Handle, Settings};
+/// use throttle_http::{Api, Limits};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let handle = Handle::start(Settings::default(), &BTreeMap::new());
+/// let limits = Limits { block_for: Duration::from_secs(60), ..Limits::default() };
+/// let routes = Api::new(handle).limits(limits).routes();
+/// # let _: axum::Router = routes;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) handle: Handle,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) reload: Option<Reload>,
+}
+
+/// What `POST /admin/reload` does.
+pub(crate) type Reload =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, String>> + Send + Sync>;
+
+impl Api {
+    /// Routes over `handle` with the default [`Limits`], without metrics and without reload.
+    pub fn new(handle: Handle) -> Self {
+        Self { handle, limits: Limits::default(), metrics: None, reload: None }
+    }
+
+    /// Replaces what a request may ask for at most.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds `GET /metrics`, and counts requests and refusals.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Adds `POST /admin/reload`, which calls `hook`.
+    ///
+    /// An error is a sentence for the operator, who gets it as 422 `reload_refused`; the hook has
+    /// then changed nothing.
+    #[must_use]
+    pub fn reload<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Reloaded, String>> + Send + 'static,
+    {
+        self.reload = Some(Arc::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// The routes. They can be nested below any path of another application.
+    pub fn routes(self) -> Router {
+        routes::table(Arc::new(self))
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api")
+            .field("handle", &self.handle)
+            .field("limits", &self.limits)
+            .field("metrics", &self.metrics)
+            .field("reload", &self.reload.is_some())
+            .finish()
+    }
+}

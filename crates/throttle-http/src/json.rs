@@ -1,0 +1,180 @@
+//! JSON values, read with errors in our own words.
+//!
+//! A value stays the text it was sent as until somebody asks for it as a string, an integer or an
+//! object. So a number of any length is seen in full, a member that comes twice is noticed, and
+//! nesting costs nothing: what nobody asks for is checked for its form, without recursion, and
+//! skipped.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use throttle_wire::Code;
+
+use crate::refusal::Refusal;
+
+/// A value of well-formed JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value<'a>(&'a str);
+
+/// The members of an object, in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) struct Members<'a>(Vec<(String, Value<'a>)>);
+
+/// A number without fraction and exponent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Integer {
+    /// One of 64 bits.
+    Fits(i64),
+    /// One from 2^63 on.
+    TooLarge,
+}
+
+impl<'a> Value<'a> {
+    /// Reads a whole body.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
+        serde_json::from_slice::<&RawValue>(body).map(Self::from).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = if error.is_eof() { "it ends too early" } else { "there is a mistake" };
+            Refusal::new(
+                Code::MalformedBody,
+                format!("The body is not JSON: {what} in line {line}, column {column}."),
+            )
+        })
+    }
+
+    /// The text that was sent.
+    pub(crate) fn text(self) -> &'a str {
+        self.0
+    }
+
+    pub(crate) fn string(self) -> Option<String> {
+        serde_json::from_str(self.0).ok()
+    }
+
+    /// `None` if it is something else, and for what is below -2^63.
+    pub(crate) fn integer(self) -> Option<Integer> {
+        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        match self.0.parse() {
+            Ok(integer) => Some(Integer::Fits(integer)),
+            Err(_) => (digits.len() == self.0.len()).then_some(Integer::TooLarge),
+        }
+    }
+
+    pub(crate) fn members(self) -> Option<Members<'a>> {
+        serde_json::from_str(self.0).ok()
+    }
+}
+
+impl<'a> From<&'a RawValue> for Value<'a> {
+    fn from(raw: &'a RawValue) -> Self {
+        Self(raw.get())
+    }
+}
+
+impl<'a> Members<'a> {
+    /// The member of this name, if there is one.
+    ///
+    /// Two of them are refused rather than one of them ignored.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Value<'a>>, Refusal> {
+        let mut found = self.0.iter().filter(|(member, _)| member == name);
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(twice(&format!("The body has `{name}`"))),
+            (found, None) => Ok(found.map(|&(_, value)| value)),
+        }
+    }
+
+    /// All members by name. `what` is the object, for the sentence that none may come twice.
+    pub(crate) fn unique<T: FromIterator<(String, Value<'a>)>>(
+        mut self,
+        what: &str,
+    ) -> Result<T, Refusal> {
+        self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
+        match self.0.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(twice(&format!("{what} has {:?}", pair[0].0))),
+            None => Ok(self.0.into_iter().collect()),
+        }
+    }
+}
+
+fn twice(finding: &str) -> Refusal {
+    Refusal::new(Code::InvalidField, format!("{finding} twice."))
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.push((name, Value::from(value)));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Value<'_> {
+        Value::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_line_and_column() {
+        let detail = |body: &[u8]| format!("{:?}", Value::parse(body).unwrap_err());
+        assert!(detail(b"{\n  oops").contains("a mistake in line 2, column 3"));
+        assert!(detail(b"{\"a\":").contains("ends too early in line 1, column 5"));
+        assert!(detail(b"").contains("ends too early in line 1, column 0"));
+        assert!(detail(b"1 2").contains("a mistake in line 1, column 3"));
+        assert!(detail(b"\"\xff\"").contains("a mistake in line 1"));
+    }
+
+    #[test]
+    fn integers_of_any_length_are_recognised() {
+        assert_eq!(value(" 42 ").integer(), Some(Integer::Fits(42)));
+        assert_eq!(value("-0").integer(), Some(Integer::Fits(0)));
+        assert_eq!(value(&i64::MAX.to_string()).integer(), Some(Integer::Fits(i64::MAX)));
+        assert_eq!(value("9223372036854775808").integer(), Some(Integer::TooLarge));
+        assert_eq!(value(&"9".repeat(5_000)).integer(), Some(Integer::TooLarge));
+        assert_eq!(value("-9223372036854775809").integer(), None);
+        for other in ["1.0", "1e3", "true", "\"1\"", "[1]", "null"] {
+            assert_eq!(value(other).integer(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_read_without_recursion() {
+        let bomb = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        assert!(value(&bomb).members().is_none());
+        assert!(Value::parse("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn members_that_come_twice_are_refused_also_if_spelled_differently() {
+        let members = || value(r#"{"A":1,"B":2,"\u0041":3}"#).members().unwrap();
+        assert!(members().find("A").is_err());
+        assert_eq!(members().find("B").unwrap().unwrap().text(), "2");
+        assert!(members().find("C").unwrap().is_none());
+        assert!(members().unique::<Vec<_>>("It").is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! The HTTP interface of Throttle as axum routes over a [`Handle`]. It never listens.
+//!
+//! [`routes()`] is all it takes to serve semaphores, alone or below a path of an application of your
+//! own. [`Api`] builds the same routes with limits, metrics and a way to reload the configuration.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use axum::{Router, body::Body, http::{Request, StatusCode}};
+//! use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let db = SemaphoreConfig { max: Count::ONE, level: Level(0) };
+//! let throttle = Handle::start(Settings::default(), &BTreeMap::from([("db".to_owned(), db)]));
+//! let application = Router::new().nest("/throttle", throttle_http::routes(throttle));
+//!
+//! let request = Request::get("/throttle/remainder?semaphore=db").body(Body::empty()).unwrap();
+//! let answer = application.oneshot(request).await.unwrap();
+//! assert_eq!(answer.status(), StatusCode::OK);
+//! # }
+//! ```
+//!
+//! A handler extracts, calls the [`Handle`], and maps the outcome; it decides nothing. The future of
+//! a blocked acquire must be dropped as soon as its connection breaks, as hyper does unless told
+//! otherwise: that is how a waiter whose client is gone is passed over.
+//!
+//! Errors are one sentence of plain text, or a [`Problem`](throttle_wire::Problem) for who asks for
+//! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). None of them is in the
+//! words of a library. Everything a client sends is bounded by [`Limits`].
+//!
+//! The order of modules follows a request: `routes` is the table, `watch` goes around every handler,
+//! `extract`, `request` and `json` read what was sent, `peers`, `locks`, `semaphores` and `service`
+//! handle it, `view`, `listing`, `page` and `refusal` make the answer.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod api;
+mod extract;
+mod json;
+mod limits;
+mod listing;
+mod locks;
+mod metrics;
+mod page;
+mod peers;
+mod refusal;
+mod request;
+mod routes;
+mod semaphores;
+mod service;
+mod view;
+mod watch;
+
+use axum::Router;
+use throttle_runtime::Handle;
+
+pub use crate::{api::Api, limits::Limits, metrics::Metrics};
+
+/// All routes of `handle` with the default [`Limits`], without metrics and without reload.
+pub fn routes(handle: Handle) -> Router {
+    Api::new(handle).routes()
+}

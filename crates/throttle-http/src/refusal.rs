@@ -1,0 +1,191 @@
+//! Errors as answers: every sentence of ours, its code, and the two forms it comes in.
+
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use throttle_core::{Count, Error as Refused};
+use throttle_wire::{Code, PROBLEM_JSON, Problem};
+
+/// Why a request is not done, as a code for programs and a sentence for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Refusal {
+    code: Code,
+    detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    /// Clients in the field compare this sentence literally.
+    pub(crate) fn unknown_peer() -> Self {
+        Self::new(Code::UnknownPeer, "Unknown peer")
+    }
+
+    /// A field or parameter that is there, but of no use: says what it must be, and what it is.
+    pub(crate) fn invalid_field(what: &str, expected: &str, found: &str) -> Self {
+        let found = excerpt(found);
+        Self::new(Code::InvalidField, format!("{what} must be {expected}. Found: {found}."))
+    }
+
+    pub(crate) fn missing_field(field: &str) -> Self {
+        Self::new(Code::InvalidField, format!("`{field}` is missing."))
+    }
+
+    pub(crate) fn lock_count_too_large() -> Self {
+        Self::new(
+            Code::LockCountTooLarge,
+            format!("A lock count, and the sum of those restored, is at most {}.", Count::MAX),
+        )
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(Code::Internal, "Something went wrong in the server.")
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The answer for a client that understands problem documents.
+    pub(crate) fn into_problem(self) -> Response {
+        let problem = Problem::new(self.code, self.detail.into_owned());
+        let body = serde_json::to_vec(&problem).expect("its keys are strings");
+        answer(self.code, PROBLEM_JSON, body)
+    }
+}
+
+/// The answer in plain text. It carries the refusal along, so that whoever passes it on can count it
+/// or put it in another form.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = self.detail.clone().into_owned();
+        let mut response = answer(self.code, "text/plain; charset=utf-8", body);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn answer(code: Code, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() =
+        StatusCode::from_u16(code.status()).expect("every code has a valid status");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if matches!(code, Code::TooManyPeers | Code::TooManyWaiters | Code::NotReady) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
+}
+
+/// When it is worth while to try again if there is too much of something right now.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+impl From<throttle_runtime::Error> for Refusal {
+    fn from(error: throttle_runtime::Error) -> Self {
+        match error {
+            throttle_runtime::Error::Cancelled => Self::new(
+                Code::Cancelled,
+                "The pending lock was cancelled while the request waited for it.",
+            ),
+            throttle_runtime::Error::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::AlreadyPending => Self::new(
+                Code::AlreadyPending,
+                "Already pending. One pending lock per peer is allowed, and its count cannot grow.",
+            ),
+            Refused::InvalidLockCount { found } => Self::new(
+                Code::InvalidLockCount,
+                format!("Lock count must be a positive number. Found: {found}."),
+            ),
+            Refused::LockCountTooLarge => Self::lock_count_too_large(),
+            Refused::LockHierarchyViolation { current, requested } => Self::new(
+                Code::LockHierarchyViolation,
+                format!(
+                    "Lock hierarchy violation. The peer holds a lock of level {current}, so it can \
+                     only ask for locks of lower levels. The requested level is {requested}."
+                ),
+            ),
+            Refused::NeverAcquirable { count, max } => Self::new(
+                Code::NeverAcquirable,
+                format!(
+                    "Lock can never be acquired. Lock asks for count {count} yet full count is \
+                     only {max}."
+                ),
+            ),
+            Refused::RestoreConflict => {
+                Self::new(Code::RestoreConflict, "Restore is not allowed to change existing peers.")
+            }
+            Refused::TooManyPeers { limit } => Self::new(
+                Code::TooManyPeers,
+                format!("There are {limit} peers, and no more are allowed. Try again later."),
+            ),
+            Refused::TooManyWaiters { limit } => Self::new(
+                Code::TooManyWaiters,
+                format!(
+                    "There are {limit} peers waiting for this semaphore, and no more are allowed. \
+                     Try again later."
+                ),
+            ),
+            Refused::UnknownPeer => Self::unknown_peer(),
+            Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
+            // Answers to operations that no route performs.
+            Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
+        }
+    }
+}
+
+/// The beginning of something that a client sent. Enough to recognise it.
+fn excerpt(text: &str) -> Cow<'_, str> {
+    const LENGTH: usize = 40;
+    match text.char_indices().nth(LENGTH) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throttle_core::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_core_keeps_its_code() {
+        let level = Level(0);
+        let refusals = [
+            Refused::AlreadyPending,
+            Refused::InvalidLockCount { found: 0 },
+            Refused::LockCountTooLarge,
+            Refused::LockHierarchyViolation { current: level, requested: level },
+            Refused::NeverAcquirable { count: Count::ONE, max: Count::ONE },
+            Refused::RestoreConflict,
+            Refused::TooManyPeers { limit: 1 },
+            Refused::TooManyWaiters { limit: 1 },
+            Refused::UnknownPeer,
+            Refused::UnknownSemaphore,
+        ];
+        for refused in refusals {
+            assert_eq!(Refusal::from(refused).code.as_str(), refused.code());
+        }
+        let cancelled = throttle_runtime::Error::Cancelled;
+        assert_eq!(Refusal::from(cancelled).code.as_str(), cancelled.code());
+    }
+
+    #[test]
+    fn what_a_client_sent_is_quoted_up_to_forty_characters() {
+        assert_eq!(excerpt("short"), "short");
+        assert_eq!(excerpt(&"ü".repeat(1_000)), "ü".repeat(40) + "…");
+    }
+}

@@ -1,0 +1,87 @@
+//! The service itself: greeting, page, health, version, icon, reload.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use http_body_util::BodyExt as _;
+use throttle_runtime::Settings;
+use throttle_wire::{Code, Reloaded};
+use tower::ServiceExt as _;
+
+use crate::support::{Answer, Server, check_refusal, request};
+
+/// What browsers send.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+async fn browse(server: &Server, path: &str) -> Answer {
+    let request = Request::get(path).header("accept", BROWSER).body(Body::empty()).unwrap();
+    server.send(request).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_hello() {
+    let server = Server::start(&[]);
+    server.get("/").await.is_text(200, "Hello from Throttle!");
+    server.get("/health").await.is_text(200, "Ok");
+    server.get("/ready").await.is_text(200, "Ready");
+    server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_gets_a_page_with_the_semaphores() {
+    let server = Server::start(&[("<b>&\"it\"", 7, 0), ("plain", 42, 3)]);
+    server.hold("plain", 40).await;
+    let page = browse(&server, "/").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("vary"), "accept");
+    assert!(page.body.contains("&lt;b&gt;&amp;&quot;it&quot;"));
+    assert!(page.body.contains("href=\"./semaphores/%3Cb%3E%26%22it%22\""));
+    assert!(!page.body.contains("<b>"));
+    let row = "plain</a><td>3<td>42<td>40 <i>by 1</i><td>0";
+    assert!(page.body.contains(row), "{}", page.body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_says_if_there_are_no_semaphores() {
+    let page = browse(&Server::start(&[]), "/").await;
+    assert!(page.body.contains("No semaphores are configured."));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_links_of_the_page_lead_to_where_the_routes_are() {
+    let mut server = Server::start(&[("A", 1, 0)]);
+    server.routes = axum::Router::new().nest("/tools/throttle", server.routes);
+    let page = browse(&server, "/tools/throttle").await;
+    // Relative to a path without a slash at its end, so to `/tools/`.
+    assert!(page.body.contains("href=\"./throttle/semaphores/A\""), "{}", page.body);
+    assert!(page.body.contains("href=\"./throttle/favicon.ico\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_an_icon() {
+    let server = Server::start(&[]);
+    let request = request(Method::GET, "/favicon.ico", "");
+    let Ok(answer) = server.routes.oneshot(request).await;
+    assert_eq!(answer.headers()["content-type"], "image/x-icon");
+    let icon = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(icon[..4], [0, 0, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reload_answers_what_the_hook_says() {
+    let changes = Reloaded { added: vec!["new".to_owned()], ..Reloaded::default() };
+    let answer = changes.clone();
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.reload(move || std::future::ready(Ok(answer.clone())))
+    });
+    assert_eq!(server.post("/admin/reload", "").await.json::<Reloaded>(), changes);
+    assert_eq!(server.get("/admin/reload").await.header("allow"), "POST");
+
+    let reason = "throttle.toml, line 3: `max` must be positive";
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.reload(move || async move { Err(reason.to_owned()) })
+    });
+    let request = (Method::POST, "/admin/reload", "");
+    check_refusal(&server, request, Code::ReloadRefused, reason).await;
+}

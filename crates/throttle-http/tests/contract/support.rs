@@ -1,0 +1,180 @@
+//! What the tests share: a service behind its routes, and a client that sends one request at a time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, header},
+};
+use http_body_util::BodyExt as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use throttle_http::{Api, Metrics};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use throttle_wire::Code;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+
+/// A service and its routes.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) handle: Handle,
+    pub(crate) routes: Router,
+}
+
+/// An answer that arrived in full.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// Names, maxima and levels, as the runtime wants them.
+pub(crate) fn semaphores(semaphores: &[(&str, u64, i32)]) -> BTreeMap<String, SemaphoreConfig> {
+    let semaphores = semaphores.iter().map(|&(name, max, level)| {
+        let max = Count::new(max).expect("a positive maximum");
+        (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+    });
+    semaphores.collect()
+}
+
+impl Server {
+    /// A service with these semaphores, by name, maximum and level.
+    pub(crate) fn start(semaphores: &[(&str, u64, i32)]) -> Self {
+        Self::build(semaphores, Settings::default(), |api| api)
+    }
+
+    pub(crate) fn build(
+        semaphores: &[(&str, u64, i32)],
+        settings: Settings,
+        api: impl FnOnce(Api) -> Api,
+    ) -> Self {
+        let handle = Handle::start(settings, &self::semaphores(semaphores));
+        Self { routes: api(Api::new(handle.clone())).routes(), handle }
+    }
+
+    /// A service with metrics, as an application would have it.
+    pub(crate) fn with_metrics(semaphores: &[(&str, u64, i32)]) -> Self {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&[1.0, 10.0])
+            .expect("there are buckets")
+            .build_recorder();
+        let text = recorder.handle();
+        let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || text.render()));
+        let semaphores = self::semaphores(semaphores);
+        let handle = Handle::start_observed(Settings::default(), &semaphores, metrics.observer());
+        Self { routes: Api::new(handle.clone()).metrics(metrics).routes(), handle }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let Ok(response) = self.routes.clone().oneshot(request).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("the body has an end").to_bytes();
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8(body.to_vec()).expect("answers are text"),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(request(Method::GET, path, "")).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(request(Method::DELETE, path, "")).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &str) -> Answer {
+        self.send(request(Method::PUT, path, body)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.send(request(Method::POST, path, body)).await
+    }
+
+    /// A new peer with a lease of a minute.
+    pub(crate) async fn join(&self) -> u64 {
+        self.post("/new_peer", r#"{"expires_in":"1m"}"#).await.json()
+    }
+
+    /// A new peer that holds `count` of a semaphore.
+    pub(crate) async fn hold(&self, semaphore: &str, count: u64) -> u64 {
+        let peer = self.join().await;
+        let answer = self.put(&format!("/peers/{peer}/{semaphore}"), &count.to_string()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        peer
+    }
+
+    /// A request for one of `semaphore`, with a query, that stays open in a task of its own.
+    pub(crate) async fn wait(&self, peer: u64, semaphore_and_query: &str) -> JoinHandle<Answer> {
+        let request = request(Method::PUT, &format!("/peers/{peer}/{semaphore_and_query}"), "1");
+        let server = self.clone();
+        let waiting = tokio::spawn(async move { server.send(request).await });
+        settle().await;
+        assert!(!waiting.is_finished(), "it was to wait");
+        waiting
+    }
+}
+
+impl Answer {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        assert_eq!(self.status / 100, 2, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        self.json()
+    }
+
+    /// The header, or nothing if it is missing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("readable"))
+    }
+
+    pub(crate) fn is_text(&self, status: u16, text: &str) {
+        assert_eq!((self.status, self.body.as_str()), (status, text));
+        assert_eq!(self.header("content-type"), "text/plain; charset=utf-8");
+    }
+}
+
+/// A request with a body of JSON, if there is a body.
+pub(crate) fn request(method: Method, path: &str, body: &str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    request.body(Body::from(body.to_owned())).expect("a proper request")
+}
+
+/// Sends a request in both forms that errors have, and checks that both say this.
+pub(crate) async fn check_refusal(
+    server: &Server,
+    (method, path, body): (Method, &str, &str),
+    code: Code,
+    detail: &str,
+) -> Answer {
+    let plain = server.send(request(method.clone(), path, body)).await;
+    plain.is_text(code.status(), detail);
+
+    let mut request = request(method, path, body);
+    let accept = "application/problem+json".parse().expect("a header");
+    request.headers_mut().insert(header::ACCEPT, accept);
+    let document = server.send(request).await;
+    assert_eq!(document.status, code.status());
+    assert_eq!(document.header("content-type"), "application/problem+json");
+    let expected = throttle_wire::Problem::new(code, detail.to_owned());
+    assert_eq!(serde_json::from_str::<throttle_wire::Problem>(&document.body).unwrap(), expected);
+    plain
+}
+
+/// Lets every task do what it can do now.
+pub(crate) async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,216 @@
+//! The transcripts, played over the routes, on paused time. All but a change of the maximum, which is
+//! no request of a client, goes through HTTP.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use throttle_transcripts::{Act, Peer, Standing, Subject, play};
+use tokio::{
+    runtime::Builder,
+    task::{JoinHandle, yield_now},
+    time::sleep,
+};
+use tower::ServiceExt as _;
+
+#[path = "../../throttle-transcripts/corpus/mod.rs"]
+mod corpus;
+
+fn check(transcript: expect_test::Expect) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let played = play(transcript.data(), Routes::start);
+    transcript.assert_eq(&runtime.expect("a runtime starts").block_on(played));
+}
+
+struct Routes {
+    handle: Handle,
+    router: Router,
+    semaphores: BTreeMap<String, SemaphoreConfig>,
+    ids: BTreeMap<Peer, u64>,
+    now: Duration,
+    open: Vec<(Peer, JoinHandle<Answer>)>,
+}
+
+/// Status and body. Text that is no JSON counts as a JSON string.
+type Answer = (StatusCode, Value);
+
+impl Routes {
+    fn start(semaphores: Vec<(String, u64, i32)>) -> Self {
+        let semaphores = semaphores.into_iter().map(|(name, max, level)| {
+            let max = Count::new(max).expect("a positive maximum");
+            (name, SemaphoreConfig { max, level: Level(level) })
+        });
+        let semaphores = semaphores.collect();
+        let handle = Handle::start(Settings::default(), &semaphores);
+        Self {
+            router: throttle_http::routes(handle.clone()),
+            handle,
+            semaphores,
+            ids: BTreeMap::new(),
+            now: Duration::ZERO,
+            open: Vec::new(),
+        }
+    }
+
+    /// The id that the peer was given; before it was given one, the number it has in the script.
+    fn id(&self, peer: Peer) -> u64 {
+        self.ids.get(&peer).copied().unwrap_or(peer.0)
+    }
+
+    fn send(&self, method: Method, uri: &str, body: &Value) -> JoinHandle<Answer> {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, throttle_wire::PROBLEM_JSON)
+            .body(body)
+            .expect("a proper request");
+        let router = self.router.clone();
+        tokio::spawn(async move {
+            let Ok(answer) = router.oneshot(request).await;
+            let status = answer.status();
+            let body = answer.into_body().collect().await.expect("a whole body").to_bytes();
+            let text = || String::from_utf8_lossy(&body).into_owned().into();
+            (status, serde_json::from_slice(&body).unwrap_or_else(|_| text()))
+        })
+    }
+
+    async fn ask(&self, method: Method, uri: &str, body: Value) -> Answer {
+        self.send(method, uri, &body).await.expect("no handler panics")
+    }
+
+    async fn act(&mut self, act: &Act) -> String {
+        let answer = match act {
+            Act::Acquire { .. } => return self.acquire(act).await,
+            Act::Ask(peer) => {
+                let uri = format!("/peers/{}/is_acquired", self.id(*peer));
+                self.ask(Method::GET, &uri, Value::Null).await
+            }
+            Act::HangUp(peer) => {
+                let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
+                broken.for_each(|(_, request)| request.abort());
+                return "ok".to_owned();
+            }
+            Act::Heartbeat(peer, lease) => {
+                let uri = format!("/peers/{}", self.id(*peer));
+                self.ask(Method::PUT, &uri, json!({ "expires_in": written(*lease) })).await
+            }
+            Act::Join(peer, lease) => {
+                let lease = json!({ "expires_in": written(*lease) });
+                let (status, id) = self.ask(Method::POST, "/new_peer", lease).await;
+                assert_eq!(status, StatusCode::OK, "{id}");
+                self.ids.insert(*peer, id.as_u64().expect("an id is a number"));
+                return "ok".to_owned();
+            }
+            Act::Leave(peer) => {
+                let uri = format!("/peers/{}", self.id(*peer));
+                let (_, answer) = self.ask(Method::DELETE, &uri, Value::Null).await;
+                return (answer == "Peer released").to_string();
+            }
+            Act::Release(peer, semaphore) => {
+                let uri = format!("/peers/{}/{semaphore}", self.id(*peer));
+                self.ask(Method::DELETE, &uri, Value::Null).await
+            }
+            Act::Remainder(semaphore) => {
+                let uri = format!("/remainder?semaphore={semaphore}");
+                self.ask(Method::GET, &uri, Value::Null).await
+            }
+            Act::Resize(semaphore, max) => {
+                let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
+                config.max = Count::new(*max).expect("a positive maximum");
+                let changes = self.handle.reconfigure(Settings::default(), &self.semaphores);
+                assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
+                return "ok".to_owned();
+            }
+            Act::Restore(peer, lease, locks) => {
+                let (peer_id, expires_in) = (self.id(*peer), written(*lease));
+                let body = json!({
+                    "peer_id": peer_id, "expires_in": expires_in, "acquired": locks,
+                });
+                self.ask(Method::POST, "/restore", body).await
+            }
+            Act::Wait => return "ok".to_owned(),
+        };
+        read(answer)
+    }
+
+    async fn acquire(&mut self, act: &Act) -> String {
+        let Act::Acquire { peer, semaphore, count, lease, blocking } = act else { unreachable!() };
+        let lease = lease.map(|lease| format!("expires_in={}&", written(lease)));
+        let blocking = blocking.map(|time| format!("block_for={}", written(time)));
+        let query = lease.unwrap_or_default() + &blocking.unwrap_or_default();
+        let uri = format!("/peers/{}/{semaphore}?{query}", self.id(*peer));
+        let request = self.send(Method::PUT, &uri, &json!(count));
+        settle().await;
+        if request.is_finished() {
+            return read(request.await.expect("no handler panics"));
+        }
+        self.open.push((*peer, request));
+        "waits".to_owned()
+    }
+}
+
+impl Subject for Routes {
+    async fn perform(&mut self, act: &Act) -> String {
+        let answer = self.act(act).await;
+        settle().await;
+        answer
+    }
+
+    async fn pass(&mut self, at: Duration) {
+        sleep(at - self.now).await;
+        self.now = at;
+        settle().await;
+    }
+
+    async fn heard(&mut self) -> Vec<(Peer, String)> {
+        let mut heard = Vec::new();
+        for (peer, request) in self.open.extract_if(.., |(_, request)| request.is_finished()) {
+            heard.push((peer, read(request.await.expect("no handler panics"))));
+        }
+        heard
+    }
+
+    async fn standing(&mut self, peer: Peer) -> Standing {
+        let uri = format!("/peers/{}", self.id(peer));
+        let (status, body) = self.ask(Method::GET, &uri, Value::Null).await;
+        if status != StatusCode::OK {
+            return Standing::default();
+        }
+        let peer: throttle_wire::Peer = serde_json::from_value(body).expect("a peer");
+        Standing {
+            alive: true,
+            held: peer.held.into_iter().map(|lock| lock.semaphore).collect(),
+            pending: peer.pending.map(|lock| lock.semaphore),
+        }
+    }
+}
+
+/// An answer in the words of the transcripts.
+fn read((status, body): Answer) -> String {
+    match status {
+        StatusCode::OK if body.get("fencing_token").is_some() => "granted".to_owned(),
+        StatusCode::ACCEPTED => "queued".to_owned(),
+        StatusCode::OK if body == "Ok" => "ok".to_owned(),
+        StatusCode::OK => body.to_string(),
+        _ => body["code"].as_str().expect("an error has a code").to_owned(),
+    }
+}
+
+fn written(span: Duration) -> String {
+    format!("{}ms", span.as_millis())
+}
+
+/// Lets every task do what it can do now.
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
+    }
+}
