@@ -1,0 +1,88 @@
+//! Asking for a lock.
+
+use std::{pin::Pin, time::Duration};
+
+use throttle_wire::{Acquired, PeerId};
+
+use crate::{Client, Error, answer::Answer, retry::Repeat};
+
+/// Asks for a lock when it is awaited. Made by [`Client::acquire`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Acquire<'a> {
+    client: &'a Client,
+    peer: PeerId,
+    semaphore: &'a str,
+    count: u64,
+    query: throttle_wire::Acquire,
+}
+
+/// Where a peer stands after it asked for a lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "the lock may be pending"]
+pub enum Admission {
+    /// The lock is held.
+    Held {
+        /// The fencing token: it grows with each grant of this semaphore. `None` from a server of
+        /// version 0.5, which has none.
+        token: Option<u64>,
+    },
+    /// The lock is pending, and the peer keeps its place in the queue. Ask again.
+    Pending,
+}
+
+impl<'a> Acquire<'a> {
+    pub(crate) fn new(client: &'a Client, peer: PeerId, semaphore: &'a str, count: u64) -> Self {
+        Self { client, peer, semaphore, count, query: throttle_wire::Acquire::default() }
+    }
+
+    /// Sets the length of the peer's lease and lets it begin anew, whatever becomes of the request.
+    pub fn expires_in(mut self, expires_in: Duration) -> Self {
+        self.query.expires_in = Some(expires_in);
+        self
+    }
+
+    /// Lets the answer wait until the lock is held, but no longer than this. Without it the answer
+    /// comes at once.
+    ///
+    /// It is one span for all attempts: a retry asks only for what is left of it. A server that
+    /// shuts down answers [`Admission::Pending`] before it is over.
+    pub fn block_for(mut self, block_for: Duration) -> Self {
+        self.query.block_for = Some(block_for);
+        self
+    }
+
+    async fn send(self) -> Result<Admission, Error> {
+        let Self { client, peer, semaphore, count, query } = self;
+        let mut url = client.base().join_name(&format!("peers/{peer}"), semaphore)?;
+        if let Some(expires_in) = query.expires_in {
+            let expires_in = humantime::format_duration(expires_in).to_string();
+            url.query_pairs_mut().append_pair("expires_in", &expires_in);
+        }
+        let request = client.put(url).json(&count);
+        let answer = match query.block_for {
+            Some(block_for) => client.send_and_wait(request, block_for).await?,
+            None => client.send(request, Repeat::Freely).await?,
+        };
+        admission(&answer)
+    }
+}
+
+/// The status decides. The body must not contradict it; that of version 0.5 is the peer's id alone.
+fn admission(answer: &Answer) -> Result<Admission, Error> {
+    let token = match answer.json::<Acquired>() {
+        Ok(body) if body.acquired != answer.is_pending() => body.fencing_token,
+        Ok(_) => return Err(answer.unexpected()),
+        Err(_) => answer.json::<PeerId>().map(|_| None)?,
+    };
+    Ok(if answer.is_pending() { Admission::Pending } else { Admission::Held { token } })
+}
+
+impl<'a> IntoFuture for Acquire<'a> {
+    type Output = Result<Admission, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

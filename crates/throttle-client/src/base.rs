@@ -1,0 +1,154 @@
+//! Where the server is, and the URLs of its routes.
+//!
+//! A name is percent-encoded here rather than by the `url` crate, which drops tabs and line breaks
+//! from a segment. What remains out of reach are names that no segment can be: the empty one, and
+//! those that every URL library resolves as steps in the tree of paths.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+
+use crate::Error;
+
+/// All but what RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The URL of a server. Its path ends with a slash.
+#[derive(Clone)]
+pub(crate) struct Base(Url);
+
+impl Base {
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let invalid = |reason: &str| Error::InvalidUrl { reason: reason.to_owned() };
+        let mut url = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid("its scheme is neither `http` nor `https`"));
+        }
+        if url.query().is_some() {
+            return Err(invalid("it has a query"));
+        }
+        if url.fragment().is_some() {
+            return Err(invalid("it has a fragment"));
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self(url))
+    }
+
+    /// The URL of a route whose path is `route`, without a leading slash.
+    pub(crate) fn join(&self, route: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{route}", self.0.path()));
+        url
+    }
+
+    /// The URL of a route whose path is `route` and the name of a semaphore as its last segment.
+    pub(crate) fn join_name(&self, route: &str, name: &str) -> Result<Url, Error> {
+        if matches!(name, "" | "." | "..") {
+            return Err(Error::InvalidName { name: name.to_owned() });
+        }
+        Ok(self.join(&format!("{route}/{}", utf8_percent_encode(name, RESERVED))))
+    }
+}
+
+/// The URL without a password.
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.0.clone();
+        if url.password().is_some() {
+            url.set_password(Some("***")).expect("a URL with a password can have another one");
+        }
+        f.debug_tuple("Base").field(&url.as_str()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+
+    use super::*;
+
+    fn base(url: &str) -> Base {
+        Base::parse(url).unwrap()
+    }
+
+    #[test]
+    fn a_base_means_the_same_with_and_without_a_slash_at_its_end() {
+        for (bare, slashed) in [
+            ("http://localhost:8000", "http://localhost:8000/"),
+            ("https://host/throttle", "https://host/throttle/"),
+            ("https://host/a%2Fb/c", "https://host/a%2Fb/c/"),
+        ] {
+            let expected = format!("{slashed}new_peer");
+            assert_eq!(base(bare).join("new_peer").as_str(), expected);
+            assert_eq!(base(slashed).join("new_peer").as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
+        for (url, expected) in [
+            ("", "relative URL without a base"),
+            ("localhost:8000", "its scheme is neither `http` nor `https`"),
+            ("ftp://host/", "its scheme is neither `http` nor `https`"),
+            ("http://host/?", "it has a query"),
+            ("http://host/?a=b", "it has a query"),
+            ("http://host/#", "it has a fragment"),
+            ("http://", "empty host"),
+        ] {
+            let Err(Error::InvalidUrl { reason }) = Base::parse(url) else { panic!("{url:?}") };
+            assert_eq!(reason, expected, "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_exactly_one_segment_and_decodes_to_itself() {
+        let every_ascii = (0_u8..128).map(char::from).map(String::from);
+        let others = [
+            "/&",
+            "a/b/../c",
+            "is_acquired",
+            "%41",
+            "%2e%2e",
+            "%2E",
+            "...",
+            "a.",
+            "./",
+            "\\",
+            "ä",
+            "semaphore\u{1F512}",
+            "a\tb\r\nc",
+            "?block_for=1s",
+            "#",
+            " ",
+            "\0",
+            "\u{202e}",
+        ];
+        let base = base("http://host/throttle");
+        for name in every_ascii.chain(others.map(str::to_owned)).filter(|name| name != ".") {
+            let url = base.join_name("peers/42", &name).unwrap();
+            let segments: Vec<_> = url.path().split('/').collect();
+            assert_eq!(segments[..4], ["", "throttle", "peers", "42"], "{name:?}");
+            assert_eq!(segments.len(), 5, "{name:?}");
+            let decoded = percent_decode_str(segments[4]).decode_utf8().unwrap();
+            assert_eq!(decoded, name);
+            assert_eq!((url.query(), url.fragment()), (None, None), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_carry_is_an_error_rather_than_another_request() {
+        for name in ["", ".", ".."] {
+            let result = base("http://host/").join_name("peers/42", name);
+            assert!(matches!(result, Err(Error::InvalidName { name: it }) if it == name));
+        }
+    }
+
+    #[test]
+    fn a_password_does_not_get_into_logs() {
+        let shown = format!("{:?}", base("http://ann:secret@host/"));
+        assert!(shown.contains("ann") && !shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a client is made of.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use reqwest::{
+    header::{ACCEPT, HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use throttle_wire::PROBLEM_JSON;
+
+use crate::{Client, Error, RetryPolicy, base::Base, client::Shared};
+
+/// Builds a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use throttle_client::{
+///     Client, RetryPolicy,
+///     reqwest::header::{AUTHORIZATION, HeaderValue},
+/// };
+///
+/// let mut token = HeaderValue::from_static("Bearer secret");
+/// token.set_sensitive(true); // Keeps it out of logs.
+/// let throttle = Client::builder("http://localhost:8000/throttle")
+///     .header(AUTHORIZATION, token)
+///     .timeout(Duration::from_secs(3))
+///     .retry(RetryPolicy { attempts: 3, ..RetryPolicy::default() })
+///     .build()?;
+/// # Ok::<(), throttle_client::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ClientBuilder {
+    url: String,
+    http: Option<reqwest::Client>,
+    headers: HeaderMap,
+    timeout: Duration,
+    retry: RetryPolicy,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(PROBLEM_JSON))]);
+        Self {
+            url: url.to_owned(),
+            http: None,
+            headers,
+            timeout: Duration::from_secs(10),
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Sends requests by an HTTP client of your own, with its TLS, proxies and pool of connections.
+    ///
+    /// The default one follows no redirects, for they would hide that the URL is wrong, and waits
+    /// at most three seconds for a connection.
+    #[must_use]
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.http = Some(client);
+        self
+    }
+
+    /// Adds a header to every request, in place of any of the same name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// How long each attempt of a request may take, from connecting to the end of the answer. One
+    /// that waits for a lock has `block_for` in addition. Default: 10 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often and for how long requests that failed are repeated.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// The client. It connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidUrl`]
+    /// - [`Error::Transport`] if the HTTP library cannot be set up.
+    pub fn build(self) -> Result<Client, Error> {
+        let base = Base::parse(&self.url)?;
+        let http = self.http.map_or_else(default_http_client, Ok)?;
+        let Self { headers, timeout, retry, .. } = self;
+        Ok(Client { shared: Arc::new(Shared { http, base, headers, timeout, retry }) })
+    }
+}
+
+fn default_http_client() -> Result<reqwest::Client, Error> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")));
+    client.build().map_err(Error::Transport)
+}
+
+/// What may be secret is left out: the URL and the headers.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("timeout", &self.timeout)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}

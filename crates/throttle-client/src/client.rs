@@ -1,0 +1,333 @@
+//! One method for each route.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use reqwest::{Method, RequestBuilder, Url, header::HeaderMap};
+use serde::de::DeserializeOwned;
+use throttle_wire::{
+    Code, ExpiresIn, Peer, PeerId, Reloaded, Restore, Semaphore, SemaphoreSummary,
+};
+use tracing::{Instrument as _, debug_span};
+
+use crate::{
+    Acquire, ClientBuilder, Error, NewPeer, RetryPolicy,
+    answer::Answer,
+    base::Base,
+    retry::{Plan, Repeat, Setback},
+};
+
+/// A client of one server.
+///
+/// Clones are cheap and share their connections, which are kept open and used again.
+///
+/// All methods fail with [`Error::Connect`], [`Error::Timeout`], [`Error::Transport`] or
+/// [`Error::UnexpectedAnswer`] if the server or the way to it is not well, after the attempts that
+/// the [`RetryPolicy`] grants. Beyond these each method lists the [codes](Error::code) with which the
+/// server refuses. Every server has limits on what it is sent; what exceeds them is refused, too.
+///
+/// A future that is dropped hangs up. What the server did until then it has done: a request that
+/// waits for a lock leaves a pending lock behind, which the server cancels unless the peer asks again
+/// soon.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: Base,
+    pub(crate) headers: HeaderMap,
+    pub(crate) timeout: Duration,
+    pub(crate) retry: RetryPolicy,
+}
+
+impl Client {
+    /// A client of the server at `url`, such as `http://localhost:8000`.
+    ///
+    /// The URL may have a path, if a proxy or another application puts the server there. A slash at
+    /// its end makes no difference.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::build`].
+    pub fn new(url: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder(url).build()
+    }
+
+    /// A client of the server at `url` that differs from the default.
+    pub fn builder(url: impl AsRef<str>) -> ClientBuilder {
+        ClientBuilder::new(url.as_ref())
+    }
+
+    /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
+    /// long it lives without a sign of life.
+    ///
+    /// Repeated only if the server did certainly not create one. Should the answer get lost, the peer
+    /// lives until its lease ends.
+    ///
+    /// Refused with `too_many_peers`, `expires_in_too_long` and `labels_too_large`.
+    pub fn new_peer(&self, expires_in: Duration) -> NewPeer<'_> {
+        NewPeer::new(self, expires_in)
+    }
+
+    /// Sets the length of a peer's lease and lets it begin anew.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_peer`, `expires_in_too_long`
+    pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
+        let url = self.base().join(&format!("peers/{peer}"));
+        let request = self.put(url).json(&ExpiresIn { expires_in });
+        self.send(request, Repeat::Freely).await?.must_be("Ok")
+    }
+
+    /// Removes a peer with all it holds and waits for, and returns whether it existed. If the answer
+    /// to the first attempt was lost, `false` may mean that this attempt removed it.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
+        let url = self.base().join(&format!("peers/{peer}"));
+        let answer = self.send(self.request(Method::DELETE, url), Repeat::Freely).await?;
+        match answer.json::<String>()?.as_str() {
+            "Peer released" => Ok(true),
+            "Peer not found" => Ok(false),
+            _ => Err(answer.unexpected()),
+        }
+    }
+
+    /// Asks for `count` of `semaphore` on behalf of `peer`.
+    ///
+    /// Safe to repeat: who asks again for what they hold is told so again, and who waits keeps their
+    /// place. A smaller count than before shrinks the lock.
+    ///
+    /// Refused with `unknown_peer`, `unknown_semaphore`, `invalid_lock_count`, `never_acquirable`,
+    /// `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`, `cancelled`,
+    /// `lock_count_too_large`, `name_too_long`, `expires_in_too_long` and `block_for_too_long`, and
+    /// by this client with [`Error::InvalidName`].
+    pub fn acquire<'a>(&'a self, peer: PeerId, semaphore: &'a str, count: u64) -> Acquire<'a> {
+        Acquire::new(self, peer, semaphore, count)
+    }
+
+    /// Gives back what `peer` holds of `semaphore`, or cancels that it waits for it. That there is
+    /// neither is no error.
+    ///
+    /// # Errors
+    ///
+    /// - `unknown_peer`, `unknown_semaphore`, `name_too_long`
+    /// - [`Error::InvalidName`]
+    pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
+        let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
+        self.send(self.request(Method::DELETE, url), Repeat::Freely).await?.must_be("Ok")
+    }
+
+    /// Whether `peer` waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_peer`
+    pub async fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
+        self.fetch(self.base().join(&format!("peers/{peer}/is_acquired"))).await
+    }
+
+    /// What `peer` holds, and what it waits for.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_peer`
+    pub async fn peer(&self, peer: PeerId) -> Result<Peer, Error> {
+        self.fetch(self.base().join(&format!("peers/{peer}"))).await
+    }
+
+    /// What all peers hold, and what they wait for.
+    ///
+    /// All of it has to arrive within the [timeout](ClientBuilder::timeout). A server of version 0.5
+    /// tells too little to be understood.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+        self.fetch(self.base().join("peers/")).await
+    }
+
+    /// Brings back a peer under the id it had, with all the locks that it holds, for a server that
+    /// forgot it. If it exists with exactly these locks, only its lease begins anew.
+    ///
+    /// # Errors
+    ///
+    /// `restore_conflict`, `unknown_semaphore`, `invalid_lock_count`, `lock_count_too_large`,
+    /// `invalid_field`, `too_many_peers`, `name_too_long`, `expires_in_too_long`, `labels_too_large`
+    pub async fn restore(&self, peer: &Restore) -> Result<(), Error> {
+        self.send(self.post("restore").json(peer), Repeat::Freely).await?.must_be("Ok")
+    }
+
+    /// What is free of `semaphore`: its maximum minus all that is held. Negative while more is held
+    /// after restores or a lowered maximum.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`, `name_too_long`
+    pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
+        let mut url = self.base().join("remainder");
+        url.query_pairs_mut().append_pair("semaphore", semaphore);
+        self.fetch(url).await
+    }
+
+    /// All semaphores in numbers, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn semaphores(&self) -> Result<Vec<SemaphoreSummary>, Error> {
+        self.fetch(self.base().join("semaphores")).await
+    }
+
+    /// One semaphore in numbers, who holds it since when, and who waits.
+    ///
+    /// # Errors
+    ///
+    /// - `unknown_semaphore`, `name_too_long`
+    /// - [`Error::InvalidName`]
+    pub async fn semaphore(&self, name: &str) -> Result<Semaphore, Error> {
+        self.fetch(self.base().join_name("semaphores", name)?).await
+    }
+
+    /// Succeeds if the server is there at this moment. Never repeated.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn health(&self) -> Result<(), Error> {
+        let request = self.request(Method::GET, self.base().join("health"));
+        self.send(request, Repeat::Never).await?.must_be("Ok")
+    }
+
+    /// Whether the server takes on work at this moment, which it does not while it shuts down. Never
+    /// repeated.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn ready(&self) -> Result<bool, Error> {
+        let request = self.request(Method::GET, self.base().join("ready"));
+        match self.send(request, Repeat::Never).await {
+            Ok(answer) => answer.must_be("Ready").map(|()| true),
+            Err(Error::Refused { code: Code::NotReady, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The version of the server.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn version(&self) -> Result<String, Error> {
+        let request = self.request(Method::GET, self.base().join("version"));
+        self.send(request, Repeat::Freely).await?.text()
+    }
+
+    /// The metrics of the server in the text format of Prometheus.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_route` from routes that have no metrics.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let request = self.request(Method::GET, self.base().join("metrics"));
+        self.send(request, Repeat::Freely).await?.text()
+    }
+
+    /// Lets the server read its configuration anew, and returns what changed.
+    ///
+    /// Repeated only if the server did certainly not do it, for a second time nothing would change.
+    ///
+    /// # Errors
+    ///
+    /// - `reload_refused`: the configuration is bad, and the old one stays in force.
+    /// - `unknown_route` from routes that have no configuration.
+    pub async fn reload(&self) -> Result<Reloaded, Error> {
+        self.send(self.post("admin/reload"), Repeat::Undone).await?.json()
+    }
+
+    pub(crate) fn base(&self) -> &Base {
+        &self.shared.base
+    }
+
+    pub(crate) fn post(&self, route: &str) -> RequestBuilder {
+        self.request(Method::POST, self.base().join(route))
+    }
+
+    pub(crate) fn put(&self, url: Url) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.shared.http.request(method, url).headers(self.shared.headers.clone())
+    }
+
+    /// Gets what is at `url` as JSON.
+    async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+        self.send(self.request(Method::GET, url), Repeat::Freely).await?.json()
+    }
+
+    /// Sends a request that is answered at once.
+    pub(crate) async fn send(
+        &self,
+        request: RequestBuilder,
+        repeat: Repeat,
+    ) -> Result<Answer, Error> {
+        self.perform(request, repeat, None).await
+    }
+
+    /// Sends a request that can be repeated freely, and whose answer may wait.
+    pub(crate) async fn send_and_wait(
+        &self,
+        request: RequestBuilder,
+        block_for: Duration,
+    ) -> Result<Answer, Error> {
+        self.perform(request, Repeat::Freely, Some(block_for)).await
+    }
+
+    async fn perform(
+        &self,
+        request: RequestBuilder,
+        repeat: Repeat,
+        block_for: Option<Duration>,
+    ) -> Result<Answer, Error> {
+        let request = request.build().map_err(Error::of_request)?;
+        let attempt = |left: Duration| {
+            let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
+            *attempt.timeout_mut() = Some(self.shared.timeout.saturating_add(left));
+            if block_for.is_some() {
+                let left = humantime::format_duration(left).to_string();
+                attempt.url_mut().query_pairs_mut().append_pair("block_for", &left);
+            }
+            self.attempt(attempt)
+        };
+        let block_for = block_for.unwrap_or_default();
+        let plan = Plan { policy: self.shared.retry, repeat, block_for };
+        let (method, path) = (request.method(), request.url().path());
+        let span = debug_span!(target: "throttle::client", "request", %method, path);
+        plan.run(attempt).instrument(span).await
+    }
+
+    async fn attempt(&self, request: reqwest::Request) -> Result<Answer, Setback<Error>> {
+        match self.shared.http.execute(request).await {
+            Ok(response) => Answer::read(response).await,
+            Err(error) => Err(Error::of_request(error).into()),
+        }
+    }
+}
+
+/// Headers are left out, for one of them may be secret.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.shared.base)
+            .field("timeout", &self.shared.timeout)
+            .field("retry", &self.shared.retry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! What the client makes of answers, those of other servers included.
+
+use std::time::Duration;
+
+use axum::http::header;
+use throttle_client::{Admission, Code, Error};
+
+use crate::support::{LEASE, Reaction, Server, answer, client, json, text};
+
+/// What a heartbeat ends with if it is answered so.
+async fn heartbeat(answer: Reaction) -> Error {
+    let server = Server::start([answer]).await;
+    let error = server.client().heartbeat(42, LEASE).await.unwrap_err();
+    assert_eq!(server.lines().len(), 1);
+    error
+}
+
+#[tokio::test]
+async fn a_problem_document_is_a_refusal_with_its_code() {
+    let body = r#"{
+        "type": "urn:throttle:error:unknown_peer", "title": "Unknown peer", "status": 400,
+        "detail": "Unknown peer", "code": "unknown_peer"
+    }"#;
+    for media_type in ["application/problem+json", "Application/Problem+JSON; charset=utf-8"] {
+        let error = heartbeat(answer(400, media_type, body)).await;
+        assert_eq!(error.code(), Some(Code::UnknownPeer));
+        assert_eq!(error.to_string(), "refused with 400 unknown_peer: Unknown peer");
+    }
+}
+
+#[tokio::test]
+async fn a_code_of_a_newer_server_is_a_refusal_too() {
+    let body = r#"{
+        "type": "urn:throttle:error:moon_phase", "title": "Moon phase", "status": 418,
+        "detail": "Not tonight.", "code": "moon_phase", "since": "0.9"
+    }"#;
+    let error = heartbeat(answer(418, "application/problem+json", body)).await;
+    let Error::Refused { code: Code::Unknown, status: 418, detail } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(detail, "Not tonight.");
+}
+
+#[tokio::test]
+async fn sentences_of_version_0_5_are_refusals_with_their_codes() {
+    for (status, sentence, expected) in [
+        (400, "Unknown peer", Code::UnknownPeer),
+        (400, "Unknown semaphore", Code::UnknownSemaphore),
+        (400, "Lock count must be a positive number. Found: -1.", Code::InvalidLockCount),
+        (
+            409,
+            "Lock can never be acquired. Lock asks for count 9 yet full count is only 5.",
+            Code::NeverAcquirable,
+        ),
+        (
+            409,
+            "Lock hierachy violation. This may deadlock. The current lock level is 0 the\n        \
+             requested lock level was 0.",
+            Code::LockHierarchyViolation,
+        ),
+        (409, "Already pending. Only one pendig lock per peer is allowed.", Code::AlreadyPending),
+        (409, "Restore is not allowed to change existing peers.", Code::RestoreConflict),
+    ] {
+        // That server declares no media type.
+        let bare = answer(status, "", sentence);
+        for reaction in [bare, text(status, sentence)] {
+            let error = heartbeat(reaction).await;
+            let Error::Refused { code, status: found, detail } = error else {
+                panic!("{sentence}: {error:?}")
+            };
+            assert_eq!((code, found, detail.as_str()), (expected, status, sentence));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sentence_with_the_wrong_status_is_not_believed() {
+    let error = heartbeat(text(404, "Unknown peer")).await;
+    assert!(matches!(error, Error::UnexpectedAnswer { status: 404, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_throttle_is_shown_as_it_is() {
+    let garbage = [
+        (200, "<html>Welcome to this hotel</html>"),
+        (200, ""),
+        (204, ""),
+        (401, "Unauthorized"),
+        (500, "Oops"),
+    ];
+    for (status, body) in garbage {
+        let error = heartbeat(text(status, body)).await;
+        let Error::UnexpectedAnswer { status: found, body: shown } = error else {
+            panic!("{status} {body}: {error:?}")
+        };
+        assert_eq!((found, shown.as_str()), (status, body));
+    }
+    let nobodys_problem = r#"{"type":"about:blank","title":"Unauthorized","status":401}"#;
+    let error = heartbeat(answer(401, "application/problem+json", nobodys_problem)).await;
+    assert!(matches!(error, Error::UnexpectedAnswer { status: 401, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_by_default() {
+    let elsewhere = text(308, "").with(header::LOCATION, "/elsewhere");
+    let server = Server::start([elsewhere]).await;
+    let error = throttle_client::Client::new(server.url()).unwrap().version().await.unwrap_err();
+    assert!(matches!(error, Error::UnexpectedAnswer { status: 308, .. }), "{error:?}");
+    assert_eq!(server.lines(), ["GET /version"]);
+}
+
+#[tokio::test]
+async fn garbage_is_an_error_of_every_method_that_reads_an_answer() {
+    let html = || (0..16).map(|_| answer(200, "text/html", "<html></html>"));
+    let server = Server::start(html()).await;
+    let client = server.client();
+    let errors = [
+        client.new_peer(LEASE).await.err(),
+        client.heartbeat(42, LEASE).await.err(),
+        client.remove_peer(42).await.err(),
+        client.acquire(42, "A", 1).await.err(),
+        client.release(42, "A").await.err(),
+        client.is_acquired(42).await.err(),
+        client.peer(42).await.err(),
+        client.peers().await.err(),
+        client.remainder("A").await.err(),
+        client.semaphores().await.err(),
+        client.semaphore("A").await.err(),
+        client.health().await.err(),
+        client.ready().await.err(),
+        client.reload().await.err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, Some(Error::UnexpectedAnswer { status: 200, .. })), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_beginning_of_a_long_body_is_shown_and_cut_between_characters() {
+    let error = heartbeat(text(500, &"ä".repeat(1_000_000))).await;
+    let Error::UnexpectedAnswer { body, .. } = error else { panic!("{error:?}") };
+    assert_eq!(body, "ä".repeat(200));
+}
+
+#[tokio::test]
+async fn an_acquired_lock_has_its_token_and_the_status_decides_whether_it_is_acquired() {
+    let body = |acquired: &str| {
+        format!(r#"{{"peer_id":42,"semaphore":"A","count":1,{acquired},"new":[]}}"#)
+    };
+    let held = body(r#""acquired":true,"fencing_token":7"#);
+    let pending = body(r#""acquired":false"#);
+    for (answer, expected) in [
+        (json(200, &held), Some(Admission::Held { token: Some(7) })),
+        (json(202, &pending), Some(Admission::Pending)),
+        // Version 0.5 answers the id of the peer.
+        (json(200, "42"), Some(Admission::Held { token: None })),
+        (json(202, "42"), Some(Admission::Pending)),
+        // One of them must be wrong.
+        (json(200, &pending), None),
+        (json(202, &held), None),
+    ] {
+        let server = Server::start([answer]).await;
+        let admission = server.client().acquire(42, "A", 1).await;
+        assert_eq!(admission.ok(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_drains_is_not_ready_and_that_is_no_error() {
+    let body = r#"{
+        "type": "urn:throttle:error:not_ready", "title": "Not ready", "status": 503,
+        "detail": "The server is shutting down.", "code": "not_ready"
+    }"#;
+    let draining = answer(503, "application/problem+json", body);
+    let server = Server::start([text(200, "Ready"), draining, text(503, "no upstream")]).await;
+    let client = server.client();
+    assert!(client.ready().await.unwrap());
+    assert!(!client.ready().await.unwrap());
+    let error = client.ready().await.unwrap_err();
+    assert!(matches!(error, Error::UnexpectedAnswer { status: 503, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
+    let server = Server::start([Reaction::Silence]).await;
+    let client = client(&server.url())
+        .timeout(Duration::from_millis(20))
+        .retry(throttle_client::RetryPolicy::none())
+        .build()
+        .unwrap();
+    let error = client.version().await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+}

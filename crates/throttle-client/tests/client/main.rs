@@ -1,0 +1,7 @@
+//! The client against servers that follow a script, and against the real routes.
+
+mod answers;
+mod contract;
+mod requests;
+mod retries;
+mod support;

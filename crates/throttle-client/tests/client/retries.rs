@@ -1,0 +1,236 @@
+//! What is repeated, and what is not.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::http::header::RETRY_AFTER;
+use throttle_client::{
+    Admission, Client, Code, Error, Labels, Restore, RetryPolicy,
+    reqwest::{
+        self,
+        dns::{Addrs, Name, Resolve, Resolving},
+    },
+};
+
+use crate::support::{Cut, LEASE, Reaction, SWIFT, Server, Silence, answer, client, json, text};
+
+fn too_many_waiters() -> Reaction {
+    let body = r#"{
+        "type": "urn:throttle:error:too_many_waiters", "title": "Too many waiters", "status": 429,
+        "detail": "Try again later.", "code": "too_many_waiters"
+    }"#;
+    answer(429, "application/problem+json", body)
+}
+
+#[tokio::test]
+async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
+    let restore = Restore {
+        expires_in: LEASE,
+        peer_id: 42,
+        acquired: [("A".to_owned(), 1)].into(),
+        labels: Labels::new(),
+    };
+    let script = [
+        text(200, "Ok"),
+        json(200, "\"Peer not found\""),
+        json(200, "42"),
+        text(200, "Ok"),
+        json(200, "true"),
+        text(200, "Ok"),
+        json(200, "-1"),
+        json(200, "[]"),
+        text(200, "0.6.0"),
+    ];
+    let methods = script.len();
+    let server = Server::start(script.into_iter().flat_map(|answer| [Cut, answer])).await;
+    let client = server.client();
+
+    client.heartbeat(42, LEASE).await.unwrap();
+    assert!(!client.remove_peer(42).await.unwrap());
+    assert_eq!(client.acquire(42, "A", 1).await.unwrap(), Admission::Held { token: None });
+    client.release(42, "A").await.unwrap();
+    assert!(client.is_acquired(42).await.unwrap());
+    client.restore(&restore).await.unwrap();
+    assert_eq!(client.remainder("A").await.unwrap(), -1);
+    assert_eq!(client.semaphores().await.unwrap(), []);
+    assert_eq!(client.version().await.unwrap(), "0.6.0");
+
+    let lines = server.lines();
+    assert_eq!(lines.len(), 2 * methods);
+    assert!(lines.chunks(2).all(|pair| pair[0] == pair[1]), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_new_peer_and_a_reload_are_not_repeated_when_their_answers_are_lost() {
+    let server = Server::start([Cut, Cut, text(502, ""), text(504, "")]).await;
+    let client = server.client();
+    assert!(matches!(client.new_peer(LEASE).await, Err(Error::Transport(_))));
+    assert!(matches!(client.reload().await, Err(Error::Transport(_))));
+    for status in [502, 504] {
+        let error = client.new_peer(LEASE).await.unwrap_err();
+        assert!(matches!(error, Error::UnexpectedAnswer { status: it, .. } if it == status));
+    }
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[tokio::test]
+async fn a_new_peer_and_a_reload_are_repeated_when_the_server_is_busy() {
+    let reloaded = r#"{"added":["A"],"changed":[],"removed":[]}"#;
+    let script =
+        [too_many_waiters(), text(503, ""), json(200, "42"), text(503, ""), json(200, reloaded)];
+    let server = Server::start(script).await;
+    let client = server.client();
+    assert_eq!(client.new_peer(LEASE).await.unwrap(), 42);
+    assert_eq!(client.reload().await.unwrap().added, ["A"]);
+    assert_eq!(server.lines().len(), 5);
+}
+
+#[tokio::test]
+async fn questions_about_this_moment_are_never_repeated() {
+    let server = Server::start([text(503, ""), Cut, text(503, ""), Cut]).await;
+    let client = server.client();
+    client.health().await.unwrap_err();
+    client.health().await.unwrap_err();
+    client.ready().await.unwrap_err();
+    client.ready().await.unwrap_err();
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[tokio::test]
+async fn a_refusal_is_final() {
+    let server = Server::start([text(400, "Unknown peer"), text(200, "Ok")]).await;
+    let error = server.client().heartbeat(42, LEASE).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::UnknownPeer));
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_busy_is_asked_a_limited_number_of_times() {
+    let server = Server::start((0..100).map(|_| too_many_waiters())).await;
+    let error = server.client().acquire(42, "A", 1).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::TooManyWaiters));
+    assert_eq!(server.lines().len(), SWIFT.attempts as usize);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_left_alone_if_it_asks_for_more_time_than_there_is() {
+    let server = Server::start([too_many_waiters().with(RETRY_AFTER, "11"), json(200, "42")]).await;
+    let error = server.client().acquire(42, "A", 1).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::TooManyWaiters));
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_date_to_retry_after_is_no_reason_to_give_up() {
+    let busy = text(503, "").with(RETRY_AFTER, "Fri, 31 Dec 2100 23:59:59 GMT");
+    let server = Server::start([busy, text(200, "Ok")]).await;
+    server.client().heartbeat(42, LEASE).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_retries_every_request_is_sent_once() {
+    let server = Server::start([Cut, text(503, ""), text(200, "Ok")]).await;
+    let client = client(&server.url()).retry(RetryPolicy::none()).build().unwrap();
+    assert!(matches!(client.heartbeat(42, LEASE).await, Err(Error::Transport(_))));
+    assert!(matches!(client.heartbeat(42, LEASE).await, Err(Error::UnexpectedAnswer { .. })));
+    assert_eq!(server.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn what_got_no_answer_in_time_is_repeated() {
+    let server = Server::start([Silence, text(200, "Ok")]).await;
+    let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
+    client.heartbeat(42, LEASE).await.unwrap();
+    assert_eq!(server.lines().len(), 2);
+}
+
+/// The attempts share one span of time, and each may take the client's timeout in addition.
+#[tokio::test]
+async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
+    let wait = Duration::from_millis(500);
+    let server = Server::start([Cut, Silence, json(202, "42")]).await;
+    let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
+    let admission = client.acquire(42, "A", 1).block_for(wait).await.unwrap();
+    assert_eq!(admission, Admission::Pending);
+
+    let heard = server.heard();
+    let asked: Vec<_> = heard.iter().map(|request| request.duration("block_for")).collect();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[0], wait);
+    assert!(asked[1] < wait && !asked[1].is_zero(), "{asked:?}");
+    // The silence lasted until the wait was over.
+    assert_eq!(asked[2], Duration::ZERO);
+}
+
+/// A resolver that knows the server, but not the first few times it is asked.
+struct Resolver {
+    address: SocketAddr,
+    failures: usize,
+    failure: fn() -> Resolving,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, _: Name) -> Resolving {
+        if self.asked.fetch_add(1, Ordering::Relaxed) < self.failures {
+            return (self.failure)();
+        }
+        let addresses: Addrs = Box::new([self.address].into_iter());
+        Box::pin(async { Ok(addresses) })
+    }
+}
+
+fn unknown_host() -> Resolving {
+    Box::pin(async { Err(io::Error::other("unknown host").into()) })
+}
+
+fn no_reply() -> Resolving {
+    Box::pin(std::future::pending())
+}
+
+/// A client that cannot connect to the server the first few times, and a counter of its tries.
+fn client_of_an_absent(
+    server: &Server,
+    failures: usize,
+    failure: fn() -> Resolving,
+) -> (Client, Arc<AtomicUsize>) {
+    let (address, asked) = (server.address, Arc::new(AtomicUsize::new(0)));
+    let resolver = Resolver { address, failures, failure, asked: Arc::clone(&asked) };
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .dns_resolver(resolver)
+        .connect_timeout(Duration::from_millis(200));
+    let url = format!("http://throttle.test:{}", address.port());
+    let client = Client::builder(url).http_client(http.build().unwrap()).retry(SWIFT);
+    (client.build().unwrap(), asked)
+}
+
+#[tokio::test]
+async fn a_new_peer_is_asked_for_again_if_there_was_no_connection() {
+    for failure in [unknown_host, no_reply] {
+        let server = Server::start([json(200, "42")]).await;
+        let (client, asked) = client_of_an_absent(&server, 2, failure);
+        assert_eq!(client.new_peer(LEASE).await.unwrap(), 42);
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert_eq!(server.lines().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
+    let server = Server::start([]).await;
+    let (client, asked) = client_of_an_absent(&server, usize::MAX, unknown_host);
+    let error = client.new_peer(LEASE).await.unwrap_err();
+    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize);
+
+    assert!(matches!(client.health().await, Err(Error::Connect(_))));
+    assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize + 1);
+}
