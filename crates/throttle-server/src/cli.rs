@@ -1,0 +1,48 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use throttle_server::config::Level;
+
+/// Semaphores for distributed systems over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "throttle", version)]
+pub(crate) struct Arguments {
+    /// Name or address to listen on.
+    #[arg(long, env = "THROTTLE_ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) address: String,
+
+    /// Port to listen on; 0 for any that is free.
+    #[arg(long, env = "THROTTLE_PORT", default_value_t = 8000)]
+    pub(crate) port: u16,
+
+    /// Configuration to serve. Without it: throttle.toml in the working directory, if there is one.
+    #[arg(short, long, value_name = "FILE", env = "THROTTLE_CONFIGURATION")]
+    pub(crate) configuration: Option<PathBuf>,
+
+    /// Least severe messages on the standard error stream, whatever the configuration says: ERROR,
+    /// WARN, INFO, DEBUG, TRACE or OFF.
+    #[arg(long, value_name = "LEVEL", env = "THROTTLE_LOG")]
+    pub(crate) log: Option<Level>,
+
+    /// Say what the configuration is, or what is wrong with it, and exit.
+    #[arg(long, conflicts_with = "print_config")]
+    pub(crate) check_config: bool,
+
+    /// Print a configuration that explains every option, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

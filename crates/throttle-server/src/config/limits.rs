@@ -1,0 +1,60 @@
+//! `[limits]`: how much of everything there may be.
+
+use serde::Serialize;
+
+use super::value::{Number, Span, Timeout};
+
+section! {
+    /// Everything has a limit, so that no client can take the service away from the others.
+    #[derive(Serialize)]
+    pub struct Limits {
+        options {
+            /// The most peers there may be at a time. One costs about 200 bytes and more with
+            /// labels. Beyond it POST /new_peer and POST /restore are answered 429
+            /// `too_many_peers`. Takes effect on reload.
+            peers: Number<1> = Number::new(2_000_000),
+            /// The most peers that may wait for one semaphore at a time. Beyond it a lock that is
+            /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
+            waiters: Number = Number::new(1_000_000),
+            /// The most open connections. Each blocked request is one and costs about 12 kB; the
+            /// operating system must allow as many open files. Beyond it a connection is answered
+            /// 503 and closed.
+            connections: Number<1> = Number::new(10_000),
+            /// How long a client may take to send the head of a request, and again for its body. Then
+            /// the connection is closed, as it is when it was idle for that long between requests.
+            /// It does not limit how long a request waits for its lock.
+            request_timeout: Timeout = Timeout::from_secs(30),
+            /// The largest head of a request, in bytes. The longest name has to fit into it, three
+            /// times as long where it is percent-encoded. Beyond it: 431.
+            head: Number<8_192> = Number::new(64 * 1024),
+            /// The largest body of a request, in bytes. Beyond it: 413 `body_too_large`.
+            body: Number<1> = Number::new(64 * 1024),
+            /// The longest name of a semaphore, in bytes. Beyond it: 422 `name_too_long`.
+            name_length: Number<1> = Number::new(1024),
+            /// The longest lease. Beyond it: 422 `expires_in_too_long`.
+            expires_in: Span = Span::from_secs(30 * 24 * 60 * 60),
+            /// The longest wait of one request. Beyond it: 422 `block_for_too_long`.
+            block_for: Span = Span::from_secs(24 * 60 * 60),
+            /// The most labels of a peer. Beyond it: 422 `labels_too_large`.
+            labels: Number = Number::new(16),
+            /// The longest name and the longest value of a label, in bytes. Beyond it: 422
+            /// `labels_too_large`.
+            label_length: Number = Number::new(256),
+        }
+        tables {}
+    }
+}
+
+impl Limits {
+    /// Those that the routes watch over.
+    pub fn http(&self) -> throttle_http::Limits {
+        throttle_http::Limits {
+            body: self.body.get() as usize,
+            name_length: self.name_length.get() as usize,
+            expires_in: self.expires_in.get(),
+            block_for: self.block_for.get(),
+            labels: self.labels.get() as usize,
+            label_length: self.label_length.get() as usize,
+        }
+    }
+}

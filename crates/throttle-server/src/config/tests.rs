@@ -1,0 +1,270 @@
+//! What a configuration may say, and what is said about one that says something else.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("throttle.toml"))
+}
+
+/// Each of these is refused, in these words.
+fn check(texts: &[&str], expect: Expect) {
+    let refuse = |text: &&str| format!("{}\n", parse(text).expect_err("a refusal"));
+    expect.assert_eq(&texts.iter().map(refuse).collect::<String>());
+}
+
+fn semaphores(text: &str) -> Vec<String> {
+    let config = parse(text).unwrap();
+    let show = |(name, config): (&String, &SemaphoreConfig)| {
+        format!("{name:?}: max {}, level {}", config.max, config.level)
+    };
+    config.semaphores.iter().map(show).collect()
+}
+
+#[test]
+fn a_semaphore_is_a_number_or_a_table() {
+    let text = r#"
+        [semaphores]
+        A = 42
+        B = { max = 1, level = -1 }
+        "/&" = { max = 9007199254740991 }
+        [semaphores."name with spaces"]
+        max = 2
+        level = 2147483647
+    "#;
+    expect![[r#"
+        [
+            "\"/&\": max 9007199254740991, level 0",
+            "\"A\": max 42, level 0",
+            "\"B\": max 1, level -1",
+            "\"name with spaces\": max 2, level 2147483647",
+        ]
+    "#]]
+    .assert_debug_eq(&semaphores(text));
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse("[limits]\n[logging.stderr]\n").unwrap(), Config::default());
+    assert!(Config::default().semaphores.is_empty());
+    assert_eq!(Config::default().settings(), Settings::default());
+    assert_eq!(Config::default().limits.http(), throttle_http::Limits::default());
+}
+
+#[test]
+fn a_file_of_the_old_server_is_read() {
+    let text = r#"
+        litter_collection_interval = "5min"
+        [semaphores]
+        A = 42
+        [logging.stderr]
+        level = "info"
+        [logging.gelf]
+        name = "throttle.example.com"
+        host = "graylog.example.com"
+        port = 12201
+        level = "Debug"
+    "#;
+    let config = parse(text).unwrap();
+    assert_eq!(config.logging.stderr.level, Level::Info);
+    expect![[r#"
+        Some(
+            Gelf {
+                name: "throttle.example.com",
+                host: "graylog.example.com",
+                port: Number(
+                    12201,
+                ),
+                level: Debug,
+                protocol: Udp,
+            },
+        )
+    "#]]
+    .assert_debug_eq(&config.logging.gelf);
+}
+
+#[test]
+fn a_maximum_is_positive_and_fits_in_53_bits() {
+    check(
+        &[
+            "[semaphores]\nA = 0",
+            "[semaphores]\nA = -3",
+            "[semaphores]\nA = { max = 9007199254740992 }",
+            "[semaphores]\nA = 99999999999999999999999999",
+            "[semaphores]\nA = 1.5",
+            "[semaphores]\n\"a b\".max = \"1\"",
+        ],
+        expect![[r#"
+            throttle.toml:2:5: semaphores.A: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:2:5: semaphores.A: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:2:13: semaphores.A.max: invalid value: integer `9007199254740992`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:2:5: semaphores.A: invalid type: integer `99999999999999999999999999` as i128, expected a maximum such as 42, or a table such as { max = 1, level = 1 }
+            throttle.toml:2:5: semaphores.A: invalid type: floating point `1.5`, expected a maximum such as 42, or a table such as { max = 1, level = 1 }
+            throttle.toml:2:13: semaphores."a b".max: invalid type: string "1", expected a whole number from 1 to 9007199254740991
+        "#]],
+    );
+}
+
+#[test]
+fn a_level_has_32_bits() {
+    check(
+        &["[semaphores]\nA = { max = 1, level = 2147483648 }"],
+        expect![[r#"
+        throttle.toml:2:24: semaphores.A.level: invalid value: integer `2147483648`, expected a whole number from -2147483648 to 2147483647
+    "#]],
+    );
+}
+
+#[test]
+fn a_semaphore_has_a_maximum_and_a_name_of_bounded_length() {
+    check(
+        &[
+            "[semaphores]\nA = { level = 1 }",
+            "[semaphores]\nA = true",
+            "[semaphores]\n\"\" = 1",
+            "[semaphores]\nä = 1",
+            "[limits]\nname_length = 3\n[semaphores]\nABCD = 1",
+            // Bytes are counted, not characters.
+            "[limits]\nname_length = 3\n[semaphores]\nAB = 1\n\"ää\" = 1",
+        ],
+        expect![[r#"
+            throttle.toml:2:5: semaphores.A: missing field `max`
+            throttle.toml:2:5: semaphores.A: invalid type: boolean `true`, expected a maximum such as 42, or a table such as { max = 1, level = 1 }
+            throttle.toml:2:1: semaphores."": a semaphore needs a name
+            throttle.toml:2:1: semaphores."ä": invalid unquoted key, expected letters, numbers, `-`, `_`
+            throttle.toml:4:1: semaphores.ABCD: the name has 4 bytes, more than the 3 of limits.name_length
+            throttle.toml:5:1: semaphores."ää": the name has 4 bytes, more than the 3 of limits.name_length
+        "#]],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_an_error_wherever_it_is() {
+    check(
+        &[
+            "adress = 1",
+            "[loging.stderr]",
+            "[logging.stdout]\nlevel = \"WARN\"",
+            "[logging.stderr]\nlvl = \"WARN\"",
+            "[logging.gelf]\nhots = \"graylog\"",
+            "[limits]\n# How many.\npeer = 3",
+            "[semaphores]\nA = 1\nB = { max = 1, lvl = 1 }",
+            "[semaphores.A]\nmax = 1\nlvl = 1",
+        ],
+        expect![[r#"
+            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
+            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
+            throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
+            throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
+            throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
+            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+            throttle.toml:3:16: semaphores.B.lvl: unknown field `lvl`, expected `max` or `level`
+            throttle.toml:3:1: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
+        "#]],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_an_error() {
+    check(
+        &[
+            "limits = 3",
+            "semaphores = 3",
+            "abandoned_after = 10",
+            "abandoned_after = \"10 parsecs\"",
+            "abandoned_after = \"500000000000y\"",
+            "litter_collection_interval = \"\"",
+            "[logging]\nstderr.level = \"LOUD\"",
+            "[logging]\nstderr = { format = \"xml\" }",
+            "[logging.gelf]\nport = 65536",
+            "[logging.gelf]\nprotocol = \"http\"",
+            "[limits]\npeers = 0",
+            "[limits]\nconnections = 4294967296",
+            "[limits]\nrequest_timeout = \"0s\"",
+        ],
+        expect![[r#"
+            throttle.toml:1:10: limits: invalid type: integer `3`, expected a table
+            throttle.toml:1:14: semaphores: invalid type: integer `3`, expected a map
+            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid value: string "10 parsecs", expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid value: string "500000000000y", expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:1:30: litter_collection_interval: invalid value: string "", expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:2:16: logging.stderr.level: unknown level "LOUD", expected one of ERROR, WARN, INFO, DEBUG, TRACE, OFF
+            throttle.toml:2:21: logging.stderr.format: unknown variant `xml`, expected `human` or `json`
+            throttle.toml:2:8: logging.gelf.port: invalid value: integer `65536`, expected a whole number from 1 to 65535
+            throttle.toml:2:12: logging.gelf.protocol: unknown variant `http`, expected `udp` or `tcp`
+            throttle.toml:2:9: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
+            throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295
+            throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "30s" or "5min", from 1ms to 1day
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_an_error_with_its_place() {
+    check(
+        &[
+            "[semaphores]\nA = 1\nA = 2",
+            "[semaphores\nA = 1",
+            "[semaphores]\nA = ",
+            "[semaphores]\nB = { max = 1",
+            "{\"semaphores\": {\"A\": 1}}",
+        ],
+        expect![[r#"
+            throttle.toml:3:1: duplicate key
+            throttle.toml:1:12: unclosed table, expected `]`
+            throttle.toml:2:5: semaphores.A: string values must be quoted, expected literal string
+            throttle.toml:2:14: semaphores.B.max: unclosed inline table, expected `}`
+            throttle.toml:1:1: invalid key-value pair, expected key
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_may_come_from_windows() {
+    let text = "\u{feff}[semaphores]\r\nA = 1\r\nB = 2\r\n";
+    assert_eq!(semaphores(text).len(), 2);
+    check(
+        &["[semaphores]\r\nA = 1\r\nB = 0\r\n"],
+        expect![[r#"
+        throttle.toml:3:5: semaphores.B: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+    "#]],
+    );
+}
+
+#[test]
+fn the_sample_is_a_configuration_with_semaphores() {
+    let config = parse(&Config::sample()).unwrap();
+    assert_eq!(config.semaphores.keys().collect::<Vec<_>>(), ["A", "B"]);
+}
+
+#[test]
+fn the_sample_shows_every_option_with_its_default() {
+    let is_option = |line: &&str| line.starts_with("# [") || line.contains(" = ");
+    let sample = Config::sample();
+    let lines = sample.lines().filter(|line| !line.starts_with("# ") || is_option(line));
+    let uncommented = lines.map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let uncommented = uncommented.collect::<Vec<_>>().join("\n");
+    let mut config = parse(&uncommented).unwrap();
+    assert_eq!(config.logging.gelf.take(), Some(Gelf::default()));
+    config.semaphores.clear();
+    assert_eq!(config, Config::default());
+    for option in config.fixed_options().keys() {
+        let (_, name) = option.rsplit_once('.').unwrap();
+        assert!(sample.contains(&format!("\n# {name} = ")), "{option}");
+    }
+}
+
+#[test]
+fn options_that_a_reload_cannot_change_are_named() {
+    let old = parse("[limits]\npeers = 1\nbody = 2\n[logging.gelf]\nport = 1").unwrap();
+    let new = parse("[limits]\npeers = 3\nbody = 4\n[logging.gelf]\nport = 2").unwrap();
+    assert_eq!(old.keys_that_take_a_restart(&new), ["limits.body", "logging.gelf.port"]);
+    let silent = parse("[limits]\nbody = 2").unwrap();
+    assert_eq!(old.keys_that_take_a_restart(&silent).len(), 5);
+    let live = "abandoned_after = \"1s\"\n[semaphores]\nA = 1\n[limits]\nwaiters = 1";
+    let live = parse(live).unwrap();
+    assert!(Config::default().keys_that_take_a_restart(&live).is_empty());
+}

@@ -1,0 +1,160 @@
+//! Values of options. Each of them knows what it accepts, and says so when it meets something else.
+
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Unexpected, Visitor},
+};
+use throttle_runtime as runtime;
+
+/// A whole number from `LEAST` to `MOST`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Number<const LEAST: u32 = 0, const MOST: u32 = { u32::MAX }>(u32);
+
+/// A duration in whole milliseconds from `LEAST` to `MOST`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Period<const LEAST: u64, const MOST: u64>(Duration);
+
+/// A duration of any length that makes sense. Larger ones would overflow clocks.
+pub(crate) type Span = Period<0, { 100 * YEAR }>;
+
+/// How long to wait for somebody before giving up.
+pub(crate) type Timeout = Period<1, DAY>;
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+/// A quarter of a leap day included, as in the units of durations.
+const YEAR: u64 = 365 * DAY + DAY / 4;
+
+/// The maximum of a semaphore.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Max(pub(crate) runtime::Count);
+
+/// The level of a semaphore.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Level(pub(crate) runtime::Level);
+
+impl<const LEAST: u32, const MOST: u32> fmt::Display for Number<LEAST, MOST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
+    /// # Panics
+    ///
+    /// If it is out of bounds. It is for constants.
+    pub(crate) const fn new(number: u32) -> Self {
+        assert!(LEAST <= number && number <= MOST, "out of bounds");
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> Period<LEAST, MOST> {
+    /// For constants; the bounds are not checked.
+    pub(crate) const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// The duration.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Number<LEAST, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_i64(Whole::new(LEAST, MOST))?;
+        Ok(Self(u32::try_from(number).expect("it is within bounds")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Max {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(Self::expected()).map(Self::from_number)
+    }
+}
+
+impl Max {
+    /// The numbers that can be a maximum.
+    pub(crate) fn expected() -> Whole {
+        let most = runtime::Count::MAX.get();
+        Whole::new(1, i64::try_from(most).expect("53 bits fit into 64"))
+    }
+
+    /// The maximum that is one of the [expected](Self::expected) numbers.
+    pub(crate) fn from_number(number: i64) -> Self {
+        Self(number.try_into().expect("it is within bounds"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let level = deserializer.deserialize_i64(Whole::new(i32::MIN, i32::MAX))?;
+        let level = i32::try_from(level).expect("it is within bounds");
+        Ok(Self(runtime::Level(level)))
+    }
+}
+
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Period<LEAST, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = Between(Duration::from_millis(LEAST), Duration::from_millis(MOST));
+        deserializer.deserialize_str(expected).map(Self)
+    }
+}
+
+impl<const LEAST: u64, const MOST: u64> Serialize for Period<LEAST, MOST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// Accepts whole numbers from the first to the second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole(i64, i64);
+
+impl Whole {
+    fn new(least: impl Into<i64>, most: impl Into<i64>) -> Self {
+        Self(least.into(), most.into())
+    }
+}
+
+impl Visitor<'_> for Whole {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {} to {}", self.0, self.1)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        if (self.0..=self.1).contains(&number) {
+            Ok(number)
+        } else {
+            Err(E::invalid_value(Unexpected::Signed(number), &self))
+        }
+    }
+}
+
+/// Accepts durations from the first to the second.
+struct Between(Duration, Duration);
+
+impl Visitor<'_> for Between {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [least, most] = [self.0, self.1].map(humantime::format_duration);
+        write!(f, "a duration such as \"30s\" or \"5min\", from {least} to {most}")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        let duration = humantime::parse_duration(text).ok();
+        let duration = duration.filter(|duration| (self.0..=self.1).contains(duration));
+        duration.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}

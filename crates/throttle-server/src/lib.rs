@@ -1,0 +1,36 @@
+//! The server `throttle`: semaphores for distributed systems over HTTP.
+//!
+//! This library is everything but the command line and the signals, which are the binary's. It turns
+//! a [`Config`](config::Config) into a server that listens:
+//!
+//! ```
+//! use std::path::Path;
+//! use throttle_server::{config::Config, start};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::parse("[semaphores]\nA = 42", Path::new("example.toml"))?;
+//! let server = start(("127.0.0.1", 0), config, None).await?;
+//! println!("http://{}", server.address());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What happens to a request is the business of `throttle_http`, and what happens to a lock that of
+//! `throttle_runtime`. Here are the things around them: configuration, logging, connections, metrics,
+//! reloading, stopping.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod listen;
+pub mod logging;
+mod reload;
+mod server;
+mod telemetry;
+
+pub use crate::{
+    reload::ReloadError,
+    server::{Running, StartError, start},
+};

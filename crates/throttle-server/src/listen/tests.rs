@@ -1,0 +1,210 @@
+//! Clients that are too many, too slow, or gone.
+
+use std::net::SocketAddr;
+
+use axum::routing::{get, post};
+use tokio::sync::mpsc;
+
+use super::*;
+
+const LIMITS: Limits =
+    Limits { connections: 10, request_timeout: Duration::from_secs(60), head: 8_192 };
+const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
+
+/// A running server. When this is dropped it stops.
+struct Fixture {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    /// What happens to requests for `/wait`.
+    waiting: mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// Says so when it is dropped.
+struct Waiting(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
+}
+
+impl Fixture {
+    async fn start(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let (events, waiting) = mpsc::unbounded_channel();
+        let wait = async move || {
+            let _guard = Waiting(events.clone());
+            events.send("waits").unwrap();
+            std::future::pending::<()>().await;
+        };
+        let mut stopping_too = stopping.clone();
+        let until_stop = async move || {
+            stopped(&mut stopping_too).await;
+            "finished"
+        };
+        let slow = async || {
+            sleep(IMPATIENT.request_timeout * 5).await;
+            "slow"
+        };
+        let routes = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/echo", post(async |body: String| body))
+            .route("/slow", get(slow))
+            .route("/until-stop", get(until_stop))
+            .route("/wait", get(wait));
+        let server = Server { listener, routes, limits, stop: stopping };
+        Self { address, stop, serving: tokio::spawn(server.run()), waiting }
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection(TcpStream::connect(self.address).await.unwrap())
+    }
+}
+
+struct Connection(TcpStream);
+
+impl Connection {
+    async fn send(&mut self, request: &str) {
+        self.0.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// What comes until `end` comes.
+    async fn receive(&mut self, end: &str) -> String {
+        let mut received = String::new();
+        while !received.ends_with(end) {
+            let byte = self.0.read_u8().await.expect(&received);
+            received.push(char::from(byte));
+        }
+        received
+    }
+
+    /// What comes until the server closes the connection.
+    async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        // An abrupt end is an end, too.
+        let _ = self.0.read_to_string(&mut rest).await;
+        rest
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(client.receive("hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+/// S15
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_request() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(server.waiting.recv().await, Some("waits"));
+    drop(client);
+    assert_eq!(server.waiting.recv().await, Some("dropped"));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_closed() {
+    let server = Fixture::start(Limits { connections: 1, ..LIMITS }).await;
+    let mut first = server.connect().await;
+    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    first.receive("hello").await;
+
+    let mut second = server.connect().await;
+    second.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    expect_test::expect![[r#"
+        HTTP/1.1 503 Service Unavailable
+        content-type: text/plain; charset=utf-8
+        content-length: 21
+        retry-after: 1
+        connection: close
+
+        Too many connections."#]]
+    .assert_eq(&second.rest().await.replace('\r', ""));
+
+    drop(first);
+    loop {
+        let mut third = server.connect().await;
+        third.send("GET / HTTP/1.0\r\n\r\n").await;
+        if third.rest().await.ends_with("hello") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_takes_too_long_for_the_head_of_a_request_is_cut_off() {
+    let server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost:").await;
+    assert!(!client.rest().await.contains("hello"));
+}
+
+#[tokio::test]
+async fn who_takes_too_long_for_the_body_of_a_request_is_cut_off() {
+    let server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    client.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n123").await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+}
+
+#[tokio::test]
+async fn a_head_has_a_greatest_size() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    let name = "x".repeat(8_000);
+    client.send(&format!("GET /{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    assert!(client.receive("\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
+    client.send(&format!("GET /{name}{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_it_is_idle_for_too_long() {
+    let server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client.receive("hello").await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_request_may_wait_for_longer_than_it_may_take_to_arrive() {
+    let server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    client.send("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client.receive("slow").await;
+}
+
+#[tokio::test]
+async fn when_the_server_stops_requests_may_finish() {
+    let server = Fixture::start(LIMITS).await;
+    let [mut busy, mut idle] = [server.connect().await, server.connect().await];
+    busy.send("GET /until-stop HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    idle.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    idle.receive("hello").await;
+    server.stop.send_replace(true);
+    assert!(busy.rest().await.ends_with("finished"));
+    assert_eq!(idle.rest().await, "");
+    server.serving.await.unwrap();
+    TcpStream::connect(server.address).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn when_the_server_stops_it_waits_for_nobody_for_ever() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(server.waiting.recv().await, Some("waits"));
+    drop(server.stop);
+    timeout(Duration::from_secs(1), server.serving).await.unwrap().unwrap();
+    assert_eq!(client.rest().await, "");
+}

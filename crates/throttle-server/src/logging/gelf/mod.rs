@@ -1,0 +1,116 @@
+//! Graylog: each event as a message in GELF 1.1.
+//!
+//! The layer turns an event into JSON and puts it into a bounded [`queue`]; a thread of its own takes
+//! it out and sends it. So a Graylog server that is slow, gone or unknown costs messages, which are
+//! counted, but never the time of whoever logs. It is a thread rather than a task because the log is
+//! there before the runtime and after it, and because looking up a name blocks.
+
+mod chunk;
+mod message;
+mod queue;
+mod transport;
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tracing::{Event, Subscriber, info, warn};
+use tracing_subscriber::layer::{Context, Layer};
+
+use self::{
+    message::Origin,
+    queue::{Item, Queue},
+    transport::Transport,
+};
+use crate::config::Gelf;
+
+/// Starts a thread that sends what the layer hears.
+pub(super) fn start(config: &Gelf) -> io::Result<(GelfLayer, Writer)> {
+    let origin = Arc::new(Origin::new(&config.name));
+    let queue = Arc::new(Queue::default());
+    let sender = Sender {
+        queue: Arc::clone(&queue),
+        origin: Arc::clone(&origin),
+        transport: Transport::new(config),
+    };
+    thread::Builder::new().name("gelf".to_owned()).spawn(|| sender.run())?;
+    let writer = Writer { queue: Arc::clone(&queue) };
+    Ok((GelfLayer { queue, origin }, writer))
+}
+
+/// Turns events into messages.
+#[derive(Debug)]
+pub(super) struct GelfLayer {
+    queue: Arc<Queue>,
+    origin: Arc<Origin>,
+}
+
+impl<S: Subscriber> Layer<S> for GelfLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.queue.push(self.origin.message(event, since_1970()));
+    }
+}
+
+/// Stands for the thread that sends. When it is dropped, the thread gets a moment to finish.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.close(LAST_MOMENT);
+    }
+}
+
+/// What the thread works with.
+struct Sender {
+    queue: Arc<Queue>,
+    origin: Arc<Origin>,
+    transport: Transport,
+}
+
+impl Sender {
+    fn run(mut self) {
+        while let Some(item) = self.queue.next() {
+            let message = match item {
+                Item::Message(message) => message,
+                Item::Lost(count) => self.origin.loss(count, since_1970()),
+            };
+            self.send(&message);
+        }
+        self.queue.finish();
+    }
+
+    /// Sends a message as soon as it can be sent; at the end of the process, if it can be at all.
+    fn send(&mut self, message: &str) {
+        let mut is_first_failure = true;
+        while let Err(error) = self.transport.send(message) {
+            if std::mem::take(&mut is_first_failure) {
+                warn!(target: TARGET, %error, to = %self.transport, "cannot send logs");
+            }
+            if !self.queue.pause(BETWEEN_ATTEMPTS) {
+                return;
+            }
+        }
+        if !is_first_failure {
+            info!(target: TARGET, to = %self.transport, "logs are sent again");
+        }
+    }
+}
+
+/// Messages carry the time of day; nothing else depends on it.
+#[expect(clippy::disallowed_methods, reason = "people who read logs live by the wall clock")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+const TARGET: &str = "throttle::log";
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+const LAST_MOMENT: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests;

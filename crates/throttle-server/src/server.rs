@@ -1,0 +1,129 @@
+//! A server from its start to its end.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use throttle_http::Api;
+use throttle_runtime::{Changes, Handle};
+use throttle_wire::Reloaded;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::Config,
+    listen,
+    reload::{Reload, ReloadError},
+    telemetry,
+};
+
+/// A server that is up.
+///
+/// Dropped, it stops accepting connections and lets go of those it has; [`Running::stop`] also
+/// answers who waits.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    handle: Handle,
+    reload: Arc<Reload>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {host}:{port}: {error}")]
+pub struct StartError {
+    host: String,
+    port: u16,
+    error: io::Error,
+}
+
+impl Running {
+    /// What it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The semaphores it serves.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Reads the configuration again and puts it into force, as `POST /admin/reload` does.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
+    pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
+        let reload = Arc::clone(&self.reload);
+        async move { reload.run().await }
+    }
+
+    /// Answers everybody who waits, lets other requests finish, and closes all connections; within
+    /// a second, whatever clients do.
+    pub async fn stop(self) {
+        self.handle.drain();
+        self.stop.send_replace(true);
+        if let Err(error) = self.serving.await {
+            error!(%error, "the server ended by a defect of this program");
+        }
+    }
+}
+
+/// Starts a server that listens on the first address of the host that it can have; on port 0, on one
+/// that is free. If it has a file to read its configuration from, it can reload it.
+///
+/// Any number of servers can run in a process. They share nothing but the log.
+///
+/// # Errors
+///
+/// If it cannot listen.
+pub async fn start(
+    (host, port): (&str, u16),
+    config: Config,
+    file: Option<PathBuf>,
+) -> Result<Running, StartError> {
+    let (listener, address) = bind(host, port).await.map_err(|error| StartError {
+        host: host.to_owned(),
+        port,
+        error,
+    })?;
+    info!(%address, "listening");
+    if config.semaphores.is_empty() {
+        warn!("there are no semaphores in the configuration, so nothing can be locked");
+    }
+    let (metrics, upkeep) = telemetry::metrics();
+    let handle = Handle::start_observed(config.settings(), &config.semaphores, metrics.observer());
+    let limits = listen::Limits {
+        connections: config.limits.connections.get() as usize,
+        request_timeout: config.limits.request_timeout.get(),
+        head: config.limits.head.get() as usize,
+    };
+    let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
+    let reload = Arc::new(Reload::new(handle.clone(), config, file));
+    let for_clients = Arc::clone(&reload);
+    let routes = api.reload(move || reload_for_client(Arc::clone(&for_clients))).routes();
+    let (stop, stopping) = watch::channel(false);
+    let server = listen::Server { listener, routes, limits, stop: stopping };
+    let serving = tokio::spawn(async {
+        tokio::select! {
+            () = server.run() => {}
+            () = telemetry::upkeep(upkeep) => {}
+        }
+    });
+    Ok(Running { address, handle, reload, stop, serving })
+}
+
+async fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
+    // In a URL an IPv6 address has brackets.
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let listener = TcpListener::bind((inner.unwrap_or(host), port)).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Reloading for whoever asks by HTTP.
+async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
+    let Changes { added, changed, removed } =
+        reload.run().await.map_err(|error| error.to_string())?;
+    Ok(Reloaded { added, changed, removed })
+}

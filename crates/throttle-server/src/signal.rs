@@ -1,0 +1,94 @@
+//! What the operating system has to say.
+
+#[cfg(unix)]
+pub(crate) use self::unix::Signals;
+#[cfg(windows)]
+pub(crate) use self::windows::Signals;
+
+/// What somebody wants the server to do, by the name of the signal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Signal {
+    /// Read the configuration again.
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signal for it"))]
+    Reload(&'static str),
+    /// Stop.
+    Stop(&'static str),
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io;
+
+    use tokio::signal::unix::{self, SignalKind};
+
+    use super::Signal;
+
+    /// Signals, from now on.
+    #[derive(Debug)]
+    pub(crate) struct Signals {
+        hangup: unix::Signal,
+        interrupt: unix::Signal,
+        terminate: unix::Signal,
+    }
+
+    impl Signals {
+        /// Listens for signals. Without this they would end the process.
+        pub(crate) fn listen() -> io::Result<Self> {
+            Ok(Self {
+                hangup: unix::signal(SignalKind::hangup())?,
+                interrupt: unix::signal(SignalKind::interrupt())?,
+                terminate: unix::signal(SignalKind::terminate())?,
+            })
+        }
+
+        /// The next signal.
+        pub(crate) async fn next(&mut self) -> Signal {
+            tokio::select! {
+                _ = self.hangup.recv() => Signal::Reload("SIGHUP"),
+                _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+                _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            }
+        }
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::io;
+
+    use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break};
+    use tokio::signal::windows::{ctrl_c, ctrl_close, ctrl_shutdown};
+
+    use super::Signal;
+
+    /// Signals, from now on.
+    #[derive(Debug)]
+    pub(crate) struct Signals {
+        c: CtrlC,
+        r#break: CtrlBreak,
+        close: CtrlClose,
+        shutdown: CtrlShutdown,
+    }
+
+    impl Signals {
+        /// Listens for signals. Without this they would end the process.
+        pub(crate) fn listen() -> io::Result<Self> {
+            Ok(Self {
+                c: ctrl_c()?,
+                r#break: ctrl_break()?,
+                close: ctrl_close()?,
+                shutdown: ctrl_shutdown()?,
+            })
+        }
+
+        /// The next signal.
+        pub(crate) async fn next(&mut self) -> Signal {
+            tokio::select! {
+                _ = self.c.recv() => Signal::Stop("Ctrl+C"),
+                _ = self.r#break.recv() => Signal::Stop("Ctrl+Break"),
+                _ = self.close.recv() => Signal::Stop("close"),
+                _ = self.shutdown.recv() => Signal::Stop("shutdown"),
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Flags, their environment variables, and configurations that are there, wrong or missing.
+
+use std::{fs, net::TcpListener, path::PathBuf};
+
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+use crate::support::{Server, directory, run, text, throttle};
+
+/// The binary refuses to do this, in these words and no others.
+fn check_refused(config: &str, arguments: &[&str], expect: Expect) {
+    let directory = directory(config);
+    let output = run(directory.path(), arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    expect.assert_eq(&text(&output.stderr));
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn without_arguments_it_serves_no_semaphores_and_says_so() {
+    let directory = TempDir::new().unwrap();
+    let command = throttle(directory.path());
+    let mut server = Server::spawn(directory, command);
+    assert!(server.address.ip().is_loopback());
+    assert!(server.wait_for("no semaphores").contains("WARN"));
+    assert_eq!(server.request("GET", "/", ""), (200, "Hello from Throttle!".to_owned()));
+    let unknown = (400, "Unknown semaphore".to_owned());
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", ""), unknown);
+}
+
+#[test]
+fn a_throttle_toml_in_the_working_directory_is_read() {
+    let server = Server::start("[semaphores]\nA = 5");
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", ""), (200, "5".to_owned()));
+}
+
+#[test]
+fn flags_can_be_environment_variables() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("other.toml"), "[semaphores]\nB = 1").unwrap();
+    let mut command = throttle(directory.path());
+    command.env("THROTTLE_CONFIGURATION", "other.toml").env("THROTTLE_ADDRESS", "localhost");
+    let server = Server::spawn(directory, command);
+    assert!(server.address.ip().is_loopback());
+    assert_eq!(server.request("GET", "/remainder?semaphore=B", ""), (200, "1".to_owned()));
+}
+
+#[test]
+fn addresses_may_be_of_the_newer_kind() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // This machine has none of them.
+    }
+    for address in ["::1", "[::1]"] {
+        let directory = TempDir::new().unwrap();
+        let mut command = throttle(directory.path());
+        command.args(["--address", address]);
+        let server = Server::spawn(directory, command);
+        assert!(server.address.is_ipv6());
+        assert_eq!(server.request("GET", "/health", ""), (200, "Ok".to_owned()));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_named_has_to_be_there() {
+    let directory = TempDir::new().unwrap();
+    let output = run(directory.path(), &["-c", "missing.toml", "--port", "0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: cannot read the configuration missing.toml: "), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_with_its_place() {
+    check_refused(
+        "[semaphores]\nA = 1\nB = -3\n",
+        &["--port", "0"],
+        expect![[r#"
+        error: throttle.toml:3:5: semaphores.B: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
+    "#]],
+    );
+    check_refused(
+        "[semaphore]\nA = 1\n",
+        &["-c", "throttle.toml"],
+        expect![[r#"
+        error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
+    "#]],
+    );
+    check_refused(
+        "[logging.stderr]\nlevel = 3\n",
+        &["--check-config"],
+        expect![[r#"
+        error: throttle.toml:2:9: logging.stderr.level: invalid type: integer `3`, expected a string
+    "#]],
+    );
+}
+
+#[test]
+fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
+    let directory = directory(
+        "[semaphores]\nA = 42\n\"/&\" = { max = 1, level = -1 }\n[logging.gelf]\nhost = \"graylog\"",
+    );
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(directory.path(), &["--check-config", "--port", &port, "--log", "debug"]);
+    assert!(output.status.success());
+    expect![[r#"
+        throttle.toml is valid.
+        semaphores: 2
+          "/&": max 1, level -1
+          "A": max 42, level 0
+        log to stderr: DEBUG
+        log to Graylog at graylog:12201: INFO
+    "#]]
+    .assert_eq(&text(&output.stdout));
+
+    let empty = TempDir::new().unwrap();
+    let output = run(empty.path(), &["--check-config"]);
+    assert!(output.status.success());
+    expect![[r#"
+        There is no throttle.toml; the defaults apply.
+        semaphores: 0
+        log to stderr: WARN
+    "#]]
+    .assert_eq(&text(&output.stdout));
+}
+
+#[test]
+fn the_documented_configuration_is_that_in_the_repository() {
+    let directory = TempDir::new().unwrap();
+    let printed = text(&run(directory.path(), &["--print-config"]).stdout);
+    let kept = fs::read_to_string(repository().join("configs/throttle.toml")).unwrap();
+    assert!(printed == kept.replace('\r', ""), "run `cargo xtask codegen`");
+}
+
+#[test]
+fn configurations_in_the_repository_are_valid() {
+    for name in ["throttle.toml", "production.toml"] {
+        let file = repository().join("configs").join(name);
+        let output = run(&repository(), &["--check-config", "-c", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn version_and_usage() {
+    let directory = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| run(directory.path(), arguments);
+    let version = format!("throttle {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&run(&["--version"]).stdout), version);
+    let help = text(&run(&["--help"]).stdout);
+    for flag in ["--address", "--port", "--configuration", "--log", "THROTTLE_PORT"] {
+        assert!(help.contains(flag), "{help}");
+    }
+    assert_eq!(run(&["--prot", "1"]).status.code(), Some(2));
+    assert_eq!(run(&["--port", "65536"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_port_in_use_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let directory = TempDir::new().unwrap();
+    let output = run(directory.path(), &["--port", &address.port().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    let expected = format!("error: cannot listen on {address}: ");
+    assert!(error.lines().any(|line| line.starts_with(&expected)), "{error}");
+}

@@ -1,0 +1,111 @@
+//! What the server logs, and where to.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::UdpSocket,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{Server, address_in, directory, listening, request, run, text, throttle};
+
+#[test]
+fn only_warnings_are_logged_unless_told_otherwise() {
+    let empty = directory("");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let log = |arguments: &[&str], level: Option<&str>| {
+        let mut command = throttle(empty.path());
+        command.args(["--port", &port]).args(arguments);
+        command.envs(level.map(|level| ("THROTTLE_LOG", level)));
+        text(&command.output().unwrap().stderr)
+    };
+    assert!(!log(&[], None).contains("INFO"));
+    assert!(log(&[], Some("info")).contains("INFO"));
+    assert!(log(&["--log", "INFO"], Some("off")).contains("INFO"));
+}
+
+#[test]
+fn the_environment_has_precedence_over_the_configuration() {
+    let directory = directory("[logging.stderr]\nlevel = \"DEBUG\"\nformat = \"json\"");
+    let mut command = throttle(directory.path());
+    command.args(["--check-config"]);
+    let level = |command: &mut std::process::Command| text(&command.output().unwrap().stdout);
+    assert!(level(&mut command).contains("stderr: DEBUG"));
+    assert!(level(command.env("THROTTLE_LOG", "Error")).contains("stderr: ERROR"));
+}
+
+#[test]
+fn an_unknown_level_is_an_error_and_no_panic() {
+    let directory = directory("");
+    let output = throttle(directory.path()).env("THROTTLE_LOG", "LOUD").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = text(&output.stderr);
+    assert!(error.contains("unknown level \"LOUD\", expected one of ERROR, WARN"), "{error}");
+    assert_eq!(run(directory.path(), &["--log", "", "--check-config"]).status.code(), Some(2));
+}
+
+#[test]
+fn json_lines_are_json() {
+    let mut server = Server::start("[logging.stderr]\nformat = \"json\"");
+    server.wait_for("ready");
+    let lines = server.log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.collect::<Vec<_>>();
+    let listening = lines.iter().find(|line| line["fields"]["message"] == "listening").unwrap();
+    assert_eq!(listening["level"], "INFO");
+    assert_eq!(listening["fields"]["address"], server.address.to_string());
+}
+
+#[test]
+fn graylog_and_stderr_are_told_side_by_side() {
+    let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
+    graylog.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let port = graylog.local_addr().unwrap().port();
+    let config = format!(
+        "[logging.gelf]\nname = \"it\"\nhost = \"127.0.0.1\"\nport = {port}\nlevel = \"WARN\""
+    );
+    let mut server = Server::start(&config);
+    server.wait_for("ready");
+
+    let mut datagram = [0; 2_000];
+    let length = graylog.recv(&mut datagram).unwrap();
+    let message: Value = serde_json::from_slice(&datagram[..length]).unwrap();
+    assert_eq!(message["version"], "1.1");
+    assert_eq!(message["_logger"], "it");
+    assert_eq!(message["level"], 4);
+    let short_message = message["short_message"].as_str().unwrap();
+    // Each has a level of its own: Graylog hears of the warning only.
+    assert!(server.log.contains(short_message) && server.log.contains("listening"));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_last_words_reach_graylog() {
+    let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
+    graylog.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let port = graylog.local_addr().unwrap().port();
+    let mut server = Server::start(&format!("[logging.gelf]\nport = {port}"));
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let mut datagram = [0; 2_000];
+    while !{
+        let length = graylog.recv(&mut datagram).unwrap();
+        text(&datagram[..length]).contains("\"stopped\"")
+    } {}
+}
+
+/// Whoever collected the log may end before the server does.
+#[test]
+fn a_log_that_nobody_reads_any_more_harms_nobody() {
+    let directory = directory("");
+    let mut child = listening(&mut throttle(directory.path()));
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let listening = lines.map(Result::unwrap).find(|line| line.contains("listening"));
+    let address = address_in(&listening.unwrap());
+    for _ in 0..3 {
+        assert_eq!(request(address, "POST", "/admin/reload", "").0, 200);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,8 @@
+//! The binary from outside: command line, signals, logs, and what is on the wire.
+
+mod command_line;
+mod logs;
+mod reload;
+mod serving;
+mod shutdown;
+mod support;

@@ -1,0 +1,120 @@
+//! The configuration changes while the server runs.
+
+use crate::support::Server;
+
+const A: &str = "[semaphores]\nA = 1\n";
+
+/// Who may cause a reload, and how they learn what came of it.
+type Reload = fn(&mut Server) -> String;
+
+fn by_http(server: &mut Server) -> String {
+    let (status, body) = server.request("POST", "/admin/reload", "");
+    format!("{status} {body}")
+}
+
+#[cfg(unix)]
+fn by_signal(server: &mut Server) -> String {
+    server.signal("HUP");
+    server.wait_for("reload") + &server.wait_for("reload")
+}
+
+const WAYS: &[Reload] = &[
+    by_http,
+    #[cfg(unix)]
+    by_signal,
+];
+
+#[test]
+fn a_semaphore_that_grows_serves_those_who_wait() {
+    for reload in WAYS {
+        let mut server = Server::start(A);
+        let first = server.wait_in_line("A");
+        assert_eq!(first.answer().0, 200);
+        let second = server.wait_in_line("A");
+        while server.waiters("A") < 1 {}
+        server.configure("[semaphores]\nA = 2\nB = 1\n");
+        let news = reload(&mut server);
+        assert!(news.contains(r#"["A"]"#) && news.contains(r#"["B"]"#), "{news}");
+        assert_eq!(second.answer().0, 200);
+        assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 200);
+    }
+}
+
+#[test]
+fn a_semaphore_that_shrinks_revokes_nothing() {
+    for reload in WAYS {
+        let mut server = Server::start("[semaphores]\nA = 2\n");
+        let locks = [(); 2].map(|()| server.wait_in_line("A"));
+        assert_eq!(locks.map(|lock| lock.answer().0), [200, 200]);
+        server.configure(A);
+        reload(&mut server);
+        assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "-1");
+    }
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_reported() {
+    for reload in WAYS {
+        let mut server = Server::start(A);
+        for bad in ["[semaphores]\nA = 0\nB = 1\n", "[semaphores", "semaphore.A = 2\n"] {
+            server.configure(bad);
+            let news = reload(&mut server);
+            assert!(news.contains("throttle.toml:"), "{news}");
+            assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+            assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
+        }
+        std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
+        let news = reload(&mut server);
+        assert!(news.contains("cannot read"), "{news}");
+        assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+    }
+}
+
+#[test]
+fn a_semaphore_goes_only_if_nobody_uses_it() {
+    let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
+    assert_eq!(server.wait_in_line("A").answer().0, 200);
+    server.configure("[semaphores]\nC = 1\n");
+    let news = by_http(&mut server);
+    assert!(news.starts_with("422 ") && news.contains("\"A\" is in use"), "{news}");
+    server.wait_for("reload refused");
+    assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 200);
+    assert_eq!(server.request("GET", "/remainder?semaphore=C", "").0, 400);
+
+    server.configure("[semaphores]\nA = 1\nC = 1\n");
+    let news = by_http(&mut server);
+    assert_eq!(news, r#"200 {"added":["C"],"changed":[],"removed":["B"]}"#);
+    assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
+    let metrics = server.request("GET", "/metrics", "").1;
+    assert!(metrics.contains(r#"semaphore="C""#) && !metrics.contains(r#"semaphore="B""#));
+}
+
+#[test]
+fn limits_of_the_semaphores_change_at_once_and_others_say_that_they_do_not() {
+    let mut server = Server::start(A);
+    server.configure("[semaphores]\nA = 1\n[limits]\npeers = 1\nbody = 3\n");
+    assert!(by_http(&mut server).starts_with("200 "));
+    let warning = server.wait_for("started again");
+    assert!(warning.contains("limits.body") && !warning.contains("limits.peers"), "{warning}");
+    server.new_peer(); // Its request is longer than three bytes.
+    let (status, _) = server.request("POST", "/new_peer", r#"{"expires_in":"1h"}"#);
+    assert_eq!(status, 429);
+}
+
+#[test]
+fn a_name_that_no_request_could_name_is_refused() {
+    let mut server = Server::start("[limits]\nname_length = 3\n");
+    server.configure("[semaphores]\nABCD = 1\n[limits]\nname_length = 4\n");
+    let news = by_http(&mut server);
+    assert!(news.starts_with("422 ") && news.contains("\"ABCD\""), "{news}");
+}
+
+#[test]
+fn a_file_that_was_not_there_at_the_start_is_read() {
+    let mut server = Server::start("");
+    std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
+    assert!(by_http(&mut server).starts_with("422 "));
+    server.configure(A);
+    assert!(by_http(&mut server).starts_with("200 "));
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+}

@@ -1,0 +1,217 @@
+//! A running server, and a client for it that is no more than a socket.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// Nothing takes that long unless it never happens.
+const LONG: Duration = Duration::from_secs(20);
+
+/// The binary, about to run in `directory` and nowhere near the environment of whoever tests.
+pub(crate) fn throttle(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throttle"));
+    command.current_dir(directory);
+    for name in ["ADDRESS", "PORT", "CONFIGURATION", "LOG"] {
+        command.env_remove(format!("THROTTLE_{name}"));
+    }
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Output {
+    throttle(directory).args(arguments).output().unwrap()
+}
+
+/// What a process printed, as text.
+pub(crate) fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).unwrap()
+}
+
+/// A directory with a `throttle.toml`.
+pub(crate) fn directory(config: &str) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("throttle.toml"), config).unwrap();
+    directory
+}
+
+/// A server with a working directory of its own. It is killed when this is dropped.
+pub(crate) struct Server {
+    pub(crate) directory: TempDir,
+    pub(crate) address: SocketAddr,
+    /// All that the log said so far.
+    pub(crate) log: String,
+    lines: Receiver<String>,
+    child: Child,
+}
+
+impl Server {
+    /// Starts a server that logs everything from INFO on, and waits until it listens.
+    pub(crate) fn start(config: &str) -> Self {
+        let directory = directory(config);
+        let command = throttle(directory.path());
+        Self::spawn(directory, command)
+    }
+
+    /// Starts a server by this command, and waits until it listens.
+    pub(crate) fn spawn(directory: TempDir, mut command: Command) -> Self {
+        let mut child = listening(&mut command);
+        let lines = follow(child.stderr.take().unwrap());
+        let address = SocketAddr::from(([0; 4], 0));
+        let mut server = Self { directory, address, log: String::new(), lines, child };
+        server.address = address_in(&server.wait_for("listening"));
+        server
+    }
+
+    /// Writes another configuration. The server is not told.
+    pub(crate) fn configure(&self, config: &str) {
+        fs::write(self.directory.path().join("throttle.toml"), config).unwrap();
+    }
+
+    /// The next line of the log with this in it.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(LONG);
+            let line = line.unwrap_or_else(|_| panic!("no {text:?} in the log:\n{}", self.log));
+            self.log += &line;
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// The status with which the process ends, after it has logged its last.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let status = self.child.wait().unwrap();
+        self.log.extend(self.lines.iter());
+        status
+    }
+
+    /// Sends a signal such as `TERM`.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: &str) {
+        self.signals(&[signal]);
+    }
+
+    /// Sends signals in quick succession.
+    #[cfg(unix)]
+    pub(crate) fn signals(&self, signals: &[&str]) {
+        let kill = |signal: &&str| format!("kill -{signal} {}\n", self.child.id());
+        let command = signals.iter().map(kill).collect::<String>();
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
+    /// Makes a request and returns status and body.
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        request(self.address, method, path, body)
+    }
+
+    /// A peer that lives for an hour.
+    pub(crate) fn new_peer(&self) -> String {
+        let (status, id) = self.request("POST", "/new_peer", r#"{"expires_in":"1h"}"#);
+        assert_eq!(status, 200, "{id}");
+        id
+    }
+
+    /// How many wait for this semaphore.
+    pub(crate) fn waiters(&self, semaphore: &str) -> u64 {
+        let (_, body) = self.request("GET", &format!("/semaphores/{semaphore}"), "");
+        let semaphore: serde_json::Value = serde_json::from_str(&body).unwrap();
+        semaphore["waiters"].as_u64().unwrap()
+    }
+
+    /// A request for one of this semaphore that waits until it gets it.
+    pub(crate) fn wait_in_line(&self, semaphore: &str) -> Request {
+        let path = format!("/peers/{}/{semaphore}?block_for=1h", self.new_peer());
+        Request::send(self.address, "PUT", &path, "1")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the command on a free port, with all logs from INFO on.
+pub(crate) fn listening(command: &mut Command) -> Child {
+    command.env("THROTTLE_PORT", "0").env("THROTTLE_LOG", "INFO");
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The address in a line of the log, be it for people or JSON.
+pub(crate) fn address_in(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("address").expect(line);
+    let address = rest.trim_start_matches(['=', ':', '"']);
+    let end = address.find([' ', '"', '\n']).unwrap_or(address.len());
+    address[..end].parse().expect(line)
+}
+
+/// Lines as they come, so that nobody has to wait for more than there will be.
+fn follow(stderr: ChildStderr) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut stderr = BufReader::new(stderr);
+        let mut line = String::new();
+        while stderr.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A request that was sent.
+pub(crate) struct Request(TcpStream);
+
+impl Request {
+    pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Self {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: throttle\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        Self(stream)
+    }
+
+    /// Waits for the answer: status and body.
+    pub(crate) fn answer(mut self) -> (u16, String) {
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).unwrap();
+        let _ = self.0.shutdown(Shutdown::Both);
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        (status, if is_chunked { dechunk(body) } else { body.to_owned() })
+    }
+}
+
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    Request::send(address, method, path, body).answer()
+}
+
+fn dechunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        whole += &rest[..length];
+        body = &rest[length + 2..];
+        if length == 0 {
+            break;
+        }
+    }
+    whole
+}
