@@ -13,7 +13,11 @@ use throttle_core::{
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Error, Observer, SemaphoreConfig, observer::Nobody, state::State, timer, wait::Wait,
+    Clock, Error, Observer, SemaphoreConfig,
+    observer::Nobody,
+    state::{News, State},
+    timer,
+    wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
@@ -156,20 +160,25 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let admitted = self.operate(|state, now| {
+        let (admitted, wait) = self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             let listens = block_for.is_some() && !state.draining;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let listener = (listens && !admitted.is_granted()).then(|| state.listeners.add(peer));
-            Ok::<_, Refused>((admitted, listener))
+            let wait = match admitted {
+                Admitted::Queued { ticket } if listens => {
+                    Some(Wait::new(self, peer, ticket, state.listeners.add(peer, ticket)))
+                }
+                _ => None,
+            };
+            Ok::<_, Refused>((admitted, wait))
         })?;
-        match (admitted, block_for) {
-            ((Admitted::Granted { token }, _), _) => Ok(Admission::Held { token }),
-            ((Admitted::Queued { ticket }, Some(listener)), Some(time)) => {
-                Wait::new(self, peer, ticket, listener).answer(time).await
+        match (admitted, wait) {
+            (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
+            (Admitted::Queued { .. }, Some(wait)) => {
+                wait.answer(block_for.unwrap_or_default()).await
             }
-            ((Admitted::Queued { .. }, _), _) => Ok(Admission::Pending),
+            (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
         }
     }
 
@@ -218,11 +227,7 @@ impl Handle {
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {
-        let listeners = self.operate(|state, _| {
-            state.draining = true;
-            state.listeners.take_all()
-        });
-        drop(listeners);
+        self.shared.operate(|state, now, news| state.drain(now, news));
     }
 
     /// Whether [`Handle::drain`] was called.
@@ -232,16 +237,22 @@ impl Handle {
 
     /// Does something with the state at the present time, and spreads the news of what happened.
     pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        self.shared.operate(operation)
+        self.shared.operate(|state, now, _| operation(state, now))
     }
 }
 
 impl Shared {
-    fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        let (result, news) = {
+    fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
+        let mut news = News::default();
+        let result = {
             let mut state = self.state.lock().expect("no operation panics");
-            let result = operation(&mut state, self.clock.now());
-            (result, state.news())
+            let now = self.clock.now();
+            // What is due concerns those who listened so far, not who begins to listen now.
+            state.throttle.expire(now);
+            state.gather(&mut news);
+            let result = operation(&mut state, now, &mut news);
+            state.gather(&mut news);
+            result
         };
         if news.alarm_is_late {
             self.alarm.notify_one();
@@ -252,8 +263,7 @@ impl Shared {
 
     /// Lets time pass, and tells how long nothing more happens by itself.
     pub(crate) fn expire(&self) -> Option<Duration> {
-        self.operate(|state, now| {
-            state.throttle.expire(now);
+        self.operate(|state, now, _| {
             state.alarm = state.throttle.poll_timeout();
             state.alarm.map(|at| at - now)
         })

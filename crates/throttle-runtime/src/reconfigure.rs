@@ -53,7 +53,6 @@ impl Handle {
         semaphores: &BTreeMap<String, SemaphoreConfig>,
     ) -> Result<Changes, ReconfigureError> {
         self.operate(|state, now| {
-            state.throttle.expire(now);
             let plan = plan(state, semaphores)?;
             state.throttle.set_settings(settings);
             Ok(carry_out(state, now, plan))

@@ -1,18 +1,26 @@
 //! What the mutex protects: the state machine, the names of its semaphores, and who listens.
 //!
-//! [`State::news`] ends every critical section: it hands the events of the machine to everybody who
-//! consumes them. What takes longer, such as waking tasks, is left to [`News::spread`], after the
-//! mutex is free again.
+//! [`State::gather`] hands the events of the machine to everybody who consumes them, before an
+//! operation (what happened by itself since the last one) and after it (what it did). What takes
+//! longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use throttle_core::{CancelCause, Event, FencingToken, PeerId, Settings, Throttle, Time};
+use throttle_core::{CancelCause, Event, FencingToken, PeerId, Settings, Throttle, Ticket, Time};
 use tokio::sync::oneshot;
 
 use crate::{clock, entropy::Entropy, names::Names, observer::Observer};
 
-/// What an open request hears when its lock is no longer pending.
-pub(crate) type Outcome = Result<FencingToken, CancelCause>;
+/// What an open request hears.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// Its lock is gone.
+    Cancelled(CancelCause),
+    /// Its lock is held.
+    Granted(FencingToken),
+    /// Its lock is still pending, but nobody waits any more.
+    Pending,
+}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -43,16 +51,15 @@ impl State {
         }
     }
 
-    /// Takes all that has happened since the last time.
-    pub(crate) fn news(&mut self) -> News {
-        let mut news = News::default();
+    /// Adds all that has happened since the last time to the news.
+    pub(crate) fn gather(&mut self, news: &mut News) {
         while let Some(event) = self.throttle.poll_event() {
             match event {
                 Event::Granted { peer, token, .. } => {
-                    self.listeners.inform(peer, Ok(token), &mut news.answers);
+                    news.answer(self.listeners.take(peer), Outcome::Granted(token));
                 }
                 Event::Cancelled { peer, cause, .. } => {
-                    self.listeners.inform(peer, Err(cause), &mut news.answers);
+                    news.answer(self.listeners.take(peer), Outcome::Cancelled(cause));
                 }
                 Event::Expired { .. } => news.expired += 1,
                 _ => {}
@@ -60,12 +67,21 @@ impl State {
             self.observer.event(&event);
         }
         let timeout = self.throttle.poll_timeout();
-        news.alarm_is_late =
-            timeout.is_some_and(|timeout| self.alarm.is_none_or(|at| timeout < at));
-        if news.alarm_is_late {
+        if timeout.is_some_and(|timeout| self.alarm.is_none_or(|alarm| timeout < alarm)) {
             self.alarm = timeout;
+            news.alarm_is_late = true;
         }
-        news
+    }
+
+    /// Ends all waits in good order, and those to come before they begin.
+    pub(crate) fn drain(&mut self, now: Time, news: &mut News) {
+        self.draining = true;
+        for (peer, listeners) in self.listeners.take_all() {
+            for listener in &listeners {
+                self.throttle.end_wait(now, peer, listener.ticket);
+            }
+            news.answer(listeners, Outcome::Pending);
+        }
     }
 }
 
@@ -74,52 +90,51 @@ impl State {
 /// Most peers have one. A client that repeats a request whose connection it believes to be broken
 /// has two for a while; all of them hear the same.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(HashMap<PeerId, Vec<oneshot::Sender<Outcome>>>);
+pub(crate) struct Listeners(BTreeMap<PeerId, Vec<Listener>>);
+
+/// An open request, and under which ticket the state machine knows its wait.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    ticket: Ticket,
+    ear: oneshot::Sender<Outcome>,
+}
 
 impl Listeners {
-    pub(crate) fn add(&mut self, peer: PeerId) -> oneshot::Receiver<Outcome> {
-        let (sender, receiver) = oneshot::channel();
-        self.0.entry(peer).or_default().push(sender);
-        receiver
+    pub(crate) fn add(&mut self, peer: PeerId, ticket: Ticket) -> oneshot::Receiver<Outcome> {
+        let (ear, outcome) = oneshot::channel();
+        self.0.entry(peer).or_default().push(Listener { ticket, ear });
+        outcome
     }
 
     /// Forgets those of the peer's requests that closed their ear.
     pub(crate) fn forget_closed(&mut self, peer: PeerId) {
         if let Some(listeners) = self.0.get_mut(&peer) {
-            listeners.retain(|listener| !listener.is_closed());
+            listeners.retain(|listener| !listener.ear.is_closed());
             if listeners.is_empty() {
                 self.0.remove(&peer);
             }
         }
     }
 
-    /// Forgets all of them. What they then hear is that nobody will tell them anything.
-    pub(crate) fn take_all(&mut self) -> Self {
-        std::mem::take(self)
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    fn inform(&mut self, peer: PeerId, outcome: Outcome, answers: &mut Vec<Answer>) {
-        if self.0.is_empty() {
-            return;
-        }
-        if let Some(listeners) = self.0.remove(&peer) {
-            answers.extend(listeners.into_iter().map(|listener| Answer { listener, outcome }));
-        }
+    fn take(&mut self, peer: PeerId) -> Vec<Listener> {
+        self.0.remove(&peer).unwrap_or_default()
     }
-}
 
-/// An outcome on its way to an open request.
-#[derive(Debug)]
-struct Answer {
-    listener: oneshot::Sender<Outcome>,
-    outcome: Outcome,
+    fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 /// What is left to do when the mutex is free again.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct News {
-    answers: Vec<Answer>,
+    answers: Vec<(Listener, Outcome)>,
     expired: usize,
     /// Whether something is due before the timer wakes up.
     pub(crate) alarm_is_late: bool,
@@ -128,12 +143,16 @@ pub(crate) struct News {
 impl News {
     /// Wakes those who waited.
     pub(crate) fn spread(self) {
-        for Answer { listener, outcome } in self.answers {
-            // Who went away in this very moment holds the lock until the lease ends.
-            let _ = listener.send(outcome);
+        for (listener, outcome) in self.answers {
+            // Who went away in this very moment holds the lock until its lease ends.
+            let _ = listener.ear.send(outcome);
         }
         if self.expired > 0 {
             tracing::warn!(peers = self.expired, "peers expired, their locks are free");
         }
+    }
+
+    fn answer(&mut self, listeners: Vec<Listener>, outcome: Outcome) {
+        self.answers.extend(listeners.into_iter().map(|listener| (listener, outcome)));
     }
 }

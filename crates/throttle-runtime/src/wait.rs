@@ -31,16 +31,17 @@ impl<'a> Wait<'a> {
     /// Answers when the lock is granted or cancelled, when `block_for` is over, or when the server
     /// drains, whichever is first.
     pub(crate) async fn answer(mut self, block_for: Duration) -> Result<Admission, Error> {
-        let mut heard = time::timeout(block_for, &mut self.outcome).await.ok().and_then(Result::ok);
-        if heard.is_none() && !self.end() {
+        let heard = match time::timeout(block_for, &mut self.outcome).await {
+            Ok(heard) => heard,
+            Err(_) if self.end() => return Ok(Admission::Pending),
             // The wait ended in this very moment, and the outcome is on its way.
-            heard = (&mut self.outcome).await.ok();
-        }
+            Err(_) => (&mut self.outcome).await,
+        };
         self.open = false;
-        match heard {
-            Some(Ok(token)) => Ok(Admission::Held { token }),
-            Some(Err(cause)) => Err(refusal(cause)),
-            None => Ok(Admission::Pending),
+        match heard.expect("whoever ends a wait says how") {
+            Outcome::Cancelled(cause) => Err(refusal(cause)),
+            Outcome::Granted(token) => Ok(Admission::Held { token }),
+            Outcome::Pending => Ok(Admission::Pending),
         }
     }
 
@@ -79,5 +80,35 @@ fn refusal(cause: CancelCause) -> Error {
         }
         CancelCause::PeerGone => throttle_core::Error::UnknownPeer.into(),
         CancelCause::Abandoned | CancelCause::Withdrawn => Error::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use throttle_core::{Count, Labels, Level, Settings};
+
+    use super::*;
+    use crate::{Ask, SemaphoreConfig};
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_are_over_leave_nothing_behind() {
+        let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
+        let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
+        let handle = Handle::start(Settings::default(), &semaphores);
+        let lease = Duration::from_secs(60);
+        let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
+        let waiter = handle.new_peer(lease, Labels::default()).await.unwrap();
+        handle.acquire(holder, "A", Ask::now(Count::ONE)).await.unwrap();
+
+        let second = Duration::from_secs(1);
+        let ask = Ask { block_for: Some(second), ..Ask::now(Count::ONE) };
+        assert_eq!(handle.acquire(waiter, "A", ask).await, Ok(Admission::Pending));
+        assert!(handle.operate(|state, _| state.listeners.is_empty()), "answered");
+
+        let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;
+        assert!(hung_up.is_err());
+        assert!(handle.operate(|state, _| state.listeners.is_empty()), "dropped");
     }
 }

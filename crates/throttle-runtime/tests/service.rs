@@ -3,17 +3,20 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
-use support::{LEASE, configure, count, hold, join, settle, start, wait};
+use support::{LEASE, PATIENCE, configure, count, hold, join, settle, start, wait};
 use throttle_runtime::{
-    Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Observer, Restoration, SemaphoreId,
-    Settings,
+    Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Level, Observer, Restoration,
+    SemaphoreConfig, SemaphoreId, Settings,
 };
 use tokio::time::{advance, sleep};
 
@@ -64,6 +67,8 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     assert!(throttle.is_draining());
     throttle.release(holder, "A").await.unwrap();
     assert_eq!(throttle.remainder("A"), Ok(0), "the queue outlives the requests");
+    sleep(LEASE).await;
+    assert_eq!(throttle.peer_count(), 0, "leases count from the answer");
 }
 
 /// S15, D8: at every stage of its life, with the release of the holder at every stage as well.
@@ -100,23 +105,77 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
     assert!(too_early > 0 && parked > 0 && granted > 0, "{too_early}, {parked}, {granted}");
 }
 
-/// S8, S15: the answer that comes in the very instant in which the wait is over.
+/// S3, S8: the timer is late, and the request whose time is over finds the lock free itself.
 #[tokio::test(start_paused = true)]
-async fn a_grant_at_the_end_of_the_wait_is_told_or_found_but_never_lost() {
-    for millis in [29_999, 30_000, 30_001] {
+async fn a_grant_at_the_end_of_the_wait_is_told() {
+    let throttle = start(&[("A", 1)]);
+    let holder = hold(&throttle, "A", 1).await;
+    throttle.heartbeat(holder, PATIENCE + Duration::from_millis(1)).await.unwrap();
+    let waiter = join(&throttle).await;
+    let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
+    // As a part of this task, which gets its turn before the timer.
+    let mut waiting = pin!(throttle.acquire(waiter, "A", ask));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    settle().await;
+    jump(PATIENCE + Duration::from_millis(2));
+    let answer = waiting.await;
+    assert!(matches!(answer, Ok(Admission::Held { .. })), "{answer:?}");
+}
+
+/// S15, S8: the news of an old request is not for a new one of the same peer.
+#[tokio::test(start_paused = true)]
+async fn who_asks_again_when_its_place_was_just_given_away_waits_anew() {
+    let throttle = start(&[("A", 1)]);
+    let holder = hold(&throttle, "A", 1).await;
+    let waiter = join(&throttle).await;
+    let waiting = wait(&throttle, waiter, "A");
+    settle().await;
+    waiting.abort();
+    settle().await;
+    jump(Settings::default().abandoned_after);
+    let again = wait(&throttle, waiter, "A");
+    settle().await;
+    assert!(!again.is_finished());
+    throttle.release(holder, "A").await.unwrap();
+    assert!(matches!(again.await.unwrap(), Ok(Admission::Held { .. })));
+    sleep(LEASE).await;
+    assert_eq!(throttle.is_acquired(waiter).unwrap_err().code(), "unknown_peer");
+}
+
+/// S1, S6: the same for a request for another semaphore.
+#[tokio::test(start_paused = true)]
+async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
+    let throttle = Handle::start(Settings::default(), &levels(&[("A", 1), ("B", 0)]));
+    let brief = hold(&throttle, "A", 1).await;
+    throttle.heartbeat(brief, Duration::from_secs(5)).await.unwrap();
+    hold(&throttle, "B", 1).await;
+    let waiter = join(&throttle).await;
+    let pending = throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await;
+    assert_eq!(pending, Ok(Admission::Pending));
+    jump(Duration::from_secs(5));
+    let waiting = wait(&throttle, waiter, "B");
+    settle().await;
+    assert!(!waiting.is_finished(), "somebody else holds B");
+    assert_eq!(throttle.peer(waiter).unwrap().held[0].semaphore.as_ref(), "A");
+}
+
+/// D24: whatever happens before the waiting task gets its turn.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_cancelled_next() {
+    for remove in [false, true] {
         let throttle = start(&[("A", 1)]);
-        let lease = Duration::from_millis(millis);
         let holder = hold(&throttle, "A", 1).await;
-        throttle.heartbeat(holder, lease).await.unwrap();
         let waiter = join(&throttle).await;
-        let answer = wait(&throttle, waiter, "A").await.unwrap().unwrap();
-        let found = throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await.unwrap();
-        if let Admission::Held { .. } = answer {
-            assert_eq!(answer, found);
+        let waiting = wait(&throttle, waiter, "A");
+        settle().await;
+        throttle.drain();
+        throttle.release(holder, "A").await.unwrap();
+        if remove {
+            throttle.remove_peer(waiter).await.unwrap();
         }
-        sleep(Duration::from_millis(5)).await;
-        assert_eq!(throttle.remainder("A"), Ok(0), "held by the waiter");
-        assert_eq!(throttle.is_acquired(waiter), Ok(true));
+        assert_eq!(waiting.await.unwrap(), Ok(Admission::Pending));
+        sleep(LEASE).await;
+        assert_eq!(throttle.remainder("A"), Ok(1), "the lease counts from the answer");
     }
 }
 
@@ -166,6 +225,32 @@ async fn lists_tell_who_holds_and_who_waits_in_order() {
     peers.extend(throttle.peers(Some(peers[2].0), 3));
     assert_eq!(peers.len(), throttle.peer_count());
     assert_eq!(throttle.semaphore("A").unwrap().longest_pending, Duration::from_secs(5));
+}
+
+/// S9: labels come back as well.
+#[tokio::test(start_paused = true)]
+async fn a_restored_peer_carries_the_labels_it_brings() {
+    let throttle = start(&[("A", 1)]);
+    let labels = Labels::from_iter([("host".to_owned(), "worker-7".to_owned())]);
+    let peer = throttle_runtime::PeerId::new(7).unwrap();
+    let locks = [("A".to_owned(), Count::ONE)].into();
+    let restoration = Restoration { peer, expires_in: LEASE, locks, labels: labels.clone() };
+    throttle.restore(restoration).await.unwrap();
+    assert_eq!(throttle.peer(peer).unwrap().labels, labels);
+}
+
+/// S8 while reconfiguring: who is due is gone before.
+#[tokio::test(start_paused = true)]
+async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
+    let journal = Journal::default();
+    let entries = Arc::clone(&journal.0);
+    let semaphores = configure(&[("A", 1)]);
+    let throttle = Handle::start_observed(Settings::default(), &semaphores, Box::new(journal));
+    hold(&throttle, "A", 1).await;
+    jump(LEASE);
+    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    let entries = entries.lock().unwrap();
+    assert_eq!(entries[3..], ["Released", "Expired", "0 removed"]);
 }
 
 /// D16: all or nothing.
@@ -302,6 +387,7 @@ async fn the_service_ends_with_its_last_handle() {
     drop(clone);
     settle().await;
     assert!(gone.load(Ordering::Relaxed), "the timer keeps nothing alive");
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 /// S3, S1 with real threads: no wake-up is lost and nobody holds at the same time.
@@ -329,6 +415,19 @@ async fn peers_on_many_threads_take_turns() {
         peer.await.unwrap().unwrap();
     }
     assert_eq!(throttle.remainder("A"), Ok(1));
+}
+
+/// Lets time pass without giving any task a turn: the timer is late.
+fn jump(span: Duration) {
+    let mut context = Context::from_waker(Waker::noop());
+    let _ = pin!(advance(span)).poll(&mut context);
+}
+
+fn levels(levels: &[(&str, i32)]) -> BTreeMap<String, SemaphoreConfig> {
+    let semaphores = levels.iter().map(|&(name, level)| {
+        (name.to_owned(), SemaphoreConfig { max: Count::ONE, level: Level(level) })
+    });
+    semaphores.collect()
 }
 
 fn elapsed(clock: Clock) -> Duration {

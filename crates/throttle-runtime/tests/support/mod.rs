@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 /// A lease that does not end in any test that is not about leases.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
+/// How long [`wait`] waits.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A service with these semaphores at level zero.
 pub(crate) fn start(semaphores: &[(&str, u64)]) -> Handle {
     Handle::start(Settings::default(), &configure(semaphores))
@@ -45,7 +48,7 @@ pub(crate) fn wait(
     semaphore: &str,
 ) -> JoinHandle<Result<Admission, Error>> {
     let (handle, semaphore) = (handle.clone(), semaphore.to_owned());
-    let ask = Ask { block_for: Some(LEASE / 2), ..Ask::now(Count::ONE) };
+    let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
     tokio::spawn(async move { handle.acquire(peer, &semaphore, ask).await })
 }
 
