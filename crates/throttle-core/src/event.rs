@@ -17,7 +17,7 @@ pub enum Event {
         peer: PeerId,
         semaphore: SemaphoreId,
         count: Count,
-        /// Since when the peer had been waiting.
+        /// How long the peer had been waiting.
         waited: Duration,
         cause: CancelCause,
     },

@@ -141,12 +141,12 @@ impl Throttle {
 
     /// The first line of every operation: lets time pass until `now`.
     fn advance(&mut self, now: Time) {
-        let now = now.min(Time::from_nanos(Time::MAX.as_nanos() - 1));
+        let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
         while let Some(due) = self.first_due(now) {
             self.now = self.now.max(due);
             self.settle_all_at(due);
         }
-        self.now = self.now.max(now);
+        self.now = now;
     }
 
     /// The first timeout of any peer, if it is at or before `now`.

@@ -205,13 +205,14 @@ impl Throttle {
     /// for each other can come about.
     fn check_hierarchy(&self, slot: Slot, semaphore: SemaphoreId) -> Result<(), Error> {
         let requested = self.semaphore(semaphore)?.level;
-        for lock in &self.peers.get(slot).held {
-            let current = self.semaphore(lock.semaphore)?.level;
-            if current <= requested {
-                return Err(Error::LockHierarchyViolation { current, requested });
+        let held = self.peers.get(slot).held.iter();
+        let levels = held.filter_map(|lock| Some(self.semaphore(lock.semaphore).ok()?.level));
+        match levels.min() {
+            Some(current) if current <= requested => {
+                Err(Error::LockHierarchyViolation { current, requested })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
