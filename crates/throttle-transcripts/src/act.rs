@@ -119,6 +119,8 @@ fn lock(word: &str) -> (String, i64) {
 }
 
 fn option(options: &[&str], name: &str) -> Option<Duration> {
+    let known = |pair: &[&str]| matches!(pair, ["lease" | "blocking", _]);
+    assert!(options.chunks(2).all(known), "nobody knows what {options:?} means");
     let at = options.iter().position(|&word| word == name)?;
     Some(duration(options.get(at + 1).expect("an option has a duration")))
 }

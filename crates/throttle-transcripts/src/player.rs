@@ -102,10 +102,14 @@ impl<S: Subject> Stage<S> {
 }
 
 /// What became of a peer that did nothing itself and heard nothing.
-fn change(before: &Standing, now: &Standing) -> Option<&'static str> {
+fn change(before: &Standing, now: &Standing) -> Option<String> {
     if before.alive && !now.alive {
-        return Some("is gone");
+        return Some("is gone".to_owned());
+    }
+    if let Some(lock) = before.held.iter().find(|lock| !now.held.contains(lock)) {
+        return Some(format!("loses {lock}"));
     }
     let lock = before.pending.as_ref().filter(|_| now.pending.is_none())?;
-    Some(if now.held.contains(lock) { "is granted" } else { "waits no more" })
+    let granted = now.held.contains(lock);
+    Some(if granted { "is granted" } else { "waits no more" }.to_owned())
 }
