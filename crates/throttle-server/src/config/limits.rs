@@ -22,8 +22,10 @@ section! {
             connections: Number<1> = Number::new(10_000),
             /// How long a client may take to send the head of a request, and again for its body. Then
             /// the connection is closed, as it is when it was idle for that long between requests.
-            /// It does not limit how long a request waits for its lock.
-            request_timeout: Timeout = Timeout::from_secs(30),
+            /// The default is longer than clients usually keep idle connections, so that none is
+            /// closed in the instant in which its client uses it again. It does not limit how
+            /// long a request waits for its lock.
+            request_timeout: Timeout = Timeout::from_secs(120),
             /// The largest head of a request, in bytes. The longest name has to fit into it, three
             /// times as long where it is percent-encoded. Beyond it: 431.
             head: Number<8_192> = Number::new(64 * 1024),
