@@ -1,0 +1,159 @@
+//! The JSON to the letter, so that a renamed field is a failed test and not a broken client.
+
+use std::{fmt::Debug, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{from_value, json, to_value};
+use throttle_wire::{
+    Acquire, Acquired, ExpiresIn, HeldLock, Holder, NewPeer, Peer, PendingLock, Reloaded,
+    Remainder, Restore, Semaphore, SemaphoreSummary, Waiter,
+};
+
+/// The value is written as `json`, and read from it.
+#[track_caller]
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, json: serde_json::Value) {
+    assert_eq!(to_value(&value).unwrap(), json);
+    assert_eq!(from_value::<T>(json).unwrap(), value);
+}
+
+const MINUTES: Duration = Duration::from_secs(300);
+
+#[test]
+fn requests_of_peers() {
+    check(
+        NewPeer {
+            expires_in: MINUTES,
+            labels: [("host".to_owned(), "worker-7".to_owned())].into(),
+        },
+        json!({ "expires_in": "5m", "labels": { "host": "worker-7" } }),
+    );
+    check(
+        NewPeer { expires_in: Duration::from_millis(100), labels: [].into() },
+        json!({ "expires_in": "100ms" }),
+    );
+    check(ExpiresIn { expires_in: 144 * MINUTES }, json!({ "expires_in": "12h" }));
+    check(
+        Restore {
+            expires_in: MINUTES,
+            peer_id: 42,
+            acquired: [("A".to_owned(), 3), ("B".to_owned(), 1)].into(),
+            labels: [].into(),
+        },
+        json!({ "expires_in": "5m", "peer_id": 42, "acquired": { "A": 3, "B": 1 } }),
+    );
+}
+
+#[test]
+fn requests_for_locks() {
+    check(
+        Acquire { expires_in: Some(MINUTES), block_for: Some(Duration::from_secs(10)) },
+        json!({ "expires_in": "5m", "block_for": "10s" }),
+    );
+    check(Acquire::default(), json!({}));
+    check(Remainder { semaphore: "/&".to_owned() }, json!({ "semaphore": "/&" }));
+}
+
+#[test]
+fn answers_to_requests_for_locks() {
+    let held = Acquired {
+        peer_id: 42,
+        semaphore: "A".to_owned(),
+        count: 3,
+        acquired: true,
+        fencing_token: Some(7),
+    };
+    check(
+        held.clone(),
+        json!({
+            "peer_id": 42, "semaphore": "A", "count": 3, "acquired": true, "fencing_token": 7,
+        }),
+    );
+    check(
+        Acquired { acquired: false, fencing_token: None, ..held },
+        json!({ "peer_id": 42, "semaphore": "A", "count": 3, "acquired": false }),
+    );
+}
+
+#[test]
+fn views_of_peers() {
+    check(
+        Peer {
+            id: 42,
+            expires_in: MINUTES,
+            time_left: MINUTES,
+            labels: [].into(),
+            held: vec![HeldLock {
+                semaphore: "A".to_owned(),
+                count: 1,
+                fencing_token: 7,
+                held_for: Duration::from_millis(1_500),
+            }],
+            pending: Some(PendingLock {
+                semaphore: "B".to_owned(),
+                count: 2,
+                waiting_for: Duration::ZERO,
+                parked: true,
+            }),
+        },
+        json!({
+            "id": 42, "expires_in": "5m", "time_left": "5m", "labels": {},
+            "held": [{ "semaphore": "A", "count": 1, "fencing_token": 7, "held_for": "1s 500ms" }],
+            "pending": { "semaphore": "B", "count": 2, "waiting_for": "0s", "parked": true },
+        }),
+    );
+}
+
+#[test]
+fn views_of_semaphores() {
+    let summary = SemaphoreSummary {
+        name: "A".to_owned(),
+        max: 3,
+        level: -1,
+        held: 4,
+        pending: 1,
+        remainder: -1,
+        holders: 1,
+        waiters: 1,
+        longest_pending: MINUTES,
+    };
+    let holder = Holder {
+        peer_id: 42,
+        count: 4,
+        fencing_token: 7,
+        held_for: MINUTES,
+        time_left: MINUTES,
+        labels: [].into(),
+    };
+    let waiter = Waiter {
+        peer_id: 43,
+        count: 1,
+        waiting_for: MINUTES,
+        parked: false,
+        time_left: MINUTES,
+        labels: [].into(),
+    };
+    check(
+        Semaphore { summary, held_by: vec![holder], queue: vec![waiter] },
+        json!({
+            "name": "A", "max": 3, "level": -1, "held": 4, "pending": 1, "remainder": -1,
+            "holders": 1, "waiters": 1, "longest_pending": "5m",
+            "held_by": [{
+                "peer_id": 42, "count": 4, "fencing_token": 7, "held_for": "5m",
+                "time_left": "5m", "labels": {},
+            }],
+            "queue": [{
+                "peer_id": 43, "count": 1, "waiting_for": "5m", "parked": false,
+                "time_left": "5m", "labels": {},
+            }],
+        }),
+    );
+}
+
+#[test]
+fn what_a_reload_did() {
+    let names = |name: &str| vec![name.to_owned()];
+    check(
+        Reloaded { added: names("A"), changed: names("B"), removed: names("C") },
+        json!({ "added": ["A"], "changed": ["B"], "removed": ["C"] }),
+    );
+}
