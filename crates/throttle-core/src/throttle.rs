@@ -87,8 +87,8 @@ impl Throttle {
 
     /// Mints only tokens greater than `token`, so that they keep growing over restarts.
     ///
-    /// The token is lowered where needed to leave room for 2^40 grants below
-    /// [`FencingToken::MAX`], more than a process can make.
+    /// The token is lowered where needed to leave room for 2^40 grants of each semaphore below
+    /// [`FencingToken::MAX`]: a million a second for twelve days, should a clock be set decades ahead.
     #[must_use]
     pub fn minting_tokens_after(mut self, token: u64) -> Self {
         self.last_token = FencingToken(token.min(FencingToken::MAX.get() - (1 << 40)));
