@@ -1,0 +1,49 @@
+//! The machine and the model see the same things happen.
+
+use arbitrary::{Result, Unstructured};
+
+use crate::{
+    coverage::Coverage,
+    life::{drain, lives},
+    naive::{Minted, Model},
+    snapshot::Snapshot,
+    world::World,
+};
+
+#[test]
+fn the_machine_does_what_the_specification_says() {
+    let mut seen = Coverage::default();
+    let lived = lives(LIVES, |u| life(u).map(|new| seen.add(&new)));
+    if lived >= LIVES {
+        seen.assert_complete(AT_LEAST);
+    }
+}
+
+/// One life, compared at every step. Tells what it went through.
+fn life(u: &mut Unstructured<'_>) -> Result<Coverage> {
+    let mut world = World::arbitrary(u)?;
+    let mut throttle = world.throttle();
+    let mut model = Model::new(world.settings(), world.token_floor());
+    while !u.is_empty() {
+        let (now, command) = world.next(u)?;
+        let reply = throttle.apply(now, command.clone());
+        let events = drain(&mut throttle);
+        world.hear(&command, &reply, &events);
+        let expected = model.apply(now, &command, Minted::by(&reply, &events));
+        assert_eq!((reply, events), expected, "{command:?} at {now:?}");
+        let seen = Snapshot::of(&throttle, world.semaphores());
+        assert_eq!(seen, model.snapshot(), "after {command:?} at {now:?}");
+        if let Some(first) = model.timeout() {
+            let timeout = throttle.poll_timeout();
+            assert!(
+                timeout.is_some_and(|timeout| timeout <= first),
+                "{timeout:?} misses {first:?}"
+            );
+        }
+        throttle.validate();
+    }
+    Ok(model.seen)
+}
+
+const LIVES: u64 = 800;
+const AT_LEAST: u64 = 10;

@@ -1,0 +1,97 @@
+//! What the lives went through: a generator that proves nothing must fail.
+
+use std::collections::BTreeMap;
+
+use throttle_core::Error;
+
+/// How often each thing happened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coverage(BTreeMap<&'static str, u64>);
+
+impl Coverage {
+    pub(crate) fn note(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn note_refusal(&mut self, error: Error) {
+        self.note(error.code());
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (what, times) in &other.0 {
+            *self.0.entry(what).or_default() += times;
+        }
+    }
+
+    /// Every one of [`EXPECTED`], this often at least.
+    pub(crate) fn assert_complete(&self, at_least: u64) {
+        let unknown: Vec<_> = self.0.keys().filter(|what| !EXPECTED.contains(what)).collect();
+        assert!(unknown.is_empty(), "noted, but not expected: {unknown:?}");
+        let times = |what: &&str| self.0.get(what).copied().unwrap_or_default();
+        let rare: Vec<_> = EXPECTED.iter().filter(|what| times(what) < at_least).collect();
+        assert!(rare.is_empty(), "less than {at_least} times: {rare:?} of {self:#?}");
+    }
+}
+
+/// All that has to come to pass. Refusals stand here by their code; that of a count below one is
+/// missing, for a command cannot hold such a count.
+const EXPECTED: &[&str] = &[
+    "already_pending",
+    "lock_count_too_large",
+    "lock_hierarchy_violation",
+    "never_acquirable",
+    "peer_exists",
+    "restore_conflict",
+    "semaphore_in_use",
+    "too_many_peers",
+    "too_many_waiters",
+    "unknown_peer",
+    "unknown_semaphore",
+    "cancelled: no longer acquirable",
+    "cancelled: withdrawn",
+    "clock: backwards",
+    "clock: end of time",
+    "expired: holding",
+    "expired: idle",
+    "expired: several at one instant",
+    "expired: waiting",
+    "granted: at once",
+    "granted: at once beside parked waiters",
+    "granted: before a parked waiter",
+    "granted: later",
+    "granted: several in one step",
+    "parked",
+    "parked: abandoned",
+    "parked: resumed",
+    "parked: resumed and granted",
+    "queued",
+    "queued: although it would fit",
+    "queued: holding",
+    "released",
+    "released: nothing",
+    "removed: holding",
+    "removed: idle",
+    "removed: waiting",
+    "repeated: held",
+    "repeated: held while waiting for another",
+    "repeated: pending",
+    "request: answered pending",
+    "request: broken",
+    "request: cancelled",
+    "request: granted",
+    "request: one of several closed",
+    "request: word came too late",
+    "request: word of an earlier wait",
+    "resized: down",
+    "resized: up, and granted",
+    "restored",
+    "restored: above the maximum",
+    "restored: again",
+    "restored: past a queue",
+    "semaphore: changed its level",
+    "semaphore: removed",
+    "shrunk: held",
+    "shrunk: held, and granted",
+    "shrunk: pending",
+    "shrunk: pending, and granted",
+];

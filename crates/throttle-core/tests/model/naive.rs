@@ -1,0 +1,393 @@
+//! The specification as a program: a list of peers that is scanned for everything, too slow to be
+//! wrong.
+//!
+//! There are no queues, sums or deadlines that could get out of step with the peers: who is next, how
+//! much is held and who is due is found by looking at everybody. What the specification leaves open,
+//! namely which numbers tokens, tickets and semaphores get, the model takes from the machine's own
+//! answers ([`Minted`]), and checks that they are as promised.
+//!
+//! Operations stand in [`operations`].
+
+mod operations;
+
+use std::{collections::VecDeque, time::Duration};
+
+use throttle_core::{
+    Admission, CancelCause, Command, Count, Error, Event, FencingToken, HeldLock, Labels, Level,
+    PeerId, PendingLock, Reply, SemaphoreId, SemaphoreStatus, Settings, Ticket, Time,
+};
+
+use crate::{
+    coverage::Coverage,
+    snapshot::{self, Snapshot},
+};
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    settings: Settings,
+    /// In nanoseconds, like all instants here.
+    now: u64,
+    semaphores: Vec<Semaphore>,
+    peers: Vec<Peer>,
+    last_ticket: Option<Ticket>,
+    /// What all tokens of semaphores that are added must exceed.
+    token_floor: u64,
+    minted: Minted,
+    events: Vec<Event>,
+    pub(crate) seen: Coverage,
+}
+
+#[derive(Debug)]
+struct Semaphore {
+    id: SemaphoreId,
+    max: Count,
+    level: Level,
+    last_token: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    id: PeerId,
+    lease: Duration,
+    /// Wider than any instant, so that nothing has to saturate.
+    deadline: u128,
+    labels: Option<Labels>,
+    held: Vec<Held>,
+    pending: Option<Pending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    semaphore: SemaphoreId,
+    count: Count,
+    token: FencingToken,
+    since: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    semaphore: SemaphoreId,
+    count: Count,
+    ticket: Ticket,
+    since: u64,
+    open_requests: u32,
+    parked_until: Option<u128>,
+}
+
+/// The numbers that the machine made up for one command, in the order in which it did.
+#[derive(Debug, Default)]
+pub(crate) struct Minted {
+    semaphore: Option<SemaphoreId>,
+    ticket: Option<Ticket>,
+    tokens: VecDeque<FencingToken>,
+}
+
+impl Minted {
+    pub(crate) fn by(reply: &Result<Reply, Error>, events: &[Event]) -> Self {
+        let mut minted = Self::default();
+        match *reply {
+            Ok(Reply::Added(id)) => minted.semaphore = Some(id),
+            Ok(Reply::Admitted(Admission::Queued { ticket })) => minted.ticket = Some(ticket),
+            _ => {}
+        }
+        minted.tokens.extend(events.iter().filter_map(|event| match *event {
+            Event::Granted { token, .. } => Some(token),
+            _ => None,
+        }));
+        minted
+    }
+}
+
+impl Model {
+    pub(crate) fn new(settings: Settings, token_floor: u64) -> Self {
+        Self {
+            settings,
+            now: 0,
+            semaphores: Vec::new(),
+            peers: Vec::new(),
+            last_ticket: None,
+            // Room for 2^40 grants is left whatever the floor.
+            token_floor: token_floor.min(FencingToken::MAX.get() - (1 << 40)),
+            minted: Minted::default(),
+            events: Vec::new(),
+            seen: Coverage::default(),
+        }
+    }
+
+    /// What the machine must answer to `command`, and what it must announce.
+    pub(crate) fn apply(
+        &mut self,
+        now: Time,
+        command: &Command,
+        minted: Minted,
+    ) -> (Result<Reply, Error>, Vec<Event>) {
+        self.minted = minted;
+        self.pass(now);
+        let reply = self.perform(command);
+        self.serve();
+        if let Err(error) = reply {
+            self.seen.note_refusal(error);
+        }
+        (reply, std::mem::take(&mut self.events))
+    }
+
+    /// When something happens if nobody does anything.
+    pub(crate) fn timeout(&self) -> Option<Time> {
+        let first = self.peers.iter().map(Peer::timeout).min()?;
+        u64::try_from(first).ok().map(Time::from_nanos).filter(|&first| first < Time::MAX)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let semaphores = self.semaphores.iter().map(|semaphore| self.semaphore_snapshot(semaphore));
+        let mut peers: Vec<_> = self.peers.iter().map(|peer| peer.snapshot(self.now)).collect();
+        peers.sort_by_key(|peer| peer.id);
+        Snapshot { now: Time::from_nanos(self.now), semaphores: semaphores.collect(), peers }
+    }
+
+    fn semaphore_snapshot(&self, semaphore: &Semaphore) -> snapshot::Semaphore {
+        let (peers, id, now) = (&self.peers, semaphore.id, self.now);
+        let held = |peer: &Peer| Some((peer.id, peer.held_on(id)?.snapshot(now)));
+        let mut holders: Vec<_> = peers.iter().filter_map(held).collect();
+        holders.sort_by_key(|(_, lock)| lock.token);
+        let pending = |peer: &Peer| Some((peer.id, peer.pending_on(id)?.snapshot(now)));
+        let mut waiters: Vec<_> = peers.iter().filter_map(pending).collect();
+        waiters.sort_by_key(|(_, lock)| lock.ticket);
+        let status = SemaphoreStatus {
+            max: semaphore.max,
+            level: semaphore.level,
+            held: holders.iter().map(|(_, lock)| lock.count.get()).sum(),
+            pending: waiters.iter().map(|(_, lock)| u128::from(lock.count.get())).sum(),
+            holders: holders.len(),
+            waiters: waiters.len(),
+            longest_pending: waiters
+                .iter()
+                .map(|(_, lock)| lock.waiting_for)
+                .max()
+                .unwrap_or_default(),
+        };
+        snapshot::Semaphore { id, status, holders, waiters }
+    }
+
+    /// Lets time pass: whatever is due happens at its own instant, one instant after the other.
+    fn pass(&mut self, now: Time) {
+        // The end of time is never reached: it stands for never.
+        let now = now.as_nanos().min(u64::MAX - 1);
+        match now {
+            _ if now < self.now => self.seen.note("clock: backwards"),
+            _ if now == u64::MAX - 1 => self.seen.note("clock: end of time"),
+            _ => {}
+        }
+        let now = now.max(self.now);
+        while let Some(due) = self.timeout().filter(|due| due.as_nanos() <= now) {
+            self.now = self.now.max(due.as_nanos());
+            self.happen();
+            self.serve();
+        }
+        self.now = now;
+    }
+
+    /// Whoever is due at this instant goes, all before anybody gains from it.
+    fn happen(&mut self) {
+        let now = u128::from(self.now);
+        let due = self.peers.iter().filter(|peer| peer.timeout() <= now);
+        let mut due: Vec<_> = due.map(|peer| (peer.id, peer.lease_end() <= now)).collect();
+        due.sort_unstable();
+        if due.iter().filter(|(_, expires)| *expires).count() > 1 {
+            self.seen.note("expired: several at one instant");
+        }
+        for (peer, expires) in due {
+            if expires {
+                self.note_end(peer, ["expired: idle", "expired: holding", "expired: waiting"]);
+                self.remove(peer);
+                self.events.push(Event::Expired { peer });
+            } else {
+                self.seen.note("parked: abandoned");
+                self.cancel(peer, CancelCause::Abandoned);
+            }
+        }
+    }
+
+    /// Grants every semaphore to those who are next in line, as long as there is room.
+    fn serve(&mut self) {
+        let before = self.events.len();
+        for id in self.semaphores.iter().map(|semaphore| semaphore.id).collect::<Vec<_>>() {
+            while let Some(next) = self.next_in_line(id) {
+                let pending = self.peer(next).pending.expect("who stands in line waits");
+                if !self.fits(id, pending.count) {
+                    break;
+                }
+                if self.line(id).any(|waiter| waiter.ticket < pending.ticket) {
+                    self.seen.note("granted: before a parked waiter");
+                }
+                self.seen.note("granted: later");
+                self.peer_mut(next).pending = None;
+                self.grant(next, id, pending.count, pending.since);
+                self.answer(next, pending, "request: granted");
+            }
+        }
+        if self.events.len() > before + 1 {
+            self.seen.note("granted: several in one step");
+        }
+    }
+
+    fn grant(&mut self, id: PeerId, semaphore: SemaphoreId, count: Count, waiting_since: u64) {
+        let token = self.minted.tokens.pop_front();
+        let token = token.unwrap_or_else(|| panic!("{id} is not granted {count} of {semaphore:?}"));
+        let known = self.semaphore_mut(semaphore).expect("checked before");
+        assert!(known.last_token < token.get(), "S10: {token} does not exceed the last token");
+        assert!(token <= FencingToken::MAX, "S10: {token} has more than 53 bits");
+        known.last_token = token.get();
+        let (since, waited) = (self.now, Duration::from_nanos(self.now - waiting_since));
+        self.peer_mut(id).held.push(Held { semaphore, count, token, since });
+        self.events.push(Event::Granted { peer: id, semaphore, count, token, waited });
+    }
+
+    /// Takes a peer out with all it has.
+    fn remove(&mut self, id: PeerId) {
+        let at = self.peers.iter().position(|peer| peer.id == id).expect("checked before");
+        let peer = self.peers.remove(at);
+        for lock in &peer.held {
+            self.events.push(lock.released(id, self.now));
+        }
+        if let Some(pending) = peer.pending {
+            self.events.push(pending.cancelled(id, self.now, CancelCause::PeerGone));
+        }
+    }
+
+    /// Gives up the pending lock of a peer.
+    fn cancel(&mut self, id: PeerId, cause: CancelCause) {
+        let pending = self.peer_mut(id).pending.take().expect("checked before");
+        self.events.push(pending.cancelled(id, self.now, cause));
+        self.answer(id, pending, "request: cancelled");
+    }
+
+    /// S8: the lease of somebody who has just heard an answer counts anew.
+    fn answer(&mut self, id: PeerId, pending: Pending, how: &'static str) {
+        if pending.open_requests > 0 {
+            self.seen.note(how);
+            self.renew(id);
+        }
+    }
+
+    fn renew(&mut self, id: PeerId) {
+        let now = self.now;
+        let peer = self.peer_mut(id);
+        peer.deadline = u128::from(now) + peer.lease.as_nanos();
+    }
+
+    /// All that wait for a semaphore, in no particular order.
+    fn line(&self, id: SemaphoreId) -> impl Iterator<Item = &Pending> {
+        self.peers.iter().filter_map(move |peer| peer.pending_on(id))
+    }
+
+    /// S2 and S15: who came first, of those that are not parked.
+    fn next_in_line(&self, id: SemaphoreId) -> Option<PeerId> {
+        let standing = |peer: &&Peer| {
+            peer.pending_on(id).is_some_and(|pending| pending.parked_until.is_none())
+        };
+        let came = |peer: &&Peer| peer.pending.map(|pending| pending.ticket);
+        self.peers.iter().filter(standing).min_by_key(came).map(|peer| peer.id)
+    }
+
+    /// S1.
+    fn fits(&self, id: SemaphoreId, count: Count) -> bool {
+        let max = self.semaphores.iter().find(|known| known.id == id).expect("checked before").max;
+        self.held(id) + u128::from(count.get()) <= u128::from(max.get())
+    }
+
+    fn held(&self, id: SemaphoreId) -> u128 {
+        let held = self.peers.iter().filter_map(|peer| peer.held_on(id));
+        held.map(|lock| u128::from(lock.count.get())).sum()
+    }
+
+    fn semaphore_mut(&mut self, id: SemaphoreId) -> Result<&mut Semaphore, Error> {
+        let known = self.semaphores.iter_mut().find(|known| known.id == id);
+        known.ok_or(Error::UnknownSemaphore)
+    }
+
+    fn find(&self, id: PeerId) -> Result<&Peer, Error> {
+        self.peers.iter().find(|peer| peer.id == id).ok_or(Error::UnknownPeer)
+    }
+
+    fn peer(&self, id: PeerId) -> &Peer {
+        self.find(id).expect("checked before")
+    }
+
+    fn peer_mut(&mut self, id: PeerId) -> &mut Peer {
+        self.peers.iter_mut().find(|peer| peer.id == id).expect("checked before")
+    }
+
+    fn note_end(&mut self, id: PeerId, [idle, holding, waiting]: [&'static str; 3]) {
+        let peer = self.peer(id);
+        let ends = [(!peer.held.is_empty(), holding), (peer.pending.is_some(), waiting)];
+        if ends.iter().all(|(applies, _)| !applies) {
+            self.seen.note(idle);
+        }
+        ends.into_iter().filter(|(applies, _)| *applies).for_each(|(_, end)| self.seen.note(end));
+    }
+}
+
+impl Peer {
+    fn held_on(&self, id: SemaphoreId) -> Option<&Held> {
+        self.held.iter().find(|lock| lock.semaphore == id)
+    }
+
+    fn pending_on(&self, id: SemaphoreId) -> Option<&Pending> {
+        self.pending.as_ref().filter(|pending| pending.semaphore == id)
+    }
+
+    /// S8: nobody expires while they are being answered.
+    fn lease_end(&self) -> u128 {
+        match self.pending {
+            Some(pending) if pending.open_requests > 0 => u128::MAX,
+            _ => self.deadline,
+        }
+    }
+
+    fn timeout(&self) -> u128 {
+        let parked_until = self.pending.and_then(|pending| pending.parked_until);
+        self.lease_end().min(parked_until.unwrap_or(u128::MAX))
+    }
+
+    fn snapshot(&self, now: u64) -> snapshot::Peer {
+        // The machine counts 584 years; what is longer lasts for ever.
+        let expires_in = self.lease.min(Duration::from_nanos(u64::MAX));
+        // An end beyond the last instant is no end either.
+        let end = u64::try_from(self.lease_end()).ok().filter(|&end| end < u64::MAX);
+        let left = end.map(|end| end.checked_sub(now).expect("S8: nobody outlives their deadline"));
+        snapshot::Peer {
+            id: self.id,
+            expires_in,
+            time_left: left.map_or(expires_in, Duration::from_nanos),
+            labels: self.labels.clone(),
+            held: self.held.iter().map(|lock| lock.snapshot(now)).collect(),
+            pending: self.pending.map(|lock| lock.snapshot(now)),
+        }
+    }
+}
+
+impl Held {
+    fn snapshot(&self, now: u64) -> HeldLock {
+        let Self { semaphore, count, token, since } = *self;
+        HeldLock { semaphore, count, token, held_for: Duration::from_nanos(now - since) }
+    }
+
+    fn released(&self, peer: PeerId, now: u64) -> Event {
+        let Self { semaphore, count, token, since } = *self;
+        Event::Released { peer, semaphore, count, token, held: Duration::from_nanos(now - since) }
+    }
+}
+
+impl Pending {
+    fn snapshot(&self, now: u64) -> PendingLock {
+        let Self { semaphore, count, ticket, since, parked_until, .. } = *self;
+        let (waiting_for, parked) = (Duration::from_nanos(now - since), parked_until.is_some());
+        PendingLock { semaphore, count, ticket, waiting_for, parked }
+    }
+
+    fn cancelled(&self, peer: PeerId, now: u64, cause: CancelCause) -> Event {
+        let Self { semaphore, count, since, .. } = *self;
+        let waited = Duration::from_nanos(now - since);
+        Event::Cancelled { peer, semaphore, count, waited, cause }
+    }
+}

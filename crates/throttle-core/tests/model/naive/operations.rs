@@ -1,0 +1,369 @@
+//! What each command does, in the words of the specification.
+
+use std::{cmp::Ordering, time::Duration};
+
+use throttle_core::{
+    Admission, CancelCause, Command, Count, Error, Event, Level, PeerId, Release, Reply, Request,
+    Restoration, SemaphoreId, Ticket,
+};
+
+use super::{Held, Model, Peer, Pending, Semaphore};
+
+impl Model {
+    pub(super) fn perform(&mut self, command: &Command) -> Result<Reply, Error> {
+        match *command {
+            Command::Acquire { peer, request } => self.acquire(peer, request).map(Reply::Admitted),
+            Command::AddSemaphore { max, level } => Ok(self.add_semaphore(max, level)),
+            Command::EndWait { peer, ticket } => {
+                let closed = self.close_request(peer, ticket, "request: answered pending");
+                Ok(Reply::Ended(closed.is_some()))
+            }
+            Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
+            Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
+            Command::NewPeer { peer, expires_in, ref labels } => {
+                if self.find(peer).is_ok() {
+                    return Err(Error::PeerExists);
+                }
+                self.check_room_for_a_peer()?;
+                self.admit(peer, expires_in, labels.as_deref().cloned());
+                self.events.push(Event::PeerCreated { peer });
+                Ok(Reply::Done)
+            }
+            Command::Park { peer, ticket } => {
+                self.park(peer, ticket);
+                Ok(Reply::Done)
+            }
+            Command::Release { peer, semaphore } => {
+                self.release(peer, semaphore).map(Reply::Released)
+            }
+            Command::RemovePeer { peer } => Ok(Reply::Removed(self.remove_peer(peer))),
+            Command::RemoveSemaphore { semaphore } => self.remove_semaphore(semaphore),
+            Command::Resize { semaphore, max } => self.resize(semaphore, max),
+            Command::Restore(ref restoration) => self.restore(restoration),
+            Command::SetLevel { semaphore, level } => {
+                self.check_unused(semaphore)?;
+                self.semaphore_mut(semaphore)?.level = level;
+                self.seen.note("semaphore: changed its level");
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    fn acquire(&mut self, id: PeerId, request: Request) -> Result<Admission, Error> {
+        let Request { semaphore, count, expires_in, listens } = request;
+        self.semaphore_mut(semaphore)?;
+        self.find(id)?;
+        if let Some(expires_in) = expires_in {
+            self.heartbeat(id, expires_in)?;
+        }
+        let peer = self.peer(id);
+        match (peer.held_on(semaphore).copied(), peer.pending) {
+            (Some(held), pending) => self.acquire_held(id, held, pending.is_some(), count)?,
+            (None, Some(pending)) => self.acquire_pending(id, pending, semaphore, count)?,
+            (None, None) => self.acquire_new(id, semaphore, count)?,
+        }
+        let held = self.peer(id).held_on(semaphore).map(|lock| lock.token);
+        if let Some(token) = held {
+            if listens {
+                self.renew(id);
+            }
+            return Ok(Admission::Granted { token });
+        }
+        let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
+        pending.open_requests += u32::from(listens);
+        Ok(Admission::Queued { ticket: pending.ticket })
+    }
+
+    /// S4, S7: the same again, or less of it.
+    fn acquire_held(
+        &mut self,
+        id: PeerId,
+        held: Held,
+        waits_for_another: bool,
+        count: Count,
+    ) -> Result<(), Error> {
+        let semaphore = held.semaphore;
+        match count.cmp(&held.count) {
+            Ordering::Equal if waits_for_another => {
+                self.seen.note("repeated: held while waiting for another");
+            }
+            Ordering::Equal => self.seen.note("repeated: held"),
+            Ordering::Less => {
+                self.seen.note("shrunk: held");
+                let mut held = self.peer_mut(id).held.iter_mut();
+                let lock = held.find(|lock| lock.semaphore == semaphore).expect("it is held");
+                let from = std::mem::replace(&mut lock.count, count);
+                self.events.push(Event::Shrunk { peer: id, semaphore, from, to: count });
+                self.serve_noting("shrunk: held, and granted");
+            }
+            Ordering::Greater => {
+                self.check_acquirable(semaphore, count)?;
+                self.check_hierarchy(id, semaphore)?;
+                unreachable!("a level is not below itself");
+            }
+        }
+        Ok(())
+    }
+
+    /// S4, S5, S7, S15: the same again, or less of it; a place in the queue is kept or resumed.
+    fn acquire_pending(
+        &mut self,
+        id: PeerId,
+        pending: Pending,
+        semaphore: SemaphoreId,
+        count: Count,
+    ) -> Result<(), Error> {
+        self.check_acquirable(semaphore, count)?;
+        if semaphore != pending.semaphore || count > pending.count {
+            return Err(Error::AlreadyPending);
+        }
+        let lock = self.peer_mut(id).pending.as_mut().expect("it is pending");
+        let was_parked = lock.parked_until.take().is_some();
+        let from = std::mem::replace(&mut lock.count, count);
+        self.seen.note("repeated: pending");
+        if was_parked {
+            self.seen.note("parked: resumed");
+            self.events.push(Event::Resumed { peer: id, semaphore });
+        }
+        if count < from {
+            self.seen.note("shrunk: pending");
+            self.events.push(Event::Shrunk { peer: id, semaphore, from, to: count });
+        }
+        match (was_parked, count < from) {
+            (true, _) => self.serve_noting("parked: resumed and granted"),
+            (false, true) => self.serve_noting("shrunk: pending, and granted"),
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
+    fn acquire_new(
+        &mut self,
+        id: PeerId,
+        semaphore: SemaphoreId,
+        count: Count,
+    ) -> Result<(), Error> {
+        self.check_acquirable(semaphore, count)?;
+        self.check_hierarchy(id, semaphore)?;
+        let fits = self.fits(semaphore, count);
+        let waiters = self.line(semaphore).count();
+        if fits && self.next_in_line(semaphore).is_none() {
+            let parked = "granted: at once beside parked waiters";
+            self.seen.note(if waiters > 0 { parked } else { "granted: at once" });
+            self.grant(id, semaphore, count, self.now);
+            return Ok(());
+        }
+        let limit = self.settings.max_waiters;
+        if waiters >= limit as usize {
+            return Err(Error::TooManyWaiters { limit });
+        }
+        self.seen.note(if fits { "queued: although it would fit" } else { "queued" });
+        if !self.peer(id).held.is_empty() {
+            self.seen.note("queued: holding");
+        }
+        let ticket = self.minted.ticket.take();
+        let ticket = ticket.unwrap_or_else(|| panic!("{id} is not queued for {semaphore:?}"));
+        assert!(self.last_ticket < Some(ticket), "S2: {ticket:?} is not behind the others");
+        self.last_ticket = Some(ticket);
+        let since = self.now;
+        let (open_requests, parked_until) = (0, None);
+        let pending = Pending { semaphore, count, ticket, since, open_requests, parked_until };
+        self.peer_mut(id).pending = Some(pending);
+        self.events.push(Event::Queued { peer: id, semaphore, count });
+        Ok(())
+    }
+
+    fn release(&mut self, id: PeerId, semaphore: SemaphoreId) -> Result<Release, Error> {
+        self.semaphore_mut(semaphore)?;
+        self.find(id)?;
+        let now = self.now;
+        let peer = self.peer_mut(id);
+        if let Some(at) = peer.held.iter().position(|lock| lock.semaphore == semaphore) {
+            let lock = peer.held.remove(at);
+            self.events.push(lock.released(id, now));
+            self.seen.note("released");
+            return Ok(Release::Released);
+        }
+        if peer.pending_on(semaphore).is_some() {
+            self.cancel(id, CancelCause::Withdrawn);
+            self.seen.note("cancelled: withdrawn");
+            return Ok(Release::Cancelled);
+        }
+        self.seen.note("released: nothing");
+        Ok(Release::Nothing)
+    }
+
+    fn heartbeat(&mut self, id: PeerId, expires_in: Duration) -> Result<Reply, Error> {
+        self.find(id)?;
+        self.peer_mut(id).lease = expires_in;
+        self.renew(id);
+        Ok(Reply::Done)
+    }
+
+    fn remove_peer(&mut self, id: PeerId) -> bool {
+        let known = self.find(id).is_ok();
+        if known {
+            self.note_end(id, ["removed: idle", "removed: holding", "removed: waiting"]);
+            self.remove(id);
+            self.events.push(Event::Removed { peer: id });
+        }
+        known
+    }
+
+    /// S9.
+    fn restore(&mut self, restoration: &Restoration) -> Result<Reply, Error> {
+        let Restoration { peer: id, expires_in, locks, labels } = restoration;
+        for &semaphore in locks.keys() {
+            self.semaphore_mut(semaphore)?;
+        }
+        if let Ok(peer) = self.find(*id) {
+            let mut held: Vec<_> =
+                peer.held.iter().map(|lock| (lock.semaphore, lock.count)).collect();
+            held.sort_unstable();
+            if peer.pending.is_some() || !held.into_iter().eq(locks.clone()) {
+                return Err(Error::RestoreConflict);
+            }
+            self.seen.note("restored: again");
+            return self.heartbeat(*id, *expires_in);
+        }
+        for (&semaphore, count) in locks {
+            if self.held(semaphore) + u128::from(count.get()) > Count::MAX.get().into() {
+                return Err(Error::LockCountTooLarge);
+            }
+        }
+        self.check_room_for_a_peer()?;
+        self.seen.note("restored");
+        self.admit(*id, *expires_in, labels.as_deref().cloned());
+        self.events.push(Event::Restored { peer: *id });
+        for (&semaphore, &count) in locks {
+            if !self.fits(semaphore, count) {
+                self.seen.note("restored: above the maximum");
+            }
+            if self.next_in_line(semaphore).is_some() {
+                self.seen.note("restored: past a queue");
+            }
+            self.grant(*id, semaphore, count, self.now);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// S15.
+    fn park(&mut self, id: PeerId, ticket: Ticket) {
+        let until = u128::from(self.now) + self.settings.abandoned_after.as_nanos();
+        if self.close_request(id, ticket, "request: broken") == Some(0) {
+            self.seen.note("parked");
+            let pending = self.peer_mut(id).pending.as_mut().expect("its request was open");
+            pending.parked_until = Some(until);
+            let semaphore = pending.semaphore;
+            self.events.push(Event::Parked { peer: id, semaphore });
+        }
+    }
+
+    /// How many requests of this wait are still open behind it; `None` if there was none.
+    fn close_request(&mut self, id: PeerId, ticket: Ticket, how: &'static str) -> Option<u32> {
+        let peer = self.peers.iter_mut().find(|peer| peer.id == id);
+        let open =
+            peer.and_then(|peer| peer.pending.as_mut().filter(|lock| lock.open_requests > 0));
+        let pending = match open {
+            Some(pending) if pending.ticket == ticket => pending,
+            Some(_) => {
+                self.seen.note("request: word of an earlier wait");
+                return None;
+            }
+            None => {
+                self.seen.note("request: word came too late");
+                return None;
+            }
+        };
+        pending.open_requests -= 1;
+        let still_open = pending.open_requests;
+        if still_open == 0 {
+            self.seen.note(how);
+            self.renew(id);
+        } else {
+            self.seen.note("request: one of several closed");
+        }
+        Some(still_open)
+    }
+
+    fn add_semaphore(&mut self, max: Count, level: Level) -> Reply {
+        let id = self.minted.semaphore.take().expect("a semaphore can always be added");
+        assert!(self.semaphores.iter().all(|known| known.id < id), "ids are never used again");
+        // It may stand for the same resource as one that was removed.
+        let last_token = self.token_floor;
+        self.semaphores.push(Semaphore { id, max, level, last_token });
+        Reply::Added(id)
+    }
+
+    fn resize(&mut self, id: SemaphoreId, max: Count) -> Result<Reply, Error> {
+        let from = std::mem::replace(&mut self.semaphore_mut(id)?.max, max);
+        if max == from {
+            return Ok(Reply::Done);
+        }
+        self.events.push(Event::Resized { semaphore: id, from, to: max });
+        if max > from {
+            self.serve_noting("resized: up, and granted");
+            return Ok(Reply::Done);
+        }
+        self.seen.note("resized: down");
+        let waiters = self.peers.iter().filter_map(|peer| Some((peer.id, peer.pending_on(id)?)));
+        let mut too_large: Vec<_> = waiters.filter(|(_, lock)| lock.count > max).collect();
+        too_large.sort_by_key(|(_, lock)| lock.ticket);
+        let too_large = too_large.into_iter().map(|(peer, lock)| (peer, lock.count));
+        for (peer, count) in too_large.collect::<Vec<_>>() {
+            self.seen.note("cancelled: no longer acquirable");
+            self.cancel(peer, CancelCause::NeverAcquirable { count, max });
+        }
+        Ok(Reply::Done)
+    }
+
+    fn remove_semaphore(&mut self, id: SemaphoreId) -> Result<Reply, Error> {
+        self.check_unused(id)?;
+        let last_token = self.semaphore_mut(id)?.last_token;
+        self.token_floor = self.token_floor.max(last_token);
+        self.semaphores.retain(|known| known.id != id);
+        self.seen.note("semaphore: removed");
+        Ok(Reply::Done)
+    }
+
+    fn check_unused(&mut self, id: SemaphoreId) -> Result<(), Error> {
+        self.semaphore_mut(id)?;
+        let used = |peer: &Peer| peer.held_on(id).is_some() || peer.pending_on(id).is_some();
+        if self.peers.iter().any(used) { Err(Error::SemaphoreInUse) } else { Ok(()) }
+    }
+
+    fn check_acquirable(&mut self, id: SemaphoreId, count: Count) -> Result<(), Error> {
+        let max = self.semaphore_mut(id)?.max;
+        if count <= max { Ok(()) } else { Err(Error::NeverAcquirable { count, max }) }
+    }
+
+    /// S6: strictly below the lowest level held.
+    fn check_hierarchy(&self, id: PeerId, semaphore: SemaphoreId) -> Result<(), Error> {
+        let level = |id| self.semaphores.iter().find(|known| known.id == id).expect("in use").level;
+        let lowest = self.peer(id).held.iter().map(|lock| level(lock.semaphore)).min();
+        let requested = level(semaphore);
+        match lowest.filter(|&current| current <= requested) {
+            Some(current) => Err(Error::LockHierarchyViolation { current, requested }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_room_for_a_peer(&self) -> Result<(), Error> {
+        let limit = self.settings.max_peers;
+        if self.peers.len() < limit as usize { Ok(()) } else { Err(Error::TooManyPeers { limit }) }
+    }
+
+    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<throttle_core::Labels>) {
+        let (deadline, held, pending) = (0, Vec::new(), None);
+        self.peers.push(Peer { id, lease, deadline, labels, held, pending });
+        self.renew(id);
+    }
+
+    fn serve_noting(&mut self, what: &'static str) {
+        let before = self.events.len();
+        self.serve();
+        if self.events.len() > before {
+            self.seen.note(what);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! All that can be seen of a machine from outside, at one instant, as a value to compare.
+//!
+//! Lists are read page by page, two entries each, so that reading on from where one stopped is
+//! tested with everything else.
+
+use std::time::Duration;
+
+use throttle_core::{
+    HeldLock, Labels, PeerId, PendingLock, SemaphoreId, SemaphoreStatus, Throttle, Time,
+};
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) now: Time,
+    /// In order of their ids.
+    pub(crate) semaphores: Vec<Semaphore>,
+    /// In order of their ids, whatever the order in which the machine lists them.
+    pub(crate) peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Semaphore {
+    pub(crate) id: SemaphoreId,
+    pub(crate) status: SemaphoreStatus,
+    /// In the order of the grants.
+    pub(crate) holders: Vec<(PeerId, HeldLock)>,
+    /// In the order of arrival.
+    pub(crate) waiters: Vec<(PeerId, PendingLock)>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) expires_in: Duration,
+    pub(crate) time_left: Duration,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) held: Vec<HeldLock>,
+    pub(crate) pending: Option<PendingLock>,
+}
+
+impl Snapshot {
+    /// Looks at the machine, and at those of these semaphores that it knows.
+    pub(crate) fn of(throttle: &Throttle, semaphores: &[SemaphoreId]) -> Self {
+        let known = semaphores.iter().filter_map(|&id| semaphore(throttle, id));
+        Self { now: throttle.now(), semaphores: known.collect(), peers: peers(throttle) }
+    }
+
+    pub(crate) fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+}
+
+fn semaphore(throttle: &Throttle, id: SemaphoreId) -> Option<Semaphore> {
+    let status = throttle.semaphore_status(id).ok()?;
+    assert_eq!(
+        i128::from(status.remainder()),
+        i128::from(status.max.get()) - i128::from(status.held),
+        "the remainder is what is left"
+    );
+    let holders = read(|after: Option<&(PeerId, HeldLock)>| {
+        let page = throttle.holders(id, after.map(|(_, lock)| lock.token)).expect("known");
+        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    });
+    let waiters = read(|after: Option<&(PeerId, PendingLock)>| {
+        let page = throttle.waiters(id, after.map(|(_, lock)| lock.ticket)).expect("known");
+        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    });
+    Some(Semaphore { id, status, holders, waiters })
+}
+
+fn peers(throttle: &Throttle) -> Vec<Peer> {
+    let listed = read(|after: Option<&(_, PeerId)>| {
+        let page = throttle.peers(after.map(|&(cursor, _)| cursor));
+        page.take(PAGE).map(|(cursor, peer)| (cursor, peer.id)).collect()
+    });
+    assert_eq!(listed.len(), throttle.peer_count());
+    let mut ids: Vec<_> = listed.into_iter().map(|(_, id)| id).collect();
+    ids.sort_unstable();
+    ids.into_iter().map(|id| peer(throttle, id)).collect()
+}
+
+fn peer(throttle: &Throttle, id: PeerId) -> Peer {
+    let status = throttle.peer_status(id).expect("a peer that is listed can be looked at");
+    assert_eq!(throttle.is_acquired(id), Ok(status.pending.is_none()));
+    Peer {
+        id,
+        expires_in: status.expires_in,
+        time_left: status.time_left,
+        labels: status.labels.cloned(),
+        held: status.held,
+        pending: status.pending,
+    }
+}
+
+/// Reads a list to its end; `page` tells what comes behind an entry.
+fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    loop {
+        let next = page(all.last());
+        if next.is_empty() {
+            return all;
+        }
+        all.extend(next);
+    }
+}
+
+const PAGE: usize = 2;

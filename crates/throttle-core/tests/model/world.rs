@@ -1,0 +1,407 @@
+//! Random lives: how crowded a world is, what happens next, and when.
+//!
+//! A life is a function of random bytes, so one generator serves tests, fuzzing and simulation. A
+//! world has few peers and semaphores, so that commands meet; its clock counts in seconds, so that
+//! instants coincide; it stands still, jumps, and goes backwards. In each world some commands never
+//! come ("swarm testing": A. Groce et al., 2012), and in some worlds numbers are as large as can be.
+//!
+//! A world is told what the machine answers and announces ([`World::hear`]). So it knows the ids and
+//! tickets there are, and most commands can be about somebody who lives and something that is there;
+//! those about the dead and the past come often enough.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use arbitrary::{Result, Unstructured};
+use throttle_core::{
+    Admission, Command, Count, Error, Event, Labels, Level, PeerId, Reply, Request, Restoration,
+    SemaphoreId, Settings, Throttle, Ticket, Time,
+};
+
+/// Where a life takes place, and what has been heard of it so far.
+#[derive(Debug)]
+pub(crate) struct World {
+    settings: Settings,
+    token_floor: u64,
+    weights: Vec<(Kind, u32)>,
+    /// Peers are numbered from one to this.
+    peers: u64,
+    /// The largest count in a world without extremes.
+    largest: u64,
+    levels: i32,
+    longest_lease: u64,
+    /// Whether there are counts, leases and instants at the end of their range.
+    extreme: bool,
+    /// How many semaphores still have to be added before the life begins.
+    missing: u8,
+    now: Time,
+    semaphores: Vec<SemaphoreId>,
+    existing: BTreeSet<SemaphoreId>,
+    living: BTreeSet<PeerId>,
+    holding: BTreeSet<(PeerId, SemaphoreId)>,
+    waiting: BTreeSet<(PeerId, SemaphoreId)>,
+    tickets: BTreeMap<PeerId, Vec<Ticket>>,
+}
+
+/// What kinds of [`Command`] there are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Acquire,
+    AddSemaphore,
+    EndWait,
+    Expire,
+    Heartbeat,
+    NewPeer,
+    Park,
+    Release,
+    RemovePeer,
+    RemoveSemaphore,
+    Resize,
+    Restore,
+    SetLevel,
+}
+
+/// How often each kind comes where it comes at all.
+const WEIGHTS: [(Kind, u32); 13] = [
+    (Kind::Acquire, 36),
+    (Kind::AddSemaphore, 1),
+    (Kind::EndWait, 5),
+    (Kind::Expire, 3),
+    (Kind::Heartbeat, 6),
+    (Kind::NewPeer, 10),
+    (Kind::Park, 9),
+    (Kind::Release, 16),
+    (Kind::RemovePeer, 3),
+    (Kind::RemoveSemaphore, 1),
+    (Kind::Resize, 5),
+    (Kind::Restore, 4),
+    (Kind::SetLevel, 1),
+];
+
+impl World {
+    pub(crate) fn arbitrary(u: &mut Unstructured<'_>) -> Result<Self> {
+        let mut weights = WEIGHTS.to_vec();
+        for (kind, weight) in &mut weights {
+            if !matches!(kind, Kind::Acquire | Kind::NewPeer) && u.ratio(1, 4)? {
+                *weight = 0;
+            }
+        }
+        let peers = u.int_in_range(4..=9)?;
+        let settings = Settings {
+            abandoned_after: Duration::from_secs(u.int_in_range(0..=8)?),
+            max_peers: if u.ratio(1, 4)? { u.int_in_range(1..=4)? } else { u32::MAX },
+            max_waiters: if u.ratio(1, 4)? { u.int_in_range(0..=2)? } else { u32::MAX },
+        };
+        Ok(Self {
+            settings,
+            token_floor: *u.choose(&[0, 1 << 52, u64::MAX])?,
+            weights,
+            peers,
+            largest: u.int_in_range(1..=5)?,
+            levels: u.int_in_range(0..=4)?,
+            // Locks are granted later only where peers live long enough to see it.
+            longest_lease: *u.choose(&[8, 60, 60, 600])?,
+            extreme: u.ratio(1, 6)?,
+            missing: *u.choose(&[1, 1, 2, 3])?,
+            now: Time::ZERO,
+            semaphores: Vec::new(),
+            existing: BTreeSet::new(),
+            living: BTreeSet::new(),
+            holding: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// All tokens must exceed this one.
+    pub(crate) fn token_floor(&self) -> u64 {
+        self.token_floor
+    }
+
+    /// A machine for this world. Its semaphores come with the first commands.
+    pub(crate) fn throttle(&self) -> Throttle {
+        Throttle::new(self.settings).minting_tokens_after(self.token_floor)
+    }
+
+    /// All semaphores there ever were.
+    pub(crate) fn semaphores(&self) -> &[SemaphoreId] {
+        &self.semaphores
+    }
+
+    /// What happens next, and when.
+    pub(crate) fn next(&mut self, u: &mut Unstructured<'_>) -> Result<(Time, Command)> {
+        if self.missing > 0 {
+            self.missing -= 1;
+            return Ok((self.now, self.add_semaphore(u)?));
+        }
+        let now = self.tick(u)?;
+        Ok((now, self.command(u)?))
+    }
+
+    /// Learns from what the machine answered and announced.
+    pub(crate) fn hear(
+        &mut self,
+        command: &Command,
+        reply: &std::result::Result<Reply, Error>,
+        events: &[Event],
+    ) {
+        match (command, reply) {
+            (_, &Ok(Reply::Added(id))) => {
+                self.semaphores.push(id);
+                self.existing.insert(id);
+            }
+            (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
+                self.existing.remove(semaphore);
+            }
+            (
+                &Command::Acquire { peer, .. },
+                &Ok(Reply::Admitted(Admission::Queued { ticket })),
+            ) => {
+                self.tickets.entry(peer).or_default().push(ticket);
+            }
+            _ => {}
+        }
+        self.hear_events(events);
+    }
+
+    /// Learns from what happened without a command.
+    pub(crate) fn hear_events(&mut self, events: &[Event]) {
+        for event in events {
+            self.hear_event(event);
+        }
+    }
+
+    fn hear_event(&mut self, event: &Event) {
+        match *event {
+            Event::Cancelled { peer, semaphore, .. } => {
+                self.waiting.remove(&(peer, semaphore));
+            }
+            Event::Expired { peer } | Event::Removed { peer } => {
+                self.living.remove(&peer);
+            }
+            Event::Granted { peer, semaphore, .. } => {
+                self.waiting.remove(&(peer, semaphore));
+                self.holding.insert((peer, semaphore));
+            }
+            Event::PeerCreated { peer } | Event::Restored { peer } => {
+                self.living.insert(peer);
+            }
+            Event::Queued { peer, semaphore, .. } => {
+                self.waiting.insert((peer, semaphore));
+            }
+            Event::Released { peer, semaphore, .. } => {
+                self.holding.remove(&(peer, semaphore));
+            }
+            Event::Parked { .. }
+            | Event::Resized { .. }
+            | Event::Resumed { .. }
+            | Event::Shrunk { .. } => {}
+        }
+    }
+
+    /// Lets time pass, or not. What the machine is told may lie in the past.
+    fn tick(&mut self, u: &mut Unstructured<'_>) -> Result<Time> {
+        match u.int_in_range(0..=63)? {
+            0..=35 => {}
+            36..=59 => self.pass(u.int_in_range(1..=2)?),
+            60 => self.pass(u.int_in_range(1..=self.longest_lease)?),
+            61 => self.now = self.now + Duration::from_nanos(1),
+            62 => {
+                let ago = Duration::from_secs(u.int_in_range(1..=20)?);
+                return Ok(Time::ZERO + self.now.since(Time::ZERO).saturating_sub(ago));
+            }
+            _ if self.extreme && u.ratio(1, 8)? => self.now = *u.choose(&LATE)?,
+            _ => {}
+        }
+        Ok(self.now)
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+    }
+
+    fn command(&self, u: &mut Unstructured<'_>) -> Result<Command> {
+        let kind = match self.kind(u)? {
+            // Where nobody lives, nothing happens.
+            _ if self.living.is_empty() && u.arbitrary()? => Kind::NewPeer,
+            _ if self.existing.is_empty() => Kind::AddSemaphore,
+            kind => kind,
+        };
+        Ok(match kind {
+            Kind::Acquire => self.acquire(u)?,
+            Kind::AddSemaphore => self.add_semaphore(u)?,
+            Kind::EndWait => match self.wait(u)? {
+                Some((peer, ticket)) => Command::EndWait { peer, ticket },
+                None => Command::Expire,
+            },
+            Kind::Expire => Command::Expire,
+            Kind::Heartbeat => {
+                Command::Heartbeat { peer: self.peer(u)?, expires_in: self.lease(u)? }
+            }
+            Kind::NewPeer => Command::NewPeer {
+                peer: self.anybody(u)?,
+                expires_in: self.lease(u)?,
+                labels: self.labels(u)?,
+            },
+            Kind::Park => match self.wait(u)? {
+                Some((peer, ticket)) => Command::Park { peer, ticket },
+                None => Command::Expire,
+            },
+            Kind::Release => {
+                let (peer, semaphore) = self.lock(u, 5, 2)?;
+                Command::Release { peer, semaphore }
+            }
+            Kind::RemovePeer => Command::RemovePeer { peer: self.peer(u)? },
+            Kind::RemoveSemaphore => Command::RemoveSemaphore { semaphore: self.semaphore(u)? },
+            Kind::Resize => Command::Resize { semaphore: self.semaphore(u)?, max: self.max(u)? },
+            Kind::Restore => Command::Restore(self.restoration(u)?),
+            Kind::SetLevel => {
+                Command::SetLevel { semaphore: self.semaphore(u)?, level: self.level(u)? }
+            }
+        })
+    }
+
+    fn kind(&self, u: &mut Unstructured<'_>) -> Result<Kind> {
+        let total: u32 = self.weights.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = u.int_in_range(0..=total - 1)?;
+        for &(kind, weight) in &self.weights {
+            if drawn < weight {
+                return Ok(kind);
+            }
+            drawn -= weight;
+        }
+        unreachable!("what is drawn is less than the sum of the weights")
+    }
+
+    fn acquire(&self, u: &mut Unstructured<'_>) -> Result<Command> {
+        let newcomer = if u.ratio(3, 4)? { self.newcomer(u)? } else { None };
+        let (peer, semaphore) = match newcomer {
+            Some(peer) => (peer, self.semaphore(u)?),
+            None => self.lock(u, 1, 4)?,
+        };
+        let expires_in = if u.ratio(1, 4)? { Some(self.lease(u)?) } else { None };
+        let (count, listens) = (self.count(u)?, u.arbitrary()?);
+        let request = Request { semaphore, count, expires_in, listens };
+        Ok(Command::Acquire { peer, request })
+    }
+
+    fn add_semaphore(&self, u: &mut Unstructured<'_>) -> Result<Command> {
+        Ok(Command::AddSemaphore { max: self.max(u)?, level: self.level(u)? })
+    }
+
+    fn restoration(&self, u: &mut Unstructured<'_>) -> Result<Restoration> {
+        let mut locks = BTreeMap::new();
+        for _ in 0..u.int_in_range(0..=2)? {
+            locks.insert(self.semaphore(u)?, self.count(u)?);
+        }
+        let (peer, expires_in) = (self.anybody(u)?, self.lease(u)?);
+        Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)? })
+    }
+
+    fn anybody(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
+        let id = u.int_in_range(1..=self.peers)?;
+        Ok(PeerId::new(id).expect("numbered from one"))
+    }
+
+    fn peer(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
+        if self.living.is_empty() || u.ratio(1, 16)? {
+            self.anybody(u)
+        } else {
+            pick(&self.living, u)
+        }
+    }
+
+    /// Somebody without locks, so that queues grow.
+    fn newcomer(&self, u: &mut Unstructured<'_>) -> Result<Option<PeerId>> {
+        let busy: BTreeSet<_> = self.holding.union(&self.waiting).map(|&(peer, _)| peer).collect();
+        let free: BTreeSet<_> = self.living.difference(&busy).copied().collect();
+        if free.is_empty() { Ok(None) } else { pick(&free, u).map(Some) }
+    }
+
+    fn semaphore(&self, u: &mut Unstructured<'_>) -> Result<SemaphoreId> {
+        if self.existing.is_empty() || u.ratio(1, 32)? {
+            return u.choose(&self.semaphores).copied();
+        }
+        pick(&self.existing, u)
+    }
+
+    /// In so many of eight cases a lock that is held, in so many one that is pending, and else that
+    /// of anybody on anything.
+    fn lock(
+        &self,
+        u: &mut Unstructured<'_>,
+        held: u8,
+        pending: u8,
+    ) -> Result<(PeerId, SemaphoreId)> {
+        let drawn = u.int_in_range(0..=7)?;
+        match drawn {
+            _ if drawn < held && !self.holding.is_empty() => pick(&self.holding, u),
+            _ if drawn >= 8 - pending && !self.waiting.is_empty() => pick(&self.waiting, u),
+            _ => Ok((self.peer(u)?, self.semaphore(u)?)),
+        }
+    }
+
+    /// Mostly the wait of somebody who waits; some are over, and others may have begun since.
+    fn wait(&self, u: &mut Unstructured<'_>) -> Result<Option<(PeerId, Ticket)>> {
+        let waiting: BTreeSet<_> = self.waiting.iter().map(|&(peer, _)| peer).collect();
+        let anybody = waiting.is_empty() || u.ratio(1, 8)?;
+        let peer = if anybody { self.anybody(u)? } else { pick(&waiting, u)? };
+        let Some(tickets) = self.tickets.get(&peer) else { return Ok(None) };
+        let ticket = if u.ratio(1, 4)? { Some(u.choose(tickets)?) } else { tickets.last() };
+        Ok(ticket.map(|&ticket| (peer, ticket)))
+    }
+
+    fn max(&self, u: &mut Unstructured<'_>) -> Result<Count> {
+        self.up_to(self.largest, u)
+    }
+
+    /// Mostly small, so that several fit at a time.
+    fn count(&self, u: &mut Unstructured<'_>) -> Result<Count> {
+        let largest = [1, 1, 2, self.largest][u.choose_index(4)?];
+        self.up_to(largest, u)
+    }
+
+    fn up_to(&self, largest: u64, u: &mut Unstructured<'_>) -> Result<Count> {
+        let count = if self.extreme && u.arbitrary()? {
+            *u.choose(&[Count::MAX.get(), Count::MAX.get() - 1, 1 << 52])?
+        } else {
+            u.int_in_range(1..=largest)?
+        };
+        Ok(Count::new(count).expect("from one to the maximum"))
+    }
+
+    fn level(&self, u: &mut Unstructured<'_>) -> Result<Level> {
+        if self.extreme && u.arbitrary()? {
+            return Ok(Level(*u.choose(&[i32::MIN, i32::MAX])?));
+        }
+        u.int_in_range(0..=self.levels).map(Level)
+    }
+
+    fn lease(&self, u: &mut Unstructured<'_>) -> Result<Duration> {
+        match u.int_in_range(0..=31)? {
+            0 => Ok(Duration::ZERO),
+            1 | 2 if self.extreme => Ok(Duration::MAX),
+            _ => u.int_in_range(1..=self.longest_lease).map(Duration::from_secs),
+        }
+    }
+
+    fn labels(&self, u: &mut Unstructured<'_>) -> Result<Option<Box<Labels>>> {
+        if !u.ratio(1, 8)? {
+            return Ok(None);
+        }
+        let host = format!("worker-{}", self.peer(u)?);
+        Ok(Some(Box::new(Labels::from_iter([("host".to_owned(), host)]))))
+    }
+}
+
+fn pick<T: Copy>(among: &BTreeSet<T>, u: &mut Unstructured<'_>) -> Result<T> {
+    u.choose_iter(among).copied()
+}
+
+const LATE: [Time; 2] = [Time::MAX, Time::from_nanos(u64::MAX - 2_000_000_000)];
