@@ -1,0 +1,179 @@
+//! Locks are asked for, waited for and given back.
+
+use throttle_client::Client;
+
+use crate::{LONG, MINUTE, SHORT, server::Server};
+
+#[tokio::test]
+async fn a_lock_is_held_until_it_is_given_back() {
+    let server = Server::start("A = 5");
+    let client = server.client();
+    let peer = client.new_peer(MINUTE).await.unwrap();
+    assert_eq!(client.remainder("A").await.unwrap(), 5);
+    assert!(client.acquire(peer, "A", 3, None, None).await.unwrap());
+    assert_eq!(client.remainder("A").await.unwrap(), 2);
+    client.release(peer).await.unwrap();
+    assert_eq!(client.remainder("A").await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn all_arguments_are_optional() {
+    for expires_in in [None, Some(MINUTE)] {
+        for block_for in [None, Some(SHORT)] {
+            let server = Server::start("A = 1");
+            let client = server.client();
+            let [one, two] = new_peers(&client).await;
+            assert!(client.acquire(one, "A", 1, expires_in, block_for).await.unwrap());
+            assert!(!client.acquire(two, "A", 1, expires_in, block_for).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_asks_again_takes_nothing_more() {
+    let server = Server::start("A = 3");
+    let client = server.client();
+    let peer = client.new_peer(MINUTE).await.unwrap();
+    for _ in 0..3 {
+        assert!(client.acquire(peer, "A", 2, None, None).await.unwrap());
+    }
+    assert_eq!(client.remainder("A").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_waits_has_not_acquired() {
+    let server = Server::start("A = 1");
+    let client = server.client();
+    let [one, two] = new_peers(&client).await;
+    assert!(client.is_acquired(one).await.unwrap());
+    assert!(client.acquire(one, "A", 1, None, None).await.unwrap());
+    assert!(!client.acquire(two, "A", 1, None, None).await.unwrap());
+    assert!(client.is_acquired(one).await.unwrap());
+    assert!(!client.is_acquired(two).await.unwrap());
+    client.release(one).await.unwrap();
+    assert!(client.is_acquired(two).await.unwrap());
+    assert!(client.acquire(two, "A", 1, None, None).await.unwrap());
+}
+
+#[tokio::test]
+async fn nobody_overtakes_a_large_lock() {
+    let server = Server::start("A = 5");
+    let client = server.client();
+    let [small, large, late] = new_peers(&client).await;
+    assert!(client.acquire(small, "A", 1, None, None).await.unwrap());
+    assert!(!client.acquire(large, "A", 5, None, None).await.unwrap());
+    assert!(!client.acquire(late, "A", 1, None, None).await.unwrap());
+    client.release(small).await.unwrap();
+    assert!(client.is_acquired(large).await.unwrap());
+    assert!(!client.is_acquired(late).await.unwrap());
+}
+
+#[tokio::test]
+async fn who_asks_again_and_waits_this_time_keeps_its_place() {
+    let server = Server::start("A = 1");
+    let client = server.client();
+    let [holder, first, second] = new_peers(&client).await;
+    client.acquire(holder, "A", 1, None, None).await.unwrap();
+    for peer in [first, second] {
+        assert!(!client.acquire(peer, "A", 1, None, None).await.unwrap());
+    }
+    // In whatever order these arrive, the places were taken before.
+    let (first, second, ()) = tokio::join!(
+        client.acquire(first, "A", 1, None, Some(LONG)),
+        client.acquire(second, "A", 1, None, Some(SHORT)),
+        async { client.release(holder).await.unwrap() },
+    );
+    assert!(first.unwrap());
+    assert!(!second.unwrap());
+}
+
+#[tokio::test]
+async fn a_blocked_request_is_answered_when_the_lock_is_free() {
+    let server = Server::start("A = 1");
+    let client = server.client();
+    let [holder, other] = new_peers(&client).await;
+    client.acquire(holder, "A", 1, None, None).await.unwrap();
+    let waiting = client.acquire(other, "A", 1, None, Some(LONG));
+    let release = async {
+        // As long as the request has not arrived, the other one waits for nothing.
+        while client.is_acquired(other).await.unwrap() {}
+        client.release(holder).await.unwrap();
+    };
+    let (answer, ()) = tokio::time::timeout(LONG / 2, async { tokio::join!(waiting, release) })
+        .await
+        .expect("the answer should not wait for the end of the time");
+    assert!(answer.unwrap());
+}
+
+#[tokio::test]
+async fn one_lock_can_be_given_back_and_the_others_kept() {
+    let server = Server::start("A = { max = 1, level = 1 }\nB = 1");
+    let client = server.client();
+    let [one, two] = new_peers(&client).await;
+    assert!(client.acquire(one, "A", 1, None, None).await.unwrap());
+    assert!(client.acquire(one, "B", 1, None, None).await.unwrap());
+    assert!(!client.acquire(two, "B", 1, None, None).await.unwrap());
+    client.release_lock(one, "B").await.unwrap();
+    assert!(client.is_acquired(two).await.unwrap());
+    assert_eq!(client.remainder("A").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn giving_back_what_is_not_there_is_no_error() {
+    let server = Server::start("A = 1");
+    let client = server.client();
+    let peer = client.new_peer(MINUTE).await.unwrap();
+    client.release_lock(peer, "A").await.unwrap();
+    client.release(peer).await.unwrap();
+    client.release(peer).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_semaphore_may_have_any_name() {
+    let names = ["/&", "/", " ", "a b", "a+b", "100%", "?#;=", "Zürich", "信号"];
+    let semaphores = names.map(|name| format!("{name:?} = 2")).join("\n");
+    let server = Server::start(&semaphores);
+    let client = server.client();
+    for name in names {
+        let peer = client.new_peer(MINUTE).await.unwrap();
+        assert!(client.acquire(peer, name, 1, Some(MINUTE), None).await.unwrap(), "{name}");
+        assert_eq!(client.remainder(name).await.unwrap(), 1, "{name}");
+        client.release_lock(peer, name).await.unwrap();
+        assert_eq!(client.remainder(name).await.unwrap(), 2, "{name}");
+    }
+}
+
+mod repaired {
+    //! What a client of 0.5.13 could not do with its server.
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_semaphore_may_be_called_like_a_route() {
+        let server = Server::start("is_acquired = 1");
+        let client = server.client();
+        let peer = client.new_peer(MINUTE).await.unwrap();
+        assert!(client.acquire(peer, "is_acquired", 1, None, None).await.unwrap());
+        assert_eq!(client.remainder("is_acquired").await.unwrap(), 0);
+        client.release_lock(peer, "is_acquired").await.unwrap();
+        assert_eq!(client.remainder("is_acquired").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lock_can_shrink() {
+        let server = Server::start("A = 5");
+        let client = server.client();
+        let peer = client.new_peer(MINUTE).await.unwrap();
+        assert!(client.acquire(peer, "A", 5, None, None).await.unwrap());
+        assert!(client.acquire(peer, "A", 2, None, None).await.unwrap());
+        assert_eq!(client.remainder("A").await.unwrap(), 3);
+    }
+}
+
+async fn new_peers<const N: usize>(client: &Client) -> [u64; N] {
+    let mut peers = [0; N];
+    for peer in &mut peers {
+        *peer = client.new_peer(MINUTE).await.unwrap();
+    }
+    peers
+}

@@ -1,0 +1,79 @@
+//! Two workers that share a mutex through a server: one holds it, the other waits for it.
+//!
+//! Run with `cargo run -p throttle-examples --example client`, which brings a server of its own, or
+//! against one that serves a semaphore `B`, as `configs/throttle.toml` does:
+//! `cargo run -p throttle-examples --example client -- http://localhost:8000`.
+
+#![expect(clippy::print_stdout, reason = "an example prints what happens")]
+
+use std::{collections::BTreeMap, env, time::Duration};
+
+use throttle_client::{Admission, Client, Code};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+
+/// Should a worker die, its locks pass to others after this time. One that works for longer sends
+/// heartbeats.
+const LEASE: Duration = Duration::from_secs(30);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let url = match env::args().nth(1) {
+        Some(url) => url,
+        None => serve().await?,
+    };
+    let throttle = Client::new(&url)?;
+    println!("the server at {url} has version {}", throttle.version().await?);
+
+    let ann = throttle.new_peer(LEASE).labels([("worker", "ann")]).await?;
+    let bob = throttle.new_peer(LEASE).labels([("worker", "bob")]).await?;
+
+    // Ann has it at once, if it is free.
+    report("ann", throttle.acquire(ann, "B", 1).block_for(LEASE / 3).await?);
+
+    // Bob's request is answered when Ann gives it back, not before and not later.
+    let waiting = tokio::spawn({
+        let throttle = throttle.clone();
+        async move { throttle.acquire(bob, "B", 1).block_for(LEASE / 3).await }
+    });
+    println!("ann works while bob waits");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    throttle.heartbeat(ann, LEASE).await?;
+    throttle.release(ann, "B").await?;
+    report("bob", waiting.await??);
+
+    // Errors have codes to branch on.
+    let refused = throttle.acquire(ann, "B", 1_000_000).await;
+    if let Err(error) = refused
+        && error.code() == Some(Code::NeverAcquirable)
+    {
+        println!("ann asks for too much: {error}");
+    }
+
+    for peer in [ann, bob] {
+        throttle.remove_peer(peer).await?;
+    }
+    println!("both are gone, and {} of B is free", throttle.remainder("B").await?);
+    Ok(())
+}
+
+fn report(name: &str, admission: Admission) {
+    match admission {
+        // Whatever the mutex protects can reject a worker whose token is less than one it has seen.
+        Admission::Held { token: Some(token) } => println!("{name} holds B with token {token}"),
+        Admission::Held { token: None } => println!("{name} holds B"),
+        Admission::Pending => {
+            println!("{name} has waited in vain, and keeps the place in the queue")
+        }
+    }
+}
+
+/// Starts a server in this process and returns its URL.
+async fn serve() -> anyhow::Result<String> {
+    let mutex = SemaphoreConfig { max: Count::ONE, level: Level(0) };
+    let semaphores = BTreeMap::from([("B".to_owned(), mutex)]);
+    let routes = throttle_http::routes(Handle::start(Settings::default(), &semaphores));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async { axum::serve(listener, routes).await });
+    Ok(url)
+}

@@ -1,0 +1,56 @@
+//! The state machine alone, inside another program: a job scheduler on a clock of its own.
+//!
+//! Two workers share a GPU. Bob's second job takes him down with the GPU in his hands; when his lease
+//! ends it passes on to Ann. No server, no thread, no async: an hour would be over in microseconds.
+//!
+//! Run with `cargo run -p throttle-examples --example embedded`.
+
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_core::{Count, Error, Event, Level, PeerId, Request, Settings, Throttle, Time};
+
+fn main() -> Result<(), Error> {
+    let mut throttle = Throttle::new(Settings::default());
+    let gpu = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
+    let [ann, bob] = [1, 2].map(|id| PeerId::new(id).expect("not zero"));
+    // How many seconds each job takes, the next one last. One never comes to its end.
+    let mut jobs = BTreeMap::from([(ann, vec![1, 3, 2]), (bob, vec![u64::MAX, 4])]);
+    let mut ends: Option<(Time, PeerId)> = None;
+
+    // To listen is to stay alive while waiting: the lease begins to run with the grant.
+    let ask = Request { semaphore: gpu, count: Count::ONE, expires_in: None, listens: true };
+    for worker in [ann, bob] {
+        throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10), None)?;
+        throttle.acquire(Time::ZERO, worker, ask)?;
+    }
+
+    loop {
+        let clock = (throttle.now() - Time::ZERO).as_secs();
+        while let Some(event) = throttle.poll_event() {
+            match event {
+                Event::Granted { peer, token, .. } => {
+                    println!("{clock:2} s: worker {peer} has the GPU, fencing token {token}");
+                    let job = jobs.get_mut(&peer).and_then(Vec::pop).expect("who asks has a job");
+                    ends = Some((throttle.now() + Duration::from_secs(job), peer));
+                }
+                Event::Expired { peer } => println!("{clock:2} s: worker {peer} is lost"),
+                _ => {}
+            }
+        }
+        // On to what comes first: the end of a job, or a deadline.
+        let end = ends.map(|(end, _)| end).filter(|&end| end < Time::MAX);
+        let Some(now) = end.into_iter().chain(throttle.poll_timeout()).min() else { break };
+        throttle.expire(now);
+        if let Some((_, worker)) = ends.take_if(|(end, _)| *end == now) {
+            throttle.release(now, worker, gpu)?;
+            if jobs[&worker].is_empty() {
+                throttle.remove_peer(now, worker);
+            } else {
+                throttle.acquire(now, worker, ask)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! The semaphores of a program of its own, without HTTP: three crawlers share two connections.
+//!
+//! Run with `cargo run -p throttle-examples --example in_process`.
+
+#![expect(clippy::print_stdout, reason = "the example shows what happens")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_runtime::{Admission, Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let connections = SemaphoreConfig { max: Count::new(2).expect("not zero"), level: Level(0) };
+    let semaphores = BTreeMap::from([("connections".to_owned(), connections)]);
+    let throttle = Handle::start(Settings::default(), &semaphores);
+
+    let crawlers = ["ann", "bob", "cid"].map(|name| tokio::spawn(crawl(throttle.clone(), name)));
+    for crawler in crawlers {
+        crawler.await??;
+    }
+
+    println!("free connections: {}", throttle.remainder("connections")?);
+    Ok(())
+}
+
+async fn crawl(throttle: Handle, name: &'static str) -> anyhow::Result<()> {
+    // Should this task hang for more than ten seconds, its locks pass to others.
+    let lease = Duration::from_secs(10);
+    let labels = Labels::from_iter([("name".to_owned(), name.to_owned())]);
+    let peer = throttle.new_peer(lease, labels).await?;
+
+    let patience = Some(Duration::from_secs(5));
+    let ask = Ask { block_for: patience, ..Ask::now(Count::ONE) };
+    match throttle.acquire(peer, "connections", ask).await? {
+        Admission::Held { token } => {
+            println!("{name} connects, fencing token {token}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Admission::Pending => println!("{name} gives up"),
+    }
+
+    // Gives back all that the peer holds, and cancels what it waits for.
+    throttle.remove_peer(peer).await?;
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The whole list: what must hold before a commit enters the main branch.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use xshell::Shell;
+
+use crate::{codegen, compat, deny, execute, lint, no_std, package, tidy, workspace::Workspace};
+
+type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
+
+/// Everything but the tests, cheap and likely to fail first.
+const CHECKS: &[(&str, Check)] = &[
+    ("fmt", |sh, _| lint::fmt(sh)),
+    ("tidy", tidy::run),
+    ("clippy", |sh, _| lint::clippy(sh)),
+    ("doc", |sh, _| lint::doc(sh)),
+    ("deny", |sh, workspace| deny::run(sh, workspace, false)),
+    ("codegen --check", |sh, _| codegen::run(sh, true)),
+    ("no-std", no_std::run),
+    ("examples", execute::examples),
+    ("package", package::run),
+    ("compat", |sh, _| compat::run(sh)),
+];
+
+/// Runs every check up to the first that fails, then the tests, so that their summary stands last.
+#[expect(clippy::disallowed_methods, reason = "how long a step takes is all this clock tells")]
+pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
+    let mut durations = Vec::new();
+    for (name, check) in CHECKS {
+        eprintln!("\n=== {name}");
+        let start = Instant::now();
+        check(sh, workspace).with_context(|| format!("`cargo xtask {name}` failed"))?;
+        durations.push((name, start.elapsed()));
+    }
+    eprintln!();
+    for (name, duration) in durations {
+        eprintln!("=== {name}: ok in {:.1} s", duration.as_secs_f64());
+    }
+    eprintln!("\n=== test");
+    execute::test(sh, workspace).context("`cargo xtask test` failed")
+}

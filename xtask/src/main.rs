@@ -1,0 +1,64 @@
+//! Everything that keeps this repository sound, by name: `cargo xtask <verb>`.
+//!
+//! Continuous integration runs `cargo xtask ci`, which is the other verbs one after the other, so
+//! what fails there fails here under the same name. The verbs know the repository through
+//! `cargo metadata` and `git`, never by linking our crates: this program must build in seconds,
+//! also when nothing else builds.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line tool talks through them"
+)]
+
+mod ci;
+mod codegen;
+mod compat;
+mod deny;
+mod execute;
+mod flags;
+mod lint;
+mod no_std;
+mod package;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use xshell::Shell;
+
+use crate::{
+    flags::{Xtask, XtaskCmd},
+    workspace::Workspace,
+};
+
+fn main() -> ExitCode {
+    match run(Xtask::from_env_or_exit().subcommand) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: XtaskCmd) -> anyhow::Result<()> {
+    let sh = Shell::new()?;
+    let workspace = Workspace::load(&sh)?;
+    sh.change_dir(&workspace.root);
+    match verb {
+        XtaskCmd::Bench(_) => execute::bench(&sh, &workspace),
+        XtaskCmd::Ci(_) => ci::run(&sh, &workspace),
+        XtaskCmd::Clippy(_) => lint::clippy(&sh),
+        XtaskCmd::Codegen(codegen) => codegen::run(&sh, codegen.check),
+        XtaskCmd::Compat(_) => compat::run(&sh),
+        XtaskCmd::Deny(deny) => deny::run(&sh, &workspace, deny.advisories),
+        XtaskCmd::Doc(_) => lint::doc(&sh),
+        XtaskCmd::Examples(_) => execute::examples(&sh, &workspace),
+        XtaskCmd::Fmt(_) => lint::fmt(&sh),
+        XtaskCmd::NoStd(_) => no_std::run(&sh, &workspace),
+        XtaskCmd::Package(_) => package::run(&sh, &workspace),
+        XtaskCmd::Test(_) => execute::test(&sh, &workspace),
+        XtaskCmd::Tidy(_) => tidy::run(&sh, &workspace),
+    }
+}

@@ -1,0 +1,111 @@
+//! Who may import whom: `ARCHITECTURE.md` as data, against what the manifests say.
+//!
+//! Only normal dependencies count. Tests and examples may look at whatever they like.
+
+use super::Finding;
+use crate::workspace::Package;
+
+/// Which of our packages each package may import.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("throttle-core", &[]),
+    ("throttle-wire", &[]),
+    ("throttle-runtime", &["throttle-core"]),
+    ("throttle-http", &["throttle-core", "throttle-runtime", "throttle-wire"]),
+    ("throttle-client", &["throttle-wire"]),
+    ("throttle-server", &["throttle-core", "throttle-http", "throttle-runtime", "throttle-wire"]),
+    ("throttle-transcripts", &[]),
+    ("throttle-examples", &[]),
+    ("xtask", &[]),
+];
+
+/// Libraries that are the business of some packages only. The core is pure: it is in no row.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("axum", &["throttle-http", "throttle-server"]),
+    ("reqwest", &["throttle-client"]),
+    ("serde", &["throttle-client", "throttle-http", "throttle-server", "throttle-wire"]),
+    ("tokio", &["throttle-client", "throttle-http", "throttle-runtime", "throttle-server"]),
+];
+
+pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
+    let ours = |name: &str| packages.iter().any(|package| package.name == name);
+    let mut findings = Vec::new();
+    let mut find = |message| {
+        findings.push(Finding { path: "Cargo.toml".to_owned(), line: 1, message });
+    };
+    for Package { name, dependencies, .. } in packages {
+        let Some(allowed) = row(LAYERS, name) else {
+            find(format!("{name} has no place in the layers of xtask's tidy"));
+            continue;
+        };
+        for dependency in dependencies {
+            if ours(dependency) && !allowed.contains(&dependency.as_str()) {
+                find(format!("{name} must not import {dependency}: it is not in a layer below"));
+            }
+            if row(CONFINED, dependency).is_some_and(|users| !users.contains(&name.as_str())) {
+                find(format!("{name} must not import {dependency}: that is for others to know"));
+            }
+        }
+    }
+    for (name, _) in LAYERS.iter().filter(|(name, _)| !ours(name)) {
+        find(format!("{name} has a place in the layers of xtask's tidy but does not exist"));
+    }
+    findings
+}
+
+fn row<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {
+    table.iter().find(|(first, _)| *first == name).map(|(_, row)| *row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The workspace as it should be, but for what `dependencies` add.
+    fn messages(dependencies: &[(&str, &str)], without: &str) -> Vec<String> {
+        let names = LAYERS.iter().map(|(name, _)| *name).chain(dependencies.iter().map(|it| it.0));
+        let mut packages = Vec::<Package>::new();
+        for name in names.filter(|name| *name != without) {
+            if packages.iter().all(|package| package.name != name) {
+                packages.push(Package {
+                    name: name.to_owned(),
+                    published: true,
+                    dependencies: dependencies
+                        .iter()
+                        .filter(|(user, _)| *user == name)
+                        .map(|(_, used)| (*used).to_owned())
+                        .collect(),
+                    targets: Vec::new(),
+                });
+            }
+        }
+        check(&packages).into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn what_the_table_allows_is_no_finding() {
+        let allowed = [("throttle-http", "throttle-core"), ("throttle-server", "axum")];
+        assert!(messages(&allowed, "").is_empty());
+    }
+
+    #[test]
+    fn an_import_from_the_layer_above_is_found() {
+        assert_eq!(
+            messages(&[("throttle-core", "throttle-runtime")], ""),
+            ["throttle-core must not import throttle-runtime: it is not in a layer below"]
+        );
+    }
+
+    #[test]
+    fn a_library_outside_its_confines_is_found() {
+        assert_eq!(
+            messages(&[("throttle-runtime", "axum")], ""),
+            ["throttle-runtime must not import axum: that is for others to know"]
+        );
+    }
+
+    #[test]
+    fn the_table_knows_every_package_and_no_other() {
+        assert_eq!(messages(&[("throttle-new", "anyhow")], "").len(), 1);
+        assert_eq!(messages(&[], "throttle-wire").len(), 1);
+    }
+}
