@@ -23,14 +23,14 @@ pub enum Event {
     },
     /// The peer's deadline passed; it holds nothing and waits for nothing any more.
     Expired { peer: PeerId },
-    /// A lock became held, at once or after waiting.
+    /// A lock became held: at once, after waiting, or again through a restore.
     Granted {
         peer: PeerId,
         semaphore: SemaphoreId,
         count: Count,
         token: FencingToken,
-        /// How long the lock was pending; zero if it was granted at once.
-        waited: Duration,
+        /// How long the lock was pending; zero if it was granted at once, `None` if it was restored.
+        waited: Option<Duration>,
     },
     /// The connection of a waiting peer broke; it is passed over until it asks again.
     Parked { peer: PeerId, semaphore: SemaphoreId },

@@ -64,8 +64,8 @@ pub use crate::{
     labels::Labels,
     quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Ticket},
     throttle::{
-        Admission, HeldLock, PeerCursor, PeerStatus, PendingLock, Release, Request, Restoration,
-        SemaphoreStatus, Settings, Throttle,
+        Admission, HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, Release, Request,
+        Restoration, SemaphoreStatus, Settings, Throttle,
     },
     time::Time,
 };

@@ -5,7 +5,8 @@
 //!
 //! The table knows nothing of semaphores; the order of its hash map is never looked at.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
+use core::iter;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -98,6 +99,9 @@ impl Peer {
 #[derive(Debug)]
 pub(crate) struct Peers {
     slots: Slab<Peer>,
+    /// A bit for each slot: whether somebody lives there. So a list passes over 64 empty slots in one
+    /// step, and is fast also when a million peers have come and gone.
+    living: Vec<u64>,
     by_id: HashMap<PeerId, Slot, FixedState>,
 }
 
@@ -105,7 +109,11 @@ impl Peers {
     /// No peers. Clients choose ids when they restore, so an unpredictable `seed` keeps them from
     /// choosing ids that collide in the hash map. It changes no answer.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { slots: Slab::new(), by_id: HashMap::with_hasher(FixedState::with_seed(seed)) }
+        Self {
+            slots: Slab::new(),
+            living: Vec::new(),
+            by_id: HashMap::with_hasher(FixedState::with_seed(seed)),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -128,6 +136,11 @@ impl Peers {
     pub(crate) fn insert(&mut self, peer: Peer) -> Slot {
         let id = peer.id;
         let slot = Slot::new(self.slots.insert(peer));
+        let (word, bit) = place(slot);
+        if self.living.len() <= word {
+            self.living.resize(word + 1, 0);
+        }
+        self.living[word] |= bit;
         let previous = self.by_id.insert(id, slot);
         debug_assert!(previous.is_none(), "two living peers share an id");
         slot
@@ -135,13 +148,54 @@ impl Peers {
 
     pub(crate) fn remove(&mut self, slot: Slot) -> Peer {
         let peer = self.slots.remove(slot.index());
+        let (word, bit) = place(slot);
+        self.living[word] &= !bit;
         self.by_id.remove(&peer.id);
         peer
     }
 
     /// Living peers from the slot at `start` on, in order of their slots.
     pub(crate) fn iter_from(&self, start: usize) -> impl Iterator<Item = (Slot, &Peer)> {
-        (start..self.slots.capacity())
-            .filter_map(|index| Some((Slot::new(index), self.slots.get(index)?)))
+        let words = self.living.iter().enumerate().skip(start / 64);
+        let slots = words.flat_map(|(word, &living)| bits(living).map(move |bit| word * 64 + bit));
+        let slots = slots.skip_while(move |&index| index < start).map(Slot::new);
+        slots.map(|slot| (slot, self.get(slot)))
+    }
+}
+
+/// The word in which a slot has its bit, and that bit.
+fn place(slot: Slot) -> (usize, u64) {
+    (slot.index() / 64, 1 << (slot.index() % 64))
+}
+
+/// The positions of the bits that are set, from the lowest on.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let rest = |&word: &u64| Some(word & (word - 1)).filter(|&rest| rest != 0);
+    let words = iter::successors(Some(word).filter(|&word| word != 0), rest);
+    words.map(|word| word.trailing_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_begins_anywhere_and_leaves_out_who_is_gone() {
+        let mut peers = Peers::new(0);
+        let slots: Vec<_> = (1..=200).map(|id| peers.insert(peer(id))).collect();
+        for &slot in slots.iter().filter(|slot| slot.index() % 3 > 0) {
+            peers.remove(slot);
+        }
+        for start in [0, 1, 63, 64, 65, 130, 197, 198, 199, 200, 5_000] {
+            let listed: Vec<_> = peers.iter_from(start).map(|(slot, _)| slot.index()).collect();
+            let expected: Vec<_> = (start..200).filter(|index| index % 3 == 0).collect();
+            assert_eq!(listed, expected, "from {start}");
+        }
+    }
+
+    fn peer(id: u64) -> Peer {
+        let id = PeerId::new(id).unwrap();
+        let (held, deadline) = (SmallVec::new(), Time::ZERO);
+        Peer { id, expires_in: 0, deadline, held, pending: None, labels: None }
     }
 }

@@ -23,7 +23,7 @@ mod validate;
 mod wait;
 
 pub use self::{
-    inspect::{HeldLock, PeerCursor, PeerStatus, PendingLock, SemaphoreStatus},
+    inspect::{HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, SemaphoreStatus},
     lease::Restoration,
     lock::{Admission, Release, Request},
 };
@@ -242,7 +242,7 @@ impl Throttle {
     fn serve(&mut self, id: SemaphoreId) {
         while let Some(Waiter { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
-            self.grant(slot, id, pending.count, self.now - pending.since);
+            self.grant(slot, id, pending.count, Some(self.now - pending.since));
             self.answer_wait(slot, pending.wait);
         }
     }
@@ -253,7 +253,7 @@ impl Throttle {
         slot: Slot,
         id: SemaphoreId,
         count: Count,
-        waited: Duration,
+        waited: Option<Duration>,
     ) -> FencingToken {
         let token = self.semaphore_mut(id).grant(slot, count);
         let since = self.now;

@@ -55,6 +55,17 @@ pub struct PeerStatus<'a> {
     pub pending: Option<PendingLock>,
 }
 
+/// What a list of holders or waiters tells of each peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PeerSummary<'a> {
+    /// Who.
+    pub id: PeerId,
+    /// What is left of the lease. All of it while an open request keeps it from running.
+    pub time_left: Duration,
+    /// What the peer says about itself.
+    pub labels: Option<&'a Labels>,
+}
+
 /// A lock that is held.
 #[expect(missing_docs, reason = "fields say what, how much and for how long")]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -151,12 +162,12 @@ impl Throttle {
         &self,
         id: SemaphoreId,
         after: Option<FencingToken>,
-    ) -> Result<impl Iterator<Item = (HeldLock, PeerStatus<'_>)>, Error> {
+    ) -> Result<impl Iterator<Item = (HeldLock, PeerSummary<'_>)>, Error> {
         let holders = self.semaphore(id)?.holders_after(after);
         Ok(holders.map(move |(_, slot)| {
             let peer = self.peers.get(slot);
             let held = peer.held(id).expect("a holder holds the semaphore");
-            (self.held_lock(held), self.status(peer))
+            (self.held_lock(held), self.summary(peer))
         }))
     }
 
@@ -170,28 +181,33 @@ impl Throttle {
         &self,
         id: SemaphoreId,
         after: Option<Ticket>,
-    ) -> Result<impl Iterator<Item = (PendingLock, PeerStatus<'_>)>, Error> {
+    ) -> Result<impl Iterator<Item = (PendingLock, PeerSummary<'_>)>, Error> {
         let waiters = self.semaphore(id)?.waiters_after(after);
         Ok(waiters.map(move |(_, waiter)| {
             let peer = self.peers.get(waiter.slot);
             let pending = peer.pending.as_ref().expect("only pending peers wait");
-            (self.pending_lock(pending), self.status(peer))
+            (self.pending_lock(pending), self.summary(peer))
         }))
     }
 
     fn status<'a>(&self, peer: &'a Peer) -> PeerStatus<'a> {
-        let expires_in = Duration::from_nanos(peer.expires_in);
+        let PeerSummary { id, time_left, labels } = self.summary(peer);
         PeerStatus {
-            id: peer.id,
-            expires_in,
-            time_left: match peer.lease_end() {
-                Time::MAX => expires_in,
-                end => end - self.now,
-            },
-            labels: peer.labels.as_deref(),
+            id,
+            expires_in: Duration::from_nanos(peer.expires_in),
+            time_left,
+            labels,
             held: peer.held.iter().map(|lock| self.held_lock(lock)).collect(),
             pending: peer.pending.as_ref().map(|lock| self.pending_lock(lock)),
         }
+    }
+
+    fn summary<'a>(&self, peer: &'a Peer) -> PeerSummary<'a> {
+        let time_left = match peer.lease_end() {
+            Time::MAX => Duration::from_nanos(peer.expires_in),
+            end => end - self.now,
+        };
+        PeerSummary { id: peer.id, time_left, labels: peer.labels.as_deref() }
     }
 
     fn held_lock(&self, lock: &Held) -> HeldLock {

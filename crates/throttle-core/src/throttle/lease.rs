@@ -112,7 +112,7 @@ impl Throttle {
         let slot = self.admit(id, expires_in, labels);
         self.events.push_back(Event::Restored { peer: id });
         for (semaphore, count) in locks {
-            self.grant(slot, semaphore, count, Duration::ZERO);
+            self.grant(slot, semaphore, count, None);
         }
         Ok(())
     }

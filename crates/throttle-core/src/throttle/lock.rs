@@ -186,7 +186,7 @@ impl Throttle {
         self.check_hierarchy(slot, semaphore)?;
         let entry = self.semaphore(semaphore)?;
         if entry.admits(count) {
-            let token = self.grant(slot, semaphore, count, Duration::ZERO);
+            let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));
             return Ok(Admission::Granted { token });
         }
         let limit = self.settings.max_waiters;

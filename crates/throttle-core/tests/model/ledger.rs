@@ -11,8 +11,6 @@ use crate::{life::Step, snapshot::Snapshot};
 pub(crate) struct Ledger {
     accounts: BTreeMap<SemaphoreId, Account>,
     peers: Vec<PeerId>,
-    /// Who came back in this step with what they hold, whatever the maximum and the line.
-    restored: Option<PeerId>,
     last_token_of_removed: Option<FencingToken>,
 }
 
@@ -67,7 +65,6 @@ impl Ledger {
             }
             _ => {}
         }
-        self.restored = None;
         for event in &step.events {
             self.enter_event(event, &mut look);
         }
@@ -85,8 +82,8 @@ impl Ledger {
                 let has = |account: &Account| account.has(peer);
                 assert!(!accounts.any(has), "a peer goes after its locks");
             }
-            Event::Granted { peer, semaphore, count, token, .. } => {
-                let restored = self.restored == Some(peer);
+            Event::Granted { peer, semaphore, count, token, waited } => {
+                let restored = waited.is_none();
                 let account = self.account(semaphore);
                 look(Grant { account, peer, count, token, restored });
                 account.leave_line(peer);
@@ -94,7 +91,7 @@ impl Ledger {
                 account.last_token = Some(token);
             }
             Event::Parked { peer, semaphore } => self.account(semaphore).waiter(peer).parked = true,
-            Event::PeerCreated { peer } => self.peers.push(peer),
+            Event::PeerCreated { peer } | Event::Restored { peer } => self.peers.push(peer),
             Event::Queued { peer, semaphore, count } => {
                 self.account(semaphore).line.push(Waiter { peer, count, parked: false });
             }
@@ -103,10 +100,6 @@ impl Ledger {
                 let released = Holder { peer, count, token };
                 let at = holders.iter().position(|holder| *holder == released);
                 holders.remove(at.expect("what is released was held"));
-            }
-            Event::Restored { peer } => {
-                self.peers.push(peer);
-                self.restored = Some(peer);
             }
             Event::Resumed { peer, semaphore } => {
                 self.account(semaphore).waiter(peer).parked = false;

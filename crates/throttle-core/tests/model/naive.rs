@@ -221,7 +221,7 @@ impl Model {
                 }
                 self.seen.note("granted: later");
                 self.peer_mut(next).pending = None;
-                self.grant(next, id, pending.count, pending.since);
+                self.grant(next, id, pending.count, Some(pending.since));
                 self.answer(next, pending, "request: granted");
             }
         }
@@ -230,14 +230,22 @@ impl Model {
         }
     }
 
-    fn grant(&mut self, id: PeerId, semaphore: SemaphoreId, count: Count, waiting_since: u64) {
+    /// `waiting_since` is `None` for what is restored.
+    fn grant(
+        &mut self,
+        id: PeerId,
+        semaphore: SemaphoreId,
+        count: Count,
+        waiting_since: Option<u64>,
+    ) {
         let token = self.minted.tokens.pop_front();
         let token = token.unwrap_or_else(|| panic!("{id} is not granted {count} of {semaphore:?}"));
         let known = self.semaphore_mut(semaphore).expect("checked before");
         assert!(known.last_token < token.get(), "S10: {token} does not exceed the last token");
         assert!(token <= FencingToken::MAX, "S10: {token} has more than 53 bits");
         known.last_token = token.get();
-        let (since, waited) = (self.now, Duration::from_nanos(self.now - waiting_since));
+        let since = self.now;
+        let waited = waiting_since.map(|begin| Duration::from_nanos(since - begin));
         self.peer_mut(id).held.push(Held { semaphore, count, token, since });
         self.events.push(Event::Granted { peer: id, semaphore, count, token, waited });
     }

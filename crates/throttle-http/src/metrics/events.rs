@@ -84,7 +84,8 @@ impl Observer for Events {
     fn event(&mut self, event: &Event) {
         match *event {
             Event::Granted { semaphore, waited, .. } => {
-                if let Some(series) = self.series(semaphore) {
+                // A lock that was restored is neither a new grant nor was it waited for.
+                if let (Some(series), Some(waited)) = (self.series(semaphore), waited) {
                     series.grants.increment(1);
                     series.wait.record(waited);
                 }

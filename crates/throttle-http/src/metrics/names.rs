@@ -34,7 +34,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
     let counters = [
         (CANCELLED, "Pending locks that were given up, by cause."),
         (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
-        (GRANTS, "Locks that became held, at once, after waiting, or by restore."),
+        (GRANTS, "Locks that were granted, at once or after waiting."),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),

@@ -150,7 +150,7 @@ impl Model {
         if fits && self.next_in_line(semaphore).is_none() {
             let parked = "granted: at once beside parked waiters";
             self.seen.note(if waiters > 0 { parked } else { "granted: at once" });
-            self.grant(id, semaphore, count, self.now);
+            self.grant(id, semaphore, count, Some(self.now));
             return Ok(());
         }
         let limit = self.settings.max_waiters;
@@ -242,7 +242,7 @@ impl Model {
             if self.next_in_line(semaphore).is_some() {
                 self.seen.note("restored: past a queue");
             }
-            self.grant(*id, semaphore, count, self.now);
+            self.grant(*id, semaphore, count, None);
         }
         Ok(Reply::Done)
     }
