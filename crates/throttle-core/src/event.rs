@@ -8,7 +8,8 @@ use crate::{Count, FencingToken, PeerId, SemaphoreId};
 ///
 /// An operation announces what it did itself as well as what followed from it. When a peer leaves,
 /// its locks are announced as released and cancelled before the peer is announced as gone, and all
-/// of that before the grants that it made possible.
+/// of that before the grants that it made possible. Peers that leave at the same instant do so in the
+/// order of their ids.
 #[expect(missing_docs, reason = "most fields say who, what and how much")]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {

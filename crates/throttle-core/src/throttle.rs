@@ -162,6 +162,8 @@ impl Throttle {
     }
 
     /// Does what is due at this very instant, and nothing that is due later.
+    ///
+    /// Those who are concerned have their turn in the order of their ids.
     fn settle_all_at(&mut self, due: Time) {
         let mut concerned = Vec::new();
         while let Some((_, slot)) = self.deadlines.first().filter(|&(time, _)| time <= due) {
@@ -169,8 +171,11 @@ impl Throttle {
             if peer.timeout() <= due {
                 concerned.push((peer.id, slot));
             }
-            // Either the peer leaves, or it gets its next timeout below.
-            self.deadlines.set(slot, peer.timeout().max(due + Duration::from_nanos(1)));
+            if peer.lease_end() <= due {
+                self.deadlines.remove(slot);
+            } else {
+                self.deadlines.set(slot, peer.timeout().max(due + Duration::from_nanos(1)));
+            }
         }
         concerned.sort_unstable();
         let mut vacated = Vec::new();
@@ -185,11 +190,11 @@ impl Throttle {
         self.serve_all(vacated);
     }
 
-    /// Removes a peer with all it holds and awaits, without serving anybody yet.
+    /// Removes a peer, whose deadline was removed before, with all it holds and awaits, without
+    /// serving anybody yet.
     ///
     /// Returns the semaphores it leaves.
     fn evict(&mut self, slot: Slot) -> impl Iterator<Item = SemaphoreId> + use<> {
-        self.deadlines.remove(slot);
         let Peer { id, held, pending, .. } = self.peers.remove(slot);
         for lock in &held {
             self.semaphore_mut(lock.semaphore).release(lock.token, lock.count);

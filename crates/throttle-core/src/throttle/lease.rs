@@ -72,6 +72,7 @@ impl Throttle {
         let Some(slot) = self.peers.slot(peer) else {
             return false;
         };
+        self.deadlines.remove(slot);
         let vacated = self.evict(slot).collect();
         self.events.push_back(Event::Removed { peer });
         self.serve_all(vacated);

@@ -16,7 +16,7 @@ pub struct Request {
     pub semaphore: SemaphoreId,
     /// How much.
     pub count: Count,
-    /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
+    /// Sets the length of the lease and lets it begin anew first, also if the lock is then refused.
     pub expires_in: Option<Duration>,
     /// Whether somebody listens until the lock is granted. A request that is listened to is a sign
     /// of life: the lease stands still while the lock is pending and begins anew with the answer.
