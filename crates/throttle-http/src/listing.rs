@@ -14,36 +14,43 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use throttle_runtime::{Handle, SemaphoreStatus};
+use throttle_runtime::{Handle, Holder, SemaphoreStatus, Waiter};
 
 use crate::view;
 
-/// Entries that are read under one lock of the state.
-const PAGE: usize = 1_000;
+/// Entries that are read under one lock of the state, and written at a time. Labels can make each of
+/// them large, so it bounds what a client costs that reads slowly.
+pub(crate) const PAGE: usize = 100;
 
 /// All peers: an array of [`throttle_wire::Peer`].
 pub(crate) fn peers(handle: Handle) -> Response {
+    let first = handle.peers(None, PAGE);
     json(array(
-        move |after| handle.peers(after, PAGE),
+        first,
+        move |after| handle.peers(Some(after), PAGE),
         |(cursor, _)| *cursor,
         |(_, peer)| view::peer(peer),
     ))
 }
 
-/// One semaphore: a [`throttle_wire::Semaphore`].
-pub(crate) fn semaphore(handle: Handle, status: SemaphoreStatus) -> Response {
+/// One semaphore: a [`throttle_wire::Semaphore`], from its numbers and the first pages of its lists.
+pub(crate) fn semaphore(
+    handle: &Handle,
+    (status, holders, waiters): (SemaphoreStatus, Vec<Holder>, Vec<Waiter>),
+) -> Response {
     let name = status.name.clone();
     let mut summary = text(&view::semaphore(status));
     summary.pop(); // The brace that closes it, for there is more to come.
     let holders = {
         let (handle, name) = (handle.clone(), name.clone());
         // A semaphore that is removed meanwhile was neither held nor awaited any more.
-        let page = move |after| handle.holders(&name, after, PAGE).unwrap_or_default();
-        array(page, |holder| holder.token, view::holder)
+        let page = move |after| handle.holders(&name, Some(after), PAGE).unwrap_or_default();
+        array(holders, page, |holder| holder.token, view::holder)
     };
     let waiters = {
-        let page = move |after| handle.waiters(&name, after, PAGE).unwrap_or_default();
-        array(page, |waiter| waiter.ticket, view::waiter)
+        let handle = handle.clone();
+        let page = move |after| handle.waiters(&name, Some(after), PAGE).unwrap_or_default();
+        array(waiters, page, |waiter| waiter.ticket, view::waiter)
     };
     let fixed = |text: Vec<u8>| stream::iter(iter::once(text));
     json(
@@ -62,35 +69,43 @@ fn json(chunks: impl Stream<Item = Vec<u8>> + Send + 'static) -> Response {
     (media_type, Body::from_stream(chunks)).into_response()
 }
 
-/// A JSON array of what `page` returns as long as it returns full pages, each behind the cursor of
-/// the last entry before it.
-fn array<E, C: Copy, V: Serialize>(
-    page: impl FnMut(Option<C>) -> Vec<E>,
+/// A JSON array of a first page, and of what `page` returns behind the cursor of the last entry as
+/// long as pages are full.
+fn array<E, C, V: Serialize>(
+    first: Vec<E>,
+    page: impl FnMut(C) -> Vec<E>,
     cursor: impl Fn(&E) -> C,
     view: impl Fn(E) -> V,
 ) -> impl Stream<Item = Vec<u8>> {
-    stream::unfold(Some((None, page, cursor, view)), async |state| {
-        let (after, mut page, cursor, view) = state?;
-        if after.is_some() {
-            // Others shall have their turn between two pages.
-            tokio::task::yield_now().await;
-        }
-        let entries = page(after);
-        let (is_full, last) = (entries.len() == PAGE, entries.last().map(&cursor));
-        let mut chunk = Vec::new();
-        for (i, entry) in entries.into_iter().enumerate() {
-            chunk.push(if after.is_none() && i == 0 { b'[' } else { b',' });
+    stream::unfold(Some((Turn::First(first), page, cursor, view)), async |state| {
+        let (turn, mut page, cursor, view) = state?;
+        let (mut separator, entries) = match turn {
+            Turn::First(entries) => (b'[', entries),
+            Turn::Behind(last) => {
+                // Others shall have their turn between two pages.
+                tokio::task::yield_now().await;
+                (b',', page(last))
+            }
+        };
+        let last = entries.last().map(&cursor).filter(|_| entries.len() == PAGE);
+        let mut chunk = if entries.is_empty() && separator == b'[' { vec![b'['] } else { vec![] };
+        for entry in entries {
+            chunk.push(std::mem::replace(&mut separator, b','));
             chunk.extend(text(&view(entry)));
         }
-        if after.is_none() && last.is_none() {
-            chunk.push(b'[');
-        }
-        if !is_full {
+        if last.is_none() {
             chunk.push(b']');
         }
-        let next = last.filter(|_| is_full).map(|last| (Some(last), page, cursor, view));
+        let next = last.map(|last| (Turn::Behind(last), page, cursor, view));
         Some((chunk, next))
     })
+}
+
+/// What of a list is to be written next.
+enum Turn<E, C> {
+    First(Vec<E>),
+    /// The page behind the entry with this cursor.
+    Behind(C),
 }
 
 fn text(value: &impl Serialize) -> Vec<u8> {

@@ -195,7 +195,8 @@ fn duration(what: &str, text: &str, sent: &str) -> Result<Duration, Refusal> {
 fn lock_count(value: Value<'_>, what: &str) -> Result<i64, Refusal> {
     match value.integer() {
         Some(Integer::Fits(count)) => Ok(count),
-        Some(Integer::TooLarge) => Err(Refusal::lock_count_too_large()),
+        // So large that it is refused in its turn: a mistake in the semaphore is told first.
+        Some(Integer::TooLarge) => Ok(i64::MAX),
         None => Err(Refusal::invalid_field(what, "an integer of 64 bits", value.text())),
     }
 }

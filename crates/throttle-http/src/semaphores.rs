@@ -24,7 +24,8 @@ pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     Path(Name(name)): Path<Name>,
 ) -> Result<Response, Refusal> {
-    Ok(listing::semaphore(api.handle.clone(), api.handle.semaphore(&name)?))
+    let overview = api.handle.overview(&name, listing::PAGE)?;
+    Ok(listing::semaphore(&api.handle, overview))
 }
 
 /// `GET /remainder?semaphore=A`: what is free of a semaphore.

@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use throttle_core::{Count, FencingToken, Labels, Level, PeerCursor, PeerId, SemaphoreId, Ticket};
+use throttle_core::{
+    Count, Error as Refused, FencingToken, Labels, Level, PeerCursor, PeerId, SemaphoreId, Ticket,
+};
 
 use crate::{Error, Handle, names::Names, state::State};
 
@@ -125,7 +127,7 @@ impl Handle {
     pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
         Ok(self.look(|state| {
             let status = state.throttle.peer_status(peer)?;
-            Ok::<_, throttle_core::Error>(named(&state.names, &status))
+            Ok::<_, Refused>(named(&state.names, &status))
         })?)
     }
 
@@ -163,6 +165,24 @@ impl Handle {
         Ok(self.look(|state| semaphore_status(state, state.names.id(name)?))?)
     }
 
+    /// One semaphore with the first `limit` of its holders and of its waiters, all at one instant.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`
+    pub fn overview(
+        &self,
+        name: &str,
+        limit: usize,
+    ) -> Result<(SemaphoreStatus, Vec<Holder>, Vec<Waiter>), Error> {
+        Ok(self.look(|state| {
+            let id = state.names.id(name)?;
+            let (holders, waiters) = (holders(state, id, None)?, waiters(state, id, None)?);
+            let status = semaphore_status(state, id)?;
+            Ok::<_, Refused>((status, holders.take(limit).collect(), waiters.take(limit).collect()))
+        })?)
+    }
+
     /// At most `limit` holders in the order of the grants, from the one after `after` on.
     ///
     /// # Errors
@@ -175,16 +195,8 @@ impl Handle {
         limit: usize,
     ) -> Result<Vec<Holder>, Error> {
         Ok(self.look(|state| {
-            let holders = state.throttle.holders(state.names.id(name)?, after)?.take(limit);
-            let holders = holders.map(|(lock, peer)| Holder {
-                peer: peer.id,
-                count: lock.count,
-                token: lock.token,
-                held_for: lock.held_for,
-                time_left: peer.time_left,
-                labels: peer.labels.cloned().unwrap_or_default(),
-            });
-            Ok::<_, throttle_core::Error>(holders.collect())
+            let holders = holders(state, state.names.id(name)?, after)?;
+            Ok::<_, Refused>(holders.take(limit).collect())
         })?)
     }
 
@@ -200,17 +212,8 @@ impl Handle {
         limit: usize,
     ) -> Result<Vec<Waiter>, Error> {
         Ok(self.look(|state| {
-            let waiters = state.throttle.waiters(state.names.id(name)?, after)?.take(limit);
-            let waiters = waiters.map(|(lock, peer)| Waiter {
-                peer: peer.id,
-                count: lock.count,
-                ticket: lock.ticket,
-                waiting_for: lock.waiting_for,
-                parked: lock.parked,
-                time_left: peer.time_left,
-                labels: peer.labels.cloned().unwrap_or_default(),
-            });
-            Ok::<_, throttle_core::Error>(waiters.collect())
+            let waiters = waiters(state, state.names.id(name)?, after)?;
+            Ok::<_, Refused>(waiters.take(limit).collect())
         })?)
     }
 
@@ -220,10 +223,7 @@ impl Handle {
     }
 }
 
-fn semaphore_status(
-    state: &State,
-    id: SemaphoreId,
-) -> Result<SemaphoreStatus, throttle_core::Error> {
+fn semaphore_status(state: &State, id: SemaphoreId) -> Result<SemaphoreStatus, Refused> {
     let status = state.throttle.semaphore_status(id)?;
     Ok(SemaphoreStatus {
         name: Arc::clone(state.names.name(id)),
@@ -236,6 +236,37 @@ fn semaphore_status(
         waiters: status.waiters,
         longest_pending: status.longest_pending,
     })
+}
+
+fn holders(
+    state: &State,
+    id: SemaphoreId,
+    after: Option<FencingToken>,
+) -> Result<impl Iterator<Item = Holder>, Refused> {
+    Ok(state.throttle.holders(id, after)?.map(|(lock, peer)| Holder {
+        peer: peer.id,
+        count: lock.count,
+        token: lock.token,
+        held_for: lock.held_for,
+        time_left: peer.time_left,
+        labels: peer.labels.cloned().unwrap_or_default(),
+    }))
+}
+
+fn waiters(
+    state: &State,
+    id: SemaphoreId,
+    after: Option<Ticket>,
+) -> Result<impl Iterator<Item = Waiter>, Refused> {
+    Ok(state.throttle.waiters(id, after)?.map(|(lock, peer)| Waiter {
+        peer: peer.id,
+        count: lock.count,
+        ticket: lock.ticket,
+        waiting_for: lock.waiting_for,
+        parked: lock.parked,
+        time_left: peer.time_left,
+        labels: peer.labels.cloned().unwrap_or_default(),
+    }))
 }
 
 fn named(names: &Names, status: &throttle_core::PeerStatus<'_>) -> PeerStatus {
