@@ -6,6 +6,7 @@
 //! hears of it by being dropped.
 
 mod body;
+mod socket;
 
 use std::{
     io::{self, ErrorKind},
@@ -27,7 +28,7 @@ use tokio::{
 use tower::Service;
 use tracing::{debug, error, warn};
 
-use self::body::Punctual;
+use self::{body::Punctual, socket::Socket};
 
 /// Accepts connections and serves the routes on them.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ pub(crate) struct Server {
 pub(crate) struct Limits {
     /// The most open connections.
     pub(crate) connections: usize,
-    /// How long a client may take to send the head of a request, and again for its body.
+    /// How long a client may take to send the head of a request, again for its body, and to take in
+    /// any part of the answer.
     pub(crate) request_timeout: Duration,
     /// The largest head of a request, in bytes; at least 8192.
     pub(crate) head: usize,
@@ -80,7 +82,10 @@ impl Server {
                     if !std::mem::replace(&mut is_exhausted, true) {
                         warn!(%error, "cannot accept connections; is the limit of open files too low?");
                     }
-                    sleep(EXHAUSTED).await;
+                    tokio::select! {
+                        () = stopped(&mut self.stop) => break,
+                        () = sleep(EXHAUSTED) => {}
+                    }
                 }
             }
         }
@@ -100,23 +105,33 @@ impl Server {
         let Limits { request_timeout, head, .. } = self.limits;
         let mut stop = self.stop.clone();
         let routes = self.routes.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            // A router is always ready.
-            routes.clone().call(request.map(|body| Punctual::new(body, request_timeout)))
-        });
         async move {
             if let Err(error) = set_options(&stream) {
                 debug!(%error, "a connection ended before it began");
                 return;
             }
+            let (socket, watch) = Socket::new(stream, request_timeout);
+            let service = service_fn(|request: Request<Incoming>| {
+                let busy = watch.begin();
+                // A router is always ready.
+                let request = request.map(|body| Punctual::new(body, request_timeout));
+                let answer = routes.clone().call(request);
+                async move {
+                    let answer = answer.await;
+                    drop(busy);
+                    answer
+                }
+            });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new())
                 .header_read_timeout(request_timeout)
                 .max_buf_size(head)
                 .half_close(false);
-            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+            let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
             let ended = tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
+                () = watch.hung_up() => return debug!("a client hung up"),
                 () = stopped(&mut stop) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -178,7 +193,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// How long to wait for others to close connections when no more can be opened.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take when the server stops.
-const GRACE: Duration = Duration::from_millis(600);
+const GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

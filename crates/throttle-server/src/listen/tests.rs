@@ -35,6 +35,7 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let (events, waiting) = mpsc::unbounded_channel();
+        let flows = events.clone();
         let wait = async move || {
             let _guard = Waiting(events.clone());
             events.send("waits").unwrap();
@@ -49,7 +50,17 @@ impl Fixture {
             sleep(IMPATIENT.request_timeout * 5).await;
             "slow"
         };
+        let endless = async move || {
+            let guard = Waiting(flows.clone());
+            flows.send("flows").unwrap();
+            let chunks = futures_util::stream::repeat_with(move || {
+                let _ = &guard;
+                Ok::<_, std::convert::Infallible>("endless ".repeat(1_000))
+            });
+            axum::body::Body::from_stream(chunks)
+        };
         let routes = Router::new()
+            .route("/endless", get(endless))
             .route("/", get(async || "hello"))
             .route("/echo", post(async |body: String| body))
             .route("/slow", get(slow))
@@ -109,6 +120,59 @@ async fn a_client_that_goes_away_ends_its_request() {
     assert_eq!(server.waiting.recv().await, Some("waits"));
     drop(client);
     assert_eq!(server.waiting.recv().await, Some("dropped"));
+}
+
+/// S15: whatever the HTTP library has not read yet when the client goes away.
+#[tokio::test]
+async fn a_client_that_goes_away_is_noticed_also_if_it_sent_more_than_its_request() {
+    for more in ["\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        for at_once in [true, false] {
+            let mut server = Fixture::start(LIMITS).await;
+            let mut client = server.connect().await;
+            let request = "GET /wait HTTP/1.1\r\nhost: x\r\n\r\n";
+            client.send(&[request, if at_once { more } else { "" }].concat()).await;
+            assert_eq!(server.waiting.recv().await, Some("waits"));
+            client.send(if at_once { "" } else { more }).await;
+            drop(client);
+            let dropped = timeout(Duration::from_secs(10), server.waiting.recv()).await;
+            assert_eq!(dropped, Ok(Some("dropped")), "{more:?}, at once: {at_once}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_that_come_before_the_answer_to_the_first_are_answered_in_turn() {
+    let server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    let request = |path| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.send(&[request("/slow"), request("/")].concat()).await;
+    client.send(&request("/slow")).await;
+    for answer in ["slow", "hello", "slow"] {
+        client.receive(&format!("\r\n\r\n{answer}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_any_size_arrives_whole() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    let body = "0123456789".repeat(100_000);
+    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
+    let mut client_too = server.connect().await;
+    client_too.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client.send(&[&head, "connection: close\r\n\r\n", &body].concat()).await;
+    assert!(client.rest().await.ends_with(&body));
+    client_too.receive("hello").await;
+}
+
+#[tokio::test]
+async fn who_does_not_take_its_answer_is_cut_off() {
+    let mut server = Fixture::start(IMPATIENT).await;
+    let mut client = server.connect().await;
+    client.send("GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(server.waiting.recv().await, Some("flows"));
+    assert_eq!(server.waiting.recv().await, Some("dropped"));
+    drop(client);
 }
 
 #[tokio::test]
