@@ -1,9 +1,11 @@
 //! Logging: events of [`tracing`] go to the standard error stream and to Graylog, side by side.
 //!
 //! There is one log for the whole process, so it is the binary that starts it. Each destination is a
-//! layer with a level of its own; an event that no destination wants costs next to nothing.
+//! layer with a level of its own; an event that no destination wants costs next to nothing. Each has a
+//! bounded queue and a thread of its own too, so that nobody who logs ever waits for a destination.
 
 mod gelf;
+mod queue;
 mod stderr;
 
 use std::io;
@@ -14,11 +16,13 @@ use tracing_subscriber::{
 
 use crate::config::Logging;
 
-/// A running log. When it is dropped, what Graylog has not got yet is sent, within a moment.
+/// A running log. When it is dropped, what still waits is sent and written, within a moment.
 #[derive(Debug)]
-#[must_use = "messages to Graylog that wait when the process ends are lost"]
+#[must_use = "messages that wait when the process ends are lost"]
 pub struct Log {
+    // Dropped first, for it has its say on stderr.
     _gelf: Option<gelf::Writer>,
+    _stderr: stderr::Writer,
 }
 
 impl Log {
@@ -26,7 +30,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// If there is a log already, or no thread can be started for a second one.
+    /// If there is a log already, or a thread for it cannot be started.
     pub fn start(config: &Logging) -> io::Result<Self> {
         let (gelf_layer, gelf_writer) = match &config.gelf {
             Some(config) => {
@@ -36,11 +40,8 @@ impl Log {
             }
             None => (None, None),
         };
-        registry()
-            .with(stderr::layer(&config.stderr))
-            .with(gelf_layer)
-            .try_init()
-            .map_err(io::Error::other)?;
-        Ok(Self { _gelf: gelf_writer })
+        let (stderr_layer, stderr_writer) = stderr::start(&config.stderr)?;
+        registry().with(stderr_layer).with(gelf_layer).try_init().map_err(io::Error::other)?;
+        Ok(Self { _gelf: gelf_writer, _stderr: stderr_writer })
     }
 }

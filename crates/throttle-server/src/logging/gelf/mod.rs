@@ -1,13 +1,12 @@
 //! Graylog: each event as a message in GELF 1.1.
 //!
-//! The layer turns an event into JSON and puts it into a bounded [`queue`]; a thread of its own takes
+//! The layer turns an event into JSON and puts it into a bounded [`Queue`]; a thread of its own takes
 //! it out and sends it. So a Graylog server that is slow, gone or unknown costs messages, which are
 //! counted, but never the time of whoever logs. It is a thread rather than a task because the log is
 //! there before the runtime and after it, and because looking up a name blocks.
 
 mod chunk;
 mod message;
-mod queue;
 mod transport;
 
 use std::{
@@ -20,11 +19,8 @@ use std::{
 use tracing::{Event, Subscriber, info, warn};
 use tracing_subscriber::layer::{Context, Layer};
 
-use self::{
-    message::Origin,
-    queue::{Item, Queue},
-    transport::Transport,
-};
+use self::{message::Origin, transport::Transport};
+use super::queue::{Item, Queue};
 use crate::config::Gelf;
 
 /// Starts a thread that sends what the layer hears.
@@ -41,7 +37,7 @@ pub(super) fn start(config: &Gelf) -> io::Result<(GelfLayer, Writer)> {
     Ok((GelfLayer { queue, origin }, writer))
 }
 
-/// Turns events into messages.
+/// Turns events into messages, but for those about sending: each would be the reason for the next.
 #[derive(Debug)]
 pub(super) struct GelfLayer {
     queue: Arc<Queue>,
@@ -50,6 +46,9 @@ pub(super) struct GelfLayer {
 
 impl<S: Subscriber> Layer<S> for GelfLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == TARGET {
+            return;
+        }
         self.queue.push(self.origin.message(event, since_1970()));
     }
 }
@@ -80,25 +79,30 @@ impl Sender {
                 Item::Message(message) => message,
                 Item::Lost(count) => self.origin.loss(count, since_1970()),
             };
-            self.send(&message);
+            if !self.send(&message) {
+                break;
+            }
         }
         self.queue.finish();
     }
 
-    /// Sends a message as soon as it can be sent; at the end of the process, if it can be at all.
-    fn send(&mut self, message: &str) {
+    /// Sends a message as soon as it can be sent. At the end of the process there is one attempt;
+    /// returns whether another message is worth one.
+    fn send(&mut self, message: &str) -> bool {
         let mut is_first_failure = true;
         while let Err(error) = self.transport.send(message) {
             if std::mem::take(&mut is_first_failure) {
                 warn!(target: TARGET, %error, to = %self.transport, "cannot send logs");
             }
-            if !self.queue.pause(BETWEEN_ATTEMPTS) {
-                return;
+            if !self.queue.is_open() {
+                return false;
             }
+            self.queue.pause(BETWEEN_ATTEMPTS);
         }
         if !is_first_failure {
             info!(target: TARGET, to = %self.transport, "logs are sent again");
         }
+        true
     }
 }
 
@@ -108,6 +112,7 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Of what the sender itself has to say.
 const TARGET: &str = "throttle::log";
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 const LAST_MOMENT: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! Messages on their way from whoever logs to the thread that sends.
+//! Messages on their way from whoever logs to the thread that sends or writes them.
 
 use std::{
     collections::VecDeque,
@@ -72,14 +72,18 @@ impl Queue {
         (lost > 0).then_some(Item::Lost(lost))
     }
 
-    /// Waits for a while. Returns whether there is still a reason to try again.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        let is_open = |state: &mut State| state.phase == Phase::Open;
-        let waited = self.changed.wait_timeout_while(self.state(), time, is_open);
-        waited.expect(NO_PANIC).1.timed_out()
+    /// Whether more may come, so that there is time to try again.
+    pub(super) fn is_open(&self) -> bool {
+        self.state().phase == Phase::Open
     }
 
-    /// Says that nothing more will come, and waits for the last message to be sent.
+    /// Waits for a while, or until the queue is closed.
+    pub(super) fn pause(&self, time: Duration) {
+        let is_open = |state: &mut State| state.phase == Phase::Open;
+        let _ = self.changed.wait_timeout_while(self.state(), time, is_open).expect(NO_PANIC);
+    }
+
+    /// Says that nothing more will come, and waits for the last message to be gone.
     pub(super) fn close(&self, at_most: Duration) {
         self.enter(Phase::Closing);
         let is_busy = |state: &mut State| state.phase != Phase::Finished;
@@ -147,6 +151,7 @@ mod tests {
         queue.close(Duration::ZERO);
         assert_eq!(queue.next(), Some(Item::Message("x".to_owned())));
         assert_eq!(queue.next(), None);
-        assert!(!queue.pause(Duration::MAX));
+        assert!(!queue.is_open());
+        queue.pause(Duration::MAX);
     }
 }
