@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{env, ffi::OsString, path::PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use throttle_server::config::Level;
 
 /// Semaphores for distributed systems over HTTP.
@@ -35,10 +35,26 @@ pub(crate) struct Arguments {
     pub(crate) print_config: bool,
 }
 
+impl Arguments {
+    /// What this process was started with. Variables that are empty count as unset: that is what
+    /// compose files make of variables that nobody set.
+    pub(crate) fn of_process() -> Self {
+        Self::try_read(env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command().mut_args(|argument| {
+            let value = argument.get_env().and_then(env::var_os);
+            let is_empty = value.is_some_and(|value| value.is_empty());
+            if is_empty { argument.env(None::<&str>) } else { argument }
+        });
+        let mut matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

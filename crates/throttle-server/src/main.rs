@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
 use throttle_runtime::SemaphoreConfig;
 use throttle_server::{
     config::{self, Config, Found, Gelf, Logging},
@@ -25,7 +24,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(Arguments::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // If nobody listens there is nothing left to do about it.

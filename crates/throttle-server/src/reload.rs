@@ -1,12 +1,15 @@
 //! The configuration is read again while the server runs: all of it takes effect, or nothing.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf, time::Duration};
 
 use throttle_runtime::{Changes, Handle, ReconfigureError};
-use tokio::{sync::Mutex, task};
+use tokio::{sync::Mutex, task, time};
 use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
+
+/// For how long the file is read, which may be on a network that is down. Others wait for their turn.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again and puts it into force.
 #[derive(Debug)]
@@ -25,6 +28,21 @@ pub enum ReloadError {
     /// The server was not started from a file.
     #[error("there is no configuration file to read")]
     NoFile,
+    /// A pipe or a device may never end, or say something else each time.
+    #[error("the configuration {} is not a regular file", file.display())]
+    NotRegular {
+        /// Its name.
+        file: PathBuf,
+    },
+    /// The file takes too long to read.
+    #[error("the configuration {} was not read within {} seconds", file.display(), PATIENCE.as_secs())]
+    Slow {
+        /// Its name.
+        file: PathBuf,
+    },
+    /// A defect: reading ended without a result.
+    #[error("reading the configuration failed: {0}")]
+    Failed(#[from] task::JoinError),
     /// The file cannot be read, or says something that makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -65,8 +83,7 @@ impl Reload {
 
     async fn read_and_apply(&self) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
-        let reading = task::spawn_blocking(move || Config::read(&file));
-        let config = reading.await.expect("reading does not panic")?;
+        let config = read(file, PATIENCE).await?;
         let limit = self.config.limits.name_length.get();
         if let Some(name) = config.semaphores.keys().find(|name| name.len() > limit as usize) {
             let name = name.clone();
@@ -78,5 +95,36 @@ impl Reload {
             warn!(?keys, "these options take effect when the server is started again");
         }
         Ok(changes)
+    }
+}
+
+/// Reads a file. If that takes too long, a thread goes on doing so, and nobody waits for it.
+async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> {
+    let name = file.clone();
+    let reading = task::spawn_blocking(move || match fs::metadata(&file) {
+        Ok(metadata) if !metadata.is_file() => Err(ReloadError::NotRegular { file }),
+        // If there is no such file, reading says so.
+        _ => Ok(Config::read(&file)?),
+    });
+    match time::timeout(patience, reading).await {
+        Ok(outcome) => outcome?,
+        Err(_) => Err(ReloadError::Slow { file: name }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_takes_too_long_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("throttle.toml");
+        fs::write(&file, "").unwrap();
+        assert_eq!(read(file.clone(), PATIENCE).await.unwrap(), Config::default());
+        let long = format!("[semaphores]\n{}", "#\n".repeat(1 << 20));
+        fs::write(&file, long).unwrap();
+        let outcome = read(file, Duration::ZERO).await;
+        assert!(matches!(outcome, Err(ReloadError::Slow { .. })), "{outcome:?}");
     }
 }

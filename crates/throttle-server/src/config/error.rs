@@ -66,12 +66,15 @@ impl Fault {
         let Self { span, message } = self;
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let table = DeTable::parse_recoverable(text).0;
+        let path = key_token(text, &span).or_else(|| {
+            let table = DeTable::parse_recoverable(text).0;
+            key_at(table.get_ref(), &span)
+        });
         ConfigError::Invalid {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            key: key_at(table.get_ref(), &span).map_or_else(String::new, |path| path.join(".")),
+            key: path.map_or_else(String::new, |path| path.join(".")),
             message,
         }
     }
@@ -82,6 +85,36 @@ impl From<toml::de::Error> for Fault {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         Self::new(error.span().unwrap_or_default(), message)
     }
+}
+
+/// The path to the key that stands at this place, even if it is there twice: tables keep the first
+/// of equal keys only, so it gets another name before the text is looked at.
+fn key_token(text: &str, span: &Range<usize>) -> Option<Vec<String>> {
+    let token = text.get(span.clone())?;
+    if token.is_empty() || token.contains('\n') {
+        return None;
+    }
+    let alone = format!("{token} = 0");
+    let alone = DeTable::parse(&alone).ok()?;
+    let (name, _) = alone.get_ref().iter().next()?;
+    let unique = "_".repeat(text.len() + 1);
+    let renamed = [text.get(..span.start)?, &unique, text.get(span.end..)?].concat();
+    let mut path = path_to(DeTable::parse_recoverable(&renamed).0.get_ref(), &unique)?;
+    path.push(written(name.get_ref()));
+    Some(path)
+}
+
+/// The tables around the key of this name.
+fn path_to(table: &DeTable<'_>, name: &str) -> Option<Vec<String>> {
+    table.iter().find_map(|(key, value)| {
+        if key.get_ref() == name {
+            return Some(Vec::new());
+        }
+        let DeValue::Table(inner) = value.get_ref() else { return None };
+        let mut path = path_to(inner, name)?;
+        path.insert(0, written(key.get_ref()));
+        Some(path)
+    })
 }
 
 /// The path to what stands at this place: to a key, or to the innermost value around it.

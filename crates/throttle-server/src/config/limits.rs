@@ -20,8 +20,8 @@ section! {
             /// operating system must allow as many open files. Beyond it a connection is answered
             /// 503 and closed.
             connections: Number<1> = Number::new(10_000),
-            /// How long a client may take to send the head of a request, and again for its body. Then
-            /// the connection is closed, as it is when it was idle for that long between requests.
+            /// How long a client may take to send the head of a request, again for its body, and to
+            /// take in any part of the answer. Then the connection is closed, as it is when it was idle for that long between requests.
             /// The default is longer than clients usually keep idle connections, so that none is
             /// closed in the instant in which its client uses it again. It does not limit how
             /// long a request waits for its lock.

@@ -111,9 +111,16 @@ impl Config {
     ///
     /// If it cannot be read, or if it is not a configuration.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file)
+        let bytes = fs::read(file)
             .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
-        Self::parse(&text, file)
+        match str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text, file),
+            Err(error) => {
+                let place = error.valid_up_to();
+                let fault = Fault::new(place..place, "the file is not UTF-8 from here on");
+                Err(fault.locate(&String::from_utf8_lossy(&bytes), file))
+            }
+        }
     }
 
     /// Reads and checks the text of a file; its name is for errors.

@@ -207,13 +207,21 @@ fn what_is_no_toml_is_an_error_with_its_place() {
     check(
         &[
             "[semaphores]\nA = 1\nA = 2",
+            "[semaphores]\n'A B' = 1\n\"A B\" = 2",
+            "[semaphores]\nA = { max = 1, max = 2 }",
+            "[semaphores]\nA.max = 1\nA.max = 2",
+            "[logging.stderr]\n[logging.stderr]",
             "[semaphores\nA = 1",
             "[semaphores]\nA = ",
             "[semaphores]\nB = { max = 1",
             "{\"semaphores\": {\"A\": 1}}",
         ],
         expect![[r#"
-            throttle.toml:3:1: duplicate key
+            throttle.toml:3:1: semaphores.A: duplicate key
+            throttle.toml:3:1: semaphores."A B": duplicate key
+            throttle.toml:2:16: semaphores.A.max: duplicate key
+            throttle.toml:3:3: semaphores.A.max: duplicate key
+            throttle.toml:2:10: logging.stderr: duplicate key
             throttle.toml:1:12: unclosed table, expected `]`
             throttle.toml:2:5: semaphores.A: string values must be quoted, expected literal string
             throttle.toml:2:14: semaphores.B.max: unclosed inline table, expected `}`

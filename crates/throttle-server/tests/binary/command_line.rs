@@ -50,6 +50,28 @@ fn flags_can_be_environment_variables() {
 }
 
 #[test]
+fn variables_that_are_empty_count_as_unset() {
+    let directory = directory("[semaphores]\nA = 5");
+    let mut command = throttle(directory.path());
+    for name in ["ADDRESS", "CONFIGURATION", "LOG"] {
+        command.env(format!("THROTTLE_{name}"), "");
+    }
+    let server = Server::spawn(directory, command);
+    assert!(server.address.ip().is_loopback());
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", ""), (200, "5".to_owned()));
+
+    let directory = TempDir::new().unwrap();
+    let check = |port: &str, log: &str| {
+        let mut command = throttle(directory.path());
+        command.env("THROTTLE_PORT", port).env("THROTTLE_LOG", log).arg("--check-config");
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(check("", ""), Some(0));
+    assert_eq!(check("tcp://10.3.2.1:8000", ""), Some(2));
+    assert_eq!(check("", "LOUD"), Some(2));
+}
+
+#[test]
 fn addresses_may_be_of_the_newer_kind() {
     if TcpListener::bind("[::1]:0").is_err() {
         return; // This machine has none of them.
@@ -97,6 +119,19 @@ fn a_configuration_that_is_wrong_is_refused_with_its_place() {
         error: throttle.toml:2:9: logging.stderr.level: invalid type: integer `3`, expected a string
     "#]],
     );
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_refused_with_its_place() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("throttle.toml");
+    fs::write(file, b"[semaphores]\nA = 1\n\"\xc3\xa4\xe4\" = 1\n").unwrap();
+    let output = run(directory.path(), &["--check-config"]);
+    assert_eq!(output.status.code(), Some(1));
+    expect![[r#"
+        error: throttle.toml:3:3: semaphores."ä�": the file is not UTF-8 from here on
+    "#]]
+    .assert_eq(&text(&output.stderr));
 }
 
 #[test]

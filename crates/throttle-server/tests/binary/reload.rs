@@ -70,6 +70,23 @@ fn a_bad_file_changes_nothing_and_is_reported() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_holds_nothing_up() {
+    for reload in WAYS {
+        let mut server = Server::start(A);
+        let file = server.directory.path().join("throttle.toml");
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let news = reload(&mut server);
+        assert!(news.contains("throttle.toml is not a regular file"), "{news}");
+        std::fs::remove_file(&file).unwrap();
+        server.configure("[semaphores]\nA = 2\n");
+        assert!(by_http(&mut server).starts_with("200 "));
+        assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "2");
+    }
+}
+
 #[test]
 fn a_semaphore_goes_only_if_nobody_uses_it() {
     let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
