@@ -8,5 +8,9 @@ use crate::workspace::Workspace;
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let published = workspace.packages.iter().filter(|it| it.published);
     let packages = published.flat_map(|it| ["--package", &it.name]);
-    Ok(cmd!(sh, "cargo package --allow-dirty {packages...}").run()?)
+    // Cargo keeps what it unpacked of a package of the same version at the same place, also when the
+    // package is another one by now. So the place is a new one each time.
+    let target = sh.create_temp_dir()?;
+    let target = target.path();
+    Ok(cmd!(sh, "cargo package --allow-dirty --target-dir {target} {packages...}").run()?)
 }
