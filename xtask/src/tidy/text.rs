@@ -80,7 +80,7 @@ mod tests {
             let text = format!("fine\nrun `/{directory}/it/throttle`\n");
             assert_eq!(lines(&private_paths(&file(&text))), [2]);
         }
-        assert!(private_paths(&file("see src/work/it.rs and https://a.b/home/it")).is_empty());
+        assert!(private_paths(&file("see src/home/it.rs and https://a.b/home/it")).is_empty());
     }
 
     #[test]
