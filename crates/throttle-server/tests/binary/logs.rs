@@ -109,3 +109,60 @@ fn a_log_that_nobody_reads_any_more_harms_nobody() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
+    let directory = directory("");
+    let mut child = listening(throttle(directory.path()).args(["--log", "DEBUG"]));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = address_in(&lines.find(|line| line.contains("listening")).unwrap());
+    // Much more than there is room for in the pipe and in the server. Each is one line of the log.
+    let name = "x".repeat(16_000);
+    for number in 0..500 {
+        let path = format!("/semaphores/{number}-{name}-");
+        assert_eq!(request(address, "GET", &path, "").0, 422);
+    }
+
+    let (mut next, mut lost) = (0, None);
+    while lost.is_none() {
+        let line = lines.next().unwrap();
+        lost = line.split_once("log messages were lost lost=").map(|(_, lost)| lost.to_owned());
+        // Those that are there are whole, and in order.
+        if line.contains(&name) {
+            assert!(line.contains(&format!("\"{next}-{name}-\"")) && line.contains("answered"));
+            next += 1;
+        }
+    }
+    assert_eq!(next + lost.unwrap().parse::<u64>().unwrap(), 500);
+    assert_eq!(request(address, "GET", "/semaphores/after", "").0, 400);
+    assert!(lines.next().unwrap().contains("semaphore=\"after\""));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_server_from_ending() {
+    let directory = directory("");
+    let mut child = listening(throttle(directory.path()).args(["--log", "DEBUG"]));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = address_in(&lines.find(|line| line.contains("listening")).unwrap());
+    let path = format!("/semaphores/{}", "x".repeat(16_000));
+    for _ in 0..10 {
+        assert_eq!(request(address, "GET", &path, "").0, 422);
+    }
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn without_graylog_the_end_is_quick_and_quiet() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Server::start(&format!("[logging.gelf]\nport = {nobody}\nprotocol = \"tcp\""));
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let complaints = server.log.matches("cannot send logs").count();
+    assert_eq!(complaints, 1, "{}", server.log);
+}
