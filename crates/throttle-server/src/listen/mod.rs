@@ -16,8 +16,9 @@ use std::{
 
 use axum::{Router, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
+use throttle_runtime::Clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -110,7 +111,8 @@ impl Server {
                 debug!(%error, "a connection ended before it began");
                 return;
             }
-            let (socket, watch) = Socket::new(stream, request_timeout);
+            let clock = Clock::start();
+            let (socket, watch) = Socket::new(stream, clock, request_timeout);
             let service = service_fn(|request: Request<Incoming>| {
                 let busy = watch.begin();
                 // A router is always ready.
@@ -123,15 +125,15 @@ impl Server {
                 }
             });
             let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(request_timeout)
-                .max_buf_size(head)
-                .half_close(false);
+            http.max_buf_size(head).half_close(false);
             let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
             let ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
                 () = watch.hung_up() => return debug!("a client hung up"),
+                () = watch.overdue(clock, request_timeout) => {
+                    return debug!("a client took too long to send a request");
+                }
                 () = stopped(&mut stop) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await

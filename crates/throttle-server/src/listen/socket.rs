@@ -8,66 +8,72 @@
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use throttle_runtime::{Clock, Time};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
     time::{Sleep, sleep},
 };
 
 /// What the HTTP library reads from and writes to.
 #[derive(Debug)]
 pub(super) struct Socket {
-    input: Arc<Input>,
-    output: OwnedWriteHalf,
+    shared: Shared,
+    clock: Clock,
     /// How long a write may make no progress.
     patience: Duration,
     impatience: Option<Pin<Box<Sleep>>>,
 }
 
-/// Whoever has this hears when the client hangs up.
+/// Whoever has this hears when the client hangs up, or sends nothing for too long.
 #[derive(Clone, Debug)]
-pub(super) struct Watch(Arc<Input>);
+pub(super) struct Watch(Shared);
+
+/// The task of the connection is the only one that ever locks it, so nobody waits for it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-struct Input {
-    socket: OwnedReadHalf,
+struct State {
+    stream: TcpStream,
     /// What was read ahead.
-    ahead: Mutex<Vec<u8>>,
+    ahead: Vec<u8>,
     /// Whether a request is being handled.
-    busy: AtomicBool,
+    busy: bool,
+    /// When it became the client's turn: at the start, and whenever an answer went out.
+    clients_turn: Time,
 }
 
 /// A request that is being handled.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Input>);
+pub(super) struct Busy(Shared);
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> (Self, Watch) {
-        let (socket, output) = stream.into_split();
-        let input = Arc::new(Input { socket, ahead: Mutex::default(), busy: false.into() });
-        let watch = Watch(Arc::clone(&input));
-        (Self { input, output, patience, impatience: None }, watch)
+    pub(super) fn new(stream: TcpStream, clock: Clock, patience: Duration) -> (Self, Watch) {
+        let (ahead, clients_turn) = (Vec::new(), clock.now());
+        let state = State { stream, ahead, busy: false, clients_turn };
+        let shared = Shared(Arc::new(Mutex::new(state)));
+        let watch = Watch(shared.clone());
+        (Self { shared, clock, patience, impatience: None }, watch)
     }
 
-    /// Lets a write fail that has made no progress for too long.
-    fn impatient<T>(
+    /// Writes, and lets a write fail that has made no progress for too long.
+    fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        progress: Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        let mut state = self.shared.lock();
+        let progress = write(Pin::new(&mut state.stream), cx);
         if progress.is_ready() {
+            state.clients_turn = self.clock.now();
             self.impatience = None;
             return progress;
         }
@@ -81,8 +87,8 @@ impl Socket {
 impl Watch {
     /// A request begins to be handled. It ends when what is returned is dropped.
     pub(super) fn begin(&self) -> Busy {
-        self.0.busy.store(true, Ordering::Relaxed);
-        Busy(Arc::clone(&self.0))
+        self.0.lock().busy = true;
+        Busy(self.0.clone())
     }
 
     /// Returns when the client hangs up while its request is being handled.
@@ -90,51 +96,63 @@ impl Watch {
     /// To be polled by the task that polls the connection, after it.
     pub(super) async fn hung_up(&self) {
         poll_fn(|cx| {
-            if self.0.busy.load(Ordering::Relaxed) { self.0.read_ahead(cx) } else { Poll::Pending }
+            let mut state = self.0.lock();
+            if state.busy { state.read_ahead(cx) } else { Poll::Pending }
         })
         .await;
     }
+
+    /// Returns when it has been the client's turn for longer than `patience`: the head of a request
+    /// did not arrive in time.
+    ///
+    /// One timer for each connection, which is set again when it is up rather than at each request.
+    pub(super) async fn overdue(&self, clock: Clock, patience: Duration) {
+        let mut left = patience;
+        while !left.is_zero() {
+            sleep(left).await;
+            let state = self.0.lock();
+            left = match state.busy {
+                true => patience,
+                false => (state.clients_turn + patience) - clock.now(),
+            };
+        }
+    }
 }
 
-impl Input {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl State {
     /// Reads what there is, up to a bound. Ready when there will be no more.
-    fn read_ahead(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut ahead = self.ahead.lock().expect("nobody panics with it");
-        let before = ahead.len();
-        let mut bytes = [0; 1024];
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.ahead.len();
+        let mut bytes = [MaybeUninit::uninit(); 1024];
         let ended = loop {
-            if ahead.len() >= MOST_AHEAD {
+            if self.ahead.len() >= MOST_AHEAD {
                 break Poll::Pending;
             }
-            match self.read(cx, &mut bytes) {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Pending => break Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => break Poll::Ready(()),
-                Poll::Ready(Ok(length)) => ahead.extend_from_slice(&bytes[..length]),
+                Poll::Ready(Err(_)) => break Poll::Ready(()),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break Poll::Ready(()),
+                Poll::Ready(Ok(())) => self.ahead.extend_from_slice(buffer.filled()),
             }
         };
-        if ahead.len() > before {
+        if self.ahead.len() > before {
             // The library may be waiting for it.
             cx.waker().wake_by_ref();
         }
         ended
     }
-
-    /// Reads from the socket.
-    fn read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let socket = self.socket.as_ref();
-        loop {
-            ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Relaxed);
+        self.0.lock().busy = false;
     }
 }
 
@@ -144,15 +162,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut ahead = self.input.ahead.lock().expect("nobody panics with it");
-        if ahead.is_empty() {
-            let length = ready!(self.input.read(cx, buffer.initialize_unfilled()))?;
-            buffer.advance(length);
-        } else {
-            let length = ahead.len().min(buffer.remaining());
-            buffer.put_slice(&ahead[..length]);
-            ahead.drain(..length);
+        let mut state = self.shared.lock();
+        if state.ahead.is_empty() {
+            return Pin::new(&mut state.stream).poll_read(cx, buffer);
         }
+        let length = state.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&state.ahead[..length]);
+        state.ahead.drain(..length);
         Poll::Ready(Ok(()))
     }
 }
@@ -163,8 +179,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.output).poll_write(cx, bytes);
-        self.impatient(cx, progress)
+        self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -172,21 +187,20 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.output).poll_write_vectored(cx, slices);
-        self.impatient(cx, progress)
+        self.write(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.output.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = Pin::new(&mut self.output).poll_flush(cx);
-        self.impatient(cx, progress)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was written is on its way.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.shared.lock().stream).poll_shutdown(cx)
     }
 }
 
