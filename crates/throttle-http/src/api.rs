@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
 
-use crate::{Limits, Metrics, routes};
+use crate::{Endpoint, Limits, Metrics};
 
 /// Builds the routes of a [`Handle`].
 ///
@@ -72,7 +72,12 @@ impl Api {
 
     /// The routes. They can be nested below any path of another application.
     pub fn routes(self) -> Router {
-        routes::table(Arc::new(self))
+        self.endpoint().into_router()
+    }
+
+    /// The routes as one function, for who serves nothing else.
+    pub fn endpoint(self) -> Endpoint {
+        Endpoint::new(self)
     }
 }
 

@@ -29,15 +29,18 @@
 //! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). None of them is in the
 //! words of a library. Everything a client sends is bounded by [`Limits`].
 //!
-//! The order of modules follows a request: `routes` is the table, `watch` goes around every handler,
-//! `extract`, `request` and `json` read what was sent, `peers`, `locks`, `semaphores` and `service`
-//! handle it, `view`, `listing`, `page` and `refusal` make the answer.
+//! The order of modules follows a request: `endpoint` takes it, `routes` is the table that leads it to
+//! its handler, `watch` goes around every handler, `call`, `request` and `json` read what was sent,
+//! `peers`, `locks`, `semaphores` and `service` handle it, `view`, `listing`, `page`, `refusal` and
+//! `answer` make the answer.
 
 #![forbid(unsafe_code)]
 
 mod accept;
+mod answer;
 mod api;
-mod extract;
+mod call;
+mod endpoint;
 mod json;
 mod limits;
 mod listing;
@@ -56,7 +59,7 @@ mod watch;
 use axum::Router;
 use throttle_runtime::Handle;
 
-pub use crate::{api::Api, limits::Limits, metrics::Metrics};
+pub use crate::{api::Api, endpoint::Endpoint, limits::Limits, metrics::Metrics};
 
 /// All routes of `handle` with the default [`Limits`], without metrics and without reload.
 pub fn routes(handle: Handle) -> Router {

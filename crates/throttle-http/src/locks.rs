@@ -3,15 +3,13 @@
 //! If several things are wrong with a request, the semaphore is told first, then the count, then the
 //! peer: a client that made a mistake shall not be sent to restore its peer.
 
-use std::sync::Arc;
-
-use axum::{Json as Answer, extract::State, http::StatusCode};
+use axum::{http::StatusCode, response::Response};
 use throttle_runtime::{Admission, Ask, Count, Handle};
 use throttle_wire::{Acquire, Acquired};
 
 use crate::{
-    api::Api,
-    extract::{Json, Path, Query},
+    answer,
+    call::{Call, Content},
     refusal::Refusal,
     request::{Lock, LockCount},
 };
@@ -20,38 +18,36 @@ use crate::{
 ///
 /// Safe to repeat: who asks again for what they hold is told so again. Dropped while it waits, it
 /// parks the waiter.
-pub(crate) async fn acquire(
-    State(api): State<Arc<Api>>,
-    Path(Lock { peer, semaphore }): Path<Lock>,
-    Query(Acquire { expires_in, block_for }): Query<Acquire>,
-    Json(LockCount(count)): Json<LockCount>,
-) -> Result<(StatusCode, Answer<Acquired>), Refusal> {
-    let count = self::count(&api.handle, &semaphore, count)?;
-    let Some(peer) = peer else { return nobody(&api.handle, &semaphore) };
+pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &call.api.handle;
+    let Lock { peer, semaphore } = call.path()?;
+    let Acquire { expires_in, block_for } = call.query()?;
+    let LockCount(count) = call.json().await?;
+    let count = self::count(handle, &semaphore, count)?;
+    let Some(peer) = peer else { return nobody(handle, &semaphore) };
     let ask = Ask { count, expires_in, block_for };
-    let (status, token) = match api.handle.acquire(peer, &semaphore, ask).await? {
+    let (status, token) = match handle.acquire(peer, &semaphore, ask).await? {
         Admission::Held { token } => (StatusCode::OK, Some(token.get())),
         Admission::Pending => (StatusCode::ACCEPTED, None),
     };
-    let answer = Acquired {
+    let acquired = Acquired {
         peer_id: peer.get(),
-        semaphore,
+        semaphore: semaphore.into_owned(),
         count: count.get(),
         acquired: token.is_some(),
         fencing_token: token,
     };
-    Ok((status, Answer(answer)))
+    Ok(answer::json_with(status, &acquired))
 }
 
 /// `DELETE /peers/{id}/{semaphore}`: gives back the lock, or withdraws the request for it, whichever
 /// there is. That there is none is no error.
-pub(crate) async fn release(
-    State(api): State<Arc<Api>>,
-    Path(Lock { peer, semaphore }): Path<Lock>,
-) -> Result<&'static str, Refusal> {
-    let Some(peer) = peer else { return nobody(&api.handle, &semaphore) };
-    api.handle.release(peer, &semaphore).await?;
-    Ok("Ok")
+pub(crate) async fn release(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &call.api.handle;
+    let Lock { peer, semaphore } = call.path()?;
+    let Some(peer) = peer else { return nobody(handle, &semaphore) };
+    handle.release(peer, &semaphore).await?;
+    Ok(answer::text("Ok"))
 }
 
 /// A count that somebody may ask for of `semaphore`, which is told first if it is wrong as well.

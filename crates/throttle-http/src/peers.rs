@@ -1,88 +1,76 @@
 //! Peers come, give signs of life, come back, and go.
 
-use std::sync::Arc;
-
-use axum::{Json as Answer, extract::State, response::Response};
+use axum::response::Response;
 use throttle_runtime::{Labels, PeerId, Restoration};
-use throttle_wire::{ExpiresIn, NewPeer, Peer, Restore};
+use throttle_wire::{ExpiresIn, NewPeer, Restore};
 
 use crate::{
-    api::Api,
-    extract::{Json, Path},
+    answer,
+    call::{Call, Content},
     listing, locks,
     refusal::Refusal,
     view,
 };
 
 /// `POST /new_peer`: a new peer without locks; its id.
-pub(crate) async fn new_peer(
-    State(api): State<Arc<Api>>,
-    Json(peer): Json<NewPeer>,
-) -> Result<Answer<u64>, Refusal> {
-    let labels = Labels::from_iter(peer.labels);
-    Ok(Answer(api.handle.new_peer(peer.expires_in, labels).await?.get()))
+pub(crate) async fn new_peer(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &call.api.handle;
+    let NewPeer { expires_in, labels } = call.json().await?;
+    let peer = handle.new_peer(expires_in, Labels::from_iter(labels)).await?;
+    Ok(answer::json(&peer.get()))
 }
 
 /// `PUT /peers/{id}`: a heartbeat.
-pub(crate) async fn heartbeat(
-    State(api): State<Arc<Api>>,
-    Path(peer): Path<Option<PeerId>>,
-    Json(lease): Json<ExpiresIn>,
-) -> Result<&'static str, Refusal> {
-    api.handle.heartbeat(somebody(peer)?, lease.expires_in).await?;
-    Ok("Ok")
+pub(crate) async fn heartbeat(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &call.api.handle;
+    let peer: Option<PeerId> = call.path()?;
+    let ExpiresIn { expires_in } = call.json().await?;
+    handle.heartbeat(somebody(peer)?, expires_in).await?;
+    Ok(answer::text("Ok"))
 }
 
 /// `DELETE /peers/{id}`: removes a peer and all its locks. That there is none is no error.
-pub(crate) async fn remove(
-    State(api): State<Arc<Api>>,
-    Path(peer): Path<Option<PeerId>>,
-) -> Result<Answer<&'static str>, Refusal> {
-    let existed = match peer {
-        Some(peer) => api.handle.remove_peer(peer).await?,
+pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let existed = match call.path()? {
+        Some(peer) => call.api.handle.remove_peer(peer).await?,
         None => false,
     };
-    Ok(Answer(if existed { "Peer released" } else { "Peer not found" }))
+    Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }
 
 /// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
-pub(crate) async fn is_acquired(
-    State(api): State<Arc<Api>>,
-    Path(peer): Path<Option<PeerId>>,
-) -> Result<Answer<bool>, Refusal> {
-    Ok(Answer(api.handle.is_acquired(somebody(peer)?)?))
+pub(crate) fn is_acquired(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let peer = somebody(call.path()?)?;
+    Ok(answer::json(&call.api.handle.is_acquired(peer)?))
 }
 
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
-pub(crate) async fn show(
-    State(api): State<Arc<Api>>,
-    Path(peer): Path<Option<PeerId>>,
-) -> Result<Answer<Peer>, Refusal> {
-    Ok(Answer(view::peer(api.handle.peer(somebody(peer)?)?)))
+pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let peer = somebody(call.path()?)?;
+    Ok(answer::json(&view::peer(call.api.handle.peer(peer)?)))
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) async fn list(State(api): State<Arc<Api>>) -> Response {
-    listing::peers(api.handle.clone())
+pub(crate) fn list(call: &Call<'_, impl Content>) -> Response {
+    listing::peers(call.api.handle.clone())
 }
 
 /// `POST /restore`: a peer is back with what it holds.
-pub(crate) async fn restore(
-    State(api): State<Arc<Api>>,
-    Json(peer): Json<Restore>,
-) -> Result<&'static str, Refusal> {
-    let locks = peer.acquired.into_iter().map(|(semaphore, count)| {
-        let count = locks::count(&api.handle, &semaphore, count)?;
+pub(crate) async fn restore(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &call.api.handle;
+    let Restore { peer_id, expires_in, acquired, labels } = call.json().await?;
+    let locks = acquired.into_iter().map(|(semaphore, count)| {
+        let count = locks::count(handle, &semaphore, count)?;
         Ok((semaphore, count))
     });
     let restoration = Restoration {
-        peer: somebody(PeerId::new(peer.peer_id))?,
-        expires_in: peer.expires_in,
+        peer: somebody(PeerId::new(peer_id))?,
+        expires_in,
         locks: locks.collect::<Result<_, Refusal>>()?,
-        labels: Labels::from_iter(peer.labels),
+        labels: Labels::from_iter(labels),
     };
-    api.handle.restore(restoration).await?;
-    Ok("Ok")
+    handle.restore(restoration).await?;
+    Ok(answer::text("Ok"))
 }
 
 /// A peer that may exist. Zero is nobody, so nobody knows it.

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use axum::{
-    body::Body,
     http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use throttle_core::{Count, Error as Refused};
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
+
+use crate::answer;
 
 /// Why a request is not done, as a code for programs and a sentence for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,35 +53,22 @@ impl Refusal {
         self.code
     }
 
-    /// The answer for a client that understands problem documents.
-    pub(crate) fn into_problem(self) -> Response {
-        let problem = Problem::new(self.code, self.detail.into_owned());
-        let body = serde_json::to_vec(&problem).expect("its keys are strings");
-        answer(self.code, PROBLEM_JSON, body)
-    }
-}
-
-/// The answer in plain text. It carries the refusal along, so that whoever passes it on can count it
-/// or put it in another form.
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = self.detail.clone().into_owned();
-        let mut response = answer(self.code, "text/plain; charset=utf-8", body);
-        response.extensions_mut().insert(self);
+    /// The answer in plain text, or as a problem document.
+    pub(crate) fn into_response(self, as_problem: bool) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).expect("every code has a valid one");
+        let mut response = if as_problem {
+            let problem = Problem::new(self.code, self.detail.into_owned());
+            let body = serde_json::to_vec(&problem).expect("its keys are strings");
+            answer::with(status, PROBLEM_JSON, body.into())
+        } else {
+            answer::with(status, answer::TEXT, self.detail.into_owned().into())
+        };
+        if matches!(self.code, Code::TooManyPeers | Code::TooManyWaiters | Code::NotReady) {
+            let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+        }
         response
     }
-}
-
-fn answer(code: Code, media_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() =
-        StatusCode::from_u16(code.status()).expect("every code has a valid status");
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    if matches!(code, Code::TooManyPeers | Code::TooManyWaiters | Code::NotReady) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-    }
-    response
 }
 
 /// When it is worth while to try again if there is too much of something right now.

@@ -1,21 +1,22 @@
 //! What requests say, part by part: the types of [`throttle_wire`], read and checked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use throttle_runtime::PeerId;
 use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restore};
 
 use crate::{
     Limits,
-    extract::{Captures, FromJson, FromPath, FromQuery, Parameters},
+    call::{FromJson, FromPath, FromQuery, Parameters},
     json::{Integer, Members, Value},
     refusal::Refusal,
+    routes::Captures,
 };
 
 /// The peer in a path. Zero is a number, but nobody.
-impl FromPath for Option<PeerId> {
-    fn from_path(captures: &Captures, _: &Limits) -> Result<Self, Refusal> {
-        let id = captures.get("id").unwrap_or_default();
+impl FromPath<'_> for Option<PeerId> {
+    fn from_path(captures: Captures<'_>, _: &Limits) -> Result<Self, Refusal> {
+        let id = captures.id()?;
         let number = id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok());
         number.flatten().map(PeerId::new).ok_or_else(|| {
             let detail =
@@ -26,28 +27,28 @@ impl FromPath for Option<PeerId> {
 }
 
 /// The semaphore in `/semaphores/{name}`.
-pub(crate) struct Name(pub(crate) String);
+pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
 
-impl FromPath for Name {
-    fn from_path(captures: &Captures, limits: &Limits) -> Result<Self, Refusal> {
-        semaphore(captures.get("name").unwrap_or_default(), limits).map(Self)
+impl<'a> FromPath<'a> for Name<'a> {
+    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
+        let name = captures.name()?;
+        limits.check_name(&name)?;
+        Ok(Self(name))
     }
 }
 
 /// The peer and the semaphore in `/peers/{id}/{semaphore}`.
-pub(crate) struct Lock {
+pub(crate) struct Lock<'a> {
     pub(crate) peer: Option<PeerId>,
-    pub(crate) semaphore: String,
+    pub(crate) semaphore: Cow<'a, str>,
 }
 
-impl FromPath for Lock {
-    fn from_path(captures: &Captures, limits: &Limits) -> Result<Self, Refusal> {
-        // The one name with a route of its own: `GET` asks a question there, all else is as usual.
-        let name = captures.get("semaphore").unwrap_or("is_acquired");
-        Ok(Self {
-            peer: FromPath::from_path(captures, limits)?,
-            semaphore: semaphore(name, limits)?,
-        })
+impl<'a> FromPath<'a> for Lock<'a> {
+    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
+        let semaphore = captures.name()?;
+        let peer = FromPath::from_path(captures, limits)?;
+        limits.check_name(&semaphore)?;
+        Ok(Self { peer, semaphore })
     }
 }
 
@@ -66,7 +67,8 @@ impl FromQuery for Remainder {
     fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
         let name = parameters.find("semaphore")?;
         let name = name.ok_or_else(|| Refusal::missing_field("semaphore"))?;
-        Ok(Self { semaphore: semaphore(name, limits)? })
+        limits.check_name(name)?;
+        Ok(Self { semaphore: name.to_owned() })
     }
 }
 
@@ -160,11 +162,6 @@ impl<'a> Object<'a> {
         limits.check_labels(&labels)?;
         Ok(labels)
     }
-}
-
-fn semaphore(name: &str, limits: &Limits) -> Result<String, Refusal> {
-    limits.check_name(name)?;
-    Ok(name.to_owned())
 }
 
 fn expires_in(text: &str, sent: &str, limits: &Limits) -> Result<Duration, Refusal> {

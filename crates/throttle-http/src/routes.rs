@@ -1,15 +1,14 @@
-//! The table: which paths there are, and who handles what.
+//! The table: which paths there are, and which methods each of them takes.
+//!
+//! A path is split at its slashes and looked up in one `match`. A router that knows patterns has to
+//! copy what they capture into the request and to look it up there again; here it is borrowed.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use axum::{
-    Router,
-    extract::State,
-    handler::Handler,
-    routing::{MethodFilter, MethodRouter},
-};
+use percent_encoding::percent_decode_str;
+use throttle_wire::Code;
 
-use crate::{api::Api, locks, peers, semaphores, service, watch::Watched};
+use crate::refusal::Refusal;
 
 /// A route, whatever the path that led to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,101 +33,139 @@ pub(crate) enum Route {
     Version,
 }
 
+/// The variable parts of a path, as they were sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Captures<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
 impl Route {
     /// How many there are.
     pub(crate) const COUNT: usize = Self::Version as usize + 1;
 
-    /// What the route is called in metrics and logs, and the paths that lead to it.
-    const fn paths(self) -> (&'static str, &'static [&'static str]) {
-        let paths: &[&str] = match self {
-            Self::Favicon => &["/favicon.ico"],
-            Self::Health => &["/health"],
-            Self::Index => &["/"],
-            Self::IsAcquired => &["/peers/{id}/is_acquired", "/peer/{id}/is_acquired"],
-            Self::Lock => &["/peers/{id}/{semaphore}", "/peer/{id}/{semaphore}"],
-            Self::Metrics => &["/metrics"],
-            Self::NewPeer => &["/new_peer"],
-            Self::Peer => &["/peers/{id}", "/peer/{id}"],
-            Self::Peers => &["/peers", "/peers/", "/peer", "/peer/"],
-            Self::Ready => &["/ready"],
-            Self::Reload => &["/admin/reload"],
-            Self::Remainder => &["/remainder"],
-            Self::Restore => &["/restore"],
-            Self::Semaphore => &["/semaphores/{name}"],
-            Self::Semaphores => &["/semaphores", "/semaphores/"],
-            Self::Unknown => return ("unknown", &[]),
-            Self::Version => &["/version"],
+    /// Where a path leads. A peer is as good as peers; the name of a semaphore is a part of its own,
+    /// whatever it is.
+    pub(crate) fn find(path: &str) -> (Self, Captures<'_>) {
+        let mut captures = Captures::default();
+        let Some(path) = path.strip_prefix('/') else { return (Self::Unknown, captures) };
+        let mut parts = path.split('/');
+        // No path has more parts than three.
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
+        let route = match parts {
+            [Some(""), None, ..] => Self::Index,
+            [Some("admin"), Some("reload"), None, _] => Self::Reload,
+            [Some("favicon.ico"), None, ..] => Self::Favicon,
+            [Some("health"), None, ..] => Self::Health,
+            [Some("metrics"), None, ..] => Self::Metrics,
+            [Some("new_peer"), None, ..] => Self::NewPeer,
+            [Some("peers" | "peer"), None | Some(""), None, _] => Self::Peers,
+            [Some("peers" | "peer"), Some(id), name, None] if !id.is_empty() => {
+                captures.id = id;
+                match name {
+                    None => Self::Peer,
+                    Some("") => Self::Unknown,
+                    Some(name) => {
+                        captures.name = name;
+                        if name == "is_acquired" { Self::IsAcquired } else { Self::Lock }
+                    }
+                }
+            }
+            [Some("ready"), None, ..] => Self::Ready,
+            [Some("remainder"), None, ..] => Self::Remainder,
+            [Some("restore"), None, ..] => Self::Restore,
+            [Some("semaphores"), None | Some(""), None, _] => Self::Semaphores,
+            [Some("semaphores"), Some(name), None, _] => {
+                captures.name = name;
+                Self::Semaphore
+            }
+            [Some("version"), None, ..] => Self::Version,
+            _ => Self::Unknown,
         };
-        (paths[0], paths)
+        (route, captures)
+    }
+
+    /// What the route is called in metrics and logs, and the methods that it takes.
+    const fn row(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Favicon => ("/favicon.ico", "GET,HEAD"),
+            Self::Health => ("/health", "GET,HEAD"),
+            Self::Index => ("/", "GET,HEAD"),
+            // A semaphore may be called so too.
+            Self::IsAcquired => ("/peers/{id}/is_acquired", "GET,HEAD,PUT,DELETE"),
+            Self::Lock => ("/peers/{id}/{semaphore}", "PUT,DELETE"),
+            Self::Metrics => ("/metrics", "GET,HEAD"),
+            Self::NewPeer => ("/new_peer", "POST"),
+            Self::Peer => ("/peers/{id}", "GET,HEAD,PUT,DELETE"),
+            Self::Peers => ("/peers", "GET,HEAD"),
+            Self::Ready => ("/ready", "GET,HEAD"),
+            Self::Reload => ("/admin/reload", "POST"),
+            Self::Remainder => ("/remainder", "GET,HEAD"),
+            Self::Restore => ("/restore", "POST"),
+            Self::Semaphore => ("/semaphores/{name}", "GET,HEAD"),
+            Self::Semaphores => ("/semaphores", "GET,HEAD"),
+            Self::Unknown => ("unknown", ""),
+            Self::Version => ("/version", "GET,HEAD"),
+        }
     }
 
     pub(crate) const fn name(self) -> &'static str {
-        self.paths().0
+        self.row().0
+    }
+
+    /// The methods that the route takes, as the header `Allow` lists them.
+    pub(crate) const fn allowed(self) -> &'static str {
+        self.row().1
     }
 }
 
-/// A route with a handler for each of its methods.
-struct Row {
-    route: Route,
-    methods: MethodRouter<Arc<Api>>,
-}
-
-impl Row {
-    fn new(route: Route) -> Self {
-        let methods = MethodRouter::new();
-        Self { route, methods: methods.fallback(Watched::new(route, service::wrong_method)) }
+impl<'a> Captures<'a> {
+    /// The peer in the path; empty if there is none.
+    pub(crate) fn id(self) -> Result<Cow<'a, str>, Refusal> {
+        decoded(self.id)
     }
 
-    fn on<H, T>(mut self, method: MethodFilter, handler: H) -> Self
-    where
-        H: Handler<T, Arc<Api>>,
-        H::Future: Unpin,
-        T: 'static,
-    {
-        self.methods = self.methods.on(method, Watched::new(self.route, handler));
-        self
-    }
-
-    fn add_to(self, router: Router<Arc<Api>>) -> Router<Arc<Api>> {
-        let (_, paths) = self.route.paths();
-        paths.iter().fold(router, |router, path| router.route(path, self.methods.clone()))
+    /// The semaphore in the path; empty if there is none.
+    pub(crate) fn name(self) -> Result<Cow<'a, str>, Refusal> {
+        decoded(self.name)
     }
 }
 
-/// All routes of `api`.
-pub(crate) fn table(api: Arc<Api>) -> Router {
-    use MethodFilter as On;
+fn decoded(part: &str) -> Result<Cow<'_, str>, Refusal> {
+    percent_decode_str(part).decode_utf8().map_err(|_| {
+        Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8.")
+    })
+}
 
-    let mut rows = vec![
-        Row::new(Route::Favicon).on(On::GET, service::favicon),
-        Row::new(Route::Health).on(On::GET, service::health),
-        Row::new(Route::Index).on(On::GET, service::index),
-        // A semaphore may be called so too.
-        Row::new(Route::IsAcquired)
-            .on(On::GET, peers::is_acquired)
-            .on(On::PUT, locks::acquire)
-            .on(On::DELETE, locks::release),
-        Row::new(Route::Lock).on(On::PUT, locks::acquire).on(On::DELETE, locks::release),
-        Row::new(Route::NewPeer).on(On::POST, peers::new_peer),
-        Row::new(Route::Peer)
-            .on(On::GET, peers::show)
-            .on(On::PUT, peers::heartbeat)
-            .on(On::DELETE, peers::remove),
-        Row::new(Route::Peers).on(On::GET, peers::list),
-        Row::new(Route::Ready).on(On::GET, service::ready),
-        Row::new(Route::Remainder).on(On::GET, semaphores::remainder),
-        Row::new(Route::Restore).on(On::POST, peers::restore),
-        Row::new(Route::Semaphore).on(On::GET, semaphores::show),
-        Row::new(Route::Semaphores).on(On::GET, semaphores::list),
-        Row::new(Route::Version).on(On::GET, service::version),
-    ];
-    if let Some(metrics) = api.metrics.clone() {
-        let scrape = |State(api): State<Arc<Api>>| service::metrics(api, metrics);
-        rows.push(Row::new(Route::Metrics).on(On::GET, scrape));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_route_and_no_other_does() {
+        let captures = |id, name| Captures { id, name };
+        for (path, route, id, name) in [
+            ("/", Route::Index, "", ""),
+            ("/peers", Route::Peers, "", ""),
+            ("/peer/", Route::Peers, "", ""),
+            ("/peers/7", Route::Peer, "7", ""),
+            ("/peer/7/A", Route::Lock, "7", "A"),
+            ("/peers/7/is_acquired", Route::IsAcquired, "7", "is_acquired"),
+            ("/peers/7/%2F%26", Route::Lock, "7", "%2F%26"),
+            ("/peers/peers/peers", Route::Lock, "peers", "peers"),
+            ("/semaphores", Route::Semaphores, "", ""),
+            ("/semaphores/", Route::Semaphores, "", ""),
+            ("/semaphores/A", Route::Semaphore, "", "A"),
+            ("/admin/reload", Route::Reload, "", ""),
+        ] {
+            assert_eq!(Route::find(path), (route, captures(id, name)), "{path}");
+        }
+        for path in [
+            "", "//", "/health/", "//health", "/Health", "/admin", "/admin/", "/admin/reload/",
+            "/peers//", "/peers//A", "/peers/7/", "/peers/7/A/", "/peers/7/A/B", "/peers/7/A/B/C",
+            "/semaphores/A/", "/semaphores//", "/new_peer/7", "/new%5Fpeer", "*", "health",
+        ] {
+            assert_eq!(Route::find(path).0, Route::Unknown, "{path}");
+        }
     }
-    if let Some(hook) = api.reload.clone() {
-        rows.push(Row::new(Route::Reload).on(On::POST, || service::reload(hook)));
-    }
-    let router = rows.into_iter().fold(Router::new(), |router, row| row.add_to(router));
-    router.fallback(Watched::new(Route::Unknown, service::unknown_route)).with_state(api)
 }

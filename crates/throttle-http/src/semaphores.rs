@@ -1,13 +1,11 @@
 //! Looking at semaphores, who holds them, and who waits.
 
-use std::sync::Arc;
-
-use axum::{Json as Answer, extract::State, response::Response};
+use axum::response::Response;
 use throttle_wire::{Remainder, SemaphoreSummary};
 
 use crate::{
-    api::Api,
-    extract::{Path, Query},
+    answer,
+    call::{Call, Content},
     listing,
     refusal::Refusal,
     request::Name,
@@ -15,23 +13,20 @@ use crate::{
 };
 
 /// `GET /semaphores`: all semaphores in numbers, in the order of their names.
-pub(crate) async fn list(State(api): State<Arc<Api>>) -> Answer<Vec<SemaphoreSummary>> {
-    Answer(api.handle.semaphores().into_iter().map(view::semaphore).collect())
+pub(crate) fn list(call: &Call<'_, impl Content>) -> Response {
+    let semaphores = call.api.handle.semaphores().into_iter().map(view::semaphore);
+    answer::json(&semaphores.collect::<Vec<SemaphoreSummary>>())
 }
 
 /// `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
-pub(crate) async fn show(
-    State(api): State<Arc<Api>>,
-    Path(Name(name)): Path<Name>,
-) -> Result<Response, Refusal> {
-    let overview = api.handle.overview(&name, listing::PAGE)?;
-    Ok(listing::semaphore(&api.handle, overview))
+pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let Name(name) = call.path()?;
+    let overview = call.api.handle.overview(&name, listing::PAGE)?;
+    Ok(listing::semaphore(&call.api.handle, overview))
 }
 
 /// `GET /remainder?semaphore=A`: what is free of a semaphore.
-pub(crate) async fn remainder(
-    State(api): State<Arc<Api>>,
-    Query(Remainder { semaphore }): Query<Remainder>,
-) -> Result<Answer<i64>, Refusal> {
-    Ok(Answer(api.handle.remainder(&semaphore)?))
+pub(crate) fn remainder(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    let Remainder { semaphore } = call.query()?;
+    Ok(answer::json(&call.api.handle.remainder(&semaphore)?))
 }

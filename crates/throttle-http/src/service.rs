@@ -1,89 +1,91 @@
 //! The service itself: is it there, what is it, how is it doing; and what is not there.
 
-use std::sync::Arc;
-
 use axum::{
-    Json as Answer,
-    extract::{OriginalUri, State},
-    http::{HeaderMap, HeaderName, header},
-    response::{IntoResponse, Response},
+    body::Bytes,
+    extract::OriginalUri,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
 };
-use throttle_wire::{Code, Reloaded};
+use throttle_wire::Code;
 
 use crate::{
-    Metrics, accept,
+    Metrics, accept, answer,
     api::{Api, Reload},
+    call::{Call, Content},
     page,
     refusal::Refusal,
 };
 
 /// `GET /`: a greeting, and a page for a browser.
-pub(crate) async fn index(
-    State(api): State<Arc<Api>>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Response {
-    let vary = [(header::VARY, "accept")];
-    if !accept::prefers(&headers, "text/html") {
-        return (vary, "Hello from Throttle!").into_response();
-    }
-    let html = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'",
-        ),
-    ];
-    (vary, html, page::render(&api.handle, uri.path())).into_response()
+pub(crate) fn index(call: &Call<'_, impl Content>) -> Response {
+    let mut response = if accept::prefers(&call.head.headers, "text/html") {
+        browse(call)
+    } else {
+        answer::text("Hello from Throttle!")
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+fn browse(call: &Call<'_, impl Content>) -> Response {
+    // An application that nests us keeps the whole of the path there.
+    let nested = call.head.extensions.get::<OriginalUri>();
+    let path = nested.map_or(call.head.uri.path(), |OriginalUri(uri)| uri.path());
+    let page = page::render(&call.api.handle, path);
+    let mut response = answer::with(StatusCode::OK, "text/html; charset=utf-8", page.into());
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
+    );
+    response
 }
 
 /// `GET /health`: there is somebody.
-pub(crate) async fn health() -> &'static str {
-    "Ok"
+pub(crate) fn health() -> Response {
+    answer::text("Ok")
 }
 
 /// `GET /ready`: whether it makes sense to send work here.
-pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, Refusal> {
+pub(crate) fn ready(api: &Api) -> Result<Response, Refusal> {
     if api.handle.is_draining() {
         return Err(Refusal::new(Code::NotReady, "The server is shutting down."));
     }
-    Ok("Ready")
+    Ok(answer::text("Ready"))
 }
 
 /// `GET /version`
-pub(crate) async fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
+pub(crate) fn version() -> Response {
+    answer::text(env!("CARGO_PKG_VERSION"))
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(crate) async fn metrics(
-    api: Arc<Api>,
-    metrics: Metrics,
-) -> ([(HeaderName, &'static str); 1], String) {
-    let text_format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (text_format, metrics.scrape(&api.handle))
+pub(crate) fn metrics(api: &Api, metrics: &Metrics) -> Response {
+    let text = metrics.scrape(&api.handle);
+    answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
 }
 
 /// `GET /favicon.ico`
-pub(crate) async fn favicon() -> impl IntoResponse {
+pub(crate) fn favicon() -> Response {
     const ICON: &[u8] = include_bytes!("favicon.ico");
-    let headers =
-        [(header::CONTENT_TYPE, "image/x-icon"), (header::CACHE_CONTROL, "max-age=86400")];
-    (headers, ICON)
+    let mut icon = answer::with(StatusCode::OK, "image/x-icon", Bytes::from_static(ICON));
+    let cached = HeaderValue::from_static("max-age=86400");
+    icon.headers_mut().insert(header::CACHE_CONTROL, cached);
+    icon
 }
 
 /// `POST /admin/reload`: lets the embedder read its configuration anew.
-pub(crate) async fn reload(hook: Reload) -> Result<Answer<Reloaded>, Refusal> {
-    hook().await.map(Answer).map_err(|reason| Refusal::new(Code::ReloadRefused, reason))
+pub(crate) async fn reload(hook: &Reload) -> Result<Response, Refusal> {
+    let reloaded = hook().await.map_err(|reason| Refusal::new(Code::ReloadRefused, reason))?;
+    Ok(answer::json(&reloaded))
 }
 
 /// Any path that leads nowhere.
-pub(crate) async fn unknown_route() -> Refusal {
+pub(crate) fn unknown_route() -> Refusal {
     Refusal::new(Code::UnknownRoute, "There is nothing at this path.")
 }
 
 /// A method that a route has no handler for. The header `Allow` says which it has.
-pub(crate) async fn wrong_method() -> Refusal {
+pub(crate) fn wrong_method() -> Refusal {
     Refusal::new(
         Code::MethodNotAllowed,
         "This path does not take this method. The header `Allow` lists those that it takes.",

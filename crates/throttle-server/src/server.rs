@@ -101,9 +101,10 @@ pub async fn start(
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
     let reload = Arc::new(Reload::new(handle.clone(), config, file));
     let for_clients = Arc::clone(&reload);
-    let routes = api.reload(move || reload_for_client(Arc::clone(&for_clients))).routes();
+    let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
-    let server = listen::Server { listener, routes, limits, stop: stopping };
+    let answer = move |request| endpoint.answer(request);
+    let server = listen::Server { listener, answer, limits, stop: stopping };
     let serving = tokio::spawn(async {
         tokio::select! {
             () = server.run() => {}

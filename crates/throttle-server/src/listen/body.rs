@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// The time begins with the first wait for more. Most bodies are there with the head of the request,
 /// and cost no timer.
 #[derive(Debug)]
-pub(super) struct Punctual {
+pub(crate) struct Punctual {
     body: Incoming,
     time: Duration,
     timer: Option<Pin<Box<Sleep>>>,

@@ -9,13 +9,14 @@ mod body;
 mod socket;
 
 use std::{
+    convert::Infallible,
     io::{self, ErrorKind},
     pin::pin,
     time::Duration,
 };
 
-use axum::{Router, extract::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use axum::response::Response;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use throttle_runtime::Clock;
@@ -26,16 +27,17 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
-use tower::Service;
 use tracing::{debug, error, warn};
 
-use self::{body::Punctual, socket::Socket};
+pub(crate) use self::body::Punctual;
+use self::socket::Socket;
 
-/// Accepts connections and serves the routes on them.
+/// Accepts connections and answers the requests that come on them.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct Server<A> {
     pub(crate) listener: TcpListener,
-    pub(crate) routes: Router,
+    /// Answers a request. What it returns is dropped when the client goes away.
+    pub(crate) answer: A,
     pub(crate) limits: Limits,
     /// Becomes true when it is time to stop.
     pub(crate) stop: watch::Receiver<bool>,
@@ -52,7 +54,11 @@ pub(crate) struct Limits {
     pub(crate) head: usize,
 }
 
-impl Server {
+impl<A, F> Server<A>
+where
+    A: Fn(Request<Punctual>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     /// Serves until it is told to stop; then requests that are being answered may finish for a while.
     pub(crate) async fn run(mut self) {
         let mut connections = JoinSet::new();
@@ -102,10 +108,10 @@ impl Server {
     }
 
     /// Serves one connection.
-    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + use<> {
+    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + use<A, F> {
         let Limits { request_timeout, head, .. } = self.limits;
         let mut stop = self.stop.clone();
-        let routes = self.routes.clone();
+        let answer = self.answer.clone();
         async move {
             if let Err(error) = set_options(&stream) {
                 debug!(%error, "a connection ended before it began");
@@ -115,13 +121,12 @@ impl Server {
             let (socket, watch) = Socket::new(stream, clock, request_timeout);
             let service = service_fn(|request: Request<Incoming>| {
                 let busy = watch.begin();
-                // A router is always ready.
                 let request = request.map(|body| Punctual::new(body, request_timeout));
-                let answer = routes.clone().call(request);
+                let answer = answer(request);
                 async move {
                     let answer = answer.await;
                     drop(busy);
-                    answer
+                    Ok::<_, Infallible>(answer)
                 }
             });
             let mut http = http1::Builder::new();

@@ -2,8 +2,13 @@
 
 use std::net::SocketAddr;
 
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    response::IntoResponse as _,
+    routing::{get, post},
+};
 use tokio::sync::mpsc;
+use tower::ServiceExt as _;
 
 use super::*;
 
@@ -55,7 +60,7 @@ impl Fixture {
             flows.send("flows").unwrap();
             let chunks = futures_util::stream::repeat_with(move || {
                 let _ = &guard;
-                Ok::<_, std::convert::Infallible>("endless ".repeat(1_000))
+                Ok::<_, Infallible>("endless ".repeat(1_000))
             });
             axum::body::Body::from_stream(chunks)
         };
@@ -66,7 +71,11 @@ impl Fixture {
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
-        let server = Server { listener, routes, limits, stop: stopping };
+        let answer = move |request: Request<Punctual>| {
+            let routes = routes.clone();
+            async move { routes.oneshot(request).await.into_response() }
+        };
+        let server = Server { listener, answer, limits, stop: stopping };
         Self { address, stop, serving: tokio::spawn(server.run()), waiting }
     }
 

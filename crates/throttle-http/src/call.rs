@@ -1,35 +1,38 @@
-//! Extractors of our own, so that no error is in somebody else's words: what it takes to get at the
-//! path, the query and the body. What they must say is left to `request`.
+//! A request on its way to its handler: what it takes to get at the path, the query and the body,
+//! with errors in our own words. What these must say is left to `request`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, pin::pin};
 
 use axum::{
-    body::{Body, HttpBody as _},
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    body::{Bytes, HttpBody},
     http::{HeaderMap, header, request::Parts},
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::BytesMut;
+use futures_util::future;
 use percent_encoding::percent_decode_str;
 use throttle_wire::Code;
 
-use crate::{Limits, api::Api, json::Value, refusal::Refusal};
+use crate::{Limits, api::Api, json::Value, refusal::Refusal, routes::Captures};
 
-/// What the path says.
+/// A request, and what it is asked of.
+///
+/// A handler looks at the path first, then at the query, then at the body.
 #[derive(Debug)]
-pub(crate) struct Path<T>(pub(crate) T);
+pub(crate) struct Call<'a, B> {
+    pub(crate) api: &'a Api,
+    pub(crate) head: &'a Parts,
+    pub(crate) captures: Captures<'a>,
+    pub(crate) body: B,
+}
 
-/// What the query string says.
-#[derive(Debug)]
-pub(crate) struct Query<T>(pub(crate) T);
+/// A body as a server or another application hands it to us.
+pub(crate) trait Content: HttpBody<Data = Bytes> + Send {}
 
-/// What the body says, in JSON.
-#[derive(Debug)]
-pub(crate) struct Json<T>(pub(crate) T);
+impl<B: HttpBody<Data = Bytes> + Send> Content for B {}
 
 /// Something that a path can say.
-pub(crate) trait FromPath: Sized {
-    fn from_path(captures: &Captures, limits: &Limits) -> Result<Self, Refusal>;
+pub(crate) trait FromPath<'a>: Sized {
+    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
 /// Something that a query string can say.
@@ -42,57 +45,28 @@ pub(crate) trait FromJson: Sized {
     fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
-impl<T: FromPath> FromRequestParts<Arc<Api>> for Path<T> {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        T::from_path(&Captures::from_request_parts(parts, api).await?, &api.limits).map(Self)
+impl<'a, B: Content> Call<'a, B> {
+    /// What the path says.
+    pub(crate) fn path<T: FromPath<'a>>(&self) -> Result<T, Refusal> {
+        T::from_path(self.captures, &self.api.limits)
     }
-}
 
-impl<T: FromQuery> FromRequestParts<Arc<Api>> for Query<T> {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let parameters = Parameters::parse(parts.uri.query().unwrap_or_default())?;
-        T::from_query(&parameters, &api.limits).map(Self)
+    /// What the query string says.
+    pub(crate) fn query<T: FromQuery>(&self) -> Result<T, Refusal> {
+        let parameters = Parameters::parse(self.head.uri.query().unwrap_or_default())?;
+        T::from_query(&parameters, &self.api.limits)
     }
-}
 
-impl<T: FromJson> FromRequest<Arc<Api>> for Json<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refusal> {
-        if !declares_json(request.headers()) {
+    /// What the body says, in JSON.
+    pub(crate) async fn json<T: FromJson>(self) -> Result<T, Refusal> {
+        if !declares_json(&self.head.headers) {
             return Err(Refusal::new(
                 Code::UnsupportedMediaType,
                 "The body must be JSON, declared by the header `Content-Type: application/json`.",
             ));
         }
-        let body = read(request.into_body(), api.limits.body).await?;
-        T::from_json(Value::parse(&body)?, &api.limits).map(Self)
-    }
-}
-
-/// The variable parts of a path by their names in the route, percent-decoded once.
-#[derive(Debug)]
-pub(crate) struct Captures(RawPathParams);
-
-impl Captures {
-    /// The part of this name. An application that nests our routes may have parts of its own, to the
-    /// left of ours.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().filter(|&(capture, _)| capture == name).last().map(|(_, text)| text)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Captures {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        RawPathParams::from_request_parts(parts, state).await.map(Self).map_err(|_| {
-            Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8.")
-        })
+        let body = read(self.body, self.api.limits.body).await?;
+        T::from_json(Value::parse(&body)?, &self.api.limits)
     }
 }
 
@@ -141,29 +115,42 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
 fn declares_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let declared = declared.unwrap_or_default();
+    if declared == "application/json" {
+        return true;
+    }
     let (media_type, _) = declared.split_once(';').unwrap_or((declared, ""));
-    let media_type = media_type.trim().to_ascii_lowercase();
-    let subtype = media_type.strip_prefix("application/");
-    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+    let Some((kind, subtype)) = media_type.trim().split_once('/') else { return false };
+    let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
 /// The whole body, unless it is larger than `limit`. One that announces to be is not read at all.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let mut chunks = body.into_data_stream();
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| {
+    let mut body = pin!(body);
+    // Nearly all bodies come in one piece, which need not be copied.
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|_| {
             Refusal::new(Code::MalformedBody, "The body could not be read to its end.")
         })?;
-        if whole.len() + chunk.len() > limit {
+        // The other kind of frame is trailers.
+        let Ok(piece) = frame.into_data() else { continue };
+        if first.len().max(joined.len()) + piece.len() > limit {
             return Err(too_large());
         }
-        whole.extend_from_slice(&chunk);
+        if first.is_empty() {
+            first = piece;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&piece);
+        }
     }
-    Ok(whole.freeze())
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }

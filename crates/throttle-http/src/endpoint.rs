@@ -1,0 +1,145 @@
+//! Where requests come in and answers go out: each request is led to its handler.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    http::{HeaderValue, Method, Request, header},
+    response::Response,
+};
+
+use crate::{
+    api::Api,
+    call::{Call, Content},
+    locks, peers,
+    refusal::Refusal,
+    routes::{Captures, Route},
+    semaphores, service,
+    watch::{self, Case},
+};
+
+/// All routes of an [`Api`] as one function from a request to its answer.
+///
+/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can call it
+/// for what it has read from a socket without a detour; [`Endpoint::into_router`] makes routes of it
+/// for an application on axum.
+#[derive(Clone, Debug)]
+pub struct Endpoint(Arc<Api>);
+
+/// What a request wants, as far as handlers tell methods apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verb {
+    Delete,
+    /// Also if only the head of the answer is wanted.
+    Get,
+    Post,
+    Put,
+    Other,
+}
+
+impl Endpoint {
+    pub(crate) fn new(api: Api) -> Self {
+        Self(Arc::new(api))
+    }
+
+    /// Answers a request.
+    ///
+    /// The future of an acquire that waits must be dropped as soon as its connection breaks: that is
+    /// how a waiter whose client is gone is passed over.
+    pub fn answer<B>(&self, request: Request<B>) -> impl Future<Output = Response> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send,
+    {
+        let api = Arc::clone(&self.0);
+        async move {
+            let (head, body) = request.into_parts();
+            let (route, captures) = api.find(head.uri.path());
+            let call = Call { api: &api, head: &head, captures, body };
+            let case = Case { api: &api, head: &head, route, captures };
+            let mut response = watch::watched(case, handle(route, call)).await;
+            if head.method == Method::HEAD {
+                behead(&mut response);
+            }
+            if response.status() == 405 {
+                let allow = HeaderValue::from_static(route.allowed());
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
+            response
+        }
+    }
+
+    /// The same as a router, to be served alone or nested below any path of an application.
+    pub fn into_router(self) -> Router {
+        Router::new().fallback(move |request: Request<Body>| self.answer(request))
+    }
+}
+
+impl Api {
+    /// Where a path leads, as far as this API has the route.
+    fn find<'a>(&self, path: &'a str) -> (Route, Captures<'a>) {
+        let (route, captures) = Route::find(path);
+        let is_there = match route {
+            Route::Metrics => self.metrics.is_some(),
+            Route::Reload => self.reload.is_some(),
+            _ => true,
+        };
+        (if is_there { route } else { Route::Unknown }, captures)
+    }
+}
+
+/// Leads a request to its handler.
+async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    use Verb::{Delete, Get, Post, Put};
+
+    let api = call.api;
+    match (route, Verb::of(&call.head.method)) {
+        (Route::Favicon, Get) => Ok(service::favicon()),
+        (Route::Health, Get) => Ok(service::health()),
+        (Route::Index, Get) => Ok(service::index(&call)),
+        (Route::IsAcquired, Get) => peers::is_acquired(&call),
+        (Route::Lock | Route::IsAcquired, Put) => locks::acquire(call).await,
+        (Route::Lock | Route::IsAcquired, Delete) => locks::release(call).await,
+        (Route::Metrics, Get) => match &api.metrics {
+            Some(metrics) => Ok(service::metrics(api, metrics)),
+            None => Err(service::unknown_route()),
+        },
+        (Route::NewPeer, Post) => peers::new_peer(call).await,
+        (Route::Peer, Get) => peers::show(&call),
+        (Route::Peer, Put) => peers::heartbeat(call).await,
+        (Route::Peer, Delete) => peers::remove(call).await,
+        (Route::Peers, Get) => Ok(peers::list(&call)),
+        (Route::Ready, Get) => service::ready(api),
+        (Route::Reload, Post) => match &api.reload {
+            Some(hook) => service::reload(hook).await,
+            None => Err(service::unknown_route()),
+        },
+        (Route::Remainder, Get) => semaphores::remainder(&call),
+        (Route::Restore, Post) => peers::restore(call).await,
+        (Route::Semaphore, Get) => semaphores::show(&call),
+        (Route::Semaphores, Get) => Ok(semaphores::list(&call)),
+        (Route::Version, Get) => Ok(service::version()),
+        (Route::Unknown, _) => Err(service::unknown_route()),
+        _ => Err(service::wrong_method()),
+    }
+}
+
+/// Leaves only the head of an answer, which says how long the rest would have been.
+fn behead(response: &mut Response) {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+}
+
+impl Verb {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::DELETE => Self::Delete,
+            Method::GET | Method::HEAD => Self::Get,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            _ => Self::Other,
+        }
+    }
+}
