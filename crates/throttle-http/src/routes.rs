@@ -132,9 +132,9 @@ impl<'a> Captures<'a> {
 }
 
 fn decoded(part: &str) -> Result<Cow<'_, str>, Refusal> {
-    percent_decode_str(part).decode_utf8().map_err(|_| {
-        Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8.")
-    })
+    percent_decode_str(part)
+        .decode_utf8()
+        .map_err(|_| Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8."))
 }
 
 #[cfg(test)]
@@ -161,9 +161,26 @@ mod tests {
             assert_eq!(Route::find(path), (route, captures(id, name)), "{path}");
         }
         for path in [
-            "", "//", "/health/", "//health", "/Health", "/admin", "/admin/", "/admin/reload/",
-            "/peers//", "/peers//A", "/peers/7/", "/peers/7/A/", "/peers/7/A/B", "/peers/7/A/B/C",
-            "/semaphores/A/", "/semaphores//", "/new_peer/7", "/new%5Fpeer", "*", "health",
+            "",
+            "//",
+            "/health/",
+            "//health",
+            "/Health",
+            "/admin",
+            "/admin/",
+            "/admin/reload/",
+            "/peers//",
+            "/peers//A",
+            "/peers/7/",
+            "/peers/7/A/",
+            "/peers/7/A/B",
+            "/peers/7/A/B/C",
+            "/semaphores/A/",
+            "/semaphores//",
+            "/new_peer/7",
+            "/new%5Fpeer",
+            "*",
+            "health",
         ] {
             assert_eq!(Route::find(path).0, Route::Unknown, "{path}");
         }

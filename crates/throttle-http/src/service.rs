@@ -30,7 +30,7 @@ pub(crate) fn index(call: &Call<'_, impl Content>) -> Response {
 fn browse(call: &Call<'_, impl Content>) -> Response {
     // An application that nests us keeps the whole of the path there.
     let nested = call.head.extensions.get::<OriginalUri>();
-    let path = nested.map_or(call.head.uri.path(), |OriginalUri(uri)| uri.path());
+    let path = nested.map_or(&call.head.uri, |OriginalUri(uri)| uri).path();
     let page = page::render(&call.api.handle, path);
     let mut response = answer::with(StatusCode::OK, "text/html; charset=utf-8", page.into());
     response.headers_mut().insert(
