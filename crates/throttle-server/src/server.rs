@@ -5,7 +5,11 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use throttle_http::Api;
 use throttle_runtime::{Changes, Handle};
 use throttle_wire::Reloaded;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::{self, TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinHandle,
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -117,9 +121,26 @@ pub async fn start(
 async fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
     // In a URL an IPv6 address has brackets.
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let listener = TcpListener::bind((inner.unwrap_or(host), port)).await?;
+    let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    for address in net::lookup_host((inner.unwrap_or(host), port)).await? {
+        outcome = listen_on(address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    let listener = outcome?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started anew need not wait for the connections of its predecessor to be
+    // forgotten. On Windows it would let two servers listen on the same port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Reloading for whoever asks by HTTP.
@@ -128,3 +149,8 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
         reload.run().await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
+
+/// How many connections may stand in line to be accepted. When all workers come back at once, after
+/// an outage, those who find no place wait for a second before they try again. Systems have limits of
+/// their own; that of Linux is as large as this one.
+const BACKLOG: u32 = 4_096;
