@@ -5,7 +5,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 use xshell::Shell;
 
-use crate::{codegen, compat, deny, execute, lint, no_std, package, tidy, workspace::Workspace};
+use crate::{
+    bench, codegen, compat, deny, execute, lint, no_std, package, tidy, workspace::Workspace,
+};
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
 
@@ -21,6 +23,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("examples", execute::examples),
     ("package", package::run),
     ("compat", |sh, _| compat::run(sh)),
+    ("bench --quick", bench::quick),
 ];
 
 /// Runs every check up to the first that fails, then the tests, so that their summary stands last.

@@ -1,4 +1,4 @@
-//! Running what was built: tests, examples, benchmarks.
+//! Running what was built: tests and examples.
 
 use xshell::{Shell, cmd};
 
@@ -25,15 +25,6 @@ pub(crate) fn examples(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> 
     for (package, example) in workspace.targets("example") {
         let (package, example) = (&package.name, &example.name);
         cmd!(sh, "cargo run --quiet --package {package} --example {example}").run()?;
-    }
-    Ok(())
-}
-
-/// Runs each benchmark in full, which prints its figures.
-pub(crate) fn bench(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
-    for (package, bench) in workspace.targets("bench") {
-        let (package, bench) = (&package.name, &bench.name);
-        cmd!(sh, "cargo bench --package {package} --bench {bench}").run()?;
     }
     Ok(())
 }

@@ -1,10 +1,31 @@
 //! The command line: one verb each time, nearly all without flags.
 
+use std::path::PathBuf;
+
 xflags::xflags! {
     /// Builds, checks and measures this repository.
     cmd xtask {
-        /// Run the benchmarks and print their figures.
-        cmd bench {}
+        /// Measure our server, the old one and a bare HTTP server side by side.
+        cmd bench {
+            /// Less of everything: within three minutes.
+            optional --quick
+            /// How often each measurement is repeated.
+            optional --rounds rounds: usize
+            /// How long each round of a load takes.
+            optional --seconds seconds: f64
+            /// Only this study: throughput, contention, queue, expiry, memory or start-up.
+            repeated --study study: String
+            /// Only this scenario of the throughput study: cycle, heartbeat, lock or queue.
+            repeated --scenario scenario: String
+            /// Throughput only at empty servers.
+            optional --empty
+            /// Leave the old server out, which takes minutes to build.
+            optional --no-old
+            /// Let server and load share the processors.
+            optional --no-pin
+            /// Where to write figures, tables and plots. By default below the target directory.
+            optional --out directory: PathBuf
+        }
         /// All checks in order, the tests last.
         cmd ci {}
         /// Lint every target of every package; a warning is an error.

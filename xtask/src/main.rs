@@ -11,6 +11,7 @@
     reason = "a command line tool talks through them"
 )]
 
+mod bench;
 mod ci;
 mod codegen;
 mod compat;
@@ -47,7 +48,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
     let workspace = Workspace::load(&sh)?;
     sh.change_dir(&workspace.root);
     match verb {
-        XtaskCmd::Bench(_) => execute::bench(&sh, &workspace),
+        XtaskCmd::Bench(flags) => bench::run(&sh, &workspace, &flags),
         XtaskCmd::Ci(_) => ci::run(&sh, &workspace),
         XtaskCmd::Clippy(_) => lint::clippy(&sh),
         XtaskCmd::Codegen(codegen) => codegen::run(&sh, codegen.check),

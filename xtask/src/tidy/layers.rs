@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("throttle-http", &["throttle-core", "throttle-runtime", "throttle-wire"]),
     ("throttle-client", &["throttle-wire"]),
     ("throttle-server", &["throttle-core", "throttle-http", "throttle-runtime", "throttle-wire"]),
+    ("throttle-bench", &["throttle-wire"]),
     ("throttle-transcripts", &[]),
     ("throttle-examples", &[]),
     ("xtask", &[]),
@@ -20,10 +21,22 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Libraries that are the business of some packages only. The core is pure: it is in no row.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("axum", &["throttle-http", "throttle-server"]),
+    ("axum", &["throttle-bench", "throttle-http", "throttle-server"]),
     ("reqwest", &["throttle-client"]),
-    ("serde", &["throttle-client", "throttle-http", "throttle-server", "throttle-wire"]),
-    ("tokio", &["throttle-client", "throttle-http", "throttle-runtime", "throttle-server"]),
+    (
+        "serde",
+        &["throttle-bench", "throttle-client", "throttle-http", "throttle-server", "throttle-wire"],
+    ),
+    (
+        "tokio",
+        &[
+            "throttle-bench",
+            "throttle-client",
+            "throttle-http",
+            "throttle-runtime",
+            "throttle-server",
+        ],
+    ),
 ];
 
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {

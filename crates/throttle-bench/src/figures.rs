@@ -1,0 +1,188 @@
+//! What was measured: numbers with the question they answer, round by round.
+
+use serde::Serialize;
+
+use crate::server::Kind;
+
+/// Whom a number is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Subject {
+    Ours,
+    /// Ours with nobody in it, measured in the same rounds as one that is full.
+    OursEmpty,
+    Old,
+    Floor,
+}
+
+impl Subject {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OursEmpty => "ours, empty",
+            Self::Old => "old",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+impl From<Kind> for Subject {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Ours => Self::Ours,
+            Kind::Old => Self::Old,
+            Kind::Floor => Self::Floor,
+        }
+    }
+}
+
+/// What a number says.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measure {
+    RequestsPerSecond,
+    GrantsPerSecond,
+    /// Processor time of the server, in microseconds a request.
+    CpuMicros,
+    P50Micros,
+    P99Micros,
+    LongestMicros,
+    Bytes,
+    Millis,
+}
+
+impl Measure {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests/s",
+            Self::GrantsPerSecond => "grants/s",
+            Self::CpuMicros => "CPU µs/request",
+            Self::P50Micros => "p50 µs",
+            Self::P99Micros => "p99 µs",
+            Self::LongestMicros => "longest µs",
+            Self::Bytes => "bytes",
+            Self::Millis => "ms",
+        }
+    }
+}
+
+/// One number, in each of the rounds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    /// What the server was made to do.
+    pub(crate) question: String,
+    /// Among how many others.
+    pub(crate) among: String,
+    pub(crate) subject: Subject,
+    pub(crate) measure: Measure,
+    pub(crate) median: f64,
+    pub(crate) rounds: Vec<f64>,
+}
+
+/// All numbers of a run, in the order in which they were first noted.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Figures(Vec<Figure>);
+
+impl Figures {
+    /// Notes the number of another round.
+    pub(crate) fn note(
+        &mut self,
+        (question, among): (&str, &str),
+        subject: Subject,
+        measure: Measure,
+        value: f64,
+    ) {
+        let known = self.0.iter_mut().find(|figure| {
+            (&*figure.question, &*figure.among) == (question, among)
+                && (figure.subject, figure.measure) == (subject, measure)
+        });
+        if let Some(figure) = known {
+            figure.rounds.push(value);
+            figure.median = median(&figure.rounds);
+        } else {
+            let (question, among) = (question.to_owned(), among.to_owned());
+            let (median, rounds) = (value, vec![value]);
+            self.0.push(Figure { question, among, subject, measure, median, rounds });
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Figure> {
+        self.0.iter()
+    }
+
+    pub(crate) fn find(
+        &self,
+        (question, among): (&str, &str),
+        subject: Subject,
+        measure: Measure,
+    ) -> Option<&Figure> {
+        self.0.iter().find(|figure| {
+            (&*figure.question, &*figure.among) == (question, among)
+                && (figure.subject, figure.measure) == (subject, measure)
+        })
+    }
+
+    pub(crate) fn median(
+        &self,
+        case: (&str, &str),
+        subject: Subject,
+        measure: Measure,
+    ) -> Option<f64> {
+        Some(self.find(case, subject, measure)?.median)
+    }
+
+    /// How many times the number of `other` that of `one` is: the median over the rounds, each
+    /// compared with its own, so that what changes from one round to the next drops out.
+    pub(crate) fn ratio(
+        &self,
+        case: (&str, &str),
+        one: Subject,
+        other: Subject,
+        measure: Measure,
+    ) -> Option<f64> {
+        let one = &self.find(case, one, measure)?.rounds;
+        let other = &self.find(case, other, measure)?.rounds;
+        let ratios: Vec<f64> = one.iter().zip(other).map(|(one, other)| one / other).collect();
+        Some(median(&ratios))
+    }
+}
+
+/// The middle one of some numbers; of an even number of them, the mean of the two in the middle.
+fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[half - 1] + sorted[half]) / 2.0
+    } else {
+        sorted[half]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_compared_each_with_its_own() {
+        let case = ("lock", "nobody");
+        let mut figures = Figures::default();
+        // The machine is slower in the second round, for both, and disturbed once in the third.
+        for (ours, floor) in [(90.0, 100.0), (45.0, 50.0), (1.0, 100.0)] {
+            figures.note(case, Subject::Ours, Measure::RequestsPerSecond, ours);
+            figures.note(case, Subject::Floor, Measure::RequestsPerSecond, floor);
+        }
+        let (one, other) = (Subject::Ours, Subject::Floor);
+        let ratio = figures.ratio(case, one, other, Measure::RequestsPerSecond);
+        assert_eq!(ratio, Some(0.9));
+        assert_eq!(figures.median(case, one, Measure::RequestsPerSecond), Some(45.0));
+        assert_eq!(figures.ratio(case, one, other, Measure::CpuMicros), None);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), 2.5);
+        assert_eq!(median(&[7.0]), 7.0);
+    }
+}

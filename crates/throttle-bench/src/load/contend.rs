@@ -1,0 +1,109 @@
+//! Peers take turns on a mutex: each waits for it with an open request, releases it, and asks again.
+
+use std::time::{Duration, Instant};
+
+use super::{BLOCKING, Latencies, MUTEX, turns::Turns};
+use crate::{
+    clock,
+    engine::{Load, Times},
+    wire::{Answer, Request},
+};
+
+/// A load of peers that take turns, and what it measured.
+#[derive(Debug)]
+pub(crate) struct Contend {
+    peers: Vec<u64>,
+    turns: Turns,
+    /// Who has asked and was not answered yet; else it is a release that is to be answered.
+    asks: Vec<bool>,
+    /// Who may release now.
+    rested: Option<usize>,
+    end: Instant,
+    is_over: bool,
+    first_release: Option<Instant>,
+    last_grant: Instant,
+    /// When the lock was released that somebody waits for.
+    released: Option<Instant>,
+    /// From the moment in which a release is sent to that in which the next holder knows.
+    pub(crate) hand_overs: Latencies,
+}
+
+impl Contend {
+    /// Takes turns for `time`, one peer for each connection.
+    pub(crate) fn new(peers: &[u64], time: Duration) -> Self {
+        let start = clock::now();
+        Self {
+            peers: peers.to_vec(),
+            turns: Turns::new(FIRST_REST),
+            asks: vec![false; peers.len()],
+            rested: None,
+            end: start + time,
+            is_over: false,
+            first_release: None,
+            last_grant: start,
+            released: None,
+            hand_overs: Latencies::new(),
+        }
+    }
+
+    /// Grants in one second, from the first release on.
+    pub(crate) fn rate(&self) -> f64 {
+        let start = self.first_release.unwrap_or(self.last_grant);
+        let seconds = self.last_grant.saturating_duration_since(start).as_secs_f64();
+        self.turns.grants().saturating_sub(1) as f64 / seconds
+    }
+}
+
+impl Load for Contend {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        let peer = self.peers[connection];
+        if self.asks[connection] {
+            if self.rested.take_if(|rested| *rested == connection).is_none() {
+                return false;
+            }
+            self.asks[connection] = false;
+            let now = clock::now();
+            self.released = self.turns.release().then_some(now);
+            self.first_release.get_or_insert(now);
+            request.release(peer, MUTEX);
+        } else if self.is_over {
+            return false;
+        } else {
+            self.asks[connection] = true;
+            self.turns.ask(connection);
+            request.acquire(peer, MUTEX, BLOCKING);
+        }
+        true
+    }
+
+    fn answer(
+        &mut self,
+        connection: usize,
+        answer: Answer<'_>,
+        Times { answered, .. }: Times,
+    ) -> anyhow::Result<()> {
+        answer.expect(&[200])?;
+        if self.asks[connection] {
+            let slack = (self.peers.len() as u64 / 2).max(1);
+            self.turns.grant(connection, slack, answered)?;
+            if let Some(released) = self.released.take() {
+                self.hand_overs.record(answered.duration_since(released));
+            }
+            self.last_grant = answered;
+            self.is_over |= answered >= self.end;
+        }
+        Ok(())
+    }
+
+    fn wakes(&mut self) -> Option<usize> {
+        self.rested = self.turns.rest(clock::now());
+        self.rested
+    }
+
+    fn is_eager(&self) -> bool {
+        self.turns.is_held()
+    }
+}
+
+/// Long enough for everybody to ask, and for a server that grants twice to do it.
+const FIRST_REST: Duration = Duration::from_millis(20);

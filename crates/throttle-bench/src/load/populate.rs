@@ -1,0 +1,75 @@
+//! Peers that stand around while something else is measured.
+
+use std::time::{Duration, Instant};
+
+use super::LONG;
+use crate::{
+    clock,
+    engine::{Engine, Load, Times},
+    wire::{Answer, Request},
+};
+
+/// How long those peers live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lease {
+    Long,
+    /// All leases end at this instant, up to the time that a request takes to arrive.
+    Until(Instant),
+}
+
+/// Creates so many peers over all connections; each asks for one of `lock` without waiting for it.
+///
+/// Returns their ids.
+pub(crate) fn populate(
+    engine: &mut Engine,
+    peers: usize,
+    lease: Lease,
+    lock: Option<&str>,
+) -> anyhow::Result<Vec<u64>> {
+    let newcomers = vec![None; engine.len()];
+    let mut load = Populate { missing: peers, lease, lock, newcomers, ids: Vec::new() };
+    engine.run(&mut load)?;
+    Ok(load.ids)
+}
+
+struct Populate<'a> {
+    missing: usize,
+    lease: Lease,
+    lock: Option<&'a str>,
+    /// By connection, the peer that still has to ask for its lock.
+    newcomers: Vec<Option<u64>>,
+    ids: Vec<u64>,
+}
+
+impl Load for Populate<'_> {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        if let (Some(peer), Some(lock)) = (self.newcomers[connection], self.lock) {
+            request.acquire(peer, lock, "");
+            return true;
+        }
+        if self.missing == 0 {
+            return false;
+        }
+        self.missing -= 1;
+        match self.lease {
+            Lease::Long => request.new_peer(LONG),
+            Lease::Until(end) => {
+                let left =
+                    end.saturating_duration_since(clock::now()).max(Duration::from_micros(1));
+                request.new_peer(&humantime::format_duration(left).to_string());
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, connection: usize, answer: Answer<'_>, _: Times) -> anyhow::Result<()> {
+        if self.newcomers[connection].take().is_some() {
+            answer.expect(&[200, 202])?;
+            return Ok(());
+        }
+        let id = answer.expect(&[200])?.integer()?;
+        self.ids.push(id);
+        self.newcomers[connection] = self.lock.map(|_| id);
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! The same few requests again and again, on all connections, for a while.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use super::{AMPLE, LONG, Latencies, TAKEN};
+use crate::{
+    clock,
+    engine::{Load, Times},
+    wire::{Answer, Request},
+};
+
+/// What each connection does again and again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Work {
+    /// A peer comes, acquires a lock, releases it, and goes.
+    Cycle,
+    /// A peer shows a sign of life.
+    Heartbeat,
+    /// A peer acquires a lock and releases it.
+    Lock,
+    /// The same at the end of a long queue: the peer has to wait, and changes its mind.
+    Queue,
+}
+
+impl Work {
+    pub(crate) const ALL: [Self; 4] = [Self::Cycle, Self::Lock, Self::Heartbeat, Self::Queue];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Cycle => "cycle",
+            Self::Heartbeat => "heartbeat",
+            Self::Lock => "lock",
+            Self::Queue => "queue",
+        }
+    }
+
+    /// How many requests it takes to do it once.
+    const fn steps(self) -> u8 {
+        match self {
+            Self::Cycle => 4,
+            Self::Heartbeat => 1,
+            Self::Lock | Self::Queue => 2,
+        }
+    }
+}
+
+/// A load that goes on for a while and counts what it did.
+#[derive(Debug)]
+pub(crate) struct Steady {
+    work: Work,
+    /// By connection, on whose behalf.
+    peers: Vec<u64>,
+    /// By connection, which request of its work comes next.
+    steps: Vec<u8>,
+    start: Instant,
+    end: Instant,
+    is_over: bool,
+    last: Instant,
+    pub(crate) latencies: Latencies,
+}
+
+impl Steady {
+    /// Works for `time` on behalf of these peers, one for each connection.
+    pub(crate) fn new(work: Work, peers: &[u64], time: Duration) -> Self {
+        let start = clock::now();
+        Self {
+            work,
+            peers: peers.to_vec(),
+            steps: vec![0; peers.len()],
+            start,
+            end: start + time,
+            is_over: false,
+            last: start,
+            latencies: Latencies::new(),
+        }
+    }
+
+    /// Requests that were answered, in one second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.count() as f64 / self.last.duration_since(self.start).as_secs_f64()
+    }
+}
+
+impl Load for Steady {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        let (peer, step) = (self.peers[connection], self.steps[connection]);
+        if self.is_over && step == 0 {
+            return false;
+        }
+        match (self.work, step) {
+            (Work::Cycle, 0) => request.new_peer(LONG),
+            (Work::Cycle, 3) => request.remove_peer(peer),
+            (Work::Cycle, 1) | (Work::Lock, 0) => request.acquire(peer, AMPLE, ""),
+            (Work::Cycle | Work::Lock, _) => request.release(peer, AMPLE),
+            (Work::Heartbeat, _) => request.heartbeat(peer, LONG),
+            (Work::Queue, 0) => request.acquire(peer, TAKEN, ""),
+            (Work::Queue, _) => request.release(peer, TAKEN),
+        }
+        self.steps[connection] = (step + 1) % self.work.steps();
+        true
+    }
+
+    fn answer(
+        &mut self,
+        connection: usize,
+        answer: Answer<'_>,
+        Times { sent, answered }: Times,
+    ) -> anyhow::Result<()> {
+        let queues = self.work == Work::Queue && self.steps[connection] == 1;
+        let answer = answer.expect(if queues { &[202] } else { &[200] })?;
+        if self.work == Work::Cycle && self.steps[connection] == 1 {
+            self.peers[connection] = answer.integer()?;
+        }
+        self.latencies.record(answered.duration_since(sent));
+        self.last = answered;
+        self.is_over |= answered >= self.end;
+        Ok(())
+    }
+}

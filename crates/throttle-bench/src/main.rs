@@ -1,0 +1,138 @@
+//! Measures servers side by side: ours, the one before it, and a floor that does nothing.
+//!
+//! `cargo xtask bench` builds all of them and runs this program. It loads one server at a time, in
+//! turns, round by round, from a thread of its own ([`engine`]), and prints medians, ratios, and which
+//! of our targets hold. Nothing here judges by itself: machines differ, and are noisy.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line tool talks through them"
+)]
+
+mod clock;
+mod engine;
+mod figures;
+mod load;
+mod pin;
+mod plan;
+mod report;
+mod server;
+mod study;
+mod wire;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::ensure;
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    figures::Figures,
+    load::Work,
+    pin::Pins,
+    plan::Plan,
+    server::{Kind, Yard},
+};
+
+/// Measures servers of semaphores side by side.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The program of our server.
+    #[arg(long)]
+    ours: Option<PathBuf>,
+    /// The program of the old server, version 0.5.13.
+    #[arg(long)]
+    old: Option<PathBuf>,
+    /// The program of the server that does nothing.
+    #[arg(long)]
+    floor: Option<PathBuf>,
+    /// Less of everything: whether it works, and roughly how fast.
+    #[arg(long)]
+    quick: bool,
+    /// How often each measurement is repeated.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long each round of a load takes, in seconds.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// What to measure. May be given several times; all if not at all.
+    #[arg(long = "study", value_enum)]
+    studies: Vec<Study>,
+    /// Which scenarios of the throughput study. May be given several times; all if not at all.
+    #[arg(long = "scenario", value_enum)]
+    works: Vec<Work>,
+    /// Only among nobody: the throughput study without populations.
+    #[arg(long)]
+    empty: bool,
+    /// Let server and load share the processors.
+    #[arg(long)]
+    no_pin: bool,
+    /// Where to write the figures as JSON, the tables, and the plots.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Study {
+    Throughput,
+    Contention,
+    Queue,
+    Expiry,
+    Memory,
+    StartUp,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let plan = arguments.plan()?;
+    let pins = if arguments.no_pin { Pins::none() } else { Pins::take() };
+    let yard = Yard { programs: arguments.programs(), pins };
+    ensure!(!yard.programs.is_empty(), "name the program of a server at least");
+    let mut figures = Figures::default();
+    for study in Study::value_variants() {
+        if arguments.studies.is_empty() || arguments.studies.contains(study) {
+            study.run(&yard, &plan, &mut figures)?;
+        }
+    }
+    let report = report::Report::new(&yard, &plan, figures);
+    print!("{}", report.text());
+    arguments.out.map_or(Ok(()), |out| report.write(&out))
+}
+
+impl Arguments {
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let mut plan = if self.quick { Plan::quick() } else { Plan::full() };
+        plan.rounds = self.rounds.unwrap_or(plan.rounds);
+        ensure!(plan.rounds > 0, "there is at least one round");
+        if let Some(seconds) = self.seconds {
+            plan.time = Duration::try_from_secs_f64(seconds)?;
+        }
+        if !self.works.is_empty() {
+            plan.works.clone_from(&self.works);
+        }
+        if self.empty {
+            plan.populations.truncate(1);
+        }
+        Ok(plan)
+    }
+
+    fn programs(&self) -> Vec<(Kind, PathBuf)> {
+        [(Kind::Floor, &self.floor), (Kind::Ours, &self.ours), (Kind::Old, &self.old)]
+            .into_iter()
+            .filter_map(|(kind, program)| Some((kind, program.clone()?)))
+            .collect()
+    }
+}
+
+impl Study {
+    fn run(self, yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+        match self {
+            Self::Throughput => study::throughput(yard, plan, figures),
+            Self::Contention => study::contention(yard, plan, figures),
+            Self::Queue => study::queue(yard, plan, figures),
+            Self::Expiry => study::expiry(yard, plan, figures),
+            Self::Memory => study::memory(yard, plan, figures),
+            Self::StartUp => study::start_up(yard, plan, figures),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is measured, how often and for how long.
+
+use std::time::Duration;
+
+use crate::{load::Work, study::Population};
+
+/// A plan of measurements.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How often each measurement is repeated.
+    pub(crate) rounds: usize,
+    /// How long each round of a load takes.
+    pub(crate) time: Duration,
+    pub(crate) works: Vec<Work>,
+    pub(crate) populations: Vec<Population>,
+    /// How many peers take turns on a mutex.
+    pub(crate) contenders: Vec<usize>,
+    /// How many open requests wait in front of a mutex.
+    pub(crate) queue: usize,
+    /// How many peers expire at one instant.
+    pub(crate) expiring: usize,
+    /// How many peers are weighed.
+    pub(crate) weighed: usize,
+}
+
+impl Plan {
+    /// How often something is repeated that takes a while to prepare each time.
+    pub(crate) const fn slow_rounds(&self) -> usize {
+        self.rounds.div_ceil(3)
+    }
+
+    /// All that users may want to know. Takes about half an hour.
+    pub(crate) fn full() -> Self {
+        use Population::{Idle, Nobody, Waiting};
+        Self {
+            // Many short ones rather than few long ones: what disturbs the machine for a while then
+            // disturbs all servers.
+            rounds: 15,
+            time: Duration::from_millis(400),
+            works: Work::ALL.to_vec(),
+            populations: vec![
+                Nobody,
+                Idle(1_000),
+                Idle(10_000),
+                Idle(100_000),
+                Idle(1_000_000),
+                Waiting(100_000),
+            ],
+            contenders: vec![16, 1_000],
+            queue: 10_000,
+            expiring: 100_000,
+            weighed: 1_000_000,
+        }
+    }
+
+    /// Whether everything still works, and roughly how fast, within three minutes.
+    pub(crate) fn quick() -> Self {
+        use Population::{Idle, Nobody, Waiting};
+        Self {
+            rounds: 2,
+            time: Duration::from_millis(300),
+            works: Work::ALL.to_vec(),
+            populations: vec![Nobody, Idle(1_000), Idle(10_000), Waiting(1_000)],
+            contenders: vec![16, 100],
+            queue: 500,
+            expiring: 10_000,
+            weighed: 20_000,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Figures as pictures: SVG, made by plotters.
+
+use std::fmt::Display;
+
+use plotters::{
+    chart::ChartBuilder,
+    coord::Shift,
+    drawing::{DrawingArea, IntoDrawingArea as _},
+    element::{Circle, PathElement, Rectangle},
+    prelude::{IntoLogRange as _, SVGBackend},
+    series::LineSeries,
+    style::{Color as _, IntoFont as _, RGBColor, TextStyle, WHITE},
+};
+
+use crate::figures::{Figures, Measure, Subject};
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// All pictures that these figures suffice for, each with the name of its file.
+pub(super) fn all(figures: &Figures) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let mut all = Vec::new();
+    if let Some(drawing) = drawn((960, 340), |canvas| throughput(figures, canvas))? {
+        all.push(("throughput.svg", drawing));
+    }
+    if let Some(drawing) = drawn((960, 300), |canvas| hand_over(figures, canvas))? {
+        all.push(("hand-over.svg", drawing));
+    }
+    Ok(all)
+}
+
+/// A picture, unless there is nothing to see in it.
+fn drawn(
+    size: (u32, u32),
+    draw: impl Fn(&Canvas<'_>) -> anyhow::Result<bool>,
+) -> anyhow::Result<Option<String>> {
+    let mut text = String::new();
+    let canvas = SVGBackend::with_string(&mut text, size).into_drawing_area();
+    canvas.fill(&WHITE).map_err(failed)?;
+    let is_drawn = draw(&canvas)?;
+    canvas.present().map_err(failed)?;
+    drop(canvas);
+    Ok(is_drawn.then_some(text))
+}
+
+/// Requests a second over the number of idle peers, a panel for each kind of work.
+fn throughput(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
+    let works = ["lock", "heartbeat", "cycle"];
+    let mut is_drawn = false;
+    for (panel, work) in canvas.split_evenly((1, works.len())).iter().zip(works) {
+        let lines = SUBJECTS.map(|subject| (subject, line(figures, work, subject)));
+        if lines.iter().all(|(_, line)| line.len() < 2) {
+            continue;
+        }
+        is_drawn = true;
+        let mut chart = ChartBuilder::on(panel)
+            .caption(format!("{work}: requests/s among idle peers"), ("sans-serif", 15))
+            .margin(8)
+            .x_label_area_size(28)
+            .y_label_area_size(48)
+            .build_cartesian_2d(
+                (100.0..1_500_000.0_f64).log_scale(),
+                (100.0..200_000.0_f64).log_scale(),
+            )
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .x_label_formatter(&|x| if *x <= 100.0 { "0".to_owned() } else { short(*x) })
+            .y_label_formatter(&|y| short(*y))
+            .light_line_style(WHITE)
+            .draw()
+            .map_err(failed)?;
+        for (subject, line) in lines {
+            let color = color(subject);
+            chart
+                .draw_series(LineSeries::new(line.clone(), color.stroke_width(2)))
+                .map_err(failed)?
+                .label(subject.name())
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 14, y)], color.stroke_width(2))
+                });
+            let dots = line.into_iter().map(|point| Circle::new(point, 3, color.filled()));
+            chart.draw_series(dots).map_err(failed)?;
+        }
+        let legend = &mut chart.configure_series_labels();
+        legend.position(plotters::chart::SeriesLabelPosition::LowerLeft).border_style(GREY);
+        legend.background_style(WHITE).draw().map_err(failed)?;
+    }
+    Ok(is_drawn)
+}
+
+/// The points of one line. Nobody stands at the left edge, for a logarithm knows no zero.
+fn line(figures: &Figures, work: &str, subject: Subject) -> Vec<(f64, f64)> {
+    let among = [
+        ("nobody", 100.0),
+        ("1k idle", 1e3),
+        ("10k idle", 1e4),
+        ("100k idle", 1e5),
+        ("1M idle", 1e6),
+    ];
+    let points = among.map(|(among, x)| {
+        Some((x, figures.median((work, among), subject, Measure::RequestsPerSecond)?))
+    });
+    points.into_iter().flatten().collect()
+}
+
+/// How long it takes from a release to the next holder: half of all, and all but one in a hundred.
+fn hand_over(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
+    let bars: Vec<(String, Subject, f64)> = figures
+        .iter()
+        .filter(|figure| {
+            figure.question == "contend"
+                && [Measure::P50Micros, Measure::P99Micros].contains(&figure.measure)
+        })
+        .map(|figure| {
+            let (measure, among) = (figure.measure.name(), &figure.among);
+            let label = format!("{among}, {measure}: {}", figure.subject.name());
+            (label, figure.subject, figure.median)
+        })
+        .collect();
+    let longest = bars.iter().map(|(_, _, micros)| *micros).fold(0.0, f64::max);
+    let (width, height) = canvas.dim_in_pixel();
+    let step = i32::try_from(height)? / i32::try_from(bars.len().max(1) + 1)?;
+    let font = |size: i32| TextStyle::from(("sans-serif", size).into_font());
+    canvas
+        .draw_text("From a release to the next holder's answer, in µs", &font(15), (8, 6))
+        .map_err(failed)?;
+    for (number, (label, subject, micros)) in (1..).zip(&bars) {
+        let top = number * step;
+        let length = (micros / longest * f64::from(width - 330)).round();
+        #[expect(clippy::cast_possible_truncation, reason = "it is less than the width")]
+        let end = 260 + length as i32;
+        canvas.draw_text(label, &font(12), (8, top + step / 2 - 8)).map_err(failed)?;
+        let bar = Rectangle::new([(260, top), (end, top + step - 4)], color(*subject).filled());
+        canvas.draw(&bar).map_err(failed)?;
+        canvas
+            .draw_text(&format!("{micros:.0}"), &font(12), (end + 6, top + step / 2 - 8))
+            .map_err(failed)?;
+    }
+    Ok(!bars.is_empty())
+}
+
+fn color(subject: Subject) -> RGBColor {
+    match subject {
+        Subject::Ours | Subject::OursEmpty => RGBColor(0, 114, 178),
+        Subject::Old => RGBColor(213, 94, 0),
+        Subject::Floor => GREY,
+    }
+}
+
+fn short(number: f64) -> String {
+    match number {
+        1e6.. => format!("{}M", number / 1e6),
+        1e3.. => format!("{}k", number / 1e3),
+        _ => number.to_string(),
+    }
+}
+
+/// Errors of the library borrow what they are about.
+fn failed(error: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("cannot draw: {error}")
+}
+
+const GREY: RGBColor = RGBColor(128, 128, 128);
+const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Old];

@@ -1,0 +1,128 @@
+//! What we want to be true, and whether it is.
+
+use serde::Serialize;
+
+use crate::figures::{
+    Figures, Measure,
+    Subject::{self, Floor, Old, Ours, OursEmpty},
+};
+
+/// Something that we want of our server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) bound: Bound,
+    /// None if this run did not measure it.
+    pub(crate) found: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    /// Whether it holds, if that is known.
+    pub(crate) fn holds(&self) -> Option<bool> {
+        let found = self.found?;
+        Some(match self.bound {
+            Bound::AtLeast(bound) => found >= bound,
+            Bound::AtMost(bound) => found <= bound,
+        })
+    }
+}
+
+/// All our targets.
+pub(crate) fn all(figures: &Figures) -> Vec<Target> {
+    let mut targets = throughput(figures);
+    targets.extend(hand_over(figures));
+    targets.extend(size(figures));
+    targets
+}
+
+fn throughput(figures: &Figures) -> Vec<Target> {
+    let rate = |case, one, other| figures.ratio(case, one, other, Measure::RequestsPerSecond);
+    let cpu = |case, one, other| figures.ratio(case, one, other, Measure::CpuMicros);
+    let mut targets = Vec::new();
+    let mut want = |what: String, bound, found| targets.push(Target { what, bound, found });
+    for work in WORKS {
+        let case = (work, "nobody");
+        want(format!("{work}: rate / floor"), Bound::AtLeast(0.95), rate(case, Ours, Floor));
+        want(format!("{work}: or CPU / floor"), Bound::AtMost(1.05), cpu(case, Ours, Floor));
+        want(format!("{work}: rate / old"), Bound::AtLeast(1.15), rate(case, Ours, Old));
+    }
+    for among in ["1M idle", "100k waiting"] {
+        for work in WORKS.into_iter().chain(Some("queue").filter(|_| among.ends_with("waiting"))) {
+            let found = rate((work, among), Ours, OursEmpty);
+            want(format!("{work} among {among}: rate / empty"), Bound::AtLeast(0.9), found);
+        }
+    }
+    for work in WORKS {
+        let found = rate((work, "100k idle"), Ours, Old);
+        want(format!("{work} among 100k idle: rate / old"), Bound::AtLeast(100.0), found);
+    }
+    targets
+}
+
+fn hand_over(figures: &Figures) -> Vec<Target> {
+    let target = |what: &str, bound, case, other, measure| Target {
+        what: what.to_owned(),
+        bound,
+        found: figures.ratio(case, Ours, other, measure),
+    };
+    let (few, many) = (("contend", "16 contenders"), ("serve", "10k open requests"));
+    let (p50, grants) = (Measure::P50Micros, Measure::GrantsPerSecond);
+    vec![
+        target("hand-over among 16: p50 / floor", Bound::AtMost(1.1), few, Floor, p50),
+        target("hand-over among 16: p50 / old", Bound::AtMost(1.0), few, Old, p50),
+        target("10k open requests: rate / floor", Bound::AtLeast(0.9), many, Floor, grants),
+    ]
+}
+
+fn size(figures: &Figures) -> Vec<Target> {
+    let bytes = |case, subject| figures.median(case, subject, Measure::Bytes);
+    let longest = |what| figures.median((what, "100k peers"), Ours, Measure::LongestMicros);
+    let beyond = |one: Option<f64>, other: Option<f64>| Some(one? - other?);
+    let target = |what: &str, most, found| Target {
+        what: what.to_owned(),
+        bound: Bound::AtMost(most),
+        found,
+    };
+    let connection = bytes(("idle connection", "10k"), Floor);
+    let blocked = bytes(("blocked request", "10k"), Ours);
+    let delay = beyond(longest("expiry"), longest("calm"));
+    vec![
+        target("bytes of an idle peer", 300.0, bytes(("idle peer", "1M"), Ours)),
+        target("bytes of a peer with a held lock", 500.0, bytes(("held lock", "1M"), Ours)),
+        target("bytes of a blocked request", 12.0 * 1_024.0, beyond(blocked, connection)),
+        target("delay by 100k expiries in ms", 50.0, delay.map(|micros| micros / 1e3)),
+    ]
+}
+
+const WORKS: [&str; 3] = ["cycle", "lock", "heartbeat"];
+
+/// Whom our server is compared with.
+pub(super) const RIVALS: [Subject; 3] = [Floor, Old, OursEmpty];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_holds_up_to_its_bound_and_is_unknown_if_it_was_not_measured() {
+        let target = |bound, found| Target { what: String::new(), bound, found };
+        assert_eq!(target(Bound::AtLeast(0.9), Some(0.9)).holds(), Some(true));
+        assert_eq!(target(Bound::AtLeast(0.9), Some(0.89)).holds(), Some(false));
+        assert_eq!(target(Bound::AtMost(1.1), Some(1.1)).holds(), Some(true));
+        assert_eq!(target(Bound::AtMost(1.1), Some(1.11)).holds(), Some(false));
+        assert_eq!(target(Bound::AtMost(1.1), None).holds(), None);
+    }
+
+    #[test]
+    fn a_run_that_measured_nothing_knows_of_no_target_whether_it_holds() {
+        let targets = all(&Figures::default());
+        assert!(targets.len() > 20 && targets.iter().all(|target| target.holds().is_none()));
+    }
+}

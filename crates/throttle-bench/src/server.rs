@@ -1,0 +1,172 @@
+//! Servers as processes: started, asked, weighed, and ended.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::{
+    clock,
+    load::{AMPLE, MUTEX, TAKEN},
+    pin::Pins,
+    wire::{Answer, Request},
+};
+
+/// Which server.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Ours,
+    Old,
+    Floor,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Old => "old",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+/// Where the programs of the servers are, and where they run.
+#[derive(Debug)]
+pub(crate) struct Yard {
+    pub(crate) programs: Vec<(Kind, PathBuf)>,
+    pub(crate) pins: Pins,
+}
+
+/// A running server. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    process: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Yard {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.programs.iter().map(|&(kind, _)| kind)
+    }
+
+    pub(crate) fn program(&self, kind: Kind) -> Option<&Path> {
+        self.programs.iter().find(|(it, _)| *it == kind).map(|(_, program)| program.as_path())
+    }
+
+    /// Starts a server and waits until it answers. `rota`: how many take turns at the floor.
+    pub(crate) fn start(&self, kind: Kind, rota: usize) -> anyhow::Result<Server> {
+        let program = self.program(kind).with_context(|| format!("no program for {kind:?}"))?;
+        let directory = tempfile::tempdir()?;
+        let configuration = directory.path().join("throttle.toml");
+        fs::write(&configuration, self::configuration(kind))?;
+        // Free a moment ago. The old server cannot say which port it got.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = self.pins.server(program);
+        command.args(["--address", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.arg("-c").arg(&configuration);
+        if kind == Kind::Floor {
+            command.arg("--rota").arg(rota.to_string());
+        }
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = process.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let mut server = Server { kind, address, process, _directory: directory };
+        server.wait_until_it_answers()?;
+        Ok(server)
+    }
+}
+
+impl Server {
+    fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
+        let deadline = clock::now() + Duration::from_secs(20);
+        let mut request = Request::default();
+        request.health();
+        while let Err(error) = self.ask(&request) {
+            if let Some(status) = self.process.try_wait()? {
+                anyhow::bail!("the server {} ended: {status}", self.kind.name());
+            }
+            if clock::now() > deadline {
+                return Err(error.context(format!("the server {} is not there", self.kind.name())));
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// A single request on a connection of its own; the body of its answer.
+    pub(crate) fn ask(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(request.bytes())?;
+        let (mut input, mut bytes) = (Vec::new(), [0; 4_096]);
+        loop {
+            let length = stream.read(&mut bytes)?;
+            anyhow::ensure!(length > 0, "the server hung up");
+            input.extend_from_slice(&bytes[..length]);
+            if let Some((answer, _)) = Answer::parse(&input)? {
+                return Ok(answer.expect(&[200, 202])?.body.to_vec());
+            }
+        }
+    }
+
+    /// The time that all its threads have been running so far, where the system tells.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()?;
+        let nanos = tasks.map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        nanos.sum::<Option<u64>>().map(Duration::from_nanos)
+    }
+
+    /// The memory that it occupies now, in bytes, where the system tells.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes * 1_024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended already cannot be ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The same semaphores for both; and for ours, as many connections as there is need for.
+fn configuration(kind: Kind) -> String {
+    let mut text = String::from("[semaphores]\n");
+    for (name, max) in [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)] {
+        writeln!(text, "{name} = {max}").expect("memory takes every byte");
+    }
+    if kind == Kind::Ours {
+        text.push_str("[limits]\nconnections = 20_000\n");
+    }
+    text
+}
+
+/// Starting it anew, as a user would: from the command to the first answer.
+pub(crate) fn start_up_time(yard: &Yard, kind: Kind) -> anyhow::Result<Duration> {
+    let start = clock::now();
+    let _server = yard.start(kind, 0)?;
+    Ok(clock::now().duration_since(start))
+}
+
+/// A command that does not run, for its side effect on somebody else; whether it worked.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,55 @@
+//! Peers take turns on a mutex: how often it changes hands, and how long a hand-over takes.
+
+use anyhow::Context as _;
+
+use super::Short;
+use crate::{
+    engine::Engine,
+    figures::{Figures, Measure, Subject},
+    load::{Contend, Lease, populate},
+    plan::Plan,
+    server::{Kind, Server, Yard},
+};
+
+/// Lets peers contend at each server, few and many. At the floor a fixed rota takes the place of a
+/// semaphore.
+pub(crate) fn contention(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+    for &contenders in &plan.contenders {
+        let mut arenas = Vec::new();
+        for kind in yard.kinds() {
+            let server = yard.start(kind, contenders)?;
+            let mut engine = Engine::connect(server.address, contenders)?;
+            let peers = match kind {
+                Kind::Floor => (1..=contenders as u64).collect(),
+                Kind::Ours | Kind::Old => populate(&mut engine, contenders, Lease::Long, None)?,
+            };
+            arenas.push((server, engine, peers));
+        }
+        for round in 1..=plan.rounds {
+            eprintln!("{contenders} peers contend: round {round} of {}", plan.rounds);
+            for (server, engine, peers) in &mut arenas {
+                contend(server, engine, peers, plan, figures)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn contend(
+    server: &Server,
+    engine: &mut Engine,
+    peers: &[u64],
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let mut load = Contend::new(peers, plan.time);
+    engine.run(&mut load).with_context(|| format!("contention at {}", server.kind.name()))?;
+    let among = format!("{} contenders", Short(peers.len()));
+    let mut note = |measure, value| {
+        figures.note(("contend", &among), Subject::from(server.kind), measure, value);
+    };
+    note(Measure::GrantsPerSecond, load.rate());
+    note(Measure::P50Micros, load.hand_overs.percentile(50.0));
+    note(Measure::P99Micros, load.hand_overs.percentile(99.0));
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! A long queue of open requests is served in strict order: how fast, and what each of them weighs.
+
+use anyhow::Context as _;
+
+use super::Short;
+use crate::{
+    engine::{Engine, Load, Times},
+    figures::{Figures, Measure, Subject},
+    load::{BLOCKING, MUTEX, Queue, line_up},
+    plan::Plan,
+    server::{Kind, Yard},
+    wire::{Answer, Request},
+};
+
+/// Lets so many peers wait with open requests at each server, and then serves them all.
+pub(crate) fn queue(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+    let length = plan.queue;
+    let rounds = plan.slow_rounds();
+    for round in 1..=rounds {
+        for kind in yard.kinds() {
+            eprintln!(
+                "{length} open requests at {}: round {round} of {}",
+                kind.name(),
+                plan.rounds
+            );
+            serve(yard, kind, length, figures)
+                .with_context(|| format!("{length} open requests at {}", kind.name()))?;
+        }
+        if yard.program(Kind::Floor).is_some() {
+            let bytes = connection(yard, length)?;
+            note_bytes("idle connection", length, Kind::Floor, bytes, figures);
+        }
+    }
+    Ok(())
+}
+
+fn serve(yard: &Yard, kind: Kind, length: usize, figures: &mut Figures) -> anyhow::Result<()> {
+    // The first one holds the lock while the others wait.
+    let server = yard.start(kind, length + 1)?;
+    let peers = if kind == Kind::Floor {
+        let mut request = Request::default();
+        request.acquire(1, MUTEX, "");
+        server.ask(&request)?;
+        (1..=length as u64 + 1).collect()
+    } else {
+        line_up(server.address, length + 1)?
+    };
+    let before = server.memory();
+    let mut waiting = None;
+    let mut all_wait = || waiting = server.memory();
+    let mut engine = Engine::connect(server.address, length + 1)?;
+    let mut load = Queue::new(&peers, &mut all_wait);
+    engine.run(&mut load)?;
+    let among = format!("{} open requests", Short(length));
+    let rate = load.rate();
+    figures.note(("serve", &among), Subject::from(kind), Measure::GrantsPerSecond, rate);
+    let grown = waiting.zip(before).map(|(waiting, before)| waiting.saturating_sub(before));
+    note_bytes("blocked request", length, kind, grown, figures);
+    Ok(())
+}
+
+/// By how much the floor grows with so many connections that have sent one request each.
+fn connection(yard: &Yard, number: usize) -> anyhow::Result<Option<u64>> {
+    let server = yard.start(Kind::Floor, 0)?;
+    let before = server.memory();
+    let mut engine = Engine::connect(server.address, number)?;
+    engine.run(&mut Once { asked: vec![false; number] })?;
+    Ok(server.memory().zip(before).map(|(after, before)| after.saturating_sub(before)))
+}
+
+fn note_bytes(what: &str, number: usize, kind: Kind, bytes: Option<u64>, figures: &mut Figures) {
+    if let Some(bytes) = bytes {
+        let each = bytes as f64 / number as f64;
+        let among = Short(number).to_string();
+        figures.note((what, &among), Subject::from(kind), Measure::Bytes, each);
+    }
+}
+
+/// One request on each connection.
+struct Once {
+    asked: Vec<bool>,
+}
+
+impl Load for Once {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        request.acquire(1, MUTEX, BLOCKING);
+        !std::mem::replace(&mut self.asked[connection], true)
+    }
+
+    fn answer(&mut self, _: usize, answer: Answer<'_>, _: Times) -> anyhow::Result<()> {
+        answer.expect(&[200]).map(drop)
+    }
+}

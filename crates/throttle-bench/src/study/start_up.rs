@@ -1,0 +1,24 @@
+//! From the command to the first answer; and how large the program is.
+
+use std::fs;
+
+use crate::{
+    figures::{Figures, Measure, Subject},
+    plan::Plan,
+    server::{Yard, start_up_time},
+};
+
+/// Starts each server anew in each round.
+pub(crate) fn start_up(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+    for _ in 0..plan.rounds.max(5) {
+        for kind in yard.kinds() {
+            let millis = start_up_time(yard, kind)?.as_secs_f64() * 1e3;
+            figures.note(("first answer", "nobody"), Subject::from(kind), Measure::Millis, millis);
+        }
+    }
+    for (kind, program) in &yard.programs {
+        let bytes = fs::metadata(program)?.len() as f64;
+        figures.note(("program", "file"), Subject::from(*kind), Measure::Bytes, bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Our server, the one before it and a bare HTTP server, measured side by side on this machine.
+//!
+//! What measures them is the package `throttle-bench`. Here it is built together with the servers, in
+//! release mode, and the old one installed from where it was published.
+
+use std::{
+    env::consts::EXE_SUFFIX,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use xshell::{Shell, cmd};
+
+use crate::{flags::Bench, workspace::Workspace};
+
+/// Builds everything, measures, and prints tables.
+pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Bench) -> anyhow::Result<()> {
+    cmd!(sh, "cargo build --release --package throttle-server --bin throttle").run()?;
+    cmd!(sh, "cargo build --release --package throttle-bench").run()?;
+    let release = workspace.target_dir.join("release");
+    let program = |name: &str| release.join(format!("{name}{EXE_SUFFIX}"));
+    let mut servers = vec![("--ours", program("throttle")), ("--floor", program("throttle-floor"))];
+    if !flags.no_old {
+        servers.push(("--old", old_server(sh, &workspace.target_dir.join("peers"))?));
+    }
+    let out = flags.out.clone().unwrap_or_else(|| workspace.target_dir.join("bench"));
+    let (bench, options) = (program("throttle-bench"), options(flags));
+    let servers = servers.iter().flat_map(|(flag, path)| [Path::new(flag), path]);
+    Ok(cmd!(sh, "{bench} {servers...} {options...} --out {out}").run()?)
+}
+
+/// The same as part of continuous integration: whether it still works, and roughly how fast. Its
+/// figures are for people; a machine that is busy with something else must not refuse a change.
+pub(crate) fn quick(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
+    if let Err(error) = run(sh, workspace, &quick_flags()) {
+        eprintln!("warning: the benchmark did not come to its end: {error:#}");
+    }
+    Ok(())
+}
+
+fn quick_flags() -> Bench {
+    Bench {
+        quick: true,
+        rounds: None,
+        seconds: None,
+        study: Vec::new(),
+        scenario: Vec::new(),
+        empty: false,
+        no_old: false,
+        no_pin: false,
+        out: None,
+    }
+}
+
+/// The program of the old server, built now unless it is there.
+fn old_server(sh: &Shell, root: &Path) -> anyhow::Result<PathBuf> {
+    let program = root.join("bin").join(format!("throttle{EXE_SUFFIX}"));
+    if !sh.path_exists(&program) {
+        let target = root.join("build");
+        let package = "throttle-server@=0.5.13";
+        cmd!(sh, "cargo install --quiet --locked --root {root} --target-dir {target} {package}")
+            .run()
+            .context("the old server takes the network to be installed; see --no-old")?;
+    }
+    Ok(program)
+}
+
+/// The flags that are passed on as they are.
+fn options(flags: &Bench) -> Vec<String> {
+    let Bench { quick, rounds, seconds, study, scenario, empty, no_old: _, no_pin, out: _ } = flags;
+    let switches = [("--quick", *quick), ("--empty", *empty), ("--no-pin", *no_pin)];
+    let switches =
+        switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name.to_owned());
+    let rounds = rounds.map(|rounds| ("--rounds", rounds.to_string()));
+    let seconds = seconds.map(|seconds| ("--seconds", seconds.to_string()));
+    let values = rounds
+        .into_iter()
+        .chain(seconds)
+        .chain(study.iter().map(|name| ("--study", name.clone())))
+        .chain(scenario.iter().map(|name| ("--scenario", name.clone())));
+    switches.chain(values.flat_map(|(name, value)| [name.to_owned(), value])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_passed_on() {
+        let flags = Bench {
+            rounds: Some(7),
+            scenario: vec!["lock".to_owned(), "cycle".to_owned()],
+            ..quick_flags()
+        };
+        let expected = "--quick --rounds 7 --scenario lock --scenario cycle";
+        assert_eq!(options(&flags).join(" "), expected);
+    }
+}
