@@ -8,6 +8,7 @@
 //! What an entry means, and whether it may lie before the true deadline, is up to the owner.
 
 use alloc::vec::Vec;
+use core::{mem, ops::Range};
 
 use crate::{Time, peers::Slot};
 
@@ -16,6 +17,8 @@ use crate::{Time, peers::Slot};
 pub(crate) struct Deadlines {
     heap: Vec<(Time, Slot)>,
     position: Vec<u32>,
+    /// Where [`Deadlines::settle`] keeps its list; empty, and kept for its memory.
+    due: Vec<usize>,
 }
 
 impl Deadlines {
@@ -54,6 +57,37 @@ impl Deadlines {
         }
     }
 
+    /// Hands the slot of each entry at or before `until` to `fate`, in no order of meaning, and moves
+    /// the entry to the instant after `until` that `fate` names, or forgets it.
+    ///
+    /// Costs O(k) if all entries are due, and O(log n) for each of k if few are. Nobody who is due
+    /// stands below somebody who is not, so those who are due are found without looking at others.
+    /// Taken from the last to the first, each one's subtrees are in order when its turn comes, as in
+    /// the construction of a heap (R. W. Floyd, "Treesort 3", 1964).
+    pub(crate) fn settle(&mut self, until: Time, mut fate: impl FnMut(Slot) -> Option<Time>) {
+        let mut due = mem::take(&mut self.due);
+        let is_due = |&index: &usize| self.heap.get(index).is_some_and(|&(time, _)| time <= until);
+        due.extend(Some(0).filter(is_due));
+        let mut seen = 0;
+        while let Some(&index) = due.get(seen) {
+            due.extend(children(index).filter(is_due));
+            seen += 1;
+        }
+        for index in due.drain(..).rev() {
+            match fate(self.heap[index].1) {
+                Some(time) => {
+                    debug_assert!(until < time, "who stays is not due any more");
+                    self.heap[index].0 = time;
+                }
+                None => drop(self.heap.swap_remove(index)),
+            }
+            if index < self.heap.len() {
+                self.sink(index);
+            }
+        }
+        self.due = due;
+    }
+
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
@@ -87,8 +121,8 @@ impl Deadlines {
     fn sink(&mut self, mut index: usize) {
         let entry = self.heap[index];
         loop {
-            let first = ARITY * index + 1;
-            let children = first..self.heap.len().min(first + ARITY);
+            let Range { start, end } = children(index);
+            let children = start..end.min(self.heap.len());
             match children.min_by_key(|&child| self.heap[child]) {
                 Some(child) if self.heap[child] < entry => {
                     self.put(index, self.heap[child]);
@@ -113,11 +147,58 @@ const fn parent(index: usize) -> usize {
     (index - 1) / ARITY
 }
 
+/// Where the children of an entry stand, if it has that many.
+const fn children(index: usize) -> Range<usize> {
+    ARITY * index + 1..ARITY * index + 1 + ARITY
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
+    use core::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn whoever_is_due_and_nobody_else_meets_a_fate() {
+        arbtest::arbtest(|u| {
+            let (mut deadlines, mut model) = (Deadlines::default(), BTreeMap::new());
+            for index in 0..u.int_in_range(0..=100)? {
+                let time = Time::from_nanos(u.int_in_range(0..=20)?);
+                deadlines.insert(Slot::new(index), time);
+                model.insert(Slot::new(index), time);
+            }
+            let mut until = Time::ZERO;
+            while !u.is_empty() {
+                until = until + Duration::from_nanos(u.int_in_range(0..=5)?);
+                let mut met = Vec::new();
+                let mut fates = BTreeMap::new();
+                for (&slot, _) in model.iter().filter(|&(_, &time)| time <= until) {
+                    let later = until + Duration::from_nanos(u.int_in_range(1..=20)?);
+                    fates.insert(slot, u.arbitrary::<bool>()?.then_some(later));
+                }
+                deadlines.settle(until, |slot| {
+                    met.push(slot);
+                    fates[&slot]
+                });
+                met.sort_unstable();
+                assert!(met.iter().eq(fates.keys()), "{met:?} at {until:?}, not {fates:?}");
+                for (slot, fate) in fates {
+                    model.remove(&slot);
+                    model.extend(fate.map(|time| (slot, time)));
+                }
+                let first = model.iter().map(|(&slot, &time)| (time, slot)).min();
+                assert_eq!(deadlines.first(), first);
+                assert_eq!(deadlines.len(), model.len());
+                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));
+                assert!(
+                    (1..deadlines.len())
+                        .all(|at| { deadlines.heap[parent(at)] < deadlines.heap[at] })
+                );
+            }
+            Ok(())
+        });
+    }
 
     #[test]
     fn the_first_entry_is_the_earliest_whatever_was_moved_or_removed() {

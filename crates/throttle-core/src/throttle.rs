@@ -142,41 +142,29 @@ impl Throttle {
     /// The first line of every operation: lets time pass until `now`.
     fn advance(&mut self, now: Time) {
         let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
-        while let Some(due) = self.first_due(now) {
+        while let Some((due, _)) = self.deadlines.first().filter(|&(time, _)| time <= now) {
             self.now = self.now.max(due);
             self.settle_all_at(due);
         }
         self.now = now;
     }
 
-    /// The first timeout of any peer, if it is at or before `now`.
-    fn first_due(&mut self, now: Time) -> Option<Time> {
-        while let Some((time, slot)) = self.deadlines.first().filter(|&(time, _)| time <= now) {
-            let timeout = self.peers.get(slot).timeout();
-            if timeout <= time {
-                return Some(time);
-            }
-            self.deadlines.set(slot, timeout);
-        }
-        None
-    }
-
     /// Does what is due at this very instant, and nothing that is due later.
     ///
-    /// Those who are concerned have their turn in the order of their ids.
+    /// Those who are concerned have their turn in the order of their ids. Entries of peers whose
+    /// timeout has moved since are corrected.
     fn settle_all_at(&mut self, due: Time) {
         let mut concerned = Vec::new();
-        while let Some((_, slot)) = self.deadlines.first().filter(|&(time, _)| time <= due) {
+        self.deadlines.settle(due, |slot| {
             let peer = self.peers.get(slot);
-            if peer.timeout() <= due {
-                concerned.push((peer.id, slot));
+            let timeout = peer.timeout();
+            if timeout > due {
+                return Some(timeout);
             }
-            if peer.lease_end() <= due {
-                self.deadlines.remove(slot);
-            } else {
-                self.deadlines.set(slot, peer.timeout().max(due + Duration::from_nanos(1)));
-            }
-        }
+            concerned.push((peer.id, slot));
+            // Who was parked for too long lives on.
+            Some(peer.lease_end()).filter(|&end| end > due)
+        });
         concerned.sort_unstable();
         let mut vacated = Vec::new();
         for (id, slot) in concerned {
