@@ -6,7 +6,7 @@
 //! The table knows nothing of semaphores; the order of its hash map is never looked at.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::iter;
+use core::{hint::black_box, iter};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -120,8 +120,18 @@ impl Peers {
         self.slots.len()
     }
 
+    /// The number of ids that are known: that of the peers, while nobody is yet to be forgotten.
+    pub(crate) fn ids_len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(crate) fn slot(&self, id: PeerId) -> Option<Slot> {
         self.by_id.get(&id).copied()
+    }
+
+    /// Whether somebody lives in `slot`. Looks at one bit.
+    pub(crate) fn lives(&self, slot: Slot) -> bool {
+        is_set(&self.living, slot)
     }
 
     pub(crate) fn get(&self, slot: Slot) -> &Peer {
@@ -146,12 +156,34 @@ impl Peers {
         slot
     }
 
+    /// Removes the peer in `slot`, whose id is to be [forgotten](Self::forget) before anybody asks.
     pub(crate) fn remove(&mut self, slot: Slot) -> Peer {
-        let peer = self.slots.remove(slot.index());
         let (word, bit) = place(slot);
         self.living[word] &= !bit;
-        self.by_id.remove(&peer.id);
-        peer
+        self.slots.remove(slot.index())
+    }
+
+    /// Forgets the ids of those among `peers` who were removed.
+    ///
+    /// Costs O(1) for each of a few; if they are many, O(n) for all of them.
+    pub(crate) fn forget(&mut self, peers: &[(PeerId, Slot)]) {
+        let living = &self.living;
+        if peers.len() > 1 && self.by_id.len() / peers.len() < WORTH_A_WALK {
+            self.by_id.retain(|_, &mut slot| is_set(living, slot));
+            return;
+        }
+        for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(living, slot)) {
+            self.by_id.remove(id);
+        }
+    }
+
+    /// Has a few peers brought from memory at the same time, if they are about to be looked at one
+    /// after the other.
+    pub(crate) fn fetch(&self, peers: &[(PeerId, Slot)]) {
+        for &(_, slot) in peers {
+            let peer = self.get(slot);
+            black_box((peer.id, peer.held.len(), peer.pending.is_some(), peer.labels.is_some()));
+        }
     }
 
     /// Living peers from the slot at `start` on, in order of their slots.
@@ -168,12 +200,21 @@ fn place(slot: Slot) -> (usize, u64) {
     (slot.index() / 64, 1 << (slot.index() % 64))
 }
 
+/// Whether the bit of a slot is set.
+fn is_set(bits: &[u64], slot: Slot) -> bool {
+    let (word, bit) = place(slot);
+    bits[word] & bit != 0
+}
+
 /// The positions of the bits that are set, from the lowest on.
 fn bits(word: u64) -> impl Iterator<Item = usize> {
     let rest = |&word: &u64| Some(word & (word - 1)).filter(|&rest| rest != 0);
     let words = iter::successors(Some(word).filter(|&word| word != 0), rest);
     words.map(|word| word.trailing_zeros() as usize)
 }
+
+/// To look up an id takes as long as to walk past this many. Measured; it need not be exact.
+const WORTH_A_WALK: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -190,6 +231,26 @@ mod tests {
             let listed: Vec<_> = peers.iter_from(start).map(|(slot, _)| slot.index()).collect();
             let expected: Vec<_> = (start..200).filter(|index| index % 3 == 0).collect();
             assert_eq!(listed, expected, "from {start}");
+        }
+    }
+
+    #[test]
+    fn ids_of_removed_peers_are_forgotten_be_they_many_or_few() {
+        for step in [1, 2, 12, 13, 14, 90, 200] {
+            let mut peers = Peers::new(0);
+            let all: Vec<_> =
+                (1..=200).map(|id| (PeerId::new(id).unwrap(), peers.insert(peer(id)))).collect();
+            let named: Vec<_> = all.iter().copied().step_by(step).collect();
+            // One of those who are named stays.
+            for &(_, slot) in named.iter().skip(1) {
+                peers.remove(slot);
+            }
+            peers.forget(&named);
+            for (id, slot) in all {
+                let lives = slot == named[0].1 || !named.contains(&(id, slot));
+                assert_eq!(peers.slot(id), lives.then_some(slot), "every {step}. left");
+                assert_eq!(peers.lives(slot), lives, "every {step}. left");
+            }
         }
     }
 

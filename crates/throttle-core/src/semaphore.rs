@@ -20,6 +20,13 @@ pub(crate) struct Waiter {
     pub(crate) count: Count,
 }
 
+/// Where a peer stands before a semaphore.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Holder(FencingToken),
+    Waiter(Ticket),
+}
+
 /// State of one semaphore.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
@@ -103,8 +110,13 @@ impl Semaphore {
 
     /// Takes back what was granted under `token`.
     pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
-        self.held -= count.get();
+        self.give_back(count);
         self.holders.remove(&token);
+    }
+
+    /// Takes back the count of a holder whose place is cleared next.
+    pub(crate) fn give_back(&mut self, count: Count) {
+        self.held -= count.get();
     }
 
     /// Takes back a part of what was granted.
@@ -141,7 +153,38 @@ impl Semaphore {
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
         let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
         let waiter = waiter.expect("a pending peer stands in the queue or aside");
-        self.pending -= u128::from(waiter.count.get());
+        self.give_up(waiter.count);
+    }
+
+    /// Forgets the count of a waiter whose place is cleared next.
+    pub(crate) fn give_up(&mut self, count: Count) {
+        self.pending -= u128::from(count.get());
+    }
+
+    /// Clears `places`, which are all those here of peers that no longer live.
+    ///
+    /// Costs O(log n) for each of a few; if they are many, O(n) for all of them.
+    pub(crate) fn clear(
+        &mut self,
+        places: impl ExactSizeIterator<Item = Place>,
+        lives: impl Fn(Slot) -> bool,
+    ) {
+        let here = self.holders.len() + self.waiters_len();
+        if places.len() > 1 && here / places.len() < WORTH_A_WALK {
+            self.holders.retain(|_, &mut slot| lives(slot));
+            self.queue.retain(|_, waiter| lives(waiter.slot));
+            self.parked.retain(|_, waiter| lives(waiter.slot));
+            return;
+        }
+        for place in places {
+            match place {
+                Place::Holder(token) => drop(self.holders.remove(&token)),
+                Place::Waiter(ticket) => {
+                    let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
+                    debug_assert!(waiter.is_some(), "a pending peer stands in the queue or aside");
+                }
+            }
+        }
     }
 
     /// The waiter that came first of all, parked or not.
@@ -179,5 +222,51 @@ impl Semaphore {
     /// Whether `count` more can be held without exceeding the maximum.
     pub(crate) fn has_room_for(&self, count: Count) -> bool {
         self.held + count.get() <= self.max.get()
+    }
+}
+
+/// To find a place takes as long as to walk past this many. Measured; it need not be exact.
+const WORTH_A_WALK: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn places_that_were_left_are_cleared_be_they_many_or_few() {
+        for step in [1, 2, 15, 16, 17, 90, 300] {
+            let (mut semaphore, places) = crowded();
+            let left: Vec<_> = places.iter().copied().step_by(step).collect();
+            let lives = |slot: Slot| !slot.index().is_multiple_of(step);
+            semaphore.clear(left.iter().map(|&(_, place)| place), lives);
+            let expected: Vec<_> =
+                places.iter().map(|&(slot, _)| slot).filter(|&slot| lives(slot)).collect();
+            let holders = semaphore.holders_after(None).map(|(_, slot)| slot);
+            let waiters = semaphore.waiters_after(None).map(|(_, waiter)| waiter.slot);
+            let stay: Vec<_> = holders.chain(waiters).collect();
+            assert_eq!(stay, expected, "every {step}. left");
+        }
+    }
+
+    /// A semaphore with a hundred holders, a hundred waiters in the queue and as many parked ones,
+    /// all in the order of their slots.
+    fn crowded() -> (Semaphore, Vec<(Slot, Place)>) {
+        let mut semaphore = Semaphore::new(Count::ONE, Level(0), FencingToken(0));
+        let places = (0..300).map(|index| {
+            let slot = Slot::new(index);
+            if index < 100 {
+                return (slot, Place::Holder(semaphore.grant(slot, Count::ONE)));
+            }
+            let ticket = Ticket(index as u64);
+            semaphore.enqueue(ticket, Waiter { slot, count: Count::ONE });
+            if index >= 200 {
+                semaphore.park(ticket);
+            }
+            (slot, Place::Waiter(ticket))
+        });
+        let places = places.collect();
+        (semaphore, places)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Ticket, Time,
     deadlines::Deadlines,
     peers::{Held, Peer, Peers, Pending, Slot, Wait},
-    semaphore::{Semaphore, Waiter},
+    semaphore::{Place, Semaphore, Waiter},
     time::nanos,
 };
 
@@ -154,7 +154,7 @@ impl Throttle {
     /// Those who are concerned have their turn in the order of their ids. Entries of peers whose
     /// timeout has moved since are corrected.
     fn settle_all_at(&mut self, due: Time) {
-        let mut concerned = Vec::new();
+        let (mut concerned, mut events) = (Vec::new(), 0);
         self.deadlines.settle(due, |slot| {
             let peer = self.peers.get(slot);
             let timeout = peer.timeout();
@@ -162,30 +162,35 @@ impl Throttle {
                 return Some(timeout);
             }
             concerned.push((peer.id, slot));
+            events += 1 + peer.held.len() + usize::from(peer.pending.is_some());
             // Who was parked for too long lives on.
             Some(peer.lease_end()).filter(|&end| end > due)
         });
-        concerned.sort_unstable();
+        self.events.reserve(events);
+        concerned.sort_unstable_by_key(|&(id, _)| id);
         let mut vacated = Vec::new();
-        for (id, slot) in concerned {
-            if self.peers.get(slot).lease_end() <= due {
-                vacated.extend(self.evict(slot));
-                self.events.push_back(Event::Expired { peer: id });
-            } else {
-                self.cancel(slot, CancelCause::Abandoned);
+        for few in concerned.chunks(AT_A_TIME) {
+            self.peers.fetch(few);
+            for &(id, slot) in few {
+                if self.peers.get(slot).lease_end() <= due {
+                    self.evict(slot, &mut vacated);
+                    self.events.push_back(Event::Expired { peer: id });
+                } else {
+                    self.cancel(slot, CancelCause::Abandoned);
+                }
             }
         }
-        self.serve_all(vacated);
+        self.peers.forget(&concerned);
+        self.clear(vacated);
     }
 
-    /// Removes a peer, whose deadline was removed before, with all it holds and awaits, without
-    /// serving anybody yet.
-    ///
-    /// Returns the semaphores it leaves.
-    fn evict(&mut self, slot: Slot) -> impl Iterator<Item = SemaphoreId> + use<> {
+    /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
+    /// are to be [cleared](Self::clear) before anything else happens.
+    fn evict(&mut self, slot: Slot, vacated: &mut Vec<(SemaphoreId, Place)>) {
         let Peer { id, held, pending, .. } = self.peers.remove(slot);
-        for lock in &held {
-            self.semaphore_mut(lock.semaphore).release(lock.token, lock.count);
+        for lock in held {
+            vacated.push((lock.semaphore, Place::Holder(lock.token)));
+            self.semaphore_mut(lock.semaphore).give_back(lock.count);
             self.events.push_back(Event::Released {
                 peer: id,
                 semaphore: lock.semaphore,
@@ -195,11 +200,25 @@ impl Throttle {
             });
         }
         if let Some(pending) = pending {
-            self.semaphore_mut(pending.semaphore).dequeue(pending.ticket);
+            vacated.push((pending.semaphore, Place::Waiter(pending.ticket)));
+            self.semaphore_mut(pending.semaphore).give_up(pending.count);
             self.announce_cancelled(id, pending, CancelCause::PeerGone);
         }
-        let pending = pending.map(|pending| pending.semaphore);
-        held.into_iter().map(|lock| lock.semaphore).chain(pending)
+    }
+
+    /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
+    /// semaphores.
+    fn clear(&mut self, mut vacated: Vec<(SemaphoreId, Place)>) {
+        vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
+        let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
+        for places in vacated() {
+            let semaphore = self.semaphores[places[0].0.index()].as_mut();
+            let semaphore = semaphore.expect("a semaphore in use is not removed");
+            semaphore.clear(places.iter().map(|&(_, place)| place), |slot| self.peers.lives(slot));
+        }
+        for places in vacated() {
+            self.serve(places[0].0);
+        }
     }
 
     /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
@@ -220,15 +239,6 @@ impl Throttle {
             waited: self.now - pending.since,
             cause,
         });
-    }
-
-    /// Serves these queues, each once, in order of the semaphores.
-    fn serve_all(&mut self, mut semaphores: Vec<SemaphoreId>) {
-        semaphores.sort_unstable();
-        semaphores.dedup();
-        for semaphore in semaphores {
-            self.serve(semaphore);
-        }
     }
 
     /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
@@ -314,3 +324,6 @@ impl Throttle {
         slot
     }
 }
+
+/// How many peers are fetched from memory together: about as many as a processor can wait for.
+const AT_A_TIME: usize = 16;

@@ -1,6 +1,6 @@
 //! Peers come, stay alive, go, and come back.
 
-use alloc::{boxed::Box, collections::BTreeMap};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
 use super::Throttle;
@@ -73,9 +73,11 @@ impl Throttle {
             return false;
         };
         self.deadlines.remove(slot);
-        let vacated = self.evict(slot).collect();
+        let mut vacated = Vec::new();
+        self.evict(slot, &mut vacated);
+        self.peers.forget(&[(peer, slot)]);
         self.events.push_back(Event::Removed { peer });
-        self.serve_all(vacated);
+        self.clear(vacated);
         true
     }
 

@@ -28,6 +28,7 @@ impl Throttle {
                 assert_ne!(lock.wait, Wait::Attended(0), "who is attended has an open request");
             }
         }
+        assert_eq!(self.peers.ids_len(), self.peers.len(), "ids of the gone are forgotten");
         assert_eq!(self.deadlines.len(), self.peers.len(), "every peer has a deadline");
         for (index, semaphore) in self.semaphores.iter().enumerate() {
             let id = SemaphoreId(u32::try_from(index).expect("ids have 32 bits"));
