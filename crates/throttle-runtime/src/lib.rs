@@ -57,6 +57,6 @@ pub use crate::{
     error::Error,
     handle::{Admission, Ask, Handle, Restoration},
     inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
-    observer::Observer,
+    observer::{Afterwork, Observer},
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

@@ -17,7 +17,18 @@ pub trait Observer: Send + 'static {
 
     /// Something happened.
     fn event(&mut self, event: &Event);
+
+    /// Everything that has happened so far was told. Returns what is left to do about it when the
+    /// critical section is over, before the operation that caused it returns.
+    ///
+    /// A hundred thousand leases may end at one instant; what is put off here keeps nobody waiting.
+    fn caught_up(&mut self) -> Option<Afterwork> {
+        None
+    }
 }
+
+/// What an observer does outside of the critical section.
+pub type Afterwork = Box<dyn FnOnce() + Send>;
 
 impl fmt::Debug for dyn Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 use throttle_core::{CancelCause, Event, FencingToken, PeerId, Settings, Throttle, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::{clock, entropy::Entropy, names::Names, observer::Observer};
+use crate::{
+    clock,
+    entropy::Entropy,
+    names::Names,
+    observer::{Afterwork, Observer},
+};
 
 /// What an open request hears.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,6 +71,7 @@ impl State {
             }
             self.observer.event(&event);
         }
+        news.afterwork.extend(self.observer.caught_up());
         let timeout = self.throttle.poll_timeout();
         if timeout.is_some_and(|timeout| self.alarm.is_none_or(|alarm| timeout < alarm)) {
             self.alarm = timeout;
@@ -131,21 +137,25 @@ impl Listeners {
 }
 
 /// What is left to do when the mutex is free again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub(crate) struct News {
     answers: Vec<(Listener, Outcome)>,
     expired: usize,
+    afterwork: Vec<Afterwork>,
     /// Whether something is due before the timer wakes up.
     pub(crate) alarm_is_late: bool,
 }
 
 impl News {
-    /// Wakes those who waited.
+    /// Wakes those who waited, then does what the observer has put off.
     pub(crate) fn spread(self) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.ear.send(outcome);
+        }
+        for work in self.afterwork {
+            work();
         }
         if self.expired > 0 {
             tracing::warn!(peers = self.expired, "peers expired, their locks are free");

@@ -1,13 +1,24 @@
 //! Counts what happens in the service, as it happens.
 
+use std::{mem, time::Duration};
+
 use metrics::{Counter, Histogram, Key, Label};
-use throttle_runtime::{CancelCause, Event, Observer, SemaphoreId};
+use throttle_runtime::{Afterwork, CancelCause, Event, Observer, SemaphoreId};
 
 use super::{Registry, names};
 
 /// Hears of every event within the critical section: each costs an increment or two.
+///
+/// An entry in a histogram costs more than the event itself. So when very much happens in one step,
+/// most entries are put off until the critical section is over.
 pub(super) struct Events {
     registry: Registry,
+    /// Entries that are put off.
+    later: Vec<(Histogram, Duration)>,
+    /// How many entries were made in this step.
+    entries: usize,
+    /// How many peers expired in this step.
+    expired: u64,
     expired_peers: Counter,
     restored_peers: Counter,
     /// By the position of the semaphore in the order of creation.
@@ -33,6 +44,23 @@ impl Events {
             restored_peers: counter(names::RESTORED_PEERS),
             semaphores: Vec::new(),
             registry,
+            later: Vec::new(),
+            entries: 0,
+            expired: 0,
+        }
+    }
+
+    /// Enters how long something took, now or later.
+    fn enter(&mut self, semaphore: SemaphoreId, which: fn(&Series) -> &Histogram, took: Duration) {
+        let Some(histogram) = self.series(semaphore).map(which) else {
+            return;
+        };
+        if self.entries < AT_ONCE {
+            histogram.record(took);
+            self.entries += 1;
+        } else {
+            let entry = (histogram.clone(), took);
+            self.later.push(entry);
         }
     }
 
@@ -87,20 +115,18 @@ impl Observer for Events {
                 // A lock that was restored is neither a new grant nor was it waited for.
                 if let (Some(series), Some(waited)) = (self.series(semaphore), waited) {
                     series.grants.increment(1);
-                    series.wait.record(waited);
+                    self.enter(semaphore, |series| &series.wait, waited);
                 }
             }
             Event::Released { semaphore, held, .. } => {
-                if let Some(series) = self.series(semaphore) {
-                    series.hold.record(held);
-                }
+                self.enter(semaphore, |series| &series.hold, held);
             }
             Event::Cancelled { semaphore, cause, .. } => {
                 if let Some(series) = self.series(semaphore) {
                     series.cancelled(cause).increment(1);
                 }
             }
-            Event::Expired { .. } => self.expired_peers.increment(1),
+            Event::Expired { .. } => self.expired += 1,
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Parked { .. }
             | Event::PeerCreated { .. }
@@ -109,6 +135,55 @@ impl Observer for Events {
             | Event::Resized { .. }
             | Event::Resumed { .. }
             | Event::Shrunk { .. } => {}
+        }
+    }
+
+    fn caught_up(&mut self) -> Option<Afterwork> {
+        self.entries = 0;
+        if self.expired > 0 {
+            self.expired_peers.increment(mem::take(&mut self.expired));
+        }
+        if self.later.is_empty() {
+            return None;
+        }
+        let later = mem::take(&mut self.later);
+        Some(Box::new(|| later.into_iter().for_each(|(histogram, took)| histogram.record(took))))
+    }
+}
+
+/// How many entries in histograms one step makes itself. Hardly any step has more.
+const AT_ONCE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use throttle_runtime::{Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+    use tokio::time;
+
+    use super::*;
+    use crate::Metrics;
+
+    #[tokio::test(start_paused = true)]
+    async fn locks_that_are_freed_together_are_all_counted_when_the_operation_returns() {
+        let recorder = PrometheusBuilder::new().set_buckets(&[1.0]).unwrap().build_recorder();
+        let text = recorder.handle();
+        let metrics = Metrics::new(Arc::new(recorder), Arc::new(String::new));
+        let db = SemaphoreConfig { max: Count::MAX, level: Level(0) };
+        let semaphores = BTreeMap::from([("db".to_owned(), db)]);
+        let observer = metrics.observer();
+        let handle = Handle::start_observed(Settings::default(), &semaphores, observer);
+        let lease = Duration::from_secs(60);
+        for _ in 0..2 * AT_ONCE {
+            let peer = handle.new_peer(lease, Labels::default()).await.unwrap();
+            handle.acquire(peer, "db", Ask::now(Count::ONE)).await.unwrap();
+        }
+        time::advance(lease).await;
+        assert_eq!(handle.peer_count(), 0);
+        let text = text.render();
+        for line in ["hold_seconds_count{semaphore=\"db\"} 128", "expired_peers_total 128"] {
+            assert!(text.contains(&format!("throttle_{line}\n")), "{line} is missing in {text}");
         }
     }
 }

@@ -1,0 +1,116 @@
+//! For how long leases that end together hold everybody else up.
+//!
+//! `cargo bench -p throttle-http --bench expiry` measures; `cargo test -p throttle-http --bench expiry`
+//! runs each question once, at its smallest size. What is measured is one cheap operation that comes
+//! when so many leases have ended in the same instant, with the metrics of a server listening: its
+//! critical section, which nobody else can enter meanwhile. What observers do afterwards is left out.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use divan::{Bencher, counter::ItemsCount};
+use futures_util::FutureExt as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use throttle_http::Metrics;
+use throttle_runtime::{
+    Afterwork, Ask, Count, Event, Handle, Labels, Level, Observer, SemaphoreConfig, SemaphoreId,
+    Settings,
+};
+use tokio::{runtime::Builder, time};
+
+fn main() {
+    divan::main();
+}
+
+/// Peers that neither hold nor await anything.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn idle(bencher: Bencher<'_, '_>, peers: u64) {
+    measure(bencher, peers, None);
+}
+
+/// Peers that hold a lock each, all on one semaphore.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn holding(bencher: Bencher<'_, '_>, peers: u64) {
+    measure(bencher, peers, Some(Count::MAX));
+}
+
+/// Peers that poll for a mutex one of them holds.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn waiting(bencher: Bencher<'_, '_>, peers: u64) {
+    measure(bencher, peers, Some(Count::ONE));
+}
+
+/// All peers come at one instant. Each asks for a lock on a semaphore with this `max`, if there is one.
+fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O starts anywhere");
+    // Without it the clock is not that of the runtime.
+    let _context = runtime.enter();
+    let afterwork = Arc::new(Mutex::new(Vec::new()));
+    let expiring = || {
+        drop(mem::take(&mut *afterwork.lock().expect("nobody panics")));
+        let handle = runtime.block_on(crowd(peers, max, Arc::clone(&afterwork)));
+        // Time passes with the first poll. A second one would let the timer have its turn.
+        assert!(time::advance(LEASE).now_or_never().is_none());
+        handle
+    };
+    bencher.with_inputs(expiring).counter(ItemsCount::new(peers)).bench_local_refs(|handle| {
+        assert_eq!(handle.peer_count(), 0);
+    });
+}
+
+/// Hands on all it hears, and takes the work for afterwards away.
+struct Unhurried(Box<dyn Observer>, Arc<Mutex<Vec<Afterwork>>>);
+
+impl Observer for Unhurried {
+    fn semaphore_added(&mut self, id: SemaphoreId, name: &str) {
+        self.0.semaphore_added(id, name);
+    }
+
+    fn semaphore_removed(&mut self, id: SemaphoreId) {
+        self.0.semaphore_removed(id);
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.0.event(event);
+    }
+
+    fn caught_up(&mut self) -> Option<Afterwork> {
+        self.1.lock().expect("nobody panics").extend(self.0.caught_up());
+        None
+    }
+}
+
+async fn crowd(peers: u64, max: Option<Count>, afterwork: Arc<Mutex<Vec<Afterwork>>>) -> Handle {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0, 100.0])
+        .expect("there are buckets")
+        .build_recorder();
+    let render = recorder.handle();
+    let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || render.render()));
+    let db = SemaphoreConfig { max: max.unwrap_or(Count::ONE), level: Level(0) };
+    let semaphores = BTreeMap::from([("db".to_owned(), db)]);
+    let observer = Box::new(Unhurried(metrics.observer(), afterwork));
+    let handle = Handle::start_observed(Settings::default(), &semaphores, observer);
+    for _ in 0..peers {
+        let peer = handle.new_peer(LEASE, Labels::default()).await.expect("there is room");
+        if max.is_some() {
+            handle.acquire(peer, "db", Ask::now(Count::ONE)).await.expect("it is acquirable");
+        }
+    }
+    assert_eq!(handle.peer_count() as u64, peers, "time stands still");
+    handle
+}
+
+/// All sizes for a measurement, the smallest one for a test.
+fn sizes() -> &'static [u64] {
+    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let all = &[1_000, 10_000, 100_000, 1_000_000];
+    if measuring { all } else { &all[..1] }
+}
+
+const LEASE: Duration = Duration::from_secs(60);
