@@ -1,0 +1,52 @@
+//! What an operation costs in instructions, which no other load on the machine can change.
+//!
+//! `cargo xtask instructions` has `valgrind` count them: it runs this program with a question, a
+//! number of peers and a number of steps, once and with twice as many steps, and the difference is
+//! what the steps cost. `--list` names the questions, each with the operations of one step. Without
+//! arguments, as a test, every question is asked a few times in a small crowd.
+
+mod crowd;
+
+use std::env;
+
+use crate::crowd::{Crowd, Question};
+
+fn main() {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--list"] => list(),
+        [name, peers, steps] => {
+            let question = QUESTIONS.iter().find(|(known, _)| *known == name);
+            let (_, question) = question.expect("a name from the list");
+            ask(question, number(peers), number(steps));
+        }
+        _ => QUESTIONS.iter().for_each(|(_, question)| ask(question, 1_000, 10)),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "xtask reads it")]
+fn list() {
+    for (name, question) in QUESTIONS {
+        println!("{name} {}", question.operations);
+    }
+}
+
+fn ask(question: &Question, peers: u64, steps: u64) {
+    let mut crowd: Crowd = (question.prepare)(peers);
+    for _ in 0..steps {
+        (question.step)(&mut crowd);
+    }
+    assert!(crowd.throttle.peer_count() as u64 >= peers, "whoever stays is alive");
+}
+
+fn number(argument: &str) -> u64 {
+    argument.parse().expect("a number")
+}
+
+const QUESTIONS: &[(&str, Question)] = &[
+    ("acquire_and_release", crowd::ACQUIRE_AND_RELEASE),
+    ("come_and_expire", crowd::COME_AND_EXPIRE),
+    ("hand_over", crowd::HAND_OVER),
+    ("heartbeat", crowd::HEARTBEAT),
+    ("new_peer_and_remove_peer", crowd::NEW_PEER_AND_REMOVE_PEER),
+];
