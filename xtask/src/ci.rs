@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, codegen, compat, deny, execute, lint, no_std, package, tidy, workspace::Workspace,
+    bench, codegen, compat, deny, execute, instructions, lint, no_std, package, tidy,
+    workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -24,6 +25,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("package", package::run),
     ("compat", |sh, _| compat::run(sh)),
     ("bench --quick", bench::quick),
+    // It reports, for comparison by eye; no figure is an error.
+    ("instructions --quick", |sh, workspace| instructions::run(sh, workspace, true, None)),
 ];
 
 /// Runs every check up to the first that fails, then the tests, so that their summary stands last.

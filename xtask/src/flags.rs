@@ -48,6 +48,13 @@ xflags::xflags! {
         cmd examples {}
         /// Check the formatting.
         cmd fmt {}
+        /// Count the instructions of the core's operations, if valgrind is installed.
+        cmd instructions {
+            /// Also count in this revision, and print the ratios.
+            optional --against revision: String
+            /// Among ten thousand peers at most, instead of a million.
+            optional --quick
+        }
         /// Build throttle-core where there is no standard library.
         cmd no-std {}
         /// Make the packages that would be published.

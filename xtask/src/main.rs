@@ -18,6 +18,7 @@ mod compat;
 mod deny;
 mod execute;
 mod flags;
+mod instructions;
 mod lint;
 mod no_std;
 mod package;
@@ -57,6 +58,9 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Doc(_) => lint::doc(&sh),
         XtaskCmd::Examples(_) => execute::examples(&sh, &workspace),
         XtaskCmd::Fmt(_) => lint::fmt(&sh),
+        XtaskCmd::Instructions(flags::Instructions { against, quick }) => {
+            instructions::run(&sh, &workspace, quick, against.as_deref())
+        }
         XtaskCmd::NoStd(_) => no_std::run(&sh, &workspace),
         XtaskCmd::Package(_) => package::run(&sh, &workspace),
         XtaskCmd::Test(_) => execute::test(&sh, &workspace),
