@@ -32,11 +32,11 @@ pub(crate) fn run(
     let dir = workspace.target_dir.join("instructions");
     sh.create_dir(&dir)?;
     let populations = if quick { [1_000, 10_000] } else { [1_000, 1_000_000] };
-    let here = Program::build(sh, &workspace.target_dir)?.count_all(sh, &dir, populations)?;
     let there = match against {
         Some(revision) => Some((revision, count_there(sh, revision, &dir, populations)?)),
         None => None,
     };
+    let here = Program::build(sh, &workspace.target_dir)?.count_all(sh, &dir, populations)?;
     print!("{}", table(&here, there.as_ref().map(|(revision, there)| (*revision, there))));
     Ok(())
 }
