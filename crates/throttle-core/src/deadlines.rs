@@ -2,7 +2,8 @@
 //!
 //! A heap with four children a node (d-ary heaps: D. B. Johnson, "Priority queues with update and
 //! finding minimum spanning trees", 1975), which halves the depth of a binary one, and a table that
-//! tells where in the heap each peer stands, so that any entry can be moved or removed.
+//! tells where in the heap each peer stands, so that any entry can be moved or removed. Entries of the
+//! same instant are in no order: whoever takes them up takes up all of them.
 //!
 //! Invariant: `position[slot]` is the index of the entry of `slot`, for each slot in the heap.
 //! What an entry means, and whether it may lie before the true deadline, is up to the owner.
@@ -22,9 +23,9 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    /// The earliest entry. O(1).
-    pub(crate) fn first(&self) -> Option<(Time, Slot)> {
-        self.heap.first().copied()
+    /// The earliest instant. O(1).
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.heap.first().map(|&(time, _)| time)
     }
 
     /// The entry of `slot`, which must have one. O(1).
@@ -66,14 +67,20 @@ impl Deadlines {
     /// the construction of a heap (R. W. Floyd, "Treesort 3", 1964).
     pub(crate) fn settle(&mut self, until: Time, mut fate: impl FnMut(Slot) -> Option<Time>) {
         let mut due = mem::take(&mut self.due);
-        let is_due = |&index: &usize| self.heap.get(index).is_some_and(|&(time, _)| time <= until);
-        due.extend(Some(0).filter(is_due));
+        let is_due = |index| self.heap.get(index).is_some_and(|&(time, _)| time <= until);
+        if is_due(0) {
+            due.push(0);
+        }
         let mut seen = 0;
         while let Some(&index) = due.get(seen) {
-            due.extend(children(index).filter(is_due));
+            for child in children(index) {
+                if is_due(child) {
+                    due.push(child);
+                }
+            }
             seen += 1;
         }
-        for index in due.drain(..).rev() {
+        while let Some(index) = due.pop() {
             match fate(self.heap[index].1) {
                 Some(time) => {
                     debug_assert!(until < time, "who stays is not due any more");
@@ -100,7 +107,7 @@ impl Deadlines {
     }
 
     fn restore_order(&mut self, index: usize) {
-        if index > 0 && self.heap[index] < self.heap[parent(index)] {
+        if index > 0 && self.heap[index].0 < self.heap[parent(index)].0 {
             self.rise(index);
         } else {
             self.sink(index);
@@ -110,7 +117,7 @@ impl Deadlines {
     /// Moves the entry at `index` up until its parent is not later.
     fn rise(&mut self, mut index: usize) {
         let entry = self.heap[index];
-        while index > 0 && entry < self.heap[parent(index)] {
+        while index > 0 && entry.0 < self.heap[parent(index)].0 {
             self.put(index, self.heap[parent(index)]);
             index = parent(index);
         }
@@ -122,10 +129,10 @@ impl Deadlines {
         let entry = self.heap[index];
         loop {
             let Range { start, end } = children(index);
-            let children = start..end.min(self.heap.len());
-            match children.min_by_key(|&child| self.heap[child]) {
-                Some(child) if self.heap[child] < entry => {
-                    self.put(index, self.heap[child]);
+            let children = &self.heap[start.min(self.heap.len())..end.min(self.heap.len())];
+            match (start..end).zip(children).min_by_key(|(_, child)| child.0) {
+                Some((child, &earliest)) if earliest.0 < entry.0 => {
+                    self.put(index, earliest);
                     index = child;
                 }
                 _ => break,
@@ -187,14 +194,12 @@ mod tests {
                     model.remove(&slot);
                     model.extend(fate.map(|time| (slot, time)));
                 }
-                let first = model.iter().map(|(&slot, &time)| (time, slot)).min();
+                let first = model.values().min().copied();
                 assert_eq!(deadlines.first(), first);
                 assert_eq!(deadlines.len(), model.len());
                 assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));
-                assert!(
-                    (1..deadlines.len())
-                        .all(|at| { deadlines.heap[parent(at)] < deadlines.heap[at] })
-                );
+                let heap = &deadlines.heap;
+                assert!((1..heap.len()).all(|index| heap[parent(index)].0 <= heap[index].0));
             }
             Ok(())
         });
@@ -217,7 +222,7 @@ mod tests {
                     }
                 }
                 model.insert(slot, time);
-                let first = model.iter().map(|(&slot, &time)| (time, slot)).min();
+                let first = model.values().min().copied();
                 assert_eq!(deadlines.first(), first);
                 assert_eq!(deadlines.len(), model.len());
                 assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));

@@ -124,7 +124,7 @@ impl Throttle {
     /// It may be earlier than the first deadline, never later. O(1).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let (time, _) = self.deadlines.first()?;
+        let time = self.deadlines.first()?;
         (time < Time::MAX).then_some(time)
     }
 
@@ -142,7 +142,7 @@ impl Throttle {
     /// The first line of every operation: lets time pass until `now`.
     fn advance(&mut self, now: Time) {
         let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
-        while let Some((due, _)) = self.deadlines.first().filter(|&(time, _)| time <= now) {
+        while let Some(due) = self.deadlines.first().filter(|&due| due <= now) {
             self.now = self.now.max(due);
             self.settle_all_at(due);
         }
@@ -166,6 +166,9 @@ impl Throttle {
             // Who was parked for too long lives on.
             Some(peer.lease_end()).filter(|&end| end > due)
         });
+        if concerned.is_empty() {
+            return;
+        }
         self.events.reserve(events);
         concerned.sort_unstable_by_key(|&(id, _)| id);
         let mut vacated = Vec::new();
