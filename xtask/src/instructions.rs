@@ -56,7 +56,10 @@ fn count_there(
     if sh.path_exists(&tree) {
         remove().run().context("a checkout that an earlier run left cannot be removed")?;
     }
-    cmd!(sh, "git worktree add --detach {tree} {revision}").quiet().ignore_stderr().run()?;
+    cmd!(sh, "git worktree add --quiet --detach {tree} {revision}")
+        .quiet()
+        .ignore_stderr()
+        .run()?;
     let counted = {
         let _tree = sh.push_dir(&tree);
         // A directory of its own, which stays, so that the next comparison builds little.
