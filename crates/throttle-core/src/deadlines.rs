@@ -28,9 +28,11 @@ impl Deadlines {
         self.heap.first().map(|&(time, _)| time)
     }
 
-    /// The entry of `slot`, which must have one. O(1).
-    pub(crate) fn at(&self, slot: Slot) -> Time {
-        self.heap[self.index(slot)].0
+    /// The entry of `slot`, if it has one. O(1).
+    pub(crate) fn at(&self, slot: Slot) -> Option<Time> {
+        // Where a slot stood that has left, another one stands by now, or none.
+        let entry = self.heap.get(*self.position.get(slot.index())? as usize);
+        entry.filter(|&&(_, stands)| stands == slot).map(|&(time, _)| time)
     }
 
     /// Enters `slot`, which must not have an entry. O(log n).
@@ -197,7 +199,7 @@ mod tests {
                 let first = model.values().min().copied();
                 assert_eq!(deadlines.first(), first);
                 assert_eq!(deadlines.len(), model.len());
-                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));
+                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == Some(time)));
                 let heap = &deadlines.heap;
                 assert!((1..heap.len()).all(|index| heap[parent(index)].0 <= heap[index].0));
             }
@@ -225,7 +227,7 @@ mod tests {
                 let first = model.values().min().copied();
                 assert_eq!(deadlines.first(), first);
                 assert_eq!(deadlines.len(), model.len());
-                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == time));
+                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == Some(time)));
             }
             Ok(())
         });

@@ -165,10 +165,11 @@ impl Peers {
 
     /// Forgets the ids of those among `peers` who were removed.
     ///
-    /// Costs O(1) for each of a few; if they are many, O(n) for all of them.
+    /// Costs O(1) for each of a few; if they are many, O(1) for each place of the table.
     pub(crate) fn forget(&mut self, peers: &[(PeerId, Slot)]) {
         let living = &self.living;
-        if peers.len() > 1 && self.by_id.len() / peers.len() < WORTH_A_WALK {
+        // A walk takes all places of the table, which does not shrink.
+        if peers.len() > 1 && self.by_id.capacity() / peers.len() < WORTH_A_WALK {
             self.by_id.retain(|_, &mut slot| is_set(living, slot));
             return;
         }
@@ -179,8 +180,8 @@ impl Peers {
 
     /// Has a few peers brought from memory at the same time, if they are about to be looked at one
     /// after the other.
-    pub(crate) fn fetch(&self, peers: &[(PeerId, Slot)]) {
-        for &(_, slot) in peers {
+    pub(crate) fn fetch(&self, slots: impl Iterator<Item = Slot>) {
+        for slot in slots {
             let peer = self.get(slot);
             black_box((peer.id, peer.held.len(), peer.pending.is_some(), peer.labels.is_some()));
         }

@@ -75,6 +75,11 @@ impl Semaphore {
         !self.holders.is_empty() || self.waiters_len() > 0
     }
 
+    /// Whether anybody stands in the queue, parked waiters aside.
+    pub(crate) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub(crate) fn holders_len(&self) -> usize {
         self.holders.len()
     }

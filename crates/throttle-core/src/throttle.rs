@@ -5,7 +5,7 @@
 //! checks everything; then it changes everything.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::time::Duration;
+use core::{mem, time::Duration};
 
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Ticket, Time,
@@ -142,49 +142,85 @@ impl Throttle {
     /// The first line of every operation: lets time pass until `now`.
     fn advance(&mut self, now: Time) {
         let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
-        while let Some(due) = self.deadlines.first().filter(|&due| due <= now) {
-            self.now = self.now.max(due);
-            self.settle_all_at(due);
+        while self.deadlines.first().is_some_and(|due| due <= now) {
+            self.settle(now);
         }
         self.now = now;
     }
 
-    /// Does what is due at this very instant, and nothing that is due later.
+    /// Does what is due until an instant, one instant after the other.
     ///
-    /// Those who are concerned have their turn in the order of their ids. Entries of peers whose
-    /// timeout has moved since are corrected.
-    fn settle_all_at(&mut self, due: Time) {
-        let (mut concerned, mut events) = (Vec::new(), 0);
-        self.deadlines.settle(due, |slot| {
-            let peer = self.peers.get(slot);
-            let timeout = peer.timeout();
-            if timeout > due {
-                return Some(timeout);
+    /// Those who are concerned at the same instant have their turn in the order of their ids, and
+    /// leave before anybody is served. As long as nobody waits where they leave, nothing that happens
+    /// at one instant concerns those who are due at another; so their places are cleared together.
+    fn settle(&mut self, until: Time) {
+        let mut agenda = Vec::new();
+        self.take_due(until, &mut agenda);
+        let (mut vacated, mut left) = (Vec::new(), Vec::new());
+        let mut next = 0;
+        while let Some(&(due, ..)) = agenda.get(next) {
+            // Who was granted a lock at an earlier instant may have a lease so short that it ends
+            // before this one.
+            if self.deadlines.first().is_some_and(|first| first <= due) {
+                agenda.drain(..next);
+                next = 0;
+                self.take_due(due, &mut agenda);
+                continue;
             }
-            concerned.push((peer.id, slot));
-            events += 1 + peer.held.len() + usize::from(peer.pending.is_some());
-            // Who was parked for too long lives on.
-            Some(peer.lease_end()).filter(|&end| end > due)
-        });
-        if concerned.is_empty() {
-            return;
-        }
-        self.events.reserve(events);
-        concerned.sort_unstable_by_key(|&(id, _)| id);
-        let mut vacated = Vec::new();
-        for few in concerned.chunks(AT_A_TIME) {
-            self.peers.fetch(few);
-            for &(id, slot) in few {
+            self.now = self.now.max(due);
+            let mut anybody_waits = false;
+            while let Some(&(_, id, slot)) = agenda.get(next).filter(|(time, ..)| *time == due) {
+                if next.is_multiple_of(AT_A_TIME) {
+                    self.peers.fetch(agenda[next..].iter().take(AT_A_TIME).map(|it| it.2));
+                }
+                next += 1;
                 if self.peers.get(slot).lease_end() <= due {
+                    let places = vacated.len();
                     self.evict(slot, &mut vacated);
+                    anybody_waits |= vacated[places..].iter().any(|place| self.has_queue(place.0));
+                    left.push((id, slot));
                     self.events.push_back(Event::Expired { peer: id });
                 } else {
                     self.cancel(slot, CancelCause::Abandoned);
                 }
             }
+            if anybody_waits {
+                self.clear(mem::take(&mut vacated));
+            }
         }
-        self.peers.forget(&concerned);
         self.clear(vacated);
+        self.peers.forget(&left);
+    }
+
+    /// Adds everybody who is due until an instant to the agenda, which is in order of time and id.
+    ///
+    /// Whose lease ends is taken out of the deadlines. Entries of peers whose timeout has moved since
+    /// are corrected.
+    fn take_due(&mut self, until: Time, agenda: &mut Vec<(Time, PeerId, Slot)>) {
+        let mut events = 0;
+        self.deadlines.settle(until, |slot| {
+            let peer = self.peers.get(slot);
+            let (timeout, end) = (peer.timeout(), peer.lease_end());
+            if timeout > until {
+                return Some(timeout);
+            }
+            events += 1 + peer.held.len() + usize::from(peer.pending.is_some());
+            agenda.push((timeout, peer.id, slot));
+            if end > until {
+                // Parked for too long, it lives on.
+                return Some(end);
+            }
+            if timeout < end {
+                agenda.push((end, peer.id, slot));
+            }
+            None
+        });
+        self.events.reserve(events);
+        agenda.sort_unstable_by_key(|&(time, id, _)| (time, id));
+    }
+
+    fn has_queue(&self, semaphore: SemaphoreId) -> bool {
+        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
     }
 
     /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
@@ -294,7 +330,8 @@ impl Throttle {
     /// Sees to it that the timeout of a peer is not missed, after it may have come nearer.
     fn schedule(&mut self, slot: Slot) {
         let timeout = self.peers.get(slot).timeout();
-        if timeout < self.deadlines.at(slot) {
+        // Who is about to leave has no entry any more.
+        if self.deadlines.at(slot).is_some_and(|entry| timeout < entry) {
             self.deadlines.set(slot, timeout);
         }
     }

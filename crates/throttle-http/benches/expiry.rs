@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p throttle-http --bench expiry` measures; `cargo test -p throttle-http --bench expiry`
 //! runs each question once, at its smallest size. What is measured is one cheap operation that comes
-//! when so many leases have ended in the same instant, with the metrics of a server listening: its
+//! when so many leases have ended, a nanosecond apart, with the metrics of a server listening: its
 //! critical section, which nobody else can enter meanwhile. What observers do afterwards is left out.
 
 use std::{
@@ -44,7 +44,7 @@ fn waiting(bencher: Bencher<'_, '_>, peers: u64) {
     measure(bencher, peers, Some(Count::ONE));
 }
 
-/// All peers come at one instant. Each asks for a lock on a semaphore with this `max`, if there is one.
+/// All peers come at one instant, with leases of hardly different lengths. Each asks for a lock on a semaphore with this `max`, if there is one.
 fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O starts anywhere");
@@ -96,8 +96,9 @@ async fn crowd(peers: u64, max: Option<Count>, afterwork: Arc<Mutex<Vec<Afterwor
     let semaphores = BTreeMap::from([("db".to_owned(), db)]);
     let observer = Box::new(Unhurried(metrics.observer(), afterwork));
     let handle = Handle::start_observed(Settings::default(), &semaphores, observer);
-    for _ in 0..peers {
-        let peer = handle.new_peer(LEASE, Labels::default()).await.expect("there is room");
+    for number in 0..peers {
+        let lease = LEASE - Duration::from_nanos(number);
+        let peer = handle.new_peer(lease, Labels::default()).await.expect("there is room");
         if max.is_some() {
             handle.acquire(peer, "db", Ask::now(Count::ONE)).await.expect("it is acquirable");
         }

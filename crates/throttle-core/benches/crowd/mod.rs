@@ -136,7 +136,7 @@ impl Crowd {
     }
 
     /// Strides are no multiple of what a cache fetches, and prime, so that everybody has their turn.
-    fn nth(&self, turn: u64) -> PeerId {
+    pub(crate) fn nth(&self, turn: u64) -> PeerId {
         id(turn * 7_919 % self.peers)
     }
 

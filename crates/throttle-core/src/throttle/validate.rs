@@ -16,7 +16,8 @@ impl Throttle {
         for (slot, peer) in self.peers.iter_from(0) {
             assert_eq!(self.peers.slot(peer.id), Some(slot), "a peer is found by its id");
             assert!(self.now <= peer.timeout(), "nobody outlives their timeout");
-            assert!(self.deadlines.at(slot) <= peer.timeout(), "no timeout is missed");
+            let entry = self.deadlines.at(slot).expect("every peer has a deadline");
+            assert!(entry <= peer.timeout(), "no timeout is missed");
             for lock in &peer.held {
                 let entry: &mut (u64, usize) = held.entry(lock.semaphore).or_default();
                 *entry = (entry.0 + lock.count.get(), entry.1 + 1);
