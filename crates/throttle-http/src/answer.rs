@@ -19,7 +19,7 @@ pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> Response {
 
 /// A value as JSON, with a status that says more than that all is well.
 pub(crate) fn json_with(status: StatusCode, value: &(impl Serialize + ?Sized)) -> Response {
-    // As long as most of them are, so that they are written in one piece.
+    // As long as most of them are, so that it need not grow.
     let mut bytes = Vec::with_capacity(160);
     serde_json::to_writer(&mut bytes, value).expect("all keys are strings, and memory takes it");
     with(status, "application/json", bytes.into())

@@ -12,16 +12,24 @@ use futures_util::future;
 use percent_encoding::percent_decode_str;
 use throttle_wire::Code;
 
-use crate::{Limits, api::Api, json::Value, refusal::Refusal, routes::Captures};
+use crate::{
+    Limits,
+    api::Api,
+    json::Value,
+    refusal::Refusal,
+    routes::{Captures, Path},
+};
 
 /// A request, and what it is asked of.
 ///
-/// A handler looks at the path first, then at the query, then at the body.
+/// A handler looks at the path first, then at the query, then at the body, with which the request is
+/// gone: one that waits for a lock keeps nothing of what was read from the socket.
 #[derive(Debug)]
 pub(crate) struct Call<'a, B> {
     pub(crate) api: &'a Api,
-    pub(crate) head: &'a Parts,
-    pub(crate) captures: Captures<'a>,
+    /// In a box, for a future that hands it on to another one keeps room for both.
+    pub(crate) head: Box<Parts>,
+    pub(crate) captures: Captures,
     pub(crate) body: B,
 }
 
@@ -32,7 +40,7 @@ impl<B: HttpBody<Data = Bytes> + Send> Content for B {}
 
 /// Something that a path can say.
 pub(crate) trait FromPath<'a>: Sized {
-    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal>;
+    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
 /// Something that a query string can say.
@@ -45,10 +53,11 @@ pub(crate) trait FromJson: Sized {
     fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
-impl<'a, B: Content> Call<'a, B> {
+impl<B: Content> Call<'_, B> {
     /// What the path says.
-    pub(crate) fn path<T: FromPath<'a>>(&self) -> Result<T, Refusal> {
-        T::from_path(self.captures, &self.api.limits)
+    pub(crate) fn path<'a, T: FromPath<'a>>(&'a self) -> Result<T, Refusal> {
+        let path = Path { text: self.head.uri.path(), captures: &self.captures };
+        T::from_path(path, &self.api.limits)
     }
 
     /// What the query string says.

@@ -7,6 +7,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     http::{HeaderValue, Method, Request, header},
     response::Response,
+    routing::any,
 };
 
 use crate::{
@@ -43,7 +44,8 @@ impl Endpoint {
         Self(Arc::new(api))
     }
 
-    /// Answers a request.
+    /// Answers a request. One for the head alone is answered in full: to leave out the body is up to
+    /// the server, as hyper and axum do.
     ///
     /// The future of an acquire that waits must be dropped as soon as its connection breaks: that is
     /// how a waiter whose client is gone is passed over.
@@ -54,13 +56,11 @@ impl Endpoint {
         let api = Arc::clone(&self.0);
         async move {
             let (head, body) = request.into_parts();
+            let head = Box::new(head);
             let (route, captures) = api.find(head.uri.path());
-            let call = Call { api: &api, head: &head, captures, body };
-            let case = Case { api: &api, head: &head, route, captures };
+            let case = Case::new(&api, route, &head, &captures);
+            let call = Call { api: &api, head, captures, body };
             let mut response = watch::watched(case, handle(route, call)).await;
-            if head.method == Method::HEAD {
-                behead(&mut response);
-            }
             if response.status() == 405 {
                 let allow = HeaderValue::from_static(route.allowed());
                 response.headers_mut().insert(header::ALLOW, allow);
@@ -71,13 +71,18 @@ impl Endpoint {
 
     /// The same as a router, to be served alone or nested below any path of an application.
     pub fn into_router(self) -> Router {
-        Router::new().fallback(move |request: Request<Body>| self.answer(request))
+        let handler = any(move |request: Request<Body>| self.answer(request));
+        // The fallback alone would suffice, but an application's own wildcards would come before it.
+        Router::new()
+            .route("/", handler.clone())
+            .route("/{*path}", handler.clone())
+            .fallback_service(handler.with_state(()))
     }
 }
 
 impl Api {
     /// Where a path leads, as far as this API has the route.
-    fn find<'a>(&self, path: &'a str) -> (Route, Captures<'a>) {
+    fn find(&self, path: &str) -> (Route, Captures) {
         let (route, captures) = Route::find(path);
         let is_there = match route {
             Route::Metrics => self.metrics.is_some(),
@@ -122,14 +127,6 @@ async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, 
         (Route::Unknown, _) => Err(service::unknown_route()),
         _ => Err(service::wrong_method()),
     }
-}
-
-/// Leaves only the head of an answer, which says how long the rest would have been.
-fn behead(response: &mut Response) {
-    if let Some(length) = response.body().size_hint().exact() {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    }
-    *response.body_mut() = Body::empty();
 }
 
 impl Verb {

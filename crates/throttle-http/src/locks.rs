@@ -21,6 +21,7 @@ use crate::{
 pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
+    let semaphore = semaphore.into_owned();
     let Acquire { expires_in, block_for } = call.query()?;
     let LockCount(count) = call.json().await?;
     let count = self::count(handle, &semaphore, count)?;
@@ -32,7 +33,7 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
     };
     let acquired = Acquired {
         peer_id: peer.get(),
-        semaphore: semaphore.into_owned(),
+        semaphore,
         count: count.get(),
         acquired: token.is_some(),
         fencing_token: token,

@@ -10,13 +10,13 @@ use crate::{
     call::{FromJson, FromPath, FromQuery, Parameters},
     json::{Integer, Members, Value},
     refusal::Refusal,
-    routes::Captures,
+    routes::Path,
 };
 
 /// The peer in a path. Zero is a number, but nobody.
 impl FromPath<'_> for Option<PeerId> {
-    fn from_path(captures: Captures<'_>, _: &Limits) -> Result<Self, Refusal> {
-        let id = captures.id()?;
+    fn from_path(path: Path<'_>, _: &Limits) -> Result<Self, Refusal> {
+        let id = path.id()?;
         let number = id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok());
         number.flatten().map(PeerId::new).ok_or_else(|| {
             let detail =
@@ -30,8 +30,8 @@ impl FromPath<'_> for Option<PeerId> {
 pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
 
 impl<'a> FromPath<'a> for Name<'a> {
-    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
-        let name = captures.name()?;
+    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal> {
+        let name = path.name()?;
         limits.check_name(&name)?;
         Ok(Self(name))
     }
@@ -44,9 +44,9 @@ pub(crate) struct Lock<'a> {
 }
 
 impl<'a> FromPath<'a> for Lock<'a> {
-    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
-        let semaphore = captures.name()?;
-        let peer = FromPath::from_path(captures, limits)?;
+    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal> {
+        let semaphore = path.name()?;
+        let peer = FromPath::from_path(path, limits)?;
         limits.check_name(&semaphore)?;
         Ok(Self { peer, semaphore })
     }

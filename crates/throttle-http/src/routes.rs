@@ -3,7 +3,7 @@
 //! A path is split at its slashes and looked up in one `match`. A router that knows patterns has to
 //! copy what they capture into the request and to look it up there again; here it is borrowed.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use percent_encoding::percent_decode_str;
 use throttle_wire::Code;
@@ -33,11 +33,18 @@ pub(crate) enum Route {
     Version,
 }
 
-/// The variable parts of a path, as they were sent.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Captures<'a> {
-    id: &'a str,
-    name: &'a str,
+/// Where in a path its variable parts stand.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Captures {
+    id: Range<usize>,
+    name: Range<usize>,
+}
+
+/// A path with its variable parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) captures: &'a Captures,
 }
 
 impl Route {
@@ -46,10 +53,12 @@ impl Route {
 
     /// Where a path leads. A peer is as good as peers; the name of a semaphore is a part of its own,
     /// whatever it is.
-    pub(crate) fn find(path: &str) -> (Self, Captures<'_>) {
+    pub(crate) fn find(path: &str) -> (Self, Captures) {
         let mut captures = Captures::default();
         let Some(path) = path.strip_prefix('/') else { return (Self::Unknown, captures) };
         let mut parts = path.split('/');
+        // Where the next part stands, one slash behind the end of the part before.
+        let behind = |end: usize, part: &str| end + 1..end + 1 + part.len();
         // No path has more parts than three.
         let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
         let route = match parts {
@@ -60,13 +69,13 @@ impl Route {
             [Some("metrics"), None, ..] => Self::Metrics,
             [Some("new_peer"), None, ..] => Self::NewPeer,
             [Some("peers" | "peer"), None | Some(""), None, _] => Self::Peers,
-            [Some("peers" | "peer"), Some(id), name, None] if !id.is_empty() => {
-                captures.id = id;
+            [Some(peers @ ("peers" | "peer")), Some(id), name, None] if !id.is_empty() => {
+                captures.id = behind(1 + peers.len(), id);
                 match name {
                     None => Self::Peer,
                     Some("") => Self::Unknown,
                     Some(name) => {
-                        captures.name = name;
+                        captures.name = behind(captures.id.end, name);
                         if name == "is_acquired" { Self::IsAcquired } else { Self::Lock }
                     }
                 }
@@ -75,8 +84,8 @@ impl Route {
             [Some("remainder"), None, ..] => Self::Remainder,
             [Some("restore"), None, ..] => Self::Restore,
             [Some("semaphores"), None | Some(""), None, _] => Self::Semaphores,
-            [Some("semaphores"), Some(name), None, _] => {
-                captures.name = name;
+            [Some(semaphores @ "semaphores"), Some(name), None, _] => {
+                captures.name = behind(1 + semaphores.len(), name);
                 Self::Semaphore
             }
             [Some("version"), None, ..] => Self::Version,
@@ -119,15 +128,15 @@ impl Route {
     }
 }
 
-impl<'a> Captures<'a> {
+impl<'a> Path<'a> {
     /// The peer in the path; empty if there is none.
     pub(crate) fn id(self) -> Result<Cow<'a, str>, Refusal> {
-        decoded(self.id)
+        decoded(&self.text[self.captures.id.clone()])
     }
 
     /// The semaphore in the path; empty if there is none.
     pub(crate) fn name(self) -> Result<Cow<'a, str>, Refusal> {
-        decoded(self.name)
+        decoded(&self.text[self.captures.name.clone()])
     }
 }
 
@@ -143,7 +152,6 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_its_route_and_no_other_does() {
-        let captures = |id, name| Captures { id, name };
         for (path, route, id, name) in [
             ("/", Route::Index, "", ""),
             ("/peers", Route::Peers, "", ""),
@@ -158,7 +166,9 @@ mod tests {
             ("/semaphores/A", Route::Semaphore, "", "A"),
             ("/admin/reload", Route::Reload, "", ""),
         ] {
-            assert_eq!(Route::find(path), (route, captures(id, name)), "{path}");
+            let (found, captures) = Route::find(path);
+            let captured = (&path[captures.id], &path[captures.name]);
+            assert_eq!((found, captured), (route, (id, name)), "{path}");
         }
         for path in [
             "",

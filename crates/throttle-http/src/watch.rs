@@ -1,9 +1,12 @@
 //! What goes around every handler: refusals take the form that the client reads, requests are
 //! counted and told to the log, and a handler that panics is answered for.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{any::Any, borrow::Cow, panic::AssertUnwindSafe};
 
-use axum::{http::request::Parts, response::Response};
+use axum::{
+    http::{Method, request::Parts},
+    response::Response,
+};
 use futures_util::FutureExt as _;
 use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
@@ -12,15 +15,17 @@ use crate::{
     accept,
     api::Api,
     refusal::Refusal,
-    routes::{Captures, Route},
+    routes::{Captures, Path, Route},
 };
 
 /// A request, as far as it matters for its answer.
 pub(crate) struct Case<'a> {
-    pub(crate) api: &'a Api,
-    pub(crate) head: &'a Parts,
-    pub(crate) route: Route,
-    pub(crate) captures: Captures<'a>,
+    api: &'a Api,
+    route: Route,
+    method: Method,
+    reads_problems: bool,
+    /// Peer and semaphore, if somebody wants to read them in the log.
+    about: Option<(String, String)>,
 }
 
 /// The answer of a handler.
@@ -31,29 +36,37 @@ pub(crate) async fn watched(
     let outcome = AssertUnwindSafe(handler).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(broken(&*panic)));
     let code = outcome.as_ref().err().map(Refusal::code);
-    let response = outcome.unwrap_or_else(|refusal| {
-        refusal.into_response(accept::prefers(&case.head.headers, PROBLEM_JSON))
-    });
+    let response = outcome.unwrap_or_else(|refusal| refusal.into_response(case.reads_problems));
     case.close(&response, code);
     response
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    pub(crate) fn new(api: &'a Api, route: Route, head: &Parts, captures: &Captures) -> Self {
+        let method = head.method.clone();
+        let about = enabled!(target: "throttle::http", Level::DEBUG).then(|| {
+            let path = Path { text: head.uri.path(), captures };
+            // The question whether a lock is acquired is about no semaphore of that name.
+            let asks = route == Route::IsAcquired && [Method::GET, Method::HEAD].contains(&method);
+            let name = if asks { Cow::default() } else { path.name().unwrap_or_default() };
+            (path.id().unwrap_or_default().into_owned(), name.into_owned())
+        });
+        let reads_problems = accept::prefers(&head.headers, PROBLEM_JSON);
+        Self { api, route, method, reads_problems, about }
+    }
+
     fn close(&self, response: &Response, code: Option<Code>) {
-        let (method, status) = (&self.head.method, response.status());
+        let (method, status) = (&self.method, response.status());
         if let Some(metrics) = &self.api.metrics {
             metrics.count(self.route, method, status, code);
         }
-        if !enabled!(target: "throttle::http", Level::DEBUG) {
-            return;
-        }
-        let (peer, semaphore) = (self.captures.id(), self.captures.name());
+        let Some((peer, semaphore)) = &self.about else { return };
         debug!(
             target: "throttle::http",
             %method,
             route = self.route.name(),
-            peer = peer.as_deref().ok().filter(|peer| !peer.is_empty()),
-            semaphore = semaphore.as_deref().ok().filter(|semaphore| !semaphore.is_empty()),
+            peer = Some(&**peer).filter(|peer| !peer.is_empty()),
+            semaphore = Some(&**semaphore).filter(|semaphore| !semaphore.is_empty()),
             status = status.as_u16(),
             code = code.map(Code::as_str),
             "answered",

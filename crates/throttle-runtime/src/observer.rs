@@ -21,7 +21,9 @@ pub trait Observer: Send + 'static {
     /// Everything that has happened so far was told. Returns what is left to do about it when the
     /// critical section is over, before the operation that caused it returns.
     ///
-    /// A hundred thousand leases may end at one instant; what is put off here keeps nobody waiting.
+    /// A hundred thousand leases may end at one instant; what is put off here keeps nobody waiting
+    /// but the thread that does it. It must not panic: that would end the caller's operation, which
+    /// may be the timer's.
     fn caught_up(&mut self) -> Option<Afterwork> {
         None
     }

@@ -1,6 +1,6 @@
 //! The routes below a path of another application.
 
-use axum::{Router, http::Method, routing::get};
+use axum::{Router, http::Method, middleware, response::Response, routing::get};
 use serde_json::json;
 use throttle_wire::Code;
 
@@ -52,4 +52,29 @@ async fn captures_of_the_application_are_not_ours() {
         400,
         "The path must have the id of a peer, an integer of 64 bits, behind `/peers/`.",
     );
+}
+
+/// An application may serve files at all paths but ours.
+#[tokio::test(start_paused = true)]
+async fn a_wildcard_of_the_application_does_not_hide_our_routes() {
+    let mut server = Server::start(&[("A", 1, 0)]);
+    server.routes = Router::new()
+        .route("/{*file}", get(async || "a file"))
+        .nest("/throttle", server.routes)
+        .route_layer(middleware::map_response(async |response: Response| response));
+    server.get("/throttle/health").await.is_text(200, "Ok");
+    server.get("/throttle").await.is_text(200, "Hello from Throttle!");
+    server.get("/throttle/nowhere").await.is_text(404, "There is nothing at this path.");
+    server.get("/elsewhere").await.is_text(200, "a file");
+}
+
+/// What an application puts around our routes goes around all of them.
+#[tokio::test(start_paused = true)]
+async fn our_routes_take_layers() {
+    let mut server = Server::start(&[]);
+    server.routes =
+        server.routes.route_layer(middleware::map_response(async |_: Response| "layered"));
+    for path in ["/", "/health", "/peers/5"] {
+        server.get(path).await.is_text(200, "layered");
+    }
 }

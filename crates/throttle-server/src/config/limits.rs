@@ -16,7 +16,7 @@ section! {
             /// The most peers that may wait for one semaphore at a time. Beyond it a lock that is
             /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
             waiters: Number = Number::new(1_000_000),
-            /// The most open connections. Each blocked request is one and costs about 12 kB; the
+            /// The most open connections. Each blocked request is one and costs about 15 kB; the
             /// operating system must allow as many open files. Beyond it a connection is answered
             /// 503 and closed.
             connections: Number<1> = Number::new(10_000),

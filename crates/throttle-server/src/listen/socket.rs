@@ -63,25 +63,6 @@ impl Socket {
         let watch = Watch(shared.clone());
         (Self { shared, clock, patience, impatience: None }, watch)
     }
-
-    /// Writes, and lets a write fail that has made no progress for too long.
-    fn write<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let mut state = self.shared.lock();
-        let progress = write(Pin::new(&mut state.stream), cx);
-        if progress.is_ready() {
-            state.clients_turn = self.clock.now();
-            self.impatience = None;
-            return progress;
-        }
-        let patience = self.patience;
-        let timer = self.impatience.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
-    }
 }
 
 impl Watch {
@@ -174,24 +155,24 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
+    /// Fails if it has made no progress for too long.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
+        let this = &mut *self;
+        let mut state = this.shared.lock();
+        let progress = Pin::new(&mut state.stream).poll_write(cx, bytes);
+        if progress.is_ready() {
+            state.clients_turn = this.clock.now();
+            this.impatience = None;
+            return progress;
+        }
+        let patience = this.patience;
+        let timer = this.impatience.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
