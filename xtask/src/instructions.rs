@@ -56,10 +56,9 @@ fn count_there(
     if sh.path_exists(&tree) {
         remove().run().context("a checkout that an earlier run left cannot be removed")?;
     }
-    cmd!(sh, "git worktree add --quiet --detach {tree} {revision}")
-        .quiet()
-        .ignore_stderr()
-        .run()?;
+    // One whose directory was removed by hand is still known.
+    cmd!(sh, "git worktree prune").quiet().run()?;
+    cmd!(sh, "git worktree add --quiet --detach {tree} {revision}").quiet().run()?;
     let counted = {
         let _tree = sh.push_dir(&tree);
         // A directory of its own, which stays, so that the next comparison builds little.
