@@ -44,6 +44,9 @@ pub(crate) enum Measure {
     GrantsPerSecond,
     /// Processor time of the server, in microseconds a request.
     CpuMicros,
+    /// Of its processor, how much the load generator used, in percent. Near 100, it is the load that
+    /// limits the rate.
+    LoadPercent,
     P50Micros,
     P99Micros,
     LongestMicros,
@@ -57,6 +60,7 @@ impl Measure {
             Self::RequestsPerSecond => "requests/s",
             Self::GrantsPerSecond => "grants/s",
             Self::CpuMicros => "CPU µs/request",
+            Self::LoadPercent => "load busy %",
             Self::P50Micros => "p50 µs",
             Self::P99Micros => "p99 µs",
             Self::LongestMicros => "longest µs",

@@ -121,12 +121,7 @@ impl Server {
 
     /// The time that all its threads have been running so far, where the system tells.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()?;
-        let nanos = tasks.map(|task| {
-            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        nanos.sum::<Option<u64>>().map(Duration::from_nanos)
+        cpu_time_of(self.process.id())
     }
 
     /// The memory that it occupies now, in bytes, where the system tells.
@@ -146,7 +141,7 @@ impl Drop for Server {
     }
 }
 
-/// The same semaphores for both; and for ours, as many connections as there is need for.
+/// The same semaphores for all; and for ours, as many connections as there is need for.
 fn configuration(kind: Kind) -> String {
     let mut text = String::from("[semaphores]\n");
     for (name, max) in [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)] {
@@ -165,7 +160,17 @@ pub(crate) fn start_up_time(yard: &Yard, kind: Kind) -> anyhow::Result<Duration>
     Ok(clock::now().duration_since(start))
 }
 
-/// A command that does not run, for its side effect on somebody else; whether it worked.
+/// The time that all threads of a process have been running so far, where the system tells.
+pub(crate) fn cpu_time_of(process: u32) -> Option<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let nanos = tasks.map(|task| {
+        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    nanos.sum::<Option<u64>>().map(Duration::from_nanos)
+}
+
+/// Runs a command for what it does to somebody else; whether it worked.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

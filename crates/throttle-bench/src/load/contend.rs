@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+use serde::Deserialize;
+
 use super::{BLOCKING, Latencies, MUTEX, turns::Turns};
 use crate::{
     clock,
@@ -24,13 +27,19 @@ pub(crate) struct Contend {
     last_grant: Instant,
     /// When the lock was released that somebody waits for.
     released: Option<Instant>,
+    checks_tokens: bool,
+    /// The last fencing token.
+    token: u64,
     /// From the moment in which a release is sent to that in which the next holder knows.
     pub(crate) hand_overs: Latencies,
 }
 
 impl Contend {
     /// Takes turns for `time`, one peer for each connection.
-    pub(crate) fn new(peers: &[u64], time: Duration) -> Self {
+    ///
+    /// `checks_tokens`: whether fencing tokens have to grow from grant to grant. So a lock that is
+    /// granted twice is found out however fast it is given back.
+    pub(crate) fn new(peers: &[u64], time: Duration, checks_tokens: bool) -> Self {
         let start = clock::now();
         Self {
             peers: peers.to_vec(),
@@ -42,6 +51,8 @@ impl Contend {
             first_release: None,
             last_grant: start,
             released: None,
+            checks_tokens,
+            token: 0,
             hand_overs: Latencies::new(),
         }
     }
@@ -82,10 +93,13 @@ impl Load for Contend {
         answer: Answer<'_>,
         Times { answered, .. }: Times,
     ) -> anyhow::Result<()> {
-        answer.expect(&[200])?;
+        let answer = answer.expect(&[200])?;
         if self.asks[connection] {
-            let slack = (self.peers.len() as u64 / 2).max(1);
+            let slack = SLACK.min(self.peers.len() as u64 / 2).max(1);
             self.turns.grant(connection, slack, answered)?;
+            let token = self.checks_tokens.then(|| fencing_token(answer.body)).flatten();
+            ensure!(token.is_none_or(|token| token > self.token), "a token did not grow");
+            self.token = token.unwrap_or(self.token);
             if let Some(released) = self.released.take() {
                 self.hand_overs.record(answered.duration_since(released));
             }
@@ -107,3 +121,15 @@ impl Load for Contend {
 
 /// Long enough for everybody to ask, and for a server that grants twice to do it.
 const FIRST_REST: Duration = Duration::from_millis(20);
+/// How many grants may pass before who asked earlier must be served earlier: requests that were on
+/// their way at the same time may have overtaken each other.
+const SLACK: u64 = 16;
+
+/// The fencing token of an answer; none if it has none.
+fn fencing_token(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Token {
+        fencing_token: u64,
+    }
+    serde_json::from_slice::<Token>(body).ok().map(|token| token.fencing_token)
+}

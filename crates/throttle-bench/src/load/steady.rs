@@ -20,12 +20,15 @@ pub(crate) enum Work {
     Heartbeat,
     /// A peer acquires a lock and releases it.
     Lock,
+    /// Another peer each time shows a sign of life, so that nobody is in a cache.
+    Roam,
     /// The same at the end of a long queue: the peer has to wait, and changes its mind.
     Queue,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 4] = [Self::Cycle, Self::Lock, Self::Heartbeat, Self::Queue];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Cycle, Self::Lock, Self::Heartbeat, Self::Roam, Self::Queue];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -33,6 +36,7 @@ impl Work {
             Self::Heartbeat => "heartbeat",
             Self::Lock => "lock",
             Self::Queue => "queue",
+            Self::Roam => "roam",
         }
     }
 
@@ -40,7 +44,7 @@ impl Work {
     const fn steps(self) -> u8 {
         match self {
             Self::Cycle => 4,
-            Self::Heartbeat => 1,
+            Self::Heartbeat | Self::Roam => 1,
             Self::Lock | Self::Queue => 2,
         }
     }
@@ -54,6 +58,7 @@ pub(crate) struct Steady {
     peers: Vec<u64>,
     /// By connection, which request of its work comes next.
     steps: Vec<u8>,
+    turn: usize,
     start: Instant,
     end: Instant,
     is_over: bool,
@@ -62,13 +67,15 @@ pub(crate) struct Steady {
 }
 
 impl Steady {
-    /// Works for `time` on behalf of these peers, one for each connection.
+    /// Works for `time` on behalf of these peers, one for each connection; [`Work::Roam`] of any
+    /// number of them, who take turns.
     pub(crate) fn new(work: Work, peers: &[u64], time: Duration) -> Self {
         let start = clock::now();
         Self {
             work,
             peers: peers.to_vec(),
             steps: vec![0; peers.len()],
+            turn: 0,
             start,
             end: start + time,
             is_over: false,
@@ -79,7 +86,12 @@ impl Steady {
 
     /// Requests that were answered, in one second.
     pub(crate) fn rate(&self) -> f64 {
-        self.latencies.count() as f64 / self.last.duration_since(self.start).as_secs_f64()
+        self.latencies.count() as f64 / self.time().as_secs_f64()
+    }
+
+    /// How long it took until the last answer.
+    pub(crate) fn time(&self) -> Duration {
+        self.last.duration_since(self.start)
     }
 }
 
@@ -95,6 +107,11 @@ impl Load for Steady {
             (Work::Cycle, 1) | (Work::Lock, 0) => request.acquire(peer, AMPLE, ""),
             (Work::Cycle | Work::Lock, _) => request.release(peer, AMPLE),
             (Work::Heartbeat, _) => request.heartbeat(peer, LONG),
+            (Work::Roam, _) => {
+                // A prime stride, so that everybody has their turn and no two of them are neighbours.
+                self.turn = (self.turn + 7_919) % self.peers.len();
+                request.heartbeat(self.peers[self.turn], LONG);
+            }
             (Work::Queue, 0) => request.acquire(peer, TAKEN, ""),
             (Work::Queue, _) => request.release(peer, TAKEN),
         }

@@ -143,6 +143,13 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_in_line_for_sure_must_not_be_overtaken_at_all() {
+        let mut turns = asked_by(&[1, 2]);
+        assert!(turns.grant(2, 0, clock::now()).is_err());
+        asked_by(&[1, 2]).grant(1, 0, clock::now()).unwrap();
+    }
+
+    #[test]
     fn who_did_not_ask_is_found_out() {
         assert!(asked_by(&[]).grant(1, 1, clock::now()).is_err());
     }

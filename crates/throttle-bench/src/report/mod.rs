@@ -44,7 +44,8 @@ impl Report {
             "server and load not pinned"
         };
         format!(
-            "{}\n{pinned}; medians of {} rounds of {} s each\n\n{}{}",
+            "{}\n{pinned}; medians of {} rounds of {} s each, fewer where it takes long to prepare\n\n\
+             {}{}",
             self.machine,
             self.rounds,
             self.seconds,

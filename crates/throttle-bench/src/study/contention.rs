@@ -42,7 +42,7 @@ fn contend(
     plan: &Plan,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let mut load = Contend::new(peers, plan.time);
+    let mut load = Contend::new(peers, plan.time, server.kind == Kind::Ours);
     engine.run(&mut load).with_context(|| format!("contention at {}", server.kind.name()))?;
     let among = format!("{} contenders", Short(peers.len()));
     let mut note = |measure, value| {

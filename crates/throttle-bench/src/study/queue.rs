@@ -18,11 +18,7 @@ pub(crate) fn queue(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::
     let rounds = plan.slow_rounds();
     for round in 1..=rounds {
         for kind in yard.kinds() {
-            eprintln!(
-                "{length} open requests at {}: round {round} of {}",
-                kind.name(),
-                plan.rounds
-            );
+            eprintln!("{length} open requests at {}: round {round} of {rounds}", kind.name());
             serve(yard, kind, length, figures)
                 .with_context(|| format!("{length} open requests at {}", kind.name()))?;
         }

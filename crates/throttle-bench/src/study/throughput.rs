@@ -10,7 +10,7 @@ use crate::{
     figures::{Figures, Measure, Subject},
     load::{LONG, Lease, Steady, TAKEN, Work, populate},
     plan::Plan,
-    server::{Kind, Server, Yard},
+    server::{Kind, Server, Yard, cpu_time_of},
     wire::Request,
 };
 
@@ -19,7 +19,10 @@ struct Arena {
     subject: Subject,
     server: Server,
     engine: Engine,
+    /// One for each connection.
     peers: Vec<u64>,
+    /// These, or the whole population if there is one.
+    everybody: Vec<u64>,
 }
 
 /// Loads each server with each kind of work, among each population.
@@ -61,18 +64,19 @@ impl Arena {
         let server = yard.start(kind, 0)?;
         take(&server)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
-        match population {
+        let mut everybody = match population {
             // The floor knows nobody.
-            _ if kind == Kind::Floor => {}
-            Population::Nobody => {}
-            Population::Idle(peers) => drop(populate(&mut engine, peers, Lease::Long, None)?),
-            Population::Waiting(peers) => {
-                populate(&mut engine, peers, Lease::Long, Some(TAKEN))?;
-            }
-        }
+            _ if kind == Kind::Floor => Vec::new(),
+            Population::Nobody => Vec::new(),
+            Population::Idle(peers) => populate(&mut engine, peers, Lease::Long, None)?,
+            Population::Waiting(peers) => populate(&mut engine, peers, Lease::Long, Some(TAKEN))?,
+        };
         let peers = populate(&mut engine, CONNECTIONS, Lease::Long, None)?;
+        if everybody.is_empty() {
+            everybody.clone_from(&peers);
+        }
         engine.run(&mut Steady::new(Work::Lock, &peers, WARM_UP))?;
-        Ok(Self { subject, server, engine, peers })
+        Ok(Self { subject, server, engine, peers, everybody })
     }
 
     fn measure(
@@ -85,17 +89,23 @@ impl Arena {
         if work == Work::Queue && self.subject == Subject::Floor {
             return Ok(());
         }
-        let before = self.server.cpu_time();
-        let mut load = Steady::new(work, &self.peers, plan.time);
+        let (before, own_before) = (self.server.cpu_time(), cpu_time_of(std::process::id()));
+        let peers = if work == Work::Roam { &self.everybody } else { &self.peers };
+        let mut load = Steady::new(work, peers, plan.time);
         self.engine
             .run(&mut load)
             .with_context(|| format!("{} of {}", work.name(), self.subject.name()))?;
         let cpu = before.zip(self.server.cpu_time()).map(|(before, after)| after - before);
+        let own = own_before.zip(cpu_time_of(std::process::id()));
+        let own = own.map(|(before, after)| after - before);
         let case = (work.name(), &*population.to_string());
         let mut note = |measure, value| figures.note(case, self.subject, measure, value);
         note(Measure::RequestsPerSecond, load.rate());
         if let Some(cpu) = cpu {
             note(Measure::CpuMicros, cpu.as_secs_f64() * 1e6 / load.latencies.count() as f64);
+        }
+        if let Some(own) = own {
+            note(Measure::LoadPercent, own.as_secs_f64() * 1e2 / load.time().as_secs_f64());
         }
         note(Measure::P50Micros, load.latencies.percentile(50.0));
         note(Measure::P99Micros, load.latencies.percentile(99.0));
