@@ -15,7 +15,6 @@ use throttle_wire::Code;
 use crate::{
     Limits,
     api::Api,
-    json::Value,
     refusal::Refusal,
     routes::{Captures, Path},
 };
@@ -50,7 +49,7 @@ pub(crate) trait FromQuery: Sized {
 
 /// Something that a body can say.
 pub(crate) trait FromJson: Sized {
-    fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal>;
+    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal>;
 }
 
 impl<B: Content> Call<'_, B> {
@@ -75,7 +74,7 @@ impl<B: Content> Call<'_, B> {
             ));
         }
         let body = read(self.body, self.api.limits.body).await?;
-        T::from_json(Value::parse(&body)?, &self.api.limits)
+        T::from_json(&body, &self.api.limits)
     }
 }
 

@@ -5,7 +5,7 @@
 //! nesting costs nothing: what nobody asks for is checked for its form, without recursion, and
 //! skipped.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -22,7 +22,7 @@ pub(crate) struct Value<'a>(&'a str);
 
 /// The members of an object, in the order in which they were sent.
 #[derive(Debug)]
-pub(crate) struct Members<'a>(Vec<(String, Value<'a>)>);
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
 /// A number without fraction and exponent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,8 +51,12 @@ impl<'a> Value<'a> {
         self.0
     }
 
-    pub(crate) fn string(self) -> Option<String> {
-        serde_json::from_str(self.0).ok()
+    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
+        let text = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if text.contains('\\') {
+            return serde_json::from_str(self.0).ok().map(Cow::Owned);
+        }
+        Some(Cow::Borrowed(text))
     }
 
     /// `None` if it is something else, and for what is below -2^63.
@@ -79,6 +83,13 @@ impl<'a> From<&'a RawValue> for Value<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// Reads a whole body; `None` if it is anything else than an object.
+    ///
+    /// One pass over it, where [`Value::parse`], which tells what is wrong, would be the first of two.
+    pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
     /// The member of this name, if there is one.
     ///
     /// Two of them are refused rather than one of them ignored.
@@ -98,7 +109,9 @@ impl<'a> Members<'a> {
         self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
         match self.0.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             Some(pair) => Err(twice(&format!("{what} has {:?}", pair[0].0))),
-            None => Ok(self.0.into_iter().collect()),
+            None => {
+                Ok(self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect())
+            }
         }
     }
 }
@@ -120,7 +133,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                while let Some((Name(name), value)) = map.next_entry::<_, &RawValue>()? {
                     members.push((name, Value::from(value)));
                 }
                 Ok(Members(members))
@@ -128,6 +141,33 @@ impl<'de> Deserialize<'de> for Members<'de> {
         }
 
         deserializer.deserialize_map(Collect)
+    }
+}
+
+/// A string that is borrowed if it was sent without escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Borrow)
     }
 }
 
@@ -163,9 +203,28 @@ mod tests {
     }
 
     #[test]
+    fn strings_are_read_with_and_without_escapes() {
+        assert_eq!(value(r#""5m""#).string().as_deref(), Some("5m"));
+        assert_eq!(value(r#" "5\u006d" "#).string().as_deref(), Some("5m"));
+        assert_eq!(value(r#""\"""#).string().as_deref(), Some("\""));
+        for other in ["5", r#"["5m"]"#, r#""\ud800""#] {
+            assert_eq!(value(other).string(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_an_object_and_nothing_else() {
+        assert!(Members::parse(b" { } ").is_some());
+        for other in [&b"[]"[..], b"{} {}", b"{", b"{\"a\":}", b"{\"a\":\"\xff\"}", b"null"] {
+            assert!(Members::parse(other).is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn nesting_without_end_is_read_without_recursion() {
         let bomb = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         assert!(value(&bomb).members().is_none());
+        assert!(Members::parse(bomb.as_bytes()).is_none());
         assert!(Value::parse("[".repeat(1_000_000).as_bytes()).is_err());
     }
 

@@ -76,26 +76,26 @@ impl FromQuery for Remainder {
 pub(crate) struct LockCount(pub(crate) i64);
 
 impl FromJson for LockCount {
-    fn from_json(body: Value<'_>, _: &Limits) -> Result<Self, Refusal> {
-        lock_count(body, "The lock count, which is all of the body,").map(Self)
+    fn from_json(body: &[u8], _: &Limits) -> Result<Self, Refusal> {
+        lock_count(Value::parse(body)?, "The lock count, which is all of the body,").map(Self)
     }
 }
 
 impl FromJson for NewPeer {
-    fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         let body = Object::of(body)?;
         Ok(Self { expires_in: body.expires_in(limits)?, labels: body.labels(limits)? })
     }
 }
 
 impl FromJson for ExpiresIn {
-    fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         Ok(Self { expires_in: Object::of(body)?.expires_in(limits)? })
     }
 }
 
 impl FromJson for Restore {
-    fn from_json(body: Value<'_>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         let body = Object::of(body)?;
         Ok(Self {
             expires_in: body.expires_in(limits)?,
@@ -110,10 +110,13 @@ impl FromJson for Restore {
 struct Object<'a>(Members<'a>);
 
 impl<'a> Object<'a> {
-    fn of(body: Value<'a>) -> Result<Self, Refusal> {
-        let members = body.members().map(Self);
+    fn of(body: &'a [u8]) -> Result<Self, Refusal> {
+        if let Some(members) = Members::parse(body) {
+            return Ok(Self(members));
+        }
+        let other = Value::parse(body)?;
         let expected = "a JSON object with the field `expires_in`";
-        members.ok_or_else(|| Refusal::invalid_field("The body", expected, body.text()))
+        Err(Refusal::invalid_field("The body", expected, other.text()))
     }
 
     fn required(&self, field: &str) -> Result<Value<'a>, Refusal> {
@@ -155,9 +158,9 @@ impl<'a> Object<'a> {
             Refusal::invalid_field("`labels`", "an object whose values are strings", found.text())
         };
         let labels: Vec<_> = value.members().ok_or_else(|| invalid(value))?.unique("`labels`")?;
-        let labels = labels
-            .into_iter()
-            .map(|(name, value)| Ok((name, value.string().ok_or_else(|| invalid(value))?)));
+        let labels = labels.into_iter().map(|(name, value)| {
+            Ok((name, value.string().ok_or_else(|| invalid(value))?.into_owned()))
+        });
         let labels = labels.collect::<Result<_, Refusal>>()?;
         limits.check_labels(&labels)?;
         Ok(labels)
