@@ -156,7 +156,8 @@ impl Throttle {
     fn settle(&mut self, until: Time) {
         let mut agenda = Vec::new();
         self.take_due(until, &mut agenda);
-        let (mut vacated, mut left) = (Vec::new(), Vec::new());
+        let mut vacated = Vec::with_capacity(agenda.len());
+        let mut left = Vec::with_capacity(agenda.len());
         let mut next = 0;
         while let Some(&(due, ..)) = agenda.get(next) {
             // Who was granted a lock at an earlier instant may have a lease so short that it ends

@@ -10,7 +10,7 @@ use throttle_core::{
     Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
     Settings, Time,
 };
-use tokio::sync::Notify;
+use tokio::{runtime, sync::Notify};
 
 use crate::{
     Clock, Error, Observer, SemaphoreConfig,
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// poisoned then, for a service that may grant twice is worse than none.
     state: Mutex<State>,
     alarm: Arc<Notify>,
+    /// Where the timer runs.
+    runtime: runtime::Handle,
 }
 
 /// What a peer asks for with [`Handle::acquire`].
@@ -103,6 +105,7 @@ impl Handle {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
             alarm: Arc::new(Notify::new()),
+            runtime: runtime::Handle::current(),
         });
         let handle = Self { shared };
         handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
@@ -257,7 +260,7 @@ impl Shared {
         if news.alarm_is_late {
             self.alarm.notify_one();
         }
-        news.spread();
+        news.spread(&self.runtime);
         result
     }
 

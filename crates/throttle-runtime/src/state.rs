@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use throttle_core::{CancelCause, Event, FencingToken, PeerId, Settings, Throttle, Ticket, Time};
-use tokio::sync::oneshot;
+use tokio::{runtime, sync::oneshot};
 
 use crate::{
     clock,
@@ -148,14 +148,14 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Wakes those who waited, then does what the observer has put off.
-    pub(crate) fn spread(self) {
+    /// Wakes those who waited, and lets `runtime` do what the observer has put off.
+    pub(crate) fn spread(self, runtime: &runtime::Handle) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.ear.send(outcome);
         }
         for work in self.afterwork {
-            work();
+            drop(runtime.spawn(work));
         }
         if self.expired > 0 {
             tracing::warn!(peers = self.expired, "peers expired, their locks are free");

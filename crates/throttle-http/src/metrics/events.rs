@@ -4,6 +4,7 @@ use std::{mem, time::Duration};
 
 use metrics::{Counter, Histogram, Key, Label};
 use throttle_runtime::{Afterwork, CancelCause, Event, Observer, SemaphoreId};
+use tokio::task;
 
 use super::{Registry, names};
 
@@ -147,7 +148,17 @@ impl Observer for Events {
             return None;
         }
         let later = mem::take(&mut self.later);
-        Some(Box::new(|| later.into_iter().for_each(|(histogram, took)| histogram.record(took))))
+        Some(Box::pin(enter_in_turns(later)))
+    }
+}
+
+/// Makes entries that were put off, and lets others have their turn in between.
+async fn enter_in_turns(later: Vec<(Histogram, Duration)>) {
+    for entries in later.chunks(AT_ONCE) {
+        for (histogram, took) in entries {
+            histogram.record(*took);
+        }
+        task::yield_now().await;
     }
 }
 
@@ -166,7 +177,7 @@ mod tests {
     use crate::Metrics;
 
     #[tokio::test(start_paused = true)]
-    async fn locks_that_are_freed_together_are_all_counted_when_the_operation_returns() {
+    async fn locks_that_are_freed_together_are_all_counted_soon_after() {
         let recorder = PrometheusBuilder::new().set_buckets(&[1.0]).unwrap().build_recorder();
         let text = recorder.handle();
         let metrics = Metrics::new(Arc::new(recorder), Arc::new(String::new));
@@ -181,6 +192,9 @@ mod tests {
         }
         time::advance(lease).await;
         assert_eq!(handle.peer_count(), 0);
+        for _ in 0..4 {
+            task::yield_now().await;
+        }
         let text = text.render();
         for line in ["hold_seconds_count{semaphore=\"db\"} 128", "expired_peers_total 128"] {
             assert!(text.contains(&format!("throttle_{line}\n")), "{line} is missing in {text}");
