@@ -139,13 +139,27 @@ impl Throttle {
         self.events.len() > before
     }
 
+    /// As [`expire`](Self::expire), and tells the events as they happen, in place of keeping them for
+    /// [`poll_event`](Self::poll_event). Those that are there already come first.
+    ///
+    /// When very many peers leave, the list of all that happened would be larger than any cache.
+    pub fn expire_telling(&mut self, now: Time, mut tell: impl FnMut(Event)) {
+        self.advance_telling(now, &mut |events| events.drain(..).for_each(&mut tell));
+    }
+
     /// The first line of every operation: lets time pass until `now`.
     fn advance(&mut self, now: Time) {
+        self.advance_telling(now, &mut |_| {});
+    }
+
+    /// `tell` takes events away, or leaves them to be polled.
+    fn advance_telling(&mut self, now: Time, tell: &mut dyn FnMut(&mut VecDeque<Event>)) {
         let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
         while self.deadlines.first().is_some_and(|due| due <= now) {
-            self.settle(now);
+            self.settle(now, tell);
         }
         self.now = now;
+        tell(&mut self.events);
     }
 
     /// Does what is due until an instant, one instant after the other.
@@ -153,7 +167,7 @@ impl Throttle {
     /// Those who are concerned at the same instant have their turn in the order of their ids, and
     /// leave before anybody is served. As long as nobody waits where they leave, nothing that happens
     /// at one instant concerns those who are due at another; so their places are cleared together.
-    fn settle(&mut self, until: Time) {
+    fn settle(&mut self, until: Time, tell: &mut dyn FnMut(&mut VecDeque<Event>)) {
         let mut agenda = Vec::new();
         self.take_due(until, &mut agenda);
         let mut vacated = Vec::with_capacity(agenda.len());
@@ -172,6 +186,7 @@ impl Throttle {
             let mut anybody_waits = false;
             while let Some(&(_, id, slot)) = agenda.get(next).filter(|(time, ..)| *time == due) {
                 if next.is_multiple_of(AT_A_TIME) {
+                    tell(&mut self.events);
                     self.peers.fetch(agenda[next..].iter().take(AT_A_TIME).map(|it| it.2));
                 }
                 next += 1;
@@ -198,14 +213,12 @@ impl Throttle {
     /// Whose lease ends is taken out of the deadlines. Entries of peers whose timeout has moved since
     /// are corrected.
     fn take_due(&mut self, until: Time, agenda: &mut Vec<(Time, PeerId, Slot)>) {
-        let mut events = 0;
         self.deadlines.settle(until, |slot| {
             let peer = self.peers.get(slot);
             let (timeout, end) = (peer.timeout(), peer.lease_end());
             if timeout > until {
                 return Some(timeout);
             }
-            events += 1 + peer.held.len() + usize::from(peer.pending.is_some());
             agenda.push((timeout, peer.id, slot));
             if end > until {
                 // Parked for too long, it lives on.
@@ -216,7 +229,6 @@ impl Throttle {
             }
             None
         });
-        self.events.reserve(events);
         agenda.sort_unstable_by_key(|&(time, id, _)| (time, id));
     }
 

@@ -251,8 +251,7 @@ impl Shared {
             let mut state = self.state.lock().expect("no operation panics");
             let now = self.clock.now();
             // What is due concerns those who listened so far, not who begins to listen now.
-            state.throttle.expire(now);
-            state.gather(&mut news);
+            state.expire(now, &mut news);
             let result = operation(&mut state, now, &mut news);
             state.gather(&mut news);
             result

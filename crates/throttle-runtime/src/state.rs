@@ -1,8 +1,8 @@
 //! What the mutex protects: the state machine, the names of its semaphores, and who listens.
 //!
-//! [`State::gather`] hands the events of the machine to everybody who consumes them, before an
-//! operation (what happened by itself since the last one) and after it (what it did). What takes
-//! longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
+//! The events of the machine go to everybody who consumes them, before an operation what happened by
+//! itself since the last one ([`State::expire`]), and after it what it did ([`State::gather`]). What
+//! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
 use std::collections::BTreeMap;
 
@@ -56,20 +56,16 @@ impl State {
         }
     }
 
+    /// Lets time pass, and adds what happens by itself to the news.
+    pub(crate) fn expire(&mut self, now: Time, news: &mut News) {
+        let Self { throttle, listeners, observer, .. } = self;
+        throttle.expire_telling(now, |event| news.hear(&event, listeners, &mut **observer));
+    }
+
     /// Adds all that has happened since the last time to the news.
     pub(crate) fn gather(&mut self, news: &mut News) {
         while let Some(event) = self.throttle.poll_event() {
-            match event {
-                Event::Granted { peer, token, .. } => {
-                    news.answer(self.listeners.take(peer), Outcome::Granted(token));
-                }
-                Event::Cancelled { peer, cause, .. } => {
-                    news.answer(self.listeners.take(peer), Outcome::Cancelled(cause));
-                }
-                Event::Expired { .. } => news.expired += 1,
-                _ => {}
-            }
-            self.observer.event(&event);
+            news.hear(&event, &mut self.listeners, &mut *self.observer);
         }
         news.afterwork.extend(self.observer.caught_up());
         let timeout = self.throttle.poll_timeout();
@@ -160,6 +156,20 @@ impl News {
         if self.expired > 0 {
             tracing::warn!(peers = self.expired, "peers expired, their locks are free");
         }
+    }
+
+    fn hear(&mut self, event: &Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
+        match *event {
+            Event::Granted { peer, token, .. } => {
+                self.answer(listeners.take(peer), Outcome::Granted(token));
+            }
+            Event::Cancelled { peer, cause, .. } => {
+                self.answer(listeners.take(peer), Outcome::Cancelled(cause));
+            }
+            Event::Expired { .. } => self.expired += 1,
+            _ => {}
+        }
+        observer.event(event);
     }
 
     fn answer(&mut self, listeners: Vec<Listener>, outcome: Outcome) {
