@@ -1,6 +1,6 @@
 //! Errors as answers: every sentence of ours, its code, and the two forms it comes in.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -53,11 +53,13 @@ impl Refusal {
         self.code
     }
 
-    /// The answer in plain text, or as a problem document.
-    pub(crate) fn into_response(self, as_problem: bool) -> Response {
+    /// The answer in plain text, or as a problem document of a server that runs for `uptime`.
+    pub(crate) fn into_response(self, as_problem: bool, uptime: Duration) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("every code has a valid one");
         let mut response = if as_problem {
-            let problem = Problem::new(self.code, self.detail.into_owned());
+            let mut problem = Problem::new(self.code, self.detail.into_owned());
+            let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
+            problem.uptime = (self.code == Code::UnknownPeer).then_some(whole_millis);
             let body = serde_json::to_vec(&problem).expect("its keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
         } else {

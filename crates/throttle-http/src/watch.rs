@@ -36,7 +36,9 @@ pub(crate) async fn watched(
     let outcome = AssertUnwindSafe(handler).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(broken(&*panic)));
     let code = outcome.as_ref().err().map(Refusal::code);
-    let response = outcome.unwrap_or_else(|refusal| refusal.into_response(case.reads_problems));
+    let response = outcome.unwrap_or_else(|refusal| {
+        refusal.into_response(case.reads_problems, case.api.handle.uptime())
+    });
     case.close(&response, code);
     response
 }

@@ -227,6 +227,11 @@ impl Handle {
         })?)
     }
 
+    /// For how long the service has been running.
+    pub fn uptime(&self) -> Duration {
+        self.shared.clock.now() - Time::ZERO
+    }
+
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {

@@ -1,5 +1,7 @@
 //! Errors as documents.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Code;
@@ -18,6 +20,10 @@ pub struct Problem {
     pub detail: String,
     /// The name that programs may branch on.
     pub code: Code,
+    /// With `unknown_peer`: for how long the server has been running. A client whose peer this run of
+    /// the server knew already can tell that the peer was removed, rather than forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
+    pub uptime: Option<Duration>,
 }
 
 impl Problem {
@@ -29,6 +35,7 @@ impl Problem {
             status: code.status(),
             detail,
             code,
+            uptime: None,
         }
     }
 }

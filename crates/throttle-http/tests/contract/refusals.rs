@@ -1,17 +1,22 @@
 //! Every row of the table of errors, in plain text and as a problem document.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Method, Request},
 };
 use throttle_runtime::Settings;
 use throttle_wire::Code;
+use tokio::time::advance;
 
 use crate::support::{Server, check_refusal, request};
 
 #[tokio::test(start_paused = true)]
 async fn a_stranger_is_an_unknown_peer() {
     let server = Server::start(&[("A", 1, 0)]);
+    // It is told for how long the server has been running.
+    advance(Duration::from_secs(90)).await;
     let requests = [
         (Method::PUT, "/peers/5/A", "1"),
         (Method::DELETE, "/peers/5/A", ""),
