@@ -84,7 +84,9 @@ impl Answer {
         let status = self.status.as_u16();
         if is_problem(headers) {
             return match self.json::<Problem>() {
-                Ok(Problem { code, detail, .. }) => Error::Refused { code, status, detail },
+                Ok(Problem { code, detail, uptime, .. }) => {
+                    Error::Refused { code, status, detail, uptime }
+                }
                 Err(unexpected) => unexpected,
             };
         }
@@ -93,7 +95,9 @@ impl Answer {
             code.status() == status && text.starts_with(sentence)
         };
         match SENTENCES.iter().find(means) {
-            Some(&(_, code)) => Error::Refused { code, status, detail: text.into_owned() },
+            Some(&(_, code)) => {
+                Error::Refused { code, status, detail: text.into_owned(), uptime: None }
+            }
             None => self.unexpected(),
         }
     }

@@ -251,6 +251,14 @@ impl Client {
         self.send(self.post("admin/reload"), Repeat::Undone).await?.json()
     }
 
+    /// The same, but each request is sent once and answered within `timeout`, or fails.
+    pub(crate) fn once(&self, timeout: Duration) -> Self {
+        let Shared { http, base, headers, .. } = &*self.shared;
+        let (http, base, headers) = (http.clone(), base.clone(), headers.clone());
+        let retry = RetryPolicy::none();
+        Self { shared: Arc::new(Shared { http, base, headers, timeout, retry }) }
+    }
+
     pub(crate) fn base(&self) -> &Base {
         &self.shared.base
     }

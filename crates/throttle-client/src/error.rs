@@ -1,5 +1,7 @@
 //! What can go wrong, and what is known then.
 
+use std::time::Duration;
+
 use throttle_wire::Code;
 
 use crate::retry::Failure;
@@ -32,6 +34,8 @@ pub enum Error {
         status: u16,
         /// Why, in a sentence for people.
         detail: String,
+        /// With `unknown_peer`: for how long the server has been running, if it says so.
+        uptime: Option<Duration>,
     },
     /// No answer came in time. The server may have done what it was asked for.
     #[error("no answer in time")]

@@ -64,14 +64,16 @@ mod base;
 mod builder;
 mod client;
 mod error;
+mod lease;
 mod new_peer;
+mod peer;
 mod retry;
 mod world;
 
 pub use reqwest;
 pub use throttle_wire::{
-    Code, HeldLock, Holder, Labels, Peer, PeerId, PendingLock, Reloaded, Restore, Semaphore,
-    SemaphoreSummary, Waiter,
+    Code, HeldLock, Holder, Labels, Peer as PeerStatus, PeerId, PendingLock, Reloaded, Restore,
+    Semaphore, SemaphoreSummary, Waiter,
 };
 
 pub use crate::{
@@ -79,7 +81,9 @@ pub use crate::{
     builder::ClientBuilder,
     client::Client,
     error::Error,
+    lease::Lost,
     new_peer::NewPeer,
+    peer::{Lock, LockError, LockRequest, Peer, PeerBuilder},
     retry::RetryPolicy,
 };
 

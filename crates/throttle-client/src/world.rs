@@ -1,6 +1,6 @@
 //! Where the world enters: the only place that reads a clock and draws a random number.
 
-use std::time::Duration;
+use std::{ops::Add, time::Duration};
 
 use tokio::time::Instant;
 
@@ -17,6 +17,81 @@ impl Stopwatch {
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// An instant of a [`Clock`]: what has passed since it was started.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Time(Duration);
+
+impl Time {
+    #[cfg(test)]
+    pub(crate) const fn at(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// What has passed since an earlier instant; nothing if it is a later one.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+}
+
+/// A clock that goes on while the machine is suspended, where the system has one.
+///
+/// It is the clock of tokio, plus what that one has missed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    stopwatch: Stopwatch,
+    suspended: Duration,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { stopwatch: Stopwatch::start(), suspended: suspended() }
+    }
+
+    pub(crate) fn now(self) -> Time {
+        Time(self.stopwatch.elapsed() + suspended().saturating_sub(self.suspended))
+    }
+
+    /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in
+    /// between.
+    pub(crate) async fn sleep_until(self, time: Time) {
+        loop {
+            let left = time.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+}
+
+/// For how long a machine that woke up may not notice.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// For how long the machine was suspended since it was started, or an arbitrary constant.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn suspended() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    // In this order the difference is too small, if anything, by the time between.
+    let boot = read(ClockId::Boottime);
+    boot.saturating_sub(read(ClockId::Monotonic))
+}
+
+/// Elsewhere the clock of the standard library has to do. On Windows it goes on; on macOS it does not.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn suspended() -> Duration {
+    Duration::ZERO
 }
 
 /// A number from 0 to 1, so that clients which failed together do not come back together.

@@ -35,7 +35,7 @@ async fn a_code_of_a_newer_server_is_a_refusal_too() {
         "detail": "Not tonight.", "code": "moon_phase", "since": "0.9"
     }"#;
     let error = heartbeat(answer(418, "application/problem+json", body)).await;
-    let Error::Refused { code: Code::Unknown, status: 418, detail } = error else {
+    let Error::Refused { code: Code::Unknown, status: 418, detail, .. } = error else {
         panic!("{error:?}")
     };
     assert_eq!(detail, "Not tonight.");
@@ -65,7 +65,7 @@ async fn sentences_of_version_0_5_are_refusals_with_their_codes() {
         let bare = answer(status, "", sentence);
         for reaction in [bare, text(status, sentence)] {
             let error = heartbeat(reaction).await;
-            let Error::Refused { code, status: found, detail } = error else {
+            let Error::Refused { code, status: found, detail, .. } = error else {
                 panic!("{sentence}: {error:?}")
             };
             assert_eq!((code, found, detail.as_str()), (expected, status, sentence));

@@ -4,4 +4,5 @@ mod answers;
 mod contract;
 mod requests;
 mod retries;
+mod sessions;
 mod support;

@@ -66,7 +66,7 @@ impl Reaction {
         Self::Answer(answer)
     }
 
-    async fn perform(self) -> Response<Body> {
+    pub(crate) async fn perform(self) -> Response<Body> {
         match self {
             Self::Answer(answer) => answer,
             Self::Cut => {

@@ -1,0 +1,263 @@
+//! Whether a peer still has what it believes to have: the decisions, without a clock or a socket.
+//!
+//! The server lets a lease begin when it receives a sign of life, which is not before it was sent.
+//! So whoever counts from before they sent it, on a clock that goes on while the machine sleeps,
+//! knows an instant until which the server certainly keeps their locks: the *local deadline*. A peer
+//! that is not confirmed again until then has lost what it holds, whatever the reason, and says so
+//! before the server can grant it to somebody else.
+//!
+//! [`Lease::poll`] tells what to do next; what was answered is told to [`Lease::renewed`],
+//! [`Lease::unknown_peer`], [`Lease::refused`] and [`Lease::no_answer`]. In the manner of
+//! quinn-proto: what goes in and what comes out are values, so lost answers, restarted servers and
+//! suspended machines are tested without any.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use throttle_wire::{Code, PeerId};
+
+use crate::world::Time;
+
+/// Why locks were lost that had not been released.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lost {
+    /// This program closed the peer, or went back to before it had the lock.
+    Closed,
+    /// The lease ended, for this program did not get to show a sign of life in time: the machine was
+    /// suspended, or overloaded.
+    Expired,
+    /// The server does not let the peer go on, for the reason this code says. A server that was
+    /// started again without the semaphore answers `unknown_semaphore`.
+    Refused(Code),
+    /// Somebody removed the peer at the server.
+    Revoked,
+    /// The server did not answer until the lease ended.
+    Unreachable,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// Show a sign of life, and wait for the answer no longer than this.
+    Heartbeat { peer: PeerId, timeout: Duration },
+    /// There is no peer, so there is nothing to do.
+    Idle,
+    /// Everything is lost, as of now. Said once.
+    Lost(Lost),
+    /// Tell the server, which forgot the peer, what it holds.
+    Restore { peer: PeerId, locks: BTreeMap<String, u64>, timeout: Duration },
+    /// Nothing until this instant.
+    Wait(Time),
+}
+
+/// What is known of a peer at the server.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    length: Duration,
+    state: Option<Living>,
+}
+
+/// A peer that the server knew when it was last heard of.
+#[derive(Debug)]
+struct Living {
+    peer: PeerId,
+    /// When the last sign of life was sent that was answered.
+    sent: Time,
+    /// When that answer arrived.
+    heard: Time,
+    /// When to show the next sign of life.
+    next: Time,
+    /// Signs of life since then that were not answered.
+    failures: u32,
+    /// Whether the server said that it does not know the peer, and shall hear of it again.
+    is_forgotten: bool,
+    held: BTreeMap<String, u64>,
+}
+
+impl Lease {
+    /// A lease of `length` that nobody has yet.
+    pub(crate) fn new(length: Duration) -> Self {
+        Self { length, state: None }
+    }
+
+    pub(crate) fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// The peer, and whether the server has to be told of it again.
+    pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
+        self.state.as_ref().map(|living| (living.peer, living.is_forgotten))
+    }
+
+    /// Whether `peer` holds `semaphore`.
+    pub(crate) fn holds(&self, peer: PeerId, semaphore: &str) -> bool {
+        self.living(peer).is_some_and(|living| living.held.contains_key(semaphore))
+    }
+
+    /// Until when the server certainly keeps the locks of `peer`.
+    ///
+    /// A 64th of the lease is left out, for no two clocks go at the same rate.
+    pub(crate) fn deadline(&self, peer: PeerId) -> Option<Time> {
+        self.living(peer).map(|living| self.deadline_after(living.sent))
+    }
+
+    /// The server has created `peer` on a request sent at `sent` and answered at `now`.
+    pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
+        let held = BTreeMap::new();
+        let next = self.beat_after(sent, jitter);
+        let (failures, is_forgotten) = (0, false);
+        self.state = Some(Living { peer, sent, heard: now, next, failures, is_forgotten, held });
+    }
+
+    /// The server has answered a request that let the lease of `peer` begin anew.
+    pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
+        let next = self.beat_after(sent, jitter);
+        if let Some(living) = self.living_mut(peer) {
+            living.heard = living.heard.max(now);
+            living.is_forgotten = false;
+            living.failures = 0;
+            // An answer may be overtaken by that of a later request.
+            if living.sent <= sent {
+                living.sent = sent;
+                living.next = next;
+            }
+        }
+    }
+
+    /// `peer` holds `count` of `semaphore` now. Returns whether it counts: nothing is granted to whom
+    /// is lost already.
+    #[must_use]
+    pub(crate) fn acquired(
+        &mut self,
+        peer: PeerId,
+        semaphore: &str,
+        count: u64,
+        now: Time,
+    ) -> bool {
+        let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
+        match self.living_mut(peer) {
+            Some(living) if is_safe => {
+                living.held.insert(semaphore.to_owned(), count);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `peer` gives `semaphore` back, or has given it up.
+    pub(crate) fn released(&mut self, peer: PeerId, semaphore: &str) {
+        if let Some(living) = self.living_mut(peer) {
+            living.held.remove(semaphore);
+        }
+    }
+
+    /// The server does not know `peer`.
+    ///
+    /// `uptime` is for how long the server has been running, as it said itself. If it ran already when
+    /// it last confirmed the peer, it did not forget it: somebody removed it. If not, or if the server
+    /// does not say, it is told of the peer again. Returns why everything is lost, if it is.
+    pub(crate) fn unknown_peer(
+        &mut self,
+        peer: PeerId,
+        now: Time,
+        uptime: Option<Duration>,
+    ) -> Option<Lost> {
+        let deadline = self.deadline(peer)?;
+        let living = self.living_mut(peer)?;
+        let lost = if deadline <= now {
+            Lost::Expired
+        } else if uptime.is_some_and(|uptime| now.since(living.heard) < uptime) {
+            Lost::Revoked
+        } else {
+            living.is_forgotten = true;
+            living.next = now;
+            return None;
+        };
+        self.state = None;
+        Some(lost)
+    }
+
+    /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
+    pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
+        let living = self.living_mut(peer)?;
+        if code == Code::RestoreConflict {
+            // So it lives, with a lock that was granted or asked for while the answer got lost.
+            living.is_forgotten = false;
+            living.next = now;
+            return None;
+        }
+        self.state = None;
+        Some(Lost::Refused(code))
+    }
+
+    /// A sign of life was not answered. The next one comes soon.
+    pub(crate) fn no_answer(&mut self, peer: PeerId, now: Time, jitter: f64) {
+        let length = self.length;
+        if let Some(living) = self.living_mut(peer) {
+            let doubled = 1 << living.failures.min(3);
+            let pause = (length / 64).clamp(SHORTEST_PAUSE, LONGEST_PAUSE) * doubled;
+            living.failures += 1;
+            living.next = now + pause.mul_f64(1.0 - jitter / 2.0);
+        }
+    }
+
+    /// There is no peer any more, because it was given up here.
+    pub(crate) fn close(&mut self) -> Option<PeerId> {
+        self.state.take().map(|living| living.peer)
+    }
+
+    /// What to do at `now`.
+    pub(crate) fn poll(&mut self, now: Time) -> Step {
+        let Some(living) = &self.state else { return Step::Idle };
+        let deadline = self.deadline_after(living.sent);
+        if deadline <= now {
+            let lost = if living.failures > 0 { Lost::Unreachable } else { Lost::Expired };
+            self.state = None;
+            return Step::Lost(lost);
+        }
+        if now < living.next {
+            return Step::Wait(living.next.min(deadline));
+        }
+        let peer = living.peer;
+        let timeout = (self.length / 3).min(deadline.since(now));
+        if living.is_forgotten {
+            return Step::Restore { peer, locks: living.held.clone(), timeout };
+        }
+        Step::Heartbeat { peer, timeout }
+    }
+
+    fn living(&self, peer: PeerId) -> Option<&Living> {
+        self.state.as_ref().filter(|living| living.peer == peer)
+    }
+
+    fn living_mut(&mut self, peer: PeerId) -> Option<&mut Living> {
+        self.state.as_mut().filter(|living| living.peer == peer)
+    }
+
+    fn deadline_after(&self, sent: Time) -> Time {
+        sent + (self.length - self.length / 64)
+    }
+
+    /// Between a quarter and a third of the lease, so that peers that came together do not stay so.
+    fn beat_after(&self, sent: Time, jitter: f64) -> Time {
+        sent + (self.length / 3).mul_f64(1.0 - jitter / 4.0)
+    }
+}
+
+/// Bounds of the first pause after a sign of life that was not answered.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the peer was closed"),
+            Self::Expired => f.write_str("the lease expired"),
+            Self::Refused(code) => write!(f, "the server refused to keep it: {code}"),
+            Self::Revoked => f.write_str("somebody removed the peer"),
+            Self::Unreachable => f.write_str("the server was unreachable until the lease ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! A lock that is held, and what can be done with it.
+
+use std::{fmt, time::Duration};
+
+use throttle_wire::PeerId;
+use tokio::sync::watch;
+
+use super::{LockError, Peer};
+use crate::{Admission, Lost};
+
+/// A lock that is held, and kept alive until it is dropped.
+///
+/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done.
+///
+/// It can be lost: the server may be out of reach, the machine may sleep, an operator may take it
+/// away. Then the server grants it to somebody else, and this program must not go on as if it had it.
+/// So work goes into [`run`](Self::run), which ends it in that case, or listens to
+/// [`lost`](Self::lost). Work that cannot be ended at any time passes the
+/// [fencing token](Self::fencing_token) to what it works on.
+#[must_use = "it is released when it is dropped"]
+pub struct Lock {
+    pub(super) peer: Peer,
+    pub(super) id: PeerId,
+    pub(super) semaphore: String,
+    pub(super) count: u64,
+    pub(super) token: Option<u64>,
+    pub(super) fate: watch::Receiver<Option<Lost>>,
+    /// Whether somebody sees to the release already.
+    pub(super) is_released: bool,
+}
+
+impl Lock {
+    /// The semaphore.
+    pub fn semaphore(&self) -> &str {
+        &self.semaphore
+    }
+
+    /// How much of it.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The peer that has the lock.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The id of the peer, as the server knows it.
+    pub fn peer_id(&self) -> PeerId {
+        self.id
+    }
+
+    /// A number that grows with each grant of the semaphore. `None` from a server of version 0.5.
+    ///
+    /// What is protected can reject whoever comes with a token smaller than one it has seen. It stays
+    /// the same as long as the lock is held, also if the server forgets the lock and is told of it:
+    /// should it have granted the semaphore to somebody else in between, theirs is greater.
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.token
+    }
+
+    /// For how long the lock is certain even if no further sign of life gets through. Zero if it is
+    /// lost.
+    pub fn time_left(&self) -> Duration {
+        let shared = self.peer.shared();
+        if self.fate.borrow().is_some() {
+            return Duration::ZERO;
+        }
+        let deadline = shared.state().lease.deadline(self.id);
+        deadline.map_or(Duration::ZERO, |deadline| deadline.since(shared.now()))
+    }
+
+    /// Whether it is certain at this moment that nobody else has been granted this lock.
+    pub fn is_held(&self) -> bool {
+        !self.time_left().is_zero()
+    }
+
+    /// Returns when the lock is lost, and why; never while it is held.
+    ///
+    /// It does so before the server can grant the lock to somebody else, as far as clocks go at the
+    /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
+    /// refused, of which it learns with the next sign of life; and a machine that sleeps: it learns of
+    /// it within a second of waking up.
+    pub async fn lost(&self) -> Lost {
+        let mut fate = self.fate.clone();
+        loop {
+            let shared = self.peer.shared();
+            let deadline = shared.state().lease.deadline(self.id);
+            let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
+            tokio::select! {
+                biased;
+                lost = fate.wait_for(Option::is_some) => {
+                    // Without an answer there is a new life of the peer, which begins after a loss.
+                    return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
+                }
+                // Also if the keeper is not as punctual.
+                () = shared.clock.sleep_until(deadline) => {
+                    shared.next_step(&mut shared.state());
+                }
+            }
+        }
+    }
+
+    /// Lets `work` go on as long as the lock is held. If the lock is lost, `work` is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Why the lock was lost.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Lost> {
+        tokio::select! {
+            biased;
+            lost = self.lost() => Err(lost),
+            output = work => Ok(output),
+        }
+    }
+
+    /// Gives back a part, and keeps `count`, which must be at least one and no more than before.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, it is unknown whether the server has heard of it, and nothing changes here. It can
+    /// be repeated.
+    ///
+    /// - [`LockError::Failed`], also with `invalid_lock_count`, and `lock_hierarchy_violation` for a
+    ///   larger count
+    /// - [`LockError::Lost`]
+    pub async fn shrink(&mut self, count: u64) -> Result<(), LockError> {
+        let shared = self.peer.shared();
+        let _upkeep = shared.upkeep.lock().await;
+        if let Some(lost) = *self.fate.borrow() {
+            return Err(LockError::Lost(lost));
+        }
+        match shared.swift.acquire(self.id, &self.semaphore, count).await? {
+            Admission::Held { .. } => {
+                let now = shared.now();
+                let mut state = shared.state();
+                if !state.lease.acquired(self.id, &self.semaphore, count, now) {
+                    shared.next_step(&mut state);
+                    return Err(LockError::Lost(self.fate.borrow().unwrap_or(Lost::Expired)));
+                }
+            }
+            // So the server has forgotten that it was held.
+            Admission::Pending => return Err(LockError::Lost(Lost::Expired)),
+        }
+        self.count = count;
+        Ok(())
+    }
+
+    /// Gives the lock back, and returns when the server has heard of it.
+    ///
+    /// What is begun goes on in the background if this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Why it was lost, if it was, be it while this waited for a server that did not answer. Then work
+    /// that was done last may have been done without the lock.
+    pub async fn release(mut self) -> Result<(), Lost> {
+        let lost = *self.fate.borrow();
+        self.is_released = true;
+        if let Some(lost) = lost {
+            return Err(lost);
+        }
+        let task = self.peer.shared().give_back(self.id, self.semaphore.clone(), None);
+        // It ends early only if the runtime does.
+        let _ = task.await;
+        let lost = *self.fate.borrow();
+        lost.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !self.is_released && self.fate.borrow().is_none() {
+            drop(self.peer.shared().give_back(self.id, self.semaphore.clone(), None));
+        }
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("semaphore", &self.semaphore)
+            .field("count", &self.count)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+//! Peers and locks that keep themselves alive.
+//!
+//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the background, its
+//! [keeper], which shows signs of life as long as anybody has the peer or one of its locks, tells a
+//! server that forgot it what it holds, and tells everybody who holds a lock when it is lost. Who
+//! [asks](request) for a lock does so from a task of its own.
+//!
+//! What is sent is sent in an order in which it does no harm when it arrives late:
+//!
+//! - One request for a lock at a time, and none for a semaphore while it is being given back:
+//!   [`Shared::turn`], [`Shared::giving_back`].
+//! - Nothing is given back while the server is told what is held: [`Shared::upkeep`].
+//! - The keeper has ended when the peer is removed.
+
+mod builder;
+mod keeper;
+mod lock;
+mod request;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use throttle_wire::{Code, Labels, PeerId, Restore};
+use tokio::{
+    runtime,
+    sync::{Notify, OwnedMutexGuard, watch},
+    task::JoinHandle,
+};
+use tracing::{Instrument as _, debug, info, warn};
+
+pub use self::{builder::PeerBuilder, lock::Lock, request::LockRequest};
+use crate::{
+    Client, Error, Lost,
+    lease::{Lease, Step},
+    world::{self, Clock, Time},
+};
+
+/// A session with a server, that keeps itself and its locks alive.
+///
+/// Made by [`Client::session`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
+/// hears of it when the first lock is asked for. Clones are the same peer. When the last of them and
+/// of its locks is dropped, the peer is removed from the server in the background; whoever wants to
+/// wait for that calls [`Peer::close`].
+///
+/// Locks of one peer are *nested*: each further one must be of a lower level than all those it holds,
+/// and it waits for one at a time. Workers that are independent of each other have a peer each.
+#[derive(Clone)]
+pub struct Peer {
+    owner: Arc<Owner>,
+}
+
+/// Ends the session when nobody is left who could use it.
+struct Owner(Arc<Shared>);
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The peer has this semaphore already. A lock is one guard, and cannot be had twice.
+    #[error("the peer holds this semaphore already")]
+    AlreadyHeld,
+    /// The server refused, or could not be reached for so long that the lease would have ended.
+    #[error(transparent)]
+    Failed(#[from] Error),
+    /// The lock, or the place in the queue, is lost.
+    #[error("lost: {0}")]
+    Lost(Lost),
+    /// It was not free within the time that was given. Nothing is left behind at the server.
+    #[error("not acquired in time")]
+    NotInTime,
+}
+
+impl LockError {
+    /// The code, if the server refused.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Failed(error) => error.code(),
+            Self::Lost(Lost::Refused(code)) => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+/// What is common to a peer, its locks and its keeper.
+struct Shared {
+    /// Repeats requests.
+    client: Client,
+    /// Sends requests once; the lease decides what to do next.
+    swift: Client,
+    labels: Labels,
+    clock: Clock,
+    runtime: runtime::Handle,
+    state: Mutex<State>,
+    /// Wakes the keeper when the lease has changed.
+    changed: Notify,
+    /// Turns true when the peer is given up.
+    closing: watch::Sender<bool>,
+    /// Turns true when the server has been told so.
+    closed: watch::Sender<bool>,
+    /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
+    upkeep: tokio::sync::Mutex<()>,
+    /// Held while a lock is asked for, until it is certain that nothing is pending any more.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Semaphores that are on the way back to the server.
+    giving_back: watch::Sender<BTreeSet<String>>,
+}
+
+struct State {
+    lease: Lease,
+    /// Tells the locks of this life of the peer how it ended.
+    fate: watch::Sender<Option<Lost>>,
+    has_keeper: bool,
+}
+
+impl Client {
+    /// A peer that keeps itself and its locks alive, with a lease of a minute.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers and I/O.
+    #[must_use]
+    pub fn session(&self) -> Peer {
+        Peer::builder(self).build()
+    }
+}
+
+impl Peer {
+    /// A peer that differs from the default.
+    pub fn builder(client: &Client) -> PeerBuilder {
+        PeerBuilder::new(client)
+    }
+
+    /// Asks for a lock when it is awaited: by default for a count of one, for as long as it takes.
+    ///
+    /// See [`LockRequest`] for what else can be asked for, and what can go wrong.
+    pub fn lock<'a>(&'a self, semaphore: &'a str) -> LockRequest<'a> {
+        LockRequest::new(self, semaphore)
+    }
+
+    /// The id under which the server knows the peer, if there is one at present.
+    pub fn id(&self) -> Option<PeerId> {
+        self.shared().state().lease.peer().map(|(peer, _)| peer)
+    }
+
+    /// The length of the lease.
+    pub fn lease(&self) -> Duration {
+        self.shared().state().lease.length()
+    }
+
+    /// Removes the peer from the server with all that it holds, and returns when that is done.
+    ///
+    /// Locks that are still held are lost with [`Lost::Closed`]. If the server cannot be reached, it
+    /// returns when the lease is over at the latest.
+    pub async fn close(self) {
+        let shared = self.shared();
+        let mut closed = shared.closed.subscribe();
+        shared.close();
+        // An error would mean that the keeper is gone, so there is nothing to wait for.
+        let _ = closed.wait_for(|&closed| closed).await;
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while it decides")
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Lets the keeper remove the peer. Nothing can be locked any more.
+    fn close(&self) {
+        let has_keeper = self.state().has_keeper;
+        self.closing.send_replace(true);
+        if !has_keeper {
+            self.closed.send_replace(true);
+        }
+    }
+
+    /// The peer, after making sure that the server knows it.
+    async fn known_peer(self: &Arc<Self>) -> Result<PeerId, LockError> {
+        loop {
+            let upkeep = self.upkeep.lock().await;
+            if *self.closing.borrow() {
+                return Err(LockError::Lost(Lost::Closed));
+            }
+            let (step, known) = {
+                let mut state = self.state();
+                (self.next_step(&mut state), state.lease.peer())
+            };
+            match (step, known) {
+                (Step::Restore { peer, locks, timeout }, _) => {
+                    self.restore(peer, locks, timeout).await;
+                }
+                (Step::Wait(time), Some((_, true))) => {
+                    drop(upkeep);
+                    self.clock.sleep_until(time).await;
+                }
+                (_, Some((peer, _))) => return Ok(peer),
+                (_, None) => return Ok(self.open().await?),
+            }
+        }
+    }
+
+    /// Lets the server create a peer. Called with `upkeep` held.
+    async fn open(self: &Arc<Self>) -> Result<PeerId, Error> {
+        let length = self.state().lease.length();
+        let sent = self.now();
+        let peer = self.client.new_peer(length).labels(self.labels.clone()).await?;
+        info!(target: TARGET, peer, lease = ?length, "the peer is there");
+        let mut state = self.state();
+        state.lease.opened(peer, sent, self.now(), world::jitter());
+        state.fate = watch::Sender::new(None);
+        if !state.has_keeper {
+            state.has_keeper = true;
+            self.runtime.spawn(keeper::keep(Arc::clone(self)).instrument(keeper::span()));
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(peer)
+    }
+
+    /// Tells the server what the peer holds. Called with `upkeep` held.
+    async fn restore(&self, peer: PeerId, locks: BTreeMap<String, u64>, timeout: Duration) {
+        warn!(target: TARGET, peer, "the server forgot the peer, and is told what it holds");
+        let expires_in = self.state().lease.length();
+        let labels = self.labels.clone();
+        // They were granted, so they fit.
+        let locks = locks.into_iter();
+        let acquired =
+            locks.map(|(name, count)| (name, i64::try_from(count).unwrap_or(i64::MAX))).collect();
+        let restore = Restore { expires_in, peer_id: peer, acquired, labels };
+        self.sign_of_life(peer, self.swift.restore(&restore), timeout).await;
+    }
+
+    async fn heartbeat(&self, peer: PeerId, timeout: Duration) {
+        let length = self.state().lease.length();
+        self.sign_of_life(peer, self.swift.heartbeat(peer, length), timeout).await;
+    }
+
+    /// Sends something that lets the lease begin anew, and hears what becomes of it.
+    async fn sign_of_life(
+        &self,
+        peer: PeerId,
+        request: impl Future<Output = Result<(), Error>>,
+        timeout: Duration,
+    ) {
+        let sent = self.now();
+        let answer = tokio::select! {
+            biased;
+            answer = request => Some(answer),
+            () = self.clock.sleep_until(sent + timeout) => None,
+        };
+        let mut state = self.state();
+        let (lease, now) = (&mut state.lease, self.now());
+        let lost = match answer {
+            Some(Ok(())) => {
+                lease.renewed(peer, sent, now, world::jitter());
+                debug!(target: TARGET, peer, "the lease began anew");
+                None
+            }
+            Some(Err(Error::Refused { code: Code::UnknownPeer, uptime, .. })) => {
+                lease.unknown_peer(peer, now, uptime)
+            }
+            // All others are about this moment, and another one may be better.
+            Some(Err(Error::Refused { code, status: 400..=428 | 430..=499, .. })) => {
+                lease.refused(peer, now, code)
+            }
+            failed => {
+                lease.no_answer(peer, now, world::jitter());
+                let error = failed.and_then(Result::err);
+                let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
+                warn!(target: TARGET, peer, %error, "no sign of life got through");
+                None
+            }
+        };
+        if let Some(lost) = lost {
+            Self::announce(&state, peer, lost);
+        }
+    }
+
+    /// The server said that it does not know the peer. Returns why everything is lost, if it is.
+    fn unknown_peer(&self, peer: PeerId, uptime: Option<Duration>) -> Option<Lost> {
+        let mut state = self.state();
+        let lost = state.lease.unknown_peer(peer, self.now(), uptime);
+        if let Some(lost) = lost {
+            Self::announce(&state, peer, lost);
+        }
+        self.changed.notify_one();
+        lost
+    }
+
+    /// What to do now. If that is to say that everything is lost, it is said here.
+    fn next_step(&self, state: &mut State) -> Step {
+        let peer = state.lease.peer();
+        let step = state.lease.poll(self.now());
+        if let (Step::Lost(lost), Some((peer, _))) = (&step, peer) {
+            Self::announce(state, peer, *lost);
+        }
+        step
+    }
+
+    fn announce(state: &State, peer: PeerId, lost: Lost) {
+        warn!(target: TARGET, peer, %lost, "the peer lost all that it held");
+        state.fate.send_replace(Some(lost));
+    }
+
+    /// Gives a lock back, or withdraws from a queue, in the background and until it is certain that
+    /// the server has nothing of it any more. Nothing is asked for until then if it has the `turn`.
+    fn give_back(
+        self: &Arc<Self>,
+        peer: PeerId,
+        semaphore: String,
+        turn: Option<OwnedMutexGuard<()>>,
+    ) -> JoinHandle<()> {
+        self.giving_back.send_modify(|names| {
+            names.insert(semaphore.clone());
+        });
+        let shared = Arc::clone(self);
+        self.runtime.spawn(async move {
+            // A server that is just told what the peer holds must not hear of this before.
+            let upkeep = shared.upkeep.lock().await;
+            shared.state().lease.released(peer, &semaphore);
+            drop(upkeep);
+            shared.tell_released(peer, &semaphore).await;
+            shared.giving_back.send_modify(|names| {
+                names.remove(&semaphore);
+            });
+            drop(turn);
+        })
+    }
+
+    /// Repeats that a lock is released until the server has heard it, or forgets all of it anyway.
+    async fn tell_released(&self, peer: PeerId, semaphore: &str) {
+        loop {
+            let Some(deadline) = self.state().lease.deadline(peer) else { return };
+            tokio::select! {
+                biased;
+                answer = self.client.release(peer, semaphore) => match answer {
+                    Ok(()) => return debug!(target: TARGET, peer, semaphore, "released"),
+                    Err(error @ Error::Refused { .. }) => {
+                        return debug!(target: TARGET, peer, semaphore, %error, "nothing to release");
+                    }
+                    Err(error) => {
+                        warn!(target: TARGET, peer, semaphore, %error, "cannot release, trying again");
+                        self.clock.sleep_until(self.now() + RELEASE_PAUSE).await;
+                    }
+                },
+                // It may have moved meanwhile.
+                () = self.clock.sleep_until(deadline) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// Between two attempts to release, after the client itself has made several.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Of all events.
+const TARGET: &str = "throttle::client";

@@ -1,0 +1,241 @@
+//! Asking for a lock, until it is there or nobody wants it any more.
+
+use std::{mem, pin::Pin, sync::Arc, time::Duration};
+
+use throttle_wire::{Code, PeerId};
+use tokio::sync::OwnedMutexGuard;
+use tracing::{Instrument as _, debug, debug_span};
+
+use super::{Lock, LockError, Peer, Shared, TARGET};
+use crate::{
+    Admission, Error,
+    world::{self, Time},
+};
+
+/// Asks for a lock when it is awaited. Made by [`Peer::lock`].
+///
+/// While it waits it has a place in the queue of the server, which is first come, first served. If it
+/// is dropped, or its time is over, the place is given up, in the background if need be; the lock is
+/// not granted behind anybody's back.
+///
+/// A server that is started again is asked again. One that stays away is given up when the lease is
+/// over.
+///
+/// # Errors
+///
+/// - [`LockError::NotInTime`]
+/// - [`LockError::AlreadyHeld`]
+/// - [`LockError::Failed`] as told for [`Client::acquire`](crate::Client::acquire)
+/// - [`LockError::Lost`] if the peer was removed at the server while it waited
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked for until it is awaited"]
+pub struct LockRequest<'a> {
+    peer: &'a Peer,
+    semaphore: &'a str,
+    count: u64,
+    patience: Option<Duration>,
+}
+
+impl<'a> LockRequest<'a> {
+    pub(super) fn new(peer: &'a Peer, semaphore: &'a str) -> Self {
+        Self { peer, semaphore, count: 1, patience: None }
+    }
+
+    /// How much to ask for. Default: 1.
+    pub fn count(mut self, count: u64) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// Gives up after this time. An answer that is on its way then is waited for a second longer.
+    pub fn wait_at_most(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// The lock, if it is free at this moment.
+    ///
+    /// # Errors
+    ///
+    /// As told for [`LockRequest`], but [`LockError::NotInTime`].
+    pub async fn try_lock(self) -> Result<Option<Lock>, LockError> {
+        match self.wait_at_most(Duration::ZERO).await {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::NotInTime) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(self) -> Result<Lock, LockError> {
+        let shared = self.peer.shared();
+        let until = self.patience.map(|patience| shared.now() + patience);
+        let Some(until) = until else { return self.ask(None).await };
+        tokio::select! {
+            biased;
+            lock = self.ask(Some(until)) => lock,
+            () = shared.clock.sleep_until(until + GRACE) => Err(LockError::NotInTime),
+        }
+    }
+
+    async fn ask(&self, until: Option<Time>) -> Result<Lock, LockError> {
+        let shared = self.peer.shared();
+        let Some(turn) = self.turn(until).await else { return Err(LockError::NotInTime) };
+        let is_held = {
+            let state = shared.state();
+            state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, self.semaphore))
+        };
+        if is_held {
+            return Err(LockError::AlreadyHeld);
+        }
+        let mut place = Place { shared, semaphore: self.semaphore, peer: None, turn: Some(turn) };
+        loop {
+            let peer = shared.known_peer().await?;
+            place.peer = Some(peer);
+            match self.ask_once(peer, until).await {
+                Ok(Some(lock)) => {
+                    place.peer = None;
+                    return Ok(lock);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    // Whatever was refused is not pending, and whatever else failed may be.
+                    match &error {
+                        LockError::Failed(Error::Refused { .. }) | LockError::Lost(_) => {
+                            place.peer = None;
+                        }
+                        _ => place.leave().await,
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Waits until nobody else asks for a lock of this peer, and what was held is given back.
+    async fn turn(&self, until: Option<Time>) -> Option<OwnedMutexGuard<()>> {
+        let shared = self.peer.shared();
+        let mut giving_back = shared.giving_back.subscribe();
+        let turn = async {
+            // The sender is in `shared`, so there is always an answer.
+            let _ = giving_back.wait_for(|names| !names.contains(self.semaphore)).await;
+            Arc::clone(&shared.turn).lock_owned().await
+        };
+        let Some(until) = until else { return Some(turn.await) };
+        tokio::select! {
+            biased;
+            turn = turn => Some(turn),
+            () = shared.clock.sleep_until(until) => None,
+        }
+    }
+
+    /// Asks the server. `None` if it has to be asked again.
+    async fn ask_once(&self, peer: PeerId, until: Option<Time>) -> Result<Option<Lock>, LockError> {
+        let shared = self.peer.shared();
+        let sent = shared.now();
+        let length = shared.state().lease.length();
+        let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
+        let mut request =
+            shared.client.acquire(peer, self.semaphore, self.count).expires_in(length);
+        if !block_for.is_zero() {
+            request = request.block_for(block_for);
+        }
+        let answer = request.await;
+        let now = shared.now();
+        match answer {
+            Ok(admission) => {
+                let mut state = shared.state();
+                state.lease.renewed(peer, sent, now, world::jitter());
+                match admission {
+                    Admission::Held { token } => {
+                        // Not if the answer took so long that it may be over again.
+                        let counts = state.lease.acquired(peer, self.semaphore, self.count, now);
+                        Ok(counts.then(|| self.lock(peer, token, state.fate.subscribe())))
+                    }
+                    Admission::Pending if until.is_some_and(|until| until <= now) => {
+                        Err(LockError::NotInTime)
+                    }
+                    Admission::Pending => Ok(None),
+                }
+            }
+            Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
+                match shared.unknown_peer(peer, uptime) {
+                    // Whoever held nothing has lost nothing but the place in the queue.
+                    Some(crate::Lost::Expired) | None => Ok(None),
+                    Some(lost) => Err(LockError::Lost(lost)),
+                }
+            }
+            Err(error @ Error::Refused { .. }) => Err(error.into()),
+            Err(error) => {
+                let is_alive =
+                    shared.state().lease.deadline(peer).is_some_and(|deadline| now < deadline);
+                debug!(target: TARGET, peer, %error, is_alive, "no answer about a lock");
+                if is_alive { Ok(None) } else { Err(error.into()) }
+            }
+        }
+    }
+
+    fn lock(
+        &self,
+        id: PeerId,
+        token: Option<u64>,
+        fate: tokio::sync::watch::Receiver<Option<crate::Lost>>,
+    ) -> Lock {
+        debug!(target: TARGET, peer = id, semaphore = self.semaphore, ?token, "held");
+        Lock {
+            peer: self.peer.clone(),
+            id,
+            semaphore: self.semaphore.to_owned(),
+            count: self.count,
+            token,
+            fate,
+            is_released: false,
+        }
+    }
+}
+
+impl<'a> IntoFuture for LockRequest<'a> {
+    type Output = Result<Lock, LockError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let span =
+            debug_span!(target: TARGET, "lock", semaphore = self.semaphore, count = self.count);
+        Box::pin(self.send().instrument(span))
+    }
+}
+
+/// A place in the queue of the server, or what may be one.
+struct Place<'a> {
+    shared: &'a Arc<Shared>,
+    semaphore: &'a str,
+    /// `None` if there is certainly no place.
+    peer: Option<PeerId>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Place<'_> {
+    /// Gives it up, and returns when the server has heard of it.
+    async fn leave(mut self) {
+        if let Some(peer) = self.peer.take() {
+            let turn = self.turn.take();
+            // It ends early only if the runtime does.
+            let _ = self.shared.give_back(peer, self.semaphore.to_owned(), turn).await;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer {
+            let turn = mem::take(&mut self.turn);
+            drop(self.shared.give_back(peer, self.semaphore.to_owned(), turn));
+        }
+    }
+}
+
+/// How long one request waits. Then it is sent again, so that a connection that broke without a word
+/// is noticed.
+const LONGEST_POLL: Duration = Duration::from_secs(20);
+
+/// How much longer than until the end of its time an answer is waited for.
+const GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,320 @@
+//! Peers and locks that keep themselves alive, against the real routes.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::Request, response::Response};
+use throttle_client::{Client, Code, LockError, Lost, Peer, PeerStatus};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::support::{Cut, client, serve};
+
+/// Short, so that tests are; and not so short that a busy machine misses it.
+const LEASE: Duration = Duration::from_millis(600);
+/// Longer than anything takes here.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A server that can be started again, and put out of reach.
+struct House {
+    /// Nobody is in while it is out of reach.
+    inside: watch::Sender<Option<Router>>,
+    url: String,
+}
+
+impl House {
+    /// Serves semaphores by name, maximum and level.
+    async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
+        let inside = watch::Sender::new(Some(routes(semaphores)));
+        let current = inside.clone();
+        let answer = async move |request: Request| -> Response {
+            let mut current = current.subscribe();
+            let Some(router) = current.borrow_and_update().clone() else { return pending().await };
+            tokio::select! {
+                answer = router.oneshot(request) => answer.unwrap(),
+                _ = current.changed() => Cut.perform().await,
+            }
+        };
+        let (address, _) = serve(Router::new().fallback(answer)).await;
+        Self { inside, url: format!("http://{address}") }
+    }
+
+    /// Forgets everything, and serves these.
+    fn restart_with(&self, semaphores: &[(&str, u64, i32)]) {
+        self.inside.send_replace(Some(routes(semaphores)));
+    }
+
+    /// From now on there are no answers.
+    fn fall_silent(&self) {
+        self.inside.send_replace(None);
+    }
+
+    fn client(&self) -> Client {
+        client(&self.url).build().unwrap()
+    }
+
+    fn peer(&self) -> Peer {
+        Peer::builder(&self.client()).lease(LEASE).build()
+    }
+
+    /// Asks until the peers are as they shall be.
+    async fn until(&self, condition: impl Fn(&[PeerStatus]) -> bool) -> Vec<PeerStatus> {
+        let asking = async {
+            loop {
+                let peers = self.client().peers().await.unwrap();
+                if condition(&peers) {
+                    return peers;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, asking).await.expect("it comes about soon")
+    }
+}
+
+fn routes(semaphores: &[(&str, u64, i32)]) -> Router {
+    let semaphores = semaphores.iter().map(|&(name, max, level)| {
+        let max = Count::new(max).unwrap();
+        (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+    });
+    let semaphores: BTreeMap<_, _> = semaphores.collect();
+    throttle_http::routes(Handle::start(Settings::default(), &semaphores))
+}
+
+const MUTEX: &[(&str, u64, i32)] = &[("A", 1, 0)];
+
+#[tokio::test]
+async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() {
+    let house = House::with(MUTEX).await;
+    let (ann, bob) = (house.peer(), house.peer());
+    let lock = ann.lock("A").await.unwrap();
+    let in_vain = bob.lock("A").wait_at_most(3 * LEASE).await;
+    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(lock.is_held());
+    let first = lock.fencing_token();
+    lock.release().await.unwrap();
+
+    let lock = bob.lock("A").try_lock().await.unwrap().expect("it is free");
+    assert!(lock.fencing_token() > first);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_dropped_is_released_in_the_background() {
+    let house = House::with(MUTEX).await;
+    let (ann, bob) = (house.peer(), house.peer());
+    drop(ann.lock("A").await.unwrap());
+    bob.lock("A").wait_at_most(LONG).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_again_right_after_a_release_keeps_what_it_gets() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    for _ in 0..50 {
+        let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
+        assert_eq!(house.client().remainder("A").await.unwrap(), 0);
+        drop(lock);
+    }
+}
+
+#[tokio::test]
+async fn whoever_gives_up_waiting_leaves_nothing_behind() {
+    let house = House::with(MUTEX).await;
+    let (ann, bob) = (house.peer(), house.peer());
+    let lock = ann.lock("A").await.unwrap();
+
+    let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(1)).await;
+    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
+    assert!(bob.lock("A").try_lock().await.unwrap().is_none());
+    assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
+
+    // Dropped while it waits.
+    let mut waiting = Box::pin(bob.lock("A").into_future());
+    let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
+    tokio::select! {
+        _ = &mut waiting => panic!("it is not free"),
+        _ = house.until(bob_waits) => {}
+    }
+    drop(waiting);
+    house.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
+    drop(lock);
+    drop(bob.lock("A").wait_at_most(LONG).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_is_told_of_locks() {
+    let house = House::with(&[("A", 1, 0), ("B", 5, 1)]).await;
+    let ann = house.peer();
+    let outer = ann.lock("B").count(3).await.unwrap();
+    let inner = ann.lock("A").await.unwrap();
+    house.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
+
+    let id = ann.id().unwrap();
+    let holds_both = |peer: &PeerStatus| peer.id == id && peer.held.len() == 2;
+    house.until(|peers| peers.iter().any(holds_both)).await;
+    assert!(outer.is_held() && inner.is_held());
+    assert_eq!(house.client().remainder("B").await.unwrap(), 2);
+    inner.release().await.unwrap();
+    outer.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_is_asked_again_by_those_who_wait() {
+    let house = House::with(MUTEX).await;
+    let stranger = house.client().new_peer(LONG).await.unwrap();
+    let _ = house.client().acquire(stranger, "A", 1).await.unwrap();
+    let bob = house.peer();
+    let mut waiting = pin!(bob.lock("A").wait_at_most(LONG).into_future());
+    let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
+    tokio::select! {
+        _ = &mut waiting => panic!("it is not free"),
+        _ = house.until(bob_waits) => {}
+    }
+    house.restart_with(MUTEX);
+    let lock = waiting.await.unwrap();
+    assert_eq!(Some(lock.peer_id()), bob.id());
+}
+
+#[tokio::test]
+async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_out_of_reach() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let start = now();
+    let lock = ann.lock("A").await.unwrap();
+    house.fall_silent();
+    let answered = now();
+
+    let work = lock.run(pending::<()>()).await;
+    assert_eq!(work, Err(Lost::Unreachable));
+    assert!(start.elapsed() >= LEASE / 2, "not as long as it is certain");
+    assert!(answered.elapsed() < LEASE, "before anybody else can have it");
+    assert!(!lock.is_held());
+    assert_eq!(lock.time_left(), Duration::ZERO);
+    assert_eq!(lock.release().await, Err(Lost::Unreachable));
+}
+
+#[tokio::test]
+async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let lock = ann.lock("A").await.unwrap();
+    let id = ann.id().unwrap();
+    // The server has run for longer than since it last heard of the peer.
+    house.until(|_| lock.time_left() < LEASE * 29 / 30).await;
+    assert!(house.client().remove_peer(id).await.unwrap());
+
+    assert_eq!(lock.lost().await, Lost::Revoked);
+    assert_eq!(house.client().peers().await.unwrap().len(), 0);
+
+    // It may ask again, as somebody new.
+    let lock = ann.lock("A").await.unwrap();
+    assert_ne!(lock.peer_id(), id);
+    assert!(lock.is_held());
+}
+
+#[tokio::test]
+async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let lock = ann.lock("A").await.unwrap();
+    house.restart_with(&[("B", 1, 0)]);
+    assert_eq!(lock.lost().await, Lost::Refused(Code::UnknownSemaphore));
+}
+
+#[tokio::test]
+async fn work_goes_on_until_it_is_done_while_the_lock_is_held() {
+    let house = House::with(MUTEX).await;
+    let lock = house.peer().lock("A").await.unwrap();
+    assert_eq!(lock.run(async { 42 }).await, Ok(42));
+    lock.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
+    let house = House::with(&[("outer", 5, 1), ("inner", 1, 0)]).await;
+    let ann = house.peer();
+    let mut outer = ann.lock("outer").count(4).await.unwrap();
+    let inner = ann.lock("inner").await.unwrap();
+    assert_eq!((outer.count(), inner.count()), (4, 1));
+    let again = ann.lock("inner").await;
+    assert!(matches!(again, Err(LockError::AlreadyHeld)), "{again:?}");
+    assert_eq!(house.client().peers().await.unwrap().len(), 1);
+
+    outer.shrink(1).await.unwrap();
+    assert_eq!(house.client().remainder("outer").await.unwrap(), 4);
+    assert_eq!(outer.shrink(2).await.unwrap_err().code(), Some(Code::LockHierarchyViolation));
+    inner.release().await.unwrap();
+    drop(outer);
+    let upwards = ann.lock("inner").await.unwrap();
+    let refused = ann.lock("outer").await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::LockHierarchyViolation));
+    assert!(upwards.is_held());
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_told_and_does_no_harm_to_the_peer() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let refused = ann.lock("B").await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::UnknownSemaphore));
+    let refused = ann.lock("A").count(2).await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::NeverAcquirable));
+    drop(ann.lock("A").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_closed_is_gone_with_all_its_locks() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let lock = ann.lock("A").await.unwrap();
+    ann.clone().close().await;
+    assert_eq!(house.client().peers().await.unwrap().len(), 0);
+    assert_eq!(lock.lost().await, Lost::Closed);
+    let refused = ann.lock("A").await;
+    assert!(matches!(refused, Err(LockError::Lost(Lost::Closed))), "{refused:?}");
+    // One that never asked for anything has nothing to tell the server.
+    house.peer().close().await;
+}
+
+#[tokio::test]
+async fn when_nobody_has_the_peer_or_a_lock_of_it_any_more_the_server_forgets_it() {
+    let house = House::with(MUTEX).await;
+    let ann = house.peer();
+    let lock = ann.lock("A").await.unwrap();
+    drop(ann);
+    assert!(lock.is_held());
+    assert_eq!(house.client().peers().await.unwrap().len(), 1);
+    drop(lock);
+    house.until(|peers| peers.is_empty()).await;
+}
+
+#[tokio::test]
+async fn several_tasks_of_one_peer_wait_one_after_the_other() {
+    let house = House::with(&[("A", 1, 0), ("B", 1, 0)]).await;
+    let (ann, bob) = (house.peer(), house.peer());
+    let held = bob.lock("A").await.unwrap();
+    let mut first = pin!(ann.lock("A").into_future());
+    let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
+    tokio::select! {
+        _ = &mut first => panic!("it is not free"),
+        _ = house.until(bob_waits) => {}
+    }
+    assert!(
+        ann.lock("B").try_lock().await.unwrap().is_none(),
+        "a peer waits for one lock at a time"
+    );
+    held.release().await.unwrap();
+    first.await.unwrap().release().await.unwrap();
+    assert!(ann.lock("B").try_lock().await.unwrap().is_some());
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]
+fn now() -> Instant {
+    Instant::now()
+}
