@@ -1,10 +1,19 @@
 //! Where the server is, and the URLs of its routes.
 //!
+//! There may be several ways to it. URLs are made for the first one, and aimed at the one in use when
+//! they are sent; a way on which a request fails is left for the next one.
+//!
 //! A name is percent-encoded here rather than by the `url` crate, which drops tabs and line breaks
 //! from a segment. What remains out of reach are names that no segment can be: the empty one, and
 //! those that every URL library resolves as steps in the tree of paths.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
@@ -50,6 +59,48 @@ impl Base {
             return Err(Error::InvalidName { name: name.to_owned() });
         }
         Ok(self.join(&format!("{route}/{}", utf8_percent_encode(name, RESERVED))))
+    }
+}
+
+/// The ways to a server, at least one, and which of them is in use. Clones use the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bases {
+    all: Vec<Base>,
+    current: Arc<AtomicUsize>,
+}
+
+impl Bases {
+    pub(crate) fn parse<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        let all = urls.into_iter().map(Base::parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { all, current: Arc::default() })
+    }
+
+    /// The one for which URLs are made.
+    pub(crate) fn first(&self) -> &Base {
+        &self.all[0]
+    }
+
+    /// The number of the one in use.
+    pub(crate) fn current(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Turns a URL that was made for the first one into one of another number.
+    pub(crate) fn aim(&self, url: &mut Url, number: usize) {
+        if number == 0 {
+            return;
+        }
+        let route = url.path().strip_prefix(self.first().0.path()).expect("it was made for it");
+        let mut other = self.all[number].join(route);
+        other.set_query(url.query());
+        *url = other;
+    }
+
+    /// Goes on to the next one, unless somebody else did so since `number` was in use.
+    pub(crate) fn leave(&self, number: usize) {
+        let next = (number + 1) % self.all.len();
+        // Whoever comes later finds another number, which is as good.
+        let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -144,6 +195,34 @@ mod tests {
             let result = base("http://host/").join_name("peers/42", name);
             assert!(matches!(result, Err(Error::InvalidName { name: it }) if it == name));
         }
+    }
+
+    #[test]
+    fn a_url_can_be_aimed_at_another_way_with_its_names_and_its_query() {
+        let bases = Bases::parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
+        let mut made = bases.first().join_name("peers/42", "a/b?").unwrap();
+        made.set_query(Some("block_for=1s"));
+        for (number, expected) in [
+            (0, "http://a:1/x/peers/42/a%2Fb%3F?block_for=1s"),
+            (1, "https://b/y/z/peers/42/a%2Fb%3F?block_for=1s"),
+        ] {
+            let mut url = made.clone();
+            bases.aim(&mut url, number);
+            assert_eq!(url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn a_way_is_left_once_however_many_requests_fail_on_it() {
+        let bases = Bases::parse(["http://a", "http://b", "http://c"]).unwrap();
+        bases.leave(0);
+        bases.leave(0);
+        assert_eq!(bases.current(), 1);
+        bases.leave(1);
+        let clone = bases.clone();
+        clone.leave(2);
+        assert_eq!(bases.current(), 0);
+        assert!(Bases::parse(["http://a", "b"]).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use reqwest::{
 };
 use throttle_wire::PROBLEM_JSON;
 
-use crate::{Client, Error, RetryPolicy, base::Base, client::Shared};
+use crate::{Client, Error, RetryPolicy, base::Bases, client::Shared};
 
 /// Builds a [`Client`].
 ///
@@ -30,7 +30,7 @@ use crate::{Client, Error, RetryPolicy, base::Base, client::Shared};
 /// ```
 #[derive(Clone)]
 pub struct ClientBuilder {
-    url: String,
+    urls: Vec<String>,
     http: Option<reqwest::Client>,
     headers: HeaderMap,
     timeout: Duration,
@@ -41,12 +41,24 @@ impl ClientBuilder {
     pub(crate) fn new(url: &str) -> Self {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(PROBLEM_JSON))]);
         Self {
-            url: url.to_owned(),
+            urls: vec![url.to_owned()],
             http: None,
             headers,
             timeout: Duration::from_secs(10),
             retry: RetryPolicy::default(),
         }
+    }
+
+    /// Adds another way to the server: a second address, or another proxy. It may also be another
+    /// server that takes over when the first one is gone; never one that serves the same semaphores
+    /// at the same time, for both would grant them.
+    ///
+    /// When a request fails on one way, those that follow take the next one. Whatever may be repeated
+    /// is repeated there.
+    #[must_use]
+    pub fn or_url(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(url.into());
+        self
     }
 
     /// Sends requests by an HTTP client of your own, with its TLS, proxies and pool of connections.
@@ -88,14 +100,17 @@ impl ClientBuilder {
     /// - [`Error::InvalidUrl`]
     /// - [`Error::Transport`] if the HTTP library cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
-        let base = Base::parse(&self.url)?;
+        let bases = Bases::parse(self.urls.iter().map(String::as_str))?;
         let http = self.http.map_or_else(default_http_client, Ok)?;
         let Self { headers, timeout, retry, .. } = self;
-        Ok(Client { shared: Arc::new(Shared { http, base, headers, timeout, retry }) })
+        Ok(Client { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) })
     }
 }
 
 fn default_http_client() -> Result<reqwest::Client, Error> {
+    // What the program has chosen before stays.
+    #[cfg(feature = "tls")]
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .redirect(redirect::Policy::none())

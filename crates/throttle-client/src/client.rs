@@ -12,7 +12,7 @@ use tracing::{Instrument as _, debug_span};
 use crate::{
     Acquire, ClientBuilder, Error, NewPeer, RetryPolicy,
     answer::Answer,
-    base::Base,
+    base::{Base, Bases},
     retry::{Plan, Repeat, Setback},
 };
 
@@ -35,7 +35,7 @@ pub struct Client {
 
 pub(crate) struct Shared {
     pub(crate) http: reqwest::Client,
-    pub(crate) base: Base,
+    pub(crate) bases: Bases,
     pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
@@ -253,14 +253,19 @@ impl Client {
 
     /// The same, but each request is sent once and answered within `timeout`, or fails.
     pub(crate) fn once(&self, timeout: Duration) -> Self {
-        let Shared { http, base, headers, .. } = &*self.shared;
-        let (http, base, headers) = (http.clone(), base.clone(), headers.clone());
+        let Shared { http, bases, headers, .. } = &*self.shared;
+        let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
         let retry = RetryPolicy::none();
-        Self { shared: Arc::new(Shared { http, base, headers, timeout, retry }) }
+        Self { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) }
+    }
+
+    /// The number of the URL that is in use.
+    pub(crate) fn way(&self) -> usize {
+        self.shared.bases.current()
     }
 
     pub(crate) fn base(&self) -> &Base {
-        &self.shared.base
+        self.shared.bases.first()
     }
 
     pub(crate) fn post(&self, route: &str) -> RequestBuilder {
@@ -321,11 +326,18 @@ impl Client {
         plan.run(attempt).instrument(span).await
     }
 
-    async fn attempt(&self, request: reqwest::Request) -> Result<Answer, Setback<Error>> {
-        match self.shared.http.execute(request).await {
+    async fn attempt(&self, mut request: reqwest::Request) -> Result<Answer, Setback<Error>> {
+        let Shared { http, bases, .. } = &*self.shared;
+        let way = bases.current();
+        bases.aim(request.url_mut(), way);
+        let answer = match http.execute(request).await {
             Ok(response) => Answer::read(response).await,
             Err(error) => Err(Error::of_request(error).into()),
+        };
+        if answer.as_ref().is_err_and(|setback| setback.failure.is_some()) {
+            bases.leave(way);
         }
+        answer
     }
 }
 
@@ -333,7 +345,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("base", &self.shared.base)
+            .field("bases", &self.shared.bases)
             .field("timeout", &self.shared.timeout)
             .field("retry", &self.shared.retry)
             .finish_non_exhaustive()

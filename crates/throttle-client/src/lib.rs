@@ -52,8 +52,9 @@
 //!
 //! # HTTPS
 //!
-//! This crate brings no TLS. A program that talks to `https` chooses one by a feature of `reqwest`,
-//! such as `cargo add reqwest --features rustls`, and may hand in its own configured
+//! The feature `tls` lets the client talk to `https`: rustls with ring, and the certificates that the
+//! system trusts (on Linux also those that the environment variable `SSL_CERT_FILE` names). A program
+//! that wants something else chooses it by a feature of `reqwest` and hands in its own configured
 //! [`reqwest::Client`] by [`ClientBuilder::http_client`].
 
 #![forbid(unsafe_code)]

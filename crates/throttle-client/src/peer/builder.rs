@@ -68,8 +68,12 @@ impl PeerBuilder {
     #[must_use]
     pub fn build(self) -> Peer {
         let Self { client, lease, labels } = self;
-        let state =
-            State { lease: Lease::new(lease), fate: watch::Sender::new(None), has_keeper: false };
+        let state = State {
+            lease: Lease::new(lease),
+            fate: watch::Sender::new(None),
+            has_keeper: false,
+            way: 0,
+        };
         let shared = Shared {
             swift: client.once(lease / 3),
             client,

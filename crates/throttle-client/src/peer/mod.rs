@@ -113,6 +113,9 @@ struct State {
     /// Tells the locks of this life of the peer how it ended.
     fate: watch::Sender<Option<Lost>>,
     has_keeper: bool,
+    /// On which of several ways the server last confirmed the peer. Another one may lead to another
+    /// server, which can know nothing of it.
+    way: usize,
 }
 
 impl Client {
@@ -224,6 +227,7 @@ impl Shared {
         info!(target: TARGET, peer, lease = ?length, "the peer is there");
         let mut state = self.state();
         state.lease.opened(peer, sent, self.now(), world::jitter());
+        state.way = self.client.way();
         state.fate = watch::Sender::new(None);
         if !state.has_keeper {
             state.has_keeper = true;
@@ -266,22 +270,23 @@ impl Shared {
             () = self.clock.sleep_until(sent + timeout) => None,
         };
         let mut state = self.state();
-        let (lease, now) = (&mut state.lease, self.now());
+        let now = self.now();
         let lost = match answer {
             Some(Ok(())) => {
-                lease.renewed(peer, sent, now, world::jitter());
-                debug!(target: TARGET, peer, "the lease began anew");
+                self.renewed(&mut state, peer, sent);
                 None
             }
             Some(Err(Error::Refused { code: Code::UnknownPeer, uptime, .. })) => {
-                lease.unknown_peer(peer, now, uptime)
+                drop(state);
+                self.unknown_peer(peer, uptime);
+                return;
             }
             // All others are about this moment, and another one may be better.
             Some(Err(Error::Refused { code, status: 400..=428 | 430..=499, .. })) => {
-                lease.refused(peer, now, code)
+                state.lease.refused(peer, now, code)
             }
             failed => {
-                lease.no_answer(peer, now, world::jitter());
+                state.lease.no_answer(peer, now, world::jitter());
                 let error = failed.and_then(Result::err);
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
                 warn!(target: TARGET, peer, %error, "no sign of life got through");
@@ -293,9 +298,17 @@ impl Shared {
         }
     }
 
+    /// The server has answered something, sent at `sent`, that let the lease begin anew.
+    fn renewed(&self, state: &mut State, peer: PeerId, sent: Time) {
+        state.lease.renewed(peer, sent, self.now(), world::jitter());
+        state.way = self.client.way();
+        debug!(target: TARGET, peer, "the lease began anew");
+    }
+
     /// The server said that it does not know the peer. Returns why everything is lost, if it is.
     fn unknown_peer(&self, peer: PeerId, uptime: Option<Duration>) -> Option<Lost> {
         let mut state = self.state();
+        let uptime = uptime.filter(|_| state.way == self.client.way());
         let lost = state.lease.unknown_peer(peer, self.now(), uptime);
         if let Some(lost) = lost {
             Self::announce(&state, peer, lost);

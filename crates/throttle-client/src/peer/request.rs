@@ -1,16 +1,13 @@
 //! Asking for a lock, until it is there or nobody wants it any more.
 
-use std::{mem, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use throttle_wire::{Code, PeerId};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{Instrument as _, debug, debug_span};
 
 use super::{Lock, LockError, Peer, Shared, TARGET};
-use crate::{
-    Admission, Error,
-    world::{self, Time},
-};
+use crate::{Admission, Error, Lost, world::Time};
 
 /// Asks for a lock when it is awaited. Made by [`Peer::lock`].
 ///
@@ -144,7 +141,7 @@ impl<'a> LockRequest<'a> {
         match answer {
             Ok(admission) => {
                 let mut state = shared.state();
-                state.lease.renewed(peer, sent, now, world::jitter());
+                shared.renewed(&mut state, peer, sent);
                 match admission {
                     Admission::Held { token } => {
                         // Not if the answer took so long that it may be over again.
@@ -160,7 +157,7 @@ impl<'a> LockRequest<'a> {
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
                 match shared.unknown_peer(peer, uptime) {
                     // Whoever held nothing has lost nothing but the place in the queue.
-                    Some(crate::Lost::Expired) | None => Ok(None),
+                    Some(Lost::Expired) | None => Ok(None),
                     Some(lost) => Err(LockError::Lost(lost)),
                 }
             }
@@ -174,12 +171,7 @@ impl<'a> LockRequest<'a> {
         }
     }
 
-    fn lock(
-        &self,
-        id: PeerId,
-        token: Option<u64>,
-        fate: tokio::sync::watch::Receiver<Option<crate::Lost>>,
-    ) -> Lock {
+    fn lock(&self, id: PeerId, token: Option<u64>, fate: watch::Receiver<Option<Lost>>) -> Lock {
         debug!(target: TARGET, peer = id, semaphore = self.semaphore, ?token, "held");
         Lock {
             peer: self.peer.clone(),
@@ -227,7 +219,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(peer) = self.peer {
-            let turn = mem::take(&mut self.turn);
+            let turn = self.turn.take();
             drop(self.shared.give_back(peer, self.semaphore.to_owned(), turn));
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::pending,
+    net::SocketAddr,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Code, LockError, Lost, Peer, PeerStatus};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 use tower::ServiceExt as _;
 
 use crate::support::{Cut, client, serve};
@@ -31,17 +32,8 @@ impl House {
     /// Serves semaphores by name, maximum and level.
     async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
         let inside = watch::Sender::new(Some(routes(semaphores)));
-        let current = inside.clone();
-        let answer = async move |request: Request| -> Response {
-            let mut current = current.subscribe();
-            let Some(router) = current.borrow_and_update().clone() else { return pending().await };
-            tokio::select! {
-                answer = router.oneshot(request) => answer.unwrap(),
-                _ = current.changed() => Cut.perform().await,
-            }
-        };
-        let (address, _) = serve(Router::new().fallback(answer)).await;
-        Self { inside, url: format!("http://{address}") }
+        let url = format!("http://{}", open(inside.clone()).await);
+        Self { inside, url }
     }
 
     /// Forgets everything, and serves these.
@@ -52,6 +44,12 @@ impl House {
     /// From now on there are no answers.
     fn fall_silent(&self) {
         self.inside.send_replace(None);
+    }
+
+    /// Another way to the same server.
+    async fn another_way(&self) -> String {
+        let inside = self.inside.clone();
+        format!("http://{}", open(inside).await)
     }
 
     fn client(&self) -> Client {
@@ -75,6 +73,19 @@ impl House {
         };
         tokio::time::timeout(LONG, asking).await.expect("it comes about soon")
     }
+}
+
+/// Starts to let requests in, and returns where.
+async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
+    let answer = async move |request: Request| -> Response {
+        let mut inside = inside.subscribe();
+        let Some(router) = inside.borrow_and_update().clone() else { return pending().await };
+        tokio::select! {
+            answer = router.oneshot(request) => answer.unwrap(),
+            _ = inside.changed() => Cut.perform().await,
+        }
+    };
+    serve(Router::new().fallback(answer)).await.0
 }
 
 fn routes(semaphores: &[(&str, u64, i32)]) -> Router {
@@ -225,6 +236,20 @@ async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
     let lock = ann.lock("A").await.unwrap();
     house.restart_with(&[("B", 1, 0)]);
     assert_eq!(lock.lost().await, Lost::Refused(Code::UnknownSemaphore));
+}
+
+#[tokio::test]
+async fn a_lock_survives_the_loss_of_one_of_two_ways_to_the_server() {
+    let house = House::with(MUTEX).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead_end = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let throttle = client(&dead_end).or_url(house.another_way().await).build().unwrap();
+    let ann = Peer::builder(&throttle).lease(LEASE).build();
+    let lock = ann.lock("A").await.unwrap();
+    let in_vain = house.peer().lock("A").wait_at_most(2 * LEASE).await;
+    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(lock.is_held());
 }
 
 #[tokio::test]
