@@ -101,21 +101,27 @@ impl ClientBuilder {
     /// - [`Error::Transport`] if the HTTP library cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let bases = Bases::parse(self.urls.iter().map(String::as_str))?;
-        let http = self.http.map_or_else(default_http_client, Ok)?;
+        let http = match self.http {
+            Some(http) => http,
+            None => http_client_builder().build().map_err(Error::Transport)?,
+        };
         let Self { headers, timeout, retry, .. } = self;
         Ok(Client { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) })
     }
 }
 
-fn default_http_client() -> Result<reqwest::Client, Error> {
-    // What the program has chosen before stays.
+/// What the default HTTP client is built from, to make [one of your own](ClientBuilder::http_client)
+/// that differs in some point only.
+///
+/// With the feature `tls` it sees to it that rustls has a provider of cryptography, without which
+/// `reqwest` panics: ring, unless the program has chosen another one before.
+pub fn http_client_builder() -> reqwest::ClientBuilder {
     #[cfg(feature = "tls")]
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .redirect(redirect::Policy::none())
-        .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")));
-    client.build().map_err(Error::Transport)
+        .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")))
 }
 
 /// What may be secret is left out: the URL and the headers.

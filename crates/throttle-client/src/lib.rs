@@ -62,6 +62,8 @@
 mod acquire;
 mod answer;
 mod base;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod client;
 mod error;
@@ -79,7 +81,7 @@ pub use throttle_wire::{
 
 pub use crate::{
     acquire::{Acquire, Admission},
-    builder::ClientBuilder,
+    builder::{ClientBuilder, http_client_builder},
     client::Client,
     error::Error,
     lease::Lost,

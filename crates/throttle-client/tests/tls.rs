@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::serve::Listener;
-use throttle_client::{
-    Client, Error,
-    reqwest::{self, Certificate},
-};
+use throttle_client::{Client, Error, http_client_builder, reqwest::Certificate};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
@@ -65,7 +62,7 @@ async fn a_lock_is_held_over_https_by_who_trusts_the_certificate_and_by_nobody_e
     let refused = stranger.health().await.unwrap_err();
     assert!(matches!(refused, Error::Connect(_)), "{refused:?}");
 
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([certificate]);
+    let http = http_client_builder().no_proxy().tls_certs_only([certificate]);
     let throttle = Client::builder(&url).http_client(http.build().unwrap()).build().unwrap();
     let peer = throttle.session();
     let lock = peer.lock("A").await.unwrap();

@@ -75,6 +75,21 @@ impl Lock {
         !self.time_left().is_zero()
     }
 
+    /// Nothing, as long as [it is held](Self::is_held).
+    ///
+    /// # Errors
+    ///
+    /// Why it is lost.
+    pub fn check(&self) -> Result<(), Lost> {
+        if !self.is_held() {
+            // The one who looks first says it to all.
+            let shared = self.peer.shared();
+            shared.next_step(&mut shared.state());
+            return Err(self.fate.borrow().unwrap_or(Lost::Expired));
+        }
+        Ok(())
+    }
+
     /// Returns when the lock is lost, and why; never while it is held.
     ///
     /// It does so before the server can grant the lock to somebody else, as far as clocks go at the

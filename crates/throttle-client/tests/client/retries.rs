@@ -12,11 +12,8 @@ use std::{
 
 use axum::http::header::RETRY_AFTER;
 use throttle_client::{
-    Admission, Client, Code, Error, Labels, Restore, RetryPolicy,
-    reqwest::{
-        self,
-        dns::{Addrs, Name, Resolve, Resolving},
-    },
+    Admission, Client, Code, Error, Labels, Restore, RetryPolicy, http_client_builder,
+    reqwest::dns::{Addrs, Name, Resolve, Resolving},
 };
 
 use crate::support::{Cut, LEASE, Reaction, SWIFT, Server, Silence, answer, client, json, text};
@@ -203,7 +200,7 @@ fn client_of_an_absent(
 ) -> (Client, Arc<AtomicUsize>) {
     let (address, asked) = (server.address, Arc::new(AtomicUsize::new(0)));
     let resolver = Resolver { address, failures, failure, asked: Arc::clone(&asked) };
-    let http = reqwest::Client::builder()
+    let http = http_client_builder()
         .no_proxy()
         .dns_resolver(resolver)
         .connect_timeout(Duration::from_millis(200));

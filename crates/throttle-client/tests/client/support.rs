@@ -19,7 +19,7 @@ use axum::{
     serve::ListenerExt as _,
 };
 use futures_util::stream;
-use throttle_client::{Client, ClientBuilder, RetryPolicy, reqwest};
+use throttle_client::{Client, ClientBuilder, RetryPolicy, http_client_builder, reqwest};
 use tokio::net::TcpListener;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -170,6 +170,6 @@ impl Server {
 
 /// A client of the server at `url`, whatever proxies the environment names.
 pub(crate) fn client(url: &str) -> ClientBuilder {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http_client_builder().no_proxy().build().unwrap();
     Client::builder(url).http_client(http).retry(SWIFT)
 }

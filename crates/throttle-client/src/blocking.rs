@@ -1,0 +1,163 @@
+//! Peers and locks for programs that are not asynchronous.
+//!
+//! The same as [`Peer`](crate::Peer) and [`Lock`](crate::Lock), with methods that block the thread. A
+//! thread in the background, one for the whole program, does what keeps them alive. Nothing here may be
+//! called from within an asynchronous task: it panics there.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use throttle_client::{Client, blocking};
+//!
+//! let throttle = Client::new("http://localhost:8000")?;
+//! let peer = blocking::Peer::new(&throttle);
+//! let lock = peer.lock("db", 1, Some(Duration::from_secs(60)))?;
+//! for step in 0..10 {
+//!     // Ends the work if the lock is lost meanwhile.
+//!     lock.check()?;
+//!     println!("step {step} with token {:?}", lock.fencing_token());
+//! }
+//! lock.release()?;
+//!
+//! // Everything else that a client can do:
+//! let semaphores = blocking::wait(throttle.semaphores())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{sync::OnceLock, time::Duration};
+
+use throttle_wire::PeerId;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{Client, LockError, Lost, PeerBuilder};
+
+/// A session with a server, that keeps itself and its locks alive. See [`crate::Peer`].
+#[derive(Clone, Debug)]
+pub struct Peer(crate::Peer);
+
+/// A lock that is held, and kept alive until it is dropped. See [`crate::Lock`].
+#[derive(Debug)]
+#[must_use = "it is released when it is dropped"]
+pub struct Lock(crate::Lock);
+
+/// Blocks the thread until `future` is done, such as that of a method of [`Client`].
+///
+/// # Panics
+///
+/// Within an asynchronous task, and if the system has no thread to give.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    runtime().block_on(future)
+}
+
+impl Peer {
+    /// A peer with a lease of a minute.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no thread to give.
+    pub fn new(client: &Client) -> Self {
+        Self::build(crate::Peer::builder(client))
+    }
+
+    /// A peer with a lease and labels of its own.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no thread to give.
+    pub fn build(builder: PeerBuilder) -> Self {
+        let _runtime = runtime().enter();
+        Self(builder.build())
+    }
+
+    /// Waits for `count` of `semaphore`, at most for as long as `patience`; without, as long as it
+    /// takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockRequest`](crate::LockRequest).
+    pub fn lock(
+        &self,
+        semaphore: &str,
+        count: u64,
+        patience: Option<Duration>,
+    ) -> Result<Lock, LockError> {
+        let request = self.0.lock(semaphore).count(count);
+        let request = match patience {
+            Some(patience) => request.wait_at_most(patience),
+            None => request,
+        };
+        wait(request.into_future()).map(Lock)
+    }
+
+    /// `count` of `semaphore`, if it is free at this moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockRequest::try_lock`](crate::LockRequest::try_lock).
+    pub fn try_lock(&self, semaphore: &str, count: u64) -> Result<Option<Lock>, LockError> {
+        wait(self.0.lock(semaphore).count(count).try_lock()).map(|lock| lock.map(Lock))
+    }
+
+    /// The id under which the server knows the peer, if there is one at present.
+    pub fn id(&self) -> Option<PeerId> {
+        self.0.id()
+    }
+
+    /// Removes the peer from the server with all that it holds. See [`crate::Peer::close`].
+    pub fn close(self) {
+        wait(self.0.close());
+    }
+}
+
+impl Lock {
+    /// The fencing token. See [`crate::Lock::fencing_token`].
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.0.fencing_token()
+    }
+
+    /// For how long the lock is certain even if no further sign of life gets through.
+    pub fn time_left(&self) -> Duration {
+        self.0.time_left()
+    }
+
+    /// Nothing, as long as the lock is held for certain.
+    ///
+    /// # Errors
+    ///
+    /// Why it is lost.
+    pub fn check(&self) -> Result<(), Lost> {
+        self.0.check()
+    }
+
+    /// Waits at most so long for the lock to be lost, and returns why; `None` if it is still held.
+    pub fn lost_within(&self, patience: Duration) -> Option<Lost> {
+        wait(async { tokio::time::timeout(patience, self.0.lost()).await.ok() })
+    }
+
+    /// Gives back a part. See [`crate::Lock::shrink`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shrink(&mut self, count: u64) -> Result<(), LockError> {
+        wait(self.0.shrink(count))
+    }
+
+    /// Gives the lock back, and returns when the server has heard of it. See [`crate::Lock::release`].
+    ///
+    /// # Errors
+    ///
+    /// Why it was lost, if it was.
+    pub fn release(self) -> Result<(), Lost> {
+        wait(self.0.release())
+    }
+}
+
+/// What keeps all peers of the program alive. It is never shut down.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("throttle-client").enable_all();
+        builder.build().expect("the system has a thread to give")
+    })
+}

@@ -1,0 +1,57 @@
+//! Peers and locks in a program that is not asynchronous.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_client::{Client, LockError, Lost, Peer, blocking, http_client_builder};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use tokio::net::TcpListener;
+
+/// Long enough for everything here.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
+
+fn client() -> Client {
+    let url = blocking::wait(async {
+        let mutex = SemaphoreConfig { max: Count::new(3).unwrap(), level: Level(0) };
+        let semaphores = BTreeMap::from([("A".to_owned(), mutex)]);
+        let routes = throttle_http::routes(Handle::start(Settings::default(), &semaphores));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, routes).await });
+        url
+    });
+    let http = http_client_builder().no_proxy().build().unwrap();
+    Client::builder(url).http_client(http).build().unwrap()
+}
+
+#[test]
+fn a_lock_is_kept_alive_in_the_background_and_given_back() {
+    let throttle = client();
+    let lease = Duration::from_millis(600);
+    let ann = blocking::Peer::build(Peer::builder(&throttle).lease(lease));
+    let bob = blocking::Peer::new(&throttle);
+    let mut lock = ann.lock("A", 3, PATIENCE).unwrap();
+    let in_vain = bob.lock("A", 1, Some(3 * lease));
+    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert_eq!(lock.check(), Ok(()));
+    assert!(lock.time_left() <= lease);
+    assert_eq!(lock.lost_within(Duration::from_millis(1)), None);
+
+    lock.shrink(2).unwrap();
+    let other = bob.try_lock("A", 1).unwrap().expect("a part of it is free");
+    assert!(other.fencing_token() > lock.fencing_token());
+    assert!(bob.try_lock("A", 1).is_err(), "it has that one already");
+    lock.release().unwrap();
+    assert_eq!(blocking::wait(throttle.remainder("A")).unwrap(), 2);
+}
+
+#[test]
+fn a_lock_that_is_lost_is_told_to_who_asks() {
+    let throttle = client();
+    let ann = blocking::Peer::new(&throttle);
+    let lock = ann.lock("A", 1, PATIENCE).unwrap();
+    ann.clone().close();
+    assert_eq!(lock.check(), Err(Lost::Closed));
+    assert_eq!(lock.lost_within(Duration::from_secs(20)), Some(Lost::Closed));
+    assert_eq!(lock.release(), Err(Lost::Closed));
+    assert_eq!(ann.id(), None);
+}
