@@ -1,4 +1,5 @@
-//! Two workers that share a mutex through a server: one holds it, the other waits for it.
+//! The interface call by call: two peers that share a mutex, one holds it, the other waits for it.
+//! Whoever wants locks that stay alive by themselves looks at `worker.rs`.
 //!
 //! Run with `cargo run -p throttle-examples --example client`, which brings a server of its own, or
 //! against one that serves a semaphore `B`, as `configs/throttle.toml` does:
@@ -6,10 +7,11 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints what happens")]
 
-use std::{collections::BTreeMap, env, time::Duration};
+use std::{env, time::Duration};
 
 use throttle_client::{Admission, Client, Code};
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+
+mod serve;
 
 /// Should a worker die, its locks pass to others after this time. One that works for longer sends
 /// heartbeats.
@@ -19,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(30);
 async fn main() -> anyhow::Result<()> {
     let url = match env::args().nth(1) {
         Some(url) => url,
-        None => serve().await?,
+        None => serve::semaphores(&[("B", 1, 0)]).await?,
     };
     let throttle = Client::new(&url)?;
     println!("the server at {url} has version {}", throttle.version().await?);
@@ -65,15 +67,4 @@ fn report(name: &str, admission: Admission) {
             println!("{name} has waited in vain, and keeps the place in the queue")
         }
     }
-}
-
-/// Starts a server in this process and returns its URL.
-async fn serve() -> anyhow::Result<String> {
-    let mutex = SemaphoreConfig { max: Count::ONE, level: Level(0) };
-    let semaphores = BTreeMap::from([("B".to_owned(), mutex)]);
-    let routes = throttle_http::routes(Handle::start(Settings::default(), &semaphores));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async { axum::serve(listener, routes).await });
-    Ok(url)
 }

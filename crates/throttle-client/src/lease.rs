@@ -11,26 +11,31 @@
 //! quinn-proto: what goes in and what comes out are values, so lost answers, restarted servers and
 //! suspended machines are tested without any.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use throttle_wire::{Code, PeerId};
 
 use crate::world::Time;
 
 /// Why locks were lost that had not been released.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Lost {
-    /// This program closed the peer, or went back to before it had the lock.
+    /// This program closed the peer.
+    #[error("the peer was closed")]
     Closed,
     /// The lease ended, for this program did not get to show a sign of life in time: the machine was
     /// suspended, or overloaded.
+    #[error("the lease expired")]
     Expired,
     /// The server does not let the peer go on, for the reason this code says. A server that was
     /// started again without the semaphore answers `unknown_semaphore`.
+    #[error("the server refused to keep it: {0}")]
     Refused(Code),
     /// Somebody removed the peer at the server.
+    #[error("somebody removed the peer")]
     Revoked,
     /// The server did not answer until the lease ended.
+    #[error("the server was unreachable until the lease ended")]
     Unreachable,
 }
 
@@ -246,18 +251,6 @@ impl Lease {
 /// Bounds of the first pause after a sign of life that was not answered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the peer was closed"),
-            Self::Expired => f.write_str("the lease expired"),
-            Self::Refused(code) => write!(f, "the server refused to keep it: {code}"),
-            Self::Revoked => f.write_str("somebody removed the peer"),
-            Self::Unreachable => f.write_str("the server was unreachable until the lease ended"),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

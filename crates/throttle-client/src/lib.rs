@@ -1,12 +1,11 @@
 //! A client of Throttle, semaphores for distributed systems over HTTP.
 //!
-//! [`Client`] has one method for each route of the server: it asks once, and tells what was
-//! answered. Leases, heartbeats and what to do when the server forgot a peer are left to the caller.
-//! It runs on tokio.
+//! A [`Peer`] is a session that keeps itself alive, and a [`Lock`] is what it holds. It runs on tokio;
+//! the feature `blocking` is for programs that do not.
 //!
 //! ```
 //! use std::time::Duration;
-//! use throttle_client::{Admission, Client};
+//! use throttle_client::Client;
 //!
 //! # use std::collections::BTreeMap;
 //! # use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
@@ -19,21 +18,29 @@
 //! # tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
 //! let throttle = Client::new(url)?;
 //!
-//! // A peer is a session with a lease. Whoever holds locks for longer sends heartbeats.
-//! let lease = Duration::from_secs(60);
-//! let peer = throttle.new_peer(lease).labels([("job", "nightly")]).await?;
+//! let peer = throttle.session();
 //!
-//! match throttle.acquire(peer, "db", 1).block_for(Duration::from_secs(10)).await? {
-//!     Admission::Held { token } => println!("it is ours; fencing token {token:?}"),
-//!     Admission::Pending => println!("not within ten seconds, but we keep our place"),
-//! }
-//! throttle.heartbeat(peer, lease).await?;
-//!
-//! // Gives back all that the peer holds, and cancels what it waits for.
-//! throttle.remove_peer(peer).await?;
+//! let lock = peer.lock("db").wait_at_most(Duration::from_secs(10)).await?;
+//! // Should the lock get lost, the work ends before anybody else can be granted it.
+//! let rows = lock.run(async { 42 }).await?;
+//! lock.release().await?;
+//! # assert_eq!(rows, 42);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Below that, [`Client`] has one method for each route of the server: it asks once, and tells what was
+//! answered. Leases, heartbeats and what to do when the server forgot a peer are then left to the
+//! caller.
+//!
+//! # Locks that are lost
+//!
+//! A server that hears nothing of a peer for the length of its lease grants its locks to others. The
+//! client knows when that may happen, for it counts from before it sent its last sign of life, on a
+//! clock that goes on while the machine sleeps; and it says so before: [`Lock::run`] ends the work,
+//! [`Lock::lost`] returns, [`Lock::check`] fails. What cannot be ended in time is fenced by
+//! [`Lock::fencing_token`]. [`Lost`] tells the reasons. What happens is told by events of `tracing`
+//! with the target `throttle::client`, whatever endangers a lock at level WARN.
 //!
 //! # Errors
 //!

@@ -66,8 +66,8 @@ pub enum LockError {
     #[error(transparent)]
     Failed(#[from] Error),
     /// The lock, or the place in the queue, is lost.
-    #[error("lost: {0}")]
-    Lost(Lost),
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// It was not free within the time that was given. Nothing is left behind at the server.
     #[error("not acquired in time")]
     NotInTime,
