@@ -101,3 +101,7 @@ pub use crate::{
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/clients.md")]
+struct Clients;
