@@ -181,6 +181,11 @@ impl Shared {
         self.state.lock().expect("nobody panics while it decides")
     }
 
+    fn holds(&self, semaphore: &str) -> bool {
+        let state = self.state();
+        state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
+    }
+
     fn now(&self) -> Time {
         self.clock.now()
     }

@@ -76,14 +76,14 @@ impl<'a> LockRequest<'a> {
 
     async fn ask(&self, until: Option<Time>) -> Result<Lock, LockError> {
         let shared = self.peer.shared();
-        let Some(turn) = self.turn(until).await else { return Err(LockError::NotInTime) };
-        let is_held = {
-            let state = shared.state();
-            state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, self.semaphore))
+        let turn = match until {
+            None => self.turn().await?,
+            Some(until) => tokio::select! {
+                biased;
+                turn = self.turn() => turn?,
+                () = shared.clock.sleep_until(until) => return Err(LockError::NotInTime),
+            },
         };
-        if is_held {
-            return Err(LockError::AlreadyHeld);
-        }
         let mut place = Place { shared, semaphore: self.semaphore, peer: None, turn: Some(turn) };
         loop {
             let peer = shared.known_peer().await?;
@@ -108,20 +108,24 @@ impl<'a> LockRequest<'a> {
         }
     }
 
-    /// Waits until nobody else asks for a lock of this peer, and what was held is given back.
-    async fn turn(&self, until: Option<Time>) -> Option<OwnedMutexGuard<()>> {
+    /// Waits until nobody else asks for a lock of this peer, and what it held of this semaphore is
+    /// given back.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, LockError> {
         let shared = self.peer.shared();
-        let mut giving_back = shared.giving_back.subscribe();
-        let turn = async {
+        let turn = Arc::clone(&shared.turn).lock_owned().await;
+        loop {
+            // Looked at before: as long as the turn is here, there can only be less afterwards. So if
+            // it was not held, what is on its way back now is all there is.
+            let was_held = shared.holds(self.semaphore);
+            let mut giving_back = shared.giving_back.subscribe();
             // The sender is in `shared`, so there is always an answer.
             let _ = giving_back.wait_for(|names| !names.contains(self.semaphore)).await;
-            Arc::clone(&shared.turn).lock_owned().await
-        };
-        let Some(until) = until else { return Some(turn.await) };
-        tokio::select! {
-            biased;
-            turn = turn => Some(turn),
-            () = shared.clock.sleep_until(until) => None,
+            if !was_held {
+                return Ok(turn);
+            }
+            if shared.holds(self.semaphore) {
+                return Err(LockError::AlreadyHeld);
+            }
         }
     }
 

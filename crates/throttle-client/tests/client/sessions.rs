@@ -5,13 +5,17 @@ use std::{
     future::pending,
     net::SocketAddr,
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Code, LockError, Lost, Peer, PeerStatus};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tower::ServiceExt as _;
 
 use crate::support::{Cut, client, serve};
@@ -337,6 +341,47 @@ async fn several_tasks_of_one_peer_wait_one_after_the_other() {
     held.release().await.unwrap();
     first.await.unwrap().release().await.unwrap();
     assert!(ann.lock("B").try_lock().await.unwrap().is_some());
+}
+
+/// T11. Three peers with three tasks each, of which some run out of patience and some hang up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
+    let house = House::with(MUTEX).await;
+    let inside = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for peer in [house.peer(), house.peer(), house.peer()] {
+        for task in 0..3 {
+            let (peer, inside) = (peer.clone(), Arc::clone(&inside));
+            tasks.spawn(async move {
+                for round in 0..60 {
+                    let patience = Duration::from_millis(1 + (task + 7 * round) % 5);
+                    let request = peer.lock("A").wait_at_most(patience);
+                    let lock = if (task + round) % 4 == 0 {
+                        let hung_up =
+                            tokio::time::timeout(patience / 2, request.into_future()).await;
+                        let Ok(lock) = hung_up else { continue };
+                        lock
+                    } else {
+                        request.await
+                    };
+                    let lock = match lock {
+                        Ok(lock) => lock,
+                        Err(LockError::AlreadyHeld | LockError::NotInTime) => continue,
+                        Err(error) => panic!("{error}"),
+                    };
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "somebody else is in");
+                    tokio::task::yield_now().await;
+                    assert!(lock.is_held());
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    house.until(|peers| peers.is_empty()).await;
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]
