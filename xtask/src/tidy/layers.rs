@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("throttle-http", &["throttle-core", "throttle-runtime", "throttle-wire"]),
     ("throttle-client", &["throttle-wire"]),
     ("throttle-server", &["throttle-core", "throttle-http", "throttle-runtime", "throttle-wire"]),
+    ("throttle-cli", &["throttle-client", "throttle-wire"]),
     ("throttle-bench", &["throttle-wire"]),
     ("throttle-transcripts", &[]),
     ("throttle-examples", &[]),
@@ -25,12 +26,20 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("reqwest", &["throttle-client"]),
     (
         "serde",
-        &["throttle-bench", "throttle-client", "throttle-http", "throttle-server", "throttle-wire"],
+        &[
+            "throttle-bench",
+            "throttle-cli",
+            "throttle-client",
+            "throttle-http",
+            "throttle-server",
+            "throttle-wire",
+        ],
     ),
     (
         "tokio",
         &[
             "throttle-bench",
+            "throttle-cli",
             "throttle-client",
             "throttle-http",
             "throttle-runtime",

@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::{ffi::OsString, time::Duration};
+
+use anyhow::anyhow;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use throttle_client::{
+    Client,
+    reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue},
+};
+
+use crate::exit::{Code, Failure};
+
+/// Runs commands under a lock of Throttle, and shows who holds what.
+#[derive(Debug, Parser)]
+#[command(name = "throttlectl", version, after_long_help = EXIT_STATUS, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status of `lock`: that of the command, 128+N if signal N ended it, and else
+  64   the command line makes no sense
+  69   the server cannot be reached
+  71   something failed on this machine
+  75   the lock was not free, or not in time
+  76   the lock was lost, and the command was ended before others can be granted it
+  78   the server refused: no such semaphore, or a count it can never grant
+  126  the command cannot be executed
+  127  there is no such command
+  128+N  signal N came while it waited for the lock
+The other commands end with 0, 64, 69, 71 or 78.";
+
+/// Where the server is.
+#[derive(Args, Debug)]
+pub(crate) struct Server {
+    /// URL of the server; several, separated by commas, if there are several ways to it
+    #[arg(
+        long,
+        global = true,
+        env = "THROTTLE_URL",
+        default_value = "http://127.0.0.1:8000",
+        value_delimiter = ','
+    )]
+    url: Vec<String>,
+    /// Header for every request, as `Name: value`; may be given several times
+    #[arg(long, global = true, value_name = "HEADER")]
+    header: Vec<String>,
+    /// Bearer token for a proxy that wants one; better in the environment than on the command line
+    #[arg(long, global = true, env = "THROTTLE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command under a lock
+    Lock(Lock),
+    /// Whether the server is there, and how much there is to it
+    Status {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// All semaphores in numbers
+    Semaphores {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// One semaphore: who holds it, and who waits
+    Semaphore {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// All peers, with what they hold and wait for
+    Peers {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Remove a peer with all its locks, held and pending
+    RemovePeer {
+        /// Its id
+        id: u64,
+    },
+    /// All semaphores in a table that stays up to date, until Ctrl+C
+    Watch {
+        /// How often to look
+        #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+        interval: Duration,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, to be read with `man -l -`
+    Man,
+    /// Ends with its parent, then becomes a command
+    #[command(name = "__bond", hide = true)]
+    Bond(Bond),
+}
+
+/// `throttlectl lock`
+#[derive(Args, Debug)]
+pub(crate) struct Lock {
+    /// The semaphore
+    pub(crate) name: String,
+    /// How much of it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: u64,
+    /// Give up after this time; without it, wait as long as it takes
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// Give up at once if it is not free
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) nonblocking: bool,
+    /// How long others have to wait if this machine dies, and how long the server may be away
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
+    pub(crate) lease: Duration,
+    /// How long before the lease ends the command is told to end (TERM) when no sign of life gets
+    /// through, and how long it has for that in every case before it is killed. Default: a tenth of
+    /// the lease, but no more than ten seconds
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Option<Duration>,
+    /// What the server tells about the peer; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// The command, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Lock {
+    pub(crate) fn grace(&self) -> Duration {
+        let default = (self.lease / 10).min(Duration::from_secs(10));
+        self.grace.unwrap_or(default).min(self.lease / 2)
+    }
+}
+
+/// What becomes a command that does not outlive its parent.
+#[derive(Args, Debug)]
+pub(crate) struct Bond {
+    /// The parent
+    pub(crate) parent: u32,
+    /// The command, and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    /// As the server says it
+    Json,
+    /// For people
+    Table,
+}
+
+impl Server {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let usage = |error| Failure::new(Code::USAGE, error);
+        let (first, others) =
+            self.url.split_first().ok_or_else(|| usage(anyhow!("there is no URL")))?;
+        let mut builder = Client::builder(first);
+        for url in others {
+            builder = builder.or_url(url);
+        }
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| usage(anyhow!("the token has characters that no header can have")))?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        for header in &self.header {
+            let (name, value) = header
+                .split_once(':')
+                .and_then(|(name, value)| {
+                    let value = HeaderValue::try_from(value.trim()).ok()?;
+                    Some((HeaderName::try_from(name.trim()).ok()?, value))
+                })
+                .ok_or_else(|| usage(anyhow!("no header, which is `Name: value`: {header:?}")))?;
+            builder = builder.header(name, value);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if lease < SHORTEST_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
+}
+
+/// Below it there is no time left to end a command.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is `name=value`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn grace_is_a_tenth_of_the_lease_and_never_more_than_half_of_it() {
+        for (flags, expected) in [
+            (vec![], 6_000),
+            (vec!["--lease", "1h"], 10_000),
+            (vec!["--grace", "1s"], 1_000),
+            (vec!["--lease", "2s", "--grace", "5s"], 1_000),
+        ] {
+            let line = ["throttlectl", "lock", "A"].into_iter().chain(flags).chain(["--", "true"]);
+            let Verb::Lock(lock) = Arguments::parse_from(line).verb else { panic!("it is lock") };
+            assert_eq!(lock.grace(), Duration::from_millis(expected));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How this program ends when it is not the command that says so.
+
+use std::process::ExitCode;
+
+use throttle_client::{Error, LockError};
+
+/// An exit status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Code(pub(crate) u8);
+
+/// Those of `sysexits.h` where they fit, as few commands use them.
+impl Code {
+    pub(crate) const SUCCESS: Self = Self(0);
+    /// What was asked for makes no sense.
+    pub(crate) const USAGE: Self = Self(64);
+    /// The server cannot be reached.
+    pub(crate) const UNREACHABLE: Self = Self(69);
+    /// Something failed on this machine.
+    pub(crate) const SYSTEM: Self = Self(71);
+    /// The lock was not free, or not in time.
+    pub(crate) const NOT_ACQUIRED: Self = Self(75);
+    /// The lock was lost, and the command ended for that.
+    pub(crate) const LOST: Self = Self(76);
+    /// The server refused.
+    pub(crate) const REFUSED: Self = Self(78);
+    /// The command cannot be executed, as the shell says.
+    pub(crate) const NOT_EXECUTABLE: Self = Self(126);
+    /// There is no such command, as the shell says.
+    pub(crate) const NOT_FOUND: Self = Self(127);
+
+    /// Ended by a signal, as the shell says.
+    pub(crate) fn signal(number: i32) -> Self {
+        Self(128_u8.wrapping_add(u8::try_from(number).unwrap_or_default()))
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(Code(code): Code) -> Self {
+        code.into()
+    }
+}
+
+/// Why the program ends early: what to exit with, and what to say.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+
+    pub(crate) fn context(self, context: String) -> Self {
+        Self { code: self.code, error: self.error.context(context) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::InvalidName { .. } | Error::InvalidUrl { .. } => Code::USAGE,
+            Error::Refused { .. } => Code::REFUSED,
+            Error::Connect(_)
+            | Error::Timeout(_)
+            | Error::Transport(_)
+            | Error::UnexpectedAnswer { .. } => Code::UNREACHABLE,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Failed(error) => error.into(),
+            LockError::AlreadyHeld | LockError::NotInTime => Self::new(Code::NOT_ACQUIRED, error),
+            LockError::Lost(_) => Self::new(Code::LOST, error),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Code::SYSTEM, error)
+    }
+}

@@ -1,0 +1,63 @@
+//! `throttlectl`: runs commands under a lock, and shows who holds what.
+//!
+//! Everything that keeps a lock alive is in `throttle_client`; this program connects it to processes,
+//! signals and terminals ([`lock`]), and prints what the server tells ([`show`]).
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line tool talks through them"
+)]
+
+mod args;
+mod exit;
+mod lock;
+mod pages;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::runtime::Builder;
+
+use crate::{
+    args::{Arguments, Verb},
+    exit::{Code, Failure},
+};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // To a closed pipe nothing can be told.
+            let _ = error.print();
+            return if error.use_stderr() { Code::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(arguments) {
+        Ok(code) => code.into(),
+        Err(Failure { code, error }) => {
+            eprintln!("throttlectl: {error:#}");
+            code.into()
+        }
+    }
+}
+
+fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {
+    let verb = match verb {
+        Verb::Bond(bond) => return lock::bond(&bond),
+        Verb::Completions { shell } => return Ok(pages::completions(shell)),
+        Verb::Man => return pages::man(),
+        verb => verb,
+    };
+    // One thread: a child that shall end with its parent ends with the thread that made it.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = server.client()?;
+        match verb {
+            Verb::Lock(arguments) => lock::run(&client, arguments).await,
+            verb => show::run(&client, verb).await,
+        }
+    })
+}

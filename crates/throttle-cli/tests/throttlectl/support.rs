@@ -1,0 +1,144 @@
+//! A server to talk to, commands to run, and conditions to wait for.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use throttle_client::Client;
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// A server with a mutex `A` and a semaphore `B` of three, and a directory for what commands write.
+pub(crate) struct World {
+    runtime: Runtime,
+    pub(crate) url: String,
+    directory: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let url = runtime.block_on(async {
+            let semaphores = [("A", 1, 0), ("B", 3, 1)].map(|(name, max, level)| {
+                let max = Count::new(max).unwrap();
+                (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+            });
+            let handle = Handle::start(Settings::default(), &BTreeMap::from(semaphores));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
+            url
+        });
+        Self { runtime, url, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Asks the server, whatever it takes.
+    pub(crate) fn ask<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Client) -> F) -> T {
+        self.runtime.block_on(async { ask(Client::new(&self.url).unwrap()).await })
+    }
+
+    /// Ends the server with all its connections. What commands wrote stays.
+    pub(crate) fn die(self) -> TempDir {
+        self.runtime.shutdown_background();
+        self.directory
+    }
+
+    /// A file that a command may write.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `throttlectl` with these arguments, in the directory for files.
+    pub(crate) fn throttlectl(&self, arguments: &[&str]) -> Command {
+        let mut command = throttlectl(&self.url, arguments);
+        command.current_dir(self.directory.path());
+        command
+    }
+
+    /// `throttlectl lock` with these flags, which runs a script in a shell.
+    pub(crate) fn lock(&self, flags: &[&str], script: &str) -> Command {
+        let mut command = self.throttlectl(&["lock", "A"]);
+        command.args(flags).args(["--", "sh", "-c", script]);
+        command
+    }
+
+    /// Waits until somebody waits for the mutex.
+    pub(crate) fn until_waiters(&self, number: u64) {
+        until(|| {
+            self.ask(|it| async move { it.semaphore("A").await.unwrap().summary.waiters }) == number
+        });
+    }
+}
+
+pub(crate) fn throttlectl(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throttlectl"));
+    command.env("THROTTLE_URL", url).env("NO_PROXY", "*").env_remove("THROTTLE_TOKEN");
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end, and returns its exit code and what it printed to both streams.
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+pub(crate) fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits for the program to end, and returns its exit code.
+pub(crate) fn end(child: &mut Child) -> i32 {
+    let mut status = None;
+    until(|| {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap().code().unwrap()
+}
+
+/// Sends a signal to a process, by its name.
+pub(crate) fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Waits until a file has a line, and returns it.
+pub(crate) fn line(path: &Path) -> String {
+    let mut text = String::new();
+    until(|| {
+        text = fs::read_to_string(path).unwrap_or_default();
+        text.ends_with('\n')
+    });
+    text.trim().to_owned()
+}
+
+/// The number of a process, from a file.
+pub(crate) fn process(path: &Path) -> u32 {
+    line(path).parse().unwrap()
+}
+
+/// Whether a process can still do anything.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    !matches!(state.chars().next(), None | Some('X' | 'Z'))
+}
+
+/// Waits for a condition that comes about.
+#[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it does not come about");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
