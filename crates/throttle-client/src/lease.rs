@@ -58,6 +58,8 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Lease {
     length: Duration,
+    /// The longest time between two signs of life.
+    interval: Duration,
     state: Option<Living>,
 }
 
@@ -67,8 +69,8 @@ struct Living {
     peer: PeerId,
     /// When the last sign of life was sent that was answered.
     sent: Time,
-    /// When that answer arrived.
-    heard: Time,
+    /// When that answer arrived. `None` if somebody else has got it.
+    heard: Option<Time>,
     /// When to show the next sign of life.
     next: Time,
     /// Signs of life since then that were not answered.
@@ -79,9 +81,11 @@ struct Living {
 }
 
 impl Lease {
-    /// A lease of `length` that nobody has yet.
-    pub(crate) fn new(length: Duration) -> Self {
-        Self { length, state: None }
+    /// A lease of `length` that nobody has yet. Signs of life are shown every third of it, or more
+    /// often.
+    pub(crate) fn new(length: Duration, interval: Option<Duration>) -> Self {
+        let third = length / 3;
+        Self { length, interval: interval.map_or(third, |it| it.min(third)), state: None }
     }
 
     pub(crate) fn length(&self) -> Duration {
@@ -110,14 +114,30 @@ impl Lease {
         let held = BTreeMap::new();
         let next = self.beat_after(sent, jitter);
         let (failures, is_forgotten) = (0, false);
-        self.state = Some(Living { peer, sent, heard: now, next, failures, is_forgotten, held });
+        let heard = Some(now);
+        self.state = Some(Living { peer, sent, heard, next, failures, is_forgotten, held });
+    }
+
+    /// The server knows `peer` already, which holds `held`, and whose last sign of life was sent at
+    /// `sent`. The next one is due.
+    pub(crate) fn adopted(&mut self, peer: PeerId, held: BTreeMap<String, u64>, sent: Time) {
+        let (failures, is_forgotten, heard) = (0, false, None);
+        let next = sent;
+        self.state = Some(Living { peer, sent, heard, next, failures, is_forgotten, held });
+    }
+
+    /// This is all that `peer` holds now.
+    pub(crate) fn holds_now(&mut self, peer: PeerId, held: BTreeMap<String, u64>) {
+        if let Some(living) = self.living_mut(peer) {
+            living.held = held;
+        }
     }
 
     /// The server has answered a request that let the lease of `peer` begin anew.
     pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
         let next = self.beat_after(sent, jitter);
         if let Some(living) = self.living_mut(peer) {
-            living.heard = living.heard.max(now);
+            living.heard = living.heard.max(Some(now));
             living.is_forgotten = false;
             living.failures = 0;
             // An answer may be overtaken by that of a later request.
@@ -170,7 +190,7 @@ impl Lease {
         let living = self.living_mut(peer)?;
         let lost = if deadline <= now {
             Lost::Expired
-        } else if uptime.is_some_and(|uptime| now.since(living.heard) < uptime) {
+        } else if uptime.zip(living.heard).is_some_and(|(up, heard)| now.since(heard) < up) {
             Lost::Revoked
         } else {
             living.is_forgotten = true;
@@ -242,9 +262,9 @@ impl Lease {
         sent + (self.length - self.length / 64)
     }
 
-    /// Between a quarter and a third of the lease, so that peers that came together do not stay so.
+    /// Up to a quarter earlier than the interval, so that peers that came together do not stay so.
     fn beat_after(&self, sent: Time, jitter: f64) -> Time {
-        sent + (self.length / 3).mul_f64(1.0 - jitter / 4.0)
+        sent + self.interval.mul_f64(1.0 - jitter / 4.0)
     }
 }
 

@@ -24,6 +24,9 @@ impl Stopwatch {
 pub(crate) struct Time(Duration);
 
 impl Time {
+    /// When the clock was started.
+    pub(crate) const START: Self = Self(Duration::ZERO);
+
     #[cfg(test)]
     pub(crate) const fn at(since_start: Duration) -> Self {
         Self(since_start)
@@ -50,15 +53,22 @@ impl Add<Duration> for Time {
 pub(crate) struct Clock {
     stopwatch: Stopwatch,
     suspended: Duration,
+    head_start: Duration,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { stopwatch: Stopwatch::start(), suspended: suspended() }
+        Self::started(Duration::ZERO)
+    }
+
+    /// A clock that was started that long `ago`.
+    pub(crate) fn started(ago: Duration) -> Self {
+        Self { stopwatch: Stopwatch::start(), suspended: suspended(), head_start: ago }
     }
 
     pub(crate) fn now(self) -> Time {
-        Time(self.stopwatch.elapsed() + suspended().saturating_sub(self.suspended))
+        let suspended = suspended().saturating_sub(self.suspended);
+        Time(self.head_start.saturating_add(self.stopwatch.elapsed()).saturating_add(suspended))
     }
 
     /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in

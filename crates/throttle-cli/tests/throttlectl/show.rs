@@ -90,13 +90,16 @@ fn peers() {
 
 #[test]
 fn the_status() {
-    check(&["status"], expect![[r#"
+    check(
+        &["status"],
+        expect![[r#"
         version 0.6.0
         ready yes
         semaphores 2
         locks held 2
         locks pending 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ const ANN: PeerId = 42;
 /// Plays what stands before each arrow, and compares all of it with what comes out.
 #[track_caller]
 fn check(transcript: Expect) {
-    let mut lease = Lease::new(LEASE);
+    let mut lease = Lease::new(LEASE, None);
     let mut played = String::new();
     for line in transcript.data().trim().lines() {
         let command = line.split("->").next().unwrap_or_default().trim();
@@ -29,6 +29,11 @@ fn play(lease: &mut Lease, command: &str) -> String {
     let lost = match command {
         ["opened", "at", sent] => {
             lease.opened(ANN, instant(sent), now, 0.0);
+            None
+        }
+        ["adopted", "with", semaphore, count, "at", sent] => {
+            let count = count.parse().expect("a count");
+            lease.adopted(ANN, [(semaphore.to_string(), count)].into(), instant(sent));
             None
         }
         ["answered", "at", sent] => {
@@ -277,9 +282,29 @@ fn a_peer_that_was_given_up_is_not_brought_back_by_an_answer_that_is_late() {
 }
 
 #[test]
+fn a_peer_that_was_there_before_shows_a_sign_of_life_at_once_and_is_restored_whatever_the_uptime() {
+    check(expect![[r#"
+        5s adopted with A 2 at 4s -> heartbeat, at most 3s 200ms
+        5s unknown peer up 1h -> restore {"A": 2}, at most 3s 200ms
+        5s answered at 5s -> wait until 8s 200ms
+        9s unknown peer up 1h -> lost: somebody removed the peer
+    "#]]);
+}
+
+#[test]
+fn signs_of_life_may_be_shown_more_often_but_not_less() {
+    let zero = Time::at(Duration::ZERO);
+    for (interval, next) in [(100, 100), (60_000, 3_200)] {
+        let mut lease = Lease::new(LEASE, Some(Duration::from_millis(interval)));
+        lease.opened(ANN, zero, zero, 0.0);
+        assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));
+    }
+}
+
+#[test]
 fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
     for (jitter, next) in [(0.0, 3_200), (0.5, 2_800), (1.0, 2_400)] {
-        let mut lease = Lease::new(LEASE);
+        let mut lease = Lease::new(LEASE, None);
         let zero = Time::at(Duration::ZERO);
         lease.opened(ANN, zero, zero, jitter);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));

@@ -1,19 +1,24 @@
 //! What a peer is made of.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use throttle_wire::Labels;
+use throttle_wire::{Labels, PeerId};
 use tokio::{
     runtime,
     sync::{Notify, watch},
 };
+use tracing::Instrument as _;
 
-use super::{Owner, Peer, Shared, State};
-use crate::{Client, lease::Lease, world::Clock};
+use super::{End, Owner, Peer, Shared, State, keeper};
+use crate::{
+    Client,
+    lease::Lease,
+    world::{Clock, Time},
+};
 
 /// Builds a [`Peer`].
 ///
@@ -35,12 +40,14 @@ use crate::{Client, lease::Lease, world::Clock};
 pub struct PeerBuilder {
     client: Client,
     lease: Duration,
+    interval: Option<Duration>,
     labels: Labels,
 }
 
 impl PeerBuilder {
     pub(super) fn new(client: &Client) -> Self {
-        Self { client: client.clone(), lease: Duration::from_secs(60), labels: Labels::new() }
+        let (client, labels) = (client.clone(), Labels::new());
+        Self { client, lease: Duration::from_secs(60), interval: None, labels }
     }
 
     /// How long the server keeps the peer without a sign of life. Default: a minute; at least 100 ms.
@@ -50,6 +57,13 @@ impl PeerBuilder {
     #[must_use]
     pub fn lease(mut self, length: Duration) -> Self {
         self.lease = length.max(SHORTEST_LEASE);
+        self
+    }
+
+    /// The longest time between two signs of life. Without it, and at most, it is a third of the lease.
+    #[must_use]
+    pub fn heartbeat_every(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval.max(SHORTEST_INTERVAL));
         self
     }
 
@@ -67,14 +81,42 @@ impl PeerBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn build(self) -> Peer {
-        let Self { client, lease, labels } = self;
+        Peer { owner: Arc::new(Owner(Arc::new(self.shared(End::Remove)))) }
+    }
+
+    /// A peer that the server knows already, with what it holds, whose last sign of life was sent
+    /// `sent_ago`. From now on it is kept alive, and restored if the server does not know it.
+    ///
+    /// When it is dropped the signs of life end, and it stays where it is. It tells nobody but
+    /// [`Peer::lost`] if it is lost, and [`Peer::lock`] does not know what it holds: this is for
+    /// programs that ask for locks by the methods of [`Client`] themselves.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn adopt(self, peer: PeerId, held: BTreeMap<String, u64>, sent_ago: Duration) -> Peer {
+        let mut shared = self.shared(End::Leave);
+        shared.clock = Clock::started(sent_ago);
+        let shared = Arc::new(shared);
+        let mut state = shared.state();
+        state.lease.adopted(peer, held, Time::START);
+        state.has_keeper = true;
+        drop(state);
+        shared.runtime.spawn(keeper::keep(Arc::clone(&shared)).instrument(keeper::span()));
+        Peer { owner: Arc::new(Owner(shared)) }
+    }
+
+    fn shared(self, end: End) -> Shared {
+        let Self { client, lease, interval, labels } = self;
         let state = State {
-            lease: Lease::new(lease),
+            lease: Lease::new(lease, interval),
             fate: watch::Sender::new(None),
             has_keeper: false,
             way: 0,
         };
-        let shared = Shared {
+        Shared {
+            end,
             swift: client.once(lease / 3),
             client,
             labels,
@@ -82,15 +124,17 @@ impl PeerBuilder {
             runtime: runtime::Handle::current(),
             state: Mutex::new(state),
             changed: Notify::new(),
-            closing: watch::Sender::new(false),
+            closing: watch::Sender::new(None),
             closed: watch::Sender::new(false),
             upkeep: tokio::sync::Mutex::new(()),
             turn: Arc::new(tokio::sync::Mutex::new(())),
             giving_back: watch::Sender::new(BTreeSet::new()),
-        };
-        Peer { owner: Arc::new(Owner(Arc::new(shared))) }
+        }
     }
 }
 
 /// Below it the network decides whether a lock is lost.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
+/// Below it they are nothing but a load.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);

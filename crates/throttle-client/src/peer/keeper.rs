@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use throttle_wire::PeerId;
 use tracing::{Span, debug, debug_span, warn};
 
-use super::{Shared, TARGET};
-use crate::{Lost, lease::Step};
+use super::{End, Shared, TARGET};
+use crate::{Lost, lease::Step, world::Time};
 
 pub(super) fn span() -> Span {
     debug_span!(target: TARGET, parent: None, "keeper")
@@ -21,11 +22,16 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         }
         tokio::select! {
             biased;
-            _ = closing.wait_for(|&closing| closing) => break,
+            _ = closing.wait_for(Option::is_some) => break,
             () = perform(&shared, step) => {}
         }
     }
-    remove(&shared).await;
+    let end = *closing.borrow();
+    if let Some(peer) = give_up(&shared).await
+        && end == Some(End::Remove)
+    {
+        remove(&shared, peer).await;
+    }
     shared.closed.send_replace(true);
 }
 
@@ -50,17 +56,19 @@ async fn restore(shared: &Shared) {
     }
 }
 
-/// Removes the peer, until the server has heard it or forgets the peer anyway.
-async fn remove(shared: &Shared) {
+/// Forgets the peer here. Returns which it was, and until when it is certain at the server.
+async fn give_up(shared: &Shared) -> Option<(PeerId, Time)> {
     let _upkeep = shared.upkeep.lock().await;
-    let (peer, deadline) = {
-        let mut state = shared.state();
-        let Some((peer, _)) = state.lease.peer() else { return };
-        let deadline = state.lease.deadline(peer);
-        state.lease.close();
-        state.fate.send_replace(Some(Lost::Closed));
-        (peer, deadline.unwrap_or_else(|| shared.now()))
-    };
+    let mut state = shared.state();
+    let (peer, _) = state.lease.peer()?;
+    let deadline = state.lease.deadline(peer)?;
+    state.lease.close();
+    state.fate.send_replace(Some(Lost::Closed));
+    Some((peer, deadline))
+}
+
+/// Removes the peer, until the server has heard it or forgets the peer anyway.
+async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
     let removed = async {
         while let Err(error) = shared.client.remove_peer(peer).await {
             warn!(target: TARGET, peer, %error, "cannot remove the peer, trying again");

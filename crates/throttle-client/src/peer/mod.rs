@@ -96,9 +96,11 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the keeper when the lease has changed.
     changed: Notify,
-    /// Turns true when the peer is given up.
-    closing: watch::Sender<bool>,
-    /// Turns true when the server has been told so.
+    /// What happens to the peer at the server when nobody has it any more here.
+    end: End,
+    /// Says when the peer is given up here.
+    closing: watch::Sender<Option<End>>,
+    /// Turns true when that is done.
     closed: watch::Sender<bool>,
     /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
     upkeep: tokio::sync::Mutex<()>,
@@ -106,6 +108,13 @@ struct Shared {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Semaphores that are on the way back to the server.
     giving_back: watch::Sender<BTreeSet<String>>,
+}
+
+/// What becomes of a peer at the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Leave,
+    Remove,
 }
 
 struct State {
@@ -158,11 +167,42 @@ impl Peer {
     /// Locks that are still held are lost with [`Lost::Closed`]. If the server cannot be reached, it
     /// returns when the lease is over at the latest.
     pub async fn close(self) {
+        self.shared().close(End::Remove).await;
+    }
+
+    /// Ends the signs of life, and returns when none is on its way any more. At the server the peer
+    /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
+    pub async fn leave(self) {
+        self.shared().close(End::Leave).await;
+    }
+
+    /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
+    /// it was there for the first time.
+    pub async fn lost(&self) -> Lost {
+        let mut fate = self.shared().state().fate.subscribe();
+        let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+        lost.unwrap_or(Lost::Closed)
+    }
+
+    /// For how long the peer is certain even if no further sign of life gets through. Zero if there is
+    /// none, or if it is lost.
+    pub fn time_left(&self) -> Duration {
         let shared = self.shared();
-        let mut closed = shared.closed.subscribe();
-        shared.close();
-        // An error would mean that the keeper is gone, so there is nothing to wait for.
-        let _ = closed.wait_for(|&closed| closed).await;
+        let state = shared.state();
+        let deadline = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
+        deadline.map_or(Duration::ZERO, |deadline| deadline.since(shared.now()))
+    }
+
+    /// Says what a peer that was [adopted](PeerBuilder::adopt) holds now.
+    ///
+    /// Returns when the server is not just being told something else.
+    pub async fn holds_now(&self, held: BTreeMap<String, u64>) {
+        let shared = self.shared();
+        let _upkeep = shared.upkeep.lock().await;
+        let mut state = shared.state();
+        if let Some((peer, _)) = state.lease.peer() {
+            state.lease.holds_now(peer, held);
+        }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -172,7 +212,7 @@ impl Peer {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.begin_to_close(self.0.end);
     }
 }
 
@@ -190,20 +230,31 @@ impl Shared {
         self.clock.now()
     }
 
-    /// Lets the keeper remove the peer. Nothing can be locked any more.
-    fn close(&self) {
+    /// Lets the keeper give up the peer. Nothing can be locked any more.
+    fn begin_to_close(&self, end: End) {
         let has_keeper = self.state().has_keeper;
-        self.closing.send_replace(true);
+        self.closing.send_if_modified(|closing| {
+            let is_first = closing.is_none();
+            closing.get_or_insert(end);
+            is_first
+        });
         if !has_keeper {
             self.closed.send_replace(true);
         }
+    }
+
+    async fn close(&self, end: End) {
+        let mut closed = self.closed.subscribe();
+        self.begin_to_close(end);
+        // An error would mean that the keeper is gone, so there is nothing to wait for.
+        let _ = closed.wait_for(|&closed| closed).await;
     }
 
     /// The peer, after making sure that the server knows it.
     async fn known_peer(self: &Arc<Self>) -> Result<PeerId, LockError> {
         loop {
             let upkeep = self.upkeep.lock().await;
-            if *self.closing.borrow() {
+            if self.closing.borrow().is_some() {
                 return Err(LockError::Lost(Lost::Closed));
             }
             let (step, known) = {

@@ -367,6 +367,44 @@ async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
     house.until(|peers| peers.is_empty()).await;
 }
 
+#[tokio::test]
+async fn a_peer_that_was_there_before_is_kept_alive_restored_and_left_where_it_is() {
+    let house = House::with(&[("A", 1, 0), ("B", 5, 1)]).await;
+    let throttle = house.client();
+    let id = throttle.new_peer(LEASE).await.unwrap();
+    let _ = throttle.acquire(id, "B", 2).await.unwrap();
+    let held = BTreeMap::from([("B".to_owned(), 2)]);
+    let builder = Peer::builder(&throttle).lease(LEASE).heartbeat_every(LEASE / 20);
+    let ann = builder.adopt(id, held, Duration::ZERO);
+    let in_vain = house.peer().lock("B").count(5).wait_at_most(2 * LEASE).await;
+    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(ann.time_left() > LEASE / 2);
+
+    let _ = throttle.acquire(id, "A", 1).await.unwrap();
+    ann.holds_now([("A".to_owned(), 1), ("B".to_owned(), 2)].into()).await;
+    house.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
+    house.until(|peers| peers.iter().any(|peer| peer.held.len() == 2)).await;
+
+    ann.clone().leave().await;
+    assert_eq!(ann.lost().await, Lost::Closed);
+    assert!(throttle.is_acquired(id).await.unwrap(), "nobody has removed it");
+}
+
+#[tokio::test]
+async fn a_peer_that_was_there_before_is_lost_as_any_other() {
+    let house = House::with(MUTEX).await;
+    let throttle = house.client();
+    let id = throttle.new_peer(LEASE).await.unwrap();
+    // Its last sign of life was long ago, so it is over before another one can be shown.
+    let ann = Peer::builder(&throttle).lease(LEASE).adopt(id, BTreeMap::new(), LEASE);
+    assert_eq!(ann.lost().await, Lost::Expired);
+
+    let bob = Peer::builder(&throttle).lease(LEASE).adopt(id, BTreeMap::new(), LEASE / 2);
+    house.fall_silent();
+    assert_eq!(bob.lost().await, Lost::Unreachable);
+    assert_eq!(bob.time_left(), Duration::ZERO);
+}
+
 /// T8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_requests_and_answers_let_no_two_hold_the_mutex_and_leave_nothing_behind() {
