@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, codegen, compat, deny, execute, instructions, lint, no_std, package, tidy,
+    bench, codegen, compat, deny, execute, instructions, lint, no_std, package, python, tidy,
     workspace::Workspace,
 };
 
@@ -24,6 +24,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("examples", execute::examples),
     ("package", package::run),
     ("compat", |sh, _| compat::run(sh)),
+    ("python", python::run),
     ("bench --quick", bench::quick),
     // It reports, for comparison by eye; no figure is an error.
     ("instructions --quick", |sh, workspace| instructions::run(sh, workspace, true, None)),

@@ -59,6 +59,8 @@ xflags::xflags! {
         cmd no-std {}
         /// Make the packages that would be published.
         cmd package {}
+        /// Build, install and test the Python package.
+        cmd python {}
         /// Run all tests.
         cmd test {}
         /// Check what no compiler checks: layers, headers, links, leftovers.

@@ -22,7 +22,9 @@ mod instructions;
 mod lint;
 mod no_std;
 mod package;
+mod python;
 mod tidy;
+mod venv;
 mod workspace;
 
 use std::process::ExitCode;
@@ -63,6 +65,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         }
         XtaskCmd::NoStd(_) => no_std::run(&sh, &workspace),
         XtaskCmd::Package(_) => package::run(&sh, &workspace),
+        XtaskCmd::Python(_) => python::run(&sh, &workspace),
         XtaskCmd::Test(_) => execute::test(&sh, &workspace),
         XtaskCmd::Tidy(_) => tidy::run(&sh, &workspace),
     }

@@ -177,11 +177,13 @@ impl Peer {
     }
 
     /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
-    /// it was there for the first time.
-    pub async fn lost(&self) -> Lost {
+    /// it was there for the first time. To wait for it does not keep the peer alive.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let mut fate = self.shared().state().fate.subscribe();
-        let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
-        lost.unwrap_or(Lost::Closed)
+        async move {
+            let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+            lost.unwrap_or(Lost::Closed)
+        }
     }
 
     /// For how long the peer is certain even if no further sign of life gets through. Zero if there is

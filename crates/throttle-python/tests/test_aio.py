@@ -1,0 +1,132 @@
+"""Locks in an event loop."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from conftest import end
+from server import LONG
+from test_alive import CONTENDER
+from throttle_client import LockLost, PeerWithHeartbeat, Refused, Timeout, aio, lock
+
+LEASE = timedelta(seconds=1)
+
+
+async def remainder(server, name="A"):
+    return await asyncio.to_thread(server.client.remainder, name)
+
+
+async def pending(server, count):
+    while await asyncio.to_thread(server.pending, "A") != count:
+        pass
+
+
+def run(work):
+    """Runs it to its end, which comes soon."""
+    return asyncio.run(asyncio.wait_for(work, LONG))
+
+
+def test_a_lock_is_held_within_its_block(serve):
+    server = serve("A = 5")
+
+    async def work():
+        async with aio.lock(server.url, "A", count=3) as guard:
+            assert guard.is_held() and guard.fencing_token > 0 and not guard.lost.is_set()
+            assert await remainder(server) == 2
+        assert not guard.is_held()
+        assert await remainder(server) == 5
+
+    run(work())
+
+
+def test_tasks_wait_without_blocking_the_loop_and_are_served_in_order(serve):
+    server = serve()
+    served = []
+
+    async def task(number):
+        async with aio.lock(server.url, "A"):
+            served.append(number)
+
+    async def work():
+        async with aio.lock(server.url, "A"):
+            tasks = []
+            for number in range(3):
+                tasks.append(asyncio.ensure_future(task(number)))
+                await pending(server, number + 1)
+            assert served == []
+        await asyncio.gather(*tasks)
+
+    run(work())
+    assert served == [0, 1, 2]
+
+
+def test_a_task_that_is_cancelled_leaves_the_queue(serve):
+    server = serve()
+
+    async def work():
+        async with aio.lock(server.url, "A"):
+            waiting = asyncio.ensure_future(aio.lock(server.url, "A").__aenter__())
+            await pending(server, 1)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await pending(server, 0)
+            with pytest.raises(Timeout):
+                async with aio.lock(server.url, "A", timeout=0.05):
+                    pass
+            await pending(server, 0)
+        assert await remainder(server) == 1
+
+    run(work())
+
+
+def test_a_blocked_loop_does_not_lose_the_lock(serve, program):
+    server = serve()
+
+    async def work():
+        async with aio.lock(server.url, "A", expiration_time=LEASE) as guard:
+            contender = program(CONTENDER, server.url, "2.5")
+            await pending(server, 1)
+            # This is what one must not do in a loop.
+            time.sleep(3 * LEASE.total_seconds())
+            assert not guard.lost.is_set()
+            assert end(contender) == (0, "timeout", "")
+
+    run(work())
+
+
+def test_a_lost_lock_is_told_in_the_loop(serve):
+    server = serve()
+
+    async def work():
+        told = asyncio.get_running_loop().create_future()
+        with pytest.raises(LockLost, match="unreachable"):
+            async with aio.lock(
+                server.url, "A", expiration_time=LEASE, on_lost=told.set_result
+            ) as guard:
+                server.kill()
+                assert "unreachable" in await told
+                assert guard.lost.is_set()
+
+    run(work())
+
+
+def test_locks_of_one_peer_are_nested(serve):
+    server = serve("A = { max = 1, level = 1 }\nB = 1")
+
+    async def work():
+        peer = await asyncio.to_thread(PeerWithHeartbeat, server.client)
+        async with aio.lock(server.url, "B", peer=peer):
+            with pytest.raises(Refused, match="violation"):
+                async with aio.lock(server.url, "A", peer=peer):
+                    pass
+            assert await remainder(server, "B") == 0
+        async with aio.lock(server.url, "A", peer=peer):
+            async with aio.lock(server.url, "B", peer=peer):
+                assert await remainder(server, "B") == 0
+            assert await remainder(server, "A") == 0
+
+    run(work())
+    with lock(server.url, "A"):
+        pass

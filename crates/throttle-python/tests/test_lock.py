@@ -1,0 +1,124 @@
+"""Locks as the package offers them beyond that of version 0.5."""
+
+import pickle
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import throttle_client
+from server import LONG, spawn
+from throttle_client import (
+    Client,
+    Refused,
+    Timeout,
+    UnknownPeer,
+    Unreachable,
+    get_local_peer,
+    lock,
+)
+
+
+def test_tokens_grow_from_grant_to_grant(serve):
+    server = serve()
+    tokens = []
+    for _ in range(3):
+        guard = lock(server.url, "A")
+        with guard:
+            tokens.append(guard.fencing_token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_a_lock_tells_what_it_is(serve):
+    server = serve("A = 5")
+    guard = lock(server.url, "A", count=3)
+    assert not guard.is_held()
+    with guard as peer:
+        assert peer is guard.peer is get_local_peer(server.url)
+        assert guard.is_held() and guard.count == 3 and not guard.lost.is_set()
+        assert guard.lost.reason is None and guard.lost.time_left > 60
+        assert not guard.lost.wait(0.01)
+    assert not guard.is_held()
+    with pytest.raises(RuntimeError):
+        guard.fencing_token
+
+
+def test_nothing_is_left_at_the_server(serve):
+    server = serve()
+    with lock(server.url, "A"):
+        pass
+    with pytest.raises(UnknownPeer):
+        server.client.is_acquired(get_local_peer(server.url).id + 1)
+    assert server.client.remainder("A") == 1
+
+
+@pytest.mark.parametrize("timeout", [timedelta(milliseconds=50), 0.05, 0, timedelta(0)])
+def test_a_timeout_takes_the_wait_out_of_the_queue(serve, timeout):
+    server = serve("A = { max = 1, level = 0 }\nB = { max = 1, level = 1 }")
+
+    def in_vain():
+        with lock(server.url, "B"):
+            with pytest.raises(Timeout):
+                with lock(server.url, "A", timeout=timeout):
+                    pass
+            assert server.pending("A") == 0
+            assert server.client.remainder("B") == 0
+
+    with lock(server.url, "A"):
+        spawn(in_vain).result(timeout=LONG)
+    with lock(server.url, "A", timeout=timeout):
+        assert server.client.remainder("A") == 0
+
+
+def test_refusals_are_value_errors_with_a_code(serve):
+    server = serve()
+    for name, count, code in [
+        ("B", 1, "unknown_semaphore"),
+        ("A", 2, "never_acquirable"),
+        ("A", 0, "invalid_lock_count"),
+    ]:
+        with pytest.raises(ValueError) as error:
+            with lock(server.url, name, count=count):
+                pass
+        assert isinstance(error.value, Refused)
+        assert error.value.code == code
+    assert pickle.loads(pickle.dumps(error.value)).code == code
+    assert UnknownPeer.code == "unknown_peer"
+
+
+def test_a_thread_has_a_semaphore_once(serve):
+    server = serve("A = 2")
+    with lock(server.url, "A"):
+        with pytest.raises(Refused, match="held by this thread already"):
+            with lock(server.url, "A"):
+                pass
+        assert server.client.remainder("A") == 1
+
+
+def test_a_function_can_run_under_a_lock(serve):
+    server = serve()
+
+    @lock(server.url, "A")
+    def remainder():
+        return server.client.remainder("A")
+
+    assert [remainder(), remainder()] == [0, 0]
+    assert server.client.remainder("A") == 1
+
+
+def test_a_client_is_its_url():
+    client = pickle.loads(pickle.dumps(Client("http://localhost:1")))
+    assert client.base_url == "http://localhost:1"
+    with pytest.raises(ValueError, match="scheme"):
+        Client("ftp://localhost").remainder("A")
+
+
+def test_a_server_that_is_not_there_is_a_connection_error(monkeypatch):
+    requests = pytest.importorskip("requests")
+    assert issubclass(Unreachable, ConnectionError)
+    assert issubclass(Unreachable, requests.ConnectionError)
+
+
+def test_the_package_is_typed():
+    package = Path(throttle_client.__file__).parent
+    assert (package / "py.typed").exists()
+    assert (package / "_native.pyi").exists()

@@ -1,0 +1,121 @@
+"""Signals, forks, and the end of the interpreter."""
+
+import multiprocessing
+import os
+import signal
+import sys
+
+import pytest
+from conftest import end
+from throttle_client import get_local_peer, lock
+
+unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+
+
+@unix
+def test_an_interrupt_ends_the_wait_and_leaves_the_queue(serve, program):
+    server = serve()
+    source = """
+import sys
+from throttle_client import lock
+try:
+    with lock(sys.argv[1], "A"):
+        print("acquired")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    with lock(server.url, "A"):
+        waiting = program(source, server.url)
+        server.await_pending("A", 1)
+        waiting.send_signal(signal.SIGINT)
+        assert end(waiting) == (0, "interrupted", "")
+        assert server.pending("A") == 0
+
+
+def held_by_parent(url: str, name: str, results) -> None:
+    """Within a child: what it has of its parent, and what it can do itself."""
+    try:
+        with lock(url, name):
+            results.put(("acquired", get_local_peer(url).id))
+    except BaseException as error:
+        results.put(("failed", repr(error)))
+
+
+@unix
+def test_a_fork_has_no_part_in_the_locks_of_its_parent(serve):
+    server = serve("A = { max = 1, level = 1 }\nB = 1")
+    guard = lock(server.url, "A")
+    with guard as peer:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                inherited = guard.lost.is_set() and "parent" in guard.lost.reason
+                # A peer of its own, with threads and connections of its own.
+                with lock(server.url, "B") as own:
+                    code = 0 if inherited and own.id != peer.id else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert not guard.lost.is_set()
+        assert server.client.is_acquired(peer.id)
+        assert server.client.remainder("A") == 0
+    assert server.client.remainder("A") == 1
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_multiprocessing_have_peers_of_their_own(serve, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("not here")
+    server = serve("A = { max = 1, level = 1 }\nB = 1")
+    context = multiprocessing.get_context(method)
+    with lock(server.url, "A") as peer:
+        results = context.SimpleQueue()
+        workers = [
+            context.Process(target=held_by_parent, args=(server.url, "B", results))
+            for _ in range(3)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        answers = [results.get() for _ in workers]
+        assert {answer[0] for answer in answers} == {"acquired"}, answers
+        assert len({answer[1] for answer in answers} | {peer.id}) == 4
+        assert server.client.is_acquired(peer.id)
+
+
+def test_the_end_of_the_interpreter_gives_back_what_threads_hold(serve, program):
+    server = serve()
+    source = """
+import sys
+from threading import Event, Thread
+from throttle_client import lock
+
+def work(held):
+    with lock(sys.argv[1], "A"):
+        held.set()
+        Event().wait()
+
+held = Event()
+Thread(target=work, args=[held], daemon=True).start()
+held.wait()
+print("held")
+"""
+    code, stdout, stderr = end(program(source, server.url))
+    assert (code, stdout, stderr) == (0, "held", "")
+    assert server.client.remainder("A") == 1
+
+
+def test_an_exit_from_within_the_block_gives_the_lock_back(serve, program):
+    server = serve()
+    source = """
+import sys
+from throttle_client import lock
+with lock(sys.argv[1], "A"):
+    sys.exit(3)
+"""
+    assert end(program(source, server.url))[0] == 3
+    assert server.client.remainder("A") == 1
+    assert sys.version_info >= (3, 9)

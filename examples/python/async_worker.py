@@ -1,0 +1,31 @@
+"""Ten tasks of one event loop that share a semaphore with room for some of them.
+
+Run with a server that serves a semaphore `A`, as `configs/throttle.toml` does:
+
+    pip install ./crates/throttle-python
+    python examples/python/async_worker.py http://localhost:8000
+"""
+
+import asyncio
+import sys
+
+from throttle_client import aio
+
+
+async def worker(url: str, number: int, inside: set):
+    # Each lock has a peer of its own. To cancel the task would take it out of the queue.
+    async with aio.lock(url, "A", count=20) as guard:
+        inside.add(number)
+        print(f"worker {number} works with token {guard.fencing_token}, {len(inside)} are in")
+        await asyncio.sleep(0.02)
+        inside.remove(number)
+
+
+async def main(url: str):
+    inside: set = set()
+    await asyncio.gather(*(worker(url, number, inside) for number in range(10)))
+    print("all are done")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8000"))

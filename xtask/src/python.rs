@@ -1,0 +1,66 @@
+//! The Python package: built and installed as its users do, and tested against the server.
+
+use std::{
+    env::consts::EXE_SUFFIX,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::Context as _;
+use xshell::{Shell, cmd};
+
+use crate::{
+    venv::{QUIET, environment},
+    workspace::Workspace,
+};
+
+/// Installs the package into an environment below the target directory, and runs its tests, those of
+/// the package before it, and the examples.
+pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
+    let target = &workspace.target_dir;
+    cmd!(sh, "cargo build --package throttle-server --bin throttle").run()?;
+    let server = target.join("debug").join(format!("throttle{EXE_SUFFIX}"));
+    let python = environment(sh, &target.join("python/venv"))?;
+    let requirements = "crates/throttle-python/tests/requirements.txt";
+    cmd!(sh, "{python} -m pip install {QUIET...} --requirement {requirements}").run()?;
+    {
+        // As fast to build as everything else here. Its speed is not what is tested.
+        let _profile = sh.push_env("MATURIN_PEP517_ARGS", "--profile dev");
+        let _target = sh.push_env("CARGO_TARGET_DIR", target);
+        let force = ["--force-reinstall", "--no-deps"];
+        cmd!(sh, "{python} -m pip install {QUIET...} {force...} ./crates/throttle-python").run()?;
+    }
+    {
+        let _server = sh.push_env("THROTTLE_BIN", &server);
+        // They shall not leave compiled files beside the sources.
+        cmd!(sh, "{python} -B -m pytest --quiet crates/throttle-python/tests").run()?;
+        cmd!(sh, "{python} -B -m pytest --quiet compat/python").run()?;
+    }
+    let (mut server, url) = serve(&server)?;
+    let examples = ["worker", "async_worker"].map(|name| format!("examples/python/{name}.py"));
+    let ran = examples.iter().try_for_each(|example| cmd!(sh, "{python} -B {example} {url}").run());
+    server.kill().context("the server has ended before")?;
+    server.wait()?;
+    Ok(ran?)
+}
+
+/// Starts a server with the sample configuration on any free port; returns where.
+fn serve(program: &Path) -> anyhow::Result<(Child, String)> {
+    let mut server = Command::new(program)
+        .args(["--port", "0", "-c", "configs/throttle.toml"])
+        .env("THROTTLE_LOG", "INFO")
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("the server does not start")?;
+    let log = BufReader::new(server.stderr.take().expect("it is piped"));
+    let mut lines = log.lines();
+    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let (_, address) = line.split_once("listening address=")?;
+        Some(address.trim().to_owned())
+    });
+    // A pipe that nobody reads would hold the server up when it is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    let address = address.context("the server does not say where it listens")?;
+    Ok((server, format!("http://{address}")))
+}
