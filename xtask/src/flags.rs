@@ -42,6 +42,8 @@ xflags::xflags! {
             /// Also look for published advisories and yanked releases, which takes the network.
             optional --advisories
         }
+        /// Build programs, wheels and checksums into target/dist.
+        cmd dist {}
         /// Build the documentation, private items too; a warning is an error.
         cmd doc {}
         /// Run every example.
@@ -55,6 +57,8 @@ xflags::xflags! {
             /// Among ten thousand peers at most, instead of a million.
             optional --quick
         }
+        /// Look at the Dockerfile, the systemd unit and the Kubernetes manifest.
+        cmd manifests {}
         /// Build throttle-core where there is no standard library.
         cmd no-std {}
         /// Make the packages that would be published.

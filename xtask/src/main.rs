@@ -16,10 +16,12 @@ mod ci;
 mod codegen;
 mod compat;
 mod deny;
+mod dist;
 mod execute;
 mod flags;
 mod instructions;
 mod lint;
+mod manifests;
 mod no_std;
 mod package;
 mod python;
@@ -57,12 +59,14 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Codegen(codegen) => codegen::run(&sh, codegen.check),
         XtaskCmd::Compat(_) => compat::run(&sh),
         XtaskCmd::Deny(deny) => deny::run(&sh, &workspace, deny.advisories),
+        XtaskCmd::Dist(_) => dist::run(&sh, &workspace),
         XtaskCmd::Doc(_) => lint::doc(&sh),
         XtaskCmd::Examples(_) => execute::examples(&sh, &workspace),
         XtaskCmd::Fmt(_) => lint::fmt(&sh),
         XtaskCmd::Instructions(flags::Instructions { against, quick }) => {
             instructions::run(&sh, &workspace, quick, against.as_deref())
         }
+        XtaskCmd::Manifests(_) => manifests::run(&sh, &workspace),
         XtaskCmd::NoStd(_) => no_std::run(&sh, &workspace),
         XtaskCmd::Package(_) => package::run(&sh, &workspace),
         XtaskCmd::Python(_) => python::run(&sh, &workspace),

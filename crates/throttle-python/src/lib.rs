@@ -1,7 +1,7 @@
 //! What the Python package `throttle_client` does outside of the interpreter: requests, and signs of
 //! life that go on whatever Python does.
 //!
-//! All of it runs on one tokio runtime for each process ([`world`]). The rest of the package, with the
+//! All of it runs on one tokio runtime for each process (`world`). The rest of the package, with the
 //! interface that its users know, is Python, in `python/throttle_client`.
 
 mod errors;

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 
+    /// Ask the server that listens on this address and port whether it is there, and exit.
+    #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
+    pub(crate) check_health: bool,
+
     /// Print a configuration that explains every option, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,

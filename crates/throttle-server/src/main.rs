@@ -1,6 +1,7 @@
 //! The binary `throttle`: parses the command line, starts the server, and listens for signals.
 
 mod cli;
+mod health;
 mod signal;
 
 use std::{
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.print_config {
         return print(Config::sample());
+    }
+    if arguments.check_health {
+        return health::check(&arguments.address, arguments.port);
     }
     let found = config::find(arguments.configuration)?;
     let mut logging = found.config.logging.clone();

@@ -39,6 +39,25 @@ fn a_throttle_toml_in_the_working_directory_is_read() {
 }
 
 #[test]
+fn whether_a_server_is_there_it_can_ask_itself() {
+    let directory = TempDir::new().unwrap();
+    let mut command = throttle(directory.path());
+    command.env("THROTTLE_ADDRESS", "0.0.0.0");
+    let server = Server::spawn(directory, command);
+    let port = server.address.port().to_string();
+    let here = TempDir::new().unwrap();
+    for address in ["0.0.0.0", "127.0.0.1", "localhost"] {
+        let output = run(here.path(), &["--check-health", "--address", address, "--port", &port]);
+        assert_eq!(output.status.code(), Some(0), "{address}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "");
+    }
+    drop(server);
+    let output = run(here.path(), &["--check-health", "--port", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with(&format!("error: no health at 127.0.0.1:{port}: ")));
+}
+
+#[test]
 fn flags_can_be_environment_variables() {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("other.toml"), "[semaphores]\nB = 1").unwrap();

@@ -1,0 +1,50 @@
+//! Whether a server is there, for those who have no program to ask it: images without a shell.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+
+/// Asks the server that listens on this address for its health. One that listens everywhere is asked
+/// by the loopback.
+pub(crate) fn check(address: &str, port: u16) -> anyhow::Result<()> {
+    let addresses = (address, port)
+        .to_socket_addrs()
+        .with_context(|| format!("{address} is no address"))?
+        .map(reachable);
+    let mut refused = None;
+    for address in addresses {
+        match ask(address) {
+            Ok(()) => return Ok(()),
+            Err(error) => refused = Some(error.context(format!("no health at {address}"))),
+        }
+    }
+    Err(refused.with_context(|| format!("{address} has no address"))?)
+}
+
+fn ask(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nOk"), "{answer:?}");
+    Ok(())
+}
+
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_ANSWER: u64 = 4096;
