@@ -10,7 +10,9 @@ use crate::{Admission, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
 ///
-/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done.
+/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done. A
+/// program that ends right after a drop may not have told the server, which then waits for the lease to
+/// end.
 ///
 /// It can be lost: the server may be out of reach, the machine may sleep, an operator may take it
 /// away. Then the server grants it to somebody else, and this program must not go on as if it had it.
