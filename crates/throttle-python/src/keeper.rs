@@ -12,12 +12,17 @@ use crate::{requests::seconds, world};
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Keeper {
     /// `None` only while it is dropped.
-    peer: Option<Peer>,
+    kept: Option<Kept>,
     runtime: Handle,
-    fate: watch::Receiver<Option<Lost>>,
     /// Who made it. A child has no part in the life of its parent's peers.
     process: u32,
     stopped: OnceLock<()>,
+}
+
+/// What a child must not even drop: threads that it does not have may hold its locks.
+struct Kept {
+    peer: Peer,
+    fate: watch::Receiver<Option<Lost>>,
 }
 
 #[pymethods]
@@ -65,36 +70,35 @@ impl Keeper {
             }
         });
         let (process, stopped) = (process::id(), OnceLock::new());
-        Ok(Self { peer: Some(peer), runtime, fate, process, stopped })
+        Ok(Self { kept: Some(Kept { peer, fate }), runtime, process, stopped })
     }
 
     /// What the peer holds from now on.
     fn hold(&self, py: Python<'_>, held: BTreeMap<String, u64>) -> PyResult<()> {
-        let peer = self.peer()?.clone();
+        let peer = self.kept()?.peer.clone();
         py.detach(|| self.runtime.block_on(peer.holds_now(held)));
         Ok(())
     }
 
     /// Why the peer is lost, if it is.
     fn lost(&self) -> Option<String> {
-        if self.process != process::id() {
+        let Ok(Kept { fate, .. }) = self.kept() else {
             return Some("it belongs to the parent of this process".to_owned());
-        }
-        let lost = *self.fate.borrow();
+        };
+        let lost = *fate.borrow();
         lost.filter(|&lost| lost != Lost::Closed).map(|lost| lost.to_string())
     }
 
     /// Waits until the peer is lost, at most `timeout` seconds; returns why, or `None`.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<String>> {
-        self.peer()?;
+        let mut fate = self.kept()?.fate.clone();
         let mut left = timeout.map(seconds);
         loop {
-            if self.fate.borrow().is_some() {
+            if fate.borrow().is_some() {
                 return Ok(self.lost());
             }
             let slice = left.map_or(SLICE, |left| left.min(SLICE));
-            let mut fate = self.fate.clone();
             py.detach(|| {
                 self.runtime.block_on(async {
                     let _ = tokio::time::timeout(slice, fate.wait_for(Option::is_some)).await;
@@ -110,12 +114,12 @@ impl Keeper {
 
     /// For how many seconds the peer is certain even if no further sign of life gets through.
     fn time_left(&self) -> f64 {
-        self.peer().map_or(0.0, |peer| peer.time_left().as_secs_f64())
+        self.kept().map_or(0.0, |kept| kept.peer.time_left().as_secs_f64())
     }
 
     /// Ends the signs of life, and returns when none is on its way any more.
     fn stop(&self, py: Python<'_>) {
-        let Ok(peer) = self.peer() else { return };
+        let Ok(Kept { peer, .. }) = self.kept() else { return };
         if self.stopped.set(()).is_ok() {
             let peer = peer.clone();
             py.detach(|| self.runtime.block_on(peer.leave()));
@@ -124,9 +128,9 @@ impl Keeper {
 }
 
 impl Keeper {
-    fn peer(&self) -> PyResult<&Peer> {
-        let peer = self.peer.as_ref().filter(|_| self.process == process::id());
-        peer.ok_or_else(|| {
+    fn kept(&self) -> PyResult<&Kept> {
+        let kept = self.kept.as_ref().filter(|_| self.process == process::id());
+        kept.ok_or_else(|| {
             PyRuntimeError::new_err("the peer belongs to the parent of this process")
         })
     }
@@ -135,8 +139,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         if self.process != process::id() {
-            // What it would wake is not there.
-            mem::forget(self.peer.take());
+            mem::forget(self.kept.take());
         }
     }
 }
