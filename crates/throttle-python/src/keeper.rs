@@ -6,7 +6,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use throttle_client::{Lost, Peer};
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::{requests::seconds, world};
+use crate::{gate, requests::seconds, world};
 
 /// Keeps a peer alive that was made by a request, until it is stopped or dropped. The peer stays then.
 #[pyclass(frozen, module = "throttle_client._native")]
@@ -59,13 +59,10 @@ impl Keeper {
             if let Some(on_lost) = on_lost
                 && lost != Lost::Closed
             {
-                // Whoever holds the interpreter's lock must not hold up signs of life.
-                blocking.spawn_blocking(move || {
-                    Python::try_attach(|py| {
-                        if let Err(error) = on_lost.call1(py, (lost.to_string(),)) {
-                            error.write_unraisable(py, Some(on_lost.bind(py)));
-                        }
-                    })
+                gate::enter(&blocking, move |py| {
+                    if let Err(error) = on_lost.call1(py, (lost.to_string(),)) {
+                        error.write_unraisable(py, Some(on_lost.bind(py)));
+                    }
                 });
             }
         });

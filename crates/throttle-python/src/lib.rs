@@ -5,6 +5,7 @@
 //! interface that its users know, is Python, in `python/throttle_client`.
 
 mod errors;
+mod gate;
 mod keeper;
 mod requests;
 mod world;
@@ -14,6 +15,8 @@ use pyo3::prelude::*;
 /// The part of `throttle_client` that is written in Rust.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::gate::{after_fork, close};
     #[pymodule_export]
     use crate::keeper::Keeper;
     #[pymodule_export]

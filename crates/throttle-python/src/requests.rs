@@ -15,7 +15,7 @@ use pyo3::{
 use throttle_client::{Admission, Error, Labels, Restore};
 use tokio::{runtime::Handle, sync::oneshot, task::AbortHandle, time};
 
-use crate::{errors, world};
+use crate::{errors, gate, world};
 
 /// The server at a URL.
 #[pyclass(frozen, module = "throttle_client._native")]
@@ -190,22 +190,18 @@ impl Request {
         let runtime = self.runtime.clone();
         self.spawn(async move |future| {
             let answer = future.await;
-            // Whoever holds the interpreter's lock must not hold up signs of life.
-            runtime.spawn_blocking(move || {
-                Python::try_attach(|py| {
-                    let outcome = match answer {
-                        Ok(answer) => answer.to_python(py).map(|answer| (answer, py.None())),
-                        Err(error) => {
-                            let raised = errors::exception(py, &error);
-                            Ok((py.None(), raised.into_value(py).into_any()))
-                        }
-                    };
-                    let called = outcome.and_then(|outcome| callback.call1(py, outcome));
-                    if let Err(error) = called {
-                        // An event loop that is closed does not want to know.
-                        error.write_unraisable(py, None);
+            gate::enter(&runtime, move |py| {
+                let outcome = match answer {
+                    Ok(answer) => answer.to_python(py).map(|answer| (answer, py.None())),
+                    Err(error) => {
+                        let raised = errors::exception(py, &error);
+                        Ok((py.None(), raised.into_value(py).into_any()))
                     }
-                })
+                };
+                let called = outcome.and_then(|outcome| callback.call1(py, outcome));
+                if let Err(error) = called {
+                    error.write_unraisable(py, None);
+                }
             });
         })
     }

@@ -112,6 +112,28 @@ def test_a_lost_lock_is_told_in_the_loop(serve):
     run(work())
 
 
+def test_a_program_ends_soundly_as_soon_as_it_has_its_last_answer(serve, program):
+    server = serve("A = 8")
+    source = """
+import asyncio, sys
+from throttle_client import aio
+
+async def task():
+    async with aio.lock(sys.argv[1], "A"):
+        pass
+
+async def main():
+    await asyncio.gather(*(task() for _ in range(8)))
+
+asyncio.run(main())
+"""
+    # Eight at a time, for it takes luck to end while a thread is on its way back from a callback.
+    for _ in range(5):
+        programs = [program(source, server.url) for _ in range(8)]
+        assert [end(one) for one in programs] == [(0, "", "")] * 8
+    assert server.client.remainder("A") == 8
+
+
 def test_locks_of_one_peer_are_nested(serve):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
 

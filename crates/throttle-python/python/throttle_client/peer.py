@@ -208,10 +208,13 @@ def _farewell() -> None:
             peer.client._native.remove_peer(peer.id).wait(_FAREWELL)
         except (OSError, TimeoutError, Unreachable, ValueError):
             pass
+    # From now on no thread of ours wants anything of the interpreter.
+    _native.close()
 
 
 _FAREWELL = 2.0
 
 if hasattr(os, "register_at_fork"):
     # What a child inherits belongs to its parent.
+    os.register_at_fork(after_in_child=_native.after_fork)
     os.register_at_fork(after_in_child=_beating.clear)
