@@ -75,6 +75,7 @@ impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Failed(error) => error.into(),
+            LockError::NoAnswer => Self::new(Code::UNREACHABLE, error),
             LockError::AlreadyHeld | LockError::NotInTime => Self::new(Code::NOT_ACQUIRED, error),
             LockError::Lost(_) => Self::new(Code::LOST, error),
         }

@@ -264,6 +264,11 @@ impl Client {
         self.shared.bases.current()
     }
 
+    /// Takes the next URL from now on, unless that was done since `way` was in use.
+    pub(crate) fn leave(&self, way: usize) {
+        self.shared.bases.leave(way);
+    }
+
     pub(crate) fn base(&self) -> &Base {
         self.shared.bases.first()
     }

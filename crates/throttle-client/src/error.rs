@@ -60,6 +60,16 @@ impl Error {
         if let Self::Refused { code, .. } = self { Some(*code) } else { None }
     }
 
+    /// Whether it was certainly not done, and would not be done if it was asked for again.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::InvalidName { .. } | Self::InvalidUrl { .. } => true,
+            // Too many requests are a matter of this moment, as is what goes wrong in the server.
+            Self::Refused { status, .. } => (400..=499).contains(status) && *status != 429,
+            _ => false,
+        }
+    }
+
     /// Sorts an error of the HTTP library by what is known about the request.
     pub(crate) fn of_request(error: reqwest::Error) -> Self {
         // A connection that takes too long to come about is both; that it did not says more.

@@ -75,8 +75,8 @@ struct Living {
     next: Time,
     /// Signs of life since then that were not answered.
     failures: u32,
-    /// Whether the server said that it does not know the peer, and shall hear of it again.
-    is_forgotten: bool,
+    /// Since when it is known that the server does not know the peer, and shall hear of it again.
+    forgotten: Option<Time>,
     held: BTreeMap<String, u64>,
 }
 
@@ -94,12 +94,17 @@ impl Lease {
 
     /// The peer, and whether the server has to be told of it again.
     pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
-        self.state.as_ref().map(|living| (living.peer, living.is_forgotten))
+        self.state.as_ref().map(|living| (living.peer, living.forgotten.is_some()))
     }
 
     /// Whether `peer` holds `semaphore`.
     pub(crate) fn holds(&self, peer: PeerId, semaphore: &str) -> bool {
         self.living(peer).is_some_and(|living| living.held.contains_key(semaphore))
+    }
+
+    /// Whether there is a peer that holds anything.
+    pub(crate) fn holds_anything(&self) -> bool {
+        self.state.as_ref().is_some_and(|living| !living.held.is_empty())
     }
 
     /// Until when the server certainly keeps the locks of `peer`.
@@ -113,17 +118,16 @@ impl Lease {
     pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
         let held = BTreeMap::new();
         let next = self.beat_after(sent, jitter);
-        let (failures, is_forgotten) = (0, false);
-        let heard = Some(now);
-        self.state = Some(Living { peer, sent, heard, next, failures, is_forgotten, held });
+        let (failures, forgotten, heard) = (0, None, Some(now));
+        self.state = Some(Living { peer, sent, heard, next, failures, forgotten, held });
     }
 
     /// The server knows `peer` already, which holds `held`, and whose last sign of life was sent at
     /// `sent`. The next one is due.
     pub(crate) fn adopted(&mut self, peer: PeerId, held: BTreeMap<String, u64>, sent: Time) {
-        let (failures, is_forgotten, heard) = (0, false, None);
+        let (failures, forgotten, heard) = (0, None, None);
         let next = sent;
-        self.state = Some(Living { peer, sent, heard, next, failures, is_forgotten, held });
+        self.state = Some(Living { peer, sent, heard, next, failures, forgotten, held });
     }
 
     /// This is all that `peer` holds now.
@@ -138,10 +142,11 @@ impl Lease {
         let next = self.beat_after(sent, jitter);
         if let Some(living) = self.living_mut(peer) {
             living.heard = living.heard.max(Some(now));
-            living.is_forgotten = false;
+            // What was sent before that may have been answered before the server forgot.
+            living.forgotten = living.forgotten.filter(|&since| sent < since);
             living.failures = 0;
             // An answer may be overtaken by that of a later request.
-            if living.sent <= sent {
+            if living.sent <= sent && living.forgotten.is_none() {
                 living.sent = sent;
                 living.next = next;
             }
@@ -180,9 +185,13 @@ impl Lease {
     /// `uptime` is for how long the server has been running, as it said itself. If it ran already when
     /// it last confirmed the peer, it did not forget it: somebody removed it. If not, or if the server
     /// does not say, it is told of the peer again. Returns why everything is lost, if it is.
+    ///
+    /// An answer to something that was sent before the last confirmation is old news, and a reason to
+    /// ask again.
     pub(crate) fn unknown_peer(
         &mut self,
         peer: PeerId,
+        sent: Time,
         now: Time,
         uptime: Option<Duration>,
     ) -> Option<Lost> {
@@ -190,10 +199,13 @@ impl Lease {
         let living = self.living_mut(peer)?;
         let lost = if deadline <= now {
             Lost::Expired
+        } else if sent < living.sent {
+            living.next = now;
+            return None;
         } else if uptime.zip(living.heard).is_some_and(|(up, heard)| now.since(heard) < up) {
             Lost::Revoked
         } else {
-            living.is_forgotten = true;
+            living.forgotten = Some(now);
             living.next = now;
             return None;
         };
@@ -206,7 +218,7 @@ impl Lease {
         let living = self.living_mut(peer)?;
         if code == Code::RestoreConflict {
             // So it lives, with a lock that was granted or asked for while the answer got lost.
-            living.is_forgotten = false;
+            living.forgotten = None;
             living.next = now;
             return None;
         }
@@ -244,7 +256,7 @@ impl Lease {
         }
         let peer = living.peer;
         let timeout = (self.length / 3).min(deadline.since(now));
-        if living.is_forgotten {
+        if living.forgotten.is_some() {
             return Step::Restore { peer, locks: living.held.clone(), timeout };
         }
         Step::Heartbeat { peer, timeout }

@@ -55,10 +55,14 @@ fn play(lease: &mut Lease, command: &str) -> String {
             lease.no_answer(ANN, now, 0.0);
             None
         }
-        ["unknown", "peer"] => lease.unknown_peer(ANN, now, None),
+        ["unknown", "peer"] => lease.unknown_peer(ANN, now, now, None),
         ["unknown", "peer", "up", uptime] => {
             let uptime = humantime::parse_duration(uptime).expect("a duration");
-            lease.unknown_peer(ANN, now, Some(uptime))
+            lease.unknown_peer(ANN, now, now, Some(uptime))
+        }
+        ["unknown", "peer", "at", sent, "up", uptime] => {
+            let uptime = humantime::parse_duration(uptime).expect("a duration");
+            lease.unknown_peer(ANN, instant(sent), now, Some(uptime))
         }
         ["refused", code] => {
             let code = serde_json::from_str(&format!("\"{code}\"")).expect("a code");
@@ -299,6 +303,19 @@ fn signs_of_life_may_be_shown_more_often_but_not_less() {
         lease.opened(ANN, zero, zero, 0.0);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));
     }
+}
+
+#[test]
+fn answers_that_come_late_neither_end_a_peer_that_was_restored_nor_hide_that_it_was_forgotten() {
+    check(expect![[r#"
+        0s opened at 0s -> wait until 3s 200ms
+        0s acquired A 1 -> wait until 3s 200ms
+        3300ms unknown peer up 1s -> restore {"A": 1}, at most 3s 200ms
+        3400ms answered at 3200ms -> restore {"A": 1}, at most 3s 200ms
+        3500ms answered at 3400ms -> wait until 6s 600ms
+        3900ms unknown peer at 3200ms up 2s -> heartbeat, at most 3s 200ms
+        4s answered at 3900ms -> wait until 7s 100ms
+    "#]]);
 }
 
 #[test]

@@ -135,8 +135,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// If it fails, it is unknown whether the server has heard of it, and nothing changes here. It can
-    /// be repeated.
+    /// If it fails without a refusal, it is unknown whether the server has heard of it. Here the lock is
+    /// smaller from then on, and it can be repeated.
     ///
     /// - [`LockError::Failed`], also with `invalid_lock_count`, and `lock_hierarchy_violation` for a
     ///   larger count
@@ -147,20 +147,24 @@ impl Lock {
         if let Some(lost) = *self.fate.borrow() {
             return Err(LockError::Lost(lost));
         }
-        match shared.swift.acquire(self.id, &self.semaphore, count).await? {
-            Admission::Held { .. } => {
-                let now = shared.now();
-                let mut state = shared.state();
-                if !state.lease.acquired(self.id, &self.semaphore, count, now) {
-                    shared.next_step(&mut state);
-                    return Err(LockError::Lost(self.fate.borrow().unwrap_or(Lost::Expired)));
-                }
+        if (1..self.count).contains(&count) {
+            // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
+            let mut state = shared.state();
+            if !state.lease.acquired(self.id, &self.semaphore, count, shared.now()) {
+                shared.next_step(&mut state);
+                return Err(LockError::Lost(self.fate.borrow().unwrap_or(Lost::Expired)));
             }
-            // So the server has forgotten that it was held.
-            Admission::Pending => return Err(LockError::Lost(Lost::Expired)),
+            self.count = count;
         }
-        self.count = count;
-        Ok(())
+        match shared.swift.acquire(self.id, &self.semaphore, count).await? {
+            Admission::Held { .. } => Ok(()),
+            // So the server has forgotten that it was held. Nobody stays in the queue for it.
+            Admission::Pending => {
+                self.is_released = true;
+                drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
+                Err(LockError::Lost(Lost::Expired))
+            }
+        }
     }
 
     /// Gives the lock back, and returns when the server has heard of it.
@@ -177,7 +181,7 @@ impl Lock {
         if let Some(lost) = lost {
             return Err(lost);
         }
-        let task = self.peer.shared().give_back(self.id, self.semaphore.clone(), None);
+        let task = self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None);
         // It ends early only if the runtime does.
         let _ = task.await;
         let lost = *self.fate.borrow();
@@ -188,7 +192,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.is_released && self.fate.borrow().is_none() {
-            drop(self.peer.shared().give_back(self.id, self.semaphore.clone(), None));
+            drop(self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None));
         }
     }
 }

@@ -34,7 +34,7 @@ use tracing::{Instrument as _, debug, info, warn};
 
 pub use self::{builder::PeerBuilder, lock::Lock, request::LockRequest};
 use crate::{
-    Client, Error, Lost,
+    Admission, Client, Error, Lost,
     lease::{Lease, Step},
     world::{self, Clock, Time},
 };
@@ -65,6 +65,9 @@ pub enum LockError {
     /// The server refused, or could not be reached for so long that the lease would have ended.
     #[error(transparent)]
     Failed(#[from] Error),
+    /// The server did not answer at all within the time that was given.
+    #[error("no answer in time")]
+    NoAnswer,
     /// The lock, or the place in the queue, is lost.
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -264,12 +267,11 @@ impl Shared {
                 (self.next_step(&mut state), state.lease.peer())
             };
             match (step, known) {
-                (Step::Restore { peer, locks, timeout }, _) => {
-                    self.restore(peer, locks, timeout).await;
-                }
-                (Step::Wait(time), Some((_, true))) => {
+                (Step::Restore { .. } | Step::Wait(_), Some((_, true))) => {
+                    // That is up to the keeper, which is not dropped with whoever asks.
                     drop(upkeep);
-                    self.clock.sleep_until(time).await;
+                    self.changed.notify_one();
+                    self.clock.sleep_until(self.now() + RESTORE_PAUSE).await;
                 }
                 (_, Some((peer, _))) => return Ok(peer),
                 (_, None) => return Ok(self.open().await?),
@@ -286,7 +288,9 @@ impl Shared {
         let mut state = self.state();
         state.lease.opened(peer, sent, self.now(), world::jitter());
         state.way = self.client.way();
-        state.fate = watch::Sender::new(None);
+        if state.fate.borrow().is_some() {
+            state.fate = watch::Sender::new(None);
+        }
         if !state.has_keeper {
             state.has_keeper = true;
             self.runtime.spawn(keeper::keep(Arc::clone(self)).instrument(keeper::span()));
@@ -321,7 +325,7 @@ impl Shared {
         request: impl Future<Output = Result<(), Error>>,
         timeout: Duration,
     ) {
-        let sent = self.now();
+        let (sent, way) = (self.now(), self.swift.way());
         let answer = tokio::select! {
             biased;
             answer = request => Some(answer),
@@ -336,14 +340,16 @@ impl Shared {
             }
             Some(Err(Error::Refused { code: Code::UnknownPeer, uptime, .. })) => {
                 drop(state);
-                self.unknown_peer(peer, uptime);
+                self.unknown_peer(peer, sent, uptime);
                 return;
             }
-            // All others are about this moment, and another one may be better.
-            Some(Err(Error::Refused { code, status: 400..=428 | 430..=499, .. })) => {
+            Some(Err(ref error @ Error::Refused { code, .. })) if error.is_refusal() => {
                 state.lease.refused(peer, now, code)
             }
             failed => {
+                if failed.is_none() {
+                    self.swift.leave(way);
+                }
                 state.lease.no_answer(peer, now, world::jitter());
                 let error = failed.and_then(Result::err);
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
@@ -364,10 +370,10 @@ impl Shared {
     }
 
     /// The server said that it does not know the peer. Returns why everything is lost, if it is.
-    fn unknown_peer(&self, peer: PeerId, uptime: Option<Duration>) -> Option<Lost> {
+    fn unknown_peer(&self, peer: PeerId, sent: Time, uptime: Option<Duration>) -> Option<Lost> {
         let mut state = self.state();
         let uptime = uptime.filter(|_| state.way == self.client.way());
-        let lost = state.lease.unknown_peer(peer, self.now(), uptime);
+        let lost = state.lease.unknown_peer(peer, sent, self.now(), uptime);
         if let Some(lost) = lost {
             Self::announce(&state, peer, lost);
         }
@@ -391,11 +397,15 @@ impl Shared {
     }
 
     /// Gives a lock back, or withdraws from a queue, in the background and until it is certain that
-    /// the server has nothing of it any more. Nothing is asked for until then if it has the `turn`.
+    /// the server has nothing of it any more.
+    ///
+    /// `asking` is a request for it that is on its way. Nothing else is asked for meanwhile if the `turn`
+    /// is here.
     fn give_back(
         self: &Arc<Self>,
         peer: PeerId,
         semaphore: String,
+        asking: Option<Asking>,
         turn: Option<OwnedMutexGuard<()>>,
     ) -> JoinHandle<()> {
         self.giving_back.send_modify(|names| {
@@ -408,6 +418,9 @@ impl Shared {
             shared.state().lease.released(peer, &semaphore);
             drop(upkeep);
             shared.tell_released(peer, &semaphore).await;
+            if let Some(asking) = asking {
+                shared.outlast(peer, &semaphore, asking).await;
+            }
             shared.giving_back.send_modify(|names| {
                 names.remove(&semaphore);
             });
@@ -415,15 +428,37 @@ impl Shared {
         })
     }
 
+    /// Goes on to withdraw until a request that is on its way has been answered. It may arrive behind the
+    /// withdrawal, and be granted what nobody wants any more.
+    async fn outlast(&self, peer: PeerId, semaphore: &str, mut asking: Asking) {
+        loop {
+            let answered = tokio::select! {
+                biased;
+                _ = &mut asking => true,
+                () = self.clock.sleep_until(self.now() + WITHDRAWAL_PAUSE) => false,
+            };
+            self.tell_released(peer, semaphore).await;
+            if answered || self.state().lease.deadline(peer).is_none() {
+                return;
+            }
+        }
+    }
+
     /// Repeats that a lock is released until the server has heard it, or forgets all of it anyway.
     async fn tell_released(&self, peer: PeerId, semaphore: &str) {
         loop {
-            let Some(deadline) = self.state().lease.deadline(peer) else { return };
+            let deadline = {
+                let mut state = self.state();
+                // If it is over by now, that has to be said before anything is asked.
+                self.next_step(&mut state);
+                state.lease.deadline(peer)
+            };
+            let Some(deadline) = deadline else { return };
             tokio::select! {
                 biased;
                 answer = self.client.release(peer, semaphore) => match answer {
                     Ok(()) => return debug!(target: TARGET, peer, semaphore, "released"),
-                    Err(error @ Error::Refused { .. }) => {
+                    Err(error) if error.is_refusal() => {
                         return debug!(target: TARGET, peer, semaphore, %error, "nothing to release");
                     }
                     Err(error) => {
@@ -443,6 +478,15 @@ impl fmt::Debug for Peer {
         f.debug_struct("Peer").field("id", &self.id()).finish_non_exhaustive()
     }
 }
+
+/// A request for a lock that goes on when nobody waits for it any more.
+type Asking = JoinHandle<Result<Admission, Error>>;
+
+/// How long to give the keeper to restore the peer.
+const RESTORE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two withdrawals of a request that is not answered yet.
+const WITHDRAWAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Between two attempts to release, after the client itself has made several.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);

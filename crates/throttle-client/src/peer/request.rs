@@ -1,12 +1,23 @@
 //! Asking for a lock, until it is there or nobody wants it any more.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    panic,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use throttle_wire::{Code, PeerId};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::{
+    sync::{OwnedMutexGuard, watch},
+    task::JoinHandle,
+};
 use tracing::{Instrument as _, debug, debug_span};
 
-use super::{Lock, LockError, Peer, Shared, TARGET};
+use super::{Asking, Lock, LockError, Peer, Shared, TARGET};
 use crate::{Admission, Error, Lost, world::Time};
 
 /// Asks for a lock when it is awaited. Made by [`Peer::lock`].
@@ -65,16 +76,22 @@ impl<'a> LockRequest<'a> {
 
     async fn send(self) -> Result<Lock, LockError> {
         let shared = self.peer.shared();
+        // A name that nobody can ask for is refused before anything is begun.
+        shared.client.base().join_name("", self.semaphore)?;
         let until = self.patience.map(|patience| shared.now() + patience);
-        let Some(until) = until else { return self.ask(None).await };
+        let is_answered = AtomicBool::new(false);
+        let Some(until) = until else { return self.ask(None, &is_answered).await };
         tokio::select! {
             biased;
-            lock = self.ask(Some(until)) => lock,
-            () = shared.clock.sleep_until(until + GRACE) => Err(LockError::NotInTime),
+            lock = self.ask(Some(until), &is_answered) => lock,
+            () = shared.clock.sleep_until(until + GRACE) => {
+                let is_answered = is_answered.load(Ordering::Relaxed);
+                Err(if is_answered { LockError::NotInTime } else { LockError::NoAnswer })
+            }
         }
     }
 
-    async fn ask(&self, until: Option<Time>) -> Result<Lock, LockError> {
+    async fn ask(&self, until: Option<Time>, is_answered: &AtomicBool) -> Result<Lock, LockError> {
         let shared = self.peer.shared();
         let turn = match until {
             None => self.turn().await?,
@@ -84,11 +101,22 @@ impl<'a> LockRequest<'a> {
                 () = shared.clock.sleep_until(until) => return Err(LockError::NotInTime),
             },
         };
-        let mut place = Place { shared, semaphore: self.semaphore, peer: None, turn: Some(turn) };
+        let (outer, is_nested) = {
+            let state = shared.state();
+            (state.fate.subscribe(), state.lease.holds_anything())
+        };
+        let mut place =
+            Place { shared, semaphore: self.semaphore, peer: None, asking: None, turn: Some(turn) };
         loop {
             let peer = shared.known_peer().await?;
+            is_answered.store(true, Ordering::Relaxed);
+            let lost = *outer.borrow();
+            if let Some(lost) = lost.filter(|_| is_nested) {
+                // A lock within others that are gone is not what was asked for.
+                return Err(lost.into());
+            }
             place.peer = Some(peer);
-            match self.ask_once(peer, until).await {
+            match self.ask_once(peer, until, &mut place).await {
                 Ok(Some(lock)) => {
                     place.peer = None;
                     return Ok(lock);
@@ -97,9 +125,8 @@ impl<'a> LockRequest<'a> {
                 Err(error) => {
                     // Whatever was refused is not pending, and whatever else failed may be.
                     match &error {
-                        LockError::Failed(Error::Refused { .. }) | LockError::Lost(_) => {
-                            place.peer = None;
-                        }
+                        LockError::Failed(error) if error.is_refusal() => place.peer = None,
+                        LockError::Lost(_) => place.peer = None,
                         _ => place.leave().await,
                     }
                     return Err(error);
@@ -130,17 +157,34 @@ impl<'a> LockRequest<'a> {
     }
 
     /// Asks the server. `None` if it has to be asked again.
-    async fn ask_once(&self, peer: PeerId, until: Option<Time>) -> Result<Option<Lock>, LockError> {
+    async fn ask_once(
+        &self,
+        peer: PeerId,
+        until: Option<Time>,
+        place: &mut Place<'_>,
+    ) -> Result<Option<Lock>, LockError> {
         let shared = self.peer.shared();
         let sent = shared.now();
         let length = shared.state().lease.length();
         let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
-        let mut request =
-            shared.client.acquire(peer, self.semaphore, self.count).expires_in(length);
-        if !block_for.is_zero() {
-            request = request.block_for(block_for);
-        }
-        let answer = request.await;
+        let (client, semaphore, count) =
+            (shared.client.clone(), self.semaphore.to_owned(), self.count);
+        // A task of its own: what was sent has to be heard to its end, whoever waits for it.
+        let asking = place.asking.insert(shared.runtime.spawn(async move {
+            let mut request = client.acquire(peer, &semaphore, count).expires_in(length);
+            if !block_for.is_zero() {
+                request = request.block_for(block_for);
+            }
+            request.await
+        }));
+        let answer = asking.await;
+        place.asking = None;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(ended) if ended.is_panic() => panic::resume_unwind(ended.into_panic()),
+            // The runtime ends, and everything with it.
+            Err(_) => return Err(Lost::Closed.into()),
+        };
         let now = shared.now();
         match answer {
             Ok(admission) => {
@@ -159,18 +203,22 @@ impl<'a> LockRequest<'a> {
                 }
             }
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
-                match shared.unknown_peer(peer, uptime) {
+                match shared.unknown_peer(peer, sent, uptime) {
                     // Whoever held nothing has lost nothing but the place in the queue.
                     Some(Lost::Expired) | None => Ok(None),
                     Some(lost) => Err(LockError::Lost(lost)),
                 }
             }
-            Err(error @ Error::Refused { .. }) => Err(error.into()),
+            Err(error) if error.is_refusal() => Err(error.into()),
             Err(error) => {
                 let is_alive =
                     shared.state().lease.deadline(peer).is_some_and(|deadline| now < deadline);
                 debug!(target: TARGET, peer, %error, is_alive, "no answer about a lock");
-                if is_alive { Ok(None) } else { Err(error.into()) }
+                if !is_alive || error.failure().is_none() {
+                    return Err(error.into());
+                }
+                shared.clock.sleep_until(shared.now() + ASKING_PAUSE).await;
+                Ok(None)
             }
         }
     }
@@ -206,32 +254,39 @@ struct Place<'a> {
     semaphore: &'a str,
     /// `None` if there is certainly no place.
     peer: Option<PeerId>,
+    /// A request that is on its way.
+    asking: Option<Asking>,
     turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Place<'_> {
     /// Gives it up, and returns when the server has heard of it.
     async fn leave(mut self) {
-        if let Some(peer) = self.peer.take() {
-            let turn = self.turn.take();
+        if let Some(left) = self.give_up() {
             // It ends early only if the runtime does.
-            let _ = self.shared.give_back(peer, self.semaphore.to_owned(), turn).await;
+            let _ = left.await;
         }
+    }
+
+    fn give_up(&mut self) -> Option<JoinHandle<()>> {
+        let peer = self.peer.take()?;
+        let (asking, turn) = (self.asking.take(), self.turn.take());
+        Some(self.shared.give_back(peer, self.semaphore.to_owned(), asking, turn))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer {
-            let turn = self.turn.take();
-            drop(self.shared.give_back(peer, self.semaphore.to_owned(), turn));
-        }
+        drop(self.give_up());
     }
 }
 
 /// How long one request waits. Then it is sent again, so that a connection that broke without a word
 /// is noticed.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
+
+/// Between two requests of which the first was not answered.
+const ASKING_PAUSE: Duration = Duration::from_millis(200);
 
 /// How much longer than until the end of its time an answer is waited for.
 const GRACE: Duration = Duration::from_secs(1);
