@@ -1,8 +1,9 @@
 //! Peers and locks for programs that are not asynchronous.
 //!
 //! The same as [`Peer`](crate::Peer) and [`Lock`](crate::Lock), with methods that block the thread. A
-//! thread in the background, one for the whole program, does what keeps them alive. Nothing here may be
-//! called from within an asynchronous task: it panics there.
+//! thread in the background, one for the whole program, does what keeps them alive. What waits panics within
+//! an asynchronous task. A lock that is dropped is released by that thread, which ends with the program: who
+//! ends right afterwards releases it by [`Lock::release`].
 //!
 //! ```no_run
 //! use std::time::Duration;

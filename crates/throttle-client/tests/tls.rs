@@ -57,7 +57,9 @@ async fn serve() -> (String, Certificate) {
 async fn a_lock_is_held_over_https_by_who_trusts_the_certificate_and_by_nobody_else() {
     let (url, certificate) = serve().await;
     // Sets up what the system trusts, where this certificate is not.
-    let stranger = Client::builder(&url).retry(throttle_client::RetryPolicy::none());
+    let http = http_client_builder().no_proxy().build().unwrap();
+    let stranger = Client::builder(&url).http_client(http);
+    let stranger = stranger.retry(throttle_client::RetryPolicy::none());
     let stranger = stranger.build().unwrap();
     let refused = stranger.health().await.unwrap_err();
     assert!(matches!(refused, Error::Connect(_)), "{refused:?}");

@@ -5,7 +5,8 @@
 //! server that forgot it what it holds, and tells everybody who holds a lock when it is lost. Who
 //! [asks](request) for a lock does so from a task of its own.
 //!
-//! What is sent is sent in an order in which it does no harm when it arrives late:
+//! What is sent is sent in an order in which no request overtakes another one that it must not overtake, as
+//! far as the server has answered:
 //!
 //! - One request for a lock at a time, and none for a semaphore while it is being given back:
 //!   [`Shared::turn`], [`Shared::giving_back`].

@@ -2,6 +2,7 @@
 
 mod answers;
 mod contract;
+mod faults;
 mod requests;
 mod retries;
 mod sessions;

@@ -1,0 +1,189 @@
+//! Peers and locks when something goes wrong between them and the real routes.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::Request, http::Method, response::Response};
+use throttle_client::{Client, Error, LockError, Lost, Peer};
+use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use tower::ServiceExt as _;
+
+use crate::support::{Cut, answer, client, serve};
+
+/// Longer than anything takes here.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A mutex `A`, and a semaphore `B` of five above it.
+fn routes() -> Router {
+    let semaphore =
+        |max, level| SemaphoreConfig { max: Count::new(max).unwrap(), level: Level(level) };
+    let semaphores = [("A".to_owned(), semaphore(1, 0)), ("B".to_owned(), semaphore(5, 1))];
+    throttle_http::routes(Handle::start(Settings::default(), &BTreeMap::from(semaphores)))
+}
+
+/// Serves `answer`, and returns a client of it.
+async fn served<F>(answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Client
+where
+    F: Future<Output = Response> + Send,
+{
+    let (address, _) = serve(Router::new().fallback(answer)).await;
+    client(&format!("http://{address}")).build().unwrap()
+}
+
+/// A client of a server where nothing goes wrong.
+async fn sound() -> Client {
+    let (address, _) = serve(routes()).await;
+    client(&format!("http://{address}")).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
+    let ann = sound().await.session();
+    for name in ["", ".", ".."] {
+        let refused = ann.lock(name).await.unwrap_err();
+        let LockError::Failed(Error::InvalidName { name: it }) = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(it, name);
+    }
+    drop(ann.lock("A").wait_at_most(LONG).await.unwrap());
+}
+
+/// D8, T6.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_hangs_up_while_the_request_is_on_its_way_leaves_no_lock_behind() {
+    let throttle = sound().await;
+    let ann = throttle.session();
+    for round in 0..300 {
+        let mut asking = Box::pin(ann.lock("A").into_future());
+        tokio::select! {
+            biased;
+            lock = &mut asking => drop(lock.unwrap()),
+            () = spin(Duration::from_micros(round * 37 % 600)) => {}
+        }
+        drop(asking);
+        // Comes after the withdrawal. Nobody may take one of a higher level who still holds `A`.
+        drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
+    }
+}
+
+async fn spin(span: Duration) {
+    let start = now();
+    while start.elapsed() < span {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_release_after_a_thread_was_blocked_for_the_whole_lease_says_that_the_lock_was_lost() {
+    let throttle = sound().await;
+    let ann = Peer::builder(&throttle).lease(Duration::from_millis(200)).build();
+    let lock = ann.lock("A").await.unwrap();
+    // This is what one must not do in a task.
+    let start = now();
+    while start.elapsed() < Duration::from_millis(250) {}
+    assert_eq!(tokio::time::timeout(LONG, lock.release()).await.unwrap(), Err(Lost::Expired));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_ask_without_end() {
+    let (routes, asked) = (routes(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&asked);
+    let throttle = served(move |request: Request| {
+        let (routes, count) = (routes.clone(), Arc::clone(&count));
+        async move {
+            if request.method() == Method::PUT {
+                count.fetch_add(1, Ordering::Relaxed);
+                return answer(401, "text/html", "<html>who are you</html>").perform().await;
+            }
+            routes.oneshot(request).await.unwrap()
+        }
+    });
+    let ann = throttle.await.session();
+    let refused = tokio::time::timeout(LONG, ann.lock("A").into_future()).await.unwrap();
+    let LockError::Failed(Error::UnexpectedAnswer { status: 401, .. }) = refused.unwrap_err()
+    else {
+        panic!("that is what it was told");
+    };
+    assert!(asked.load(Ordering::Relaxed) < 10);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_at_all_is_not_told_to_be_busy() {
+    let throttle = served(|_| pending()).await;
+    let refused = throttle.session().lock("A").try_lock().await;
+    assert!(matches!(refused, Err(LockError::NoAnswer)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lost() {
+    let routes = routes();
+    let throttle = served(move |request: Request| {
+        let routes = routes.clone();
+        async move {
+            let shrinks = request.method() == Method::PUT && request.uri().query().is_none();
+            let answer = routes.oneshot(request).await.unwrap();
+            if shrinks { Cut.perform().await } else { answer }
+        }
+    });
+    let throttle = throttle.await;
+    let (ann, bob) = (throttle.session(), throttle.session());
+    let mut lock = ann.lock("B").count(5).await.unwrap();
+    lock.shrink(1).await.unwrap_err();
+    assert_eq!(lock.count(), 1);
+    assert!(bob.lock("B").count(4).try_lock().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_release_is_repeated_that_fails_within_the_server() {
+    let (routes, is_first) = (routes(), Arc::new(AtomicBool::new(true)));
+    let throttle = served(move |request: Request| {
+        let (routes, is_first) = (routes.clone(), Arc::clone(&is_first));
+        async move {
+            if request.method() == Method::DELETE && is_first.swap(false, Ordering::SeqCst) {
+                let body = r#"{"type": "urn:throttle:error:internal", "title": "Internal",
+                    "status": 500, "detail": "Something went wrong.", "code": "internal"}"#;
+                return answer(500, "application/problem+json", body).perform().await;
+            }
+            routes.oneshot(request).await.unwrap()
+        }
+    });
+    let throttle = throttle.await;
+    let lock = throttle.session().lock("A").await.unwrap();
+    assert_eq!(lock.release().await, Ok(()));
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_way_that_falls_silent_is_left_in_time() {
+    let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
+    let (one, silent) = (routes.clone(), Arc::clone(&is_silent));
+    let answer = async move |request: Request| -> Response {
+        if silent.load(Ordering::SeqCst) {
+            return pending().await;
+        }
+        one.oneshot(request).await.unwrap()
+    };
+    let (one, _) = serve(Router::new().fallback(answer)).await;
+    let (other, _) = serve(routes).await;
+    let throttle = client(&format!("http://{one}")).or_url(format!("http://{other}"));
+    let throttle = throttle.build().unwrap();
+    let lease = Duration::from_millis(900);
+    let ann = Peer::builder(&throttle).lease(lease).build();
+    let lock = ann.lock("A").await.unwrap();
+    is_silent.store(true, Ordering::SeqCst);
+    let lost = tokio::time::timeout(2 * lease, lock.lost()).await;
+    assert!(lost.is_err(), "{lost:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]
+fn now() -> Instant {
+    Instant::now()
+}
