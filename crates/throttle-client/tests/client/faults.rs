@@ -65,7 +65,7 @@ async fn whoever_hangs_up_while_the_request_is_on_its_way_leaves_no_lock_behind(
         let mut asking = Box::pin(ann.lock("A").into_future());
         tokio::select! {
             biased;
-            lock = &mut asking => drop(lock.unwrap()),
+            lock = &mut asking => lock.unwrap().release().await.unwrap(),
             () = spin(Duration::from_micros(round * 37 % 600)) => {}
         }
         drop(asking);
