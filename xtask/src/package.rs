@@ -11,6 +11,7 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     // Cargo keeps what it unpacked of a package of the same version at the same place, also when the
     // package is another one by now. So the place is a new one each time.
     let target = sh.create_temp_dir()?;
-    let target = target.path();
+    // The temporary directory of an earlier run may have had the same name.
+    let target = target.path().join(std::process::id().to_string());
     Ok(cmd!(sh, "cargo package --allow-dirty --target-dir {target} {packages...}").run()?)
 }
