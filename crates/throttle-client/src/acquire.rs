@@ -4,7 +4,12 @@ use std::{pin::Pin, time::Duration};
 
 use throttle_wire::{Acquired, PeerId};
 
-use crate::{Client, Error, answer::Answer, retry::Repeat};
+use crate::{
+    Client, Error,
+    answer::Answer,
+    order::{in_order, numbered, once_in_order},
+    retry::Repeat,
+};
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
 #[derive(Clone, Debug)]
@@ -15,6 +20,8 @@ pub struct Acquire<'a> {
     semaphore: &'a str,
     count: u64,
     query: throttle_wire::Acquire,
+    /// Whether it is sent again if another request of the peer overtakes it.
+    insists: bool,
 }
 
 /// Where a peer stands after it asked for a lock.
@@ -33,7 +40,14 @@ pub enum Admission {
 
 impl<'a> Acquire<'a> {
     pub(crate) fn new(client: &'a Client, peer: PeerId, semaphore: &'a str, count: u64) -> Self {
-        Self { client, peer, semaphore, count, query: throttle_wire::Acquire::default() }
+        Self {
+            client,
+            peer,
+            semaphore,
+            count,
+            query: throttle_wire::Acquire::default(),
+            insists: true,
+        }
     }
 
     /// Sets the length of the peer's lease and lets it begin anew, whatever becomes of the request.
@@ -52,19 +66,28 @@ impl<'a> Acquire<'a> {
         self
     }
 
+    /// Refused if another request of the peer overtakes it, for by then nobody may want the lock.
+    pub(crate) fn without_insisting(mut self) -> Self {
+        self.insists = false;
+        self
+    }
+
     async fn send(self) -> Result<Admission, Error> {
-        let Self { client, peer, semaphore, count, query } = self;
+        let Self { client, peer, semaphore, count, query, insists } = self;
         let mut url = client.base().join_name(&format!("peers/{peer}"), semaphore)?;
         if let Some(expires_in) = query.expires_in {
             let expires_in = humantime::format_duration(expires_in).to_string();
             url.query_pairs_mut().append_pair("expires_in", &expires_in);
         }
-        let request = client.put(url).json(&count);
-        let answer = match query.block_for {
-            Some(block_for) => client.send_and_wait(request, block_for).await?,
-            None => client.send(request, Repeat::Freely).await?,
+        let send = async |number| {
+            let request = client.put(numbered(url.clone(), number)).json(&count);
+            match query.block_for {
+                Some(block_for) => client.send_and_wait(request, block_for).await,
+                None => client.send(request, Repeat::Freely).await,
+            }
         };
-        admission(&answer)
+        let answer = if insists { in_order(send).await } else { once_in_order(send).await };
+        admission(&answer?)
     }
 }
 

@@ -84,8 +84,8 @@ impl Answer {
         let status = self.status.as_u16();
         if is_problem(headers) {
             return match self.json::<Problem>() {
-                Ok(Problem { code, detail, uptime, .. }) => {
-                    Error::Refused { code, status, detail, uptime }
+                Ok(Problem { code, detail, uptime, sequence, .. }) => {
+                    Error::Refused { code, status, detail, uptime, sequence }
                 }
                 Err(unexpected) => unexpected,
             };
@@ -96,7 +96,8 @@ impl Answer {
         };
         match SENTENCES.iter().find(means) {
             Some(&(_, code)) => {
-                Error::Refused { code, status, detail: text.into_owned(), uptime: None }
+                let (detail, uptime, sequence) = (text.into_owned(), None, None);
+                Error::Refused { code, status, detail, uptime, sequence }
             }
             None => self.unexpected(),
         }

@@ -13,6 +13,7 @@ use crate::{
     Acquire, ClientBuilder, Error, NewPeer, RetryPolicy,
     answer::Answer,
     base::{Base, Bases},
+    order::{in_order, numbered},
     retry::{Plan, Repeat, Setback},
 };
 
@@ -89,7 +90,11 @@ impl Client {
     /// None of its own.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
         let url = self.base().join(&format!("peers/{peer}"));
-        let answer = self.send(self.request(Method::DELETE, url), Repeat::Freely).await?;
+        let answer = in_order(|number| {
+            let request = self.request(Method::DELETE, numbered(url.clone(), number));
+            self.send(request, Repeat::Freely)
+        });
+        let answer = answer.await?;
         match answer.json::<String>()?.as_str() {
             "Peer released" => Ok(true),
             "Peer not found" => Ok(false),
@@ -119,7 +124,11 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.send(self.request(Method::DELETE, url), Repeat::Freely).await?.must_be("Ok")
+        let answer = in_order(|number| {
+            let request = self.request(Method::DELETE, numbered(url.clone(), number));
+            self.send(request, Repeat::Freely)
+        });
+        answer.await?.must_be("Ok")
     }
 
     /// Whether `peer` waits for nothing.
@@ -160,7 +169,11 @@ impl Client {
     /// `restore_conflict`, `unknown_semaphore`, `invalid_lock_count`, `lock_count_too_large`,
     /// `invalid_field`, `too_many_peers`, `name_too_long`, `expires_in_too_long`, `labels_too_large`
     pub async fn restore(&self, peer: &Restore) -> Result<(), Error> {
-        self.send(self.post("restore").json(peer), Repeat::Freely).await?.must_be("Ok")
+        let answer = in_order(|number| {
+            let restore = Restore { sequence: Some(number), ..peer.clone() };
+            self.send(self.post("restore").json(&restore), Repeat::Freely)
+        });
+        answer.await?.must_be("Ok")
     }
 
     /// What is free of `semaphore`: its maximum minus all that is held. Negative while more is held

@@ -36,6 +36,9 @@ pub enum Error {
         detail: String,
         /// With `unknown_peer`: for how long the server has been running, if it says so.
         uptime: Option<Duration>,
+        /// With `stale_request`: the greatest number that a request of the peer had before this one. The
+        /// client numbers its requests itself.
+        sequence: Option<u64>,
     },
     /// No answer came in time. The server may have done what it was asked for.
     #[error("no answer in time")]

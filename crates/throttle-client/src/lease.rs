@@ -216,7 +216,7 @@ impl Lease {
     /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
     pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
         let living = self.living_mut(peer)?;
-        if code == Code::RestoreConflict {
+        if matches!(code, Code::RestoreConflict | Code::StaleRequest) {
             // So it lives, with a lock that was granted or asked for while the answer got lost.
             living.forgotten = None;
             living.next = now;

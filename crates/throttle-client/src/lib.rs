@@ -76,6 +76,7 @@ mod client;
 mod error;
 mod lease;
 mod new_peer;
+mod order;
 mod peer;
 mod retry;
 mod world;

@@ -1,6 +1,13 @@
 //! Where the world enters: the only place that reads a clock and draws a random number.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::Add,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 
@@ -109,3 +116,25 @@ fn suspended() -> Duration {
 pub(crate) fn jitter() -> f64 {
     rand::random()
 }
+
+/// A number that is greater than all that this process has drawn. As far as clocks are right it is also
+/// greater than those of processes that were before: it begins with the microseconds since 1970.
+pub(crate) fn next_number() -> u64 {
+    LATEST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// From now on numbers are greater than this one, if that is possible: they stay within 53 bits.
+pub(crate) fn exceed_number(number: u64) {
+    LATEST_NUMBER.fetch_max(number.min(LARGEST_START), Ordering::Relaxed);
+}
+
+static LATEST_NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| {
+    #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AtomicU64::new(
+        u64::try_from(since.as_micros()).map_or(LARGEST_START, |it| it.min(LARGEST_START)),
+    )
+});
+
+/// Leaves room below 2^53 for more numbers than a process can draw: a million a second for a century.
+const LARGEST_START: u64 = (1 << 53) - (1 << 52);

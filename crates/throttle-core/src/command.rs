@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::{
     Admission, Count, Error, Labels, Level, PeerId, Release, Request, Restoration, SemaphoreId,
-    Throttle, Ticket, Time,
+    Sequence, Throttle, Ticket, Time,
 };
 
 /// An operation with its arguments. Each stands for the method of the same name.
@@ -16,12 +16,16 @@ pub enum Command {
     Acquire { peer: PeerId, request: Request },
     /// [`Throttle::add_semaphore`]
     AddSemaphore { max: Count, level: Level },
+    /// [`Throttle::bar`]
+    Bar { peer: PeerId, sequence: Sequence },
     /// [`Throttle::end_wait`]
     EndWait { peer: PeerId, ticket: Ticket },
     /// [`Throttle::expire`]
     Expire,
     /// [`Throttle::heartbeat`]
     Heartbeat { peer: PeerId, expires_in: Duration },
+    /// [`Throttle::keep_order`]
+    KeepOrder { peer: PeerId, sequence: Sequence },
     /// [`Throttle::new_peer`]
     NewPeer { peer: PeerId, expires_in: Duration, labels: Option<Box<Labels>> },
     /// [`Throttle::park`]
@@ -74,11 +78,16 @@ impl Throttle {
             Command::AddSemaphore { max, level } => {
                 Ok(Reply::Added(self.add_semaphore(now, max, level)))
             }
+            Command::Bar { peer, sequence } => {
+                self.bar(now, peer, sequence);
+                Ok(Reply::Done)
+            }
             Command::EndWait { peer, ticket } => Ok(Reply::Ended(self.end_wait(now, peer, ticket))),
             Command::Expire => Ok(Reply::Expired(self.expire(now))),
             Command::Heartbeat { peer, expires_in } => {
                 self.heartbeat(now, peer, expires_in).map(done)
             }
+            Command::KeepOrder { peer, sequence } => self.keep_order(now, peer, sequence).map(done),
             Command::NewPeer { peer, expires_in, labels } => {
                 self.new_peer(now, peer, expires_in, labels).map(done)
             }

@@ -1,6 +1,6 @@
 //! Why the state machine says no.
 
-use crate::{Count, Level};
+use crate::{Count, Level, Sequence};
 
 /// Why an operation was refused. A refused operation leaves every lock and every queue as it was.
 ///
@@ -34,6 +34,10 @@ pub enum Error {
     /// Somebody holds or awaits the semaphore that is to be removed or to change its level.
     #[error("semaphore in use")]
     SemaphoreInUse,
+    /// A request of the same peer with a greater number was served already, so the client has given
+    /// this one up, or it was overtaken on its way.
+    #[error("stale request: {sequence} comes after {latest}")]
+    StaleRequest { sequence: Sequence, latest: Sequence },
     /// There are as many peers as [`Settings::max_peers`](crate::Settings::max_peers) allows.
     #[error("too many peers: {limit}")]
     TooManyPeers { limit: u32 },
@@ -61,6 +65,7 @@ impl Error {
             Self::PeerExists => "peer_exists",
             Self::RestoreConflict => "restore_conflict",
             Self::SemaphoreInUse => "semaphore_in_use",
+            Self::StaleRequest { .. } => "stale_request",
             Self::TooManyPeers { .. } => "too_many_peers",
             Self::TooManyWaiters { .. } => "too_many_waiters",
             Self::UnknownPeer => "unknown_peer",

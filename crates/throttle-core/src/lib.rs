@@ -46,6 +46,7 @@
 
 extern crate alloc;
 
+mod barred;
 mod command;
 mod deadlines;
 mod error;
@@ -62,7 +63,7 @@ pub use crate::{
     error::Error,
     event::{CancelCause, Event},
     labels::Labels,
-    quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Ticket},
+    quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
     throttle::{
         Admission, HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, Release, Request,
         Restoration, SemaphoreStatus, Settings, Throttle,

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId, Ticket, Time};
+use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket, Time};
 
 /// Where a living peer is kept.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -67,6 +67,8 @@ pub(crate) struct Peer {
     pub(crate) expires_in: u64,
     /// When the lease ends, unless an open request holds it.
     pub(crate) deadline: Time,
+    /// The greatest number among its requests so far.
+    pub(crate) sequence: Sequence,
     pub(crate) held: SmallVec<[Held; 1]>,
     pub(crate) pending: Option<Pending>,
     pub(crate) labels: Option<Box<Labels>>,
@@ -257,7 +259,7 @@ mod tests {
 
     fn peer(id: u64) -> Peer {
         let id = PeerId::new(id).unwrap();
-        let (held, deadline) = (SmallVec::new(), Time::ZERO);
-        Peer { id, expires_in: 0, deadline, held, pending: None, labels: None }
+        let (held, deadline, sequence) = (SmallVec::new(), Time::ZERO, Sequence::default());
+        Peer { id, expires_in: 0, deadline, sequence, held, pending: None, labels: None }
     }
 }

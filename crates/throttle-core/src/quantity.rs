@@ -123,6 +123,35 @@ impl fmt::Display for FencingToken {
     }
 }
 
+/// The place of a request among all requests of its peer, as the client has numbered them.
+///
+/// A network may deliver a request after the client has given it up and sent others. With their
+/// numbers the machine [keeps them in order](crate::Throttle::keep_order): a request that comes after
+/// one with a greater number comes too late.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Sequence(u64);
+
+impl Sequence {
+    /// 2^53 - 1, the largest integer that every JSON implementation keeps.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// The place with this number, or `None` above [`Sequence::MAX`]. Numbers may have gaps.
+    pub const fn new(number: u64) -> Option<Self> {
+        if number <= Self::MAX.0 { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A place in a queue. Tickets only grow, so their order is the order of arrival, and no clock is
 /// needed to be fair.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -8,7 +8,9 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::{mem, time::Duration};
 
 use crate::{
-    CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Ticket, Time,
+    CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
+    Time,
+    barred::Barred,
     deadlines::Deadlines,
     peers::{Held, Peer, Peers, Pending, Slot, Wait},
     semaphore::{Place, Semaphore, Waiter},
@@ -19,6 +21,7 @@ mod configure;
 mod inspect;
 mod lease;
 mod lock;
+mod order;
 mod validate;
 mod wait;
 
@@ -64,6 +67,7 @@ pub struct Throttle {
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
+    barred: Barred,
     last_ticket: Ticket,
     /// Semaphores that are added mint tokens greater than this one.
     last_token: FencingToken,
@@ -79,6 +83,7 @@ impl Throttle {
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
+            barred: Barred::default(),
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
             events: VecDeque::new(),
@@ -369,6 +374,7 @@ impl Throttle {
             id,
             expires_in: nanos(expires_in),
             deadline: self.now + expires_in,
+            sequence: Sequence::default(),
             held: smallvec::SmallVec::new(),
             pending: None,
             labels,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use futures_util::FutureExt as _;
 use throttle_core::{
     Admission, CancelCause, Count, Error, Event, Level, PeerId, Request, Restoration, SemaphoreId,
-    Settings, Throttle, Ticket, Time,
+    Sequence, Settings, Throttle, Ticket, Time,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
 
@@ -61,9 +61,16 @@ impl Core {
             }
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
             Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
-            Act::Leave(peer) => Ok(self.throttle.remove_peer(now, id(*peer)).to_string()),
-            Act::Release(peer, name) => {
+            Act::Leave(peer, number) => {
+                let removed = self.throttle.remove_peer(now, id(*peer));
+                if let Some(sequence) = number.and_then(Sequence::new) {
+                    self.throttle.bar(now, id(*peer), sequence);
+                }
+                Ok(removed.to_string())
+            }
+            Act::Release(peer, name, number) => {
                 let semaphore = self.semaphore(name)?;
+                self.keep_order(*peer, *number)?;
                 self.throttle.release(now, id(*peer), semaphore).map(|_| ok(()))
             }
             Act::Remainder(name) => {
@@ -74,13 +81,14 @@ impl Core {
                 let max = Count::new(*max).expect("a positive maximum");
                 self.throttle.resize(now, self.semaphore(name)?, max).map(ok)
             }
-            Act::Restore(peer, expires_in, locks) => {
+            Act::Restore(peer, expires_in, locks, number) => {
                 let locks = locks
                     .iter()
                     .map(|(name, &count)| Ok((self.semaphore(name)?, Count::try_from(count)?)));
                 let locks = locks.collect::<Result<_, Error>>()?;
                 let (peer, expires_in) = (id(*peer), *expires_in);
-                let restoration = Restoration { peer, expires_in, locks, labels: None };
+                let (labels, sequence) = (None, number.and_then(Sequence::new));
+                let restoration = Restoration { peer, expires_in, locks, labels, sequence };
                 self.throttle.restore(now, restoration).map(ok)
             }
             Act::Wait => Ok(ok(())),
@@ -88,13 +96,16 @@ impl Core {
     }
 
     fn acquire(&mut self, act: &Act) -> Result<String, Error> {
-        let Act::Acquire { peer, semaphore, count, lease, blocking } = act else { unreachable!() };
+        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+            unreachable!()
+        };
         let request = Request {
             semaphore: self.semaphore(semaphore)?,
             count: Count::try_from(*count)?,
             expires_in: *lease,
             listens: blocking.is_some(),
         };
+        self.keep_order(*peer, *number)?;
         Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {
             (Admission::Granted { .. }, _) => "granted".to_owned(),
             (Admission::Queued { ticket }, Some(time)) => {
@@ -103,6 +114,11 @@ impl Core {
             }
             (Admission::Queued { .. }, None) => "queued".to_owned(),
         })
+    }
+
+    fn keep_order(&mut self, peer: Peer, number: Option<u64>) -> Result<(), Error> {
+        let keep = |sequence| self.throttle.keep_order(self.now, id(peer), sequence);
+        number.and_then(Sequence::new).map_or(Ok(()), keep)
     }
 
     /// Passes on the news to the open requests that they concern.

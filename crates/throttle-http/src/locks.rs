@@ -4,8 +4,8 @@
 //! peer: a client that made a mistake shall not be sent to restore its peer.
 
 use axum::{http::StatusCode, response::Response};
-use throttle_runtime::{Admission, Ask, Count, Handle};
-use throttle_wire::{Acquire, Acquired};
+use throttle_runtime::{Admission, Ask, Count, Handle, Sequence};
+use throttle_wire::{Acquire, Acquired, Sequenced};
 
 use crate::{
     answer,
@@ -22,11 +22,12 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
     let semaphore = semaphore.into_owned();
-    let Acquire { expires_in, block_for } = call.query()?;
+    let Acquire { expires_in, block_for, sequence } = call.query()?;
     let LockCount(count) = call.json().await?;
     let count = self::count(handle, &semaphore, count)?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
-    let ask = Ask { count, expires_in, block_for };
+    let sequence = sequence.and_then(Sequence::new);
+    let ask = Ask { count, expires_in, block_for, sequence };
     let (status, token) = match handle.acquire(peer, &semaphore, ask).await? {
         Admission::Held { token } => (StatusCode::OK, Some(token.get())),
         Admission::Pending => (StatusCode::ACCEPTED, None),
@@ -46,8 +47,9 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
 pub(crate) async fn release(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
+    let Sequenced { sequence } = call.query()?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
-    handle.release(peer, &semaphore).await?;
+    handle.release_in_order(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 

@@ -1,8 +1,8 @@
 //! Peers come, give signs of life, come back, and go.
 
 use axum::response::Response;
-use throttle_runtime::{Labels, PeerId, Restoration};
-use throttle_wire::{ExpiresIn, NewPeer, Restore};
+use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
+use throttle_wire::{ExpiresIn, NewPeer, Restore, Sequenced};
 
 use crate::{
     answer,
@@ -31,9 +31,13 @@ pub(crate) async fn heartbeat(call: Call<'_, impl Content>) -> Result<Response, 
 
 /// `DELETE /peers/{id}`: removes a peer and all its locks. That there is none is no error.
 pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let existed = match call.path()? {
-        Some(peer) => call.api.handle.remove_peer(peer).await?,
-        None => false,
+    let handle = &call.api.handle;
+    let peer = call.path()?;
+    let Sequenced { sequence } = call.query()?;
+    let existed = match (peer, sequence.and_then(Sequence::new)) {
+        (None, _) => false,
+        (Some(peer), None) => handle.remove_peer(peer).await?,
+        (Some(peer), Some(sequence)) => handle.remove_peer_for_good(peer, sequence).await?,
     };
     Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }
@@ -58,7 +62,7 @@ pub(crate) fn list(call: &Call<'_, impl Content>) -> Response {
 /// `POST /restore`: a peer is back with what it holds.
 pub(crate) async fn restore(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
-    let Restore { peer_id, expires_in, acquired, labels } = call.json().await?;
+    let Restore { peer_id, expires_in, acquired, labels, sequence } = call.json().await?;
     let locks = acquired.into_iter().map(|(semaphore, count)| {
         let count = locks::count(handle, &semaphore, count)?;
         Ok((semaphore, count))
@@ -68,6 +72,7 @@ pub(crate) async fn restore(call: Call<'_, impl Content>) -> Result<Response, Re
         expires_in,
         locks: locks.collect::<Result<_, Refusal>>()?,
         labels: Labels::from_iter(labels),
+        sequence: sequence.and_then(Sequence::new),
     };
     handle.restore(restoration).await?;
     Ok(answer::text("Ok"))

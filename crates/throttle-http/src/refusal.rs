@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use throttle_core::{Count, Error as Refused};
+use throttle_core::{Count, Error as Refused, Sequence};
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::answer;
@@ -16,11 +16,13 @@ use crate::answer;
 pub(crate) struct Refusal {
     code: Code,
     detail: Cow<'static, str>,
+    /// With [`Code::StaleRequest`]: the greatest number that came before.
+    sequence: Option<Sequence>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), sequence: None }
     }
 
     /// Clients in the field compare this sentence literally.
@@ -59,6 +61,7 @@ impl Refusal {
         let mut response = if as_problem {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
             let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
+            problem.sequence = self.sequence.map(Sequence::get);
             problem.uptime = (self.code == Code::UnknownPeer).then_some(whole_millis);
             let body = serde_json::to_vec(&problem).expect("its keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
@@ -117,6 +120,16 @@ impl From<Refused> for Refusal {
             Refused::RestoreConflict => {
                 Self::new(Code::RestoreConflict, "Restore is not allowed to change existing peers.")
             }
+            Refused::StaleRequest { sequence, latest } => Self {
+                sequence: Some(latest),
+                ..Self::new(
+                    Code::StaleRequest,
+                    format!(
+                        "Stale request. A request of this peer with the number {latest} came before \
+                         this one with the number {sequence}."
+                    ),
+                )
+            },
             Refused::TooManyPeers { limit } => Self::new(
                 Code::TooManyPeers,
                 format!("There are {limit} peers, and no more are allowed. Try again later."),
@@ -161,6 +174,7 @@ mod tests {
             Refused::LockHierarchyViolation { current: level, requested: level },
             Refused::NeverAcquirable { count: Count::ONE, max: Count::ONE },
             Refused::RestoreConflict,
+            Refused::StaleRequest { sequence: Sequence::default(), latest: Sequence::MAX },
             Refused::TooManyPeers { limit: 1 },
             Refused::TooManyWaiters { limit: 1 },
             Refused::UnknownPeer,

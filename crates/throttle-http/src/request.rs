@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use throttle_runtime::PeerId;
-use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restore};
+use throttle_runtime::{PeerId, Sequence};
+use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restore, Sequenced};
 
 use crate::{
     Limits,
@@ -59,8 +59,27 @@ impl FromQuery for Acquire {
         Ok(Self {
             expires_in: expires_in.map(|text| self::expires_in(text, text, limits)).transpose()?,
             block_for: block_for.map(|text| self::block_for(text, limits)).transpose()?,
+            sequence: sequence(parameters)?,
         })
     }
+}
+
+impl FromQuery for Sequenced {
+    fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
+        Ok(Self { sequence: sequence(parameters)? })
+    }
+}
+
+fn sequence(parameters: &Parameters<'_>) -> Result<Option<u64>, Refusal> {
+    parameters.find("sequence")?.map(read_sequence).transpose()
+}
+
+fn read_sequence(text: &str) -> Result<u64, Refusal> {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
+    number.flatten().filter(|&number| number <= Sequence::MAX.get()).ok_or_else(|| {
+        let expected = format!("an integer from 0 to {}", Sequence::MAX);
+        Refusal::invalid_field("`sequence`", &expected, text)
+    })
 }
 
 impl FromQuery for Remainder {
@@ -102,6 +121,7 @@ impl FromJson for Restore {
             peer_id: body.peer_id()?,
             acquired: body.acquired(limits)?,
             labels: body.labels(limits)?,
+            sequence: body.sequence()?,
         })
     }
 }
@@ -135,6 +155,10 @@ impl<'a> Object<'a> {
         id.ok_or_else(|| {
             Refusal::invalid_field("`peer_id`", "a positive integer of 64 bits", value.text())
         })
+    }
+
+    fn sequence(&self) -> Result<Option<u64>, Refusal> {
+        self.0.find("sequence")?.map(|value| read_sequence(value.text())).transpose()
     }
 
     fn acquired(&self, limits: &Limits) -> Result<BTreeMap<String, i64>, Refusal> {

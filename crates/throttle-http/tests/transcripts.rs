@@ -109,13 +109,14 @@ impl Routes {
                 self.ids.insert(*peer, id.as_u64().expect("an id is a number"));
                 return "ok".to_owned();
             }
-            Act::Leave(peer) => {
-                let uri = format!("/peers/{}", self.id(*peer));
+            Act::Leave(peer, number) => {
+                let uri = format!("/peers/{}?{}", self.id(*peer), numbered(*number));
                 let (_, answer) = self.ask(Method::DELETE, &uri, Value::Null).await;
                 return (answer == "Peer released").to_string();
             }
-            Act::Release(peer, semaphore) => {
-                let uri = format!("/peers/{}/{semaphore}", self.id(*peer));
+            Act::Release(peer, semaphore, number) => {
+                let numbered = numbered(*number);
+                let uri = format!("/peers/{}/{semaphore}?{numbered}", self.id(*peer));
                 self.ask(Method::DELETE, &uri, Value::Null).await
             }
             Act::Remainder(semaphore) => {
@@ -129,11 +130,14 @@ impl Routes {
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 return "ok".to_owned();
             }
-            Act::Restore(peer, lease, locks) => {
+            Act::Restore(peer, lease, locks, number) => {
                 let (peer_id, expires_in) = (self.id(*peer), written(*lease));
-                let body = json!({
+                let mut body = json!({
                     "peer_id": peer_id, "expires_in": expires_in, "acquired": locks,
                 });
+                if let Some(number) = number {
+                    body["sequence"] = json!(number);
+                }
                 self.ask(Method::POST, "/restore", body).await
             }
             Act::Wait => return "ok".to_owned(),
@@ -142,10 +146,12 @@ impl Routes {
     }
 
     async fn acquire(&mut self, act: &Act) -> String {
-        let Act::Acquire { peer, semaphore, count, lease, blocking } = act else { unreachable!() };
+        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+            unreachable!()
+        };
         let lease = lease.map(|lease| format!("expires_in={}&", written(lease)));
-        let blocking = blocking.map(|time| format!("block_for={}", written(time)));
-        let query = lease.unwrap_or_default() + &blocking.unwrap_or_default();
+        let blocking = blocking.map(|time| format!("block_for={}&", written(time)));
+        let query = lease.unwrap_or_default() + &blocking.unwrap_or_default() + &numbered(*number);
         let uri = format!("/peers/{}/{semaphore}?{query}", self.id(*peer));
         let request = self.send(Method::PUT, &uri, &json!(count));
         settle().await;
@@ -202,6 +208,10 @@ fn read((status, body): Answer) -> String {
         StatusCode::OK => body.to_string(),
         _ => body["code"].as_str().expect("an error has a code").to_owned(),
     }
+}
+
+fn numbered(number: Option<u64>) -> String {
+    number.map(|number| format!("sequence={number}")).unwrap_or_default()
 }
 
 fn written(span: Duration) -> String {

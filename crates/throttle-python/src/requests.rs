@@ -101,8 +101,8 @@ impl Client {
         acquired: BTreeMap<String, i64>,
         expires_in: f64,
     ) -> PyResult<Request> {
-        let (expires_in, labels) = (seconds(expires_in), Labels::new());
-        let restore = Restore { expires_in, peer_id: peer, acquired, labels };
+        let (expires_in, labels, sequence) = (seconds(expires_in), Labels::new(), None);
+        let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence };
         self.request(py, async move |client| {
             client.restore(&restore).await?;
             Ok(Answer::None)

@@ -8,7 +8,7 @@ use std::{
 
 use throttle_core::{
     Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
-    Settings, Time,
+    Sequence, Settings, Time,
 };
 use tokio::{runtime, sync::Notify};
 
@@ -47,12 +47,14 @@ pub struct Ask {
     pub expires_in: Option<Duration>,
     /// How long to wait for the lock. `None` and zero: not at all.
     pub block_for: Option<Duration>,
+    /// The number of the request, if the client numbers them.
+    pub sequence: Option<Sequence>,
 }
 
 impl Ask {
     /// Asks for `count` and an answer at once, without renewing the lease.
     pub const fn now(count: Count) -> Self {
-        Self { count, expires_in: None, block_for: None }
+        Self { count, expires_in: None, block_for: None, sequence: None }
     }
 }
 
@@ -79,6 +81,8 @@ pub struct Restoration {
     pub locks: BTreeMap<String, Count>,
     /// What it says about itself.
     pub labels: Labels,
+    /// The number of the request, if the client numbers them.
+    pub sequence: Option<Sequence>,
 }
 
 impl Handle {
@@ -151,8 +155,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// - `unknown_semaphore`, `unknown_peer`, `never_acquirable`, `lock_hierarchy_violation`,
-    ///   `already_pending`, `too_many_waiters`: refused at once.
+    /// - `unknown_semaphore`, `unknown_peer`, `stale_request`, `never_acquirable`,
+    ///   `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`: refused at once.
     /// - `unknown_peer`, `never_acquirable`, `cancelled`: the wait is over because the peer is gone,
     ///   the maximum was lowered, or the peer withdrew its request.
     pub async fn acquire(
@@ -161,10 +165,11 @@ impl Handle {
         semaphore: &str,
         ask: Ask,
     ) -> Result<Admission, Error> {
-        let Ask { count, expires_in, block_for } = ask;
+        let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
         let (admitted, wait) = self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
+            state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
@@ -191,8 +196,23 @@ impl Handle {
     ///
     /// `unknown_semaphore`, `unknown_peer`
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<Release, Error> {
+        self.release_in_order(peer, semaphore, None).await
+    }
+
+    /// The same, unless a request of the peer with a greater number came before.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`, `unknown_peer`, `stale_request`
+    pub async fn release_in_order(
+        &self,
+        peer: PeerId,
+        semaphore: &str,
+        sequence: Option<Sequence>,
+    ) -> Result<Release, Error> {
         Ok(self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
+            state.keep_order(now, peer, sequence)?;
             state.throttle.release(now, peer, semaphore)
         })?)
     }
@@ -206,15 +226,32 @@ impl Handle {
         Ok(self.operate(|state, now| state.throttle.remove_peer(now, peer)))
     }
 
+    /// The same, and from now on a request with a lower number does not restore the peer, should it
+    /// arrive late. That is remembered of the 65,536 latest.
+    ///
+    /// # Errors
+    ///
+    /// None so far.
+    pub async fn remove_peer_for_good(
+        &self,
+        peer: PeerId,
+        sequence: Sequence,
+    ) -> Result<bool, Error> {
+        Ok(self.operate(|state, now| {
+            state.throttle.bar(now, peer, sequence);
+            state.throttle.remove_peer(now, peer)
+        }))
+    }
+
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
     ///
     /// If the peer lives with exactly these locks and waits for none, its lease is renewed.
     ///
     /// # Errors
     ///
-    /// `unknown_semaphore`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`
+    /// `unknown_semaphore`, `stale_request`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
-        let Restoration { peer, expires_in, locks, labels } = restoration;
+        let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         Ok(self.operate(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
@@ -222,6 +259,7 @@ impl Handle {
                 expires_in,
                 locks: locks.collect::<Result<_, Refused>>()?,
                 labels: boxed(labels),
+                sequence,
             };
             state.throttle.restore(now, restoration)
         })?)

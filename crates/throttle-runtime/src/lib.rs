@@ -49,7 +49,7 @@ mod wait;
 
 pub use throttle_core::{
     CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
-    SemaphoreId, Settings, Ticket, Time,
+    SemaphoreId, Sequence, Settings, Ticket, Time,
 };
 
 pub use crate::{

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use throttle_core::{CancelCause, Event, FencingToken, PeerId, Settings, Throttle, Ticket, Time};
+use throttle_core::{
+    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket, Time,
+};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
@@ -60,6 +62,16 @@ impl State {
     pub(crate) fn expire(&mut self, now: Time, news: &mut News) {
         let Self { throttle, listeners, observer, .. } = self;
         throttle.expire_telling(now, |event| news.hear(&event, listeners, &mut **observer));
+    }
+
+    /// Lets a request pass that has no number, or no lower one than those of its peer so far.
+    pub(crate) fn keep_order(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        sequence: Option<Sequence>,
+    ) -> Result<(), Error> {
+        sequence.map_or(Ok(()), |sequence| self.throttle.keep_order(now, peer, sequence))
     }
 
     /// Adds all that has happened since the last time to the news.

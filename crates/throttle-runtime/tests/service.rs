@@ -234,7 +234,8 @@ async fn a_restored_peer_carries_the_labels_it_brings() {
     let labels = Labels::from_iter([("host".to_owned(), "worker-7".to_owned())]);
     let peer = throttle_runtime::PeerId::new(7).unwrap();
     let locks = [("A".to_owned(), Count::ONE)].into();
-    let restoration = Restoration { peer, expires_in: LEASE, locks, labels: labels.clone() };
+    let (labels_too, sequence) = (labels.clone(), None);
+    let restoration = Restoration { peer, expires_in: LEASE, locks, labels: labels_too, sequence };
     throttle.restore(restoration).await.unwrap();
     assert_eq!(throttle.peer(peer).unwrap().labels, labels);
 }
@@ -302,6 +303,7 @@ async fn restored_counts_are_added_up_without_overflow() {
             expires_in: LEASE,
             locks: [("A".to_owned(), count)].into(),
             labels: Labels::default(),
+            sequence: None,
         })
     };
     restore(1, Count::MAX).await.unwrap();

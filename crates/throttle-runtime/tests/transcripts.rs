@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use throttle_runtime::{
     Admission, Ask, Count, Error, Handle, Labels, Level, PeerId, Restoration, SemaphoreConfig,
-    Settings,
+    Sequence, Settings,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
 use tokio::{
@@ -68,9 +68,17 @@ impl Runtime {
                 self.ids.insert(*peer, handle.new_peer(*lease, Labels::default()).await?);
                 Ok(ok(()))
             }
-            Act::Leave(peer) => Ok(handle.remove_peer(self.id(*peer)).await?.to_string()),
-            Act::Release(peer, semaphore) => {
-                handle.release(self.id(*peer), semaphore).await.map(|_| ok(()))
+            Act::Leave(peer, number) => {
+                let peer = self.id(*peer);
+                let removed = match number.and_then(Sequence::new) {
+                    Some(sequence) => handle.remove_peer_for_good(peer, sequence).await?,
+                    None => handle.remove_peer(peer).await?,
+                };
+                Ok(removed.to_string())
+            }
+            Act::Release(peer, semaphore, number) => {
+                let sequence = number.and_then(Sequence::new);
+                handle.release_in_order(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
             Act::Remainder(semaphore) => handle.remainder(semaphore).map(|n| n.to_string()),
             Act::Resize(semaphore, max) => {
@@ -80,7 +88,7 @@ impl Runtime {
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 Ok(ok(()))
             }
-            Act::Restore(peer, expires_in, locks) => {
+            Act::Restore(peer, expires_in, locks, number) => {
                 let locks =
                     locks.iter().map(|(name, &count)| Ok((name.clone(), Count::try_from(count)?)));
                 let restoration = Restoration {
@@ -88,6 +96,7 @@ impl Runtime {
                     expires_in: *expires_in,
                     locks: locks.collect::<Result<_, Error>>()?,
                     labels: Labels::default(),
+                    sequence: number.and_then(Sequence::new),
                 };
                 handle.restore(restoration).await.map(ok)
             }
@@ -96,9 +105,12 @@ impl Runtime {
     }
 
     async fn acquire(&mut self, act: &Act) -> Result<String, Error> {
-        let Act::Acquire { peer, semaphore, count, lease, blocking } = act else { unreachable!() };
+        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+            unreachable!()
+        };
         let count = Count::try_from(*count)?;
-        let ask = Ask { count, expires_in: *lease, block_for: *blocking };
+        let sequence = number.and_then(Sequence::new);
+        let ask = Ask { count, expires_in: *lease, block_for: *blocking, sequence };
         let (handle, id, semaphore) = (self.handle.clone(), self.id(*peer), semaphore.clone());
         let request = tokio::spawn(async move { handle.acquire(id, &semaphore, ask).await });
         settle().await;

@@ -2,6 +2,7 @@
 
 mod capacity_and_fairness;
 mod expiry;
+mod order;
 mod refusals;
 mod repetition;
 mod resizing;

@@ -12,7 +12,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What somebody does.
+/// What somebody does. Who asks for locks or gives them back may number their requests, with `number 3`
+/// at the end of the line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Act {
     /// `p1 acquire A 2 [lease 30s] [blocking 10s]`
@@ -27,6 +28,8 @@ pub enum Act {
         lease: Option<Duration>,
         /// How long to wait for an answer, if at all.
         blocking: Option<Duration>,
+        /// The number of the request.
+        number: Option<u64>,
     },
     /// `p1 ask`: does it wait for nothing?
     Ask(Peer),
@@ -37,15 +40,15 @@ pub enum Act {
     /// `p1 join 30s`
     Join(Peer, Duration),
     /// `p1 leave`
-    Leave(Peer),
+    Leave(Peer, Option<u64>),
     /// `p1 release A`
-    Release(Peer, String),
+    Release(Peer, String, Option<u64>),
     /// `remainder A`
     Remainder(String),
     /// `resize A 2`
     Resize(String, u64),
     /// `p1 restore 30s A=1 B=2`
-    Restore(Peer, Duration, BTreeMap<String, i64>),
+    Restore(Peer, Duration, BTreeMap<String, i64>, Option<u64>),
     /// `wait`: nobody does anything.
     Wait,
 }
@@ -59,8 +62,8 @@ impl Act {
             | Self::HangUp(peer)
             | Self::Heartbeat(peer, _)
             | Self::Join(peer, _)
-            | Self::Leave(peer)
-            | Self::Release(peer, _)
+            | Self::Leave(peer, _)
+            | Self::Release(peer, ..)
             | Self::Restore(peer, ..) => Some(*peer),
             Self::Remainder(_) | Self::Resize(..) | Self::Wait => None,
         }
@@ -73,27 +76,35 @@ impl Act {
     /// If it cannot be read: scripts are part of the tests.
     pub fn parse(words: &str) -> Self {
         let words: Vec<&str> = words.split_whitespace().collect();
-        match *words.as_slice() {
+        let (words, number) = match *words.as_slice() {
+            [ref words @ .., "number", number] => (words, Some(self::number(number))),
+            ref words => (words, None),
+        };
+        match *words {
             ["wait"] => Self::Wait,
             ["remainder", semaphore] => Self::Remainder(semaphore.to_owned()),
-            ["resize", semaphore, max] => Self::Resize(semaphore.to_owned(), number(max)),
+            ["resize", semaphore, max] => Self::Resize(semaphore.to_owned(), self::number(max)),
             [peer, "join", lease] => Self::Join(self::peer(peer), duration(lease)),
             [peer, "heartbeat", lease] => Self::Heartbeat(self::peer(peer), duration(lease)),
-            [peer, "leave"] => Self::Leave(self::peer(peer)),
+            [peer, "leave"] => Self::Leave(self::peer(peer), number),
             [peer, "ask"] => Self::Ask(self::peer(peer)),
             [peer, "hang", "up"] => Self::HangUp(self::peer(peer)),
-            [peer, "release", semaphore] => Self::Release(self::peer(peer), semaphore.to_owned()),
+            [peer, "release", semaphore] => {
+                Self::Release(self::peer(peer), semaphore.to_owned(), number)
+            }
             [peer, "restore", lease, ref locks @ ..] => Self::Restore(
                 self::peer(peer),
                 duration(lease),
                 locks.iter().map(|lock| self::lock(lock)).collect(),
+                number,
             ),
             [peer, "acquire", semaphore, count, ref options @ ..] => Self::Acquire {
                 peer: self::peer(peer),
                 semaphore: semaphore.to_owned(),
-                count: number(count),
+                count: self::number(count),
                 lease: option(options, "lease"),
                 blocking: option(options, "blocking"),
+                number,
             },
             _ => panic!("nobody can do {words:?}"),
         }

@@ -97,6 +97,8 @@ codes! {
     ReloadRefused = "reload_refused", 422, "Reload refused";
     /// The peer exists with other locks.
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
+    /// A request of the same peer with a greater number came before.
+    StaleRequest = "stale_request", 409, "Stale request";
     /// As many peers as the server allows.
     TooManyPeers = "too_many_peers", 429, "Too many peers";
     /// As many waiters for this semaphore as the server allows.

@@ -15,7 +15,8 @@ mod semaphore;
 pub use crate::{
     code::Code,
     peer::{
-        Acquire, Acquired, ExpiresIn, HeldLock, Labels, NewPeer, Peer, PeerId, PendingLock, Restore,
+        Acquire, Acquired, ExpiresIn, HeldLock, Labels, NewPeer, Peer, PeerId, PendingLock,
+        Restore, Sequenced,
     },
     problem::Problem,
     reload::Reloaded,

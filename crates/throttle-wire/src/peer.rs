@@ -38,6 +38,19 @@ pub struct Acquire {
     /// How long the answer may wait for the lock to be granted. Absent: it comes at once.
     #[serde(with = "humantime_serde", default, skip_serializing_if = "Option::is_none")]
     pub block_for: Option<Duration>,
+    /// The number of the request among all of its peer. One that comes after a greater number is
+    /// refused as `stale_request`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+}
+
+/// Query of `DELETE /peers/{id}/{semaphore}` and `DELETE /peers/{id}`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sequenced {
+    /// The number of the request among all of its peer. One for a lock that comes after a greater number
+    /// is refused as `stale_request`; a removed peer is not restored by a request with a lower one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
 }
 
 /// Answer to `PUT /peers/{id}/{semaphore}`.
@@ -69,6 +82,10 @@ pub struct Restore {
     /// What the peer says about itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// The number of the request among all of its peer. One that comes after a greater number, be it
+    /// that of a removal, is refused as `stale_request`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
 }
 
 /// Answer to `GET /peers/{id}`, and an element of the answer to `GET /peers/`.

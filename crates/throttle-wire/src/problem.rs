@@ -24,6 +24,9 @@ pub struct Problem {
     /// the server knew already can tell that the peer was removed, rather than forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
     pub uptime: Option<Duration>,
+    /// With `stale_request`: the greatest number that came before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
 }
 
 impl Problem {
@@ -36,6 +39,7 @@ impl Problem {
             detail,
             code,
             uptime: None,
+            sequence: None,
         }
     }
 }

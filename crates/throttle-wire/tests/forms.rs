@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{from_value, json, to_value};
 use throttle_wire::{
     Acquire, Acquired, ExpiresIn, HeldLock, Holder, NewPeer, Peer, PendingLock, Reloaded,
-    Remainder, Restore, Semaphore, SemaphoreSummary, Waiter,
+    Remainder, Restore, Semaphore, SemaphoreSummary, Sequenced, Waiter,
 };
 
 /// The value is written as `json`, and read from it.
@@ -32,23 +32,35 @@ fn requests_of_peers() {
         json!({ "expires_in": "100ms" }),
     );
     check(ExpiresIn { expires_in: 144 * MINUTES }, json!({ "expires_in": "12h" }));
+    let restore = Restore {
+        expires_in: MINUTES,
+        peer_id: 42,
+        acquired: [("A".to_owned(), 3), ("B".to_owned(), 1)].into(),
+        labels: [].into(),
+        sequence: None,
+    };
     check(
-        Restore {
-            expires_in: MINUTES,
-            peer_id: 42,
-            acquired: [("A".to_owned(), 3), ("B".to_owned(), 1)].into(),
-            labels: [].into(),
-        },
+        restore.clone(),
         json!({ "expires_in": "5m", "peer_id": 42, "acquired": { "A": 3, "B": 1 } }),
+    );
+    check(
+        Restore { sequence: Some(7), acquired: [].into(), ..restore },
+        json!({ "expires_in": "5m", "peer_id": 42, "acquired": {}, "sequence": 7 }),
     );
 }
 
 #[test]
 fn requests_for_locks() {
     check(
-        Acquire { expires_in: Some(MINUTES), block_for: Some(Duration::from_secs(10)) },
-        json!({ "expires_in": "5m", "block_for": "10s" }),
+        Acquire {
+            expires_in: Some(MINUTES),
+            block_for: Some(Duration::from_secs(10)),
+            sequence: Some(7),
+        },
+        json!({ "expires_in": "5m", "block_for": "10s", "sequence": 7 }),
     );
+    check(Sequenced { sequence: Some(7) }, json!({ "sequence": 7 }));
+    check(Sequenced::default(), json!({}));
     check(Acquire::default(), json!({}));
     check(Remainder { semaphore: "/&".to_owned() }, json!({ "semaphore": "/&" }));
 }

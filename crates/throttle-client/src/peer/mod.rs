@@ -310,7 +310,7 @@ impl Shared {
         let locks = locks.into_iter();
         let acquired =
             locks.map(|(name, count)| (name, i64::try_from(count).unwrap_or(i64::MAX))).collect();
-        let restore = Restore { expires_in, peer_id: peer, acquired, labels };
+        let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence: None };
         self.sign_of_life(peer, self.swift.restore(&restore), timeout).await;
     }
 

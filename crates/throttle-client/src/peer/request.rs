@@ -171,7 +171,9 @@ impl<'a> LockRequest<'a> {
             (shared.client.clone(), self.semaphore.to_owned(), self.count);
         // A task of its own: what was sent has to be heard to its end, whoever waits for it.
         let asking = place.asking.insert(shared.runtime.spawn(async move {
-            let mut request = client.acquire(peer, &semaphore, count).expires_in(length);
+            let request = client.acquire(peer, &semaphore, count).expires_in(length);
+            // Who asks may have turned away when it turns out that this came late.
+            let mut request = request.without_insisting();
             if !block_for.is_zero() {
                 request = request.block_for(block_for);
             }
@@ -209,6 +211,8 @@ impl<'a> LockRequest<'a> {
                     Some(lost) => Err(LockError::Lost(lost)),
                 }
             }
+            // Another request was faster, such as a release of something else.
+            Err(Error::Refused { code: Code::StaleRequest, .. }) => Ok(None),
             Err(error) if error.is_refusal() => Err(error.into()),
             Err(error) => {
                 let is_alive =

@@ -48,7 +48,13 @@ async fn service() -> (Client, Handle) {
 
 fn restore(peer_id: u64, acquired: &[(&str, i64)]) -> Restore {
     let acquired = acquired.iter().map(|&(name, count)| (name.to_owned(), count));
-    Restore { expires_in: LEASE, peer_id, acquired: acquired.collect(), labels: Labels::new() }
+    Restore {
+        expires_in: LEASE,
+        peer_id,
+        acquired: acquired.collect(),
+        labels: Labels::new(),
+        sequence: None,
+    }
 }
 
 /// The code of a refusal.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -128,7 +128,8 @@ async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lo
     let throttle = served(move |request: Request| {
         let routes = routes.clone();
         async move {
-            let shrinks = request.method() == Method::PUT && request.uri().query().is_none();
+            let renews = request.uri().query().is_some_and(|it| it.contains("expires_in"));
+            let shrinks = request.method() == Method::PUT && !renews;
             let answer = routes.oneshot(request).await.unwrap();
             if shrinks { Cut.perform().await } else { answer }
         }
@@ -159,6 +160,92 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
     let lock = throttle.session().lock("A").await.unwrap();
     assert_eq!(lock.release().await, Ok(()));
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+}
+
+/// Somewhere between a client and a server, where the first request of some kind stays behind when its
+/// connection breaks. It is delivered when all who sent it have gone on.
+#[derive(Clone)]
+struct Swamp {
+    server: Arc<Mutex<Router>>,
+    swallows: fn(&Request) -> bool,
+    swallowed: Arc<Mutex<Option<Request>>>,
+    has_swallowed: Arc<AtomicBool>,
+}
+
+impl Swamp {
+    fn new(swallows: fn(&Request) -> bool) -> Self {
+        let (server, swallowed) = (Arc::new(Mutex::new(routes())), Arc::default());
+        Self { server, swallows, swallowed, has_swallowed: Arc::default() }
+    }
+
+    fn server(&self) -> Router {
+        self.server.lock().unwrap().clone()
+    }
+
+    async fn pass(self, request: Request) -> Response {
+        if (self.swallows)(&request) && !self.has_swallowed.swap(true, Ordering::SeqCst) {
+            *self.swallowed.lock().unwrap() = Some(request);
+            return Cut.perform().await;
+        }
+        self.server().oneshot(request).await.unwrap()
+    }
+
+    async fn client(&self) -> Client {
+        let swamp = self.clone();
+        served(move |request| swamp.clone().pass(request)).await
+    }
+
+    /// Delivers what was swallowed, and returns the status of the answer that nobody hears.
+    async fn deliver(&self) -> u16 {
+        let late = self.swallowed.lock().unwrap().take().expect("something was swallowed");
+        self.server().oneshot(late).await.unwrap().status().as_u16()
+    }
+}
+
+/// D5, D8.
+#[tokio::test]
+async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
+    let swamp = Swamp::new(|request| request.method() == Method::DELETE);
+    let throttle = swamp.client().await;
+    let ann = throttle.session();
+    ann.lock("A").await.unwrap().release().await.unwrap();
+    let lock = ann.lock("A").await.unwrap();
+    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(throttle.remainder("A").await.unwrap(), 0);
+    lock.release().await.unwrap();
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+}
+
+/// D5, D8.
+#[tokio::test]
+async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
+    let swamp = Swamp::new(|request| request.method() == Method::PUT);
+    let throttle = swamp.client().await;
+    let ann = throttle.session();
+    ann.lock("A").await.unwrap().release().await.unwrap();
+    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+    drop(ann);
+}
+
+/// D20. Nothing resurrects a peer that was removed.
+#[tokio::test]
+async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed() {
+    let swamp = Swamp::new(|request| request.uri().path() == "/restore");
+    let throttle = swamp.client().await;
+    let ann = Peer::builder(&throttle).heartbeat_every(Duration::from_millis(20)).build();
+    let lock = ann.lock("A").await.unwrap();
+    // The server is started again, and knows nobody.
+    *swamp.server.lock().unwrap() = routes();
+    while throttle.remainder("A").await.unwrap() == 1 {
+        assert!(lock.is_held());
+        tokio::task::yield_now().await;
+    }
+    drop(lock);
+    ann.close().await;
+    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+    assert_eq!(throttle.peers().await.unwrap(), []);
 }
 
 #[tokio::test]

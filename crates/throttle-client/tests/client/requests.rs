@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::{HeaderValue, header};
-use throttle_client::{Client, Error, Labels, Restore, RetryPolicy};
+use throttle_client::{Client, Code, Error, Labels, Restore, RetryPolicy};
 use tokio::time::timeout;
 
-use crate::support::{LEASE, Server, client, json, text};
+use crate::support::{Cut, LEASE, Server, answer, client, json, text};
 
 /// The table of the interface, row by row.
 #[tokio::test]
@@ -18,6 +18,7 @@ async fn every_method_asks_for_its_route() {
         peer_id: 42,
         acquired: BTreeMap::from([("A".to_owned(), 3), ("B".to_owned(), 1)]),
         labels: Labels::new(),
+        sequence: None,
     };
     let minute = Duration::from_secs(60);
 
@@ -48,14 +49,17 @@ async fn every_method_asks_for_its_route() {
             r#"POST /new_peer {"expires_in":"1m"}"#,
             r#"POST /new_peer {"expires_in":"1m","labels":{"host":"w7","job":"nightly"}}"#,
             r#"PUT /peers/42 {"expires_in":"1m"}"#,
-            "DELETE /peers/42",
-            "PUT /peers/42/A 3",
-            "PUT /peers/42/A?expires_in=5m&block_for=1m 3",
-            "DELETE /peers/42/A",
+            "DELETE /peers/42?sequence=N",
+            "PUT /peers/42/A?sequence=N 3",
+            "PUT /peers/42/A?expires_in=5m&sequence=N&block_for=1m 3",
+            "DELETE /peers/42/A?sequence=N",
             "GET /peers/42/is_acquired",
             "GET /peers/42",
             "GET /peers/",
-            r#"POST /restore {"expires_in":"1m","peer_id":42,"acquired":{"A":3,"B":1}}"#,
+            concat!(
+                r#"POST /restore {"expires_in":"1m","peer_id":42,"acquired":{"A":3,"B":1},"#,
+                r#""sequence":N}"#
+            ),
             "GET /remainder?semaphore=A",
             "GET /semaphores",
             "GET /semaphores/A",
@@ -74,6 +78,44 @@ async fn every_method_asks_for_its_route() {
     }
 }
 
+/// D5. A server that knows the order can tell what comes late.
+#[tokio::test]
+async fn what_concerns_locks_is_numbered_in_its_order_and_repeated_under_its_number() {
+    let script = [Cut, text(200, "Ok"), json(202, "42"), Cut, text(200, "Ok")];
+    let server = Server::start(script).await;
+    let client = server.client();
+    client.release(42, "A").await.unwrap();
+    let _ = client.acquire(42, "A", 1).await.unwrap();
+    client.release(42, "A").await.unwrap();
+    let numbers: Vec<_> = server.heard().iter().map(|it| it.number().unwrap()).collect();
+    let [first, again, second, third, third_again] = numbers[..] else { panic!("{numbers:?}") };
+    assert_eq!((first, third), (again, third_again));
+    assert!(first < second && second < third, "{numbers:?}");
+}
+
+#[tokio::test]
+async fn what_was_overtaken_is_sent_again_with_a_number_greater_than_all() {
+    let ahead = 1 << 52;
+    let stale = || {
+        let body = format!(
+            r#"{{"type": "urn:throttle:error:stale_request", "title": "Stale request", "status": 409,
+                "detail": "Stale request.", "code": "stale_request", "sequence": {ahead}}}"#
+        );
+        answer(409, "application/problem+json", &body)
+    };
+    let server = Server::start([stale(), text(200, "Ok"), stale(), json(202, "42")]).await;
+    server.client().release(42, "A").await.unwrap();
+    let _ = server.client().acquire(42, "A", 1).await.unwrap();
+    let numbers: Vec<_> = server.heard().iter().map(|it| it.number().unwrap()).collect();
+    assert_eq!(numbers.len(), 4);
+    assert!(numbers[1..].iter().all(|&number| number > ahead), "{numbers:?}");
+    // It does not go on for ever with a server that is never content.
+    let server = Server::start((0..100).map(|_| stale())).await;
+    let error = server.client().release(42, "A").await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::StaleRequest));
+    assert!(server.heard().len() < 20);
+}
+
 #[tokio::test]
 async fn a_base_url_may_have_a_path_with_or_without_a_slash_at_its_end() {
     for path in ["/throttle", "/throttle/"] {
@@ -81,7 +123,10 @@ async fn a_base_url_may_have_a_path_with_or_without_a_slash_at_its_end() {
         let client = client(&(server.url() + path)).build().unwrap();
         client.health().await.unwrap();
         client.release(42, "A").await.unwrap();
-        assert_eq!(server.lines(), ["GET /throttle/health", "DELETE /throttle/peers/42/A"]);
+        assert_eq!(
+            server.lines(),
+            ["GET /throttle/health", "DELETE /throttle/peers/42/A?sequence=N"]
+        );
     }
 }
 
@@ -100,8 +145,10 @@ async fn a_name_is_one_segment_of_the_path_and_one_value_of_the_query() {
         let server = Server::start([text(200, "Ok"), json(200, "1")]).await;
         server.client().release(42, name).await.unwrap();
         server.client().remainder(name).await.unwrap();
-        let expected =
-            [format!("DELETE /peers/42/{segment}"), format!("GET /remainder?semaphore={value}")];
+        let expected = [
+            format!("DELETE /peers/42/{segment}?sequence=N"),
+            format!("GET /remainder?semaphore={value}"),
+        ];
         assert_eq!(server.lines(), expected);
     }
 }

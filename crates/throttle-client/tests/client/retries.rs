@@ -33,6 +33,7 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
         peer_id: 42,
         acquired: [("A".to_owned(), 1)].into(),
         labels: Labels::new(),
+        sequence: None,
     };
     let script = [
         text(200, "Ok"),

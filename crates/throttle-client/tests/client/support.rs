@@ -89,9 +89,22 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Method, target and body, each but the first where there is one.
+    /// Method, target and body, each but the first where there is one. The number of the request, which
+    /// nobody can foresee, is `N`.
     pub(crate) fn line(&self) -> String {
-        format!("{} {} {}", self.method, self.target, self.body).trim_end().to_owned()
+        let line = format!("{} {} {}", self.method, self.target, self.body);
+        let number = self.number().map_or_else(|| "no number".to_owned(), |it| it.to_string());
+        line.replace(&number, "N").trim_end().to_owned()
+    }
+
+    /// The number of the request, if it has one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let after = |text: &str, name| {
+            let (_, rest) = text.split_once(name)?;
+            let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+            Some(rest[..end].parse().expect("a number"))
+        };
+        after(&self.target, "sequence=").or_else(|| after(&self.body, "\"sequence\":"))
     }
 
     /// The value of a parameter of the query, which must be there.

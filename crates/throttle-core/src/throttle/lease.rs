@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Throttle;
 use crate::{
-    Count, Error, Event, Labels, PeerId, SemaphoreId, Time,
+    Count, Error, Event, Labels, PeerId, SemaphoreId, Sequence, Time,
     peers::{Peer, Slot},
     time::nanos,
 };
@@ -21,6 +21,8 @@ pub struct Restoration {
     pub locks: BTreeMap<SemaphoreId, Count>,
     /// What it says about itself.
     pub labels: Option<Box<Labels>>,
+    /// The number of the request, if the client numbers them.
+    pub sequence: Option<Sequence>,
 }
 
 impl Throttle {
@@ -90,20 +92,24 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown.
+    /// - [`Error::StaleRequest`] as told for [`keep_order`](Self::keep_order).
     /// - [`Error::RestoreConflict`] if the peer lives with other locks, or waits.
     /// - [`Error::LockCountTooLarge`] if the sum held of a semaphore would exceed [`Count::MAX`].
     /// - [`Error::TooManyPeers`] if there are as many as [`Settings`](crate::Settings) allows.
     pub fn restore(&mut self, now: Time, restoration: Restoration) -> Result<(), Error> {
         self.advance(now);
-        let Restoration { peer: id, expires_in, locks, labels } = restoration;
+        let Restoration { peer: id, expires_in, locks, labels, sequence } = restoration;
         for &semaphore in locks.keys() {
             self.semaphore(semaphore)?;
         }
+        self.check_order(id, sequence)?;
         if let Some(slot) = self.peers.slot(id) {
             if !holds_exactly(self.peers.get(slot), &locks) {
                 return Err(Error::RestoreConflict);
             }
             self.renew_with(slot, expires_in);
+            let peer = self.peers.get_mut(slot);
+            peer.sequence = sequence.unwrap_or(peer.sequence);
             return Ok(());
         }
         for (&semaphore, count) in &locks {
@@ -113,6 +119,7 @@ impl Throttle {
         }
         self.check_room_for_a_peer()?;
         let slot = self.admit(id, expires_in, labels);
+        self.peers.get_mut(slot).sequence = sequence.unwrap_or_default();
         self.events.push_back(Event::Restored { peer: id });
         for (semaphore, count) in locks {
             self.grant(slot, semaphore, count, None);

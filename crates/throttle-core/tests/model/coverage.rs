@@ -43,6 +43,7 @@ const EXPECTED: &[&str] = &[
     "peer_exists",
     "restore_conflict",
     "semaphore_in_use",
+    "stale_request",
     "too_many_peers",
     "too_many_waiters",
     "unknown_peer",
@@ -60,6 +61,7 @@ const EXPECTED: &[&str] = &[
     "granted: before a parked waiter",
     "granted: later",
     "granted: several in one step",
+    "in order",
     "parked",
     "parked: abandoned",
     "parked: resumed",
@@ -94,4 +96,6 @@ const EXPECTED: &[&str] = &[
     "shrunk: held, and granted",
     "shrunk: pending",
     "shrunk: pending, and granted",
+    "stale: overtaken",
+    "stale: removed",
 ];

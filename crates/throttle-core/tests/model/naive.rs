@@ -14,7 +14,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use throttle_core::{
     Admission, CancelCause, Command, Count, Error, Event, FencingToken, HeldLock, Labels, Level,
-    PeerId, PendingLock, Reply, SemaphoreId, SemaphoreStatus, Settings, Ticket, Time,
+    PeerId, PendingLock, Reply, SemaphoreId, SemaphoreStatus, Sequence, Settings, Ticket, Time,
 };
 
 use crate::{
@@ -29,6 +29,8 @@ pub(crate) struct Model {
     now: u64,
     semaphores: Vec<Semaphore>,
     peers: Vec<Peer>,
+    /// Who was barred, and by which numbers.
+    barred: Vec<(PeerId, Sequence)>,
     last_ticket: Option<Ticket>,
     /// What all tokens of semaphores that are added must exceed.
     token_floor: u64,
@@ -51,6 +53,8 @@ struct Peer {
     lease: Duration,
     /// Wider than any instant, so that nothing has to saturate.
     deadline: u128,
+    /// The numbers of all its requests that were served.
+    numbers: Vec<Sequence>,
     labels: Option<Labels>,
     held: Vec<Held>,
     pending: Option<Pending>,
@@ -105,6 +109,7 @@ impl Model {
             now: 0,
             semaphores: Vec::new(),
             peers: Vec::new(),
+            barred: Vec::new(),
             last_ticket: None,
             // Room for 2^40 grants is left whatever the floor.
             token_floor: token_floor.min(FencingToken::MAX.get() - (1 << 40)),

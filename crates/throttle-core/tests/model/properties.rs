@@ -71,7 +71,10 @@ fn saying_it_again_changes_nothing_and_gets_the_same_answer() {
 
 fn repeat(throttle: &mut Throttle, step: &Step) {
     let again = match step.command {
-        Command::Acquire { .. } | Command::Heartbeat { .. } | Command::Restore(_) => step.reply,
+        Command::Acquire { .. }
+        | Command::Heartbeat { .. }
+        | Command::KeepOrder { .. }
+        | Command::Restore(_) => step.reply,
         Command::Release { .. } => step.reply.map(|_| Reply::Released(Release::Nothing)),
         Command::RemovePeer { .. } => Ok(Reply::Removed(false)),
         _ => return,

@@ -17,7 +17,7 @@ use std::{
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
     Admission, Command, Count, Error, Event, Labels, Level, PeerId, Reply, Request, Restoration,
-    SemaphoreId, Settings, Throttle, Ticket, Time,
+    SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 
 /// Where a life takes place, and what has been heard of it so far.
@@ -43,6 +43,8 @@ pub(crate) struct World {
     holding: BTreeSet<(PeerId, SemaphoreId)>,
     waiting: BTreeSet<(PeerId, SemaphoreId)>,
     tickets: BTreeMap<PeerId, Vec<Ticket>>,
+    /// How many commands had a number.
+    numbered: u64,
 }
 
 /// What kinds of [`Command`] there are.
@@ -50,9 +52,11 @@ pub(crate) struct World {
 enum Kind {
     Acquire,
     AddSemaphore,
+    Bar,
     EndWait,
     Expire,
     Heartbeat,
+    KeepOrder,
     NewPeer,
     Park,
     Release,
@@ -64,12 +68,14 @@ enum Kind {
 }
 
 /// How often each kind comes where it comes at all.
-const WEIGHTS: [(Kind, u32); 13] = [
+const WEIGHTS: [(Kind, u32); 15] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
+    (Kind::Bar, 1),
     (Kind::EndWait, 5),
     (Kind::Expire, 3),
     (Kind::Heartbeat, 6),
+    (Kind::KeepOrder, 5),
     (Kind::NewPeer, 10),
     (Kind::Park, 9),
     (Kind::Release, 16),
@@ -112,6 +118,7 @@ impl World {
             holding: BTreeSet::new(),
             waiting: BTreeSet::new(),
             tickets: BTreeMap::new(),
+            numbered: 0,
         })
     }
 
@@ -165,6 +172,7 @@ impl World {
             ) => {
                 self.tickets.entry(peer).or_default().push(ticket);
             }
+            (Command::Bar { .. } | Command::KeepOrder { .. }, _) => self.numbered += 1,
             _ => {}
         }
         self.hear_events(events);
@@ -236,6 +244,7 @@ impl World {
         Ok(match kind {
             Kind::Acquire => self.acquire(u)?,
             Kind::AddSemaphore => self.add_semaphore(u)?,
+            Kind::Bar => Command::Bar { peer: self.anybody(u)?, sequence: self.sequence(u)? },
             Kind::EndWait => match self.wait(u)? {
                 Some((peer, ticket)) => Command::EndWait { peer, ticket },
                 None => Command::Expire,
@@ -243,6 +252,9 @@ impl World {
             Kind::Expire => Command::Expire,
             Kind::Heartbeat => {
                 Command::Heartbeat { peer: self.peer(u)?, expires_in: self.lease(u)? }
+            }
+            Kind::KeepOrder => {
+                Command::KeepOrder { peer: self.peer(u)?, sequence: self.sequence(u)? }
             }
             Kind::NewPeer => Command::NewPeer {
                 peer: self.anybody(u)?,
@@ -301,7 +313,15 @@ impl World {
             locks.insert(self.semaphore(u)?, self.count(u)?);
         }
         let (peer, expires_in) = (self.anybody(u)?, self.lease(u)?);
-        Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)? })
+        let sequence = if u.arbitrary()? { Some(self.sequence(u)?) } else { None };
+        Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)?, sequence })
+    }
+
+    /// A number about as high as those that came before.
+    fn sequence(&self, u: &mut Unstructured<'_>) -> Result<Sequence> {
+        let behind = u.int_in_range(0..=4)?;
+        let number = (self.numbered + 2).saturating_sub(behind);
+        Ok(Sequence::new(number).expect("lives are short"))
     }
 
     fn anybody(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {

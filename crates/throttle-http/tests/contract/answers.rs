@@ -222,7 +222,9 @@ async fn bodies_as_the_shared_types_write_them_are_understood() {
     server.put(&format!("/peers/{id}"), &body).await.is_text(200, "Ok");
 
     let acquired = BTreeMap::from([("A".to_owned(), 7)]);
-    let restore = Restore { expires_in: MINUTE, peer_id: 5, acquired, labels: labels.clone() };
+    let (labels_too, sequence) = (labels.clone(), None);
+    let restore =
+        Restore { expires_in: MINUTE, peer_id: 5, acquired, labels: labels_too, sequence };
     server.post("/restore", &write(restore)).await.is_text(200, "Ok");
     let peer: Peer = server.get("/peers/5").await.json();
     assert_eq!((peer.held[0].count, peer.labels), (7, labels));

@@ -78,12 +78,52 @@ async fn an_unusable_duration_in_a_query_names_the_parameter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unusable_number_of_a_request_names_the_parameter_and_nothing_is_done() {
+    let server = Server::start(&[("A", 2, 0)]);
+    let peer = server.hold("A", 1).await;
+    for (sent, found) in [
+        ("", ""),
+        ("-1", "-1"),
+        ("%2B1", "+1"),
+        ("1.0", "1.0"),
+        ("1e3", "1e3"),
+        ("seven", "seven"),
+        ("9007199254740992", "9007199254740992"),
+        ("99999999999999999999999", "99999999999999999999999"),
+    ] {
+        let detail =
+            format!("`sequence` must be an integer from 0 to 9007199254740991. Found: {found}.");
+        for (method, path, body) in [
+            (Method::PUT, format!("/peers/{peer}/A?sequence={sent}"), "1"),
+            (Method::DELETE, format!("/peers/{peer}/A?sequence={sent}"), ""),
+            (Method::DELETE, format!("/peers/{peer}?sequence={sent}"), ""),
+        ] {
+            let request = (method, path.as_str(), body);
+            check_refusal(&server, request, Code::InvalidField, &detail).await;
+        }
+    }
+    for sent in ["-1", "1.0", "null", "\"1\"", "9007199254740992"] {
+        let detail =
+            format!("`sequence` must be an integer from 0 to 9007199254740991. Found: {sent}.");
+        let body =
+            format!(r#"{{"expires_in":"1m","peer_id":7,"acquired":{{"A":1}},"sequence":{sent}}}"#);
+        let request = (Method::POST, "/restore", body.as_str());
+        check_refusal(&server, request, Code::InvalidField, &detail).await;
+    }
+    assert_eq!(server.handle.remainder("A"), Ok(1));
+    // The greatest there is.
+    let path = format!("/peers/{peer}/A?sequence=9007199254740991");
+    assert_eq!(server.put(&path, "1").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_parameter_that_comes_twice_is_refused() {
     let server = Server::start(&[("A", 1, 0)]);
     let peer = server.join().await;
     let twice = [
         (Method::PUT, format!("/peers/{peer}/A?block_for=1s&block_for=2s"), "block_for"),
         (Method::PUT, format!("/peers/{peer}/A?expires_in=1s&expires%5Fin=1s"), "expires_in"),
+        (Method::DELETE, format!("/peers/{peer}/A?sequence=1&sequence=2"), "sequence"),
         (Method::GET, "/remainder?semaphore=A&semaphore=A".to_owned(), "semaphore"),
     ];
     for (method, path, parameter) in twice {

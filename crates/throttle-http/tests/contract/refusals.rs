@@ -72,6 +72,27 @@ async fn more_than_there_is_can_never_be_acquired() {
     check_refusal(&server, request, Code::NeverAcquirable, detail).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_after_a_later_one_is_stale() {
+    let server = Server::start(&[("A", 1, 0)]);
+    let peer = server.join().await;
+    assert_eq!(server.put(&format!("/peers/{peer}/A?sequence=812"), "1").await.status, 200);
+    let detail = "Stale request. A request of this peer with the number 812 came before this one with \
+                  the number 7.";
+    let lock = format!("/peers/{peer}/A?sequence=7");
+    let restore = format!(
+        r#"{{"expires_in": "1m", "peer_id": {peer}, "acquired": {{"A": 1}}, "sequence": 7}}"#
+    );
+    for request in [
+        (Method::PUT, lock.as_str(), "1"),
+        (Method::DELETE, &lock, ""),
+        (Method::POST, "/restore", &restore),
+    ] {
+        check_refusal(&server, request, Code::StaleRequest, detail).await;
+    }
+    assert_eq!(server.handle.remainder("A"), Ok(0));
+}
+
 /// S6
 #[tokio::test(start_paused = true)]
 async fn a_violation_of_the_hierarchy_names_both_levels() {

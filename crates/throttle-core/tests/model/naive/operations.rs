@@ -4,7 +4,7 @@ use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
     Admission, CancelCause, Command, Count, Error, Event, Level, PeerId, Release, Reply, Request,
-    Restoration, SemaphoreId, Ticket,
+    Restoration, SemaphoreId, Sequence, Ticket,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -14,12 +14,23 @@ impl Model {
         match *command {
             Command::Acquire { peer, request } => self.acquire(peer, request).map(Reply::Admitted),
             Command::AddSemaphore { max, level } => Ok(self.add_semaphore(max, level)),
+            Command::Bar { peer, sequence } => {
+                self.barred.push((peer, sequence));
+                Ok(Reply::Done)
+            }
             Command::EndWait { peer, ticket } => {
                 let closed = self.close_request(peer, ticket, "request: answered pending");
                 Ok(Reply::Ended(closed.is_some()))
             }
             Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
+            Command::KeepOrder { peer, sequence } => {
+                self.check_order(peer, sequence)?;
+                self.find(peer)?;
+                self.peer_mut(peer).numbers.push(sequence);
+                self.seen.note("in order");
+                Ok(Reply::Done)
+            }
             Command::NewPeer { peer, expires_in, ref labels } => {
                 if self.find(peer).is_ok() {
                     return Err(Error::PeerExists);
@@ -212,9 +223,12 @@ impl Model {
 
     /// S9.
     fn restore(&mut self, restoration: &Restoration) -> Result<Reply, Error> {
-        let Restoration { peer: id, expires_in, locks, labels } = restoration;
+        let Restoration { peer: id, expires_in, locks, labels, sequence } = restoration;
         for &semaphore in locks.keys() {
             self.semaphore_mut(semaphore)?;
+        }
+        if let Some(sequence) = *sequence {
+            self.check_order(*id, sequence)?;
         }
         if let Ok(peer) = self.find(*id) {
             let mut held: Vec<_> =
@@ -224,6 +238,7 @@ impl Model {
                 return Err(Error::RestoreConflict);
             }
             self.seen.note("restored: again");
+            self.peer_mut(*id).numbers.extend(sequence);
             return self.heartbeat(*id, *expires_in);
         }
         for (&semaphore, count) in locks {
@@ -234,6 +249,7 @@ impl Model {
         self.check_room_for_a_peer()?;
         self.seen.note("restored");
         self.admit(*id, *expires_in, labels.as_deref().cloned());
+        self.peer_mut(*id).numbers.extend(sequence);
         self.events.push(Event::Restored { peer: *id });
         for (&semaphore, &count) in locks {
             if !self.fits(semaphore, count) {
@@ -245,6 +261,24 @@ impl Model {
             self.grant(*id, semaphore, count, None);
         }
         Ok(Reply::Done)
+    }
+
+    /// Nobody sent anything later that was served, and nobody removed the peer later.
+    fn check_order(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
+        let latest = match self.find(id) {
+            Ok(peer) => peer.numbers.iter().copied().max(),
+            Err(_) => {
+                let barred = self.barred.iter().filter(|(barred, _)| *barred == id);
+                barred.map(|&(_, number)| number).max()
+            }
+        };
+        let latest = latest.unwrap_or_default();
+        if latest <= sequence {
+            return Ok(());
+        }
+        let known = self.find(id).is_ok();
+        self.seen.note(if known { "stale: overtaken" } else { "stale: removed" });
+        Err(Error::StaleRequest { sequence, latest })
     }
 
     /// S15.
@@ -354,8 +388,8 @@ impl Model {
     }
 
     fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<throttle_core::Labels>) {
-        let (deadline, held, pending) = (0, Vec::new(), None);
-        self.peers.push(Peer { id, lease, deadline, labels, held, pending });
+        let (deadline, numbers, held, pending) = (0, Vec::new(), Vec::new(), None);
+        self.peers.push(Peer { id, lease, deadline, numbers, labels, held, pending });
         self.renew(id);
     }
 

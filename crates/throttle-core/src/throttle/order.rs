@@ -1,0 +1,52 @@
+//! Requests of one peer are served in the order in which the client made them, or not at all.
+//!
+//! A connection breaks, the client repeats what it asked on another one, is answered, goes on; and then
+//! the network or a busy server delivers what had been sent first. A release that comes so late would
+//! free a lock that was granted again since, an acquire would take one that nobody wants. So clients
+//! number the requests of a peer, and what comes after a greater number is refused. The greatest number
+//! is all that has to be remembered, and a removed peer leaves it behind if it is asked to.
+
+use super::Throttle;
+use crate::{Error, PeerId, Sequence, Time};
+
+impl Throttle {
+    /// Lets a request of `peer` with this number pass, unless one with a greater number has passed.
+    ///
+    /// To be called right before what the request asks for. The same number may come again: that is a
+    /// repetition, and harmless as long as nothing came after it. O(1).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::UnknownPeer`]
+    /// - [`Error::StaleRequest`], also for a peer that was removed [for good](Self::bar) by a request
+    ///   with a greater number.
+    pub fn keep_order(&mut self, now: Time, peer: PeerId, sequence: Sequence) -> Result<(), Error> {
+        self.advance(now);
+        self.check_order(peer, Some(sequence))?;
+        let slot = self.slot(peer)?;
+        self.peers.get_mut(slot).sequence = sequence;
+        Ok(())
+    }
+
+    /// Keeps a peer that is gone from being restored by a request with a lower number than this one.
+    ///
+    /// That is remembered of the 65,536 latest. O(log n) in their number.
+    pub fn bar(&mut self, now: Time, peer: PeerId, sequence: Sequence) {
+        self.advance(now);
+        self.barred.insert(peer, sequence);
+    }
+
+    /// Whether a request that may be numbered, of a peer that may be known, comes in time.
+    pub(super) fn check_order(
+        &self,
+        peer: PeerId,
+        sequence: Option<Sequence>,
+    ) -> Result<(), Error> {
+        let Some(sequence) = sequence else { return Ok(()) };
+        let latest = match self.peers.slot(peer) {
+            Some(slot) => self.peers.get(slot).sequence,
+            None => self.barred.get(peer).unwrap_or_default(),
+        };
+        if sequence < latest { Err(Error::StaleRequest { sequence, latest }) } else { Ok(()) }
+    }
+}
