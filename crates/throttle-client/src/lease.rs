@@ -255,7 +255,7 @@ impl Lease {
             return Step::Wait(living.next.min(deadline));
         }
         let peer = living.peer;
-        let timeout = (self.length / 3).min(deadline.since(now));
+        let timeout = (self.length / 6).min(deadline.since(now));
         if living.forgotten.is_some() {
             return Step::Restore { peer, locks: living.held.clone(), timeout };
         }

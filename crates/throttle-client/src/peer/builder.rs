@@ -11,7 +11,6 @@ use tokio::{
     runtime,
     sync::{Notify, watch},
 };
-use tracing::Instrument as _;
 
 use super::{End, Owner, Peer, Shared, State, keeper};
 use crate::{
@@ -103,7 +102,7 @@ impl PeerBuilder {
         state.lease.adopted(peer, held, Time::START);
         state.has_keeper = true;
         drop(state);
-        shared.runtime.spawn(keeper::keep(Arc::clone(&shared)).instrument(keeper::span()));
+        keeper::start(&shared);
         Peer { owner: Arc::new(Owner(shared)) }
     }
 
@@ -113,7 +112,7 @@ impl PeerBuilder {
             lease: Lease::new(lease, interval),
             fate: watch::Sender::new(None),
             has_keeper: false,
-            way: 0,
+            way: None,
         };
         Shared {
             end,
@@ -126,8 +125,8 @@ impl PeerBuilder {
             changed: Notify::new(),
             closing: watch::Sender::new(None),
             closed: watch::Sender::new(false),
-            upkeep: tokio::sync::Mutex::new(()),
-            turn: Arc::new(tokio::sync::Mutex::new(())),
+            upkeep: Arc::default(),
+            turn: Arc::default(),
             giving_back: watch::Sender::new(BTreeSet::new()),
         }
     }

@@ -3,51 +3,68 @@
 use std::sync::Arc;
 
 use throttle_wire::PeerId;
-use tracing::{Span, debug, debug_span, warn};
+use tokio::sync::watch;
+use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::{End, Shared, TARGET};
 use crate::{Lost, lease::Step, world::Time};
 
-pub(super) fn span() -> Span {
-    debug_span!(target: TARGET, parent: None, "keeper")
+/// Starts the keeper of a peer that has none.
+pub(super) fn start(shared: &Arc<Shared>) {
+    let kept = Kept(Arc::clone(shared));
+    let span = debug_span!(target: TARGET, parent: None, "keeper");
+    shared.runtime.spawn(async move { keep(&kept.0).await }.instrument(span));
 }
 
-pub(super) async fn keep(shared: Arc<Shared>) {
+/// A peer that has a keeper. If that ends, be it because the runtime ends, nobody has to wait for it.
+struct Kept(Arc<Shared>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.closed.send_replace(true);
+    }
+}
+
+async fn keep(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
-    loop {
+    while closing.borrow().is_none() {
         let step = shared.next_step(&mut shared.state());
-        if matches!(step, Step::Restore { .. }) {
+        match step {
+            Step::Heartbeat { peer, timeout } => {
+                unless(&mut closing, shared.heartbeat(peer, timeout)).await;
+            }
+            Step::Idle | Step::Lost(_) => unless(&mut closing, shared.changed.notified()).await,
             // Not cut short: what is on its way would bring the peer back after it was removed.
-            restore(&shared).await;
-        }
-        tokio::select! {
-            biased;
-            _ = closing.wait_for(Option::is_some) => break,
-            () = perform(&shared, step) => {}
+            Step::Restore { .. } => restore(shared).await,
+            Step::Wait(time) => {
+                let pause = async {
+                    tokio::select! {
+                        () = shared.clock.sleep_until(time) => {}
+                        () = shared.changed.notified() => {}
+                    }
+                };
+                unless(&mut closing, pause).await;
+            }
         }
     }
     let end = *closing.borrow();
-    if let Some(peer) = give_up(&shared).await
+    if let Some(peer) = give_up(shared).await
         && end == Some(End::Remove)
     {
-        remove(&shared, peer).await;
-    }
-    shared.closed.send_replace(true);
-}
-
-async fn perform(shared: &Shared, step: Step) {
-    match step {
-        Step::Heartbeat { peer, timeout } => shared.heartbeat(peer, timeout).await,
-        Step::Idle | Step::Lost(_) => shared.changed.notified().await,
-        Step::Restore { .. } => {}
-        Step::Wait(time) => tokio::select! {
-            () = shared.clock.sleep_until(time) => {}
-            () = shared.changed.notified() => {}
-        },
+        remove(shared, peer).await;
     }
 }
 
-/// Tells the server of the peer, unless somebody else did so meanwhile.
+/// Performs something, but no longer than until the peer is given up.
+async fn unless(closing: &mut watch::Receiver<Option<End>>, perform: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = closing.wait_for(Option::is_some) => {}
+        () = perform => {}
+    }
+}
+
+/// Tells the server what the peer holds, as soon as nothing is just changing about that.
 async fn restore(shared: &Shared) {
     let _upkeep = shared.upkeep.lock().await;
     let step = shared.next_step(&mut shared.state());

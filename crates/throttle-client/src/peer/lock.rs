@@ -83,13 +83,18 @@ impl Lock {
     ///
     /// Why it is lost.
     pub fn check(&self) -> Result<(), Lost> {
-        if !self.is_held() {
-            // The one who looks first says it to all.
-            let shared = self.peer.shared();
-            shared.next_step(&mut shared.state());
-            return Err(self.fate.borrow().unwrap_or(Lost::Expired));
+        if self.is_held() {
+            return Ok(());
         }
-        Ok(())
+        // The one who looks first says it to all.
+        let shared = self.peer.shared();
+        shared.next_step(&mut shared.state());
+        Err(self.reason())
+    }
+
+    /// Why it is lost, if it is lost.
+    fn reason(&self) -> Lost {
+        self.fate.borrow().unwrap_or(Lost::Expired)
     }
 
     /// Returns when the lock is lost, and why; never while it is held.
@@ -152,7 +157,7 @@ impl Lock {
             let mut state = shared.state();
             if !state.lease.acquired(self.id, &self.semaphore, count, shared.now()) {
                 shared.next_step(&mut state);
-                return Err(LockError::Lost(self.fate.borrow().unwrap_or(Lost::Expired)));
+                return Err(LockError::Lost(self.reason()));
             }
             self.count = count;
         }

@@ -20,7 +20,7 @@ mod request;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, panic,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -29,9 +29,9 @@ use throttle_wire::{Code, Labels, PeerId, Restore};
 use tokio::{
     runtime,
     sync::{Notify, OwnedMutexGuard, watch},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
-use tracing::{Instrument as _, debug, info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::{builder::PeerBuilder, lock::Lock, request::LockRequest};
 use crate::{
@@ -107,7 +107,7 @@ struct Shared {
     /// Turns true when that is done.
     closed: watch::Sender<bool>,
     /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
-    upkeep: tokio::sync::Mutex<()>,
+    upkeep: Arc<tokio::sync::Mutex<()>>,
     /// Held while a lock is asked for, until it is certain that nothing is pending any more.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Semaphores that are on the way back to the server.
@@ -126,9 +126,9 @@ struct State {
     /// Tells the locks of this life of the peer how it ended.
     fate: watch::Sender<Option<Lost>>,
     has_keeper: bool,
-    /// On which of several ways the server last confirmed the peer. Another one may lead to another
-    /// server, which can know nothing of it.
-    way: usize,
+    /// On which of several ways the server last confirmed the peer, if that is known. Another one may
+    /// lead to another server, which can know nothing of it.
+    way: Option<usize>,
 }
 
 impl Client {
@@ -238,28 +238,27 @@ impl Shared {
 
     /// Lets the keeper give up the peer. Nothing can be locked any more.
     fn begin_to_close(&self, end: End) {
-        let has_keeper = self.state().has_keeper;
         self.closing.send_if_modified(|closing| {
             let is_first = closing.is_none();
             closing.get_or_insert(end);
             is_first
         });
-        if !has_keeper {
-            self.closed.send_replace(true);
-        }
     }
 
     async fn close(&self, end: End) {
-        let mut closed = self.closed.subscribe();
         self.begin_to_close(end);
-        // An error would mean that the keeper is gone, so there is nothing to wait for.
-        let _ = closed.wait_for(|&closed| closed).await;
+        // Behind this nobody opens a peer any more.
+        drop(self.upkeep.lock().await);
+        if self.state().has_keeper {
+            // The sender is in here.
+            let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
+        }
     }
 
     /// The peer, after making sure that the server knows it.
     async fn known_peer(self: &Arc<Self>) -> Result<PeerId, LockError> {
         loop {
-            let upkeep = self.upkeep.lock().await;
+            let upkeep = Arc::clone(&self.upkeep).lock_owned().await;
             if self.closing.borrow().is_some() {
                 return Err(LockError::Lost(Lost::Closed));
             }
@@ -275,26 +274,31 @@ impl Shared {
                     self.clock.sleep_until(self.now() + RESTORE_PAUSE).await;
                 }
                 (_, Some((peer, _))) => return Ok(peer),
-                (_, None) => return Ok(self.open().await?),
+                (_, None) => {
+                    // A task of its own: a peer that the server has made is not to be left behind by
+                    // somebody who does not wait for it.
+                    let opening = self.runtime.spawn(Arc::clone(self).open(upkeep));
+                    return Ok(outcome(opening.await)??);
+                }
             }
         }
     }
 
-    /// Lets the server create a peer. Called with `upkeep` held.
-    async fn open(self: &Arc<Self>) -> Result<PeerId, Error> {
+    /// Lets the server create a peer.
+    async fn open(self: Arc<Self>, _upkeep: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
-        let sent = self.now();
+        let (sent, way) = (self.now(), self.client.way());
         let peer = self.client.new_peer(length).labels(self.labels.clone()).await?;
         info!(target: TARGET, peer, lease = ?length, "the peer is there");
         let mut state = self.state();
         state.lease.opened(peer, sent, self.now(), world::jitter());
-        state.way = self.client.way();
+        state.way = self.unchanged(way);
         if state.fate.borrow().is_some() {
             state.fate = watch::Sender::new(None);
         }
         if !state.has_keeper {
             state.has_keeper = true;
-            self.runtime.spawn(keeper::keep(Arc::clone(self)).instrument(keeper::span()));
+            keeper::start(&self);
         }
         drop(state);
         self.changed.notify_one();
@@ -336,12 +340,12 @@ impl Shared {
         let now = self.now();
         let lost = match answer {
             Some(Ok(())) => {
-                self.renewed(&mut state, peer, sent);
+                self.renewed(&mut state, peer, (sent, way));
                 None
             }
             Some(Err(Error::Refused { code: Code::UnknownPeer, uptime, .. })) => {
                 drop(state);
-                self.unknown_peer(peer, sent, uptime);
+                self.unknown_peer(peer, (sent, way), uptime);
                 return;
             }
             Some(Err(ref error @ Error::Refused { code, .. })) if error.is_refusal() => {
@@ -363,23 +367,35 @@ impl Shared {
         }
     }
 
-    /// The server has answered something, sent at `sent`, that let the lease begin anew.
-    fn renewed(&self, state: &mut State, peer: PeerId, sent: Time) {
+    /// The server has answered something that let the lease begin anew. It was sent at that instant, on
+    /// that way at first.
+    fn renewed(&self, state: &mut State, peer: PeerId, (sent, way): (Time, usize)) {
         state.lease.renewed(peer, sent, self.now(), world::jitter());
-        state.way = self.client.way();
+        state.way = self.unchanged(way);
         debug!(target: TARGET, peer, "the lease began anew");
     }
 
     /// The server said that it does not know the peer. Returns why everything is lost, if it is.
-    fn unknown_peer(&self, peer: PeerId, sent: Time, uptime: Option<Duration>) -> Option<Lost> {
+    fn unknown_peer(
+        &self,
+        peer: PeerId,
+        (sent, way): (Time, usize),
+        uptime: Option<Duration>,
+    ) -> Option<Lost> {
         let mut state = self.state();
-        let uptime = uptime.filter(|_| state.way == self.client.way());
+        let way = self.unchanged(way);
+        let uptime = uptime.filter(|_| way.is_some() && state.way == way);
         let lost = state.lease.unknown_peer(peer, sent, self.now(), uptime);
         if let Some(lost) = lost {
             Self::announce(&state, peer, lost);
         }
         self.changed.notify_one();
         lost
+    }
+
+    /// The way that was in use before a request, if it still is, so that the answer came on it.
+    fn unchanged(&self, way: usize) -> Option<usize> {
+        (self.client.way() == way).then_some(way)
     }
 
     /// What to do now. If that is to say that everything is lost, it is said here.
@@ -409,23 +425,18 @@ impl Shared {
         asking: Option<Asking>,
         turn: Option<OwnedMutexGuard<()>>,
     ) -> JoinHandle<()> {
-        self.giving_back.send_modify(|names| {
-            names.insert(semaphore.clone());
-        });
-        let shared = Arc::clone(self);
+        let returning = Returning::begin(self, semaphore);
         self.runtime.spawn(async move {
+            let Returning { shared, semaphore } = &returning;
             // A server that is just told what the peer holds must not hear of this before.
             let upkeep = shared.upkeep.lock().await;
-            shared.state().lease.released(peer, &semaphore);
+            shared.state().lease.released(peer, semaphore);
             drop(upkeep);
-            shared.tell_released(peer, &semaphore).await;
+            shared.tell_released(peer, semaphore).await;
             if let Some(asking) = asking {
-                shared.outlast(peer, &semaphore, asking).await;
+                shared.outlast(peer, semaphore, asking).await;
             }
-            shared.giving_back.send_modify(|names| {
-                names.remove(&semaphore);
-            });
-            drop(turn);
+            drop((returning, turn));
         })
     }
 
@@ -472,6 +483,37 @@ impl Shared {
             }
         }
     }
+}
+
+/// A semaphore on the way back to the server, until this is dropped, be it because the runtime ends.
+struct Returning {
+    shared: Arc<Shared>,
+    semaphore: String,
+}
+
+impl Returning {
+    fn begin(shared: &Arc<Shared>, semaphore: String) -> Self {
+        shared.giving_back.send_modify(|names| {
+            names.insert(semaphore.clone());
+        });
+        Self { shared: Arc::clone(shared), semaphore }
+    }
+}
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        self.shared.giving_back.send_modify(|names| {
+            names.remove(&self.semaphore);
+        });
+    }
+}
+
+/// What came of a task. It panics as the task did; one that ended with its runtime has lost everything.
+fn outcome<T>(ended: Result<T, JoinError>) -> Result<T, Lost> {
+    ended.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => panic::resume_unwind(panic),
+        Err(_) => Lost::Closed,
+    })
 }
 
 impl fmt::Debug for Peer {

@@ -1,7 +1,6 @@
 //! Asking for a lock, until it is there or nobody wants it any more.
 
 use std::{
-    panic,
     pin::Pin,
     sync::{
         Arc,
@@ -17,7 +16,7 @@ use tokio::{
 };
 use tracing::{Instrument as _, debug, debug_span};
 
-use super::{Asking, Lock, LockError, Peer, Shared, TARGET};
+use super::{Asking, Lock, LockError, Peer, Shared, TARGET, outcome};
 use crate::{Admission, Error, Lost, world::Time};
 
 /// Asks for a lock when it is awaited. Made by [`Peer::lock`].
@@ -164,7 +163,7 @@ impl<'a> LockRequest<'a> {
         place: &mut Place<'_>,
     ) -> Result<Option<Lock>, LockError> {
         let shared = self.peer.shared();
-        let sent = shared.now();
+        let (sent, way) = (shared.now(), shared.client.way());
         let length = shared.state().lease.length();
         let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
         let (client, semaphore, count) =
@@ -181,17 +180,12 @@ impl<'a> LockRequest<'a> {
         }));
         let answer = asking.await;
         place.asking = None;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(ended) if ended.is_panic() => panic::resume_unwind(ended.into_panic()),
-            // The runtime ends, and everything with it.
-            Err(_) => return Err(Lost::Closed.into()),
-        };
+        let answer = outcome(answer)?;
         let now = shared.now();
         match answer {
             Ok(admission) => {
                 let mut state = shared.state();
-                shared.renewed(&mut state, peer, sent);
+                shared.renewed(&mut state, peer, (sent, way));
                 match admission {
                     Admission::Held { token } => {
                         // Not if the answer took so long that it may be over again.
@@ -205,7 +199,7 @@ impl<'a> LockRequest<'a> {
                 }
             }
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
-                match shared.unknown_peer(peer, sent, uptime) {
+                match shared.unknown_peer(peer, (sent, way), uptime) {
                     // Whoever held nothing has lost nothing but the place in the queue.
                     Some(Lost::Expired) | None => Ok(None),
                     Some(lost) => Err(LockError::Lost(lost)),

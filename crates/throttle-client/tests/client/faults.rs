@@ -13,6 +13,7 @@ use std::{
 use axum::{Router, extract::Request, http::Method, response::Response};
 use throttle_client::{Client, Error, LockError, Lost, Peer};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::support::{Cut, answer, client, serve};
@@ -162,20 +163,33 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
 }
 
-/// Somewhere between a client and a server, where the first request of some kind stays behind when its
-/// connection breaks. It is delivered when all who sent it have gone on.
+/// Somewhere between a client and a server, where the first request of some kind gets stuck. It is
+/// delivered when the test says so.
 #[derive(Clone)]
 struct Swamp {
     server: Arc<Mutex<Router>>,
     swallows: fn(&Request) -> bool,
-    swallowed: Arc<Mutex<Option<Request>>>,
+    /// Whether the connection breaks meanwhile, so that the client does not hear of the answer.
+    cuts: bool,
+    asked: Arc<Mutex<Vec<Method>>>,
     has_swallowed: Arc<AtomicBool>,
+    swallowed: Arc<Mutex<Option<Request>>>,
+    stuck: Arc<Notify>,
+    go: Arc<Notify>,
 }
 
 impl Swamp {
-    fn new(swallows: fn(&Request) -> bool) -> Self {
-        let (server, swallowed) = (Arc::new(Mutex::new(routes())), Arc::default());
-        Self { server, swallows, swallowed, has_swallowed: Arc::default() }
+    fn new(cuts: bool, swallows: fn(&Request) -> bool) -> Self {
+        Self {
+            server: Arc::new(Mutex::new(routes())),
+            swallows,
+            cuts,
+            asked: Arc::default(),
+            has_swallowed: Arc::default(),
+            swallowed: Arc::default(),
+            stuck: Arc::default(),
+            go: Arc::default(),
+        }
     }
 
     fn server(&self) -> Router {
@@ -183,9 +197,14 @@ impl Swamp {
     }
 
     async fn pass(self, request: Request) -> Response {
+        self.asked.lock().unwrap().push(request.method().clone());
         if (self.swallows)(&request) && !self.has_swallowed.swap(true, Ordering::SeqCst) {
-            *self.swallowed.lock().unwrap() = Some(request);
-            return Cut.perform().await;
+            self.stuck.notify_one();
+            if self.cuts {
+                *self.swallowed.lock().unwrap() = Some(request);
+                return Cut.perform().await;
+            }
+            self.go.notified().await;
         }
         self.server().oneshot(request).await.unwrap()
     }
@@ -195,17 +214,22 @@ impl Swamp {
         served(move |request| swamp.clone().pass(request)).await
     }
 
-    /// Delivers what was swallowed, and returns the status of the answer that nobody hears.
+    /// Delivers what was cut off, and returns the status of the answer that nobody hears.
     async fn deliver(&self) -> u16 {
         let late = self.swallowed.lock().unwrap().take().expect("something was swallowed");
         self.server().oneshot(late).await.unwrap().status().as_u16()
+    }
+
+    /// How many requests of this kind came until now.
+    fn asked(&self, method: &Method) -> usize {
+        self.asked.lock().unwrap().iter().filter(|it| *it == method).count()
     }
 }
 
 /// D5, D8.
 #[tokio::test]
 async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
-    let swamp = Swamp::new(|request| request.method() == Method::DELETE);
+    let swamp = Swamp::new(true, |request| request.method() == Method::DELETE);
     let throttle = swamp.client().await;
     let ann = throttle.session();
     ann.lock("A").await.unwrap().release().await.unwrap();
@@ -219,7 +243,7 @@ async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
 /// D5, D8.
 #[tokio::test]
 async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
-    let swamp = Swamp::new(|request| request.method() == Method::PUT);
+    let swamp = Swamp::new(true, |request| request.method() == Method::PUT);
     let throttle = swamp.client().await;
     let ann = throttle.session();
     ann.lock("A").await.unwrap().release().await.unwrap();
@@ -231,7 +255,7 @@ async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
 /// D20. Nothing resurrects a peer that was removed.
 #[tokio::test]
 async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed() {
-    let swamp = Swamp::new(|request| request.uri().path() == "/restore");
+    let swamp = Swamp::new(true, |request| request.uri().path() == "/restore");
     let throttle = swamp.client().await;
     let ann = Peer::builder(&throttle).heartbeat_every(Duration::from_millis(20)).build();
     let lock = ann.lock("A").await.unwrap();
@@ -246,6 +270,81 @@ async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed(
     assert_eq!(swamp.deliver().await, 409);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
     assert_eq!(throttle.peers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
+    let swamp = Swamp::new(false, |request| request.uri().path().ends_with("/A"));
+    let ann = swamp.client().await.session();
+    let outer = ann.lock("B").await.unwrap();
+    let asking = ann.lock("A").into_future();
+    let overtaking = async {
+        swamp.stuck.notified().await;
+        outer.release().await.unwrap();
+        swamp.go.notify_one();
+    };
+    let (inner, ()) = tokio::join!(asking, overtaking);
+    inner.unwrap().release().await.unwrap();
+    assert_eq!(swamp.asked(&Method::PUT), 3);
+}
+
+/// D8.
+#[tokio::test]
+async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_came_late() {
+    let swamp = Swamp::new(false, |request| request.method() == Method::PUT);
+    let throttle = swamp.client().await;
+    let ann = throttle.session();
+    tokio::select! {
+        _ = ann.lock("A").into_future() => panic!("it is stuck"),
+        () = swamp.stuck.notified() => {}
+    }
+    // Its withdrawal arrives first.
+    while swamp.asked(&Method::DELETE) == 0 {
+        tokio::task::yield_now().await;
+    }
+    swamp.go.notify_one();
+    // Comes after all of that.
+    drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
+    assert_eq!(swamp.asked(&Method::PUT), 2);
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn who_gives_up_while_the_peer_is_made_leaves_none_behind() {
+    let swamp = Swamp::new(false, |request| request.uri().path() == "/new_peer");
+    let throttle = swamp.client().await;
+    let ann = throttle.session();
+    tokio::select! {
+        _ = ann.lock("A").into_future() => panic!("it is stuck"),
+        () = swamp.stuck.notified() => {}
+    }
+    let closing = tokio::spawn(ann.close());
+    swamp.go.notify_one();
+    tokio::time::timeout(LONG, closing).await.unwrap().unwrap();
+    assert_eq!((swamp.asked(&Method::POST), swamp.asked(&Method::DELETE)), (1, 1));
+    assert_eq!(throttle.peers().await.unwrap(), []);
+}
+
+#[test]
+fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (server, short_lived) = (runtime(), runtime());
+    let throttle = server.block_on(sound());
+    let (ann, lock) = short_lived.block_on(async {
+        let ann = throttle.session();
+        let lock = ann.lock("A").await.unwrap();
+        (ann, lock)
+    });
+    drop(short_lived);
+    server.block_on(async {
+        let farewell = async {
+            // Nobody is there to release it, and nobody says that it is done.
+            let _ = lock.release().await;
+            assert!(matches!(ann.lock("B").await, Err(LockError::Lost(_))));
+            ann.close().await;
+        };
+        tokio::time::timeout(LONG, farewell).await.unwrap();
+    });
 }
 
 #[tokio::test]
