@@ -79,6 +79,7 @@ mod new_peer;
 mod order;
 mod peer;
 mod retry;
+mod sleep;
 mod world;
 
 pub use reqwest;

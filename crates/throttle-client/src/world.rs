@@ -11,6 +11,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::sleep::Sleep;
+
 /// Tells how much time has passed since it was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
@@ -59,7 +61,7 @@ impl Add<Duration> for Time {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     stopwatch: Stopwatch,
-    suspended: Duration,
+    sleep: Sleep,
     head_start: Duration,
 }
 
@@ -70,12 +72,12 @@ impl Clock {
 
     /// A clock that was started that long `ago`.
     pub(crate) fn started(ago: Duration) -> Self {
-        Self { stopwatch: Stopwatch::start(), suspended: suspended(), head_start: ago }
+        Self { stopwatch: Stopwatch::start(), sleep: Sleep::start(), head_start: ago }
     }
 
     pub(crate) fn now(self) -> Time {
-        let suspended = suspended().saturating_sub(self.suspended);
-        Time(self.head_start.saturating_add(self.stopwatch.elapsed()).saturating_add(suspended))
+        let awake = self.head_start.saturating_add(self.stopwatch.elapsed());
+        Time(awake.saturating_add(self.sleep.elapsed()))
     }
 
     /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in
@@ -93,23 +95,6 @@ impl Clock {
 
 /// For how long a machine that woke up may not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// For how long the machine was suspended since it was started, or an arbitrary constant.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn suspended() -> Duration {
-    use rustix::time::{ClockId, clock_gettime};
-
-    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
-    // In this order the difference is too small, if anything, by the time between.
-    let boot = read(ClockId::Boottime);
-    boot.saturating_sub(read(ClockId::Monotonic))
-}
-
-/// Elsewhere the clock of the standard library has to do. On Windows it goes on; on macOS it does not.
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn suspended() -> Duration {
-    Duration::ZERO
-}
 
 /// A number from 0 to 1, so that clients which failed together do not come back together.
 #[expect(clippy::disallowed_methods, reason = "this is where randomness enters")]

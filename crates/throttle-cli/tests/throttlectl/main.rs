@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 mod ends;
+#[cfg(target_os = "linux")]
+mod families;
 mod lock;
 mod show;
 mod support;

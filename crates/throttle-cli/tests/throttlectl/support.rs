@@ -121,6 +121,7 @@ pub(crate) fn line(path: &Path) -> String {
 }
 
 /// The number of a process, from a file.
+#[cfg(target_os = "linux")]
 pub(crate) fn process(path: &Path) -> u32 {
     line(path).parse().unwrap()
 }

@@ -89,6 +89,7 @@ impl Server {
     }
 
     /// The status with which the process ends, after it has logged its last.
+    #[cfg(unix)]
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().unwrap();
         self.log.extend(self.lines.iter());
