@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, codegen, compat, deny, execute, instructions, lint, manifests, no_std, package, python,
-    tidy, workspace::Workspace,
+    bench, codegen, compat, cross, deny, execute, instructions, lint, manifests, no_std, package,
+    python, tidy, workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -21,6 +21,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("deny", |sh, workspace| deny::run(sh, workspace, false)),
     ("codegen --check", |sh, _| codegen::run(sh, true)),
     ("no-std", no_std::run),
+    ("cross", |sh, _| cross::run(sh)),
     ("manifests", manifests::run),
     ("examples", execute::examples),
     ("package", package::run),

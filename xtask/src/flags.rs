@@ -37,6 +37,8 @@ xflags::xflags! {
         }
         /// Drive the server with the published clients of the system before this one.
         cmd compat {}
+        /// Let everything be compiled for macOS and Windows, as far as that is possible here.
+        cmd cross {}
         /// Check licences, sources, bans and duplicates of dependencies.
         cmd deny {
             /// Also look for published advisories and yanked releases, which takes the network.

@@ -15,6 +15,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod compat;
+mod cross;
 mod deny;
 mod dist;
 mod execute;
@@ -58,6 +59,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Clippy(_) => lint::clippy(&sh),
         XtaskCmd::Codegen(codegen) => codegen::run(&sh, codegen.check),
         XtaskCmd::Compat(_) => compat::run(&sh),
+        XtaskCmd::Cross(_) => cross::run(&sh),
         XtaskCmd::Deny(deny) => deny::run(&sh, &workspace, deny.advisories),
         XtaskCmd::Dist(_) => dist::run(&sh, &workspace),
         XtaskCmd::Doc(_) => lint::doc(&sh),

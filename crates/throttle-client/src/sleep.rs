@@ -66,11 +66,14 @@ mod system {
 mod system {
     use super::Duration;
 
-    pub(super) type Start = ();
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Start;
 
-    pub(super) fn start() -> Start {}
+    pub(super) fn start() -> Start {
+        Start
+    }
 
-    pub(super) fn since((): Start) -> Duration {
+    pub(super) fn since(_: Start) -> Duration {
         Duration::ZERO
     }
 }

@@ -58,6 +58,7 @@ mod system {
             Ok(Self)
         }
 
+        #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
         pub(in crate::lock) async fn next(&mut self) -> i32 {
             if tokio::signal::ctrl_c().await.is_err() {
                 // There is nothing to hear.

@@ -1,9 +1,12 @@
 //! The program as a process, against the real routes.
-#![cfg(unix)]
 
+#[cfg(unix)]
 mod ends;
 #[cfg(target_os = "linux")]
 mod families;
+#[cfg(unix)]
 mod lock;
 mod show;
 mod support;
+#[cfg(windows)]
+mod windows;

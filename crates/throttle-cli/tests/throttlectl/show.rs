@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use crate::support::{World, end, run, signal, start, throttlectl, until};
+use crate::support::{World, end, run, start, throttlectl};
+#[cfg(unix)]
+use crate::support::{signal, until};
 
 /// A server where a peer holds two of `B` and waits for `A`, which another one holds. Returns it and
 /// the numbers of all that differs from run to run.
@@ -136,6 +138,7 @@ fn a_name_that_is_not_there_is_told() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_table_stays_up_to_date_until_it_is_interrupted() {
     let (world, _) = crowded();
     let file = std::fs::File::create(world.file("watched")).unwrap();

@@ -62,6 +62,7 @@ impl World {
     }
 
     /// `throttlectl lock` with these flags, which runs a script in a shell.
+    #[cfg(unix)]
     pub(crate) fn lock(&self, flags: &[&str], script: &str) -> Command {
         let mut command = self.throttlectl(&["lock", "A"]);
         command.args(flags).args(["--", "sh", "-c", script]);
@@ -69,6 +70,7 @@ impl World {
     }
 
     /// Waits until somebody waits for the mutex.
+    #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
         until(|| {
             self.ask(|it| async move { it.semaphore("A").await.unwrap().summary.waiters }) == number
@@ -105,6 +107,7 @@ pub(crate) fn end(child: &mut Child) -> i32 {
 }
 
 /// Sends a signal to a process, by its name.
+#[cfg(unix)]
 pub(crate) fn signal(name: &str, process: u32) {
     let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(status.unwrap().success());

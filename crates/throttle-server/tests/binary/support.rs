@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     path::Path,
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
@@ -90,7 +90,7 @@ impl Server {
 
     /// The status with which the process ends, after it has logged its last.
     #[cfg(unix)]
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         let status = self.child.wait().unwrap();
         self.log.extend(self.lines.iter());
         status

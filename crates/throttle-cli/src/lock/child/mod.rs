@@ -4,13 +4,14 @@
 //! terminal: there only the foreground group may read, and Ctrl+C and Ctrl+Z reach the whole group by
 //! themselves, this program included, which is right for both. On Linux it is killed if this program
 //! dies first: between the two stands a [bond] that asks the system for that before it becomes the
-//! command. Elsewhere a command can be killed, and that is all.
+//! command. On Windows it has a job, which ends with this program and takes all with it that the command
+//! started.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod system;
-#[cfg(not(unix))]
-#[path = "other.rs"]
+#[cfg(windows)]
+#[path = "windows.rs"]
 mod system;
 
 use std::{
@@ -30,10 +31,7 @@ pub(super) enum Manner {
     Gently,
 }
 
-pub(super) struct Child {
-    process: tokio::process::Child,
-    reach: system::Reach,
-}
+pub(super) struct Child(system::Process);
 
 impl Child {
     pub(super) fn start(
@@ -43,25 +41,23 @@ impl Child {
         let (program, arguments) = command.split_first().expect("the command line demands one");
         let mut command = system::prepare(program, arguments)?;
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let reach = system::Reach::of(&mut command);
-        let process = command.spawn().map_err(|error| cannot_run(program, &error))?;
-        let reach = reach.to(&process);
-        Ok(Self { process, reach })
+        let process = system::Process::start(command);
+        process.map(Self).map_err(|error| cannot_run(program, &error))
     }
 
     /// Waits for it, and returns what to exit with. May be asked again.
     pub(super) async fn wait(&mut self) -> io::Result<Code> {
-        self.process.wait().await.map(system::code)
+        self.0.wait().await.map(system::code)
     }
 
     /// Ends all of it that can be reached.
     pub(super) fn end(&mut self, manner: Manner) {
-        self.reach.end(&mut self.process, manner);
+        self.0.end(manner);
     }
 
     /// Passes on a signal that came to this program.
     pub(super) fn forward(&mut self, signal: i32) {
-        self.reach.forward(&mut self.process, signal);
+        self.0.forward(signal);
     }
 }
 

@@ -18,52 +18,48 @@ use crate::{
     exit::{Code, Failure},
 };
 
-/// What signals reach.
-pub(super) struct Reach {
+pub(super) struct Process {
+    child: Child,
     /// If it has a group of its own: its number, which nobody else gets while somebody is in it.
     group: Option<Pid>,
-    has_group: bool,
 }
 
-impl Reach {
-    /// Puts the command into a group of its own, unless that would cut it off from its terminal.
-    pub(super) fn of(command: &mut Command) -> Self {
+impl Process {
+    /// Starts it in a group of its own, unless that would cut it off from its terminal.
+    pub(super) fn start(mut command: Command) -> io::Result<Self> {
         let has_group = !io::stdin().is_terminal();
         if has_group {
             command.process_group(0);
         }
-        Self { group: None, has_group }
+        let child = command.spawn()?;
+        let group = if has_group { pid(&child) } else { None };
+        Ok(Self { child, group })
     }
 
-    pub(super) fn to(self, process: &Child) -> Self {
-        let group = if self.has_group { pid(process) } else { None };
-        Self { group, ..self }
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "on other systems it changes")]
-    pub(super) fn end(&self, process: &mut Child, manner: Manner) {
-        let signal = match manner {
+    pub(super) fn end(&mut self, manner: Manner) {
+        self.send(match manner {
             Manner::Certainly => Signal::KILL,
             Manner::Gently => Signal::TERM,
-        };
-        self.send(process, signal);
+        });
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "on other systems it changes")]
-    pub(super) fn forward(&self, process: &mut Child, signal: i32) {
+    pub(super) fn forward(&mut self, signal: i32) {
         // What came from the terminal has reached a command without a group already.
         let is_from_terminal = [Signal::INT, Signal::QUIT].map(Signal::as_raw).contains(&signal);
-        if self.has_group || !is_from_terminal {
-            self.send(
-                process,
-                Signal::from_named_raw(signal).expect("only named signals are heard"),
-            );
+        if self.group.is_some() || !is_from_terminal {
+            self.send(Signal::from_named_raw(signal).expect("only named signals are heard"));
         }
     }
 
-    fn send(&self, process: &Child, signal: Signal) {
+    fn send(&self, signal: Signal) {
         // Whoever is gone already has no need of it.
-        let _ = match (self.group, pid(process)) {
+        let _ = match (self.group, pid(&self.child)) {
             (Some(group), _) => kill_process_group(group, signal),
             (None, Some(pid)) => kill_process(pid, signal),
             (None, None) => Ok(()),
@@ -72,8 +68,8 @@ impl Reach {
 }
 
 /// None if it has been waited for: its number may be that of somebody else by now.
-fn pid(process: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(process.id()?).ok()?)
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
 pub(super) fn code(status: ExitStatus) -> Code {
