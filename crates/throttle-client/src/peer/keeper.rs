@@ -6,7 +6,7 @@ use throttle_wire::PeerId;
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, debug_span, warn};
 
-use super::{End, Shared, TARGET};
+use super::{End, FAREWELL_PAUSE, Shared, TARGET};
 use crate::{Lost, lease::Step, world::Time};
 
 /// Starts the keeper of a peer that has none.
@@ -89,7 +89,7 @@ async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
     let removed = async {
         while let Err(error) = shared.client.remove_peer(peer).await {
             warn!(target: TARGET, peer, %error, "cannot remove the peer, trying again");
-            shared.clock.sleep_until(shared.now() + super::RELEASE_PAUSE).await;
+            shared.clock.sleep_until(shared.now() + FAREWELL_PAUSE).await;
         }
         debug!(target: TARGET, peer, "removed");
     };
