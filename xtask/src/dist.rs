@@ -55,12 +55,16 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     report(&dist, &target)
 }
 
-/// The static one if its standard library is installed, else that of this machine.
+/// The static one if its standard library and a compiler for the C in TLS are installed, else that of
+/// this machine.
 fn platform(sh: &Shell) -> anyhow::Result<String> {
     let installed = cmd!(sh, "rustup target list --installed").quiet().ignore_stderr().read();
-    if installed.is_ok_and(|targets| targets.lines().any(|target| target == STATIC)) {
+    let has_library = installed.is_ok_and(|targets| targets.lines().any(|target| target == STATIC));
+    let compiler = cmd!(sh, "musl-gcc --version").quiet().ignore_stdout().ignore_stderr();
+    if has_library && compiler.run().is_ok() {
         return Ok(STATIC.to_owned());
     }
+    eprintln!("not static: that takes `rustup target add {STATIC}` and musl-gcc");
     let version = cmd!(sh, "rustc --version --verbose").quiet().read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not say what it runs on")?.to_owned())

@@ -24,6 +24,10 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let python = environment(sh, &target.join("python/venv"))?;
     let requirements = "crates/throttle-python/tests/requirements.txt";
     cmd!(sh, "{python} -m pip install {QUIET...} --requirement {requirements}").run()?;
+    // Whether something has types depends on what is installed.
+    let (strict, cache) = (["--strict", "--no-warn-unused-ignores"], target.join("python/mypy"));
+    let package = "crates/throttle-python/python/throttle_client";
+    cmd!(sh, "{python} -m mypy {strict...} --cache-dir {cache} {package}").run()?;
     {
         // As fast to build as everything else here. Its speed is not what is tested.
         let _profile = sh.push_env("MATURIN_PEP517_ARGS", "--profile dev");

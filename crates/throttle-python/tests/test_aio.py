@@ -1,8 +1,11 @@
 """Locks in an event loop."""
 
 import asyncio
+import json
 import time
+from contextlib import suppress
 from datetime import timedelta
+from urllib.request import urlopen
 
 import pytest
 from conftest import end
@@ -20,6 +23,11 @@ async def remainder(server, name="A"):
 async def pending(server, count):
     while await asyncio.to_thread(server.pending, "A") != count:
         pass
+
+
+def peers(server):
+    with urlopen(f"{server.url}/peers/") as answer:
+        return json.load(answer)
 
 
 def run(work):
@@ -77,6 +85,54 @@ def test_a_task_that_is_cancelled_leaves_the_queue(serve):
                     pass
             await pending(server, 0)
         assert await remainder(server) == 1
+
+    run(work())
+
+
+def test_a_task_that_is_cancelled_in_the_moment_of_the_grant_leaves_no_lock_behind(serve):
+    server = serve()
+
+    async def work():
+        outcomes = set()
+        for round in range(60):
+            waiting = aio.lock(server.url, "A")
+            async with aio.lock(server.url, "A"):
+                entering = asyncio.ensure_future(waiting.__aenter__())
+                await pending(server, 1)
+            # The answer is somewhere between the server and the task.
+            for _ in range(3 * round):
+                await asyncio.sleep(0)
+            entering.cancel()
+            try:
+                await (await entering).__aexit__(None, None, None)
+                outcomes.add("acquired")
+            except asyncio.CancelledError:
+                outcomes.add("cancelled")
+            assert await remainder(server) == 1
+            assert await asyncio.to_thread(peers, server) == []
+        assert "cancelled" in outcomes
+
+    run(work())
+
+
+def test_a_task_that_is_cancelled_at_any_step_leaves_nothing_behind(serve):
+    server = serve()
+
+    async def enter_and_leave():
+        async with aio.lock(server.url, "A"):
+            pass
+
+    async def work():
+        for round in range(60):
+            task = asyncio.ensure_future(enter_and_leave())
+            for _ in range(4 * round):
+                await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            # What was shielded may still be on its way.
+            while await asyncio.to_thread(peers, server) != []:
+                pass
 
     run(work())
 
@@ -145,6 +201,9 @@ def test_locks_of_one_peer_are_nested(serve):
                     pass
             assert await remainder(server, "B") == 0
         async with aio.lock(server.url, "A", peer=peer):
+            with pytest.raises(Refused, match="already"):
+                async with aio.lock(server.url, "A", peer=peer):
+                    pass
             async with aio.lock(server.url, "B", peer=peer):
                 assert await remainder(server, "B") == 0
             assert await remainder(server, "A") == 0

@@ -35,6 +35,34 @@ except KeyboardInterrupt:
         assert server.pending("A") == 0
 
 
+@unix
+def test_an_interrupt_at_any_moment_of_taking_a_lock_leaves_nothing_behind(serve, program):
+    server = serve()
+    source = """
+import signal
+import sys
+from throttle_client import lock
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+for round in range(300):
+    guard = lock(sys.argv[1], "A")
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.00002 * (round + 1))
+        guard.__enter__()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if guard.peer is not None:
+        guard.__exit__(None, None, None)
+"""
+    assert end(program(source, server.url)) == (0, "", "")
+    assert server.client.remainder("A") == 1
+
+
 def held_by_parent(url: str, name: str, results) -> None:
     """Within a child: what it has of its parent, and what it can do itself."""
     try:
@@ -109,6 +137,36 @@ print("held")
     code, stdout, stderr = end(program(source, server.url))
     assert (code, stdout, stderr) == (0, "held", "")
     assert server.client.remainder("A") == 1
+
+
+def test_the_end_of_the_interpreter_does_not_wait_long_for_a_server_that_is_dead(
+    serve, program, tmp_path
+):
+    server = serve()
+    source = """
+import os
+import sys
+from threading import Event, Thread
+from throttle_client import lock
+
+def work(held):
+    with lock(sys.argv[1], "A"):
+        held.set()
+        Event().wait()
+
+held = Event()
+Thread(target=work, args=[held], daemon=True).start()
+held.wait()
+print("held", flush=True)
+while not os.path.exists(sys.argv[2]):
+    Event().wait(0.01)
+"""
+    dead = tmp_path / "dead"
+    process = program(source, server.url, str(dead))
+    assert process.stdout.readline() == "held\n"
+    server.kill()
+    dead.touch()
+    assert end(process) == (0, "", "")
 
 
 def test_an_exit_from_within_the_block_gives_the_lock_back(serve, program):

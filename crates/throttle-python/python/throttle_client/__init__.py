@@ -153,15 +153,25 @@ class Lock(ContextDecorator):
             )
         try:
             self._acquire(peer)
+            self.peer = peer
+            if self._on_lost is not None and isinstance(peer, PeerWithHeartbeat):
+                peer._on_lost.append(self._on_lost)
+            peer.start_heartbeat()
         except BaseException:
-            # A timeout, an interrupt, whatever it is: nobody stays in the queue unattended.
+            # A timeout, an interrupt, whatever it is: nobody stays in the queue unattended, or has
+            # what was granted in that moment.
+            self._let_go(peer)
             self._withdraw(peer)
             raise
-        self.peer = peer
-        if self._on_lost is not None and isinstance(peer, PeerWithHeartbeat):
-            peer._on_lost.append(self._on_lost)
-        peer.start_heartbeat()
         return peer
+
+    def _let_go(self, peer: Peer) -> None:
+        """Forgets here what the peer had of the semaphore."""
+        self.peer = None
+        peer.acquired.pop(self.semaphore, None)
+        peer.fencing_tokens.pop(self.semaphore, None)
+        if isinstance(peer, PeerWithHeartbeat) and self._on_lost in peer._on_lost:
+            peer._on_lost.remove(self._on_lost)
 
     def _acquire(self, peer: Peer) -> None:
         start = monotonic()
@@ -183,15 +193,16 @@ class Lock(ContextDecorator):
 
     def _withdraw(self, peer: Peer) -> None:
         native = peer.client._native
-        if peer.acquired:
-            request = native.release(peer.id, self.semaphore)
-        else:
-            # With nothing in its hands it may as well go, also if it was asked in vain.
-            _forget(self.server_url, peer)
-            peer.stop_heartbeat()
-            request = native.remove_peer(peer.id)
         try:
-            request.wait(_FAREWELL)
+            if peer.acquired:
+                # The heartbeat must not bring it back.
+                peer.start_heartbeat()
+                native.release(peer.id, self.semaphore).wait(_FAREWELL)
+            else:
+                # With nothing in its hands it may as well go, also if it was asked in vain.
+                _forget(self.server_url, peer)
+                peer.stop_heartbeat()
+                native.remove_peer(peer.id).wait(_FAREWELL)
         except (OSError, UnknownPeer, ValueError) as error:
             # Unknown peers and semaphores have no queue. Else the lease bounds it.
             _log.debug("could not leave the queue of %r: %s", self.semaphore, error)
@@ -202,12 +213,9 @@ class Lock(ContextDecorator):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        peer, self.peer = self._held_by(), None
+        peer = self._held_by()
         reason = peer.lost.reason
-        peer.acquired.pop(self.semaphore, None)
-        peer.fencing_tokens.pop(self.semaphore, None)
-        if self._on_lost is not None and isinstance(peer, PeerWithHeartbeat):
-            peer._on_lost.remove(self._on_lost)
+        self._let_go(peer)
         try:
             if not peer.acquired:
                 _forget(self.server_url, peer)

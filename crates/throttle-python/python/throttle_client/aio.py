@@ -10,13 +10,14 @@ queue. Each lock has a peer of its own, unless one is handed in: within one peer
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, Callable, Optional, Type
+from typing import Callable, Optional, Type, TypeVar, cast
 
 from . import LockLost, Timeout, _native
-from .client import Client, Span, UnknownPeer, Unreachable, seconds
+from .client import Client, Refused, Span, UnknownPeer, Unreachable, seconds
 from .peer import Loss, PeerWithHeartbeat, _now
 
 __all__ = ["Lock", "lock"]
@@ -73,23 +74,38 @@ class Lock:
         return self.peer
 
     async def __aenter__(self) -> "Lock":
-        if self.peer is None:
-            sent = _now()
-            lease = self._expiration_time.total_seconds()
-            id = await _answer(self._client._native.new_peer(lease))
-            self.peer = PeerWithHeartbeat(
-                self._client, id, expiration_time=self._expiration_time
-            )
-            self.peer._sent = sent
+        peer = self.peer = self.peer or await self._open()
+        if self.semaphore in peer.acquired:
+            raise Refused(f"{self.semaphore!r} is held by this peer already", "already_held")
         try:
-            await self._acquire(self.peer)
+            await self._acquire(peer)
+            self._subscribe(peer)
+            await _in_thread(peer.start_heartbeat)
         except BaseException:
-            # Shielded, for a task that is cancelled leaves the queue as well.
-            await asyncio.shield(asyncio.wait_for(self._give_back(), _FAREWELL))
+            # Shielded, for a task that is cancelled leaves the queue as well, or gives back what it
+            # was granted in that moment.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.shield(asyncio.wait_for(self._give_back(), _FAREWELL))
             raise
-        self._subscribe(self.peer)
-        await asyncio.to_thread(self.peer.start_heartbeat)
         return self
+
+    async def _open(self) -> PeerWithHeartbeat:
+        native = self._client._native
+        sent = _now()
+        opening = asyncio.ensure_future(
+            _answer(native.new_peer(self._expiration_time.total_seconds()))
+        )
+        try:
+            id = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The server may have made it already.
+            with suppress(asyncio.TimeoutError, Unreachable, ValueError):
+                id = await asyncio.wait_for(opening, _FAREWELL)
+                await asyncio.wait_for(_answer(native.remove_peer(id)), _FAREWELL)
+            raise
+        peer = PeerWithHeartbeat(self._client, id, expiration_time=self._expiration_time)
+        peer._sent = sent
+        return peer
 
     async def _acquire(self, peer: PeerWithHeartbeat) -> None:
         start = monotonic()
@@ -156,10 +172,10 @@ class Lock:
             self.peer = None
         try:
             if not peer.acquired:
-                await asyncio.to_thread(peer.stop_heartbeat)
+                await _in_thread(peer.stop_heartbeat)
             elif was_held and not is_lost:
                 # The heartbeat must not bring back what is given back.
-                await asyncio.to_thread(peer.start_heartbeat)
+                await _in_thread(peer.start_heartbeat)
             # Of what is lost the server has nothing any more.
             if is_lost:
                 return
@@ -190,20 +206,33 @@ def lock(
     return Lock(server_url, semaphore, count, timeout, on_lost, expiration_time, peer)
 
 
-async def _answer(request: "_native.Request") -> Any:
+_T = TypeVar("_T")
+
+
+async def _in_thread(function: Callable[[], None]) -> None:
+    """Calls it in a thread, and returns when that has ended, also to a task that is cancelled."""
+    call = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
+
+
+async def _answer(request: "_native.Request[_T]") -> _T:
     """Sends a request, and waits for the answer without blocking the loop."""
     loop = asyncio.get_running_loop()
-    future: "asyncio.Future[Any]" = loop.create_future()
+    future: "asyncio.Future[_T]" = loop.create_future()
 
-    def settle(answer: Any, error: Optional[BaseException]) -> None:
+    def settle(answer: Optional[_T], error: Optional[BaseException]) -> None:
         if future.done():
             return
         if error is None:
-            future.set_result(answer)
+            future.set_result(cast(_T, answer))
         else:
             future.set_exception(error)
 
-    def settle_from_thread(answer: Any, error: Optional[BaseException]) -> None:
+    def settle_from_thread(answer: Optional[_T], error: Optional[BaseException]) -> None:
         try:
             loop.call_soon_threadsafe(settle, answer, error)
         except RuntimeError:

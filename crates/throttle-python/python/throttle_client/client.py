@@ -9,7 +9,7 @@ try:
     # Programs written for version 0.5 catch what `requests` raises, if they have it.
     from requests import ConnectionError as _RequestsConnectionError  # type: ignore
 
-    _CONNECTION_ERRORS: tuple = (_RequestsConnectionError, ConnectionError)
+    _CONNECTION_ERRORS: Tuple[type, ...] = (_RequestsConnectionError, ConnectionError)
 except ImportError:
     _CONNECTION_ERRORS = (ConnectionError,)
 
@@ -27,7 +27,7 @@ class Refused(ValueError):
         self.code = code
         self.status = status
 
-    def __reduce__(self):
+    def __reduce__(self) -> Tuple[type, Tuple[str, str, int]]:
         return type(self), (str(self), self.code, self.status)
 
 

@@ -1,21 +1,27 @@
 """Peers: sessions with a server, and what they hold."""
 
 import os
+import sys
 import time
 import weakref
 from datetime import timedelta
 from threading import Event
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Type, TypeVar
 
 from . import _native
-from .client import Client, Unreachable, seconds
+from .client import Client, Span, Unreachable, seconds
 
 # A clock that goes on while the machine sleeps, where there is one.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+_CLOCK: Optional[int] = getattr(time, "CLOCK_BOOTTIME", None)
+if sys.platform == "darwin":
+    _CLOCK = time.CLOCK_MONOTONIC
 
 
 def _now() -> float:
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+_P = TypeVar("_P", bound="Peer")
 
 
 class Peer:
@@ -40,12 +46,12 @@ class Peer:
         self.fencing_tokens: Dict[str, Optional[int]] = {}
 
     @classmethod
-    def from_server_url(cls, baseurl: str):
+    def from_server_url(cls: Type[_P], baseurl: str) -> _P:
         """A peer of the server at a URL."""
         return cls(client=Client(base_url=baseurl))
 
     def acquire(
-        self, semaphore: str, count: int = 1, block_for: Optional[timedelta] = None
+        self, semaphore: str, count: int = 1, block_for: Optional[Span] = None
     ) -> bool:
         """Asks for a lock, and returns whether it is held. `block_for` lets the answer wait for it."""
         sent = _now()
