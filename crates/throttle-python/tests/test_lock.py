@@ -9,6 +9,7 @@ import throttle_client
 from server import LONG, spawn
 from throttle_client import (
     Client,
+    PeerWithHeartbeat,
     Refused,
     Timeout,
     UnknownPeer,
@@ -122,3 +123,19 @@ def test_the_package_is_typed():
     package = Path(throttle_client.__file__).parent
     assert (package / "py.typed").exists()
     assert (package / "_native.pyi").exists()
+
+
+def test_an_interrupt_right_after_the_grant_gives_the_lock_back(serve, monkeypatch):
+    server = serve()
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PeerWithHeartbeat, "start_heartbeat", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            with lock(server.url, "A"):
+                pass
+    assert server.client.remainder("A") == 1
+    with lock(server.url, "A") as peer:
+        assert peer.acquired == {"A": 1}

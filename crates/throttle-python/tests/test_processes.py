@@ -35,34 +35,6 @@ except KeyboardInterrupt:
         assert server.pending("A") == 0
 
 
-@unix
-def test_an_interrupt_at_any_moment_of_taking_a_lock_leaves_nothing_behind(serve, program):
-    server = serve()
-    source = """
-import signal
-import sys
-from throttle_client import lock
-
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-signal.signal(signal.SIGALRM, interrupt)
-for round in range(300):
-    guard = lock(sys.argv[1], "A")
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.00002 * (round + 1))
-        guard.__enter__()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if guard.peer is not None:
-        guard.__exit__(None, None, None)
-"""
-    assert end(program(source, server.url)) == (0, "", "")
-    assert server.client.remainder("A") == 1
-
-
 def held_by_parent(url: str, name: str, results) -> None:
     """Within a child: what it has of its parent, and what it can do itself."""
     try:
