@@ -1,6 +1,9 @@
 //! Peers and locks in a program that is not asynchronous.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use throttle_client::{Client, LockError, Lost, Peer, blocking, http_client_builder};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
@@ -42,6 +45,23 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     assert!(bob.try_lock("A", 1).is_err(), "it has that one already");
     lock.release().unwrap();
     assert_eq!(blocking::wait(throttle.remainder("A")).unwrap(), 2);
+}
+
+/// D13, T12.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "leases are real time")]
+fn a_thread_that_does_nothing_but_its_work_keeps_its_lock() {
+    let throttle = client();
+    let lease = Duration::from_millis(600);
+    let ann = blocking::Peer::build(Peer::builder(&throttle).lease(lease));
+    let lock = ann.lock("A", 3, PATIENCE).unwrap();
+    let start = Instant::now();
+    while start.elapsed() < 3 * lease {
+        std::hint::spin_loop();
+    }
+    assert_eq!(lock.check(), Ok(()));
+    let bob = blocking::Peer::new(&throttle);
+    assert!(bob.try_lock("A", 1).unwrap().is_none());
 }
 
 #[test]
