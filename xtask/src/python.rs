@@ -19,8 +19,9 @@ use crate::{
 /// the package before it, and the examples.
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let target = &workspace.target_dir;
-    cmd!(sh, "cargo build --package throttle-server --bin throttle").run()?;
-    let server = target.join("debug").join(format!("throttle{EXE_SUFFIX}"));
+    cmd!(sh, "cargo build --package throttle-server --package throttle-cli").run()?;
+    let program = |name| target.join("debug").join(format!("{name}{EXE_SUFFIX}"));
+    let (server, command) = (program("throttle"), program("throttlectl"));
     let python = environment(sh, &target.join("python/venv"))?;
     let requirements = "crates/throttle-python/tests/requirements.txt";
     cmd!(sh, "{python} -m pip install {QUIET...} --requirement {requirements}").run()?;
@@ -37,6 +38,7 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     }
     {
         let _server = sh.push_env("THROTTLE_BIN", &server);
+        let _command = sh.push_env("THROTTLECTL_BIN", &command);
         // They shall not leave compiled files beside the sources.
         cmd!(sh, "{python} -B -m pytest --quiet crates/throttle-python/tests").run()?;
         cmd!(sh, "{python} -B -m pytest --quiet compat/python").run()?;
