@@ -205,8 +205,11 @@ impl<'a> LockRequest<'a> {
                     Some(lost) => Err(LockError::Lost(lost)),
                 }
             }
-            // Another request was faster, such as a release of something else.
-            Err(Error::Refused { code: Code::StaleRequest, .. }) => Ok(None),
+            Err(Error::Refused { code: Code::StaleRequest, .. }) => {
+                // Another request was faster, such as a release of something else.
+                shared.clock.sleep_until(now + OVERTAKEN_PAUSE).await;
+                Ok(None)
+            }
             Err(error) if error.is_refusal() => Err(error.into()),
             Err(error) => {
                 let is_alive =
@@ -285,6 +288,10 @@ const LONGEST_POLL: Duration = Duration::from_secs(20);
 
 /// Between two requests of which the first was not answered.
 const ASKING_PAUSE: Duration = Duration::from_millis(200);
+
+/// Before a request is sent again that was overtaken. That is rare; a server that always says so is not to
+/// be asked without pause.
+const OVERTAKEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// How much longer than until the end of its time an answer is waited for.
 const GRACE: Duration = Duration::from_secs(1);

@@ -112,7 +112,9 @@ impl Shared {
                 self.unknown_peer(peer, (sent, way), uptime);
                 return;
             }
-            Some(Err(ref error @ Error::Refused { code, .. })) if error.is_refusal() => {
+            Some(Err(ref error @ Error::Refused { code, .. }))
+                if error.is_refusal() || code == Code::StaleRequest =>
+            {
                 state.lease.refused(peer, now, code)
             }
             failed => {

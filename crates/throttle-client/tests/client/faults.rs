@@ -347,6 +347,32 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
     });
 }
 
+/// A server that finds every release stale for a while, whatever its number.
+#[tokio::test]
+async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
+    let (routes, left) = (routes(), Arc::new(AtomicU64::new(30)));
+    let throttle = served(move |request: Request| {
+        let (routes, left) = (routes.clone(), Arc::clone(&left));
+        async move {
+            let less = |left: u64| left.checked_sub(1);
+            if request.method() == Method::DELETE
+                && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+            {
+                let body = r#"{"type": "urn:throttle:error:stale_request", "title": "Stale request",
+                    "status": 409, "detail": "Stale request.", "code": "stale_request"}"#;
+                return answer(409, "application/problem+json", body).perform().await;
+            }
+            routes.oneshot(request).await.unwrap()
+        }
+    });
+    let throttle = throttle.await;
+    let ann = throttle.session();
+    let lock = ann.lock("A").await.unwrap();
+    assert_eq!(tokio::time::timeout(LONG, lock.release()).await.unwrap(), Ok(()));
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+    drop(ann);
+}
+
 #[tokio::test]
 async fn a_way_that_falls_silent_is_left_in_time() {
     let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
