@@ -7,7 +7,7 @@ use throttle_wire::{Acquired, PeerId};
 use crate::{
     Client, Error,
     answer::Answer,
-    order::{in_order, numbered, once_in_order},
+    order::{Order, numbered},
     retry::Repeat,
 };
 
@@ -20,8 +20,7 @@ pub struct Acquire<'a> {
     semaphore: &'a str,
     count: u64,
     query: throttle_wire::Acquire,
-    /// Whether it is sent again if another request of the peer overtakes it.
-    insists: bool,
+    order: Order,
 }
 
 /// Where a peer stands after it asked for a lock.
@@ -46,7 +45,7 @@ impl<'a> Acquire<'a> {
             semaphore,
             count,
             query: throttle_wire::Acquire::default(),
-            insists: true,
+            order: Order::Insist,
         }
     }
 
@@ -66,14 +65,14 @@ impl<'a> Acquire<'a> {
         self
     }
 
-    /// Refused if another request of the peer overtakes it, for by then nobody may want the lock.
-    pub(crate) fn without_insisting(mut self) -> Self {
-        self.insists = false;
+    /// What happens if another request of the peer overtakes it. Otherwise it is sent again.
+    pub(crate) fn order(mut self, order: Order) -> Self {
+        self.order = order;
         self
     }
 
     async fn send(self) -> Result<Admission, Error> {
-        let Self { client, peer, semaphore, count, query, insists } = self;
+        let Self { client, peer, semaphore, count, query, order } = self;
         let mut url = client.base().join_name(&format!("peers/{peer}"), semaphore)?;
         if let Some(expires_in) = query.expires_in {
             let expires_in = humantime::format_duration(expires_in).to_string();
@@ -86,8 +85,7 @@ impl<'a> Acquire<'a> {
                 None => client.send(request, Repeat::Freely).await,
             }
         };
-        let answer = if insists { in_order(send).await } else { once_in_order(send).await };
-        admission(&answer?)
+        admission(&order.send(send).await?)
     }
 }
 

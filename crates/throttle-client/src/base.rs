@@ -63,6 +63,9 @@ impl Base {
 }
 
 /// The ways to a server, at least one, and which of them is in use. Clones use the same one.
+///
+/// They are used in turn, and counted on: whoever finds the same number again knows that no other way was
+/// used in between.
 #[derive(Clone, Debug)]
 pub(crate) struct Bases {
     all: Vec<Base>,
@@ -87,18 +90,22 @@ impl Bases {
 
     /// Turns a URL that was made for the first one into one of another number.
     pub(crate) fn aim(&self, url: &mut Url, number: usize) {
-        if number == 0 {
+        let index = number % self.all.len();
+        if index == 0 {
             return;
         }
         let route = url.path().strip_prefix(self.first().0.path()).expect("it was made for it");
-        let mut other = self.all[number].join(route);
+        let mut other = self.all[index].join(route);
         other.set_query(url.query());
         *url = other;
     }
 
     /// Goes on to the next one, unless somebody else did so since `number` was in use.
     pub(crate) fn leave(&self, number: usize) {
-        let next = (number + 1) % self.all.len();
+        if self.all.len() == 1 {
+            return;
+        }
+        let next = number.wrapping_add(1);
         // Whoever comes later finds another number, which is as good.
         let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -221,7 +228,10 @@ mod tests {
         bases.leave(1);
         let clone = bases.clone();
         clone.leave(2);
-        assert_eq!(bases.current(), 0);
+        assert_eq!(bases.current(), 3, "the first one again, and not as if nothing had happened");
+        let mut url = bases.first().join("health");
+        bases.aim(&mut url, 3);
+        assert_eq!(url.as_str(), "http://a/health");
         assert!(Bases::parse(["http://a", "b"]).is_err());
     }
 

@@ -13,7 +13,7 @@ use crate::{
     Acquire, ClientBuilder, Error, NewPeer, RetryPolicy,
     answer::Answer,
     base::{Base, Bases},
-    order::{in_order, numbered},
+    order::{Order, numbered},
     retry::{Plan, Repeat, Setback},
 };
 
@@ -90,7 +90,7 @@ impl Client {
     /// None of its own.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
         let url = self.base().join(&format!("peers/{peer}"));
-        let answer = in_order(|number| {
+        let answer = Order::Insist.send(|number| {
             let request = self.request(Method::DELETE, numbered(url.clone(), number));
             self.send(request, Repeat::Freely)
         });
@@ -105,7 +105,8 @@ impl Client {
     /// Asks for `count` of `semaphore` on behalf of `peer`.
     ///
     /// Safe to repeat: who asks again for what they hold is told so again, and who waits keeps their
-    /// place. A smaller count than before shrinks the lock.
+    /// place. A smaller count than before shrinks the lock. A request whose connection breaks is sent again
+    /// also after another task has released the same lock; a future that is dropped is not.
     ///
     /// Refused with `unknown_peer`, `unknown_semaphore`, `invalid_lock_count`, `never_acquirable`,
     /// `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`, `cancelled`,
@@ -124,7 +125,7 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        let answer = in_order(|number| {
+        let answer = Order::Insist.send(|number| {
             let request = self.request(Method::DELETE, numbered(url.clone(), number));
             self.send(request, Repeat::Freely)
         });
@@ -169,8 +170,8 @@ impl Client {
     /// `restore_conflict`, `unknown_semaphore`, `invalid_lock_count`, `lock_count_too_large`,
     /// `invalid_field`, `too_many_peers`, `name_too_long`, `expires_in_too_long`, `labels_too_large`
     pub async fn restore(&self, peer: &Restore) -> Result<(), Error> {
-        let answer = in_order(|number| {
-            let restore = Restore { sequence: Some(number), ..peer.clone() };
+        let answer = Order::Insist.send(|number| {
+            let restore = Restore { sequence: number, ..peer.clone() };
             self.send(self.post("restore").json(&restore), Repeat::Freely)
         });
         answer.await?.must_be("Ok")

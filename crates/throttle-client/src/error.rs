@@ -67,7 +67,7 @@ impl Error {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::InvalidName { .. } | Self::InvalidUrl { .. } => true,
-            // It would come in time.
+            // The next one may come in time.
             Self::Refused { code: Code::StaleRequest, .. } => false,
             // Too many requests are a matter of this moment, as is what goes wrong in the server.
             Self::Refused { status, .. } => (400..=499).contains(status) && *status != 429,

@@ -75,6 +75,8 @@ struct Living {
     next: Time,
     /// Signs of life since then that were not answered.
     failures: u32,
+    /// How often the time for an answer has been doubled, for none came.
+    patience: u32,
     /// Since when it is known that the server does not know the peer, and shall hear of it again.
     forgotten: Option<Time>,
     held: BTreeMap<String, u64>,
@@ -118,16 +120,16 @@ impl Lease {
     pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
         let held = BTreeMap::new();
         let next = self.beat_after(sent, jitter);
-        let (failures, forgotten, heard) = (0, None, Some(now));
-        self.state = Some(Living { peer, sent, heard, next, failures, forgotten, held });
+        let (failures, patience, forgotten, heard) = (0, 0, None, Some(now));
+        self.state = Some(Living { peer, sent, heard, next, failures, patience, forgotten, held });
     }
 
     /// The server knows `peer` already, which holds `held`, and whose last sign of life was sent at
     /// `sent`. The next one is due.
     pub(crate) fn adopted(&mut self, peer: PeerId, held: BTreeMap<String, u64>, sent: Time) {
-        let (failures, forgotten, heard) = (0, None, None);
+        let (failures, patience, forgotten, heard) = (0, 0, None, None);
         let next = sent;
-        self.state = Some(Living { peer, sent, heard, next, failures, forgotten, held });
+        self.state = Some(Living { peer, sent, heard, next, failures, patience, forgotten, held });
     }
 
     /// This is all that `peer` holds now.
@@ -140,7 +142,11 @@ impl Lease {
     /// The server has answered a request that let the lease of `peer` begin anew.
     pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
         let next = self.beat_after(sent, jitter);
+        let is_swift = now.since(sent) < self.length / SHORTEST_PATIENCE;
         if let Some(living) = self.living_mut(peer) {
+            if is_swift {
+                living.patience = 0;
+            }
             living.heard = living.heard.max(Some(now));
             // What was sent before that may have been answered before the server forgot.
             living.forgotten = living.forgotten.filter(|&since| sent < since);
@@ -216,7 +222,7 @@ impl Lease {
     /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
     pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
         let living = self.living_mut(peer)?;
-        if matches!(code, Code::RestoreConflict | Code::StaleRequest) {
+        if code == Code::RestoreConflict {
             // So it lives, with a lock that was granted or asked for while the answer got lost.
             living.forgotten = None;
             living.next = now;
@@ -233,6 +239,7 @@ impl Lease {
             let doubled = 1 << living.failures.min(3);
             let pause = (length / 64).clamp(SHORTEST_PAUSE, LONGEST_PAUSE) * doubled;
             living.failures += 1;
+            living.patience = (living.patience + 1).min(2);
             living.next = now + pause.mul_f64(1.0 - jitter / 2.0);
         }
     }
@@ -255,7 +262,9 @@ impl Lease {
             return Step::Wait(living.next.min(deadline));
         }
         let peer = living.peer;
-        let timeout = (self.length / 6).min(deadline.since(now));
+        // One answer that gets lost is noticed soon; a way that is always slow is waited for.
+        let patience = self.length / SHORTEST_PATIENCE * (1 << living.patience);
+        let timeout = patience.min(deadline.since(now));
         if living.forgotten.is_some() {
             return Step::Restore { peer, locks: living.held.clone(), timeout };
         }
@@ -279,6 +288,9 @@ impl Lease {
         sent + self.interval.mul_f64(1.0 - jitter / 4.0)
     }
 }
+
+/// The part of the lease for which an answer is waited for at first. So four signs of life fit into it.
+const SHORTEST_PATIENCE: u32 = 6;
 
 /// Bounds of the first pause after a sign of life that was not answered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);

@@ -10,39 +10,61 @@ use throttle_wire::Code;
 
 use crate::{Error, world};
 
-/// Sends a request with a number. If it was overtaken by another one of its peer, on its way rather
-/// than in the past, for somebody waits for it, it is sent again with a greater number.
-pub(crate) async fn in_order<T, F>(send: impl Fn(u64) -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    for _ in 0..OVERTAKEN_AT_MOST {
-        match once_in_order(&send).await {
-            Err(Error::Refused { code: Code::StaleRequest, .. }) => {}
-            answer => return answer,
+/// What becomes of a request that comes after a greater number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
+    /// It is sent again with a greater one: it was overtaken on its way, for somebody waits for it.
+    Insist,
+    /// It is refused.
+    Keep,
+    /// It has no number, and is served as it comes.
+    Ignore,
+}
+
+impl Order {
+    /// Sends a request in this order.
+    pub(crate) async fn send<T, F>(self, send: impl Fn(Option<u64>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        match self {
+            Self::Insist => {
+                for _ in 0..OVERTAKEN_AT_MOST {
+                    match send(Some(world::next_number())).await {
+                        Err(error) if error.is_stale() && error.is_to_be_exceeded() => {}
+                        Err(error) if error.is_stale() => break,
+                        answer => return answer,
+                    }
+                }
+                send(None).await
+            }
+            Self::Keep => send(Some(world::next_number())).await,
+            Self::Ignore => send(None).await,
         }
     }
-    once_in_order(send).await
 }
 
-/// The same, but it is not sent again.
-pub(crate) async fn once_in_order<T, F>(send: impl Fn(u64) -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let answer = send(world::next_number()).await;
-    if let Err(Error::Refused { sequence: Some(latest), .. }) = answer {
-        // Another process, or one before this, had the peer, and a clock that is ahead of ours.
-        world::exceed_number(latest);
+impl Error {
+    /// Whether the request came after one with a greater number.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.code() == Some(Code::StaleRequest)
     }
-    answer
+
+    /// Whether the next number will be greater than the one that came before. It may be that of another
+    /// process that had the peer, and whose clock is ahead; or one that no clock shows, which leaves no
+    /// room for more.
+    pub(crate) fn is_to_be_exceeded(&self) -> bool {
+        matches!(*self, Self::Refused { sequence: Some(latest), .. } if world::exceed_number(latest))
+    }
 }
 
-/// Adds the number to the query of a request.
-pub(crate) fn numbered(mut url: Url, number: u64) -> Url {
-    url.query_pairs_mut().append_pair("sequence", &number.to_string());
+/// Adds the number to the query of a request, if it has one.
+pub(crate) fn numbered(mut url: Url, number: Option<u64>) -> Url {
+    if let Some(number) = number {
+        url.query_pairs_mut().append_pair("sequence", &number.to_string());
+    }
     url
 }
 
-/// How often a request is sent again, before something else must be wrong.
-const OVERTAKEN_AT_MOST: u32 = 8;
+/// How often a request is sent again. Each time another one has overtaken it, and no peer has so many.
+const OVERTAKEN_AT_MOST: u32 = 256;

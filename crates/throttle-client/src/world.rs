@@ -108,9 +108,14 @@ pub(crate) fn next_number() -> u64 {
     LATEST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// From now on numbers are greater than this one, if that is possible: they stay within 53 bits.
-pub(crate) fn exceed_number(number: u64) {
-    LATEST_NUMBER.fetch_max(number.min(LARGEST_START), Ordering::Relaxed);
+/// From now on numbers are greater than this one. Returns whether that is possible: they have to stay
+/// within 53 bits.
+pub(crate) fn exceed_number(number: u64) -> bool {
+    let is_possible = number <= LARGEST_START;
+    if is_possible {
+        LATEST_NUMBER.fetch_max(number, Ordering::Relaxed);
+    }
+    is_possible
 }
 
 static LATEST_NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| {

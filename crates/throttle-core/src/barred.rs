@@ -1,12 +1,12 @@
-//! Peers that were removed for good: they do not come back by a request that was sent before.
+//! Peers that are not there, and do not come back by a request that was sent before another one of theirs.
 //!
-//! Only the latest of them are remembered, for requests are late by seconds or minutes, not days.
+//! So many of them are remembered as get new in minutes, for requests are late by no more than that.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
 use crate::{PeerId, Sequence};
 
-/// Removed peers, each with the number of the request that removed it.
+/// Peers that are not there, each with the greatest number of its requests since.
 #[derive(Debug, Default)]
 pub(crate) struct Barred {
     by_id: BTreeMap<PeerId, Sequence>,
@@ -14,12 +14,13 @@ pub(crate) struct Barred {
 }
 
 impl Barred {
-    /// The number of the request that removed `peer`, as far as that is remembered. O(log n).
+    /// The number below which no request brings back `peer`, as far as that is remembered. O(log n).
     pub(crate) fn get(&self, peer: PeerId) -> Option<Sequence> {
         self.by_id.get(&peer).copied()
     }
 
-    /// Remembers that `peer` was removed by the request with this number. O(log n).
+    /// Remembers that a request of `peer` with this number came when it was not there, or removed it.
+    /// Who is here for the longest time is forgotten for a newcomer. O(log n).
     pub(crate) fn insert(&mut self, peer: PeerId, sequence: Sequence) {
         if let Some(known) = self.by_id.get_mut(&peer) {
             *known = sequence.max(*known);

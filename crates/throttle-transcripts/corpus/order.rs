@@ -147,6 +147,18 @@ fn a_removal_that_is_faster_than_the_restore_before_it_counts_all_the_same() {
     "#]]);
 }
 
+/// The server was started again, and the client gives up the restore and then the lock.
+#[test]
+fn a_late_restore_does_not_take_what_was_released_when_nobody_knew_of_it() {
+    check(expect![[r#"
+        A = 1
+        0s p1 release A number 7: unknown_peer
+        1s p1 restore 1m A=1 number 6: stale_request
+        2s p1 restore 1m number 8: ok
+        2s remainder A: 1
+    "#]]);
+}
+
 #[test]
 fn a_removal_without_a_number_bars_nobody() {
     check(expect![[r#"

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use throttle_wire::PeerId;
 use tokio::sync::watch;
 
-use super::{LockError, Peer};
+use super::{LockError, Peer, outcome};
 use crate::{Admission, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
@@ -187,8 +187,7 @@ impl Lock {
             return Err(lost);
         }
         let task = self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None);
-        // It ends early only if the runtime does.
-        let _ = task.await;
+        outcome(task.await)?;
         let lost = *self.fate.borrow();
         lost.map_or(Ok(()), Err)
     }

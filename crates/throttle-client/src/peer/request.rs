@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{Instrument as _, debug, debug_span};
 
 use super::{Asking, Lock, LockError, Peer, Shared, TARGET, outcome};
-use crate::{Admission, Error, Lost, world::Time};
+use crate::{Admission, Error, Lost, order::Order, world::Time};
 
 /// Asks for a lock when it is awaited. Made by [`Peer::lock`].
 ///
@@ -104,8 +104,14 @@ impl<'a> LockRequest<'a> {
             let state = shared.state();
             (state.fate.subscribe(), state.lease.holds_anything())
         };
-        let mut place =
-            Place { shared, semaphore: self.semaphore, peer: None, asking: None, turn: Some(turn) };
+        let mut place = Place {
+            shared,
+            semaphore: self.semaphore,
+            peer: None,
+            order: Order::Keep,
+            asking: None,
+            turn: Some(turn),
+        };
         loop {
             let peer = shared.known_peer().await?;
             is_answered.store(true, Ordering::Relaxed);
@@ -168,11 +174,12 @@ impl<'a> LockRequest<'a> {
         let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
         let (client, semaphore, count) =
             (shared.client.clone(), self.semaphore.to_owned(), self.count);
+        let order = place.order;
         // A task of its own: what was sent has to be heard to its end, whoever waits for it.
         let asking = place.asking.insert(shared.runtime.spawn(async move {
             let request = client.acquire(peer, &semaphore, count).expires_in(length);
             // Who asks may have turned away when it turns out that this came late.
-            let mut request = request.without_insisting();
+            let mut request = request.order(order);
             if !block_for.is_zero() {
                 request = request.block_for(block_for);
             }
@@ -205,8 +212,11 @@ impl<'a> LockRequest<'a> {
                     Some(lost) => Err(LockError::Lost(lost)),
                 }
             }
-            Err(Error::Refused { code: Code::StaleRequest, .. }) => {
+            Err(error) if error.is_stale() => {
                 // Another request was faster, such as a release of something else.
+                if !error.is_to_be_exceeded() {
+                    place.order = Order::Ignore;
+                }
                 shared.clock.sleep_until(now + OVERTAKEN_PAUSE).await;
                 Ok(None)
             }
@@ -255,6 +265,8 @@ struct Place<'a> {
     semaphore: &'a str,
     /// `None` if there is certainly no place.
     peer: Option<PeerId>,
+    /// In which order it is asked for among all requests of the peer.
+    order: Order,
     /// A request that is on its way.
     asking: Option<Asking>,
     turn: Option<OwnedMutexGuard<()>>,

@@ -112,9 +112,7 @@ impl Shared {
                 self.unknown_peer(peer, (sent, way), uptime);
                 return;
             }
-            Some(Err(ref error @ Error::Refused { code, .. }))
-                if error.is_refusal() || code == Code::StaleRequest =>
-            {
+            Some(Err(ref error @ Error::Refused { code, .. })) if error.is_refusal() => {
                 state.lease.refused(peer, now, code)
             }
             failed => {

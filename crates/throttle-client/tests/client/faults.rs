@@ -11,7 +11,8 @@ use std::{
 };
 
 use axum::{Router, extract::Request, http::Method, response::Response};
-use throttle_client::{Client, Error, LockError, Lost, Peer};
+use futures_util::future::join_all;
+use throttle_client::{Client, Error, Lock, LockError, Lost, Peer};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
@@ -339,7 +340,7 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
     server.block_on(async {
         let farewell = async {
             // Nobody is there to release it, and nobody says that it is done.
-            let _ = lock.release().await;
+            assert_eq!(lock.release().await, Err(Lost::Closed));
             assert!(matches!(ann.lock("B").await, Err(LockError::Lost(_))));
             ann.close().await;
         };
@@ -350,7 +351,7 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
 /// A server that finds every release stale for a while, whatever its number.
 #[tokio::test]
 async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
-    let (routes, left) = (routes(), Arc::new(AtomicU64::new(30)));
+    let (routes, left) = (routes(), Arc::new(AtomicU64::new(4)));
     let throttle = served(move |request: Request| {
         let (routes, left) = (routes.clone(), Arc::clone(&left));
         async move {
@@ -371,6 +372,92 @@ async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
     assert_eq!(tokio::time::timeout(LONG, lock.release()).await.unwrap(), Ok(()));
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
     drop(ann);
+}
+
+/// T8. The lock was given up while the server knew nobody, and the restore was on its way.
+#[tokio::test]
+async fn a_restore_that_arrives_after_the_release_does_not_take_the_lock_again() {
+    let swamp = Swamp::new(true, |request| request.uri().path() == "/restore");
+    let throttle = swamp.client().await;
+    let often = Duration::from_millis(20);
+    let ann = Peer::builder(&throttle).lease(LONG).heartbeat_every(often).build();
+    let lock = ann.lock("A").await.unwrap();
+    *swamp.server.lock().unwrap() = routes();
+    swamp.stuck.notified().await;
+    lock.release().await.unwrap();
+    assert_eq!(swamp.deliver().await, 409);
+    drop(ann.lock("A").wait_at_most(LONG).await.unwrap());
+    drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+}
+
+/// Locks of one peer are often dropped together, and their releases overtake each other.
+#[tokio::test]
+async fn however_many_locks_are_released_at_once_none_stays_behind() {
+    let names = || (0..64).map(|level| (format!("S{level}"), level));
+    let semaphores = names()
+        .map(|(name, level)| (name, SemaphoreConfig { max: Count::ONE, level: Level(level) }));
+    let handle = Handle::start(Settings::default(), &semaphores.collect());
+    let (routes, arrived) = (throttle_http::routes(handle), Arc::new(AtomicU64::new(0)));
+    let throttle = served(move |request: Request| {
+        let (routes, arrived) = (routes.clone(), Arc::clone(&arrived));
+        async move {
+            if request.method() == Method::DELETE {
+                // Some in the order in which they came, and some not.
+                let number = arrived.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(number * 37 % 100)).await;
+            }
+            routes.oneshot(request).await.unwrap()
+        }
+    });
+    let throttle = throttle.await;
+    let ann = throttle.session();
+    let mut locks = Vec::new();
+    for (name, _) in names().collect::<Vec<_>>().into_iter().rev() {
+        locks.push(ann.lock(&name).await.unwrap());
+    }
+    for released in join_all(locks.into_iter().map(Lock::release)).await {
+        assert_eq!(released, Ok(()));
+    }
+    let peers = throttle.peers().await.unwrap();
+    assert!(peers.iter().all(|peer| peer.held.is_empty()), "{peers:?}");
+    assert_eq!(peers.len(), 1);
+    drop(ann);
+}
+
+/// Somebody else has used the greatest number there is, so no greater one can follow.
+#[tokio::test]
+async fn a_number_that_cannot_be_exceeded_hinders_nobody() {
+    let (address, _) = serve(routes()).await;
+    let throttle = client(&format!("http://{address}")).build().unwrap();
+    let ann = throttle.session();
+    let outer = ann.lock("B").await.unwrap();
+    let peer = ann.id().unwrap();
+    let url = format!("http://{address}/peers/{peer}/A?sequence=9007199254740991");
+    let http = throttle_client::http_client_builder().no_proxy().build().unwrap();
+    assert!(http.delete(url).send().await.unwrap().status().is_success());
+    let inner = tokio::time::timeout(LONG, ann.lock("A").into_future()).await.unwrap().unwrap();
+    inner.release().await.unwrap();
+    outer.release().await.unwrap();
+    assert_eq!(throttle.remainder("A").await.unwrap(), 1);
+    assert_eq!(throttle.remainder("B").await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn a_way_that_is_slow_but_sound_keeps_the_lock() {
+    let routes = routes();
+    let throttle = served(move |request: Request| {
+        let routes = routes.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(220)).await;
+            routes.oneshot(request).await.unwrap()
+        }
+    });
+    let lease = Duration::from_millis(1_200);
+    let ann = Peer::builder(&throttle.await).lease(lease).build();
+    let lock = ann.lock("A").await.unwrap();
+    let lost = tokio::time::timeout(3 * lease, lock.lost()).await;
+    assert!(lost.is_err(), "{lost:?}");
 }
 
 #[tokio::test]

@@ -93,8 +93,11 @@ impl Heard {
     /// nobody can foresee, is `N`.
     pub(crate) fn line(&self) -> String {
         let line = format!("{} {} {}", self.method, self.target, self.body);
-        let number = self.number().map_or_else(|| "no number".to_owned(), |it| it.to_string());
-        line.replace(&number, "N").trim_end().to_owned()
+        let line = match self.number() {
+            Some(number) => line.replace(&number.to_string(), "N"),
+            None => line,
+        };
+        line.trim_end().to_owned()
     }
 
     /// The number of the request, if it has one.

@@ -4,7 +4,8 @@
 //! the network or a busy server delivers what had been sent first. A release that comes so late would
 //! free a lock that was granted again since, an acquire would take one that nobody wants. So clients
 //! number the requests of a peer, and what comes after a greater number is refused. The greatest number
-//! is all that has to be remembered, and a removed peer leaves it behind if it is asked to.
+//! is all that has to be remembered, also of a peer that is not there: it may have been removed, or be about
+//! to be restored by a request that was sent before and comes later.
 
 use super::Throttle;
 use crate::{Error, PeerId, Sequence, Time};
@@ -17,20 +18,26 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownPeer`]
-    /// - [`Error::StaleRequest`], also for a peer that was removed [for good](Self::bar) by a request
-    ///   with a greater number.
+    /// - [`Error::UnknownPeer`]. The number is remembered as by [`bar`](Self::bar): who was told so has
+    ///   drawn conclusions from it, which a restore that was sent before must not upset.
+    /// - [`Error::StaleRequest`], also for a peer that is not there.
     pub fn keep_order(&mut self, now: Time, peer: PeerId, sequence: Sequence) -> Result<(), Error> {
         self.advance(now);
         self.check_order(peer, Some(sequence))?;
-        let slot = self.slot(peer)?;
-        self.peers.get_mut(slot).sequence = sequence;
+        match self.slot(peer) {
+            Ok(slot) => self.peers.get_mut(slot).sequence = sequence,
+            Err(unknown) => {
+                self.barred.insert(peer, sequence);
+                return Err(unknown);
+            }
+        }
         Ok(())
     }
 
     /// Keeps a peer that is gone from being restored by a request with a lower number than this one.
     ///
-    /// That is remembered of the 65,536 latest. O(log n) in their number.
+    /// That is remembered of 65,536 peers, those of which it was said first being forgotten first. O(log n)
+    /// in their number.
     pub fn bar(&mut self, now: Time, peer: PeerId, sequence: Sequence) {
         self.advance(now);
         self.barred.insert(peer, sequence);

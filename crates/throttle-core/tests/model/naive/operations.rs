@@ -26,7 +26,10 @@ impl Model {
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
             Command::KeepOrder { peer, sequence } => {
                 self.check_order(peer, sequence)?;
-                self.find(peer)?;
+                if let Err(unknown) = self.find(peer) {
+                    self.barred.push((peer, sequence));
+                    return Err(unknown);
+                }
                 self.peer_mut(peer).numbers.push(sequence);
                 self.seen.note("in order");
                 Ok(Reply::Done)
