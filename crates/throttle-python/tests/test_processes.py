@@ -89,33 +89,8 @@ def test_workers_of_multiprocessing_have_peers_of_their_own(serve, method):
         assert server.client.is_acquired(peer.id)
 
 
-def test_the_end_of_the_interpreter_gives_back_what_threads_hold(serve, program):
-    server = serve()
-    source = """
-import sys
-from threading import Event, Thread
-from throttle_client import lock
-
-def work(held):
-    with lock(sys.argv[1], "A"):
-        held.set()
-        Event().wait()
-
-held = Event()
-Thread(target=work, args=[held], daemon=True).start()
-held.wait()
-print("held")
-"""
-    code, stdout, stderr = end(program(source, server.url))
-    assert (code, stdout, stderr) == (0, "held", "")
-    assert server.client.remainder("A") == 1
-
-
-def test_the_end_of_the_interpreter_does_not_wait_long_for_a_server_that_is_dead(
-    serve, program, tmp_path
-):
-    server = serve()
-    source = """
+# Has a thread hold the lock, and says so.
+HOLDER = """
 import os
 import sys
 from threading import Event, Thread
@@ -130,11 +105,22 @@ held = Event()
 Thread(target=work, args=[held], daemon=True).start()
 held.wait()
 print("held", flush=True)
-while not os.path.exists(sys.argv[2]):
-    Event().wait(0.01)
 """
+
+
+def test_the_end_of_the_interpreter_gives_back_what_threads_hold(serve, program):
+    server = serve()
+    assert end(program(HOLDER, server.url)) == (0, "held", "")
+    assert server.client.remainder("A") == 1
+
+
+def test_the_end_of_the_interpreter_does_not_wait_long_for_a_server_that_is_dead(
+    serve, program, tmp_path
+):
+    server = serve()
+    until_dead = "while not os.path.exists(sys.argv[2]): Event().wait(0.01)\n"
     dead = tmp_path / "dead"
-    process = program(source, server.url, str(dead))
+    process = program(HOLDER + until_dead, server.url, str(dead))
     assert process.stdout.readline() == "held\n"
     server.kill()
     dead.touch()
