@@ -449,14 +449,15 @@ async fn a_way_that_is_slow_but_sound_keeps_the_lock() {
     let throttle = served(move |request: Request| {
         let routes = routes.clone();
         async move {
-            tokio::time::sleep(Duration::from_millis(220)).await;
+            tokio::time::sleep(Duration::from_millis(330)).await;
             routes.oneshot(request).await.unwrap()
         }
     });
-    let lease = Duration::from_millis(1_200);
+    // So an answer takes longer than the sixth of it for which one is waited at first.
+    let lease = Duration::from_millis(1_800);
     let ann = Peer::builder(&throttle.await).lease(lease).build();
     let lock = ann.lock("A").await.unwrap();
-    let lost = tokio::time::timeout(3 * lease, lock.lost()).await;
+    let lost = tokio::time::timeout(2 * lease, lock.lost()).await;
     assert!(lost.is_err(), "{lost:?}");
 }
 
