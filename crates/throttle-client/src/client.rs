@@ -90,11 +90,7 @@ impl Client {
     /// None of its own.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
         let url = self.base().join(&format!("peers/{peer}"));
-        let answer = Order::Insist.send(|number| {
-            let request = self.request(Method::DELETE, numbered(url.clone(), number));
-            self.send(request, Repeat::Freely)
-        });
-        let answer = answer.await?;
+        let answer = self.delete(&url).await?;
         match answer.json::<String>()?.as_str() {
             "Peer released" => Ok(true),
             "Peer not found" => Ok(false),
@@ -125,11 +121,7 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        let answer = Order::Insist.send(|number| {
-            let request = self.request(Method::DELETE, numbered(url.clone(), number));
-            self.send(request, Repeat::Freely)
-        });
-        answer.await?.must_be("Ok")
+        self.delete(&url).await?.must_be("Ok")
     }
 
     /// Whether `peer` waits for nothing.
@@ -297,6 +289,15 @@ impl Client {
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.shared.http.request(method, url).headers(self.shared.headers.clone())
+    }
+
+    /// Asks for the end of something that a peer has, in the order of its requests.
+    async fn delete(&self, url: &Url) -> Result<Answer, Error> {
+        let delete = |number| {
+            let request = self.request(Method::DELETE, numbered(url.clone(), number));
+            self.send(request, Repeat::Freely)
+        };
+        Order::Insist.send(delete).await
     }
 
     /// Gets what is at `url` as JSON.

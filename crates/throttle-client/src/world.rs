@@ -127,4 +127,4 @@ static LATEST_NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| {
 });
 
 /// Leaves room below 2^53 for more numbers than a process can draw: a million a second for a century.
-const LARGEST_START: u64 = (1 << 53) - (1 << 52);
+const LARGEST_START: u64 = 1 << 52;

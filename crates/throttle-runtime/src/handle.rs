@@ -227,7 +227,7 @@ impl Handle {
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
-    /// arrive late. That is remembered of the 65,536 latest.
+    /// arrive late. That is remembered of 65,536 peers.
     ///
     /// # Errors
     ///
