@@ -35,7 +35,7 @@ fn main() -> Result<(), Error> {
                     let job = jobs.get_mut(&peer).and_then(Vec::pop).expect("who asks has a job");
                     ends = Some((throttle.now() + Duration::from_secs(job), peer));
                 }
-                Event::Expired { peer } => println!("{clock:2} s: worker {peer} is lost"),
+                Event::Expired { peer, .. } => println!("{clock:2} s: worker {peer} is lost"),
                 _ => {}
             }
         }

@@ -1,8 +1,9 @@
 //! What happened, as facts. Waking, metrics, logs and durability all consume the same ones.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
-use crate::{Count, FencingToken, PeerId, SemaphoreId};
+use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId};
 
 /// One thing that happened, in the order in which things happened.
 ///
@@ -11,7 +12,7 @@ use crate::{Count, FencingToken, PeerId, SemaphoreId};
 /// of that before the grants that it made possible. Peers that leave at the same instant do so in the
 /// order of their ids.
 #[expect(missing_docs, reason = "most fields say who, what and how much")]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// A pending lock is gone without a grant.
     Cancelled {
@@ -23,7 +24,13 @@ pub enum Event {
         cause: CancelCause,
     },
     /// The peer's deadline passed; it holds nothing and waits for nothing any more.
-    Expired { peer: PeerId },
+    Expired {
+        peer: PeerId,
+        /// How many locks it held. They are announced as released before.
+        locks: u32,
+        /// What it said about itself.
+        labels: Option<Box<Labels>>,
+    },
     /// A lock became held: at once, after waiting, or again through a restore.
     Granted {
         peer: PeerId,
@@ -49,7 +56,13 @@ pub enum Event {
         held: Duration,
     },
     /// The peer was removed on request; it holds nothing and waits for nothing any more.
-    Removed { peer: PeerId },
+    Removed {
+        peer: PeerId,
+        /// How many locks it held. They are announced as released before.
+        locks: u32,
+        /// What it said about itself.
+        labels: Option<Box<Labels>>,
+    },
     /// A parked waiter asked again and stands where it stood.
     Resumed { peer: PeerId, semaphore: SemaphoreId },
     /// A peer came back under the id it had. Its locks are announced as granted.

@@ -197,10 +197,10 @@ impl Throttle {
                 next += 1;
                 if self.peers.get(slot).lease_end() <= due {
                     let places = vacated.len();
-                    self.evict(slot, &mut vacated);
+                    let (locks, labels) = self.evict(slot, &mut vacated);
                     anybody_waits |= vacated[places..].iter().any(|place| self.has_queue(place.0));
                     left.push((id, slot));
-                    self.events.push_back(Event::Expired { peer: id });
+                    self.events.push_back(Event::Expired { peer: id, locks, labels });
                 } else {
                     self.cancel(slot, CancelCause::Abandoned);
                 }
@@ -243,8 +243,15 @@ impl Throttle {
 
     /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
     /// are to be [cleared](Self::clear) before anything else happens.
-    fn evict(&mut self, slot: Slot, vacated: &mut Vec<(SemaphoreId, Place)>) {
-        let Peer { id, held, pending, .. } = self.peers.remove(slot);
+    ///
+    /// Returns how many locks it held and what it said about itself.
+    fn evict(
+        &mut self,
+        slot: Slot,
+        vacated: &mut Vec<(SemaphoreId, Place)>,
+    ) -> (u32, Option<Box<Labels>>) {
+        let Peer { id, held, pending, labels, .. } = self.peers.remove(slot);
+        let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
             vacated.push((lock.semaphore, Place::Holder(lock.token)));
             self.semaphore_mut(lock.semaphore).give_back(lock.count);
@@ -261,6 +268,7 @@ impl Throttle {
             self.semaphore_mut(pending.semaphore).give_up(pending.count);
             self.announce_cancelled(id, pending, CancelCause::PeerGone);
         }
+        (locks, labels)
     }
 
     /// Clears places that evicted peers have left, then serves the queues, each once, in order of the

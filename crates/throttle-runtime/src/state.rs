@@ -61,7 +61,7 @@ impl State {
     /// Lets time pass, and adds what happens by itself to the news.
     pub(crate) fn expire(&mut self, now: Time, news: &mut News) {
         let Self { throttle, listeners, observer, .. } = self;
-        throttle.expire_telling(now, |event| news.hear(&event, listeners, &mut **observer));
+        throttle.expire_telling(now, |event| news.hear(event, listeners, &mut **observer));
     }
 
     /// Lets a request pass that has no number, or no lower one than those of its peer so far.
@@ -77,7 +77,7 @@ impl State {
     /// Adds all that has happened since the last time to the news.
     pub(crate) fn gather(&mut self, news: &mut News) {
         while let Some(event) = self.throttle.poll_event() {
-            news.hear(&event, &mut self.listeners, &mut *self.observer);
+            news.hear(event, &mut self.listeners, &mut *self.observer);
         }
         news.afterwork.extend(self.observer.caught_up());
         let timeout = self.throttle.poll_timeout();
@@ -170,8 +170,9 @@ impl News {
         }
     }
 
-    fn hear(&mut self, event: &Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
-        match *event {
+    fn hear(&mut self, event: Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
+        observer.event(&event);
+        match event {
             Event::Granted { peer, token, .. } => {
                 self.answer(listeners.take(peer), Outcome::Granted(token));
             }
@@ -181,7 +182,6 @@ impl News {
             Event::Expired { .. } => self.expired += 1,
             _ => {}
         }
-        observer.event(event);
     }
 
     fn answer(&mut self, listeners: Vec<Listener>, outcome: Outcome) {

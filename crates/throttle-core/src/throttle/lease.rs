@@ -76,9 +76,9 @@ impl Throttle {
         };
         self.deadlines.remove(slot);
         let mut vacated = Vec::new();
-        self.evict(slot, &mut vacated);
+        let (locks, labels) = self.evict(slot, &mut vacated);
         self.peers.forget(&[(peer, slot)]);
-        self.events.push_back(Event::Removed { peer });
+        self.events.push_back(Event::Removed { peer, locks, labels });
         self.clear(vacated);
         true
     }

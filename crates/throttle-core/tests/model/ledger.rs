@@ -76,7 +76,7 @@ impl Ledger {
                 let waiter = self.account(semaphore).leave_line(peer).expect("it waited");
                 assert_eq!(waiter.count, count);
             }
-            Event::Expired { peer } | Event::Removed { peer } => {
+            Event::Expired { peer, .. } | Event::Removed { peer, .. } => {
                 self.peers.retain(|&known| known != peer);
                 let mut accounts = self.accounts.values();
                 let has = |account: &Account| account.has(peer);

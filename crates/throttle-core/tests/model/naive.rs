@@ -203,8 +203,8 @@ impl Model {
         for (peer, expires) in due {
             if expires {
                 self.note_end(peer, ["expired: idle", "expired: holding", "expired: waiting"]);
-                self.remove(peer);
-                self.events.push(Event::Expired { peer });
+                let (locks, labels) = self.remove(peer);
+                self.events.push(Event::Expired { peer, locks, labels });
             } else {
                 self.seen.note("parked: abandoned");
                 self.cancel(peer, CancelCause::Abandoned);
@@ -255,8 +255,8 @@ impl Model {
         self.events.push(Event::Granted { peer: id, semaphore, count, token, waited });
     }
 
-    /// Takes a peer out with all it has.
-    fn remove(&mut self, id: PeerId) {
+    /// Takes a peer out with all it has. Returns how many locks it held, and its labels.
+    fn remove(&mut self, id: PeerId) -> (u32, Option<Box<Labels>>) {
         let at = self.peers.iter().position(|peer| peer.id == id).expect("checked before");
         let peer = self.peers.remove(at);
         for lock in &peer.held {
@@ -265,6 +265,7 @@ impl Model {
         if let Some(pending) = peer.pending {
             self.events.push(pending.cancelled(id, self.now, CancelCause::PeerGone));
         }
+        (u32::try_from(peer.held.len()).expect("few"), peer.labels.map(Box::new))
     }
 
     /// Gives up the pending lock of a peer.

@@ -190,7 +190,7 @@ impl World {
             Event::Cancelled { peer, semaphore, .. } => {
                 self.waiting.remove(&(peer, semaphore));
             }
-            Event::Expired { peer } | Event::Removed { peer } => {
+            Event::Expired { peer, .. } | Event::Removed { peer, .. } => {
                 self.living.remove(&peer);
             }
             Event::Granted { peer, semaphore, .. } => {

@@ -218,8 +218,8 @@ impl Model {
         let known = self.find(id).is_ok();
         if known {
             self.note_end(id, ["removed: idle", "removed: holding", "removed: waiting"]);
-            self.remove(id);
-            self.events.push(Event::Removed { peer: id });
+            let (locks, labels) = self.remove(id);
+            self.events.push(Event::Removed { peer: id, locks, labels });
         }
         known
     }
