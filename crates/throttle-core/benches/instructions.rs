@@ -46,6 +46,7 @@ fn number(argument: &str) -> u64 {
 const QUESTIONS: &[(&str, Question)] = &[
     ("acquire_and_release", crowd::ACQUIRE_AND_RELEASE),
     ("come_and_expire", crowd::COME_AND_EXPIRE),
+    ("come_and_expire_in_a_chain", crowd::COME_AND_EXPIRE_IN_A_CHAIN),
     ("hand_over", crowd::HAND_OVER),
     ("heartbeat", crowd::HEARTBEAT),
     ("new_peer_and_remove_peer", crowd::NEW_PEER_AND_REMOVE_PEER),

@@ -18,6 +18,8 @@ pub enum Command {
     AddSemaphore { max: Count, level: Level },
     /// [`Throttle::bar`]
     Bar { peer: PeerId, sequence: Sequence },
+    /// [`Throttle::catch_up`]
+    CatchUp { budget: u32 },
     /// [`Throttle::end_wait`]
     EndWait { peer: PeerId, ticket: Ticket },
     /// [`Throttle::expire`]
@@ -51,6 +53,8 @@ pub enum Reply {
     Added(SemaphoreId),
     /// To [`Command::Acquire`].
     Admitted(Admission),
+    /// To [`Command::CatchUp`]: until which instant everything is done.
+    CaughtUp(Time),
     /// To all commands that have nothing to tell but that it is done.
     Done,
     /// To [`Command::EndWait`]: whether the wait was still open.
@@ -82,6 +86,7 @@ impl Throttle {
                 self.bar(now, peer, sequence);
                 Ok(Reply::Done)
             }
+            Command::CatchUp { budget } => Ok(Reply::CaughtUp(self.catch_up(now, budget))),
             Command::EndWait { peer, ticket } => Ok(Reply::Ended(self.end_wait(now, peer, ticket))),
             Command::Expire => Ok(Reply::Expired(self.expire(now))),
             Command::Heartbeat { peer, expires_in } => {

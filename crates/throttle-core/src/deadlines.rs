@@ -3,13 +3,13 @@
 //! A heap with four children a node (d-ary heaps: D. B. Johnson, "Priority queues with update and
 //! finding minimum spanning trees", 1975), which halves the depth of a binary one, and a table that
 //! tells where in the heap each peer stands, so that any entry can be moved or removed. Entries of the
-//! same instant are in no order: whoever takes them up takes up all of them.
+//! same instant are in no order of meaning: whoever takes them up takes up all of them.
 //!
 //! Invariant: `position[slot]` is the index of the entry of `slot`, for each slot in the heap.
 //! What an entry means, and whether it may lie before the true deadline, is up to the owner.
 
 use alloc::vec::Vec;
-use core::{mem, ops::Range};
+use core::ops::Range;
 
 use crate::{Time, peers::Slot};
 
@@ -18,14 +18,15 @@ use crate::{Time, peers::Slot};
 pub(crate) struct Deadlines {
     heap: Vec<(Time, Slot)>,
     position: Vec<u32>,
-    /// Where [`Deadlines::settle`] keeps its list; empty, and kept for its memory.
-    due: Vec<usize>,
+    /// How often an entry was put to another place.
+    #[cfg(test)]
+    pub(crate) moves: usize,
 }
 
 impl Deadlines {
-    /// The earliest instant. O(1).
-    pub(crate) fn first(&self) -> Option<Time> {
-        self.heap.first().map(|&(time, _)| time)
+    /// The earliest instant, and one of those who are entered at it. O(1).
+    pub(crate) fn first(&self) -> Option<(Time, Slot)> {
+        self.heap.first().copied()
     }
 
     /// The entry of `slot`, if it has one. O(1).
@@ -58,43 +59,6 @@ impl Deadlines {
         if index < self.heap.len() {
             self.restore_order(index);
         }
-    }
-
-    /// Hands the slot of each entry at or before `until` to `fate`, in no order of meaning, and moves
-    /// the entry to the instant after `until` that `fate` names, or forgets it.
-    ///
-    /// Costs O(k) if all entries are due, and O(log n) for each of k if few are. Nobody who is due
-    /// stands below somebody who is not, so those who are due are found without looking at others.
-    /// Taken from the last to the first, each one's subtrees are in order when its turn comes, as in
-    /// the construction of a heap (R. W. Floyd, "Treesort 3", 1964).
-    pub(crate) fn settle(&mut self, until: Time, mut fate: impl FnMut(Slot) -> Option<Time>) {
-        let mut due = mem::take(&mut self.due);
-        let is_due = |index| self.heap.get(index).is_some_and(|&(time, _)| time <= until);
-        if is_due(0) {
-            due.push(0);
-        }
-        let mut seen = 0;
-        while let Some(&index) = due.get(seen) {
-            for child in children(index) {
-                if is_due(child) {
-                    due.push(child);
-                }
-            }
-            seen += 1;
-        }
-        while let Some(index) = due.pop() {
-            match fate(self.heap[index].1) {
-                Some(time) => {
-                    debug_assert!(until < time, "who stays is not due any more");
-                    self.heap[index].0 = time;
-                }
-                None => drop(self.heap.swap_remove(index)),
-            }
-            if index < self.heap.len() {
-                self.sink(index);
-            }
-        }
-        self.due = due;
     }
 
     /// The number of entries.
@@ -144,6 +108,10 @@ impl Deadlines {
     }
 
     fn put(&mut self, index: usize, entry: (Time, Slot)) {
+        #[cfg(test)]
+        {
+            self.moves += 1;
+        }
         self.heap[index] = entry;
         self.position[entry.1.index()] =
             u32::try_from(index).expect("there are at most as many entries as slots");
@@ -163,49 +131,8 @@ const fn children(index: usize) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeMap;
-    use core::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn whoever_is_due_and_nobody_else_meets_a_fate() {
-        arbtest::arbtest(|u| {
-            let (mut deadlines, mut model) = (Deadlines::default(), BTreeMap::new());
-            for index in 0..u.int_in_range(0..=100)? {
-                let time = Time::from_nanos(u.int_in_range(0..=20)?);
-                deadlines.insert(Slot::new(index), time);
-                model.insert(Slot::new(index), time);
-            }
-            let mut until = Time::ZERO;
-            while !u.is_empty() {
-                until = until + Duration::from_nanos(u.int_in_range(0..=5)?);
-                let mut met = Vec::new();
-                let mut fates = BTreeMap::new();
-                for (&slot, _) in model.iter().filter(|&(_, &time)| time <= until) {
-                    let later = until + Duration::from_nanos(u.int_in_range(1..=20)?);
-                    fates.insert(slot, u.arbitrary::<bool>()?.then_some(later));
-                }
-                deadlines.settle(until, |slot| {
-                    met.push(slot);
-                    fates[&slot]
-                });
-                met.sort_unstable();
-                assert!(met.iter().eq(fates.keys()), "{met:?} at {until:?}, not {fates:?}");
-                for (slot, fate) in fates {
-                    model.remove(&slot);
-                    model.extend(fate.map(|time| (slot, time)));
-                }
-                let first = model.values().min().copied();
-                assert_eq!(deadlines.first(), first);
-                assert_eq!(deadlines.len(), model.len());
-                assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == Some(time)));
-                let heap = &deadlines.heap;
-                assert!((1..heap.len()).all(|index| heap[parent(index)].0 <= heap[index].0));
-            }
-            Ok(())
-        });
-    }
+    use alloc::collections::BTreeMap;
 
     #[test]
     fn the_first_entry_is_the_earliest_whatever_was_moved_or_removed() {
@@ -225,7 +152,7 @@ mod tests {
                 }
                 model.insert(slot, time);
                 let first = model.values().min().copied();
-                assert_eq!(deadlines.first(), first);
+                assert_eq!(deadlines.first().map(|(time, _)| time), first);
                 assert_eq!(deadlines.len(), model.len());
                 assert!(model.iter().all(|(&slot, &time)| deadlines.at(slot) == Some(time)));
             }

@@ -6,7 +6,7 @@
 //! The table knows nothing of semaphores; the order of its hash map is never looked at.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::{hint::black_box, iter};
+use core::iter;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -177,15 +177,6 @@ impl Peers {
         }
         for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(living, slot)) {
             self.by_id.remove(id);
-        }
-    }
-
-    /// Has a few peers brought from memory at the same time, if they are about to be looked at one
-    /// after the other.
-    pub(crate) fn fetch(&self, slots: impl Iterator<Item = Slot>) {
-        for slot in slots {
-            let peer = self.get(slot);
-            black_box((peer.id, peer.held.len(), peer.pending.is_some(), peer.labels.is_some()));
         }
     }
 

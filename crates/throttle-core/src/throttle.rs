@@ -5,7 +5,7 @@
 //! checks everything; then it changes everything.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::{mem, time::Duration};
+use core::time::Duration;
 
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod configure;
+mod expiry;
 mod inspect;
 mod lease;
 mod lock;
@@ -59,7 +60,11 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Throttle {
     settings: Settings,
+    /// Everything that is due until this instant is done.
     now: Time,
+    /// When leases begin: the latest instant that the machine was told. Later than `now` only while
+    /// there is a backlog.
+    present: Time,
     /// By [`SemaphoreId`]; `None` where one was removed.
     semaphores: Vec<Option<Semaphore>>,
     peers: Peers,
@@ -80,6 +85,7 @@ impl Throttle {
         Self {
             settings,
             now: Time::ZERO,
+            present: Time::ZERO,
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
@@ -129,116 +135,8 @@ impl Throttle {
     /// It may be earlier than the first deadline, never later. O(1).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let time = self.deadlines.first()?;
+        let (time, _) = self.deadlines.first()?;
         (time < Time::MAX).then_some(time)
-    }
-
-    /// Removes every peer whose deadline is at or before `now`, and serves the queues they leave.
-    ///
-    /// Peers that leave at the same instant leave in one step: none of them is granted what another
-    /// one held. Waiters parked for too long lose their pending lock. Returns whether anything
-    /// happened. Costs O(log n) for each peer that leaves.
-    pub fn expire(&mut self, now: Time) -> bool {
-        let before = self.events.len();
-        self.advance(now);
-        self.events.len() > before
-    }
-
-    /// As [`expire`](Self::expire), and tells the events as they happen, in place of keeping them for
-    /// [`poll_event`](Self::poll_event). Those that are there already come first.
-    ///
-    /// When very many peers leave, the list of all that happened would be larger than any cache.
-    pub fn expire_telling(&mut self, now: Time, mut tell: impl FnMut(Event)) {
-        self.advance_telling(now, &mut |events| events.drain(..).for_each(&mut tell));
-    }
-
-    /// The first line of every operation: lets time pass until `now`.
-    fn advance(&mut self, now: Time) {
-        self.advance_telling(now, &mut |_| {});
-    }
-
-    /// `tell` takes events away, or leaves them to be polled.
-    fn advance_telling(&mut self, now: Time, tell: &mut dyn FnMut(&mut VecDeque<Event>)) {
-        let now = now.max(self.now).min(Time::from_nanos(Time::MAX.as_nanos() - 1));
-        while self.deadlines.first().is_some_and(|due| due <= now) {
-            self.settle(now, tell);
-        }
-        self.now = now;
-        tell(&mut self.events);
-    }
-
-    /// Does what is due until an instant, one instant after the other.
-    ///
-    /// Those who are concerned at the same instant have their turn in the order of their ids, and
-    /// leave before anybody is served. As long as nobody waits where they leave, nothing that happens
-    /// at one instant concerns those who are due at another; so their places are cleared together.
-    fn settle(&mut self, until: Time, tell: &mut dyn FnMut(&mut VecDeque<Event>)) {
-        let mut agenda = Vec::new();
-        self.take_due(until, &mut agenda);
-        let mut vacated = Vec::with_capacity(agenda.len());
-        let mut left = Vec::with_capacity(agenda.len());
-        let mut next = 0;
-        while let Some(&(due, ..)) = agenda.get(next) {
-            // Who was granted a lock at an earlier instant may have a lease so short that it ends
-            // before this one.
-            if self.deadlines.first().is_some_and(|first| first <= due) {
-                agenda.drain(..next);
-                next = 0;
-                self.take_due(due, &mut agenda);
-                continue;
-            }
-            self.now = self.now.max(due);
-            let mut anybody_waits = false;
-            while let Some(&(_, id, slot)) = agenda.get(next).filter(|(time, ..)| *time == due) {
-                if next.is_multiple_of(AT_A_TIME) {
-                    tell(&mut self.events);
-                    self.peers.fetch(agenda[next..].iter().take(AT_A_TIME).map(|it| it.2));
-                }
-                next += 1;
-                if self.peers.get(slot).lease_end() <= due {
-                    let places = vacated.len();
-                    let (locks, labels) = self.evict(slot, &mut vacated);
-                    anybody_waits |= vacated[places..].iter().any(|place| self.has_queue(place.0));
-                    left.push((id, slot));
-                    self.events.push_back(Event::Expired { peer: id, locks, labels });
-                } else {
-                    self.cancel(slot, CancelCause::Abandoned);
-                }
-            }
-            if anybody_waits {
-                self.clear(mem::take(&mut vacated));
-            }
-        }
-        self.clear(vacated);
-        self.peers.forget(&left);
-    }
-
-    /// Adds everybody who is due until an instant to the agenda, which is in order of time and id.
-    ///
-    /// Whose lease ends is taken out of the deadlines. Entries of peers whose timeout has moved since
-    /// are corrected.
-    fn take_due(&mut self, until: Time, agenda: &mut Vec<(Time, PeerId, Slot)>) {
-        self.deadlines.settle(until, |slot| {
-            let peer = self.peers.get(slot);
-            let (timeout, end) = (peer.timeout(), peer.lease_end());
-            if timeout > until {
-                return Some(timeout);
-            }
-            agenda.push((timeout, peer.id, slot));
-            if end > until {
-                // Parked for too long, it lives on.
-                return Some(end);
-            }
-            if timeout < end {
-                agenda.push((end, peer.id, slot));
-            }
-            None
-        });
-        agenda.sort_unstable_by_key(|&(time, id, _)| (time, id));
-    }
-
-    fn has_queue(&self, semaphore: SemaphoreId) -> bool {
-        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
     }
 
     /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
@@ -271,21 +169,6 @@ impl Throttle {
         (locks, labels)
     }
 
-    /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
-    /// semaphores.
-    fn clear(&mut self, mut vacated: Vec<(SemaphoreId, Place)>) {
-        vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
-        let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
-        for places in vacated() {
-            let semaphore = self.semaphores[places[0].0.index()].as_mut();
-            let semaphore = semaphore.expect("a semaphore in use is not removed");
-            semaphore.clear(places.iter().map(|&(_, place)| place), |slot| self.peers.lives(slot));
-        }
-        for places in vacated() {
-            self.serve(places[0].0);
-        }
-    }
-
     /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
     fn cancel(&mut self, slot: Slot, cause: CancelCause) {
         let peer = self.peers.get_mut(slot);
@@ -307,12 +190,16 @@ impl Throttle {
     }
 
     /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
-    fn serve(&mut self, id: SemaphoreId) {
+    /// Returns the number of grants.
+    fn serve(&mut self, id: SemaphoreId) -> usize {
+        let mut grants = 0;
         while let Some(Waiter { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
             self.answer_wait(slot, pending.wait);
+            grants += 1;
         }
+        grants
     }
 
     /// Makes a lock held.
@@ -338,18 +225,23 @@ impl Throttle {
     }
 
     /// After a wait has got its answer: if somebody listened, the lease counts anew from now.
+    ///
+    /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
+    /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
     fn answer_wait(&mut self, slot: Slot, wait: Wait) {
-        if matches!(wait, Wait::Attended(_)) {
-            self.renew(slot);
-        } else {
-            self.schedule(slot);
+        if !matches!(wait, Wait::Attended(_)) {
+            return self.schedule(slot);
         }
+        let (earliest, present) = (self.now.just_after(), self.present);
+        let peer = self.peers.get_mut(slot);
+        peer.deadline = (present + Duration::from_nanos(peer.expires_in)).max(earliest);
+        self.schedule(slot);
     }
 
     /// Lets the lease of a peer begin anew.
     fn renew(&mut self, slot: Slot) {
         let peer = self.peers.get_mut(slot);
-        peer.deadline = self.now + Duration::from_nanos(peer.expires_in);
+        peer.deadline = self.present + Duration::from_nanos(peer.expires_in);
         self.schedule(slot);
     }
 
@@ -378,19 +270,17 @@ impl Throttle {
 
     /// Adds a peer without locks.
     fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Option<Box<Labels>>) -> Slot {
+        let deadline = self.present + expires_in;
         let slot = self.peers.insert(Peer {
             id,
             expires_in: nanos(expires_in),
-            deadline: self.now + expires_in,
+            deadline,
             sequence: Sequence::default(),
             held: smallvec::SmallVec::new(),
             pending: None,
             labels,
         });
-        self.deadlines.insert(slot, self.now + expires_in);
+        self.deadlines.insert(slot, deadline);
         slot
     }
 }
-
-/// How many peers are fetched from memory together: about as many as a processor can wait for.
-const AT_A_TIME: usize = 16;

@@ -29,6 +29,16 @@ impl Time {
         self.0
     }
 
+    /// The instant a nanosecond after this one.
+    pub(crate) const fn just_after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The instant a nanosecond before this one, or the origin.
+    pub(crate) const fn just_before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// How long after `earlier` this instant is; zero if it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -1,15 +1,17 @@
-//! For how long leases that end together hold everybody else up.
+//! What it takes to end very many leases together, and for how long that holds up everybody else.
 //!
 //! `cargo bench -p throttle-http --bench expiry` measures; `cargo test -p throttle-http --bench expiry`
-//! runs each question once, at its smallest size. What is measured is one cheap operation that comes
-//! when so many leases have ended, a nanosecond apart, with the metrics of a server listening: its
-//! critical section, which nobody else can enter meanwhile. What observers do afterwards is left out.
+//! runs each question once, at its smallest size. So many leases have ended, a nanosecond apart, with the
+//! metrics of a server listening. What is measured is the time until the last of these peers is gone,
+//! and, printed above each line, the longest time for which another task of the same thread had to wait:
+//! a critical section of the timer, which nobody else can enter meanwhile. What observers do afterwards
+//! is left out.
 
 use std::{
     collections::BTreeMap,
     mem,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use divan::{Bencher, counter::ItemsCount};
@@ -20,7 +22,7 @@ use throttle_runtime::{
     Afterwork, Ask, Count, Event, Handle, Labels, Level, Observer, SemaphoreConfig, SemaphoreId,
     Settings,
 };
-use tokio::{runtime::Builder, time};
+use tokio::{runtime::Builder, task, time};
 
 fn main() {
     divan::main();
@@ -58,9 +60,32 @@ fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
         assert!(time::advance(LEASE).now_or_never().is_none());
         handle
     };
+    let mut pauses = Vec::new();
     bencher.with_inputs(expiring).counter(ItemsCount::new(peers)).bench_local_refs(|handle| {
+        pauses.push(runtime.block_on(longest_pause(handle)));
         assert_eq!(handle.peer_count(), 0);
     });
+    pauses.sort_unstable();
+    report(pauses.get(pauses.len() / 2));
+}
+
+/// Waits until everybody is gone, and tells for how long at most no other task had a turn.
+#[expect(clippy::disallowed_methods, reason = "what takes time is measured, not what waits for it")]
+async fn longest_pause(handle: &Handle) -> Duration {
+    let mut longest = Duration::ZERO;
+    while handle.peer_count() > 0 {
+        let before = Instant::now();
+        task::yield_now().await;
+        longest = longest.max(before.elapsed());
+    }
+    longest
+}
+
+#[expect(clippy::print_stdout, reason = "divan has no place for it")]
+fn report(pause: Option<&Duration>) {
+    if let Some(pause) = pause {
+        println!("longest pause of others (median): {pause:?}");
+    }
 }
 
 /// Hands on all it hears, and takes the work for afterwards away.

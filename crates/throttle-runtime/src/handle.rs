@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(crate) struct Shared {
     /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
     /// poisoned then, for a service that may grant twice is worse than none.
     state: Mutex<State>,
+    /// How many threads wait for the mutex.
+    contenders: AtomicUsize,
     alarm: Arc<Notify>,
     /// Where the timer runs.
     runtime: runtime::Handle,
@@ -108,6 +113,7 @@ impl Handle {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
+            contenders: AtomicUsize::new(0),
             alarm: Arc::new(Notify::new()),
             runtime: runtime::Handle::current(),
         });
@@ -273,7 +279,10 @@ impl Handle {
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {
-        self.shared.operate(|state, now, news| state.drain(now, news));
+        while self.shared.operate(|state, now, news| state.drain(now, news)) {
+            // A thread that waits for the mutex gets it only if this one does not take it again at once.
+            std::thread::yield_now();
+        }
     }
 
     /// Whether [`Handle::drain`] was called.
@@ -288,13 +297,22 @@ impl Handle {
 }
 
 impl Shared {
+    /// The operation takes place at the instant until which everything is done that was due. While
+    /// there is a backlog, that is not the present.
     fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
+        self.operate_within(BUDGET_OF_AN_OPERATION, operation)
+    }
+
+    fn operate_within<R>(
+        &self,
+        budget: u32,
+        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+    ) -> R {
         let mut news = News::default();
         let result = {
-            let mut state = self.state.lock().expect("no operation panics");
-            let now = self.clock.now();
+            let mut state = self.lock();
             // What is due concerns those who listened so far, not who begins to listen now.
-            state.expire(now, &mut news);
+            let now = state.catch_up(self.clock.now(), budget, &mut news);
             let result = operation(&mut state, now, &mut news);
             state.gather(&mut news);
             result
@@ -306,11 +324,30 @@ impl Shared {
         result
     }
 
-    /// Lets time pass, and tells how long nothing more happens by itself.
-    pub(crate) fn expire(&self) -> Option<Duration> {
-        self.operate(|state, now, _| {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => return state,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Poisoned(_)) => panic!("an operation has panicked"),
+        }
+        self.contenders.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock();
+        self.contenders.fetch_sub(1, Ordering::Relaxed);
+        state.expect("no operation panics")
+    }
+
+    /// Whether somebody waits for the mutex. An operating system may let the thread that has just given
+    /// it back take it again, however long others wait, so who needs it again and again asks this.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.contenders.load(Ordering::Relaxed) > 0
+    }
+
+    /// Does a part of what is due, and tells how long nothing more happens by itself: no time at all if
+    /// there is a backlog.
+    pub(crate) fn catch_up(&self) -> Option<Duration> {
+        self.operate_within(BUDGET_OF_THE_TIMER, |state, _, _| {
             state.alarm = state.throttle.poll_timeout();
-            state.alarm.map(|at| at - now)
+            state.alarm.map(|at| at - self.clock.now())
         })
     }
 }
@@ -320,6 +357,14 @@ impl Drop for Shared {
         self.alarm.notify_one();
     }
 }
+
+/// How much of what is due an operation does before its own turn, in the units of
+/// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
+/// quarter to half a microsecond.
+const BUDGET_OF_AN_OPERATION: u32 = 256;
+
+/// How much of what is due the timer does in one critical section: one to two milliseconds.
+const BUDGET_OF_THE_TIMER: u32 = 4_096;
 
 fn boxed(labels: Labels) -> Option<Box<Labels>> {
     (!labels.is_empty()).then(|| Box::new(labels))

@@ -1,7 +1,7 @@
 //! What the mutex protects: the state machine, the names of its semaphores, and who listens.
 //!
 //! The events of the machine go to everybody who consumes them, before an operation what happened by
-//! itself since the last one ([`State::expire`]), and after it what it did ([`State::gather`]). What
+//! itself since the last one ([`State::catch_up`]), and after it what it did ([`State::gather`]). What
 //! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
 use std::collections::BTreeMap;
@@ -58,10 +58,11 @@ impl State {
         }
     }
 
-    /// Lets time pass, and adds what happens by itself to the news.
-    pub(crate) fn expire(&mut self, now: Time, news: &mut News) {
+    /// Lets time pass until `now`, or until as much as `budget` was done, and adds what happens by
+    /// itself to the news. Returns the instant that was reached.
+    pub(crate) fn catch_up(&mut self, now: Time, budget: u32, news: &mut News) -> Time {
         let Self { throttle, listeners, observer, .. } = self;
-        throttle.expire_telling(now, |event| news.hear(event, listeners, &mut **observer));
+        throttle.catch_up_with(now, budget, |event| news.hear(event, listeners, &mut **observer))
     }
 
     /// Lets a request pass that has no number, or no lower one than those of its peer so far.
@@ -87,17 +88,25 @@ impl State {
         }
     }
 
-    /// Ends all waits in good order, and those to come before they begin.
-    pub(crate) fn drain(&mut self, now: Time, news: &mut News) {
+    /// Ends many waits in good order, and those to come before they begin. Returns whether there are
+    /// more that are open.
+    pub(crate) fn drain(&mut self, now: Time, news: &mut News) -> bool {
         self.draining = true;
-        for (peer, listeners) in self.listeners.take_all() {
+        for _ in 0..DRAINED_IN_A_STEP {
+            let Some((peer, listeners)) = self.listeners.take_any() else {
+                return false;
+            };
             for listener in &listeners {
                 self.throttle.end_wait(now, peer, listener.ticket);
             }
             news.answer(listeners, Outcome::Pending);
         }
+        true
     }
 }
+
+/// Of how many peers the waits are ended in one critical section: about a millisecond.
+const DRAINED_IN_A_STEP: usize = 4_096;
 
 /// The open requests, by the peer that waits.
 ///
@@ -139,8 +148,8 @@ impl Listeners {
         self.0.remove(&peer).unwrap_or_default()
     }
 
-    fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
-        std::mem::take(&mut self.0)
+    fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
+        self.0.pop_first()
     }
 }
 

@@ -46,6 +46,30 @@ async fn a_deadline_that_comes_nearer_is_not_missed() {
     assert!(waiting.is_finished());
 }
 
+/// S13: nobody waits for more than a part of a crowd to be gone. Who is not gone yet is alive.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_stays() {
+    let throttle = start(&[("A", 1)]);
+    let mut peers = Vec::new();
+    for number in 0..20_000 {
+        let lease = LEASE + Duration::from_nanos(number);
+        peers.push(throttle.new_peer(lease, Labels::default()).await.unwrap());
+    }
+    jump(2 * LEASE);
+    let left = throttle.peer_count();
+    assert!((1..20_000).contains(&left), "{left} are left");
+    let (first, last) = (peers[0], peers[19_999]);
+    let gone = throttle.heartbeat(first, LEASE).await;
+    assert_eq!(gone, Err(Error::Refused(throttle_core::Error::UnknownPeer)));
+    throttle.heartbeat(last, LEASE).await.unwrap();
+    settle().await;
+    assert_eq!(throttle.peer_count(), 1, "the timer goes on without being asked");
+    sleep(LEASE - Duration::from_millis(1)).await;
+    assert_eq!(throttle.peer_count(), 1, "a lease begins at the present");
+    sleep(Duration::from_millis(2)).await;
+    assert_eq!(throttle.peer_count(), 0);
+}
+
 /// D24, T15: a shutdown does not wait for requests that wait.
 #[tokio::test(start_paused = true)]
 async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_more() {

@@ -8,7 +8,7 @@
 use std::{hint::black_box, time::Duration};
 
 use throttle_core::{
-    Admission, Count, Event, Level, PeerId, Release, SemaphoreId, Settings, Throttle, Time,
+    Admission, Count, Event, Level, PeerId, Release, Request, SemaphoreId, Settings, Throttle, Time,
 };
 
 /// What does this cost among so many peers?
@@ -103,11 +103,27 @@ pub(crate) const COME_AND_EXPIRE: Question = Question {
     },
 };
 
+/// A few peers come and wait for a mutex under leases of no time, beside those who stay: each is granted
+/// the lock when the one before it expires, and expires a nanosecond later.
+pub(crate) const COME_AND_EXPIRE_IN_A_CHAIN: Question = Question {
+    operations: 16,
+    prepare: |peers| Crowd::of(peers, Count::ONE),
+    step: |crowd| {
+        for number in 1..=16 {
+            let lease = Duration::from_nanos(if number == 1 { 100 } else { 0 });
+            crowd.newcomer_waits(crowd.db, lease);
+        }
+        crowd.now = crowd.now + Duration::from_nanos(200);
+        assert!(crowd.throttle.expire(crowd.now));
+        assert_eq!(crowd.drain(), 16 * 3 - 1);
+    },
+};
+
 /// A machine with one semaphore, and peers that take turns.
 pub(crate) struct Crowd {
     pub(crate) throttle: Throttle,
     pub(crate) now: Time,
-    db: SemaphoreId,
+    pub(crate) db: SemaphoreId,
     peers: u64,
     turn: u64,
     newcomers: u64,
@@ -152,6 +168,26 @@ impl Crowd {
     pub(crate) fn join_queue(&mut self) {
         let peer = self.next();
         self.throttle.acquire(self.now, peer, (self.db, Count::ONE)).expect("it is acquirable");
+        self.drain();
+    }
+
+    /// Somebody new takes the lock of a semaphore, or waits for it with an open request, under a lease
+    /// of this length.
+    pub(crate) fn newcomer_waits(&mut self, semaphore: SemaphoreId, lease: Duration) {
+        self.newcomer_waits_for(semaphore, Count::ONE, lease);
+    }
+
+    /// The same for a lock with this count.
+    pub(crate) fn newcomer_waits_for(
+        &mut self,
+        semaphore: SemaphoreId,
+        count: Count,
+        lease: Duration,
+    ) {
+        let peer = self.newcomer(LEASE);
+        let (expires_in, listens) = (Some(lease), true);
+        let request = Request { semaphore, count, expires_in, listens };
+        self.throttle.acquire(self.now, peer, request).expect("it is acquirable");
         self.drain();
     }
 

@@ -1,7 +1,7 @@
 //! Looking at the state without changing it.
 //!
-//! Everything here tells how things stand at the latest instant that the machine was told. To leave
-//! out who is due meanwhile, call [`Throttle::expire`] first.
+//! Everything here tells how things stand at the instant that the machine has reached. To leave out
+//! who is due meanwhile, call [`Throttle::expire`] first.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -93,7 +93,8 @@ pub struct PendingLock {
 pub struct PeerCursor(usize);
 
 impl Throttle {
-    /// The latest instant that the machine was told.
+    /// The instant until which everything that was due is done: the latest one that the machine was
+    /// told, unless [`catch_up`](Self::catch_up) left a backlog.
     pub fn now(&self) -> Time {
         self.now
     }
@@ -205,7 +206,7 @@ impl Throttle {
     fn summary<'a>(&self, peer: &'a Peer) -> PeerSummary<'a> {
         let time_left = match peer.lease_end() {
             Time::MAX => Duration::from_nanos(peer.expires_in),
-            end => end - self.now,
+            end => end - self.present,
         };
         PeerSummary { id: peer.id, time_left, labels: peer.labels.as_deref() }
     }

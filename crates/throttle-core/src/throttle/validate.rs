@@ -12,6 +12,7 @@ impl Throttle {
     ///
     /// If one does not hold.
     pub fn validate(&self) {
+        assert!(self.now <= self.present, "nothing is done before its time");
         let (mut held, mut pending) = (BTreeMap::new(), BTreeMap::new());
         for (slot, peer) in self.peers.iter_from(0) {
             assert_eq!(self.peers.slot(peer.id), Some(slot), "a peer is found by its id");

@@ -46,7 +46,7 @@ impl Throttle {
         let Some(Closed::Last(slot)) = self.close_request(peer, ticket) else {
             return;
         };
-        let until = self.now + self.settings.abandoned_after;
+        let until = self.present + self.settings.abandoned_after;
         let pending = self.peers.get_mut(slot).pending.as_mut().expect("it was just found");
         pending.wait = Wait::Parked(until);
         let semaphore = pending.semaphore;

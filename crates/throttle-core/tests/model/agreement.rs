@@ -45,5 +45,5 @@ fn life(u: &mut Unstructured<'_>) -> Result<Coverage> {
     Ok(model.seen)
 }
 
-const LIVES: u64 = 800;
+const LIVES: u64 = 1_000;
 const AT_LEAST: u64 = 10;

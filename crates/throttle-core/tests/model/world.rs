@@ -32,11 +32,17 @@ pub(crate) struct World {
     largest: u64,
     levels: i32,
     longest_lease: u64,
+    /// Whether waiting peers have leases that end as soon as their lock is granted.
+    hasty: bool,
+    /// How many peers of a hasty world have come and joined the queue before its life begins.
+    gathered: u64,
     /// Whether there are counts, leases and instants at the end of their range.
     extreme: bool,
     /// How many semaphores still have to be added before the life begins.
     missing: u8,
     now: Time,
+    /// The instant that the machine has reached, while it has a backlog.
+    reached: Option<Time>,
     semaphores: Vec<SemaphoreId>,
     existing: BTreeSet<SemaphoreId>,
     living: BTreeSet<PeerId>,
@@ -53,6 +59,7 @@ enum Kind {
     Acquire,
     AddSemaphore,
     Bar,
+    CatchUp,
     EndWait,
     Expire,
     Heartbeat,
@@ -68,10 +75,11 @@ enum Kind {
 }
 
 /// How often each kind comes where it comes at all.
-const WEIGHTS: [(Kind, u32); 15] = [
+const WEIGHTS: [(Kind, u32); 16] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
     (Kind::Bar, 1),
+    (Kind::CatchUp, 8),
     (Kind::EndWait, 5),
     (Kind::Expire, 3),
     (Kind::Heartbeat, 6),
@@ -94,7 +102,8 @@ impl World {
                 *weight = 0;
             }
         }
-        let peers = u.int_in_range(4..=9)?;
+        let hasty = u.ratio(1, 4)?;
+        let peers = u.int_in_range(4..=if hasty { 24 } else { 9 })?;
         let settings = Settings {
             abandoned_after: Duration::from_secs(u.int_in_range(0..=8)?),
             max_peers: if u.ratio(1, 4)? { u.int_in_range(1..=4)? } else { u32::MAX },
@@ -105,13 +114,16 @@ impl World {
             token_floor: *u.choose(&[0, 1 << 52, u64::MAX])?,
             weights,
             peers,
-            largest: u.int_in_range(1..=5)?,
+            largest: u.int_in_range(1..=if hasty { 1 } else { 5 })?,
             levels: u.int_in_range(0..=4)?,
             // Locks are granted later only where peers live long enough to see it.
-            longest_lease: *u.choose(&[8, 60, 60, 600])?,
+            longest_lease: if hasty { 8 } else { *u.choose(&[8, 60, 60, 600])? },
+            hasty,
+            gathered: 0,
             extreme: u.ratio(1, 6)?,
-            missing: *u.choose(&[1, 1, 2, 3])?,
+            missing: if hasty { 1 } else { *u.choose(&[1, 1, 2, 3])? },
             now: Time::ZERO,
+            reached: None,
             semaphores: Vec::new(),
             existing: BTreeSet::new(),
             living: BTreeSet::new(),
@@ -147,8 +159,33 @@ impl World {
             self.missing -= 1;
             return Ok((self.now, self.add_semaphore(u)?));
         }
+        if self.hasty && self.gathered < 2 * self.peers {
+            self.gathered += 1;
+            return Ok((self.now, self.gather(u)?));
+        }
+        if let Some(reached) = self.reached.filter(|_| u.ratio(7, 8).unwrap_or_default()) {
+            return Ok(match self.command(u)? {
+                catch_up @ Command::CatchUp { .. } => (self.now, catch_up),
+                command => (reached, command),
+            });
+        }
+        self.reached = None;
         let now = self.tick(u)?;
         Ok((now, self.command(u)?))
+    }
+
+    /// Everybody comes, then most of them join the queue.
+    fn gather(&self, u: &mut Unstructured<'_>) -> Result<Command> {
+        let peer = PeerId::new((self.gathered - 1) % self.peers + 1).expect("numbered from one");
+        if self.gathered <= self.peers {
+            let (expires_in, labels) = (self.lease(u)?, self.labels(u)?);
+            return Ok(Command::NewPeer { peer, expires_in, labels });
+        }
+        let expires_in = u.ratio(3, 4)?.then(|| u.int_in_range(0..=2)).transpose()?;
+        let expires_in = expires_in.map(Duration::from_nanos);
+        let request = (self.semaphores[0], Count::ONE).into();
+        let request = Request { expires_in, listens: expires_in.is_some(), ..request };
+        Ok(Command::Acquire { peer, request })
     }
 
     /// Learns from what the machine answered and announced.
@@ -159,6 +196,9 @@ impl World {
         events: &[Event],
     ) {
         match (command, reply) {
+            (_, &Ok(Reply::CaughtUp(reached))) => {
+                self.reached = Some(reached).filter(|&reached| reached < self.now.min(LAST));
+            }
             (_, &Ok(Reply::Added(id))) => {
                 self.semaphores.push(id);
                 self.existing.insert(id);
@@ -245,6 +285,7 @@ impl World {
             Kind::Acquire => self.acquire(u)?,
             Kind::AddSemaphore => self.add_semaphore(u)?,
             Kind::Bar => Command::Bar { peer: self.anybody(u)?, sequence: self.sequence(u)? },
+            Kind::CatchUp => Command::CatchUp { budget: u.int_in_range(0..=3)? },
             Kind::EndWait => match self.wait(u)? {
                 Some((peer, ticket)) => Command::EndWait { peer, ticket },
                 None => Command::Expire,
@@ -297,8 +338,13 @@ impl World {
             Some(peer) => (peer, self.semaphore(u)?),
             None => self.lock(u, 1, 4)?,
         };
-        let expires_in = if u.ratio(1, 4)? { Some(self.lease(u)?) } else { None };
-        let (count, listens) = (self.count(u)?, u.arbitrary()?);
+        let expires_in = match u.int_in_range(0..=3)? {
+            0 => Some(self.lease(u)?),
+            1 | 2 if self.hasty => Some(Duration::from_nanos(u.int_in_range(0..=2)?)),
+            _ => None,
+        };
+        let listens = if self.hasty { u.ratio(7, 8)? } else { u.arbitrary()? };
+        let count = self.count(u)?;
         let request = Request { semaphore, count, expires_in, listens };
         Ok(Command::Acquire { peer, request })
     }
@@ -425,3 +471,6 @@ fn pick<T: Copy>(among: &BTreeSet<T>, u: &mut Unstructured<'_>) -> Result<T> {
 }
 
 const LATE: [Time; 2] = [Time::MAX, Time::from_nanos(u64::MAX - 2_000_000_000)];
+
+/// The end of time is never reached: it stands for never.
+const LAST: Time = Time::from_nanos(u64::MAX - 1);

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
     Admission, CancelCause, Command, Count, Error, Event, Level, PeerId, Release, Reply, Request,
-    Restoration, SemaphoreId, Sequence, Ticket,
+    Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -18,6 +18,7 @@ impl Model {
                 self.barred.push((peer, sequence));
                 Ok(Reply::Done)
             }
+            Command::CatchUp { .. } => Ok(Reply::CaughtUp(Time::from_nanos(self.now))),
             Command::EndWait { peer, ticket } => {
                 let closed = self.close_request(peer, ticket, "request: answered pending");
                 Ok(Reply::Ended(closed.is_some()))
@@ -208,7 +209,9 @@ impl Model {
     }
 
     fn heartbeat(&mut self, id: PeerId, expires_in: Duration) -> Result<Reply, Error> {
-        self.find(id)?;
+        if self.find(id)?.lease_end() <= u128::from(self.present) {
+            self.seen.note("renewed: in the backlog");
+        }
         self.peer_mut(id).lease = expires_in;
         self.renew(id);
         Ok(Reply::Done)
@@ -286,7 +289,7 @@ impl Model {
 
     /// S15.
     fn park(&mut self, id: PeerId, ticket: Ticket) {
-        let until = u128::from(self.now) + self.settings.abandoned_after.as_nanos();
+        let until = u128::from(self.present) + self.settings.abandoned_after.as_nanos();
         if self.close_request(id, ticket, "request: broken") == Some(0) {
             self.seen.note("parked");
             let pending = self.peer_mut(id).pending.as_mut().expect("its request was open");
