@@ -1,6 +1,4 @@
-//! What the runtime adds to the state machine: waking, draining, observing, ending.
-
-mod support;
+//! Waking, draining, observing, ending.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +11,13 @@ use std::{
     time::Duration,
 };
 
-use support::{LEASE, PATIENCE, configure, count, hold, join, settle, start, wait};
 use throttle_runtime::{
     Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Level, Observer, Restoration,
     SemaphoreConfig, SemaphoreId, Settings,
 };
 use tokio::time::{advance, sleep};
+
+use crate::support::{LEASE, PATIENCE, configure, count, hold, join, settle, start, wait};
 
 /// S3: without anybody asking for anything, at the deadline to the millisecond.
 #[tokio::test(start_paused = true)]

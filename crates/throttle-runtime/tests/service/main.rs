@@ -1,0 +1,4 @@
+//! What the runtime adds to the state machine.
+
+mod operations;
+mod support;
