@@ -9,6 +9,11 @@ use throttle_core::Time;
 use tokio::time::Instant;
 
 /// Tells the time as the nanoseconds since the clock was made.
+///
+/// Whether that includes the time for which the machine was suspended is up to the system: on Linux
+/// (`CLOCK_MONOTONIC`) and macOS (`CLOCK_UPTIME_RAW`) it does not, on Windows
+/// (`QueryPerformanceCounter`) it may. To leases it is the same: where it does, the service takes it
+/// for a stall.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,

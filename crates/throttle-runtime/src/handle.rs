@@ -13,7 +13,8 @@ use throttle_core::{
 use tokio::{runtime, sync::Notify};
 
 use crate::{
-    Clock, Error, Observer, SemaphoreConfig,
+    Clock, Error, Observer, SemaphoreConfig, Stalls,
+    attention::TICK,
     observer::Nobody,
     state::{News, State},
     timer,
@@ -265,9 +266,17 @@ impl Handle {
         })?)
     }
 
-    /// For how long the service has been running.
+    /// For how long the service has been running, stalls included.
     pub fn uptime(&self) -> Duration {
         self.shared.clock.now() - Time::ZERO
+    }
+
+    /// The times in which the service was not attentive, which no lease was charged with.
+    ///
+    /// More than a second in which it neither answered nor got round to its timer is a stall: its
+    /// process or machine stood still, or its runtime was blocked.
+    pub fn stalls(&self) -> Stalls {
+        self.operate(|state, _| state.attention.stalls())
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
@@ -292,7 +301,7 @@ impl Shared {
         let mut news = News::default();
         let result = {
             let mut state = self.state.lock().expect("no operation panics");
-            let now = self.clock.now();
+            let now = state.attention.observe(self.clock.now());
             // What is due concerns those who listened so far, not who begins to listen now.
             state.expire(now, &mut news);
             let result = operation(&mut state, now, &mut news);
@@ -306,11 +315,13 @@ impl Shared {
         result
     }
 
-    /// Lets time pass, and tells how long nothing more happens by itself.
-    pub(crate) fn expire(&self) -> Option<Duration> {
+    /// Lets time pass. Returns for how long the timer may sleep, and the stalls to tell the log of.
+    pub(crate) fn tick(&self) -> (Duration, Option<Stalls>) {
         self.operate(|state, now, _| {
-            state.alarm = state.throttle.poll_timeout();
-            state.alarm.map(|at| at - now)
+            let next_tick = now + TICK;
+            let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+            state.alarm = Some(alarm);
+            (alarm - now, state.attention.report())
         })
     }
 }

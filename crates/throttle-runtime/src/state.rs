@@ -12,6 +12,7 @@ use throttle_core::{
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
+    attention::Attention,
     clock,
     entropy::Entropy,
     names::Names,
@@ -32,6 +33,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) throttle: Throttle,
+    pub(crate) attention: Attention,
     pub(crate) names: Names,
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
@@ -49,6 +51,7 @@ impl State {
             throttle: Throttle::new(settings)
                 .minting_tokens_after(clock::token_at_boot())
                 .with_hash_seed(entropy.seed()),
+            attention: Attention::default(),
             names: Names::default(),
             entropy,
             observer,

@@ -1,9 +1,7 @@
-//! The task that lets leases end punctually when nobody asks for anything.
+//! The task that lets leases end punctually when nobody asks for anything, and that keeps the service
+//! attentive.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
 use tokio::{sync::Notify, time};
 
@@ -11,16 +9,21 @@ use crate::handle::Shared;
 
 /// Runs until the last handle is gone.
 ///
-/// `alarm` says that something is due earlier than it was when the task fell asleep, or that it is
-/// time to look whether anybody still needs it.
+/// It is a task and no thread of its own, for a thread would tick on while the runtime is starved and
+/// reads no heartbeats. `alarm` says that something is due earlier than it was when the task fell
+/// asleep, or that it is time to look whether anybody still needs it.
 pub(crate) async fn run(shared: Weak<Shared>, alarm: Arc<Notify>) {
-    while let Some(sleep) = shared.upgrade().map(|shared| shared.expire()) {
+    while let Some((sleep, stalls)) = shared.upgrade().map(|shared| shared.tick()) {
+        if let Some(stalls) = stalls {
+            tracing::warn!(
+                stalls = stalls.count,
+                seconds = stalls.total.as_secs_f64(),
+                "the server stood still; leases are not charged with that time"
+            );
+        }
         tokio::select! {
-            () = time::sleep(sleep.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)) => {}
+            () = time::sleep(sleep) => {}
             () = alarm.notified() => {}
         }
     }
 }
-
-/// Timers far in the future overflow on some systems.
-const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);

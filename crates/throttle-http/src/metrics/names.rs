@@ -17,6 +17,8 @@ pub(super) const PEERS: &str = "throttle_peers";
 pub(super) const REFUSALS: &str = "throttle_refusals_total";
 pub(super) const REQUESTS: &str = "throttle_http_requests_total";
 pub(super) const RESTORED_PEERS: &str = "throttle_restored_peers_total";
+pub(super) const STALLED: &str = "throttle_stalled_seconds_total";
+pub(super) const STALLS: &str = "throttle_stalls_total";
 pub(super) const WAIT: &str = "throttle_wait_seconds";
 
 /// Tells `recorder` what each of them is.
@@ -39,6 +41,8 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),
         (RESTORED_PEERS, "Peers that came back with the locks they hold."),
+        (STALLED, "Time in which the server stood still, which no lease was charged with."),
+        (STALLS, "Times that the server stood still for more than a second."),
     ];
     let histograms = [
         (HOLD, "Time that locks were held."),

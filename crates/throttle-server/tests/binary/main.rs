@@ -5,4 +5,5 @@ mod logs;
 mod reload;
 mod serving;
 mod shutdown;
+mod stall;
 mod support;
