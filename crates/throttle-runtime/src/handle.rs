@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use tokio::{runtime, sync::Notify};
 use crate::{
     Clock, Error, Observer, SemaphoreConfig, Stalls,
     attention::TICK,
+    failure::{Failures, Panicked},
     observer::Nobody,
     state::{News, State},
     timer,
@@ -24,7 +26,7 @@ use crate::{
 /// A running semaphore service. Clones share it; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What all handles share with the timer.
@@ -32,8 +34,9 @@ pub struct Handle {
 pub(crate) struct Shared {
     clock: Clock,
     /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
-    /// poisoned then, for a service that may grant twice is worse than none.
-    state: Mutex<State>,
+    /// poisoned then, and the service has [failed](Handle::failed).
+    pub(crate) state: Mutex<State>,
+    pub(crate) failure: Failures,
     alarm: Arc<Notify>,
     /// Where the timer runs.
     runtime: runtime::Handle,
@@ -109,6 +112,7 @@ impl Handle {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
+            failure: Failures::none(),
             alarm: Arc::new(Notify::new()),
             runtime: runtime::Handle::current(),
         });
@@ -168,23 +172,22 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, wait) = self.operate(|state, now| {
+        let (admitted, listener) = self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let wait = match admitted {
-                Admitted::Queued { ticket } if listens => {
-                    Some(Wait::new(self, peer, ticket, state.listeners.add(peer, ticket)))
-                }
+            let listener = match admitted {
+                Admitted::Queued { ticket } if listens => Some(state.listeners.add(peer, ticket)),
                 _ => None,
             };
-            Ok::<_, Refused>((admitted, wait))
+            Ok::<_, Refused>((admitted, listener))
         })?;
-        match (admitted, wait) {
+        match (admitted, listener) {
             (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
-            (Admitted::Queued { .. }, Some(wait)) => {
+            (Admitted::Queued { ticket }, Some(outcome)) => {
+                let wait = Wait::new(self, peer, ticket, outcome);
                 wait.answer(block_for.unwrap_or_default()).await
             }
             (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
@@ -282,7 +285,8 @@ impl Handle {
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {
-        self.shared.operate(|state, now, news| state.drain(now, news));
+        // Of a service that has failed nobody waits any more.
+        self.shared.try_operate(|state, now, news| state.drain(now, news));
     }
 
     /// Whether [`Handle::drain`] was called.
@@ -297,10 +301,24 @@ impl Handle {
 }
 
 impl Shared {
+    /// # Panics
+    ///
+    /// If an earlier operation did.
     fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
+        self.try_operate(operation).expect("no operation panicked before")
+    }
+
+    /// Does nothing if an earlier operation panicked.
+    pub(crate) fn try_operate<R>(
+        &self,
+        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+    ) -> Option<R> {
+        let state = self.state.lock().ok()?;
+        let panicked = Panicked(self);
         let mut news = News::default();
         let result = {
-            let mut state = self.state.lock().expect("no operation panics");
+            // Unlocked before anybody is told of a panic.
+            let mut state = state;
             let now = state.attention.observe(self.clock.now());
             // What is due concerns those who listened so far, not who begins to listen now.
             state.expire(now, &mut news);
@@ -312,7 +330,8 @@ impl Shared {
             self.alarm.notify_one();
         }
         news.spread(&self.runtime);
-        result
+        mem::forget(panicked);
+        Some(result)
     }
 
     /// Lets time pass. Returns for how long the timer may sleep, and the stalls to tell the log of.

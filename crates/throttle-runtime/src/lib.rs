@@ -44,6 +44,7 @@ mod attention;
 mod clock;
 mod entropy;
 mod error;
+mod failure;
 mod handle;
 mod inspect;
 mod names;
@@ -62,6 +63,7 @@ pub use crate::{
     attention::Stalls,
     clock::Clock,
     error::Error,
+    failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
     inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     observer::{Afterwork, Observer},

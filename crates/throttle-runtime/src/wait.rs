@@ -19,6 +19,8 @@ pub(crate) struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     /// The request of `peer`, which the state machine has queued under `ticket` as listening.
+    ///
+    /// Not to be made within an operation: dropped there, it would wait for the end of the operation.
     pub(crate) fn new(
         handle: &'a Handle,
         peer: PeerId,
@@ -33,12 +35,13 @@ impl<'a> Wait<'a> {
     pub(crate) async fn answer(mut self, block_for: Duration) -> Result<Admission, Error> {
         let heard = match time::timeout(block_for, &mut self.outcome).await {
             Ok(heard) => heard,
-            Err(_) if self.end() => return Ok(Admission::Pending),
+            Err(_) if self.end()? => return Ok(Admission::Pending),
             // The wait ended in this very moment, and the outcome is on its way.
             Err(_) => (&mut self.outcome).await,
         };
         self.open = false;
-        match heard.expect("whoever ends a wait says how") {
+        // Whoever ends a wait says how, unless they panicked.
+        match heard.map_err(|_| Error::Failed)? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
             Outcome::Granted(token) => Ok(Admission::Held { token }),
             Outcome::Pending => Ok(Admission::Pending),
@@ -46,8 +49,8 @@ impl<'a> Wait<'a> {
     }
 
     /// Ends the wait in good order. Returns false if it has ended otherwise already.
-    fn end(&mut self) -> bool {
-        self.handle.operate(|state, now| {
+    fn end(&mut self) -> Result<bool, Error> {
+        let ended = self.handle.shared.try_operate(|state, now, _| {
             let was_open = state.throttle.end_wait(now, self.peer, self.ticket);
             if was_open {
                 self.open = false;
@@ -55,15 +58,16 @@ impl<'a> Wait<'a> {
                 state.listeners.forget_closed(self.peer);
             }
             was_open
-        })
+        });
+        ended.ok_or(Error::Failed)
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        // Who panics has found the state poisoned, and must not panic again on the way out.
-        if self.open && !std::thread::panicking() {
-            self.handle.operate(|state, now| {
+        if self.open {
+            // Not if the service has failed. It may be that which unwinds this task, or anything else.
+            self.handle.shared.try_operate(|state, now, _| {
                 state.throttle.park(now, self.peer, self.ticket);
                 self.outcome.close();
                 state.listeners.forget_closed(self.peer);
