@@ -70,7 +70,7 @@ impl Drop for Panicked<'_> {
         self.0.failure.add(Failure::Operation);
         // Those who wait hear that there is nothing to wait for.
         if let Err(poisoned) = self.0.state.lock() {
-            poisoned.into_inner().listeners = Default::default();
+            drop(poisoned.into_inner().listeners.take_all());
         }
     }
 }

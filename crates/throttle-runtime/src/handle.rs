@@ -14,12 +14,12 @@ use throttle_core::{
 use tokio::{runtime, sync::Notify};
 
 use crate::{
-    Clock, Error, Observer, SemaphoreConfig, Stalls,
-    attention::TICK,
+    Clock, Error, Observer, OpenWaits, SemaphoreConfig,
+    attention::{Stalls, TICK},
     failure::{Failures, Panicked},
     observer::Nobody,
     state::{News, State},
-    timer,
+    timer::{self, Report},
     wait::Wait,
 };
 
@@ -158,6 +158,8 @@ impl Handle {
     /// holds nobody up, unless the peer asks again within [`Settings::abandoned_after`]; after that
     /// the pending lock is cancelled.
     ///
+    /// Beyond the [limit of open waits](Handle::limit_open_waits) it is answered after a second at most.
+    ///
     /// # Errors
     ///
     /// - `unknown_semaphore`, `unknown_peer`, `stale_request`, `never_acquirable`,
@@ -172,23 +174,24 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, listener) = self.operate(|state, now| {
+        let (admitted, listening) = self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let listener = match admitted {
-                Admitted::Queued { ticket } if listens => Some(state.listeners.add(peer, ticket)),
+            let listening = match (admitted, block_for.filter(|_| listens)) {
+                (Admitted::Queued { ticket }, Some(block_for)) => {
+                    Some(state.listeners.add(now, peer, ticket, block_for))
+                }
                 _ => None,
             };
-            Ok::<_, Refused>((admitted, listener))
+            Ok::<_, Refused>((admitted, listening))
         })?;
-        match (admitted, listener) {
+        match (admitted, listening) {
             (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
-            (Admitted::Queued { ticket }, Some(outcome)) => {
-                let wait = Wait::new(self, peer, ticket, outcome);
-                wait.answer(block_for.unwrap_or_default()).await
+            (Admitted::Queued { ticket }, Some(listening)) => {
+                Wait::new(self, peer, ticket, listening).answer().await
             }
             (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
         }
@@ -282,6 +285,30 @@ impl Handle {
         self.operate(|state, _| state.attention.stalls())
     }
 
+    /// Sets how many requests may wait for as long as they want. At the start there is no limit.
+    ///
+    /// A request beyond the limit is a *short* wait. It keeps its place in the queue and can be granted
+    /// its lock like any other one, but is answered [`Admission::Pending`] after a second, if not
+    /// before, and has to ask again. Requests that wait already go on as before.
+    pub fn limit_open_waits(&self, limit: usize) {
+        self.operate(|state, _| state.listeners.set_limit(limit));
+    }
+
+    /// Ends the short wait that began first: it is answered [`Admission::Pending`], and its connection
+    /// is free. Returns whether one was ended.
+    ///
+    /// For a server whose connections run short. None is ended within 100 ms after it began, for the
+    /// client may ask again at once. O(log n). Does nothing if the service has failed.
+    pub fn end_short_wait(&self) -> bool {
+        let ended = self.shared.try_operate(|state, now, news| state.end_short_wait(now, news));
+        ended.unwrap_or(false)
+    }
+
+    /// How many requests wait for their answer, and how many may do so.
+    pub fn open_waits(&self) -> OpenWaits {
+        self.operate(|state, _| state.listeners.status())
+    }
+
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {
@@ -334,13 +361,14 @@ impl Shared {
         Some(result)
     }
 
-    /// Lets time pass. Returns for how long the timer may sleep, and the stalls to tell the log of.
-    pub(crate) fn tick(&self) -> (Duration, Option<Stalls>) {
+    /// Lets time pass. Returns for how long the timer may sleep, and what to tell the log.
+    pub(crate) fn tick(&self) -> (Duration, Report) {
         self.operate(|state, now, _| {
             let next_tick = now + TICK;
             let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             state.alarm = Some(alarm);
-            (alarm - now, state.attention.report())
+            let cut_short = state.listeners.report(now);
+            (alarm - now, Report { stalls: state.attention.report(), cut_short })
         })
     }
 }

@@ -47,6 +47,7 @@ mod error;
 mod failure;
 mod handle;
 mod inspect;
+mod listeners;
 mod names;
 mod observer;
 mod reconfigure;
@@ -66,6 +67,7 @@ pub use crate::{
     failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
     inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    listeners::OpenWaits,
     observer::{Afterwork, Observer},
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

@@ -4,17 +4,16 @@
 //! itself since the last one ([`State::expire`]), and after it what it did ([`State::gather`]). What
 //! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
-use std::collections::BTreeMap;
-
 use throttle_core::{
-    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket, Time,
+    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
-use tokio::{runtime, sync::oneshot};
+use tokio::runtime;
 
 use crate::{
     attention::Attention,
     clock,
     entropy::Entropy,
+    listeners::{Listener, Listeners},
     names::Names,
     observer::{Afterwork, Observer},
 };
@@ -55,7 +54,7 @@ impl State {
             names: Names::default(),
             entropy,
             observer,
-            listeners: Listeners::default(),
+            listeners: Listeners::new(),
             draining: false,
             alarm: None,
         }
@@ -100,50 +99,15 @@ impl State {
             news.answer(listeners, Outcome::Pending);
         }
     }
-}
 
-/// The open requests, by the peer that waits.
-///
-/// Most peers have one. A client that repeats a request whose connection it believes to be broken
-/// has two for a while; all of them hear the same.
-#[derive(Debug, Default)]
-pub(crate) struct Listeners(BTreeMap<PeerId, Vec<Listener>>);
-
-/// An open request, and under which ticket the state machine knows its wait.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    ticket: Ticket,
-    ear: oneshot::Sender<Outcome>,
-}
-
-impl Listeners {
-    pub(crate) fn add(&mut self, peer: PeerId, ticket: Ticket) -> oneshot::Receiver<Outcome> {
-        let (ear, outcome) = oneshot::channel();
-        self.0.entry(peer).or_default().push(Listener { ticket, ear });
-        outcome
-    }
-
-    /// Forgets those of the peer's requests that closed their ear.
-    pub(crate) fn forget_closed(&mut self, peer: PeerId) {
-        if let Some(listeners) = self.0.get_mut(&peer) {
-            listeners.retain(|listener| !listener.ear.is_closed());
-            if listeners.is_empty() {
-                self.0.remove(&peer);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn take(&mut self, peer: PeerId) -> Vec<Listener> {
-        self.0.remove(&peer).unwrap_or_default()
-    }
-
-    fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
-        std::mem::take(&mut self.0)
+    /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
+    pub(crate) fn end_short_wait(&mut self, now: Time, news: &mut News) -> bool {
+        let Some((peer, listener)) = self.listeners.take_oldest_short(now) else {
+            return false;
+        };
+        self.throttle.end_wait(now, peer, listener.ticket);
+        news.answer(vec![listener], Outcome::Pending);
+        true
     }
 }
 
@@ -163,7 +127,7 @@ impl News {
     pub(crate) fn spread(self, runtime: &runtime::Handle) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
-            let _ = listener.ear.send(outcome);
+            let _ = listener.reply.send(outcome);
         }
         for work in self.afterwork {
             drop(runtime.spawn(work));

@@ -5,7 +5,33 @@ use std::sync::{Arc, Weak};
 
 use tokio::{sync::Notify, time};
 
-use crate::{failure::TimerEnded, handle::Shared};
+use crate::{Stalls, failure::TimerEnded, handle::Shared};
+
+/// What has happened since the log was told the last time, as far as it is time to do so.
+pub(crate) struct Report {
+    pub(crate) stalls: Option<Stalls>,
+    /// Requests beyond the limit of those that wait.
+    pub(crate) cut_short: Option<u64>,
+}
+
+impl Report {
+    fn log(&self) {
+        if let Some(stalls) = self.stalls {
+            tracing::warn!(
+                stalls = stalls.count,
+                seconds = stalls.total.as_secs_f64(),
+                "the server stood still; leases are not charged with that time"
+            );
+        }
+        if let Some(requests) = self.cut_short {
+            tracing::warn!(
+                requests,
+                "more requests wait for locks than the limit of open waits; \
+                those beyond it are answered within a second and have to ask again"
+            );
+        }
+    }
+}
 
 /// Runs until the last handle is gone.
 ///
@@ -17,14 +43,8 @@ pub(crate) fn run(shared: Weak<Shared>, alarm: Arc<Notify>) -> impl Future<Outpu
     let ended = TimerEnded(Weak::clone(&shared));
     async move {
         let _ended = ended;
-        while let Some((sleep, stalls)) = shared.upgrade().map(|shared| shared.tick()) {
-            if let Some(stalls) = stalls {
-                tracing::warn!(
-                    stalls = stalls.count,
-                    seconds = stalls.total.as_secs_f64(),
-                    "the server stood still; leases are not charged with that time"
-                );
-            }
+        while let Some((sleep, report)) = shared.upgrade().map(|shared| shared.tick()) {
+            report.log();
             tokio::select! {
                 () = time::sleep(sleep) => {}
                 () = alarm.notified() => {}
