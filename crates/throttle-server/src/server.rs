@@ -142,8 +142,9 @@ fn serve(
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
     };
+    handle.limit_open_waits(config.limits.open_waits(limits.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
-    let reload = Arc::new(Reload::new(handle.clone(), config, file));
+    let reload = Arc::new(Reload::new(handle.clone(), config, file, limits.connections));
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);

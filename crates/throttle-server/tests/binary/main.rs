@@ -2,6 +2,7 @@
 
 mod command_line;
 mod logs;
+mod open_waits;
 mod reload;
 mod serving;
 mod shutdown;
