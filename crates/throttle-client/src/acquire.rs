@@ -59,7 +59,8 @@ impl<'a> Acquire<'a> {
     /// comes at once.
     ///
     /// It is one span for all attempts: a retry asks only for what is left of it. A server that
-    /// shuts down answers [`Admission::Pending`] before it is over.
+    /// shuts down, or at which very many requests wait, answers [`Admission::Pending`] before it is
+    /// over.
     pub fn block_for(mut self, block_for: Duration) -> Self {
         self.query.block_for = Some(block_for);
         self

@@ -139,4 +139,5 @@ fn sizes() -> &'static [u64] {
     if measuring { all } else { &all[..1] }
 }
 
-const LEASE: Duration = Duration::from_secs(60);
+/// No longer than a service may be inattentive without taking it for a stall.
+const LEASE: Duration = Duration::from_secs(1);

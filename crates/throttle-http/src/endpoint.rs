@@ -100,7 +100,7 @@ async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, 
     let api = call.api;
     match (route, Verb::of(&call.head.method)) {
         (Route::Favicon, Get) => Ok(service::favicon()),
-        (Route::Health, Get) => Ok(service::health()),
+        (Route::Health, Get) => service::health(api),
         (Route::Index, Get) => Ok(service::index(&call)),
         (Route::IsAcquired, Get) => peers::is_acquired(&call),
         (Route::Lock | Route::IsAcquired, Put) => locks::acquire(call).await,

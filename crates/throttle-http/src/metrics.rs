@@ -7,6 +7,7 @@
 mod events;
 mod exposition;
 mod names;
+mod service;
 
 use std::{
     fmt,
@@ -54,6 +55,7 @@ struct Shared {
     registry: Registry,
     render: Arc<dyn Fn() -> String + Send + Sync>,
     peers: Gauge,
+    service: service::Service,
     not_found: Counter,
     /// By code.
     refusals: Vec<Counter>,
@@ -77,6 +79,7 @@ impl Metrics {
         });
         Self(Arc::new(Shared {
             peers: names::gauge(&*recorder, Key::from_static_name(names::PEERS)),
+            service: service::Service::new(&recorder),
             not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
             refusals: refusals.collect(),
             requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
@@ -142,6 +145,7 @@ impl Metrics {
             set(names::LONGEST_PENDING, longest_pending.as_secs_f64());
         }
         self.0.peers.set(handle.peer_count() as f64);
+        self.0.service.read(handle);
         exposition::tidy(&(self.0.render)(), semaphores.iter().map(|semaphore| &*semaphore.name))
     }
 }

@@ -51,6 +51,11 @@ impl Refusal {
         Self::new(Code::Internal, "Something went wrong in the server.")
     }
 
+    /// The service behind the routes is broken.
+    pub(crate) fn failed() -> Self {
+        Self::new(Code::Internal, "The server is broken and is about to end.")
+    }
+
     pub(crate) fn code(&self) -> Code {
         self.code
     }
@@ -86,6 +91,7 @@ impl From<throttle_runtime::Error> for Refusal {
                 Code::Cancelled,
                 "The pending lock was cancelled while the request waited for it.",
             ),
+            throttle_runtime::Error::Failed => Self::failed(),
             throttle_runtime::Error::Refused(refused) => refused.into(),
         }
     }
@@ -183,8 +189,9 @@ mod tests {
         for refused in refusals {
             assert_eq!(Refusal::from(refused).code.as_str(), refused.code());
         }
-        let cancelled = throttle_runtime::Error::Cancelled;
-        assert_eq!(Refusal::from(cancelled).code.as_str(), cancelled.code());
+        for error in [throttle_runtime::Error::Cancelled, throttle_runtime::Error::Failed] {
+            assert_eq!(Refusal::from(error).code.as_str(), error.code());
+        }
     }
 
     #[test]

@@ -40,17 +40,24 @@ fn browse(call: &Call<'_, impl Content>) -> Response {
     response
 }
 
-/// `GET /health`: there is somebody.
-pub(crate) fn health() -> Response {
-    answer::text("Ok")
+/// `GET /health`: there is somebody, in good health.
+pub(crate) fn health(api: &Api) -> Result<Response, Refusal> {
+    check(api)?;
+    Ok(answer::text("Ok"))
 }
 
 /// `GET /ready`: whether it makes sense to send work here.
 pub(crate) fn ready(api: &Api) -> Result<Response, Refusal> {
+    check(api)?;
     if api.handle.is_draining() {
         return Err(Refusal::new(Code::NotReady, "The server is shutting down."));
     }
     Ok(answer::text("Ready"))
+}
+
+/// A service that is broken is no service.
+fn check(api: &Api) -> Result<(), Refusal> {
+    api.handle.failure().map_or(Ok(()), |_| Err(Refusal::failed()))
 }
 
 /// `GET /version`

@@ -9,6 +9,11 @@ use throttle_core::Time;
 use tokio::time::Instant;
 
 /// Tells the time as the nanoseconds since the clock was made.
+///
+/// Whether that includes the time for which the machine was suspended is up to the system: on Linux
+/// (`CLOCK_MONOTONIC`) and macOS (`CLOCK_UPTIME_RAW`) it does not, on Windows
+/// (`QueryPerformanceCounter`) it may. To leases it is the same: where it does, the service takes it
+/// for a stall.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -35,11 +40,35 @@ fn instant() -> Instant {
 ///
 /// It grows with the wall clock by 2^22 a second. A restarted server continues above all tokens of
 /// its predecessor if the clock ran forward and the predecessor granted fewer than four million
-/// locks of one semaphore a second. It fits in 53 bits until the year 2094.
+/// locks of one semaphore a second. It fits in 53 bits until the year 2094. A clock that is certainly
+/// wrong is told to the log.
 pub(crate) fn token_at_boot() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     let now = SystemTime::now();
-    token_at(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let token = token_at(since_1970);
+    if is_plausible(since_1970) {
+        tracing::info!(token, "fencing tokens of this run are greater than this one");
+    } else {
+        tracing::warn!(
+            token,
+            year = year(since_1970),
+            "the clock of this machine is wrong, so fencing tokens of this run may be smaller than \
+            earlier ones, or those of later runs smaller than these: set the clock and start again"
+        );
+    }
+    token
+}
+
+/// Whether the clock can be right: not before this release was made, nor so late that tokens would
+/// soon run out of bits.
+fn is_plausible(since_1970: Duration) -> bool {
+    (RELEASE..START_OF_2090).contains(&since_1970)
+}
+
+/// The year, give or take a day.
+fn year(since_1970: Duration) -> u64 {
+    1970 + since_1970.as_secs() / SECONDS_PER_YEAR
 }
 
 fn token_at(since_1970: Duration) -> u64 {
@@ -50,6 +79,13 @@ fn token_at(since_1970: Duration) -> u64 {
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// Midnight of 1 January 2026, UTC.
 const START_OF_2026: Duration = Duration::from_secs(1_767_225_600);
+/// Midnight of 1 January 2090, UTC.
+const START_OF_2090: Duration = Duration::from_secs(3_786_912_000);
+/// The first day of the month in which this release was made, here 1 November 2026, UTC. It is a
+/// constant, to be raised with each release, for a build must not depend on when it is made.
+const RELEASE: Duration = Duration::from_secs(1_793_491_200);
+/// A quarter of a leap day included.
+const SECONDS_PER_YEAR: u64 = 31_557_600;
 const TOKEN_BITS_PER_SECOND: u32 = 22;
 
 #[cfg(test)]
@@ -69,5 +105,19 @@ mod tests {
         let year_2094 = Duration::from_secs(3_913_056_000);
         assert!(token_at(year_2094) < 1 << 53);
         assert_eq!(token_at(Duration::ZERO), 0);
+    }
+
+    /// S10: tokens would go back, now or when the clock is set.
+    #[test]
+    fn a_clock_before_the_release_or_beyond_2090_is_not_trusted() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for wrong in [Duration::ZERO, RELEASE - day, START_OF_2090, START_OF_2090 + 10_000 * day] {
+            assert!(!is_plausible(wrong), "{wrong:?}");
+        }
+        for right in [RELEASE, RELEASE + 365 * day, START_OF_2090 - day] {
+            assert!(is_plausible(right), "{right:?}");
+        }
+        let years = [Duration::ZERO, RELEASE, START_OF_2090 + day].map(year);
+        assert_eq!(years, [1970, 2026, 2090]);
     }
 }

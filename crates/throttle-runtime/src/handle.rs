@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicUsize, Ordering},
@@ -16,17 +17,19 @@ use throttle_core::{
 use tokio::{runtime, sync::Notify};
 
 use crate::{
-    Clock, Error, Observer, SemaphoreConfig,
+    Clock, Error, Observer, OpenWaits, SemaphoreConfig,
+    attention::{Stalls, TICK},
+    failure::{Failures, Panicked},
     observer::Nobody,
     state::{News, State},
-    timer,
+    timer::{self, Report},
     wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What all handles share with the timer.
@@ -34,10 +37,11 @@ pub struct Handle {
 pub(crate) struct Shared {
     clock: Clock,
     /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
-    /// poisoned then, for a service that may grant twice is worse than none.
-    state: Mutex<State>,
+    /// poisoned then, and the service has [failed](Handle::failed).
+    pub(crate) state: Mutex<State>,
     /// How many threads wait for the mutex.
     contenders: AtomicUsize,
+    pub(crate) failure: Failures,
     alarm: Arc<Notify>,
     /// Where the timer runs.
     runtime: runtime::Handle,
@@ -114,6 +118,7 @@ impl Handle {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
             contenders: AtomicUsize::new(0),
+            failure: Failures::none(),
             alarm: Arc::new(Notify::new()),
             runtime: runtime::Handle::current(),
         });
@@ -159,6 +164,8 @@ impl Handle {
     /// holds nobody up, unless the peer asks again within [`Settings::abandoned_after`]; after that
     /// the pending lock is cancelled.
     ///
+    /// Beyond the [limit of open waits](Handle::limit_open_waits) it is answered after a second at most.
+    ///
     /// # Errors
     ///
     /// - `unknown_semaphore`, `unknown_peer`, `stale_request`, `never_acquirable`,
@@ -173,24 +180,24 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, wait) = self.operate(|state, now| {
+        let (admitted, listening) = self.operate(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let wait = match admitted {
-                Admitted::Queued { ticket } if listens => {
-                    Some(Wait::new(self, peer, ticket, state.listeners.add(peer, ticket)))
+            let listening = match (admitted, block_for.filter(|_| listens)) {
+                (Admitted::Queued { ticket }, Some(block_for)) => {
+                    Some(state.listeners.add(now, peer, ticket, block_for))
                 }
                 _ => None,
             };
-            Ok::<_, Refused>((admitted, wait))
+            Ok::<_, Refused>((admitted, listening))
         })?;
-        match (admitted, wait) {
+        match (admitted, listening) {
             (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
-            (Admitted::Queued { .. }, Some(wait)) => {
-                wait.answer(block_for.unwrap_or_default()).await
+            (Admitted::Queued { ticket }, Some(listening)) => {
+                Wait::new(self, peer, ticket, listening).answer().await
             }
             (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
         }
@@ -271,15 +278,48 @@ impl Handle {
         })?)
     }
 
-    /// For how long the service has been running.
+    /// For how long the service has been running, stalls included.
     pub fn uptime(&self) -> Duration {
         self.shared.clock.now() - Time::ZERO
+    }
+
+    /// The times in which the service was not attentive, which no lease was charged with.
+    ///
+    /// More than a second in which it neither answered nor got round to its timer is a stall: its
+    /// process or machine stood still, or its runtime was blocked.
+    pub fn stalls(&self) -> Stalls {
+        self.operate(|state, _| state.attention.stalls())
+    }
+
+    /// Sets how many requests may wait for as long as they want. At the start there is no limit.
+    ///
+    /// A request beyond the limit is a *short* wait. It keeps its place in the queue and can be granted
+    /// its lock like any other one, but is answered [`Admission::Pending`] after a second, if not
+    /// before, and has to ask again. Requests that wait already go on as before.
+    pub fn limit_open_waits(&self, limit: usize) {
+        self.operate(|state, _| state.listeners.set_limit(limit));
+    }
+
+    /// Ends the short wait that began first: it is answered [`Admission::Pending`], and its connection
+    /// is free. Returns whether one was ended.
+    ///
+    /// For a server whose connections run short. None is ended within 100 ms after it began, for the
+    /// client may ask again at once. O(log n). Does nothing if the service has failed.
+    pub fn end_short_wait(&self) -> bool {
+        let ended = self.shared.try_operate(|state, now, news| state.end_short_wait(now, news));
+        ended.unwrap_or(false)
+    }
+
+    /// How many requests wait for their answer, and how many may do so.
+    pub fn open_waits(&self) -> OpenWaits {
+        self.operate(|state, _| state.listeners.status())
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
     /// and so are those to come. Everything else goes on.
     pub fn drain(&self) {
-        while self.shared.operate(|state, now, news| state.drain(now, news)) {
+        // Of a service that has failed nobody waits any more.
+        while self.shared.try_operate(|state, now, news| state.drain(now, news)) == Some(true) {
             // A thread that waits for the mutex gets it only if this one does not take it again at once.
             std::thread::yield_now();
         }
@@ -299,7 +339,19 @@ impl Handle {
 impl Shared {
     /// The operation takes place at the instant until which everything is done that was due. While
     /// there is a backlog, that is not the present.
+    ///
+    /// # Panics
+    ///
+    /// If an earlier operation did.
     fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
+        self.try_operate(operation).expect("no operation panicked before")
+    }
+
+    /// Does nothing if an earlier operation panicked.
+    pub(crate) fn try_operate<R>(
+        &self,
+        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+    ) -> Option<R> {
         self.operate_within(BUDGET_OF_AN_OPERATION, operation)
     }
 
@@ -307,12 +359,16 @@ impl Shared {
         &self,
         budget: u32,
         operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> R {
+    ) -> Option<R> {
+        let state = self.lock()?;
+        let panicked = Panicked(self);
         let mut news = News::default();
         let result = {
-            let mut state = self.lock();
+            // Unlocked before anybody is told of a panic.
+            let mut state = state;
+            let present = state.attention.observe(self.clock.now());
             // What is due concerns those who listened so far, not who begins to listen now.
-            let now = state.catch_up(self.clock.now(), budget, &mut news);
+            let now = state.catch_up(present, budget, &mut news);
             let result = operation(&mut state, now, &mut news);
             state.gather(&mut news);
             result
@@ -321,19 +377,21 @@ impl Shared {
             self.alarm.notify_one();
         }
         news.spread(&self.runtime);
-        result
+        mem::forget(panicked);
+        Some(result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// `None` if an operation has panicked.
+    fn lock(&self) -> Option<MutexGuard<'_, State>> {
         match self.state.try_lock() {
-            Ok(state) => return state,
+            Ok(state) => return Some(state),
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Poisoned(_)) => panic!("an operation has panicked"),
+            Err(TryLockError::Poisoned(_)) => return None,
         }
         self.contenders.fetch_add(1, Ordering::Relaxed);
         let state = self.state.lock();
         self.contenders.fetch_sub(1, Ordering::Relaxed);
-        state.expect("no operation panics")
+        state.ok()
     }
 
     /// Whether somebody waits for the mutex. An operating system may let the thread that has just given
@@ -342,13 +400,22 @@ impl Shared {
         self.contenders.load(Ordering::Relaxed) > 0
     }
 
-    /// Does a part of what is due, and tells how long nothing more happens by itself: no time at all if
-    /// there is a backlog.
-    pub(crate) fn catch_up(&self) -> Option<Duration> {
-        self.operate_within(BUDGET_OF_THE_TIMER, |state, _, _| {
-            state.alarm = state.throttle.poll_timeout();
-            state.alarm.map(|at| at - self.clock.now())
-        })
+    /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
+    /// there is a backlog, and what to tell the log.
+    ///
+    /// # Panics
+    ///
+    /// If an operation did.
+    pub(crate) fn tick(&self) -> (Duration, Report) {
+        let ticked = self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
+            let present = state.attention.present();
+            let next_tick = present + TICK;
+            let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+            state.alarm = Some(alarm);
+            let cut_short = state.listeners.report(now);
+            (alarm - present, Report { stalls: state.attention.report(), cut_short })
+        });
+        ticked.expect("no operation panicked before")
     }
 }
 

@@ -32,14 +32,22 @@
 //! An operation runs where it is called, under one short mutex that is never held across an await.
 //! Leases end at their deadline by a single timer task; since every operation first removes who is
 //! due, no answer depends on the punctuality of that task.
+//!
+//! Leases run while the service is attentive. If its process, its machine or its runtime stood still
+//! for more than a second, nobody could send a sign of life meanwhile, and no lease is charged with
+//! that time ([`Handle::stalls`]). So a test that moves a paused clock lets the runtime run in between
+//! (`tokio::time::sleep` does so, `advance` does not), or the jump counts as a stall.
 
 #![forbid(unsafe_code)]
 
+mod attention;
 mod clock;
 mod entropy;
 mod error;
+mod failure;
 mod handle;
 mod inspect;
+mod listeners;
 mod names;
 mod observer;
 mod reconfigure;
@@ -53,10 +61,13 @@ pub use throttle_core::{
 };
 
 pub use crate::{
+    attention::Stalls,
     clock::Clock,
     error::Error,
+    failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
     inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    listeners::OpenWaits,
     observer::{Afterwork, Observer},
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

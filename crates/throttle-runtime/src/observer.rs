@@ -7,7 +7,7 @@ use throttle_core::{Event, SemaphoreId};
 /// Hears of everything that happens, in the order in which it happens.
 ///
 /// It is called within the critical section of the operation that caused it, so it must be quick and
-/// must not block. If it panics, so does every later operation of the service.
+/// must not block. If it panics, the service has [failed](crate::Handle::failed).
 pub trait Observer: Send + 'static {
     /// A semaphore is there now; events will name it by `id`.
     fn semaphore_added(&mut self, id: SemaphoreId, name: &str);

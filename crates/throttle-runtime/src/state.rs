@@ -4,16 +4,16 @@
 //! itself since the last one ([`State::catch_up`]), and after it what it did ([`State::gather`]). What
 //! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
-use std::collections::BTreeMap;
-
 use throttle_core::{
-    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket, Time,
+    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
-use tokio::{runtime, sync::oneshot};
+use tokio::runtime;
 
 use crate::{
+    attention::Attention,
     clock,
     entropy::Entropy,
+    listeners::{Listener, Listeners},
     names::Names,
     observer::{Afterwork, Observer},
 };
@@ -32,6 +32,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) throttle: Throttle,
+    pub(crate) attention: Attention,
     pub(crate) names: Names,
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
@@ -49,10 +50,11 @@ impl State {
             throttle: Throttle::new(settings)
                 .minting_tokens_after(clock::token_at_boot())
                 .with_hash_seed(entropy.seed()),
+            attention: Attention::default(),
             names: Names::default(),
             entropy,
             observer,
-            listeners: Listeners::default(),
+            listeners: Listeners::new(),
             draining: false,
             alarm: None,
         }
@@ -103,55 +105,20 @@ impl State {
         }
         true
     }
+
+    /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
+    pub(crate) fn end_short_wait(&mut self, now: Time, news: &mut News) -> bool {
+        let Some((peer, listener)) = self.listeners.take_oldest_short(now) else {
+            return false;
+        };
+        self.throttle.end_wait(now, peer, listener.ticket);
+        news.answer(vec![listener], Outcome::Pending);
+        true
+    }
 }
 
 /// Of how many peers the waits are ended in one critical section: about a millisecond.
 const DRAINED_IN_A_STEP: usize = 4_096;
-
-/// The open requests, by the peer that waits.
-///
-/// Most peers have one. A client that repeats a request whose connection it believes to be broken
-/// has two for a while; all of them hear the same.
-#[derive(Debug, Default)]
-pub(crate) struct Listeners(BTreeMap<PeerId, Vec<Listener>>);
-
-/// An open request, and under which ticket the state machine knows its wait.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    ticket: Ticket,
-    ear: oneshot::Sender<Outcome>,
-}
-
-impl Listeners {
-    pub(crate) fn add(&mut self, peer: PeerId, ticket: Ticket) -> oneshot::Receiver<Outcome> {
-        let (ear, outcome) = oneshot::channel();
-        self.0.entry(peer).or_default().push(Listener { ticket, ear });
-        outcome
-    }
-
-    /// Forgets those of the peer's requests that closed their ear.
-    pub(crate) fn forget_closed(&mut self, peer: PeerId) {
-        if let Some(listeners) = self.0.get_mut(&peer) {
-            listeners.retain(|listener| !listener.ear.is_closed());
-            if listeners.is_empty() {
-                self.0.remove(&peer);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn take(&mut self, peer: PeerId) -> Vec<Listener> {
-        self.0.remove(&peer).unwrap_or_default()
-    }
-
-    fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
-        self.0.pop_first()
-    }
-}
 
 /// What is left to do when the mutex is free again.
 #[derive(Default)]
@@ -169,7 +136,7 @@ impl News {
     pub(crate) fn spread(self, runtime: &runtime::Handle) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
-            let _ = listener.ear.send(outcome);
+            let _ = listener.reply.send(outcome);
         }
         for work in self.afterwork {
             drop(runtime.spawn(work));

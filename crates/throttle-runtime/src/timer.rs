@@ -1,28 +1,58 @@
-//! The task that lets leases end punctually when nobody asks for anything, and that works off a
-//! backlog when very many of them end together.
+//! The task that lets leases end punctually when nobody asks for anything, that works off a backlog
+//! when very many of them end together, and that keeps the service attentive.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
 use tokio::{sync::Notify, task, time};
 
-use crate::handle::Shared;
+use crate::{Stalls, failure::TimerEnded, handle::Shared};
+
+/// What has happened since the log was told the last time, as far as it is time to do so.
+pub(crate) struct Report {
+    pub(crate) stalls: Option<Stalls>,
+    /// Requests beyond the limit of those that wait.
+    pub(crate) cut_short: Option<u64>,
+}
+
+impl Report {
+    fn log(&self) {
+        if let Some(stalls) = self.stalls {
+            tracing::warn!(
+                stalls = stalls.count,
+                seconds = stalls.total.as_secs_f64(),
+                "the server stood still; leases are not charged with that time"
+            );
+        }
+        if let Some(requests) = self.cut_short {
+            tracing::warn!(
+                requests,
+                "more requests wait for locks than the limit of open waits; \
+                those beyond it are answered within a second and have to ask again"
+            );
+        }
+    }
+}
 
 /// Runs until the last handle is gone.
 ///
-/// `alarm` says that something is due earlier than it was when the task fell asleep, or that it is
-/// time to look whether anybody still needs it.
-pub(crate) async fn run(shared: Weak<Shared>, alarm: Arc<Notify>) {
-    while let Some(sleep) = shared.upgrade().map(|shared| shared.catch_up()) {
-        if sleep == Some(Duration::ZERO) {
-            let_others_in(&shared).await;
-            continue;
-        }
-        tokio::select! {
-            () = time::sleep(sleep.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)) => {}
-            () = alarm.notified() => {}
+/// It is a task and no thread of its own, for a thread would tick on while the runtime is starved and
+/// reads no heartbeats. `alarm` says that something is due earlier than it was when the task fell
+/// asleep, or that it is time to look whether anybody still needs it.
+pub(crate) fn run(shared: Weak<Shared>, alarm: Arc<Notify>) -> impl Future<Output = ()> + Send {
+    // A task can be dropped before its first turn.
+    let ended = TimerEnded(Weak::clone(&shared));
+    async move {
+        let _ended = ended;
+        while let Some((sleep, report)) = shared.upgrade().map(|shared| shared.tick()) {
+            report.log();
+            if sleep.is_zero() {
+                let_others_in(&shared).await;
+                continue;
+            }
+            tokio::select! {
+                () = time::sleep(sleep) => {}
+                () = alarm.notified() => {}
+            }
         }
     }
 }
@@ -36,9 +66,6 @@ async fn let_others_in(shared: &Weak<Shared>) {
         }
     }
 }
-
-/// Timers far in the future overflow on some systems.
-const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often a backlog gives way before it goes on all the same: about a millisecond if nobody else
 /// has anything to do.

@@ -1,11 +1,9 @@
 //! A request that stays open until its lock is granted.
 
-use std::time::Duration;
-
 use throttle_core::{CancelCause, PeerId, Ticket};
-use tokio::{sync::oneshot, time};
+use tokio::time;
 
-use crate::{Admission, Error, handle::Handle, state::Outcome};
+use crate::{Admission, Error, handle::Handle, listeners::Listening, state::Outcome};
 
 /// An open request. Dropped before it was answered, it parks its waiter: the client went away.
 #[derive(Debug)]
@@ -13,32 +11,36 @@ pub(crate) struct Wait<'a> {
     handle: &'a Handle,
     peer: PeerId,
     ticket: Ticket,
-    outcome: oneshot::Receiver<Outcome>,
+    listening: Listening,
     open: bool,
 }
 
 impl<'a> Wait<'a> {
     /// The request of `peer`, which the state machine has queued under `ticket` as listening.
+    ///
+    /// Not to be made within an operation: dropped there, it would wait for the end of the operation.
     pub(crate) fn new(
         handle: &'a Handle,
         peer: PeerId,
         ticket: Ticket,
-        outcome: oneshot::Receiver<Outcome>,
+        listening: Listening,
     ) -> Self {
-        Self { handle, peer, ticket, outcome, open: true }
+        Self { handle, peer, ticket, listening, open: true }
     }
 
-    /// Answers when the lock is granted or cancelled, when `block_for` is over, or when the server
-    /// drains, whichever is first.
-    pub(crate) async fn answer(mut self, block_for: Duration) -> Result<Admission, Error> {
-        let heard = match time::timeout(block_for, &mut self.outcome).await {
+    /// Answers when the lock is granted or cancelled, when its time is over, or when the server drains,
+    /// whichever is first.
+    pub(crate) async fn answer(mut self) -> Result<Admission, Error> {
+        let block_for = self.listening.block_for;
+        let heard = match time::timeout(block_for, &mut self.listening.outcome).await {
             Ok(heard) => heard,
-            Err(_) if self.end() => return Ok(Admission::Pending),
+            Err(_) if self.end()? => return Ok(Admission::Pending),
             // The wait ended in this very moment, and the outcome is on its way.
-            Err(_) => (&mut self.outcome).await,
+            Err(_) => (&mut self.listening.outcome).await,
         };
         self.open = false;
-        match heard.expect("whoever ends a wait says how") {
+        // Whoever ends a wait says how, unless they panicked.
+        match heard.map_err(|_| Error::Failed)? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
             Outcome::Granted(token) => Ok(Admission::Held { token }),
             Outcome::Pending => Ok(Admission::Pending),
@@ -46,27 +48,26 @@ impl<'a> Wait<'a> {
     }
 
     /// Ends the wait in good order. Returns false if it has ended otherwise already.
-    fn end(&mut self) -> bool {
-        self.handle.operate(|state, now| {
+    fn end(&mut self) -> Result<bool, Error> {
+        let ended = self.handle.shared.try_operate(|state, now, _| {
             let was_open = state.throttle.end_wait(now, self.peer, self.ticket);
             if was_open {
                 self.open = false;
-                self.outcome.close();
-                state.listeners.forget_closed(self.peer);
+                state.listeners.remove(self.peer, self.listening.id);
             }
             was_open
-        })
+        });
+        ended.ok_or(Error::Failed)
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        // Who panics has found the state poisoned, and must not panic again on the way out.
-        if self.open && !std::thread::panicking() {
-            self.handle.operate(|state, now| {
+        if self.open {
+            // Not if the service has failed. It may be that which unwinds this task, or anything else.
+            self.handle.shared.try_operate(|state, now, _| {
                 state.throttle.park(now, self.peer, self.ticket);
-                self.outcome.close();
-                state.listeners.forget_closed(self.peer);
+                state.listeners.remove(self.peer, self.listening.id);
             });
         }
     }
@@ -85,7 +86,7 @@ fn refusal(cause: CancelCause) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
     use throttle_core::{Count, Labels, Level, Settings};
 
@@ -105,10 +106,10 @@ mod tests {
         let second = Duration::from_secs(1);
         let ask = Ask { block_for: Some(second), ..Ask::now(Count::ONE) };
         assert_eq!(handle.acquire(waiter, "A", ask).await, Ok(Admission::Pending));
-        assert!(handle.operate(|state, _| state.listeners.is_empty()), "answered");
+        assert_eq!(handle.open_waits().open, 0, "answered");
 
         let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;
         assert!(hung_up.is_err());
-        assert!(handle.operate(|state, _| state.listeners.is_empty()), "dropped");
+        assert_eq!(handle.open_waits().open, 0, "dropped");
     }
 }

@@ -32,5 +32,5 @@ mod telemetry;
 
 pub use crate::{
     reload::ReloadError,
-    server::{Running, StartError, start},
+    server::{Running, ServerFailure, StartError, start},
 };

@@ -7,6 +7,7 @@ mod signal;
 use std::{
     fmt,
     io::{self, Write},
+    pin::pin,
     process::ExitCode,
 };
 
@@ -17,7 +18,7 @@ use throttle_server::{
     logging::Log,
 };
 use tokio::runtime;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     cli::Arguments,
@@ -26,7 +27,7 @@ use crate::{
 
 fn main() -> ExitCode {
     match run(Arguments::of_process()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // If nobody listens there is nothing left to do about it.
             let _ = writeln!(io::stderr(), "error: {error:#}");
@@ -35,12 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.print_config {
         return print(Config::sample());
     }
     if arguments.check_health {
-        return health::check(&arguments.address, arguments.port);
+        health::check(&arguments.address, arguments.port)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let found = config::find(arguments.configuration)?;
     let mut logging = found.config.logging.clone();
@@ -59,29 +61,42 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     served
 }
 
-/// Serves until a signal says to stop.
-async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<()> {
+/// Serves until a signal says to stop, or until the server is broken.
+async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let Found { config, file, exists } = found;
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %file.display(), exists, "starting");
     let server = throttle_server::start(endpoint, config, Some(file)).await?;
     info!("ready");
-    let signal = loop {
-        match signals.next().await {
+    let mut failed = pin!(server.failed());
+    let code = loop {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            failure = &mut failed => {
+                error!(%failure, status = BROKEN, "the server is broken and ends");
+                break ExitCode::from(BROKEN);
+            }
+        };
+        match signal {
             Signal::Reload(signal) => {
                 info!(signal, "reloading");
                 tokio::spawn(server.reload());
             }
-            Signal::Stop(signal) => break signal,
+            Signal::Stop(signal) => {
+                info!(signal, "shutting down");
+                break ExitCode::SUCCESS;
+            }
         }
     };
-    info!(signal, "shutting down");
     tokio::select! {
         () = server.stop() => info!("stopped"),
         signal = second(&mut signals) => warn!(signal, "stopped at once"),
     }
-    Ok(())
+    Ok(code)
 }
+
+/// The exit status of a server that found itself broken: `EX_SOFTWARE` of `sysexits.h`.
+const BROKEN: u8 = 70;
 
 /// The next signal to stop: somebody is out of patience.
 async fn second(signals: &mut Signals) -> &'static str {
@@ -92,9 +107,10 @@ async fn second(signals: &mut Signals) -> &'static str {
     }
 }
 
-fn print(text: impl fmt::Display) -> anyhow::Result<()> {
+fn print(text: impl fmt::Display) -> anyhow::Result<ExitCode> {
     let mut stdout = io::stdout().lock();
-    write!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write")
+    write!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What a configuration comes down to.

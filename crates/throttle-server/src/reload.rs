@@ -18,6 +18,8 @@ pub(crate) struct Reload {
     file: Option<PathBuf>,
     /// What the server was started with.
     config: Config,
+    /// The limit in force, which stays.
+    connections: usize,
     /// One at a time, so that what was read last is in force last.
     turn: Mutex<()>,
 }
@@ -63,9 +65,14 @@ pub enum ReloadError {
 }
 
 impl Reload {
-    pub(crate) fn new(handle: Handle, config: Config, file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(
+        handle: Handle,
+        config: Config,
+        file: Option<PathBuf>,
+        connections: usize,
+    ) -> Self {
         let turn = Mutex::default();
-        Self { handle, file, config, turn }
+        Self { handle, file, config, connections, turn }
     }
 
     /// Does it, and logs what came of it.
@@ -90,6 +97,7 @@ impl Reload {
             return Err(ReloadError::NameTooLong { name, limit });
         }
         let changes = self.handle.reconfigure(config.settings(), &config.semaphores)?;
+        self.handle.limit_open_waits(config.limits.open_waits(self.connections));
         let keys = self.config.keys_that_take_a_restart(&config);
         if !keys.is_empty() {
             warn!(?keys, "these options take effect when the server is started again");

@@ -2,8 +2,9 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use throttle_http::Api;
-use throttle_runtime::{Changes, Handle};
+use metrics_exporter_prometheus::PrometheusHandle;
+use throttle_http::{Api, Metrics};
+use throttle_runtime::{Changes, Failure, Handle};
 use throttle_wire::Reloaded;
 use tokio::{
     net::{self, TcpListener, TcpSocket},
@@ -30,6 +31,19 @@ pub struct Running {
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    /// Closed when `serving` has ended, however it did.
+    served: watch::Receiver<()>,
+}
+
+/// What broke a server. It serves nobody any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ServerFailure {
+    /// No more connections are accepted.
+    #[error("the task that accepts connections is gone")]
+    Accepting,
+    /// The semaphores are in no order that can be trusted.
+    #[error(transparent)]
+    Service(#[from] Failure),
 }
 
 /// The address cannot be listened on.
@@ -60,6 +74,20 @@ impl Running {
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
         async move { reload.run().await }
+    }
+
+    /// Resolves when the server is broken. The process should end then: whoever watches it starts it
+    /// again, and clients restore what they hold. Stop the server before, so that open requests are
+    /// answered.
+    pub fn failed(&self) -> impl Future<Output = ServerFailure> + Send + use<> {
+        let service = self.handle.failed();
+        let mut served = self.served.clone();
+        async move {
+            tokio::select! {
+                failure = service => failure.into(),
+                _ = served.changed() => ServerFailure::Accepting,
+            }
+        }
     }
 
     /// Answers everybody who waits, lets other requests finish, and closes all connections; within
@@ -96,26 +124,41 @@ pub async fn start(
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
     let (metrics, upkeep) = telemetry::metrics();
-    let handle = Handle::start_observed(config.settings(), &config.semaphores, metrics.observer());
+    let observer = metrics.observer();
+    let handle = Handle::start_observed(config.settings(), &config.semaphores, observer);
+    Ok(serve((listener, address), config, file, handle, (metrics, upkeep)))
+}
+
+/// Serves a service.
+fn serve(
+    (listener, address): (TcpListener, SocketAddr),
+    config: Config,
+    file: Option<PathBuf>,
+    handle: Handle,
+    (metrics, upkeep): (Metrics, PrometheusHandle),
+) -> Running {
     let limits = listen::Limits {
         connections: config.limits.connections.get() as usize,
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
     };
+    handle.limit_open_waits(config.limits.open_waits(limits.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
-    let reload = Arc::new(Reload::new(handle.clone(), config, file));
+    let reload = Arc::new(Reload::new(handle.clone(), config, file, limits.connections));
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
     let answer = move |request| endpoint.answer(request);
     let server = listen::Server { listener, answer, limits, stop: stopping };
+    let (alive, served) = watch::channel(());
     let serving = tokio::spawn(async {
+        let _alive = alive;
         tokio::select! {
             () = server.run() => {}
             () = telemetry::upkeep(upkeep) => {}
         }
     });
-    Ok(Running { address, handle, reload, stop, serving })
+    Running { address, handle, reload, stop, serving, served }
 }
 
 async fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
@@ -154,3 +197,6 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
 /// an outage, those who find no place wait for a second before they try again. Systems have limits of
 /// their own; that of Linux is as large as this one.
 const BACKLOG: u32 = 4_096;
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,15 @@ pub(super) const CANCELLED: &str = "throttle_cancelled_total";
 pub(super) const EXPIRED_PEERS: &str = "throttle_expired_peers_total";
 pub(super) const GRANTS: &str = "throttle_grants_total";
 pub(super) const HOLD: &str = "throttle_hold_seconds";
+pub(super) const OPEN_WAITS: &str = "throttle_open_waits";
+pub(super) const OPEN_WAITS_LIMIT: &str = "throttle_open_waits_limit";
 pub(super) const PEERS: &str = "throttle_peers";
 pub(super) const REFUSALS: &str = "throttle_refusals_total";
 pub(super) const REQUESTS: &str = "throttle_http_requests_total";
 pub(super) const RESTORED_PEERS: &str = "throttle_restored_peers_total";
+pub(super) const STALLED: &str = "throttle_stalled_seconds_total";
+pub(super) const STALLS: &str = "throttle_stalls_total";
+pub(super) const WAITS_CUT_SHORT: &str = "throttle_waits_cut_short_total";
 pub(super) const WAIT: &str = "throttle_wait_seconds";
 
 /// Tells `recorder` what each of them is.
@@ -28,6 +33,8 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             "Time the longest pending peer is waiting until now, to acquire a lock to a semaphore.",
         ),
         (MAX, "Maximum allowed lock count for this semaphore."),
+        (OPEN_WAITS, "Number of requests that wait for a lock."),
+        (OPEN_WAITS_LIMIT, "Number of requests that may wait for as long as they want."),
         (PEERS, "Number of peers."),
         (PENDING, "Sum of all pending locks"),
     ];
@@ -39,6 +46,12 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),
         (RESTORED_PEERS, "Peers that came back with the locks they hold."),
+        (STALLED, "Time in which the server stood still, which no lease was charged with."),
+        (STALLS, "Times that the server stood still for more than a second."),
+        (
+            WAITS_CUT_SHORT,
+            "Requests that had to wait for a lock beyond the limit of those that do.",
+        ),
     ];
     let histograms = [
         (HOLD, "Time that locks were held."),

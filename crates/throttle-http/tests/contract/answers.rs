@@ -163,9 +163,9 @@ async fn labels_tell_who_holds_and_who_waits() {
     let holder: u64 = server.post("/new_peer", &labelled("worker-7")).await.json();
     let waiter: u64 = server.post("/new_peer", &labelled("worker-8")).await.json();
     server.put(&format!("/peers/{holder}/A"), "1").await;
-    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     server.put(&format!("/peers/{waiter}/A"), "1").await;
-    tokio::time::advance(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
 
     let answer = server.get("/semaphores/A").await;
     let Semaphore { summary, held_by, queue } = answer.json();

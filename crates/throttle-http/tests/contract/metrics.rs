@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::Method;
 use expect_test::expect;
 use throttle_runtime::Settings;
-use tokio::time::advance;
+use tokio::time::sleep;
 
 use crate::support::{Server, request, semaphores};
 
@@ -63,7 +63,7 @@ async fn gauges_tell_how_things_stand_at_the_reading() {
     server.hold("A", 4).await;
     let waiter = server.join().await;
     server.put(&format!("/peers/{waiter}/A"), "3").await;
-    advance(Duration::from_millis(12_500)).await;
+    sleep(Duration::from_millis(12_500)).await;
     server.get("/nowhere").await;
     server.post("/nowhere", "{}").await;
     let gauges: Vec<_> = OLD.iter().copied().chain(["throttle_peers"]).collect();
@@ -84,10 +84,10 @@ async fn what_happens_is_counted() {
     let server = Server::with_metrics(&[("A", 1, 0)]);
     // Held for five seconds, then given back to one that waited for four.
     let holder = server.hold("A", 1).await;
-    advance(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     let waiter = server.join().await;
     server.put(&format!("/peers/{waiter}/A"), "1").await;
-    advance(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(4)).await;
     server.delete(&format!("/peers/{holder}/A")).await;
     // One withdraws, one is removed. All but the removed one expire in the end.
     for path in ["/A", ""] {
@@ -96,7 +96,7 @@ async fn what_happens_is_counted() {
         server.delete(&format!("/peers/{gone}{path}")).await;
     }
     server.post("/restore", r#"{"expires_in":"1h","peer_id":5,"acquired":{"A":1}}"#).await;
-    advance(Duration::from_secs(120)).await;
+    sleep(Duration::from_secs(120)).await;
 
     let metrics = [
         "throttle_cancelled_total",

@@ -8,7 +8,7 @@ use axum::{
 };
 use throttle_runtime::Settings;
 use throttle_wire::Code;
-use tokio::time::advance;
+use tokio::time::sleep;
 
 use crate::support::{Server, check_refusal, request};
 
@@ -16,7 +16,7 @@ use crate::support::{Server, check_refusal, request};
 async fn a_stranger_is_an_unknown_peer() {
     let server = Server::start(&[("A", 1, 0)]);
     // It is told for how long the server has been running.
-    advance(Duration::from_secs(90)).await;
+    sleep(Duration::from_secs(90)).await;
     let requests = [
         (Method::PUT, "/peers/5/A", "1"),
         (Method::DELETE, "/peers/5/A", ""),

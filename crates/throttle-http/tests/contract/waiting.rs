@@ -7,7 +7,7 @@ use axum::http::Method;
 use serde_json::json;
 use throttle_runtime::Settings;
 use throttle_wire::Acquired;
-use tokio::{task::JoinHandle, time::advance};
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{Answer, Server, request, semaphores, settle};
 
@@ -31,7 +31,7 @@ async fn a_long_poll_is_answered_as_soon_as_the_lock_is_granted() {
     let holder = server.hold("A", 1).await;
     let waiter = server.join().await;
     let waiting = server.wait(waiter, "A?block_for=30s").await;
-    advance(Duration::from_secs(5)).await;
+    sleep(Duration::from_secs(5)).await;
     server.delete(&format!("/peers/{holder}/A")).await;
     let answer = answer_now(waiting).await;
     assert_eq!(answer.status, 200);
@@ -45,10 +45,10 @@ async fn a_long_poll_ends_with_202_when_its_time_is_over() {
     server.hold("A", 1).await;
     let waiter = server.join().await;
     let waiting = server.wait(waiter, "A?block_for=30s").await;
-    advance(Duration::from_millis(29_999)).await;
+    sleep(Duration::from_millis(29_999)).await;
     settle().await;
     assert!(!waiting.is_finished());
-    advance(Duration::from_millis(2)).await;
+    sleep(Duration::from_millis(2)).await;
     assert_eq!(answer_now(waiting).await.status, 202);
     assert_eq!(server.get(&format!("/peers/{waiter}/is_acquired")).await.value(), json!(false));
 }
@@ -71,13 +71,13 @@ async fn a_peer_outlives_its_own_long_poll_and_its_lease_counts_from_the_answer(
     let holder = server.hold("A", 1).await;
     let waiter = server.join().await;
     let waiting = server.wait(waiter, "A?expires_in=10s&block_for=45s").await;
-    advance(Duration::from_secs(40)).await;
+    sleep(Duration::from_secs(40)).await;
     assert_eq!(server.get(&format!("/peers/{waiter}")).await.value()["time_left"], "10s");
     server.delete(&format!("/peers/{holder}/A")).await;
     assert_eq!(answer_now(waiting).await.status, 200);
-    advance(Duration::from_secs(9)).await;
+    sleep(Duration::from_secs(9)).await;
     assert_eq!(server.get(&format!("/peers/{waiter}")).await.value()["time_left"], "1s");
-    advance(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     server.get(&format!("/peers/{waiter}")).await.is_text(400, "Unknown peer");
 }
 
@@ -85,10 +85,10 @@ async fn a_peer_outlives_its_own_long_poll_and_its_lease_counts_from_the_answer(
 async fn the_locks_of_an_expired_peer_pass_on() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
-    advance(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(30)).await;
     let waiter = server.join().await;
     let waiting = server.wait(waiter, "A?block_for=50s").await;
-    advance(Duration::from_secs(31)).await;
+    sleep(Duration::from_secs(31)).await;
     assert_eq!(answer_now(waiting).await.status, 200);
 }
 
@@ -117,7 +117,7 @@ async fn who_repeats_the_request_in_time_keeps_its_place() {
     let (first, second) = (server.join().await, server.join().await);
     hang_up(server.wait(first, "A?block_for=30s").await).await;
     let second = server.wait(second, "A?block_for=30s").await;
-    advance(Duration::from_secs(9)).await;
+    sleep(Duration::from_secs(9)).await;
     let first = server.wait(first, "A?block_for=30s").await;
     server.delete(&format!("/peers/{holder}/A")).await;
     assert_eq!(answer_now(first).await.status, 200);
@@ -131,7 +131,7 @@ async fn who_does_not_repeat_the_request_in_time_waits_no_more() {
     server.hold("A", 1).await;
     let gone = server.join().await;
     hang_up(server.wait(gone, "A?block_for=30s").await).await;
-    advance(Duration::from_secs(10)).await;
+    sleep(Duration::from_secs(10)).await;
     let semaphore = server.get("/semaphores/A").await.value();
     assert_eq!((&semaphore["waiters"], &semaphore["queue"]), (&json!(0), &json!([])));
 }

@@ -1,8 +1,9 @@
 //! `[limits]`: how much of everything there may be.
 
 use serde::Serialize;
+use tracing::warn;
 
-use super::value::{Number, Span, Timeout};
+use super::value::{Auto, Number, Span, Timeout};
 
 section! {
     /// Everything has a limit, so that no client can take the service away from the others.
@@ -20,6 +21,12 @@ section! {
             /// operating system must allow as many open files. Beyond it a connection is answered
             /// 503 and closed.
             connections: Number<1> = Number::new(10_000),
+            /// The most requests that wait for their locks for as long as they want. Those beyond it
+            /// keep their place in the queue, but are answered 202 within a second and have to ask
+            /// again. It has to be lower than limits.connections, so that there is always a
+            /// connection for those who hold locks and do not wait. "auto" is seven eighths of
+            /// limits.connections. Takes effect on reload.
+            open_waits: Auto = Auto::AUTO,
             /// How long a client may take to send the head of a request, again for its body, and to
             /// take in any part of the answer. Then the connection is closed, as it is when it was idle for that long between requests.
             /// The default is longer than clients usually keep idle connections, so that none is
@@ -58,5 +65,23 @@ impl Limits {
             labels: self.labels.get() as usize,
             label_length: self.label_length.get() as usize,
         }
+    }
+
+    /// How many requests may wait for as long as they want if there are so many `connections`: one
+    /// less at most.
+    pub(crate) fn open_waits(&self, connections: usize) -> usize {
+        let most = connections.saturating_sub(1);
+        let Some(wanted) = self.open_waits.get().map(|wanted| wanted as usize) else {
+            return (connections - connections / 8).min(most);
+        };
+        if wanted > most {
+            warn!(
+                limits.open_waits = wanted,
+                connections,
+                open_waits = most,
+                "requests that wait must leave connections to those that do not"
+            );
+        }
+        wanted.min(most)
     }
 }

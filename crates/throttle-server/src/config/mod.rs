@@ -27,7 +27,7 @@ pub use self::{
     error::ConfigError,
     limits::Limits,
     logging::{Format, Gelf, Level, Logging, Protocol, Stderr},
-    value::{Number, Period},
+    value::{Auto, Number, Period},
 };
 use self::{
     error::Fault,
@@ -202,7 +202,7 @@ impl TryFrom<Document> for Config {
 }
 
 /// The options of the tables below that take effect on reload.
-const LIVE: &[&str] = &["limits.peers", "limits.waiters"];
+const LIVE: &[&str] = &["limits.open_waits", "limits.peers", "limits.waiters"];
 
 /// The options of a section, and of those inside of it, by key.
 fn flatten(path: &str, section: &impl Serialize, options: &mut BTreeMap<String, toml::Value>) {

@@ -159,7 +159,7 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
-            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
             throttle.toml:3:16: semaphores.B.lvl: unknown field `lvl`, expected `max` or `level`
             throttle.toml:3:1: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
         "#]],
@@ -272,7 +272,23 @@ fn options_that_a_reload_cannot_change_are_named() {
     assert_eq!(old.keys_that_take_a_restart(&new), ["limits.body", "logging.gelf.port"]);
     let silent = parse("[limits]\nbody = 2").unwrap();
     assert_eq!(old.keys_that_take_a_restart(&silent).len(), 5);
-    let live = "abandoned_after = \"1s\"\n[semaphores]\nA = 1\n[limits]\nwaiters = 1";
+    let live =
+        "abandoned_after = \"1s\"\n[semaphores]\nA = 1\n[limits]\nwaiters = 1\nopen_waits = 1";
     let live = parse(live).unwrap();
     assert!(Config::default().keys_that_take_a_restart(&live).is_empty());
+}
+
+#[test]
+fn requests_that_wait_leave_a_connection_to_others() {
+    let automatic = Config::default().limits;
+    let pairs = [(1, 0), (2, 1), (3, 2), (7, 6), (8, 7), (16, 14), (10_000, 8_750)];
+    for (connections, open_waits) in pairs {
+        assert_eq!(automatic.open_waits(connections), open_waits, "of {connections}");
+    }
+    let given = parse("[limits]\nopen_waits = 100").unwrap().limits;
+    let pairs = [(10_000, 100), (101, 100), (100, 99), (1, 0)];
+    for (connections, open_waits) in pairs {
+        assert_eq!(given.open_waits(connections), open_waits, "of {connections}");
+    }
+    assert_eq!(parse("[limits]\nopen_waits = 0").unwrap().limits.open_waits(10), 0);
 }

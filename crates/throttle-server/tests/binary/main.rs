@@ -2,7 +2,9 @@
 
 mod command_line;
 mod logs;
+mod open_waits;
 mod reload;
 mod serving;
 mod shutdown;
+mod stall;
 mod support;

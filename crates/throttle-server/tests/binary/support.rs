@@ -110,6 +110,13 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
+    /// Lets a stopped server go on after so many seconds of real time, in which it is to miss a lot.
+    #[cfg(unix)]
+    pub(crate) fn continue_after(&self, seconds: &str) {
+        let command = format!("sleep {seconds}; kill -CONT {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
     /// Makes a request and returns status and body.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         request(self.address, method, path, body)

@@ -1,17 +1,25 @@
 //! What the tests of the runtime share.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use throttle_runtime::{
     Admission, Ask, Count, Error, Handle, Labels, Level, PeerId, SemaphoreConfig, Settings,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::advance};
 
 /// A lease that does not end in any test that is not about leases.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// How long [`wait`] waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A jump that is no stall, even if the last tick was a while ago.
+pub(crate) const JUMP: Duration = Duration::from_millis(500);
 
 /// A service with these semaphores at level zero.
 pub(crate) fn start(semaphores: &[(&str, u64)]) -> Handle {
@@ -57,4 +65,10 @@ pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Lets time pass without giving any task a turn: the timer is late. More than a second is a stall.
+pub(crate) fn jump(span: Duration) {
+    let mut context = Context::from_waker(Waker::noop());
+    let _ = pin!(advance(span)).poll(&mut context);
 }

@@ -1,0 +1,87 @@
+//! A service that is broken says so and serves nobody, for one that may grant twice is worse than none.
+
+use std::sync::Weak;
+
+use tokio::sync::watch;
+
+use crate::handle::{Handle, Shared};
+
+/// What broke a service. It does not recover: start another one, in a new process if you can.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// An operation panicked, or the observer within it, so nobody knows what state it left behind.
+    /// Open waits end, and every later operation panics.
+    #[error("an operation on the semaphores panicked")]
+    Operation,
+    /// The task that ends leases punctually is gone.
+    #[error("the task that ends leases is gone")]
+    Timer,
+}
+
+impl Handle {
+    /// Resolves when the service is broken; never, if it ends in good order.
+    ///
+    /// A server should end its process then, as fast as it can. The future does not keep the service
+    /// alive.
+    pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
+        let mut failure = self.shared.failure.subscribe();
+        async move {
+            let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
+            match failure {
+                Some(failure) => failure,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What broke the service, if it is broken. A health check should ask.
+    pub fn failure(&self) -> Option<Failure> {
+        *self.shared.failure.borrow()
+    }
+}
+
+/// Tells of the failure that comes first.
+#[derive(Debug)]
+pub(crate) struct Failures(watch::Sender<Option<Failure>>);
+
+impl Failures {
+    pub(crate) fn none() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Option<Failure>> {
+        self.0.subscribe()
+    }
+
+    fn borrow(&self) -> watch::Ref<'_, Option<Failure>> {
+        self.0.borrow()
+    }
+
+    fn add(&self, failure: Failure) {
+        self.0.send_if_modified(|first| first.replace(first.unwrap_or(failure)).is_none());
+    }
+}
+
+/// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
+pub(crate) struct Panicked<'a>(pub(crate) &'a Shared);
+
+impl Drop for Panicked<'_> {
+    fn drop(&mut self) {
+        self.0.failure.add(Failure::Operation);
+        // Those who wait hear that there is nothing to wait for.
+        if let Err(poisoned) = self.0.state.lock() {
+            drop(poisoned.into_inner().listeners.take_all());
+        }
+    }
+}
+
+/// Lives in the timer. If that ends while somebody still needs it, its runtime is gone or it panicked.
+pub(crate) struct TimerEnded(pub(crate) Weak<Shared>);
+
+impl Drop for TimerEnded {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.failure.add(Failure::Timer);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The open requests: who waits for an answer, how many they are, and which of them wait briefly.
+//!
+//! An open request costs memory and a connection for as long as it waits, so there is a limit. A
+//! request beyond it is not refused, for its client would only come back at once; it is *short*: it
+//! waits in the queue like any other one, but is answered after [`SHORT_WAIT`] that its lock is still
+//! pending. Short ones are kept in the order in which they began, so that the oldest can be ended
+//! still earlier when connections run short.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_core::{PeerId, Ticket, Time};
+use tokio::sync::oneshot;
+
+use crate::state::Outcome;
+
+/// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a short request waits at least, so that clients which ask again at once are no busy loop.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
+/// At most once in this time the log tells of requests beyond the limit.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Requests that wait for their answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OpenWaits {
+    /// How many there are now, short ones included.
+    pub open: usize,
+    /// How many of them are short.
+    pub short: usize,
+    /// How many may wait for as long as they want.
+    pub limit: usize,
+    /// How many were beyond the limit so far, and therefore short.
+    pub cut_short: u64,
+}
+
+/// The open requests, by the peer that waits.
+///
+/// Most peers have one. A client that repeats a request whose connection it believes to be broken
+/// has two for a while; all of them hear the same.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    by_peer: BTreeMap<PeerId, Vec<Listener>>,
+    /// Whose it is, and when it began.
+    short: BTreeMap<ListenerId, (PeerId, Time)>,
+    open: usize,
+    limit: usize,
+    last: ListenerId,
+    cut_short: u64,
+    reported: u64,
+    reported_at: Option<Time>,
+}
+
+/// Ids grow, so their order is the order in which requests began to wait.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct ListenerId(u64);
+
+/// An open request, and under which ticket the state machine knows its wait.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) ticket: Ticket,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+    id: ListenerId,
+}
+
+/// What an open request knows of its listener.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) id: ListenerId,
+    pub(crate) outcome: oneshot::Receiver<Outcome>,
+    /// For how long it may wait.
+    pub(crate) block_for: Duration,
+}
+
+impl Listeners {
+    /// No requests, and no limit.
+    pub(crate) const fn new() -> Self {
+        Self {
+            by_peer: BTreeMap::new(),
+            short: BTreeMap::new(),
+            open: 0,
+            limit: usize::MAX,
+            last: ListenerId(0),
+            cut_short: 0,
+            reported: 0,
+            reported_at: None,
+        }
+    }
+
+    /// Whoever waits already goes on as before.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        ticket: Ticket,
+        block_for: Duration,
+    ) -> Listening {
+        let id = ListenerId(self.last.0 + 1);
+        let is_short = self.open - self.short.len() >= self.limit;
+        if is_short {
+            self.short.insert(id, (peer, now));
+            self.cut_short += 1;
+        }
+        self.last = id;
+        self.open += 1;
+        let (reply, outcome) = oneshot::channel();
+        self.by_peer.entry(peer).or_default().push(Listener { ticket, reply, id });
+        let block_for = if is_short { block_for.min(SHORT_WAIT) } else { block_for };
+        Listening { id, outcome, block_for }
+    }
+
+    /// Forgets one of the peer's requests, if it is still there.
+    pub(crate) fn remove(&mut self, peer: PeerId, id: ListenerId) -> Option<Listener> {
+        let listeners = self.by_peer.get_mut(&peer)?;
+        let position = listeners.iter().position(|listener| listener.id == id)?;
+        let listener = listeners.swap_remove(position);
+        if listeners.is_empty() {
+            self.by_peer.remove(&peer);
+        }
+        self.uncount(id);
+        Some(listener)
+    }
+
+    /// All requests of a peer are over.
+    pub(crate) fn take(&mut self, peer: PeerId) -> Vec<Listener> {
+        let listeners = self.by_peer.remove(&peer).unwrap_or_default();
+        for listener in &listeners {
+            self.uncount(listener.id);
+        }
+        listeners
+    }
+
+    /// All requests of one of the peers that have any are over.
+    pub(crate) fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
+        let (peer, listeners) = self.by_peer.pop_first()?;
+        for listener in &listeners {
+            self.uncount(listener.id);
+        }
+        Some((peer, listeners))
+    }
+
+    /// All requests are over.
+    pub(crate) fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
+        self.short.clear();
+        self.open = 0;
+        std::mem::take(&mut self.by_peer)
+    }
+
+    /// The short request that began first, unless it did so a moment ago, is over.
+    pub(crate) fn take_oldest_short(&mut self, now: Time) -> Option<(PeerId, Listener)> {
+        let (&id, &(peer, began)) = self.short.first_key_value()?;
+        if now - began < SHORTEST_WAIT {
+            return None;
+        }
+        Some((peer, self.remove(peer, id)?))
+    }
+
+    pub(crate) fn status(&self) -> OpenWaits {
+        let Self { open, limit, cut_short, ref short, .. } = *self;
+        OpenWaits { open, short: short.len(), limit, cut_short }
+    }
+
+    /// How many requests were beyond the limit that the log was not told of yet, if it is time to do
+    /// so.
+    pub(crate) fn report(&mut self, now: Time) -> Option<u64> {
+        let is_too_soon = self.reported_at.is_some_and(|at| now - at < REPORT_INTERVAL);
+        if self.cut_short == self.reported || is_too_soon {
+            return None;
+        }
+        self.reported_at = Some(now);
+        let before = std::mem::replace(&mut self.reported, self.cut_short);
+        Some(self.cut_short - before)
+    }
+
+    fn uncount(&mut self, id: ListenerId) {
+        self.open -= 1;
+        if !self.short.is_empty() {
+            self.short.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the runtime adds to the state machine.
+
+mod failures;
+mod open_waits;
+mod operations;
+mod stalls;
+mod support;

@@ -1,0 +1,32 @@
+//! A server that stood still for a while.
+#![cfg(unix)]
+
+use crate::support::{Request, Server};
+
+/// S8: signs of life that wait in the sockets of the server came in time.
+#[test]
+fn a_server_that_was_stopped_for_longer_than_its_leases_lets_nobody_expire() {
+    let mut server = Server::start("[semaphores]\nA = 1\n");
+    let lease = r#"{"expires_in":"2s"}"#;
+    let (_, holder) = server.request("POST", "/new_peer", lease);
+    let (path, lock) = (format!("/peers/{holder}"), format!("/peers/{holder}/A"));
+    assert_eq!(server.request("PUT", &lock, "1").0, 200);
+    let rival = server.wait_in_line("A");
+    while server.waiters("A") < 1 {}
+
+    let heartbeat = |server: &Server| Request::send(server.address, "PUT", &path, lease);
+    assert_eq!(heartbeat(&server).answer().0, 200);
+    server.signal("STOP");
+    let waiting = heartbeat(&server);
+    server.continue_after("2.5");
+    assert_eq!(waiting.answer(), (200, "Ok".to_owned()));
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "0");
+    let line = server.wait_for("stood still");
+    assert!(line.contains("WARN") && line.contains("stalls=1"), "{line}");
+    let metrics = server.request("GET", "/metrics", "").1;
+    assert!(metrics.contains("\nthrottle_stalls_total 1\n"), "{metrics}");
+
+    // Only now it is the turn of the other one.
+    assert_eq!(server.request("DELETE", &lock, "").0, 200);
+    assert_eq!(rival.answer().0, 200);
+}
