@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
     /// poisoned then, for a service that may grant twice is worse than none.
     state: Mutex<State>,
+    /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
+    reconfiguring: Mutex<()>,
     alarm: Arc<Notify>,
     /// Where the timer runs.
     runtime: runtime::Handle,
@@ -108,6 +110,7 @@ impl Handle {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
+            reconfiguring: Mutex::new(()),
             alarm: Arc::new(Notify::new()),
             runtime: runtime::Handle::current(),
         });
@@ -279,6 +282,11 @@ impl Handle {
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.operate(|state, _| state.draining)
+    }
+
+    /// Whose turn it is to reconfigure.
+    pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
+        &self.shared.reconfiguring
     }
 
     /// Does something with the state at the present time, and spreads the news of what happened.

@@ -149,7 +149,7 @@ impl Handle {
     /// All semaphores, in the order of their names.
     pub fn semaphores(&self) -> Vec<SemaphoreStatus> {
         let mut semaphores: Vec<_> = self.look(|state| {
-            let ids = state.names.iter().map(|(id, _)| id);
+            let ids = state.names.entries().iter().map(|entry| entry.id);
             ids.filter_map(|id| semaphore_status(state, id).ok()).collect()
         });
         semaphores.sort_unstable_by(|a, b| a.name.cmp(&b.name));

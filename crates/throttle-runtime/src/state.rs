@@ -4,7 +4,7 @@
 //! itself since the last one ([`State::expire`]), and after it what it did ([`State::gather`]). What
 //! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use throttle_core::{
     CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket, Time,
@@ -32,7 +32,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) throttle: Throttle,
-    pub(crate) names: Names,
+    /// Replaced as a whole, so that others can go on reading the one before.
+    pub(crate) names: Arc<Names>,
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) listeners: Listeners,
@@ -49,7 +50,7 @@ impl State {
             throttle: Throttle::new(settings)
                 .minting_tokens_after(clock::token_at_boot())
                 .with_hash_seed(entropy.seed()),
-            names: Names::default(),
+            names: Arc::default(),
             entropy,
             observer,
             listeners: Listeners::default(),
