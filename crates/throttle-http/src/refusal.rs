@@ -68,7 +68,9 @@ impl Refusal {
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())
         };
-        if matches!(self.code, Code::TooManyPeers | Code::TooManyWaiters | Code::NotReady) {
+        let worth_a_try =
+            [Code::NotReady, Code::TooManyListings, Code::TooManyPeers, Code::TooManyWaiters];
+        if worth_a_try.contains(&self.code) {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }

@@ -12,32 +12,32 @@ use crate::{
     Metrics, accept, answer,
     api::{Api, Reload},
     call::{Call, Content},
-    page,
+    listing, page,
     refusal::Refusal,
 };
 
 /// `GET /`: a greeting, and a page for a browser.
-pub(crate) fn index(call: &Call<'_, impl Content>) -> Response {
+pub(crate) fn index(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     let mut response = if accept::prefers(&call.head.headers, "text/html") {
-        browse(call)
+        browse(call)?
     } else {
         answer::text("Hello from Throttle!")
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-    response
+    Ok(response)
 }
 
-fn browse(call: &Call<'_, impl Content>) -> Response {
+fn browse(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     // An application that nests us keeps the whole of the path there.
     let nested = call.head.extensions.get::<OriginalUri>();
     let path = nested.map_or(&call.head.uri, |OriginalUri(uri)| uri).path();
     let page = page::render(&call.api.handle, path);
-    let mut response = answer::with(StatusCode::OK, "text/html; charset=utf-8", page.into());
+    let mut response = listing::answer(call.api, "text/html; charset=utf-8", page)?;
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
     );
-    response
+    Ok(response)
 }
 
 /// `GET /health`: there is somebody.

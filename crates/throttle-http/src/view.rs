@@ -5,26 +5,33 @@ use std::time::Duration;
 use throttle_runtime::{Labels, PeerStatus, SemaphoreStatus};
 use throttle_wire::{HeldLock, Holder, Peer, PendingLock, SemaphoreSummary, Waiter};
 
-pub(crate) fn peer(peer: PeerStatus) -> Peer {
-    let held = peer.held.into_iter().map(|lock| HeldLock {
-        semaphore: (*lock.semaphore).to_owned(),
-        count: lock.count.get(),
-        fencing_token: lock.token.get(),
-        held_for: readable(lock.held_for),
-    });
+/// A peer without its locks, those that it holds, and the one that it waits for.
+pub(crate) fn peer(
+    peer: PeerStatus,
+) -> (Peer, Vec<throttle_runtime::HeldLock>, Option<PendingLock>) {
     let pending = peer.pending.map(|lock| PendingLock {
         semaphore: (*lock.semaphore).to_owned(),
         count: lock.count.get(),
         waiting_for: readable(lock.waiting_for),
         parked: lock.parked,
     });
-    Peer {
+    let without_locks = Peer {
         id: peer.id.get(),
         expires_in: peer.expires_in,
         time_left: readable(peer.time_left),
         labels: labels(&peer.labels),
-        held: held.collect(),
-        pending,
+        held: Vec::new(),
+        pending: None,
+    };
+    (without_locks, peer.held, pending)
+}
+
+pub(crate) fn held(lock: throttle_runtime::HeldLock) -> HeldLock {
+    HeldLock {
+        semaphore: (*lock.semaphore).to_owned(),
+        count: lock.count.get(),
+        fencing_token: lock.token.get(),
+        held_for: readable(lock.held_for),
     }
 }
 

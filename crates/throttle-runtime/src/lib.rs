@@ -56,7 +56,7 @@ pub use crate::{
     clock::Clock,
     error::Error,
     handle::{Admission, Ask, Handle, Restoration},
-    inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    inspect::{HeldLock, Holder, Overview, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     observer::{Afterwork, Observer},
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

@@ -49,6 +49,11 @@ impl Names {
         self.names.get(&id).expect("every semaphore has a name")
     }
 
+    /// The semaphore with this name. O(log n).
+    pub(crate) fn entry(&self, name: &str) -> Result<&Entry, throttle_core::Error> {
+        self.find(name).ok_or(throttle_core::Error::UnknownSemaphore)
+    }
+
     /// All semaphores, sorted by name.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
