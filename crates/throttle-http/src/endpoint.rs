@@ -106,7 +106,7 @@ async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, 
         (Route::Lock | Route::IsAcquired, Put) => locks::acquire(call).await,
         (Route::Lock | Route::IsAcquired, Delete) => locks::release(call).await,
         (Route::Metrics, Get) => match &api.metrics {
-            Some(metrics) => Ok(service::metrics(api, metrics)),
+            Some(metrics) => service::metrics(api, metrics).await,
             None => Err(service::unknown_route()),
         },
         (Route::NewPeer, Post) => peers::new_peer(call).await,

@@ -59,7 +59,12 @@ mod watch;
 use axum::Router;
 use throttle_runtime::Handle;
 
-pub use crate::{api::Api, endpoint::Endpoint, limits::Limits, metrics::Metrics};
+pub use crate::{
+    api::Api,
+    endpoint::Endpoint,
+    limits::Limits,
+    metrics::{Histograms, Metrics},
+};
 
 /// All routes of `handle` with the default [`Limits`], without metrics and without reload.
 pub fn routes(handle: Handle) -> Router {

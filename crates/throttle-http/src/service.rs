@@ -59,9 +59,9 @@ pub(crate) fn version() -> Response {
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(crate) fn metrics(api: &Api, metrics: &Metrics) -> Response {
-    let text = metrics.scrape(&api.handle);
-    answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+pub(crate) async fn metrics(api: &Api, metrics: &Metrics) -> Result<Response, Refusal> {
+    let text = metrics.text(&api.handle).await?;
+    Ok(answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
 /// `GET /favicon.ico`

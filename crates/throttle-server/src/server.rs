@@ -95,7 +95,7 @@ pub async fn start(
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let (metrics, upkeep) = telemetry::metrics();
+    let metrics = telemetry::metrics(&config.metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, metrics.observer());
     let limits = listen::Limits {
         connections: config.limits.connections.get() as usize,
@@ -109,12 +109,7 @@ pub async fn start(
     let (stop, stopping) = watch::channel(false);
     let answer = move |request| endpoint.answer(request);
     let server = listen::Server { listener, answer, limits, stop: stopping };
-    let serving = tokio::spawn(async {
-        tokio::select! {
-            () = server.run() => {}
-            () = telemetry::upkeep(upkeep) => {}
-        }
-    });
+    let serving = tokio::spawn(server.run());
     Ok(Running { address, handle, reload, stop, serving })
 }
 

@@ -168,7 +168,7 @@ async fn a_semaphore_that_is_removed_while_it_is_listed_ends_the_lists() {
     let mut chunks = open(&server, "/semaphores/A").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
     let nothing = std::collections::BTreeMap::new();
-    server.handle.reconfigure(throttle_runtime::Settings::default(), &nothing).unwrap();
+    server.handle.reconfigure(Settings::default(), &nothing).unwrap();
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }
