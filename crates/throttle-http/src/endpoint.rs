@@ -116,7 +116,7 @@ async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, 
         (Route::Peers, Get) => peers::list(&call),
         (Route::Ready, Get) => service::ready(api),
         (Route::Reload, Post) => match &api.reload {
-            Some(hook) => service::reload(hook).await,
+            Some(hook) => service::reload(&call.head, hook).await,
             None => Err(service::unknown_route()),
         },
         (Route::Remainder, Get) => semaphores::remainder(&call),

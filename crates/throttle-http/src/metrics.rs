@@ -188,5 +188,7 @@ impl fmt::Debug for Metrics {
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
 /// As labels. The first stands for all others, of which there are none.
-const STATUSES: &[&str] =
-    &["other", "200", "202", "400", "404", "405", "409", "413", "415", "422", "429", "500", "503"];
+const STATUSES: &[&str] = &[
+    "other", "200", "202", "400", "403", "404", "405", "409", "413", "415", "422", "429", "500",
+    "503",
+];

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::OriginalUri,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use throttle_wire::Code;
@@ -12,7 +12,7 @@ use crate::{
     Metrics, accept, answer,
     api::{Api, Reload},
     call::{Call, Content},
-    listing, page,
+    listing, origin, page,
     refusal::Refusal,
 };
 
@@ -74,7 +74,13 @@ pub(crate) fn favicon() -> Response {
 }
 
 /// `POST /admin/reload`: lets the embedder read its configuration anew.
-pub(crate) async fn reload(hook: &Reload) -> Result<Response, Refusal> {
+///
+/// It needs no body, so that nothing else keeps pages of others from asking for it.
+pub(crate) async fn reload(head: &Parts, hook: &Reload) -> Result<Response, Refusal> {
+    if origin::is_foreign(head) {
+        let detail = "A page of another origin must not reload the configuration.";
+        return Err(Refusal::new(Code::ForeignOrigin, detail));
+    }
     let reloaded = hook().await.map_err(|reason| Refusal::new(Code::ReloadRefused, reason))?;
     Ok(answer::json(&reloaded))
 }

@@ -67,6 +67,8 @@ codes! {
     Cancelled = "cancelled", 409, "Cancelled";
     /// `expires_in` is longer than the server allows.
     ExpiresInTooLong = "expires_in_too_long", 422, "Lease too long";
+    /// A browser asked on behalf of a page that is not of this server.
+    ForeignOrigin = "foreign_origin", 403, "Foreign origin";
     /// Something broke inside the server.
     Internal = "internal", 500, "Internal error";
     /// A field is missing, has the wrong type or an unusable value.
