@@ -62,7 +62,10 @@ impl Refusal {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
             let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
             problem.sequence = self.sequence.map(Sequence::get);
-            problem.uptime = (self.code == Code::UnknownPeer).then_some(whole_millis);
+            if self.code == Code::UnknownPeer {
+                problem.uptime = Some(whole_millis);
+                problem.uptime_seconds = Some(whole_millis.into());
+            }
             let body = serde_json::to_vec(&problem).expect("its keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
         } else {

@@ -13,12 +13,15 @@ pub(crate) fn peer(
         semaphore: (*lock.semaphore).to_owned(),
         count: lock.count.get(),
         waiting_for: readable(lock.waiting_for),
+        waiting_for_seconds: readable(lock.waiting_for).into(),
         parked: lock.parked,
     });
     let without_locks = Peer {
         id: peer.id.get(),
         expires_in: peer.expires_in,
+        expires_in_seconds: peer.expires_in.into(),
         time_left: readable(peer.time_left),
+        time_left_seconds: readable(peer.time_left).into(),
         labels: labels(&peer.labels),
         held: Vec::new(),
         pending: None,
@@ -32,6 +35,7 @@ pub(crate) fn held(lock: throttle_runtime::HeldLock) -> HeldLock {
         count: lock.count.get(),
         fencing_token: lock.token.get(),
         held_for: readable(lock.held_for),
+        held_for_seconds: readable(lock.held_for).into(),
     }
 }
 
@@ -46,6 +50,7 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> SemaphoreSummary {
         holders: semaphore.holders as u64,
         waiters: semaphore.waiters as u64,
         longest_pending: readable(semaphore.longest_pending),
+        longest_pending_seconds: readable(semaphore.longest_pending).into(),
     }
 }
 
@@ -55,7 +60,9 @@ pub(crate) fn holder(holder: throttle_runtime::Holder) -> Holder {
         count: holder.count.get(),
         fencing_token: holder.token.get(),
         held_for: readable(holder.held_for),
+        held_for_seconds: readable(holder.held_for).into(),
         time_left: readable(holder.time_left),
+        time_left_seconds: readable(holder.time_left).into(),
         labels: labels(&holder.labels),
     }
 }
@@ -65,8 +72,10 @@ pub(crate) fn waiter(waiter: throttle_runtime::Waiter) -> Waiter {
         peer_id: waiter.peer.get(),
         count: waiter.count.get(),
         waiting_for: readable(waiter.waiting_for),
+        waiting_for_seconds: readable(waiter.waiting_for).into(),
         parked: waiter.parked,
         time_left: readable(waiter.time_left),
+        time_left_seconds: readable(waiter.time_left).into(),
         labels: labels(&waiter.labels),
     }
 }

@@ -171,6 +171,7 @@ pub(crate) async fn check_refusal(
     assert_eq!(document.header("content-type"), "application/problem+json");
     let mut expected = throttle_wire::Problem::new(code, detail.to_owned());
     expected.uptime = (code == Code::UnknownPeer).then(|| server.handle.uptime());
+    expected.uptime_seconds = expected.uptime.map(Into::into);
     let found: throttle_wire::Problem = serde_json::from_str(&document.body).unwrap();
     // Whoever is told that a greater number came before is told which, first of all.
     let numbers = detail.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok());
