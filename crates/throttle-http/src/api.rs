@@ -6,6 +6,7 @@ use axum::Router;
 use futures_util::future::BoxFuture;
 use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
+use tokio::sync::Semaphore;
 
 use crate::{Endpoint, Limits, Metrics};
 
@@ -28,6 +29,8 @@ use crate::{Endpoint, Limits, Metrics};
 pub struct Api {
     pub(crate) handle: Handle,
     pub(crate) limits: Limits,
+    /// As many permits as there may be further listings.
+    pub(crate) listings: Arc<Semaphore>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) reload: Option<Reload>,
 }
@@ -39,13 +42,15 @@ pub(crate) type Reload =
 impl Api {
     /// Routes over `handle` with the default [`Limits`], without metrics and without reload.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, limits: Limits::default(), metrics: None, reload: None }
+        let limits = Limits::default();
+        Self { handle, limits, listings: permits(limits), metrics: None, reload: None }
     }
 
     /// Replaces what a request may ask for at most.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.listings = permits(limits);
         self
     }
 
@@ -79,6 +84,10 @@ impl Api {
     pub fn endpoint(self) -> Endpoint {
         Endpoint::new(self)
     }
+}
+
+fn permits(limits: Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits.listings.min(Semaphore::MAX_PERMITS)))
 }
 
 impl fmt::Debug for Api {

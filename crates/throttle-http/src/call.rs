@@ -9,12 +9,12 @@ use axum::{
 };
 use bytes::BytesMut;
 use futures_util::future;
-use percent_encoding::percent_decode_str;
 use throttle_wire::Code;
 
 use crate::{
     Limits,
     api::Api,
+    percent,
     refusal::Refusal,
     routes::{Captures, Path},
 };
@@ -107,16 +107,16 @@ impl<'a> Parameters<'a> {
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
-    let malformed = |_| {
+    let malformed = || {
         let detail = "The query string is not percent-encoded UTF-8.";
         Refusal::new(Code::MalformedQuery, detail)
     };
     if text.contains('+') {
         let spaced = text.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8().map_err(malformed)?;
+        let decoded = percent::decode(&spaced).ok_or_else(malformed)?;
         return Ok(decoded.into_owned().into());
     }
-    percent_decode_str(text).decode_utf8().map_err(malformed)
+    percent::decode(text).ok_or_else(malformed)
 }
 
 /// Whether the body is declared as `application/json`, or as a type with the suffix `+json`.

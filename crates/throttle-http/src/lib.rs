@@ -30,7 +30,8 @@
 //! words of a library. Everything a client sends is bounded by [`Limits`].
 //!
 //! The order of modules follows a request: `endpoint` takes it, `routes` is the table that leads it to
-//! its handler, `watch` goes around every handler, `call`, `request` and `json` read what was sent,
+//! its handler, `watch` goes around every handler, `call`, `request`, `percent`, `json` and `origin` read
+//! what was sent,
 //! `peers`, `locks`, `semaphores` and `service` handle it, `view`, `listing`, `page`, `refusal` and
 //! `answer` make the answer.
 
@@ -46,8 +47,10 @@ mod limits;
 mod listing;
 mod locks;
 mod metrics;
+mod origin;
 mod page;
 mod peers;
+mod percent;
 mod refusal;
 mod request;
 mod routes;
@@ -59,7 +62,12 @@ mod watch;
 use axum::Router;
 use throttle_runtime::Handle;
 
-pub use crate::{api::Api, endpoint::Endpoint, limits::Limits, metrics::Metrics};
+pub use crate::{
+    api::Api,
+    endpoint::Endpoint,
+    limits::Limits,
+    metrics::{Histograms, Metrics},
+};
 
 /// All routes of `handle` with the default [`Limits`], without metrics and without reload.
 pub fn routes(handle: Handle) -> Router {

@@ -1,4 +1,4 @@
-//! What a request may ask for at most.
+//! What a request may ask for at most, and how many may ask for much.
 //!
 //! How many peers and waiters there may be is not up to a request, so it is a matter of
 //! [`Settings`](throttle_runtime::Settings).
@@ -9,7 +9,7 @@ use throttle_wire::{Code, Labels};
 
 use crate::refusal::Refusal;
 
-/// Bounds of a single request. Beyond each of them is an error of its own.
+/// Bounds of requests. Beyond each of them is an error of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Largest body, in bytes; 413 `body_too_large`. Default: 64 KiB.
@@ -25,6 +25,9 @@ pub struct Limits {
     /// Longest name and longest value of a label, in bytes of UTF-8; 422 `labels_too_large`.
     /// Default: 256.
     pub label_length: usize,
+    /// Most answers longer than 32 KiB that are written at a time, be they lists of peers or of
+    /// semaphores; 429 `too_many_listings`. Default: 64.
+    pub listings: usize,
 }
 
 impl Default for Limits {
@@ -37,6 +40,7 @@ impl Default for Limits {
             block_for: DAY,
             labels: 16,
             label_length: 256,
+            listings: 64,
         }
     }
 }

@@ -1,113 +1,188 @@
-//! Lists that may have a million entries, as JSON written page by page.
+//! Lists that may have a million entries, written piece by piece.
 //!
-//! The state is looked at once for each page, and only when the client has taken the page before. So
-//! a list takes neither much memory nor much time at once, and is consistent within each page: who
-//! is there all the while is listed exactly once, who comes or goes meanwhile may or may not be.
+//! The state is looked at once for each page of a list, and only when the client has taken what was
+//! written before. So a list takes neither much memory nor much time at once, and is consistent within
+//! each page: who is there all the while is listed exactly once, who comes or goes meanwhile may or
+//! may not be. An answer that is longer than a piece counts as a listing until it is written, and
+//! there are only so many of those at a time.
 
-use std::{convert::Infallible, iter};
+use std::{borrow::Cow, convert::Infallible, iter, sync::Arc};
 
 use axum::{
-    body::Body,
-    http::header,
-    response::{IntoResponse, Response},
+    body::{Body, Bytes},
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
 };
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::stream;
 use serde::Serialize;
-use throttle_runtime::{Handle, Holder, SemaphoreStatus, Waiter};
+use throttle_runtime::{Overview, Page, PeerStatus};
+use throttle_wire::Code;
 
-use crate::view;
+use crate::{answer, api::Api, refusal::Refusal, view};
 
-/// Entries that are read under one lock of the state, and written at a time. Labels can make each of
-/// them large, so it bounds what a client costs that reads slowly.
-pub(crate) const PAGE: usize = 100;
+/// A part of an answer: a few bytes, or what is written of one entry.
+pub(crate) type Part = Cow<'static, [u8]>;
 
 /// All peers: an array of [`throttle_wire::Peer`].
-pub(crate) fn peers(handle: Handle) -> Response {
-    let first = handle.peers(None, PAGE);
-    json(array(
-        first,
-        move |after| handle.peers(Some(after), PAGE),
-        |(cursor, _)| *cursor,
-        |(_, peer)| view::peer(peer),
-    ))
+pub(crate) fn peers(api: &Api) -> Result<Response, Refusal> {
+    let handle = api.handle.clone();
+    let first = handle.peers(None, ENTRIES);
+    let peers = pages(first, move |after| handle.peers(Some(after), ENTRIES));
+    answer(api, JSON, array(peers.map(parts_of_peer)))
+}
+
+/// One peer: a [`throttle_wire::Peer`].
+pub(crate) fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
+    answer(api, JSON, parts_of_peer(peer))
+}
+
+/// All semaphores: an array of [`throttle_wire::SemaphoreSummary`].
+pub(crate) fn semaphores(api: &Api) -> Result<Response, Refusal> {
+    let semaphores = api.handle.semaphore_pages().flatten();
+    answer(api, JSON, array(semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))))))
 }
 
 /// One semaphore: a [`throttle_wire::Semaphore`], from its numbers and the first pages of its lists.
-pub(crate) fn semaphore(
-    handle: &Handle,
-    (status, holders, waiters): (SemaphoreStatus, Vec<Holder>, Vec<Waiter>),
-) -> Response {
-    let name = status.name.clone();
+pub(crate) fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
+    let Overview { status, holders, waiters } = overview;
+    let name = Arc::clone(&status.name);
     let mut summary = text(&view::semaphore(status));
     summary.pop(); // The brace that closes it, for there is more to come.
     let holders = {
-        let (handle, name) = (handle.clone(), name.clone());
+        let (handle, name) = (api.handle.clone(), Arc::clone(&name));
         // A semaphore that is removed meanwhile was neither held nor awaited any more.
-        let page = move |after| handle.holders(&name, Some(after), PAGE).unwrap_or_default();
-        array(holders, page, |holder| holder.token, view::holder)
+        pages(holders, move |after| {
+            handle.holders(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+        })
     };
     let waiters = {
-        let handle = handle.clone();
-        let page = move |after| handle.waiters(&name, Some(after), PAGE).unwrap_or_default();
-        array(waiters, page, |waiter| waiter.ticket, view::waiter)
+        let handle = api.handle.clone();
+        pages(waiters, move |after| {
+            handle.waiters(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+        })
     };
-    let fixed = |text: Vec<u8>| stream::iter(iter::once(text));
-    json(
-        fixed(summary)
-            .chain(fixed(br#","held_by":"#.to_vec()))
-            .chain(holders)
-            .chain(fixed(br#","queue":"#.to_vec()))
-            .chain(waiters)
-            .chain(fixed(b"}".to_vec())),
-    )
+    let parts = one(summary)
+        .chain(fixed(br#","held_by":"#))
+        .chain(array(holders.map(|holder| one(text(&view::holder(holder))))))
+        .chain(fixed(br#","queue":"#))
+        .chain(array(waiters.map(|waiter| one(text(&view::waiter(waiter))))))
+        .chain(fixed(b"}"));
+    answer(api, JSON, parts)
 }
 
-fn json(chunks: impl Stream<Item = Vec<u8>> + Send + 'static) -> Response {
-    let chunks = chunks.map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk)));
-    let media_type = [(header::CONTENT_TYPE, "application/json")];
-    (media_type, Body::from_stream(chunks)).into_response()
-}
-
-/// A JSON array of a first page, and of what `page` returns behind the cursor of the last entry as
-/// long as pages are full.
-fn array<E, C, V: Serialize>(
-    first: Vec<E>,
-    page: impl FnMut(C) -> Vec<E>,
-    cursor: impl Fn(&E) -> C,
-    view: impl Fn(E) -> V,
-) -> impl Stream<Item = Vec<u8>> {
-    stream::unfold(Some((Turn::First(first), page, cursor, view)), async |state| {
-        let (turn, mut page, cursor, view) = state?;
-        let (mut separator, entries) = match turn {
-            Turn::First(entries) => (b'[', entries),
-            Turn::Behind(last) => {
-                // Others shall have their turn between two pages.
+/// An answer that consists of these parts. What does not fit into a piece is written as the client
+/// takes it.
+///
+/// # Errors
+///
+/// `too_many_listings` if it is longer than a piece and there are many such answers already.
+pub(crate) fn answer(
+    api: &Api,
+    media_type: &'static str,
+    parts: impl Iterator<Item = Part> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let mut parts = parts.fuse();
+    let first = piece(&mut parts);
+    if first.len() < PIECE {
+        return Ok(answer::with(StatusCode::OK, media_type, first));
+    }
+    let turn = Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
+        let limit = api.limits.listings;
+        let detail = format!("There are {limit} long lists being read. Try again later.");
+        Refusal::new(Code::TooManyListings, detail)
+    })?;
+    let pieces = stream::unfold((Some(first), parts, turn), async |(first, mut parts, turn)| {
+        let piece = match first {
+            Some(first) => first,
+            None => {
+                // Others shall have their turn between two pieces.
                 tokio::task::yield_now().await;
-                (b',', page(last))
+                piece(&mut parts)
             }
         };
-        let last = entries.last().map(&cursor).filter(|_| entries.len() == PAGE);
-        let mut chunk = if entries.is_empty() && separator == b'[' { vec![b'['] } else { vec![] };
-        for entry in entries {
-            chunk.push(std::mem::replace(&mut separator, b','));
-            chunk.extend(text(&view(entry)));
+        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, parts, turn)))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    Ok(response)
+}
+
+/// As many parts as make a piece, or all that are left.
+fn piece(parts: &mut impl Iterator<Item = Part>) -> Bytes {
+    let mut piece = Vec::with_capacity(SHORT);
+    while piece.len() < PIECE
+        && let Some(part) = parts.next()
+    {
+        piece.extend_from_slice(&part);
+    }
+    piece.into()
+}
+
+/// The entries of a first page, and of those that `page` returns behind it.
+fn pages<E, C>(
+    first: Page<E, C>,
+    mut page: impl FnMut(C) -> Page<E, C>,
+) -> impl Iterator<Item = E> {
+    let Page { entries, mut next } = first;
+    let mut entries = entries.into_iter();
+    iter::from_fn(move || {
+        loop {
+            if let Some(entry) = entries.next() {
+                return Some(entry);
+            }
+            let further = page(next.take()?);
+            (entries, next) = (further.entries.into_iter(), further.next);
         }
-        if last.is_none() {
-            chunk.push(b']');
-        }
-        let next = last.map(|last| (Turn::Behind(last), page, cursor, view));
-        Some((chunk, next))
     })
 }
 
-/// What of a list is to be written next.
-enum Turn<E, C> {
-    First(Vec<E>),
-    /// The page behind the entry with this cursor.
-    Behind(C),
+/// The page that ends a list.
+fn nothing<E, C>() -> Page<E, C> {
+    Page { entries: Vec::new(), next: None }
+}
+
+/// The parts of a JSON array, from those of its entries.
+fn array<E: Iterator<Item = Part>>(entries: impl Iterator<Item = E>) -> impl Iterator<Item = Part> {
+    let separators = iter::once(fixed(b"")).chain(iter::repeat_with(|| fixed(b",")));
+    let entries = separators.zip(entries).flat_map(|(separator, entry)| separator.chain(entry));
+    fixed(b"[").chain(entries).chain(fixed(b"]"))
+}
+
+/// A [`throttle_wire::Peer`], each lock of which is a part of its own, for it may have thousands.
+fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
+    const NO_LOCKS: &[u8] = br#"[],"pending":null}"#;
+    let (peer, held, pending) = view::peer(peer);
+    let mut head = text(&peer);
+    assert!(head.ends_with(NO_LOCKS), "the locks come last");
+    head.truncate(head.len() - NO_LOCKS.len());
+    one(head)
+        .chain(array(held.into_iter().map(|lock| one(text(&view::held(lock))))))
+        .chain(fixed(br#","pending":"#))
+        .chain(one(text(&pending)))
+        .chain(fixed(b"}"))
 }
 
 fn text(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("views have strings for keys")
 }
+
+fn one(text: Vec<u8>) -> iter::Once<Part> {
+    iter::once(Cow::Owned(text))
+}
+
+fn fixed(text: &'static [u8]) -> iter::Once<Part> {
+    iter::once(Cow::Borrowed(text))
+}
+
+const JSON: &str = "application/json";
+
+/// How many bytes are written at a time, and a part beyond them. It bounds what a client costs that
+/// reads slowly.
+const PIECE: usize = 32 * 1024;
+
+/// Most answers fit, so that they need not grow.
+const SHORT: usize = 512;
+
+/// How many entries are read under one lock of the state. They are about a piece.
+pub(crate) const ENTRIES: usize = 128;

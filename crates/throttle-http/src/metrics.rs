@@ -2,32 +2,42 @@
 //!
 //! What is held and awaited now is taken from the service at each reading, so it cannot drift from
 //! the truth. What happens is counted when it happens: by the routes, and by an observer of the
-//! service. All series are registered once and found by an index.
+//! service. What concerns the whole server is kept by a recorder, and what concerns a semaphore in
+//! series of our own, which are dropped with it.
 
 mod events;
 mod exposition;
+mod families;
+mod flight;
+mod histogram;
 mod names;
+mod series;
 mod service;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
-use axum::http::{Method, StatusCode};
+use axum::{
+    body::Bytes,
+    http::{Method, StatusCode},
+};
 use metrics::{Counter, Gauge, Key, Label, Recorder};
-use throttle_runtime::{Handle, Observer, SemaphoreStatus};
+use throttle_runtime::{Handle, Observer};
 use throttle_wire::Code;
 
-use crate::routes::Route;
+pub use self::histogram::Histograms;
+use self::{events::Events, families::Row, flight::Flight, series::Register};
+use crate::{refusal::Refusal, routes::Route};
 
 /// The metrics of one server.
 ///
-/// They are kept by a [`Recorder`] that belongs to this server alone, and read in the text format of
-/// Prometheus. Of two servers in a process, each has its own.
-///
-/// Histograms are `throttle_wait_seconds` and `throttle_hold_seconds`; their buckets are up to the
-/// recorder.
+/// They are read in the text format of Prometheus. What concerns the whole server is kept by a
+/// [`Recorder`] that belongs to this server alone: of two servers in a process, each has its own.
 ///
 /// ```
 /// use std::{collections::BTreeMap, sync::Arc};
@@ -47,13 +57,18 @@ use crate::routes::Route;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Metrics(Arc<Shared>);
-
-type Registry = Arc<dyn Recorder + Send + Sync>;
+pub struct Metrics {
+    shared: Arc<Shared>,
+    histograms: Histograms,
+}
 
 struct Shared {
-    registry: Registry,
+    recorder: Arc<dyn Recorder + Send + Sync>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
+    series: Arc<Register>,
+    flight: Arc<Flight>,
+    /// How many bytes the latest text had.
+    size: AtomicUsize,
     peers: Gauge,
     service: service::Service,
     not_found: Counter,
@@ -66,8 +81,7 @@ struct Shared {
 impl Metrics {
     /// Metrics that `recorder` keeps and `render` writes in the text format of Prometheus.
     ///
-    /// Label values are passed on with `\` and `"` escaped already, as `metrics-exporter-prometheus`
-    /// needs them to render every name of a semaphore unmistakably.
+    /// `render` is called on a thread where it may take its time.
     pub fn new(
         recorder: Arc<dyn Recorder + Send + Sync>,
         render: Arc<dyn Fn() -> String + Send + Sync>,
@@ -77,23 +91,36 @@ impl Metrics {
             let labels = vec![Label::new("code", code.as_str())];
             names::counter(&*recorder, Key::from_parts(names::REFUSALS, labels))
         });
-        Self(Arc::new(Shared {
+        let shared = Shared {
             peers: names::gauge(&*recorder, Key::from_static_name(names::PEERS)),
-            service: service::Service::new(&recorder),
+            service: service::Service::new(&*recorder),
             not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
             refusals: refusals.collect(),
             requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
                 .collect(),
-            registry: recorder,
+            recorder,
             render,
-        }))
+            series: Arc::default(),
+            flight: Arc::default(),
+            size: AtomicUsize::new(0),
+        };
+        Self { shared: Arc::new(shared), histograms: Histograms::default() }
+    }
+
+    /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
+    /// call of [`observer`](Self::observer).
+    #[must_use]
+    pub fn histograms(mut self, histograms: Histograms) -> Self {
+        self.histograms = histograms;
+        self
     }
 
     /// Counts what happens in a service, for
     /// [`Handle::start_observed`](throttle_runtime::Handle::start_observed).
     pub fn observer(&self) -> Box<dyn Observer> {
-        Box::new(events::Events::new(Arc::clone(&self.0.registry)))
+        let Shared { recorder, series, .. } = &*self.shared;
+        Box::new(Events::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
     /// Counts a request with its outcome.
@@ -106,12 +133,12 @@ impl Metrics {
     ) {
         self.requests(route, method, status).increment(1);
         if let Some(code) = code
-            && let Some(refusals) = self.0.refusals.get(code as usize)
+            && let Some(refusals) = self.shared.refusals.get(code as usize)
         {
             refusals.increment(1);
         }
         if route == Route::Unknown {
-            self.0.not_found.increment(1);
+            self.shared.not_found.increment(1);
         }
     }
 
@@ -120,33 +147,38 @@ impl Metrics {
         let method = position(METHODS, method.as_str());
         let status = position(STATUSES, status.as_str());
         let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
-        self.0.requests[index].get_or_init(|| {
+        self.shared.requests[index].get_or_init(|| {
             let labels = vec![
                 Label::new("route", route.name()),
                 Label::new("method", METHODS[method]),
                 Label::new("status", STATUSES[status]),
             ];
-            names::counter(&*self.0.registry, Key::from_parts(names::REQUESTS, labels))
+            names::counter(&*self.shared.recorder, Key::from_parts(names::REQUESTS, labels))
         })
     }
 
-    /// The text for Prometheus, sorted, with the present state of the semaphores of `handle`, and
-    /// with nothing of semaphores that are no more.
-    pub(crate) fn scrape(&self, handle: &Handle) -> String {
-        let semaphores = handle.semaphores();
-        for SemaphoreStatus { name, max, held, pending, longest_pending, .. } in &semaphores {
-            let set = |metric, value| {
-                let key = Key::from_parts(metric, vec![names::semaphore(name)]);
-                names::gauge(&*self.0.registry, key).set(value);
-            };
-            set(names::MAX, max.get() as f64);
-            set(names::ACQUIRED, *held as f64);
-            set(names::PENDING, *pending as f64);
-            set(names::LONGEST_PENDING, longest_pending.as_secs_f64());
-        }
-        self.0.peers.set(handle.peer_count() as f64);
-        self.0.service.read(handle);
-        exposition::tidy(&(self.0.render)(), semaphores.iter().map(|semaphore| &*semaphore.name))
+    /// The text for Prometheus, sorted, with the present state of `handle`.
+    ///
+    /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
+    pub(crate) async fn text(&self, handle: &Handle) -> Result<Bytes, Refusal> {
+        let (metrics, handle) = (self.clone(), handle.clone());
+        self.shared.flight.text(move || metrics.write(&handle)).await
+    }
+
+    fn write(&self, handle: &Handle) -> String {
+        let Shared { peers, service, series, render, size, .. } = &*self.shared;
+        peers.set(handle.peer_count() as f64);
+        service.read(handle);
+        let rows = handle.semaphore_pages().flat_map(|semaphores| {
+            let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
+            semaphores.into_iter().zip(series).map(|(status, series)| Row::new(status, series))
+        });
+        let (rows, bounds) = (rows.collect(), self.histograms.bounds());
+        // A little more than the last time, for numbers grow.
+        let capacity = size.load(Relaxed) / 16 * 17;
+        let text = exposition::write(&render(), rows, bounds, capacity);
+        size.store(text.len(), Relaxed);
+        text
     }
 }
 
@@ -160,5 +192,7 @@ impl fmt::Debug for Metrics {
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
 /// As labels. The first stands for all others, of which there are none.
-const STATUSES: &[&str] =
-    &["other", "200", "202", "400", "404", "405", "409", "413", "415", "422", "429", "500", "503"];
+const STATUSES: &[&str] = &[
+    "other", "200", "202", "400", "403", "404", "405", "409", "413", "415", "422", "429", "500",
+    "503",
+];

@@ -3,35 +3,45 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use throttle_runtime::{Handle, SemaphoreStatus};
 
+use crate::listing::Part;
+
 /// What stands in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The page as it looks at `path`, to which its links are relative: an application may have put our
-/// routes anywhere, and a proxy before it somewhere else.
-pub(crate) fn render(handle: &Handle, path: &str) -> String {
+/// routes anywhere, and a proxy before it somewhere else. It comes in parts, for there may be very many
+/// semaphores.
+pub(crate) fn render(handle: &Handle, path: &str) -> impl Iterator<Item = Part> + Send + use<> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
     };
-    let semaphores = handle.semaphores();
-    let rows: String = semaphores.iter().map(|semaphore| row(semaphore, &base)).collect();
-    let table = match semaphores.len() {
-        0 => "<p>No semaphores are configured.</p>".to_owned(),
-        _ => format!(
-            "<table><thead><tr><th>Semaphore<th>Level<th>Max<th>Held<th>Waiting</thead>\
-             <tbody>{rows}</tbody></table>"
-        ),
-    };
-    format!(
+    let head = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Throttle</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <link rel=\"icon\" href=\"{base}favicon.ico\"><style>{STYLE}</style></head>\
-         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>{table}\
-         <p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
-         </p></body></html>",
+         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>",
         peers = handle.peer_count(),
         version = env!("CARGO_PKG_VERSION"),
-    )
+    );
+    let foot = format!(
+        "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
+         </p></body></html>"
+    );
+    let mut semaphores = handle.semaphore_pages().flatten().peekable();
+    let (before, after) = match semaphores.peek() {
+        None => ("<p>No semaphores are configured.</p>", ""),
+        Some(_) => (
+            "<table><thead><tr><th>Semaphore<th>Level<th>Max<th>Held<th>Waiting</thead><tbody>",
+            "</table>",
+        ),
+    };
+    let rows = semaphores.map(move |semaphore| row(&semaphore, &base));
+    [head, before.to_owned()]
+        .into_iter()
+        .chain(rows)
+        .chain([after.to_owned(), foot])
+        .map(|part| part.into_bytes().into())
 }
 
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {

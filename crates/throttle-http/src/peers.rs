@@ -9,7 +9,6 @@ use crate::{
     call::{Call, Content},
     listing, locks,
     refusal::Refusal,
-    view,
 };
 
 /// `POST /new_peer`: a new peer without locks; its id.
@@ -51,12 +50,12 @@ pub(crate) fn is_acquired(call: &Call<'_, impl Content>) -> Result<Response, Ref
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
 pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     let peer = somebody(call.path()?)?;
-    Ok(answer::json(&view::peer(call.api.handle.peer(peer)?)))
+    listing::peer(call.api, call.api.handle.peer(peer)?)
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) fn list(call: &Call<'_, impl Content>) -> Response {
-    listing::peers(call.api.handle.clone())
+pub(crate) fn list(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    listing::peers(call.api)
 }
 
 /// `POST /restore`: a peer is back with what it holds.

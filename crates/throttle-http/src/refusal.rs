@@ -67,13 +67,18 @@ impl Refusal {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
             let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
             problem.sequence = self.sequence.map(Sequence::get);
-            problem.uptime = (self.code == Code::UnknownPeer).then_some(whole_millis);
+            if self.code == Code::UnknownPeer {
+                problem.uptime = Some(whole_millis);
+                problem.uptime_seconds = Some(whole_millis.into());
+            }
             let body = serde_json::to_vec(&problem).expect("its keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())
         };
-        if matches!(self.code, Code::TooManyPeers | Code::TooManyWaiters | Code::NotReady) {
+        let worth_a_try =
+            [Code::NotReady, Code::TooManyListings, Code::TooManyPeers, Code::TooManyWaiters];
+        if worth_a_try.contains(&self.code) {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }

@@ -5,10 +5,9 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use percent_encoding::percent_decode_str;
 use throttle_wire::Code;
 
-use crate::refusal::Refusal;
+use crate::{percent, refusal::Refusal};
 
 /// A route, whatever the path that led to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -141,9 +140,8 @@ impl<'a> Path<'a> {
 }
 
 fn decoded(part: &str) -> Result<Cow<'_, str>, Refusal> {
-    percent_decode_str(part)
-        .decode_utf8()
-        .map_err(|_| Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8."))
+    percent::decode(part)
+        .ok_or_else(|| Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8."))
 }
 
 #[cfg(test)]

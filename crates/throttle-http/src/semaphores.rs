@@ -1,7 +1,7 @@
 //! Looking at semaphores, who holds them, and who waits.
 
 use axum::response::Response;
-use throttle_wire::{Remainder, SemaphoreSummary};
+use throttle_wire::Remainder;
 
 use crate::{
     answer,
@@ -9,20 +9,17 @@ use crate::{
     listing,
     refusal::Refusal,
     request::Name,
-    view,
 };
 
 /// `GET /semaphores`: all semaphores in numbers, in the order of their names.
-pub(crate) fn list(call: &Call<'_, impl Content>) -> Response {
-    let semaphores = call.api.handle.semaphores().into_iter().map(view::semaphore);
-    answer::json(&semaphores.collect::<Vec<SemaphoreSummary>>())
+pub(crate) fn list(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+    listing::semaphores(call.api)
 }
 
 /// `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
 pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     let Name(name) = call.path()?;
-    let overview = call.api.handle.overview(&name, listing::PAGE)?;
-    Ok(listing::semaphore(&call.api.handle, overview))
+    listing::semaphore(call.api, call.api.handle.overview(&name, listing::ENTRIES)?)
 }
 
 /// `GET /remainder?semaphore=A`: what is free of a semaphore.

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::OriginalUri,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use throttle_wire::Code;
@@ -12,32 +12,32 @@ use crate::{
     Metrics, accept, answer,
     api::{Api, Reload},
     call::{Call, Content},
-    page,
+    listing, origin, page,
     refusal::Refusal,
 };
 
 /// `GET /`: a greeting, and a page for a browser.
-pub(crate) fn index(call: &Call<'_, impl Content>) -> Response {
+pub(crate) fn index(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     let mut response = if accept::prefers(&call.head.headers, "text/html") {
-        browse(call)
+        browse(call)?
     } else {
         answer::text("Hello from Throttle!")
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-    response
+    Ok(response)
 }
 
-fn browse(call: &Call<'_, impl Content>) -> Response {
+fn browse(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
     // An application that nests us keeps the whole of the path there.
     let nested = call.head.extensions.get::<OriginalUri>();
     let path = nested.map_or(&call.head.uri, |OriginalUri(uri)| uri).path();
     let page = page::render(&call.api.handle, path);
-    let mut response = answer::with(StatusCode::OK, "text/html; charset=utf-8", page.into());
+    let mut response = listing::answer(call.api, "text/html; charset=utf-8", page)?;
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
     );
-    response
+    Ok(response)
 }
 
 /// `GET /health`: there is somebody, in good health.
@@ -66,9 +66,9 @@ pub(crate) fn version() -> Response {
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(crate) fn metrics(api: &Api, metrics: &Metrics) -> Response {
-    let text = metrics.scrape(&api.handle);
-    answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+pub(crate) async fn metrics(api: &Api, metrics: &Metrics) -> Result<Response, Refusal> {
+    let text = metrics.text(&api.handle).await?;
+    Ok(answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
 /// `GET /favicon.ico`
@@ -81,7 +81,13 @@ pub(crate) fn favicon() -> Response {
 }
 
 /// `POST /admin/reload`: lets the embedder read its configuration anew.
-pub(crate) async fn reload(hook: &Reload) -> Result<Response, Refusal> {
+///
+/// It needs no body, so that nothing else keeps pages of others from asking for it.
+pub(crate) async fn reload(head: &Parts, hook: &Reload) -> Result<Response, Refusal> {
+    if origin::is_foreign(head) {
+        let detail = "A page of another origin must not reload the configuration.";
+        return Err(Refusal::new(Code::ForeignOrigin, detail));
+    }
     let reloaded = hook().await.map_err(|reason| Refusal::new(Code::ReloadRefused, reason))?;
     Ok(answer::json(&reloaded))
 }

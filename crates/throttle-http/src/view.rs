@@ -5,26 +5,37 @@ use std::time::Duration;
 use throttle_runtime::{Labels, PeerStatus, SemaphoreStatus};
 use throttle_wire::{HeldLock, Holder, Peer, PendingLock, SemaphoreSummary, Waiter};
 
-pub(crate) fn peer(peer: PeerStatus) -> Peer {
-    let held = peer.held.into_iter().map(|lock| HeldLock {
-        semaphore: (*lock.semaphore).to_owned(),
-        count: lock.count.get(),
-        fencing_token: lock.token.get(),
-        held_for: readable(lock.held_for),
-    });
+/// A peer without its locks, those that it holds, and the one that it waits for.
+pub(crate) fn peer(
+    peer: PeerStatus,
+) -> (Peer, Vec<throttle_runtime::HeldLock>, Option<PendingLock>) {
     let pending = peer.pending.map(|lock| PendingLock {
         semaphore: (*lock.semaphore).to_owned(),
         count: lock.count.get(),
         waiting_for: readable(lock.waiting_for),
+        waiting_for_seconds: readable(lock.waiting_for).into(),
         parked: lock.parked,
     });
-    Peer {
+    let without_locks = Peer {
         id: peer.id.get(),
         expires_in: peer.expires_in,
+        expires_in_seconds: peer.expires_in.into(),
         time_left: readable(peer.time_left),
+        time_left_seconds: readable(peer.time_left).into(),
         labels: labels(&peer.labels),
-        held: held.collect(),
-        pending,
+        held: Vec::new(),
+        pending: None,
+    };
+    (without_locks, peer.held, pending)
+}
+
+pub(crate) fn held(lock: throttle_runtime::HeldLock) -> HeldLock {
+    HeldLock {
+        semaphore: (*lock.semaphore).to_owned(),
+        count: lock.count.get(),
+        fencing_token: lock.token.get(),
+        held_for: readable(lock.held_for),
+        held_for_seconds: readable(lock.held_for).into(),
     }
 }
 
@@ -39,6 +50,7 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> SemaphoreSummary {
         holders: semaphore.holders as u64,
         waiters: semaphore.waiters as u64,
         longest_pending: readable(semaphore.longest_pending),
+        longest_pending_seconds: readable(semaphore.longest_pending).into(),
     }
 }
 
@@ -48,7 +60,9 @@ pub(crate) fn holder(holder: throttle_runtime::Holder) -> Holder {
         count: holder.count.get(),
         fencing_token: holder.token.get(),
         held_for: readable(holder.held_for),
+        held_for_seconds: readable(holder.held_for).into(),
         time_left: readable(holder.time_left),
+        time_left_seconds: readable(holder.time_left).into(),
         labels: labels(&holder.labels),
     }
 }
@@ -58,8 +72,10 @@ pub(crate) fn waiter(waiter: throttle_runtime::Waiter) -> Waiter {
         peer_id: waiter.peer.get(),
         count: waiter.count.get(),
         waiting_for: readable(waiter.waiting_for),
+        waiting_for_seconds: readable(waiter.waiting_for).into(),
         parked: waiter.parked,
         time_left: readable(waiter.time_left),
+        time_left_seconds: readable(waiter.time_left).into(),
         labels: labels(&waiter.labels),
     }
 }

@@ -155,7 +155,7 @@ fn settled(value: Value) -> Value {
         Value::Array(values) => values.into_iter().map(settled).collect(),
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
-                let is_measured = MEASURED.contains(&name.as_str());
+                let is_measured = MEASURED.contains(&name.trim_end_matches("_seconds"));
                 let value = if is_measured { "measured".into() } else { settled(value) };
                 (name, value)
             });

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     /// How many threads wait for the mutex.
     contenders: AtomicUsize,
+    /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
+    reconfiguring: Mutex<()>,
     pub(crate) failure: Failures,
     alarm: Arc<Notify>,
     /// Where the timer runs.
@@ -118,6 +120,7 @@ impl Handle {
             clock: Clock::start(),
             state: Mutex::new(State::new(settings, observer)),
             contenders: AtomicUsize::new(0),
+            reconfiguring: Mutex::new(()),
             failure: Failures::none(),
             alarm: Arc::new(Notify::new()),
             runtime: runtime::Handle::current(),
@@ -328,6 +331,11 @@ impl Handle {
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.operate(|state, _| state.draining)
+    }
+
+    /// Whose turn it is to reconfigure.
+    pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
+        &self.shared.reconfiguring
     }
 
     /// Does something with the state at the present time, and spreads the news of what happened.

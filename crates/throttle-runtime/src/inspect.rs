@@ -1,21 +1,29 @@
 //! Looking at who holds what, since when, and who waits.
 //!
 //! Every answer is taken from the state machine itself, so numbers and lists cannot drift apart.
-//! Long lists come in pages, each of which is consistent in itself.
+//! Long lists come in pages, each of which is consistent in itself. A page is bounded by all that is
+//! copied for it, be it peers, locks or text, so that nobody waits long for the state; names are
+//! looked up after it is free again.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use throttle_core::{
     Count, Error as Refused, FencingToken, Labels, Level, PeerCursor, PeerId, SemaphoreId, Ticket,
 };
 
-use crate::{Error, Handle, names::Names, state::State};
+use crate::{
+    Error, Handle,
+    names::{Entry, Names},
+    state::State,
+};
 
 /// A semaphore in numbers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SemaphoreStatus {
     /// What it is called.
     pub name: Arc<str>,
+    /// How events name it.
+    pub id: SemaphoreId,
     /// Its full count.
     pub max: Count,
     /// Its place in the lock hierarchy.
@@ -100,6 +108,26 @@ pub struct Waiter {
     pub labels: Labels,
 }
 
+/// A part of a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page<E, C> {
+    /// How things stood at one instant.
+    pub entries: Vec<E>,
+    /// Behind which entry the next page begins; `None` if nothing came behind this one.
+    pub next: Option<C>,
+}
+
+/// A semaphore, who holds it and who waits for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Overview {
+    /// The numbers.
+    pub status: SemaphoreStatus,
+    /// The first of those who hold it.
+    pub holders: Page<Holder, FencingToken>,
+    /// The first of those who wait for it.
+    pub waiters: Page<Waiter, Ticket>,
+}
+
 impl Handle {
     /// Whether the peer waits for nothing.
     ///
@@ -116,7 +144,10 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        Ok(self.semaphore(semaphore)?.remainder)
+        Ok(self.look(|state| {
+            let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
+            Ok::<_, Refused>(status.remainder())
+        })?)
     }
 
     /// One peer.
@@ -125,20 +156,24 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        Ok(self.look(|state| {
-            let status = state.throttle.peer_status(peer)?;
-            Ok::<_, Refused>(named(&state.names, &status))
-        })?)
+        let (names, copy) = self.look(|state| {
+            let copy = state.throttle.peer_status(peer).map(Copied::from);
+            (Arc::clone(&state.names), copy)
+        });
+        Ok(copy?.named(&names))
     }
 
-    /// At most `limit` peers, from the one after `after` on. Fewer are left if fewer come.
+    /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
+    /// long labels, and at least one if there is one.
     ///
     /// Who lists them page by page sees each peer that lives all the while exactly once.
-    pub fn peers(&self, after: Option<PeerCursor>, limit: usize) -> Vec<(PeerCursor, PeerStatus)> {
-        self.look(|state| {
-            let peers = state.throttle.peers(after).take(limit);
-            peers.map(|(cursor, status)| (cursor, named(&state.names, &status))).collect()
-        })
+    pub fn peers(&self, after: Option<PeerCursor>, limit: usize) -> Page<PeerStatus, PeerCursor> {
+        let (names, Page { entries, next }) = self.look(|state| {
+            let peers = state.throttle.peers(after);
+            let peers = peers.map(|(cursor, status)| (cursor, Copied::from(status)));
+            (Arc::clone(&state.names), page(peers, limit, Copied::cost))
+        });
+        Page { entries: entries.into_iter().map(|copy| copy.named(&names)).collect(), next }
     }
 
     /// How many peers there are.
@@ -147,13 +182,31 @@ impl Handle {
     }
 
     /// All semaphores, in the order of their names.
+    ///
+    /// They are looked at a few at a time, as [`semaphore_pages`](Self::semaphore_pages) says.
     pub fn semaphores(&self) -> Vec<SemaphoreStatus> {
-        let mut semaphores: Vec<_> = self.look(|state| {
-            let ids = state.names.iter().map(|(id, _)| id);
-            ids.filter_map(|id| semaphore_status(state, id).ok()).collect()
-        });
-        semaphores.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        semaphores
+        self.semaphore_pages().flatten().collect()
+    }
+
+    /// All semaphores there are now, in the order of their names, a few at a time.
+    ///
+    /// The state is looked at once for each page, which shows one instant. A semaphore that is removed
+    /// before its page is left out.
+    pub fn semaphore_pages(&self) -> impl Iterator<Item = Vec<SemaphoreStatus>> + Send + use<> {
+        let handle = self.clone();
+        let names = self.look(|state| Arc::clone(&state.names));
+        let mut next = 0;
+        iter::from_fn(move || {
+            let rest = &names.entries()[next..];
+            let entries = &rest[..rest.len().min(SEMAPHORES_AT_A_TIME)];
+            next += entries.len();
+            (!entries.is_empty()).then(|| {
+                handle.look(|state| {
+                    let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
+                    statuses.filter_map(Result::ok).collect()
+                })
+            })
+        })
     }
 
     /// One semaphore.
@@ -162,28 +215,27 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
-        Ok(self.look(|state| semaphore_status(state, state.names.id(name)?))?)
+        Ok(self.look(|state| semaphore_status(state, state.names.entry(name)?))?)
     }
 
-    /// One semaphore with the first `limit` of its holders and of its waiters, all at one instant.
+    /// One semaphore with the first page of its holders and of its waiters, all at one instant.
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn overview(
-        &self,
-        name: &str,
-        limit: usize,
-    ) -> Result<(SemaphoreStatus, Vec<Holder>, Vec<Waiter>), Error> {
+    pub fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
         Ok(self.look(|state| {
-            let id = state.names.id(name)?;
-            let (holders, waiters) = (holders(state, id, None)?, waiters(state, id, None)?);
-            let status = semaphore_status(state, id)?;
-            Ok::<_, Refused>((status, holders.take(limit).collect(), waiters.take(limit).collect()))
+            let entry = state.names.entry(name)?;
+            Ok::<_, Refused>(Overview {
+                status: semaphore_status(state, entry)?,
+                holders: holders(state, entry.id, None, limit)?,
+                waiters: waiters(state, entry.id, None, limit)?,
+            })
         })?)
     }
 
-    /// At most `limit` holders in the order of the grants, from the one after `after` on.
+    /// Some holders in the order of the grants, from the one after `after` on: at most `limit`, fewer
+    /// if they have long labels, and at least one if there is one.
     ///
     /// # Errors
     ///
@@ -193,14 +245,11 @@ impl Handle {
         name: &str,
         after: Option<FencingToken>,
         limit: usize,
-    ) -> Result<Vec<Holder>, Error> {
-        Ok(self.look(|state| {
-            let holders = holders(state, state.names.id(name)?, after)?;
-            Ok::<_, Refused>(holders.take(limit).collect())
-        })?)
+    ) -> Result<Page<Holder, FencingToken>, Error> {
+        Ok(self.look(|state| holders(state, state.names.id(name)?, after, limit))?)
     }
 
-    /// At most `limit` waiters in the order of arrival, from the one after `after` on.
+    /// Some waiters in the order of arrival, from the one after `after` on, as many as of the holders.
     ///
     /// # Errors
     ///
@@ -210,11 +259,8 @@ impl Handle {
         name: &str,
         after: Option<Ticket>,
         limit: usize,
-    ) -> Result<Vec<Waiter>, Error> {
-        Ok(self.look(|state| {
-            let waiters = waiters(state, state.names.id(name)?, after)?;
-            Ok::<_, Refused>(waiters.take(limit).collect())
-        })?)
+    ) -> Result<Page<Waiter, Ticket>, Error> {
+        Ok(self.look(|state| waiters(state, state.names.id(name)?, after, limit))?)
     }
 
     /// Looks at the state after everybody who is due has gone.
@@ -223,10 +269,31 @@ impl Handle {
     }
 }
 
-fn semaphore_status(state: &State, id: SemaphoreId) -> Result<SemaphoreStatus, Refused> {
-    let status = state.throttle.semaphore_status(id)?;
+/// A page of entries that come with their cursors. What each of them costs to copy bounds the page, but
+/// it is not empty unless the list is.
+fn page<E, C>(
+    entries: impl Iterator<Item = (C, E)>,
+    limit: usize,
+    cost: impl Fn(&E) -> usize,
+) -> Page<E, C> {
+    let mut page = Page { entries: Vec::new(), next: None };
+    let mut total = 0;
+    for (cursor, entry) in entries {
+        total += cost(&entry);
+        page.entries.push(entry);
+        if page.entries.len() >= limit || total >= COST_OF_A_PAGE {
+            page.next = Some(cursor);
+            break;
+        }
+    }
+    page
+}
+
+fn semaphore_status(state: &State, entry: &Entry) -> Result<SemaphoreStatus, Refused> {
+    let status = state.throttle.semaphore_status(entry.id)?;
     Ok(SemaphoreStatus {
-        name: Arc::clone(state.names.name(id)),
+        name: Arc::clone(&entry.name),
+        id: entry.id,
         max: status.max,
         level: status.level,
         held: status.held,
@@ -242,54 +309,95 @@ fn holders(
     state: &State,
     id: SemaphoreId,
     after: Option<FencingToken>,
-) -> Result<impl Iterator<Item = Holder>, Refused> {
-    Ok(state.throttle.holders(id, after)?.map(|(lock, peer)| Holder {
-        peer: peer.id,
-        count: lock.count,
-        token: lock.token,
-        held_for: lock.held_for,
-        time_left: peer.time_left,
-        labels: peer.labels.cloned().unwrap_or_default(),
-    }))
+    limit: usize,
+) -> Result<Page<Holder, FencingToken>, Refused> {
+    let holders = state.throttle.holders(id, after)?.map(|(lock, peer)| {
+        let holder = Holder {
+            peer: peer.id,
+            count: lock.count,
+            token: lock.token,
+            held_for: lock.held_for,
+            time_left: peer.time_left,
+            labels: peer.labels.cloned().unwrap_or_default(),
+        };
+        (lock.token, holder)
+    });
+    Ok(page(holders, limit, |holder| cost_of(&holder.labels)))
 }
 
 fn waiters(
     state: &State,
     id: SemaphoreId,
     after: Option<Ticket>,
-) -> Result<impl Iterator<Item = Waiter>, Refused> {
-    Ok(state.throttle.waiters(id, after)?.map(|(lock, peer)| Waiter {
-        peer: peer.id,
-        count: lock.count,
-        ticket: lock.ticket,
-        waiting_for: lock.waiting_for,
-        parked: lock.parked,
-        time_left: peer.time_left,
-        labels: peer.labels.cloned().unwrap_or_default(),
-    }))
+    limit: usize,
+) -> Result<Page<Waiter, Ticket>, Refused> {
+    let waiters = state.throttle.waiters(id, after)?.map(|(lock, peer)| {
+        let waiter = Waiter {
+            peer: peer.id,
+            count: lock.count,
+            ticket: lock.ticket,
+            waiting_for: lock.waiting_for,
+            parked: lock.parked,
+            time_left: peer.time_left,
+            labels: peer.labels.cloned().unwrap_or_default(),
+        };
+        (lock.ticket, waiter)
+    });
+    Ok(page(waiters, limit, |waiter| cost_of(&waiter.labels)))
 }
 
-fn named(names: &Names, status: &throttle_core::PeerStatus<'_>) -> PeerStatus {
-    PeerStatus {
-        id: status.id,
-        expires_in: status.expires_in,
-        time_left: status.time_left,
-        labels: status.labels.cloned().unwrap_or_default(),
-        held: status
-            .held
-            .iter()
-            .map(|lock| HeldLock {
-                semaphore: Arc::clone(names.name(lock.semaphore)),
-                count: lock.count,
-                token: lock.token,
-                held_for: lock.held_for,
-            })
-            .collect(),
-        pending: status.pending.map(|lock| PendingLock {
+/// A peer as it is copied while others wait: its locks are still without names.
+struct Copied {
+    status: PeerStatus,
+    held: Vec<throttle_core::HeldLock>,
+    pending: Option<throttle_core::PendingLock>,
+}
+
+impl From<throttle_core::PeerStatus<'_>> for Copied {
+    fn from(status: throttle_core::PeerStatus<'_>) -> Self {
+        let throttle_core::PeerStatus { id, expires_in, time_left, labels, held, pending } = status;
+        let labels = labels.cloned().unwrap_or_default();
+        let status =
+            PeerStatus { id, expires_in, time_left, labels, held: Vec::new(), pending: None };
+        Self { status, held, pending }
+    }
+}
+
+impl Copied {
+    fn cost(&self) -> usize {
+        cost_of(&self.status.labels) + size_of_val(&*self.held)
+    }
+
+    /// With the names that were in force when it was copied.
+    fn named(self, names: &Names) -> PeerStatus {
+        let held = self.held.into_iter().map(|lock| HeldLock {
+            semaphore: Arc::clone(names.name(lock.semaphore)),
+            count: lock.count,
+            token: lock.token,
+            held_for: lock.held_for,
+        });
+        let pending = self.pending.map(|lock| PendingLock {
             semaphore: Arc::clone(names.name(lock.semaphore)),
             count: lock.count,
             waiting_for: lock.waiting_for,
             parked: lock.parked,
-        }),
+        });
+        PeerStatus { held: held.collect(), pending, ..self.status }
     }
 }
+
+/// What it costs to copy a peer with these labels, in bytes.
+fn cost_of(labels: &Labels) -> usize {
+    let texts = labels.iter().map(|(name, value)| name.len() + value.len() + BYTES_OF_A_LABEL);
+    texts.sum()
+}
+
+/// How many semaphores are looked at together. The locks of who holds one for the longest time may
+/// have to be searched for it.
+const SEMAPHORES_AT_A_TIME: usize = 64;
+
+/// How many bytes are copied together, not counting the last peer. A tenth of a millisecond.
+const COST_OF_A_PAGE: usize = 16 * 1024;
+
+/// Where a name and a value are, and what it takes to make room for them.
+const BYTES_OF_A_LABEL: usize = 64;

@@ -66,7 +66,7 @@ pub use crate::{
     error::Error,
     failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
-    inspect::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    inspect::{HeldLock, Holder, Overview, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     listeners::OpenWaits,
     observer::{Afterwork, Observer},
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},

@@ -1,4 +1,8 @@
-//! What the semaphores are called.
+//! What the semaphores are called, and what they are configured to be.
+//!
+//! A table of names never changes: a reconfiguration makes a new one outside of the critical section
+//! and puts it in the place of the old one. So whoever has cloned the [`Arc`] of a table can go on
+//! reading it without holding up anybody.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,37 +11,57 @@ use std::{
 
 use throttle_core::SemaphoreId;
 
-/// Names of semaphores, both ways.
+use crate::SemaphoreConfig;
+
+/// All semaphores of a configuration, found by name and by id.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     ids: HashMap<Arc<str>, SemaphoreId>,
-    /// Ordered, so that listings are.
     names: BTreeMap<SemaphoreId, Arc<str>>,
+    entries: Vec<Entry>,
+}
+
+/// A semaphore.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: SemaphoreId,
+    pub(crate) config: SemaphoreConfig,
 }
 
 impl Names {
+    /// The table of these semaphores, which are sorted by name. O(n log n).
+    pub(crate) fn new(entries: Vec<Entry>) -> Self {
+        debug_assert!(entries.is_sorted_by(|one, other| one.name < other.name));
+        Self {
+            ids: entries.iter().map(|entry| (Arc::clone(&entry.name), entry.id)).collect(),
+            names: entries.iter().map(|entry| (entry.id, Arc::clone(&entry.name))).collect(),
+            entries,
+        }
+    }
+
     pub(crate) fn id(&self, name: &str) -> Result<SemaphoreId, throttle_core::Error> {
         self.ids.get(name).copied().ok_or(throttle_core::Error::UnknownSemaphore)
     }
 
-    /// The name of a semaphore that is known to exist.
+    /// The name of a semaphore that existed when this table was in force.
     pub(crate) fn name(&self, id: SemaphoreId) -> &Arc<str> {
         self.names.get(&id).expect("every semaphore has a name")
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SemaphoreId, &Arc<str>)> {
-        self.names.iter().map(|(&id, name)| (id, name))
+    /// The semaphore with this name. O(log n).
+    pub(crate) fn entry(&self, name: &str) -> Result<&Entry, throttle_core::Error> {
+        self.find(name).ok_or(throttle_core::Error::UnknownSemaphore)
     }
 
-    pub(crate) fn insert(&mut self, id: SemaphoreId, name: &str) {
-        let name: Arc<str> = name.into();
-        self.ids.insert(Arc::clone(&name), id);
-        self.names.insert(id, name);
+    /// All semaphores, sorted by name.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    pub(crate) fn remove(&mut self, id: SemaphoreId) {
-        if let Some(name) = self.names.remove(&id) {
-            self.ids.remove(&name);
-        }
+    /// The semaphore with this name. O(log n).
+    pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
+        let position = self.entries.binary_search_by(|entry| (*entry.name).cmp(name)).ok()?;
+        self.entries.get(position)
     }
 }

@@ -4,6 +4,8 @@
 //! itself since the last one ([`State::catch_up`]), and after it what it did ([`State::gather`]). What
 //! takes longer, such as waking tasks, is left to [`News::spread`], after the mutex is free again.
 
+use std::sync::Arc;
+
 use throttle_core::{
     CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
@@ -33,7 +35,8 @@ pub(crate) enum Outcome {
 pub(crate) struct State {
     pub(crate) throttle: Throttle,
     pub(crate) attention: Attention,
-    pub(crate) names: Names,
+    /// Replaced as a whole, so that others can go on reading the one before.
+    pub(crate) names: Arc<Names>,
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) listeners: Listeners,
@@ -51,7 +54,7 @@ impl State {
                 .minting_tokens_after(clock::token_at_boot())
                 .with_hash_seed(entropy.seed()),
             attention: Attention::default(),
-            names: Names::default(),
+            names: Arc::default(),
             entropy,
             observer,
             listeners: Listeners::new(),

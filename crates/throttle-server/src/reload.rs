@@ -42,8 +42,8 @@ pub enum ReloadError {
         /// Its name.
         file: PathBuf,
     },
-    /// A defect: reading ended without a result.
-    #[error("reading the configuration failed: {0}")]
+    /// A defect: reading it, or putting it into force, ended without a result.
+    #[error("the configuration could not be put into force: {0}")]
     Failed(#[from] task::JoinError),
     /// The file cannot be read, or says something that makes no sense.
     #[error(transparent)]
@@ -96,7 +96,13 @@ impl Reload {
             let name = name.clone();
             return Err(ReloadError::NameTooLong { name, limit });
         }
-        let changes = self.handle.reconfigure(config.settings(), &config.semaphores)?;
+        // Very many semaphores take some time to compare, which is not that of those who serve.
+        let (handle, settings) = (self.handle.clone(), config.settings());
+        let (outcome, config) = task::spawn_blocking(move || {
+            (handle.reconfigure(settings, &config.semaphores), config)
+        })
+        .await?;
+        let changes = outcome?;
         self.handle.limit_open_waits(config.limits.open_waits(self.connections));
         let keys = self.config.keys_that_take_a_restart(&config);
         if !keys.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use throttle_http::{Api, Metrics};
 use throttle_runtime::{Changes, Failure, Handle};
 use throttle_wire::Reloaded;
@@ -123,10 +122,10 @@ pub async fn start(
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let (metrics, upkeep) = telemetry::metrics();
+    let metrics = telemetry::metrics(&config.metrics);
     let observer = metrics.observer();
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer);
-    Ok(serve((listener, address), config, file, handle, (metrics, upkeep)))
+    Ok(serve((listener, address), config, file, handle, metrics))
 }
 
 /// Serves a service.
@@ -135,7 +134,7 @@ fn serve(
     config: Config,
     file: Option<PathBuf>,
     handle: Handle,
-    (metrics, upkeep): (Metrics, PrometheusHandle),
+    metrics: Metrics,
 ) -> Running {
     let limits = listen::Limits {
         connections: config.limits.connections.get() as usize,
@@ -153,10 +152,7 @@ fn serve(
     let (alive, served) = watch::channel(());
     let serving = tokio::spawn(async {
         let _alive = alive;
-        tokio::select! {
-            () = server.run() => {}
-            () = telemetry::upkeep(upkeep) => {}
-        }
+        server.run().await;
     });
     Running { address, handle, reload, stop, serving, served }
 }

@@ -1,37 +1,21 @@
 //! The recorder that metrics are kept in: one for each server, so that two share nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use metrics::{Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
-use tokio::time::interval;
 
-/// Metrics without a value yet, and the handle for their upkeep.
-pub(crate) fn metrics() -> (Metrics, PrometheusHandle) {
-    let mut builder = PrometheusBuilder::new();
-    for histogram in ["throttle_wait_seconds", "throttle_hold_seconds"] {
-        builder = builder
-            .set_buckets_for_metric(Matcher::Full(histogram.to_owned()), SECONDS)
-            .expect("there are buckets");
-    }
-    let recorder = builder.build_recorder();
+use crate::config;
+
+/// Metrics without a value yet.
+pub(crate) fn metrics(config: &config::Metrics) -> Metrics {
+    // No upkeep: it has no histograms, which would have to be emptied now and then.
+    let recorder = PrometheusBuilder::new().build_recorder();
     describe_build(&recorder);
     let handle = recorder.handle();
-    let render = {
-        let handle = handle.clone();
-        Arc::new(move || handle.render())
-    };
-    (Metrics::new(Arc::new(recorder), render), handle)
-}
-
-/// Keeps the samples of histograms from piling up between two scrapes. Never ends.
-pub(crate) async fn upkeep(metrics: PrometheusHandle) {
-    let mut interval = interval(Duration::from_secs(5));
-    loop {
-        interval.tick().await;
-        metrics.run_upkeep();
-    }
+    let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || handle.render()));
+    metrics.histograms(config.histograms.into())
 }
 
 fn describe_build(recorder: &impl Recorder) {
@@ -43,8 +27,3 @@ fn describe_build(recorder: &impl Recorder) {
     recorder.describe_gauge("throttle_build_info".into(), None, "Version of this server.".into());
     recorder.register_gauge(&key, &METADATA).set(1.0);
 }
-
-/// From a millisecond to a day: locks are held for as long as it takes.
-const SECONDS: &[f64] = &[
-    0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
-];

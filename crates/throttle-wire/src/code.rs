@@ -67,6 +67,8 @@ codes! {
     Cancelled = "cancelled", 409, "Cancelled";
     /// `expires_in` is longer than the server allows.
     ExpiresInTooLong = "expires_in_too_long", 422, "Lease too long";
+    /// A browser asked on behalf of a page that is not of this server.
+    ForeignOrigin = "foreign_origin", 403, "Foreign origin";
     /// Something broke inside the server.
     Internal = "internal", 500, "Internal error";
     /// A field is missing, has the wrong type or an unusable value.
@@ -99,6 +101,8 @@ codes! {
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
     /// A request of the same peer with a greater number came before.
     StaleRequest = "stale_request", 409, "Stale request";
+    /// As many long lists are being read as the server allows.
+    TooManyListings = "too_many_listings", 429, "Too many listings";
     /// As many peers as the server allows.
     TooManyPeers = "too_many_peers", 429, "Too many peers";
     /// As many waiters for this semaphore as the server allows.

@@ -1,7 +1,7 @@
 //! The JSON of Throttle's HTTP interface, once, for both ends.
 //!
 //! Requests and answers as they travel: names of fields, human-readable durations (`"5m"`,
-//! `"1m 30s"`, `"100ms"`), stable error codes. Both the routes and the client are built on these
+//! `"1m 30s"`, `"100ms"`), in answers also as [`Seconds`], stable error codes. Both the routes and the client are built on these
 //! types, so they cannot disagree. Nothing here has behaviour beyond its own form.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ mod code;
 mod peer;
 mod problem;
 mod reload;
+mod seconds;
 mod semaphore;
 
 pub use crate::{
@@ -20,6 +21,7 @@ pub use crate::{
     },
     problem::Problem,
     reload::Reloaded,
+    seconds::Seconds,
     semaphore::{Holder, Remainder, Semaphore, SemaphoreSummary, Waiter},
 };
 

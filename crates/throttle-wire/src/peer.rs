@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Seconds;
+
 /// Identifies a peer. An integer, never zero; those that the server draws fit in 53 bits.
 pub type PeerId = u64;
 
@@ -96,10 +98,16 @@ pub struct Peer {
     /// The length of its lease.
     #[serde(with = "humantime_serde")]
     pub expires_in: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub expires_in_seconds: Seconds,
     /// What is left of the lease. While a request of the peer is waiting for its answer the lease
     /// does not run, and all of it is left.
     #[serde(with = "humantime_serde")]
     pub time_left: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub time_left_seconds: Seconds,
     /// What the peer says about itself.
     #[serde(default)]
     pub labels: Labels,
@@ -121,6 +129,9 @@ pub struct HeldLock {
     /// For how long it has been held.
     #[serde(with = "humantime_serde")]
     pub held_for: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub held_for_seconds: Seconds,
 }
 
 /// A lock that a peer waits for.
@@ -133,6 +144,9 @@ pub struct PendingLock {
     /// For how long the peer has been waiting.
     #[serde(with = "humantime_serde")]
     pub waiting_for: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub waiting_for_seconds: Seconds,
     /// Whether the peer is passed over because its connection broke. It stands where it stood if it
     /// asks again in time.
     pub parked: bool,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Code;
+use crate::{Code, Seconds};
 
 /// An error as RFC 9457 describes it, with the stable `code` as an extra member.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,6 +24,9 @@ pub struct Problem {
     /// the server knew already can tell that the peer was removed, rather than forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
     pub uptime: Option<Duration>,
+    /// The same in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<Seconds>,
     /// With `stale_request`: the greatest number that came before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
@@ -39,6 +42,7 @@ impl Problem {
             detail,
             code,
             uptime: None,
+            uptime_seconds: None,
             sequence: None,
         }
     }

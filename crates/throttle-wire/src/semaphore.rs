@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, PeerId};
+use crate::{Labels, PeerId, Seconds};
 
 /// Query of `GET /remainder`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,6 +35,9 @@ pub struct SemaphoreSummary {
     /// For how long the longest waiting peer has been waiting; zero if nobody waits.
     #[serde(with = "humantime_serde")]
     pub longest_pending: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub longest_pending_seconds: Seconds,
 }
 
 /// Answer to `GET /semaphores/{name}`: the summary, everybody who holds a lock, and the queue.
@@ -61,9 +64,15 @@ pub struct Holder {
     /// For how long.
     #[serde(with = "humantime_serde")]
     pub held_for: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub held_for_seconds: Seconds,
     /// What is left of the peer's lease.
     #[serde(with = "humantime_serde")]
     pub time_left: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub time_left_seconds: Seconds,
     /// What the peer says about itself.
     #[serde(default)]
     pub labels: Labels,
@@ -79,11 +88,17 @@ pub struct Waiter {
     /// For how long.
     #[serde(with = "humantime_serde")]
     pub waiting_for: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub waiting_for_seconds: Seconds,
     /// Whether it is passed over because its connection broke.
     pub parked: bool,
     /// What is left of the peer's lease.
     #[serde(with = "humantime_serde")]
     pub time_left: Duration,
+    /// The same in seconds.
+    #[serde(default)]
+    pub time_left_seconds: Seconds,
     /// What the peer says about itself.
     #[serde(default)]
     pub labels: Labels,

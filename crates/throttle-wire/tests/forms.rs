@@ -92,25 +92,29 @@ fn views_of_peers() {
         Peer {
             id: 42,
             expires_in: MINUTES,
+            expires_in_seconds: MINUTES.into(),
             time_left: MINUTES,
+            time_left_seconds: MINUTES.into(),
             labels: [].into(),
             held: vec![HeldLock {
                 semaphore: "A".to_owned(),
                 count: 1,
                 fencing_token: 7,
                 held_for: Duration::from_millis(1_500),
+                held_for_seconds: Duration::from_millis(1_500).into(),
             }],
             pending: Some(PendingLock {
                 semaphore: "B".to_owned(),
                 count: 2,
                 waiting_for: Duration::ZERO,
+                waiting_for_seconds: Duration::ZERO.into(),
                 parked: true,
             }),
         },
         json!({
-            "id": 42, "expires_in": "5m", "time_left": "5m", "labels": {},
-            "held": [{ "semaphore": "A", "count": 1, "fencing_token": 7, "held_for": "1s 500ms" }],
-            "pending": { "semaphore": "B", "count": 2, "waiting_for": "0s", "parked": true },
+            "id": 42, "expires_in": "5m", "expires_in_seconds": 300.0, "time_left": "5m", "time_left_seconds": 300.0, "labels": {},
+            "held": [{ "semaphore": "A", "count": 1, "fencing_token": 7, "held_for": "1s 500ms", "held_for_seconds": 1.5 }],
+            "pending": { "semaphore": "B", "count": 2, "waiting_for": "0s", "waiting_for_seconds": 0.0, "parked": true },
         }),
     );
 }
@@ -127,35 +131,40 @@ fn views_of_semaphores() {
         holders: 1,
         waiters: 1,
         longest_pending: MINUTES,
+        longest_pending_seconds: MINUTES.into(),
     };
     let holder = Holder {
         peer_id: 42,
         count: 4,
         fencing_token: 7,
         held_for: MINUTES,
+        held_for_seconds: MINUTES.into(),
         time_left: MINUTES,
+        time_left_seconds: MINUTES.into(),
         labels: [].into(),
     };
     let waiter = Waiter {
         peer_id: 43,
         count: 1,
         waiting_for: MINUTES,
+        waiting_for_seconds: MINUTES.into(),
         parked: false,
         time_left: MINUTES,
+        time_left_seconds: MINUTES.into(),
         labels: [].into(),
     };
     check(
         Semaphore { summary, held_by: vec![holder], queue: vec![waiter] },
         json!({
             "name": "A", "max": 3, "level": -1, "held": 4, "pending": 1, "remainder": -1,
-            "holders": 1, "waiters": 1, "longest_pending": "5m",
+            "holders": 1, "waiters": 1, "longest_pending": "5m", "longest_pending_seconds": 300.0,
             "held_by": [{
-                "peer_id": 42, "count": 4, "fencing_token": 7, "held_for": "5m",
-                "time_left": "5m", "labels": {},
+                "peer_id": 42, "count": 4, "fencing_token": 7, "held_for": "5m", "held_for_seconds": 300.0,
+                "time_left": "5m", "time_left_seconds": 300.0, "labels": {},
             }],
             "queue": [{
-                "peer_id": 43, "count": 1, "waiting_for": "5m", "parked": false,
-                "time_left": "5m", "labels": {},
+                "peer_id": 43, "count": 1, "waiting_for": "5m", "waiting_for_seconds": 300.0, "parked": false,
+                "time_left": "5m", "time_left_seconds": 300.0, "labels": {},
             }],
         }),
     );
@@ -168,4 +177,12 @@ fn what_a_reload_did() {
         Reloaded { added: names("A"), changed: names("B"), removed: names("C") },
         json!({ "added": ["A"], "changed": ["B"], "removed": ["C"] }),
     );
+}
+
+/// A server that came before these numbers is understood.
+#[test]
+fn answers_without_seconds_are_read_as_well() {
+    let holder = json!({ "peer_id": 1, "count": 1, "fencing_token": 7, "held_for": "5m", "time_left": "5m" });
+    let holder = from_value::<Holder>(holder).unwrap();
+    assert_eq!((holder.held_for, holder.held_for_seconds), (MINUTES, Duration::ZERO.into()));
 }

@@ -21,6 +21,12 @@ impl Throttle {
         SemaphoreId(id)
     }
 
+    /// The ids of the semaphores that will be added next, in their order.
+    pub fn next_semaphores(&self) -> impl Iterator<Item = SemaphoreId> + use<> {
+        let first = u32::try_from(self.semaphores.len()).unwrap_or(u32::MAX);
+        (first..=u32::MAX).map(SemaphoreId)
+    }
+
     /// Changes the maximum of a semaphore.
     ///
     /// A raised maximum serves the queue at once. A lowered one revokes nothing: nothing new is
@@ -78,7 +84,16 @@ impl Throttle {
         Ok(())
     }
 
+    /// Whether anybody holds or awaits a semaphore. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSemaphore`]
+    pub fn is_in_use(&self, id: SemaphoreId) -> Result<bool, Error> {
+        Ok(self.semaphore(id)?.is_in_use())
+    }
+
     fn check_unused(&self, id: SemaphoreId) -> Result<(), Error> {
-        if self.semaphore(id)?.is_in_use() { Err(Error::SemaphoreInUse) } else { Ok(()) }
+        if self.is_in_use(id)? { Err(Error::SemaphoreInUse) } else { Ok(()) }
     }
 }

@@ -1,57 +1,67 @@
 //! The text that Prometheus reads, put in order.
 //!
-//! An exporter writes families and series in the order of a hash map, and keeps those of semaphores
-//! that were removed. Here they are sorted and sifted, so that two readings of the same state are the
-//! same text.
+//! An exporter writes families and series in the order of a hash map. Here they are sorted, with the
+//! families of the semaphores in between, so that two readings of the same state are the same text.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-/// Sorts families by name and series by labels, and leaves out series of our own that are about a
-/// semaphore other than `semaphores`.
-pub(super) fn tidy<'a>(text: &str, semaphores: impl Iterator<Item = &'a str>) -> String {
-    let semaphores: HashSet<String> = semaphores.map(escape).collect();
-    let mut families = BTreeMap::<&str, Family<'_>>::new();
-    let mut name = "";
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if let Some(comment) = line.strip_prefix("# ") {
-            name = comment.split(' ').nth(1).unwrap_or_default();
-            families.entry(name).or_default().comments.push(line);
-        } else if is_wanted(line, &semaphores) {
-            families.entry(name).or_default().samples.push(line);
-        }
+use super::families::{FAMILIES, Row};
+
+/// The whole text: what an exporter wrote, and the families of the semaphores. `bounds` are those of
+/// their histograms, and `size` is what the text may need.
+pub(super) fn write(exported: &str, mut rows: Vec<Row>, bounds: &[f64], size: usize) -> String {
+    // They come in the order of their names, which is nearly that of their labels.
+    rows.sort_by(|one, other| one.labels().cmp(other.labels()));
+    let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+    let mut exported = parse(exported);
+    let mut text = String::with_capacity(size);
+    for family in FAMILIES {
+        let later = exported.split_off(family.name);
+        exported.into_values().for_each(|family| family.write(&mut text));
+        exported = later;
+        // A recorder that has a family of the same name has it from somebody else.
+        exported.remove(family.name);
+        family.write(&mut text, &rows, &bounds);
     }
-    let mut tidy = String::with_capacity(text.len());
-    for family in families.values_mut().filter(|family| !family.samples.is_empty()) {
-        // Stable, so that the buckets of a histogram stay in their order.
-        family.samples.sort_by_key(|sample| series(sample));
-        for line in family.comments.iter().chain(&family.samples) {
-            tidy.push_str(line);
-            tidy.push('\n');
-        }
-    }
-    tidy
+    exported.into_values().for_each(|family| family.write(&mut text));
+    text
 }
 
-/// All lines about one metric.
+/// All lines about one metric, as an exporter wrote them.
 #[derive(Default)]
-struct Family<'a> {
+struct Exported<'a> {
     comments: Vec<&'a str>,
     samples: Vec<&'a str>,
 }
 
-fn is_wanted(sample: &str, semaphores: &HashSet<String>) -> bool {
-    let is_ours = sample.starts_with("throttle_");
-    match semaphore(labels(sample)).filter(|_| is_ours) {
-        Some(semaphore) => semaphores.contains(semaphore),
-        None => true,
+/// What an exporter wrote, by name.
+fn parse(exported: &str) -> BTreeMap<&str, Exported<'_>> {
+    let mut families = BTreeMap::<_, Exported<'_>>::new();
+    let mut name = "";
+    for line in exported.lines().filter(|line| !line.is_empty()) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            name = comment.split(' ').nth(1).unwrap_or_default();
+            families.entry(name).or_default().comments.push(line);
+        } else {
+            families.entry(name).or_default().samples.push(line);
+        }
     }
+    families
 }
 
-/// What stands between the braces of a sample.
-fn labels(sample: &str) -> &str {
-    // A brace in a label value is no end, but the value of the sample behind it has none.
-    let range = sample.find('{').zip(sample.rfind('}'));
-    range.map_or("", |(start, end)| &sample[start + 1..end])
+impl Exported<'_> {
+    /// Writes the family, sorted by its labels, if it has samples.
+    fn write(mut self, text: &mut String) {
+        if self.samples.is_empty() {
+            return;
+        }
+        // Stable, so that the buckets of a histogram stay in their order.
+        self.samples.sort_by_cached_key(|sample| series(sample));
+        for line in self.comments.iter().chain(&self.samples) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
 }
 
 /// The labels that all samples of a histogram have in common.
@@ -64,21 +74,11 @@ fn series(sample: &str) -> &str {
     }
 }
 
-/// The escaped value of the label `semaphore`, which stands first in all series of ours.
-fn semaphore(labels: &str) -> Option<&str> {
-    let value = labels.strip_prefix("semaphore=\"")?;
-    let mut is_escaped = false;
-    let end = value.find(|character| {
-        let ends = character == '"' && !is_escaped;
-        is_escaped = character == '\\' && !is_escaped;
-        ends
-    });
-    end.map(|end| &value[..end])
-}
-
-/// A label value as the text format has it.
-fn escape(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+/// What stands between the braces of a sample.
+fn labels(sample: &str) -> &str {
+    // A brace in a label value is no end, but the value of the sample behind it has none.
+    let range = sample.find('{').zip(sample.rfind('}'));
+    range.map_or("", |(start, end)| &sample[start + 1..end])
 }
 
 #[cfg(test)]
@@ -101,6 +101,8 @@ z_bucket{semaphore="a",le="+Inf"} 0
 z_sum{semaphore="a"} 0
 z_count{semaphore="a"} 0
 
+# TYPE empty gauge
+
 # TYPE a counter
 a 1
 "#;
@@ -118,26 +120,6 @@ a 1
             z_sum{semaphore="b"} 7
             z_count{semaphore="b"} 1
         "#]]
-        .assert_eq(&tidy(text, [].into_iter()));
-    }
-
-    #[test]
-    fn series_of_removed_semaphores_vanish_and_a_family_without_series_with_them() {
-        let names = ["plain", "quo\"ted", "back\\slash", "new\nline", "end\\", "a\",b=\"}"];
-        for kept in names {
-            let samples =
-                names.map(|name| format!("throttle_max{{semaphore=\"{}\"}} 1\n", escape(name)));
-            let text = format!("# TYPE throttle_max gauge\n{}", samples.concat());
-            let tidied = tidy(&text, [kept].into_iter());
-            let kept = format!("throttle_max{{semaphore=\"{}\"}} 1", escape(kept));
-            assert_eq!(tidied.lines().collect::<Vec<_>>(), ["# TYPE throttle_max gauge", &kept]);
-            assert_eq!(tidy(&text, [].into_iter()), "");
-        }
-    }
-
-    #[test]
-    fn series_of_others_are_left_alone() {
-        let text = "# TYPE other gauge\nother{semaphore=\"gone\"} 1\n";
-        assert_eq!(tidy(text, [].into_iter()), text);
+        .assert_eq(&write(text, Vec::new(), &[], 0));
     }
 }

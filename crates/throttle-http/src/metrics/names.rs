@@ -1,18 +1,11 @@
-//! What the metrics are called, and what they are.
+//! What the metrics of the whole server are called, and what they are.
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder};
 
-/// Names that dashboards know from the system before this one.
-pub(super) const ACQUIRED: &str = "throttle_acquired";
-pub(super) const LONGEST_PENDING: &str = "throttle_longest_pending_sec";
-pub(super) const MAX: &str = "throttle_max";
+/// A name that dashboards know from the system before this one.
 pub(super) const NOT_FOUND: &str = "throttle_num_404";
-pub(super) const PENDING: &str = "throttle_pending";
 
-pub(super) const CANCELLED: &str = "throttle_cancelled_total";
 pub(super) const EXPIRED_PEERS: &str = "throttle_expired_peers_total";
-pub(super) const GRANTS: &str = "throttle_grants_total";
-pub(super) const HOLD: &str = "throttle_hold_seconds";
 pub(super) const OPEN_WAITS: &str = "throttle_open_waits";
 pub(super) const OPEN_WAITS_LIMIT: &str = "throttle_open_waits_limit";
 pub(super) const PEERS: &str = "throttle_peers";
@@ -22,26 +15,19 @@ pub(super) const RESTORED_PEERS: &str = "throttle_restored_peers_total";
 pub(super) const STALLED: &str = "throttle_stalled_seconds_total";
 pub(super) const STALLS: &str = "throttle_stalls_total";
 pub(super) const WAITS_CUT_SHORT: &str = "throttle_waits_cut_short_total";
-pub(super) const WAIT: &str = "throttle_wait_seconds";
 
 /// Tells `recorder` what each of them is.
 pub(super) fn describe(recorder: &dyn Recorder) {
     let gauges = [
-        (ACQUIRED, "Sum of all acquired locks."),
-        (
-            LONGEST_PENDING,
-            "Time the longest pending peer is waiting until now, to acquire a lock to a semaphore.",
-        ),
-        (MAX, "Maximum allowed lock count for this semaphore."),
         (OPEN_WAITS, "Number of requests that wait for a lock."),
         (OPEN_WAITS_LIMIT, "Number of requests that may wait for as long as they want."),
         (PEERS, "Number of peers."),
-        (PENDING, "Sum of all pending locks"),
     ];
+    for (name, help) in gauges {
+        recorder.describe_gauge(name.into(), None, help.into());
+    }
     let counters = [
-        (CANCELLED, "Pending locks that were given up, by cause."),
         (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
-        (GRANTS, "Locks that were granted, at once or after waiting."),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),
@@ -53,18 +39,8 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             "Requests that had to wait for a lock beyond the limit of those that do.",
         ),
     ];
-    let histograms = [
-        (HOLD, "Time that locks were held."),
-        (WAIT, "Time that locks were pending before they became held; zero if at once."),
-    ];
-    for (name, help) in gauges {
-        recorder.describe_gauge(name.into(), None, help.into());
-    }
     for (name, help) in counters {
         recorder.describe_counter(name.into(), None, help.into());
-    }
-    for (name, help) in histograms {
-        recorder.describe_histogram(name.into(), None, help.into());
     }
 }
 
@@ -74,16 +50,6 @@ pub(super) fn counter(recorder: &dyn Recorder, key: Key) -> Counter {
 
 pub(super) fn gauge(recorder: &dyn Recorder, key: Key) -> Gauge {
     recorder.register_gauge(&key, &METADATA)
-}
-
-pub(super) fn histogram(recorder: &dyn Recorder, key: Key) -> Histogram {
-    recorder.register_histogram(&key, &METADATA)
-}
-
-/// The label that says which semaphore. It is always the first.
-pub(super) fn semaphore(name: &str) -> Label {
-    // The exporter takes a backslash for one that escapes if it can, and newlines as they are.
-    Label::new("semaphore", name.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 const METADATA: Metadata<'_> = Metadata::new("throttle", Level::INFO, None);

@@ -1,9 +1,9 @@
 //! What the service itself tells of its doings at each reading.
 
-use metrics::{Counter, Gauge, Key};
+use metrics::{Counter, Gauge, Key, Recorder};
 use throttle_runtime::{Handle, OpenWaits};
 
-use super::{Registry, names};
+use super::names;
 
 /// Series that are about no semaphore.
 pub(super) struct Service {
@@ -15,9 +15,9 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(registry: &Registry) -> Self {
-        let counter = |name| names::counter(&**registry, Key::from_static_name(name));
-        let gauge = |name| names::gauge(&**registry, Key::from_static_name(name));
+    pub(super) fn new(recorder: &dyn Recorder) -> Self {
+        let counter = |name| names::counter(recorder, Key::from_static_name(name));
+        let gauge = |name| names::gauge(recorder, Key::from_static_name(name));
         Self {
             stalled: counter(names::STALLED),
             stalls: counter(names::STALLS),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
-use throttle_runtime::{Ask, Count, Labels};
+use throttle_http::Limits;
+use throttle_runtime::{Ask, Count, Labels, PeerId, Restoration, Settings};
 use throttle_wire::{Peer, Semaphore};
 use tower::ServiceExt as _;
 
@@ -75,17 +76,69 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_takes_it() {
     let server = Server::start(&[("A", 1, 0)]);
     crowd(&server, 2_500).await;
     let mut chunks = open(&server, "/peers/").await;
-    let first = chunks.next().await.unwrap().unwrap();
-    assert_eq!(first.windows(4).filter(|window| window == b"\"id\"").count(), 100);
-    drop(chunks);
-
-    let mut chunks = open(&server, "/peers/").await;
-    chunks.next().await.unwrap().unwrap();
-    for peer in server.handle.peers(None, 2_500) {
-        server.handle.remove_peer(peer.1.id).await.unwrap();
+    let mut body = chunks.next().await.unwrap().unwrap().to_vec();
+    let everybody = server.handle.peers(None, usize::MAX).entries;
+    assert_eq!(everybody.len(), 2_500);
+    for peer in everybody {
+        server.handle.remove_peer(peer.id).await.unwrap();
     }
-    assert_eq!(chunks.next().await.unwrap().unwrap(), "]", "nobody is left to be listed");
-    assert!(chunks.next().await.is_none());
+    while let Some(chunk) = chunks.next().await {
+        body.extend(chunk.unwrap());
+    }
+    let peers: Vec<Peer> = serde_json::from_slice(&body).unwrap();
+    assert!(peers.len() < 500, "{} were read, though nobody is left to be listed", peers.len());
+}
+
+/// What a client costs that reads slowly is bounded in bytes, whatever is listed.
+#[tokio::test(start_paused = true)]
+async fn pieces_of_a_list_end_at_32_kilobytes_whatever_peers_hold_and_say() {
+    let names: Vec<String> = (0..600).map(|index| format!("{index:0>1000}")).collect();
+    let semaphores: Vec<_> = names.iter().map(|name| (name.as_str(), 1_000, 0)).collect();
+    let server = Server::start(&semaphores);
+    let label = |index: usize| (format!("{index:\u{1}>256}"), "\u{1}".repeat(256));
+    let labels = Labels::from_iter((0..16).map(label));
+    for id in 1..=20 {
+        let restoration = Restoration {
+            peer: PeerId::new(id).unwrap(),
+            expires_in: std::time::Duration::from_secs(60),
+            locks: names.iter().map(|name| (name.clone(), Count::ONE)).collect(),
+            labels: labels.clone(),
+            sequence: None,
+        };
+        server.handle.restore(restoration).await.unwrap();
+    }
+    for path in ["/peers/", "/peers/7", "/semaphores", &format!("/semaphores/{}", names[0])] {
+        let chunks: Vec<_> = open(&server, path).await.map(Result::unwrap).collect().await;
+        assert!(chunks.len() > 2, "{path}");
+        let labels = 16 * 2 * 256 * 6;
+        assert!(chunks.iter().all(|chunk| chunk.len() < 32 * 1024 + labels + 2_000), "{path}");
+        let body: serde_json::Value = serde_json::from_slice(&chunks.concat()).unwrap();
+        match path {
+            "/peers/7" => assert_eq!(body["held"].as_array().unwrap().len(), 600),
+            "/semaphores" => assert_eq!(body.as_array().unwrap().len(), 600),
+            _ => assert!(body.to_string().contains("\"fencing_token\"")),
+        }
+    }
+    let peers: Vec<Peer> = server.get("/peers/").await.json();
+    assert_eq!(peers.iter().map(|peer| peer.held.len()).collect::<Vec<_>>(), [600; 20]);
+    let page = server.handle.peers(None, usize::MAX);
+    assert_eq!(page.entries.len(), 1, "what is copied at a time is bounded as well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_lists_are_bounded_in_number_and_short_ones_are_not() {
+    let limits = Limits { listings: 2, ..Limits::default() };
+    let server = Server::build(&[("A", 1, 0)], Settings::default(), |api| api.limits(limits));
+    crowd(&server, 1_000).await;
+    let mut open_lists = vec![open(&server, "/peers/").await, open(&server, "/semaphores/A").await];
+    let refused = server.get("/peers").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
+    assert_eq!(refused.body, "There are 2 long lists being read. Try again later.");
+    assert_eq!(server.get("/semaphores").await.status, 200, "it is short");
+    // One is read to its end, the other one given up.
+    while open_lists[0].next().await.is_some() {}
+    drop(open_lists);
+    assert_eq!(server.get("/peers").await.json::<Vec<Peer>>().len(), 1_000);
 }
 
 /// Numbers and lists do not contradict each other, however slowly they are read.
@@ -115,7 +168,7 @@ async fn a_semaphore_that_is_removed_while_it_is_listed_ends_the_lists() {
     let mut chunks = open(&server, "/semaphores/A").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
     let nothing = std::collections::BTreeMap::new();
-    server.handle.reconfigure(throttle_runtime::Settings::default(), &nothing).unwrap();
+    server.handle.reconfigure(Settings::default(), &nothing).unwrap();
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use expect_test::expect;
+use throttle_http::Histograms;
 use throttle_runtime::Settings;
 use tokio::time::sleep;
 
@@ -121,8 +122,11 @@ async fn what_happens_is_counted() {
         throttle_grants_total{semaphore="A"} 2
         # HELP throttle_hold_seconds Time that locks were held.
         # TYPE throttle_hold_seconds histogram
+        throttle_hold_seconds_bucket{semaphore="A",le="0.1"} 0
         throttle_hold_seconds_bucket{semaphore="A",le="1"} 0
-        throttle_hold_seconds_bucket{semaphore="A",le="10"} 1
+        throttle_hold_seconds_bucket{semaphore="A",le="15"} 1
+        throttle_hold_seconds_bucket{semaphore="A",le="300"} 2
+        throttle_hold_seconds_bucket{semaphore="A",le="3600"} 2
         throttle_hold_seconds_bucket{semaphore="A",le="+Inf"} 2
         throttle_hold_seconds_sum{semaphore="A"} 61
         throttle_hold_seconds_count{semaphore="A"} 2
@@ -131,8 +135,11 @@ async fn what_happens_is_counted() {
         throttle_restored_peers_total 1
         # HELP throttle_wait_seconds Time that locks were pending before they became held; zero if at once.
         # TYPE throttle_wait_seconds histogram
+        throttle_wait_seconds_bucket{semaphore="A",le="0.1"} 1
         throttle_wait_seconds_bucket{semaphore="A",le="1"} 1
-        throttle_wait_seconds_bucket{semaphore="A",le="10"} 2
+        throttle_wait_seconds_bucket{semaphore="A",le="15"} 2
+        throttle_wait_seconds_bucket{semaphore="A",le="300"} 2
+        throttle_wait_seconds_bucket{semaphore="A",le="3600"} 2
         throttle_wait_seconds_bucket{semaphore="A",le="+Inf"} 2
         throttle_wait_seconds_sum{semaphore="A"} 4
         throttle_wait_seconds_count{semaphore="A"} 2
@@ -216,6 +223,22 @@ async fn a_removed_semaphore_leaves_no_series_behind_and_a_new_one_has_all_of_th
     let about = |text: &str, name: &str| text.matches(&format!("{{semaphore=\"{name}\"")).count();
     assert_eq!(about(&after, "new"), about(&after, "stays"));
     assert_eq!(about(&after, "stays"), about(&before, "stays"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn histograms_can_be_off_and_then_nothing_else_is_missing() {
+    let text = |histograms| async move {
+        let server = Server::with_histograms(&[("A", 1, 0)], histograms);
+        server.hold("A", 1).await;
+        server.get("/metrics").await.body
+    };
+    let (on, off) = (text(Histograms::Full).await, text(Histograms::Off).await);
+    let is_histogram = |line: &&str| {
+        line.contains("throttle_wait_seconds") || line.contains("throttle_hold_seconds")
+    };
+    assert_eq!(on.lines().filter(is_histogram).count(), 2 * (2 + 17));
+    let others: Vec<_> = on.lines().filter(|line| !is_histogram(line)).collect();
+    assert_eq!(off.lines().collect::<Vec<_>>(), others);
 }
 
 #[tokio::test(start_paused = true)]

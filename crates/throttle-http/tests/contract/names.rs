@@ -68,13 +68,19 @@ async fn is_acquired_is_a_question_only_for_get() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_path_that_is_no_utf_8_is_malformed() {
+async fn a_path_that_is_not_percent_encoded_utf_8_is_malformed() {
     let server = Server::start(&[]);
     let detail = "The path is not percent-encoded UTF-8.";
     for (method, path) in [
         (Method::DELETE, "/peers/5/%FF"),
         (Method::GET, "/semaphores/%C3%28"),
         (Method::GET, "/peers/%80"),
+        // Whoever decodes leniently reads a name that another one does not.
+        (Method::DELETE, "/peers/5/%zz"),
+        (Method::PUT, "/peers/5/100%"),
+        (Method::PUT, "/peers/5%/A"),
+        (Method::GET, "/peers/%4/is_acquired"),
+        (Method::GET, "/semaphores/%"),
     ] {
         check_refusal(&server, (method, path, ""), Code::MalformedPath, detail).await;
     }

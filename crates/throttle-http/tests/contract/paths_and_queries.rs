@@ -138,7 +138,13 @@ async fn a_parameter_that_comes_twice_is_refused() {
 async fn a_query_that_is_no_utf_8_is_malformed() {
     let server = Server::start(&[("A", 1, 0)]);
     let detail = "The query string is not percent-encoded UTF-8.";
-    for query in ["semaphore=%FF", "semaphore=A&other=%C3%28", "a+%FF=1&semaphore=A"] {
+    for query in [
+        "semaphore=%FF",
+        "semaphore=A&other=%C3%28",
+        "a+%FF=1&semaphore=A",
+        "semaphore=A%",
+        "%zz&semaphore=A",
+    ] {
         let path = format!("/remainder?{query}");
         let request = (Method::GET, path.as_str(), "");
         check_refusal(&server, request, Code::MalformedQuery, detail).await;

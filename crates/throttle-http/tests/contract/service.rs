@@ -85,3 +85,27 @@ async fn reload_answers_what_the_hook_says() {
     let request = (Method::POST, "/admin/reload", "");
     check_refusal(&server, request, Code::ReloadRefused, reason).await;
 }
+
+/// What a page can let a browser send without asking first changes nothing, on any route.
+#[tokio::test(start_paused = true)]
+async fn pages_of_others_cannot_change_anything() {
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.reload(|| async { Ok(Reloaded::default()) })
+    });
+    let changing = ["/admin/reload", "/new_peer", "/restore"];
+    for (path, form) in changing.into_iter().flat_map(|path| FORMS.map(|form| (path, form))) {
+        let request = Request::post(path)
+            .header("host", "localhost:8000")
+            .header("origin", "https://evil.example")
+            .header("content-type", form);
+        let body = r#"{"expires_in":"1m","peer_id":5,"acquired":{}}"#;
+        let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+        let status = if path == "/admin/reload" { 403 } else { 415 };
+        assert_eq!(answer.status, status, "{path} as {form}: {}", answer.body);
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+    }
+    assert_eq!(server.handle.peer_count(), 0);
+}
+
+/// The types that a form can have.
+const FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];

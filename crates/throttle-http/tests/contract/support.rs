@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use throttle_http::{Api, Metrics};
+use throttle_http::{Api, Histograms, Metrics};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use throttle_wire::Code;
 use tokio::task::JoinHandle;
@@ -58,12 +58,14 @@ impl Server {
 
     /// A service with metrics, as an application would have it.
     pub(crate) fn with_metrics(semaphores: &[(&str, u64, i32)]) -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets(&[1.0, 10.0])
-            .expect("there are buckets")
-            .build_recorder();
+        Self::with_histograms(semaphores, Histograms::Coarse)
+    }
+
+    pub(crate) fn with_histograms(semaphores: &[(&str, u64, i32)], histograms: Histograms) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
         let text = recorder.handle();
         let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || text.render()));
+        let metrics = metrics.histograms(histograms);
         let semaphores = self::semaphores(semaphores);
         let handle = Handle::start_observed(Settings::default(), &semaphores, metrics.observer());
         Self { routes: Api::new(handle.clone()).metrics(metrics).routes(), handle }
@@ -169,6 +171,7 @@ pub(crate) async fn check_refusal(
     assert_eq!(document.header("content-type"), "application/problem+json");
     let mut expected = throttle_wire::Problem::new(code, detail.to_owned());
     expected.uptime = (code == Code::UnknownPeer).then(|| server.handle.uptime());
+    expected.uptime_seconds = expected.uptime.map(Into::into);
     let found: throttle_wire::Problem = serde_json::from_str(&document.body).unwrap();
     // Whoever is told that a greater number came before is told which, first of all.
     let numbers = detail.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok());

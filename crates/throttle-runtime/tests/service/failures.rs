@@ -111,7 +111,7 @@ async fn a_panic_elsewhere_in_its_task_parks_a_waiter() {
     settle().await;
     stumble.send(()).unwrap();
     assert!(task.await.unwrap_err().is_panic());
-    assert!(throttle.waiters("A", None, 1).unwrap()[0].parked);
+    assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
     throttle.release(holder, "A").await.unwrap();
     assert_eq!(throttle.remainder("A"), Ok(1), "nobody is there to take it");
     assert_eq!(throttle.failure(), None);

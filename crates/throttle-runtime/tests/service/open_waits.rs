@@ -97,7 +97,7 @@ async fn a_short_wait_that_breaks_is_parked_and_leaves_nothing_behind() {
     settle().await;
     waiting.abort();
     settle().await;
-    assert!(throttle.waiters("A", None, 1).unwrap()[0].parked);
+    assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
     assert_eq!(throttle.open_waits(), OpenWaits { open: 0, short: 0, limit: 0, cut_short: 1 });
     assert!(!throttle.end_short_wait());
     throttle.release(holder, "A").await.unwrap();

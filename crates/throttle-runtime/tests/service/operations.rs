@@ -240,17 +240,19 @@ async fn lists_tell_who_holds_and_who_waits_in_order() {
         queue.push(waiter);
     }
     sleep(Duration::from_secs(5)).await;
-    let holders = throttle.holders("A", None, 10).unwrap();
+    let holders = throttle.holders("A", None, 10).unwrap().entries;
     assert_eq!((holders.len(), holders[0].peer, &holders[0].labels), (1, holder, &labels));
     assert_eq!(holders[0].held_for, Duration::from_secs(5));
     assert_eq!(holders[0].time_left, LEASE - Duration::from_secs(5));
     let first = throttle.waiters("A", None, 2).unwrap();
-    let second = throttle.waiters("A", Some(first[1].ticket), 2).unwrap();
-    let listed: Vec<_> = first.iter().chain(&second).map(|waiter| waiter.peer).collect();
+    let second = throttle.waiters("A", first.next, 2).unwrap();
+    assert_eq!(second.next, None, "nobody is left");
+    let listed: Vec<_> =
+        first.entries.iter().chain(&second.entries).map(|waiter| waiter.peer).collect();
     assert_eq!(listed, queue);
-    let mut peers = throttle.peers(None, 3);
-    peers.extend(throttle.peers(Some(peers[2].0), 3));
-    assert_eq!(peers.len(), throttle.peer_count());
+    let first = throttle.peers(None, 3);
+    let second = throttle.peers(first.next, 3);
+    assert_eq!((first.entries.len(), second.entries.len()), (3, throttle.peer_count() - 3));
     assert_eq!(throttle.semaphore("A").unwrap().longest_pending, Duration::from_secs(5));
 }
 

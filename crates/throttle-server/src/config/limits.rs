@@ -49,6 +49,10 @@ section! {
             /// The longest name and the longest value of a label, in bytes. Beyond it: 422
             /// `labels_too_large`.
             label_length: Number = Number::new(256),
+            /// The most answers longer than 32 KiB that are written at a time, be they lists of peers
+            /// or of semaphores. One costs about 150 kB while its client reads it. Beyond it: 429
+            /// `too_many_listings`.
+            listings: Number = Number::new(64),
         }
         tables {}
     }
@@ -64,6 +68,7 @@ impl Limits {
             block_for: self.block_for.get(),
             labels: self.labels.get() as usize,
             label_length: self.label_length.get() as usize,
+            listings: self.listings.get() as usize,
         }
     }
 

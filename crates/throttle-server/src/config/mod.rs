@@ -20,6 +20,7 @@ mod document;
 mod error;
 mod limits;
 mod logging;
+mod metrics;
 mod semaphore;
 mod value;
 
@@ -27,6 +28,7 @@ pub use self::{
     error::ConfigError,
     limits::Limits,
     logging::{Format, Gelf, Level, Logging, Protocol, Stderr},
+    metrics::{Histograms, Metrics},
     value::{Auto, Number, Period},
 };
 use self::{
@@ -75,6 +77,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, and where to.
     pub logging: Logging,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 section! {
@@ -100,6 +104,7 @@ section! {
             semaphores: Semaphores,
             limits: Limits,
             logging: Logging,
+            metrics: Metrics,
         }
     }
 }
@@ -161,6 +166,7 @@ impl Config {
         let mut options = BTreeMap::new();
         flatten("limits", &self.limits, &mut options);
         flatten("logging", &self.logging, &mut options);
+        flatten("metrics", &self.metrics, &mut options);
         options.retain(|key, _| !LIVE.contains(&key.as_str()));
         options
     }
@@ -197,6 +203,7 @@ impl TryFrom<Document> for Config {
             abandoned_after: document.abandoned_after.get(),
             limits: document.limits,
             logging: document.logging,
+            metrics: document.metrics,
         })
     }
 }

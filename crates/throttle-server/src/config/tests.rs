@@ -154,12 +154,12 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             "[semaphores.A]\nmax = 1\nlvl = 1",
         ],
         expect![[r#"
-            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
-            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
+            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`, `metrics`
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
-            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`, `listings`
             throttle.toml:3:16: semaphores.B.lvl: unknown field `lvl`, expected `max` or `level`
             throttle.toml:3:1: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
         "#]],
@@ -180,6 +180,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
             "[logging]\nstderr = { format = \"xml\" }",
             "[logging.gelf]\nport = 65536",
             "[logging.gelf]\nprotocol = \"http\"",
+            "[metrics]\nhistograms = \"fine\"",
             "[limits]\npeers = 0",
             "[limits]\nconnections = 4294967296",
             "[limits]\nrequest_timeout = \"0s\"",
@@ -195,6 +196,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
             throttle.toml:2:21: logging.stderr.format: unknown variant `xml`, expected `human` or `json`
             throttle.toml:2:8: logging.gelf.port: invalid value: integer `65536`, expected a whole number from 1 to 65535
             throttle.toml:2:12: logging.gelf.protocol: unknown variant `http`, expected `udp` or `tcp`
+            throttle.toml:2:14: metrics.histograms: unknown variant `fine`, expected one of `full`, `coarse`, `off`
             throttle.toml:2:9: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
             throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295
             throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "30s" or "5min", from 1ms to 1day

@@ -28,7 +28,8 @@ async fn start() -> (Running, PeerId) {
     let config = Config::parse("[semaphores]\nA = 1", Path::new("it")).unwrap();
     let handle = Handle::start_observed(config.settings(), &config.semaphores, Box::new(Fragile));
     let bound = bind("127.0.0.1", 0).await.unwrap();
-    let server = serve(bound, config, None, handle, telemetry::metrics());
+    let metrics = telemetry::metrics(&config.metrics);
+    let server = serve(bound, config, None, handle, metrics);
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();

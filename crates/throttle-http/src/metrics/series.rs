@@ -1,0 +1,100 @@
+//! What is counted of each semaphore, for as long as there is the semaphore.
+//!
+//! The exporter cannot delete a series, so those of semaphores are kept here: they come with the first
+//! event of a semaphore, and are dropped with it.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use throttle_runtime::{CancelCause, SemaphoreId};
+
+use super::histogram::{Histogram, Histograms};
+
+/// What is counted of one semaphore.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) grants: Count,
+    /// By the position of the cause among [`CAUSES`].
+    pub(super) cancelled: [Count; CAUSES.len()],
+    /// None if histograms are off.
+    pub(super) wait: Option<Histogram>,
+    pub(super) hold: Option<Histogram>,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+/// The series of all semaphores for which something was counted.
+#[derive(Debug, Default)]
+pub(super) struct Register(Mutex<Vec<Option<Arc<Series>>>>);
+
+/// Values of the label `cause`, sorted.
+pub(super) const CAUSES: [&str; 4] = ["abandoned", "never_acquirable", "peer_gone", "withdrawn"];
+
+impl Series {
+    pub(super) fn new(histograms: Histograms) -> Self {
+        let histogram = || {
+            let bounds = histograms.bounds();
+            (!bounds.is_empty()).then(|| Histogram::new(bounds))
+        };
+        Self {
+            grants: Count::default(),
+            cancelled: Default::default(),
+            wait: histogram(),
+            hold: histogram(),
+        }
+    }
+
+    pub(super) fn cancelled(&self, cause: CancelCause) -> &Count {
+        let [abandoned, never_acquirable, peer_gone, withdrawn] = &self.cancelled;
+        match cause {
+            CancelCause::Abandoned => abandoned,
+            CancelCause::NeverAcquirable { .. } => never_acquirable,
+            CancelCause::PeerGone => peer_gone,
+            CancelCause::Withdrawn => withdrawn,
+        }
+    }
+}
+
+impl Count {
+    pub(super) fn increment(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Register {
+    /// Adds the series of a semaphore.
+    pub(super) fn add(&self, semaphore: SemaphoreId, series: Arc<Series>) {
+        let mut all = self.all();
+        let length = all.len().max(semaphore.index() + 1);
+        all.resize_with(length, || None);
+        all[semaphore.index()] = Some(series);
+    }
+
+    /// Drops the series of a semaphore, if there are any.
+    pub(super) fn remove(&self, semaphore: SemaphoreId) {
+        if let Some(series) = self.all().get_mut(semaphore.index()) {
+            *series = None;
+        }
+    }
+
+    /// The series of some semaphores, in their order.
+    pub(super) fn find(
+        &self,
+        semaphores: impl Iterator<Item = SemaphoreId>,
+    ) -> Vec<Option<Arc<Series>>> {
+        let all = self.all();
+        semaphores.map(|semaphore| all.get(semaphore.index()).cloned().flatten()).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Option<Arc<Series>>>> {
+        self.0.lock().expect("nothing in here panics")
+    }
+}
