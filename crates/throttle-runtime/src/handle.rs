@@ -68,11 +68,18 @@ impl Ask {
 pub enum Admission {
     /// The lock is held.
     Held {
+        /// How much is held: less than was asked for if another request of the peer has shrunk the lock
+        /// meanwhile.
+        count: Count,
         /// Grows with each grant of this semaphore; the same as long as the lock is held.
         token: FencingToken,
     },
     /// The lock is pending.
-    Pending,
+    Pending {
+        /// How much is pending: less than was asked for if another request of the peer has shrunk it
+        /// meanwhile.
+        count: Count,
+    },
 }
 
 /// A peer that comes back with what it holds.
@@ -188,11 +195,12 @@ impl Handle {
             Ok::<_, Refused>((admitted, wait))
         })?;
         match (admitted, wait) {
-            (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
+            (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
             (Admitted::Queued { .. }, Some(wait)) => {
                 wait.answer(block_for.unwrap_or_default()).await
             }
-            (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
+            // The request did not wait, so no other one has come in between.
+            (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
         }
     }
 

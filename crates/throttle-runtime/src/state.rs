@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use throttle_core::{
-    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket, Time,
+    CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Ticket,
+    Time,
 };
 use tokio::{runtime, sync::oneshot};
 
@@ -23,10 +24,10 @@ use crate::{
 pub(crate) enum Outcome {
     /// Its lock is gone.
     Cancelled(CancelCause),
-    /// Its lock is held.
-    Granted(FencingToken),
-    /// Its lock is still pending, but nobody waits any more.
-    Pending,
+    /// So much is held.
+    Granted(Count, FencingToken),
+    /// So much is still pending, but nobody waits any more.
+    Pending(Count),
 }
 
 #[derive(Debug)]
@@ -96,10 +97,11 @@ impl State {
             let Some((peer, listeners)) = self.listeners.take_any() else {
                 return false;
             };
-            for listener in &listeners {
-                self.throttle.end_wait(now, peer, listener.ticket);
+            for listener in listeners {
+                let pending = self.throttle.end_wait(now, peer, listener.ticket);
+                let pending = pending.expect("who listens has an open wait");
+                news.answer(vec![listener], Outcome::Pending(pending));
             }
-            news.answer(listeners, Outcome::Pending);
         }
         true
     }
@@ -182,8 +184,8 @@ impl News {
     fn hear(&mut self, event: Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
         observer.event(&event);
         match event {
-            Event::Granted { peer, token, .. } => {
-                self.answer(listeners.take(peer), Outcome::Granted(token));
+            Event::Granted { peer, count, token, .. } => {
+                self.answer(listeners.take(peer), Outcome::Granted(count, token));
             }
             Event::Cancelled { peer, cause, .. } => {
                 self.answer(listeners.take(peer), Outcome::Cancelled(cause));

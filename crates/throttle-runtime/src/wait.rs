@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{CancelCause, PeerId, Ticket};
+use throttle_core::{CancelCause, Count, PeerId, Ticket};
 use tokio::{sync::oneshot, time};
 
 use crate::{Admission, Error, handle::Handle, state::Outcome};
@@ -33,28 +33,29 @@ impl<'a> Wait<'a> {
     pub(crate) async fn answer(mut self, block_for: Duration) -> Result<Admission, Error> {
         let heard = match time::timeout(block_for, &mut self.outcome).await {
             Ok(heard) => heard,
-            Err(_) if self.end() => return Ok(Admission::Pending),
-            // The wait ended in this very moment, and the outcome is on its way.
-            Err(_) => (&mut self.outcome).await,
+            Err(_) => match self.end() {
+                Some(count) => return Ok(Admission::Pending { count }),
+                // The wait ended in this very moment, and the outcome is on its way.
+                None => (&mut self.outcome).await,
+            },
         };
         self.open = false;
         match heard.expect("whoever ends a wait says how") {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
-            Outcome::Granted(token) => Ok(Admission::Held { token }),
-            Outcome::Pending => Ok(Admission::Pending),
+            Outcome::Granted(count, token) => Ok(Admission::Held { count, token }),
+            Outcome::Pending(count) => Ok(Admission::Pending { count }),
         }
     }
 
-    /// Ends the wait in good order. Returns false if it has ended otherwise already.
-    fn end(&mut self) -> bool {
+    /// Ends the wait in good order, and tells what is still pending. `None` if it has ended otherwise
+    /// already.
+    fn end(&mut self) -> Option<Count> {
         self.handle.operate(|state, now| {
-            let was_open = state.throttle.end_wait(now, self.peer, self.ticket);
-            if was_open {
-                self.open = false;
-                self.outcome.close();
-                state.listeners.forget_closed(self.peer);
-            }
-            was_open
+            let pending = state.throttle.end_wait(now, self.peer, self.ticket)?;
+            self.open = false;
+            self.outcome.close();
+            state.listeners.forget_closed(self.peer);
+            Some(pending)
         })
     }
 }
@@ -87,7 +88,7 @@ fn refusal(cause: CancelCause) -> Error {
 mod tests {
     use std::collections::BTreeMap;
 
-    use throttle_core::{Count, Labels, Level, Settings};
+    use throttle_core::{Labels, Level, Settings};
 
     use super::*;
     use crate::{Ask, SemaphoreConfig};
@@ -104,7 +105,10 @@ mod tests {
 
         let second = Duration::from_secs(1);
         let ask = Ask { block_for: Some(second), ..Ask::now(Count::ONE) };
-        assert_eq!(handle.acquire(waiter, "A", ask).await, Ok(Admission::Pending));
+        assert_eq!(
+            handle.acquire(waiter, "A", ask).await,
+            Ok(Admission::Pending { count: Count::ONE })
+        );
         assert!(handle.operate(|state, _| state.listeners.is_empty()), "answered");
 
         let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;

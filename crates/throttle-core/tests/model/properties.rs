@@ -265,12 +265,12 @@ fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
             });
             if let (
                 &Command::Acquire { peer, request: Request { semaphore, .. } },
-                Ok(Reply::Admitted(Admission::Granted { token })),
+                Ok(Reply::Admitted(Admission::Granted { count, token })),
             ) = (&step.command, step.reply)
             {
                 let mut holders = ledger.account(semaphore).holders.iter();
-                let held = holders.find(|holder| holder.peer == peer).map(|holder| holder.token);
-                assert_eq!(held, Some(token));
+                let held = holders.find(|holder| holder.peer == peer);
+                assert_eq!(held.map(|holder| (holder.count, holder.token)), Some((count, token)));
             }
         })
     });
@@ -284,7 +284,7 @@ fn refusals_leave_no_trace() {
             let refused = match step.reply {
                 Err(_)
                 | Ok(
-                    Reply::Ended(false) | Reply::Released(Release::Nothing) | Reply::Removed(false),
+                    Reply::Ended(None) | Reply::Released(Release::Nothing) | Reply::Removed(false),
                 ) => true,
                 Ok(_) => false,
             };

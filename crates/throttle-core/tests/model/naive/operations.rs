@@ -21,7 +21,8 @@ impl Model {
             Command::CatchUp { .. } => Ok(Reply::CaughtUp(Time::from_nanos(self.now))),
             Command::EndWait { peer, ticket } => {
                 let closed = self.close_request(peer, ticket, "request: answered pending");
-                Ok(Reply::Ended(closed.is_some()))
+                let pending = closed.and_then(|_| self.peer(peer).pending);
+                Ok(Reply::Ended(pending.map(|pending| pending.count)))
             }
             Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
@@ -77,12 +78,12 @@ impl Model {
             (None, Some(pending)) => self.acquire_pending(id, pending, semaphore, count)?,
             (None, None) => self.acquire_new(id, semaphore, count)?,
         }
-        let held = self.peer(id).held_on(semaphore).map(|lock| lock.token);
-        if let Some(token) = held {
+        let held = self.peer(id).held_on(semaphore).map(|lock| (lock.count, lock.token));
+        if let Some((count, token)) = held {
             if listens {
                 self.renew(id);
             }
-            return Ok(Admission::Granted { token });
+            return Ok(Admission::Granted { count, token });
         }
         let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
         pending.open_requests += u32::from(listens);
