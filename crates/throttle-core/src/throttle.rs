@@ -10,8 +10,8 @@ use core::time::Duration;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
     Time,
-    barred::Barred,
     deadlines::Deadlines,
+    departed::Departed,
     peers::{Held, Peer, Peers, Pending, Slot, Wait},
     semaphore::{Place, Semaphore, Waiter},
     time::nanos,
@@ -72,7 +72,7 @@ pub struct Throttle {
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
-    barred: Barred,
+    departed: Departed,
     last_ticket: Ticket,
     /// Semaphores that are added mint tokens greater than this one.
     last_token: FencingToken,
@@ -89,7 +89,7 @@ impl Throttle {
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
-            barred: Barred::default(),
+            departed: Departed::default(),
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
             events: VecDeque::new(),
@@ -148,7 +148,10 @@ impl Throttle {
         slot: Slot,
         vacated: &mut Vec<(SemaphoreId, Place)>,
     ) -> (u32, Option<Box<Labels>>) {
-        let Peer { id, held, pending, labels, .. } = self.peers.remove(slot);
+        let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
+        if sequence > Sequence::default() {
+            self.departed.leave(id, sequence, self.now);
+        }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
             vacated.push((lock.semaphore, Place::Holder(lock.token)));

@@ -62,11 +62,10 @@ impl Core {
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
             Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
             Act::Leave(peer, number) => {
-                let removed = self.throttle.remove_peer(now, id(*peer));
                 if let Some(sequence) = number.and_then(Sequence::new) {
                     self.throttle.bar(now, id(*peer), sequence);
                 }
-                Ok(removed.to_string())
+                Ok(self.throttle.remove_peer(now, id(*peer)).to_string())
             }
             Act::Release(peer, name, number) => {
                 let semaphore = self.semaphore(name)?;

@@ -241,7 +241,8 @@ impl Handle {
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
-    /// arrive late. That is remembered of 65,536 peers.
+    /// arrive late. What is remembered of peers that are gone stands with
+    /// [`Throttle::bar`](throttle_core::Throttle::bar).
     ///
     /// # Errors
     ///

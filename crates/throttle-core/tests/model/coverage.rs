@@ -64,6 +64,7 @@ const EXPECTED: &[&str] = &[
     "granted: later",
     "granted: several in one step",
     "in order",
+    "number: left behind",
     "parked",
     "parked: abandoned",
     "parked: resumed",

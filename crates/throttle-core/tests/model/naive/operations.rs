@@ -15,7 +15,10 @@ impl Model {
             Command::Acquire { peer, request } => self.acquire(peer, request).map(Reply::Admitted),
             Command::AddSemaphore { max, level } => Ok(self.add_semaphore(max, level)),
             Command::Bar { peer, sequence } => {
-                self.barred.push((peer, sequence));
+                match self.find(peer) {
+                    Ok(_) => self.peer_mut(peer).numbers.push(sequence),
+                    Err(_) => self.leave_behind(peer, sequence),
+                }
                 Ok(Reply::Done)
             }
             Command::CatchUp { .. } => Ok(Reply::CaughtUp(Time::from_nanos(self.now))),
@@ -29,7 +32,7 @@ impl Model {
             Command::KeepOrder { peer, sequence } => {
                 self.check_order(peer, sequence)?;
                 if let Err(unknown) = self.find(peer) {
-                    self.barred.push((peer, sequence));
+                    self.leave_behind(peer, sequence);
                     return Err(unknown);
                 }
                 self.peer_mut(peer).numbers.push(sequence);
@@ -274,10 +277,7 @@ impl Model {
     fn check_order(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
         let latest = match self.find(id) {
             Ok(peer) => peer.numbers.iter().copied().max(),
-            Err(_) => {
-                let barred = self.barred.iter().filter(|(barred, _)| *barred == id);
-                barred.map(|&(_, number)| number).max()
-            }
+            Err(_) => self.left_behind(id),
         };
         let latest = latest.unwrap_or_default();
         if latest <= sequence {
