@@ -37,6 +37,8 @@ pub use self::{
 pub struct Settings {
     /// How long a waiter whose connection broke keeps its place without asking again. Default: 10 s.
     pub abandoned_after: Duration,
+    /// The most bytes that the labels of all peers may take, as [`Labels::bytes`] has it. Default: 256 MiB.
+    pub max_label_bytes: u64,
     /// The most peers there may be at a time. Default: two million.
     pub max_peers: u32,
     /// The most peers that may wait for one semaphore at a time. Default: one million.
@@ -47,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             abandoned_after: Duration::from_secs(10),
+            max_label_bytes: 256 << 20,
             max_peers: 2_000_000,
             max_waiters: 1_000_000,
         }
@@ -73,6 +76,8 @@ pub struct Throttle {
     /// most one later correction.
     deadlines: Deadlines,
     departed: Departed,
+    /// Of all peers.
+    label_bytes: u64,
     last_ticket: Ticket,
     /// Semaphores that are added mint tokens greater than this one.
     last_token: FencingToken,
@@ -90,6 +95,7 @@ impl Throttle {
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
             departed: Departed::default(),
+            label_bytes: 0,
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
             events: VecDeque::new(),
@@ -149,6 +155,7 @@ impl Throttle {
         vacated: &mut Vec<(SemaphoreId, Place)>,
     ) -> (u32, Option<Box<Labels>>) {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
+        self.label_bytes -= bytes(labels.as_deref());
         if sequence > Sequence::default() {
             self.departed.leave(id, sequence, self.now);
         }
@@ -273,6 +280,7 @@ impl Throttle {
 
     /// Adds a peer without locks.
     fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Option<Box<Labels>>) -> Slot {
+        self.label_bytes += bytes(labels.as_deref());
         let deadline = self.present + expires_in;
         let slot = self.peers.insert(Peer {
             id,
@@ -286,4 +294,8 @@ impl Throttle {
         self.deadlines.insert(slot, deadline);
         slot
     }
+}
+
+fn bytes(labels: Option<&Labels>) -> u64 {
+    labels.map_or(0, Labels::bytes)
 }

@@ -135,17 +135,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `too_many_peers`
+    /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
         self.operate(|state, now| {
-            loop {
-                let id = state.entropy.peer_id();
-                match state.throttle.new_peer(now, id, expires_in, labels.clone()) {
-                    Err(Refused::PeerExists) => {}
-                    created => return Ok(created.map(|()| id)?),
-                }
+            let mut id = state.entropy.peer_id();
+            while state.throttle.has_peer(id) {
+                id = state.entropy.peer_id();
             }
+            state.throttle.new_peer(now, id, expires_in, labels)?;
+            Ok(id)
         })
     }
 
@@ -264,16 +263,18 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `unknown_semaphore`, `stale_request`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`
+    /// `unknown_semaphore`, `stale_request`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`,
+    /// `too_many_label_bytes`
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
+        let labels = boxed(labels);
         Ok(self.operate(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
                 peer,
                 expires_in,
                 locks: locks.collect::<Result<_, Refused>>()?,
-                labels: boxed(labels),
+                labels,
                 sequence,
             };
             state.throttle.restore(now, restoration)

@@ -99,6 +99,8 @@ codes! {
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
     /// A request of the same peer with a greater number came before.
     StaleRequest = "stale_request", 409, "Stale request";
+    /// The labels of all peers take as much memory as the server allows.
+    TooManyLabelBytes = "too_many_label_bytes", 429, "Too many labels";
     /// As many peers as the server allows.
     TooManyPeers = "too_many_peers", 429, "Too many peers";
     /// As many waiters for this semaphore as the server allows.

@@ -44,6 +44,7 @@ const EXPECTED: &[&str] = &[
     "restore_conflict",
     "semaphore_in_use",
     "stale_request",
+    "too_many_label_bytes",
     "too_many_peers",
     "too_many_waiters",
     "unknown_peer",

@@ -42,6 +42,10 @@ section! {
             /// The longest name and the longest value of a label, in bytes. Beyond it: 422
             /// `labels_too_large`.
             label_length: Number = Number::new(256),
+            /// The most memory that the labels of all peers may take, in bytes: their text, and 64 bytes
+            /// for each label. Beyond it a peer with labels is answered 429 `too_many_label_bytes`;
+            /// peers without labels are let in. Takes effect on reload.
+            label_bytes: Number = Number::new(256 * 1024 * 1024),
         }
         tables {}
     }

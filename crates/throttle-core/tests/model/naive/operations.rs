@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, Level, PeerId, Release, Reply, Request,
-    Restoration, SemaphoreId, Sequence, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, PeerId, Release, Reply,
+    Request, Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -43,7 +43,7 @@ impl Model {
                 if self.find(peer).is_ok() {
                     return Err(Error::PeerExists);
                 }
-                self.check_room_for_a_peer()?;
+                self.check_room_for_a_peer(labels.as_deref())?;
                 self.admit(peer, expires_in, labels.as_deref().cloned());
                 self.events.push(Event::PeerCreated { peer });
                 Ok(Reply::Done)
@@ -256,7 +256,7 @@ impl Model {
                 return Err(Error::LockCountTooLarge);
             }
         }
-        self.check_room_for_a_peer()?;
+        self.check_room_for_a_peer(labels.as_deref())?;
         self.seen.note("restored");
         self.admit(*id, *expires_in, labels.as_deref().cloned());
         self.peer_mut(*id).numbers.extend(sequence);
@@ -389,12 +389,20 @@ impl Model {
         }
     }
 
-    fn check_room_for_a_peer(&self) -> Result<(), Error> {
+    fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {
         let limit = self.settings.max_peers;
-        if self.peers.len() < limit as usize { Ok(()) } else { Err(Error::TooManyPeers { limit }) }
+        if self.peers.len() >= limit as usize {
+            return Err(Error::TooManyPeers { limit });
+        }
+        let Some(labels) = labels else { return Ok(()) };
+        let others = self.peers.iter().filter_map(|peer| peer.labels.as_ref());
+        let labels = others.chain([labels]).flat_map(Labels::iter);
+        let bytes: usize = labels.map(|(name, value)| name.len() + value.len() + 64).sum();
+        let limit = self.settings.max_label_bytes;
+        if bytes as u64 > limit { Err(Error::TooManyLabelBytes { limit }) } else { Ok(()) }
     }
 
-    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<throttle_core::Labels>) {
+    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<Labels>) {
         let (deadline, numbers, held, pending) = (0, Vec::new(), Vec::new(), None);
         self.peers.push(Peer { id, lease, deadline, numbers, labels, held, pending });
         self.renew(id);
