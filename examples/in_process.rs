@@ -32,11 +32,11 @@ async fn crawl(throttle: Handle, name: &'static str) -> anyhow::Result<()> {
     let patience = Some(Duration::from_secs(5));
     let ask = Ask { block_for: patience, ..Ask::now(Count::ONE) };
     match throttle.acquire(peer, "connections", ask).await? {
-        Admission::Held { token } => {
+        Admission::Held { token, .. } => {
             println!("{name} connects, fencing token {token}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Admission::Pending => println!("{name} gives up"),
+        Admission::Pending { .. } => println!("{name} gives up"),
     }
 
     // Gives back all that the peer holds, and cancels what it waits for.

@@ -57,8 +57,8 @@ pub enum Reply {
     CaughtUp(Time),
     /// To all commands that have nothing to tell but that it is done.
     Done,
-    /// To [`Command::EndWait`]: whether the wait was still open.
-    Ended(bool),
+    /// To [`Command::EndWait`]: what is still pending, if the wait was still open.
+    Ended(Option<Count>),
     /// To [`Command::Expire`]: whether anything happened.
     Expired(bool),
     /// To [`Command::Release`].

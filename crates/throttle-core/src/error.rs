@@ -38,6 +38,10 @@ pub enum Error {
     /// this one up, or it was overtaken on its way.
     #[error("stale request: {sequence} comes after {latest}")]
     StaleRequest { sequence: Sequence, latest: Sequence },
+    /// The labels of all peers would take more memory than
+    /// [`Settings::max_label_bytes`](crate::Settings::max_label_bytes) allows.
+    #[error("too many bytes of labels: {limit}")]
+    TooManyLabelBytes { limit: u64 },
     /// There are as many peers as [`Settings::max_peers`](crate::Settings::max_peers) allows.
     #[error("too many peers: {limit}")]
     TooManyPeers { limit: u32 },
@@ -66,6 +70,7 @@ impl Error {
             Self::RestoreConflict => "restore_conflict",
             Self::SemaphoreInUse => "semaphore_in_use",
             Self::StaleRequest { .. } => "stale_request",
+            Self::TooManyLabelBytes { .. } => "too_many_label_bytes",
             Self::TooManyPeers { .. } => "too_many_peers",
             Self::TooManyWaiters { .. } => "too_many_waiters",
             Self::UnknownPeer => "unknown_peer",

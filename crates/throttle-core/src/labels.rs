@@ -8,22 +8,30 @@ use core::fmt;
 /// The core keeps them with the peer and gives them no meaning. Bounds on their number and size are
 /// set where they enter.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels {
+    entries: Box<[(Box<str>, Box<str>)]>,
+    bytes: u64,
+}
 
 impl Labels {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
+    }
+
+    /// About how much memory they take: their text, and 64 bytes for each of them. O(1).
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Names with their values, in order of the names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
 }
 
@@ -40,6 +48,14 @@ impl FromIterator<(String, String)> for Labels {
             .into_iter()
             .map(|(name, value)| (name.into_boxed_str(), value.into_boxed_str()))
             .collect::<alloc::collections::BTreeMap<_, _>>();
-        Self(unique.into_iter().collect())
+        let entries: Box<[_]> = unique.into_iter().collect();
+        let bytes =
+            entries.iter().map(|(name, value)| (name.len() + value.len()) as u64 + OVERHEAD);
+        let bytes = bytes.sum();
+        Self { entries, bytes }
     }
 }
+
+/// What a label takes besides its text: two references with their lengths, and what an allocator adds
+/// to two small pieces.
+const OVERHEAD: u64 = 64;

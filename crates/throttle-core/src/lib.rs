@@ -46,9 +46,9 @@
 
 extern crate alloc;
 
-mod barred;
 mod command;
 mod deadlines;
+mod departed;
 mod error;
 mod event;
 mod labels;

@@ -10,8 +10,8 @@ use core::time::Duration;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
     Time,
-    barred::Barred,
     deadlines::Deadlines,
+    departed::Departed,
     peers::{Held, Peer, Peers, Pending, Slot, Wait},
     semaphore::{Place, Semaphore, Waiter},
     time::nanos,
@@ -37,6 +37,8 @@ pub use self::{
 pub struct Settings {
     /// How long a waiter whose connection broke keeps its place without asking again. Default: 10 s.
     pub abandoned_after: Duration,
+    /// The most bytes that the labels of all peers may take, as [`Labels::bytes`] has it. Default: 256 MiB.
+    pub max_label_bytes: u64,
     /// The most peers there may be at a time. Default: two million.
     pub max_peers: u32,
     /// The most peers that may wait for one semaphore at a time. Default: one million.
@@ -47,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             abandoned_after: Duration::from_secs(10),
+            max_label_bytes: 256 << 20,
             max_peers: 2_000_000,
             max_waiters: 1_000_000,
         }
@@ -72,7 +75,9 @@ pub struct Throttle {
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
-    barred: Barred,
+    departed: Departed,
+    /// Of all peers.
+    label_bytes: u64,
     last_ticket: Ticket,
     /// Semaphores that are added mint tokens greater than this one.
     last_token: FencingToken,
@@ -89,7 +94,8 @@ impl Throttle {
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
-            barred: Barred::default(),
+            departed: Departed::default(),
+            label_bytes: 0,
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
             events: VecDeque::new(),
@@ -148,7 +154,11 @@ impl Throttle {
         slot: Slot,
         vacated: &mut Vec<(SemaphoreId, Place)>,
     ) -> (u32, Option<Box<Labels>>) {
-        let Peer { id, held, pending, labels, .. } = self.peers.remove(slot);
+        let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
+        self.label_bytes -= bytes(labels.as_deref());
+        if sequence > Sequence::default() {
+            self.departed.leave(id, sequence, self.now);
+        }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
             vacated.push((lock.semaphore, Place::Holder(lock.token)));
@@ -270,6 +280,7 @@ impl Throttle {
 
     /// Adds a peer without locks.
     fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Option<Box<Labels>>) -> Slot {
+        self.label_bytes += bytes(labels.as_deref());
         let deadline = self.present + expires_in;
         let slot = self.peers.insert(Peer {
             id,
@@ -283,4 +294,8 @@ impl Throttle {
         self.deadlines.insert(slot, deadline);
         slot
     }
+}
+
+fn bytes(labels: Option<&Labels>) -> u64 {
+    labels.map_or(0, Labels::bytes)
 }

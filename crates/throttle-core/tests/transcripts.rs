@@ -62,11 +62,10 @@ impl Core {
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
             Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
             Act::Leave(peer, number) => {
-                let removed = self.throttle.remove_peer(now, id(*peer));
                 if let Some(sequence) = number.and_then(Sequence::new) {
                     self.throttle.bar(now, id(*peer), sequence);
                 }
-                Ok(removed.to_string())
+                Ok(self.throttle.remove_peer(now, id(*peer)).to_string())
             }
             Act::Release(peer, name, number) => {
                 let semaphore = self.semaphore(name)?;
@@ -168,7 +167,8 @@ impl Subject for Core {
             self.listen();
             if let Some(over) = self.open.iter().position(|request| request.until <= self.now) {
                 let OpenRequest { peer, ticket, .. } = self.open.remove(over);
-                assert!(self.throttle.end_wait(self.now, id(peer), ticket), "it was still open");
+                let pending = self.throttle.end_wait(self.now, id(peer), ticket);
+                assert!(pending.is_some(), "it was still open");
                 self.heard.push((peer, "queued".to_owned()));
                 self.listen();
             }

@@ -28,9 +28,10 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
     let sequence = sequence.and_then(Sequence::new);
     let ask = Ask { count, expires_in, block_for, sequence };
-    let (status, token) = match handle.acquire(peer, &semaphore, ask).await? {
-        Admission::Held { token } => (StatusCode::OK, Some(token.get())),
-        Admission::Pending => (StatusCode::ACCEPTED, None),
+    // Another request of the peer may have shrunk the lock while this one waited.
+    let (status, count, token) = match handle.acquire(peer, &semaphore, ask).await? {
+        Admission::Held { count, token } => (StatusCode::OK, count, Some(token.get())),
+        Admission::Pending { count } => (StatusCode::ACCEPTED, count, None),
     };
     let acquired = Acquired {
         peer_id: peer.get(),

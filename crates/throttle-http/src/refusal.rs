@@ -76,9 +76,7 @@ impl Refusal {
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())
         };
-        let worth_a_try =
-            [Code::NotReady, Code::TooManyListings, Code::TooManyPeers, Code::TooManyWaiters];
-        if worth_a_try.contains(&self.code) {
+        if status == StatusCode::TOO_MANY_REQUESTS || self.code == Code::NotReady {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
@@ -141,6 +139,13 @@ impl From<Refused> for Refusal {
                     ),
                 )
             },
+            Refused::TooManyLabelBytes { limit } => Self::new(
+                Code::TooManyLabelBytes,
+                format!(
+                    "The labels of all peers take {limit} bytes, and no more are allowed. Try again \
+                     later, or without labels."
+                ),
+            ),
             Refused::TooManyPeers { limit } => Self::new(
                 Code::TooManyPeers,
                 format!("There are {limit} peers, and no more are allowed. Try again later."),
@@ -186,6 +191,7 @@ mod tests {
             Refused::NeverAcquirable { count: Count::ONE, max: Count::ONE },
             Refused::RestoreConflict,
             Refused::StaleRequest { sequence: Sequence::default(), latest: Sequence::MAX },
+            Refused::TooManyLabelBytes { limit: 1 },
             Refused::TooManyPeers { limit: 1 },
             Refused::TooManyWaiters { limit: 1 },
             Refused::UnknownPeer,

@@ -74,11 +74,18 @@ impl Ask {
 pub enum Admission {
     /// The lock is held.
     Held {
+        /// How much is held: less than was asked for if another request of the peer has shrunk the lock
+        /// meanwhile.
+        count: Count,
         /// Grows with each grant of this semaphore; the same as long as the lock is held.
         token: FencingToken,
     },
     /// The lock is pending.
-    Pending,
+    Pending {
+        /// How much is pending: less than was asked for if another request of the peer has shrunk it
+        /// meanwhile.
+        count: Count,
+    },
 }
 
 /// A peer that comes back with what it holds.
@@ -136,17 +143,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `too_many_peers`
+    /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
         self.operate(|state, now| {
-            loop {
-                let id = state.entropy.peer_id();
-                match state.throttle.new_peer(now, id, expires_in, labels.clone()) {
-                    Err(Refused::PeerExists) => {}
-                    created => return Ok(created.map(|()| id)?),
-                }
+            let mut id = state.entropy.peer_id();
+            while state.throttle.has_peer(id) {
+                id = state.entropy.peer_id();
             }
+            state.throttle.new_peer(now, id, expires_in, labels)?;
+            Ok(id)
         })
     }
 
@@ -198,11 +204,12 @@ impl Handle {
             Ok::<_, Refused>((admitted, listening))
         })?;
         match (admitted, listening) {
-            (Admitted::Granted { token }, _) => Ok(Admission::Held { token }),
+            (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
             (Admitted::Queued { ticket }, Some(listening)) => {
                 Wait::new(self, peer, ticket, listening).answer().await
             }
-            (Admitted::Queued { .. }, None) => Ok(Admission::Pending),
+            // The request did not wait, so no other one has come in between.
+            (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
         }
     }
 
@@ -243,7 +250,8 @@ impl Handle {
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
-    /// arrive late. That is remembered of 65,536 peers.
+    /// arrive late. What is remembered of peers that are gone stands with
+    /// [`Throttle::bar`](throttle_core::Throttle::bar).
     ///
     /// # Errors
     ///
@@ -265,16 +273,18 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `unknown_semaphore`, `stale_request`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`
+    /// `unknown_semaphore`, `stale_request`, `restore_conflict`, `lock_count_too_large`, `too_many_peers`,
+    /// `too_many_label_bytes`
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
+        let labels = boxed(labels);
         Ok(self.operate(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
                 peer,
                 expires_in,
                 locks: locks.collect::<Result<_, Refused>>()?,
-                labels: boxed(labels),
+                labels,
                 sequence,
             };
             state.throttle.restore(now, restoration)

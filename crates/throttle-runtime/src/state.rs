@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use throttle_core::{
-    CancelCause, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
+    CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
 use tokio::runtime;
 
@@ -25,10 +25,10 @@ use crate::{
 pub(crate) enum Outcome {
     /// Its lock is gone.
     Cancelled(CancelCause),
-    /// Its lock is held.
-    Granted(FencingToken),
-    /// Its lock is still pending, but nobody waits any more.
-    Pending,
+    /// So much is held.
+    Granted(Count, FencingToken),
+    /// So much is still pending, but nobody waits any more.
+    Pending(Count),
 }
 
 #[derive(Debug)]
@@ -101,10 +101,9 @@ impl State {
             let Some((peer, listeners)) = self.listeners.take_any() else {
                 return false;
             };
-            for listener in &listeners {
-                self.throttle.end_wait(now, peer, listener.ticket);
+            for listener in listeners {
+                self.end_wait(now, peer, listener, news);
             }
-            news.answer(listeners, Outcome::Pending);
         }
         true
     }
@@ -114,9 +113,15 @@ impl State {
         let Some((peer, listener)) = self.listeners.take_oldest_short(now) else {
             return false;
         };
-        self.throttle.end_wait(now, peer, listener.ticket);
-        news.answer(vec![listener], Outcome::Pending);
+        self.end_wait(now, peer, listener, news);
         true
+    }
+
+    /// Answers an open request that its lock is still pending.
+    fn end_wait(&mut self, now: Time, peer: PeerId, listener: Listener, news: &mut News) {
+        let pending = self.throttle.end_wait(now, peer, listener.ticket);
+        let pending = pending.expect("who listens has an open wait");
+        news.answer(vec![listener], Outcome::Pending(pending));
     }
 }
 
@@ -152,8 +157,8 @@ impl News {
     fn hear(&mut self, event: Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
         observer.event(&event);
         match event {
-            Event::Granted { peer, token, .. } => {
-                self.answer(listeners.take(peer), Outcome::Granted(token));
+            Event::Granted { peer, count, token, .. } => {
+                self.answer(listeners.take(peer), Outcome::Granted(count, token));
             }
             Event::Cancelled { peer, cause, .. } => {
                 self.answer(listeners.take(peer), Outcome::Cancelled(cause));

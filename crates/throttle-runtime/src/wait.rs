@@ -1,6 +1,6 @@
 //! A request that stays open until its lock is granted.
 
-use throttle_core::{CancelCause, PeerId, Ticket};
+use throttle_core::{CancelCause, Count, PeerId, Ticket};
 use tokio::time;
 
 use crate::{Admission, Error, handle::Handle, listeners::Listening, state::Outcome};
@@ -34,28 +34,29 @@ impl<'a> Wait<'a> {
         let block_for = self.listening.block_for;
         let heard = match time::timeout(block_for, &mut self.listening.outcome).await {
             Ok(heard) => heard,
-            Err(_) if self.end()? => return Ok(Admission::Pending),
-            // The wait ended in this very moment, and the outcome is on its way.
-            Err(_) => (&mut self.listening.outcome).await,
+            Err(_) => match self.end()? {
+                Some(count) => return Ok(Admission::Pending { count }),
+                // The wait ended in this very moment, and the outcome is on its way.
+                None => (&mut self.listening.outcome).await,
+            },
         };
         self.open = false;
         // Whoever ends a wait says how, unless they panicked.
         match heard.map_err(|_| Error::Failed)? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
-            Outcome::Granted(token) => Ok(Admission::Held { token }),
-            Outcome::Pending => Ok(Admission::Pending),
+            Outcome::Granted(count, token) => Ok(Admission::Held { count, token }),
+            Outcome::Pending(count) => Ok(Admission::Pending { count }),
         }
     }
 
-    /// Ends the wait in good order. Returns false if it has ended otherwise already.
-    fn end(&mut self) -> Result<bool, Error> {
+    /// Ends the wait in good order, and tells what is still pending. `None` if it has ended otherwise
+    /// already.
+    fn end(&mut self) -> Result<Option<Count>, Error> {
         let ended = self.handle.shared.try_operate(|state, now, _| {
-            let was_open = state.throttle.end_wait(now, self.peer, self.ticket);
-            if was_open {
-                self.open = false;
-                state.listeners.remove(self.peer, self.listening.id);
-            }
-            was_open
+            let pending = state.throttle.end_wait(now, self.peer, self.ticket)?;
+            self.open = false;
+            state.listeners.remove(self.peer, self.listening.id);
+            Some(pending)
         });
         ended.ok_or(Error::Failed)
     }
@@ -88,7 +89,7 @@ fn refusal(cause: CancelCause) -> Error {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use throttle_core::{Count, Labels, Level, Settings};
+    use throttle_core::{Labels, Level, Settings};
 
     use super::*;
     use crate::{Ask, SemaphoreConfig};
@@ -105,7 +106,10 @@ mod tests {
 
         let second = Duration::from_secs(1);
         let ask = Ask { block_for: Some(second), ..Ask::now(Count::ONE) };
-        assert_eq!(handle.acquire(waiter, "A", ask).await, Ok(Admission::Pending));
+        assert_eq!(
+            handle.acquire(waiter, "A", ask).await,
+            Ok(Admission::Pending { count: Count::ONE })
+        );
         assert_eq!(handle.open_waits().open, 0, "answered");
 
         let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;

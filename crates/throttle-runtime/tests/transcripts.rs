@@ -158,7 +158,7 @@ impl Subject for Runtime {
 async fn answer(request: JoinHandle<Result<Admission, Error>>) -> Result<&'static str, Error> {
     Ok(match request.await.expect("no request panics")? {
         Admission::Held { .. } => "granted",
-        Admission::Pending => "queued",
+        Admission::Pending { .. } => "queued",
     })
 }
 

@@ -160,12 +160,13 @@ fn a_late_restore_does_not_take_what_was_released_when_nobody_knew_of_it() {
 }
 
 #[test]
-fn a_removal_without_a_number_bars_nobody() {
+fn a_removal_without_a_number_leaves_the_greatest_of_the_others_behind() {
     check(expect![[r#"
         A = 1
         0s p1 restore 1m A=1 number 2: ok
         1s p1 leave: true
-        2s p1 restore 1m A=1 number 1: ok
+        2s p1 restore 1m A=1 number 1: stale_request
+        2s p1 restore 1m A=1 number 2: ok
     "#]]);
 }
 
@@ -179,5 +180,36 @@ fn a_restore_goes_on_with_the_numbers_that_the_server_forgot() {
         3s p1 restore 1m A=1 number 5: stale_request
         3s p1 restore 1m number 7: ok
         3s remainder A: 1
+    "#]]);
+}
+
+/// However a peer goes, what was sent before its latest request does not bring it back.
+#[test]
+fn a_late_restore_does_not_bring_back_who_expired_or_was_removed() {
+    check(expect![[r#"
+        A = 1
+        0s p1 restore 10s A=1 number 1: ok
+        1s p1 release A number 2: ok
+        11s p1 ask: unknown_peer
+        12s p1 restore 10s A=1 number 1: stale_request
+        12s remainder A: 1
+        13s p2 join 1m: ok
+        13s p2 acquire A 1 number 5: granted
+        14s p2 release A number 6: ok
+        15s p2 leave: true
+        16s p2 restore 1m A=1 number 5: stale_request
+        17s p2 restore 1m A=1 number 7: ok
+    "#]]);
+}
+
+/// Late requests are late by minutes, not by hours.
+#[test]
+fn numbers_of_peers_that_are_gone_are_remembered_for_ten_minutes() {
+    check(expect![[r#"
+        A = 1
+        0s p1 restore 10s A=1 number 1: ok
+        1s p1 release A number 2: ok
+        610s p1 restore 10s A=1 number 1: stale_request
+        612s p1 restore 10s A=1 number 1: ok
     "#]]);
 }

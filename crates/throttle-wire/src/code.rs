@@ -101,6 +101,8 @@ codes! {
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
     /// A request of the same peer with a greater number came before.
     StaleRequest = "stale_request", 409, "Stale request";
+    /// The labels of all peers take as much memory as the server allows.
+    TooManyLabelBytes = "too_many_label_bytes", 429, "Too many labels";
     /// As many long lists are being read as the server allows.
     TooManyListings = "too_many_listings", 429, "Too many listings";
     /// As many peers as the server allows.

@@ -62,6 +62,7 @@ impl Throttle {
             Some((first, _)) if first <= now => self.now.max(first.just_before()),
             _ => now,
         };
+        self.departed.prune(self.now);
         tell(&mut self.events);
         self.now
     }

@@ -123,6 +123,16 @@ impl Throttle {
         self.peers.len()
     }
 
+    /// About how much memory the labels of all peers take, in bytes. O(1).
+    pub fn label_bytes(&self) -> u64 {
+        self.label_bytes
+    }
+
+    /// Whether a peer has this id. O(1).
+    pub fn has_peer(&self, peer: PeerId) -> bool {
+        self.peers.slot(peer).is_some()
+    }
+
     /// Whether the peer waits for nothing. O(1).
     ///
     /// # Errors

@@ -31,7 +31,8 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::PeerExists`] if a living peer has this id.
-    /// - [`Error::TooManyPeers`] if there are as many as [`Settings`](crate::Settings) allows.
+    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`] if there are as many as
+    ///   [`Settings`](crate::Settings) allows.
     pub fn new_peer(
         &mut self,
         now: Time,
@@ -43,7 +44,7 @@ impl Throttle {
         if self.peers.slot(peer).is_some() {
             return Err(Error::PeerExists);
         }
-        self.check_room_for_a_peer()?;
+        self.check_room_for_a_peer(labels.as_deref())?;
         self.admit(peer, expires_in, labels);
         self.events.push_back(Event::PeerCreated { peer });
         Ok(())
@@ -95,7 +96,8 @@ impl Throttle {
     /// - [`Error::StaleRequest`] as told for [`keep_order`](Self::keep_order).
     /// - [`Error::RestoreConflict`] if the peer lives with other locks, or waits.
     /// - [`Error::LockCountTooLarge`] if the sum held of a semaphore would exceed [`Count::MAX`].
-    /// - [`Error::TooManyPeers`] if there are as many as [`Settings`](crate::Settings) allows.
+    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`] if there are as many as
+    ///   [`Settings`](crate::Settings) allows.
     pub fn restore(&mut self, now: Time, restoration: Restoration) -> Result<(), Error> {
         self.advance(now);
         let Restoration { peer: id, expires_in, locks, labels, sequence } = restoration;
@@ -117,7 +119,7 @@ impl Throttle {
                 return Err(Error::LockCountTooLarge);
             }
         }
-        self.check_room_for_a_peer()?;
+        self.check_room_for_a_peer(labels.as_deref())?;
         let slot = self.admit(id, expires_in, labels);
         self.peers.get_mut(slot).sequence = sequence.unwrap_or_default();
         self.events.push_back(Event::Restored { peer: id });
@@ -133,9 +135,17 @@ impl Throttle {
         self.renew(slot);
     }
 
-    fn check_room_for_a_peer(&self) -> Result<(), Error> {
+    fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {
         let limit = self.settings.max_peers;
-        if self.peers.len() < limit as usize { Ok(()) } else { Err(Error::TooManyPeers { limit }) }
+        if self.peers.len() >= limit as usize {
+            return Err(Error::TooManyPeers { limit });
+        }
+        // Who brings no labels is welcome also where others have too many.
+        let limit = self.settings.max_label_bytes;
+        if labels.is_some_and(|labels| self.label_bytes.saturating_add(labels.bytes()) > limit) {
+            return Err(Error::TooManyLabelBytes { limit });
+        }
+        Ok(())
     }
 }
 

@@ -36,10 +36,12 @@ impl From<(SemaphoreId, Count)> for Request {
 pub enum Admission {
     /// The lock is held.
     Granted {
+        /// How much is held.
+        count: Count,
         /// Grows with each grant of this semaphore; the same as long as the lock is held.
         token: FencingToken,
     },
-    /// The lock is pending; [`Event::Granted`] tells when it is held.
+    /// The lock is pending; [`Event::Granted`] tells when it is held, and with which count.
     Queued {
         /// The place in the queue.
         ticket: Ticket,
@@ -154,7 +156,7 @@ impl Throttle {
                 self.check_hierarchy(slot, held.semaphore)?;
             }
         }
-        Ok(Admission::Granted { token: held.token })
+        Ok(Admission::Granted { count, token: held.token })
     }
 
     /// The peer waits already, for this semaphore or for another one.
@@ -174,7 +176,7 @@ impl Throttle {
         }
         self.serve(request.semaphore);
         Ok(match self.peers.get(slot).held(request.semaphore) {
-            Some(&Held { token, .. }) => Admission::Granted { token },
+            Some(&Held { count, token, .. }) => Admission::Granted { count, token },
             None => Admission::Queued { ticket: pending.ticket },
         })
     }
@@ -187,7 +189,7 @@ impl Throttle {
         let entry = self.semaphore(semaphore)?;
         if entry.admits(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));
-            return Ok(Admission::Granted { token });
+            return Ok(Admission::Granted { count, token });
         }
         let limit = self.settings.max_waiters;
         if entry.waiters_len() >= limit as usize {

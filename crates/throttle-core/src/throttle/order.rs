@@ -27,20 +27,28 @@ impl Throttle {
         match self.slot(peer) {
             Ok(slot) => self.peers.get_mut(slot).sequence = sequence,
             Err(unknown) => {
-                self.barred.insert(peer, sequence);
+                self.departed.miss(peer, sequence, self.now);
                 return Err(unknown);
             }
         }
         Ok(())
     }
 
-    /// Keeps a peer that is gone from being restored by a request with a lower number than this one.
+    /// Keeps a peer that is gone, or [about to be removed](Self::remove_peer), from being restored by a
+    /// request with a lower number than this one.
     ///
-    /// That is remembered of 65,536 peers, those of which it was said first being forgotten first. O(log n)
-    /// in their number.
+    /// Numbers of peers that are gone are remembered for ten minutes, be they given here, or the greatest
+    /// of those that the peer's requests had: of a million peers that lived, and of 65,536 that never did as
+    /// far as is known. Older ones give way to newer ones. O(log n) in their number.
     pub fn bar(&mut self, now: Time, peer: PeerId, sequence: Sequence) {
         self.advance(now);
-        self.barred.insert(peer, sequence);
+        match self.peers.slot(peer) {
+            Some(slot) => {
+                let peer = self.peers.get_mut(slot);
+                peer.sequence = sequence.max(peer.sequence);
+            }
+            None => self.departed.miss(peer, sequence, self.now),
+        }
     }
 
     /// Whether a request that may be numbered, of a peer that may be known, comes in time.
@@ -52,7 +60,7 @@ impl Throttle {
         let Some(sequence) = sequence else { return Ok(()) };
         let latest = match self.peers.slot(peer) {
             Some(slot) => self.peers.get(slot).sequence,
-            None => self.barred.get(peer).unwrap_or_default(),
+            None => self.departed.latest(peer, self.now).unwrap_or_default(),
         };
         if sequence < latest { Err(Error::StaleRequest { sequence, latest }) } else { Ok(()) }
     }

@@ -5,7 +5,7 @@
 
 use super::{Admission, Throttle};
 use crate::{
-    Event, PeerId, Ticket, Time,
+    Count, Event, PeerId, Ticket, Time,
     peers::{Pending, Slot, Wait},
 };
 
@@ -21,17 +21,17 @@ impl Throttle {
     /// An open request is answered in good order while its lock is still pending.
     ///
     /// The lock stays pending. If it was the last open request of the peer, the lease begins anew.
-    /// Returns whether the wait was still open; if not, an event has told how it ended. O(log n).
-    pub fn end_wait(&mut self, now: Time, peer: PeerId, ticket: Ticket) -> bool {
+    /// Returns the count that is still pending, which is less than the request asked for if another one
+    /// of the peer has shrunk it; or `None` if the wait was not open any more, and an event has told how
+    /// it ended. O(log n).
+    pub fn end_wait(&mut self, now: Time, peer: PeerId, ticket: Ticket) -> Option<Count> {
         self.advance(now);
-        match self.close_request(peer, ticket) {
-            Some(Closed::Last(slot)) => {
-                self.renew(slot);
-                true
-            }
-            Some(Closed::OneOfMany) => true,
-            None => false,
+        let closed = self.close_request(peer, ticket)?;
+        if let Closed::Last(slot) = closed {
+            self.renew(slot);
         }
+        let pending = self.peers.get(self.peers.slot(peer)?).pending;
+        pending.map(|pending| pending.count)
     }
 
     /// The connection of an open request broke.

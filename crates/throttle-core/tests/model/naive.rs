@@ -10,7 +10,10 @@
 
 mod operations;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use throttle_core::{
     Admission, CancelCause, Command, Count, Error, Event, FencingToken, HeldLock, Labels, Level,
@@ -31,8 +34,8 @@ pub(crate) struct Model {
     present: u64,
     semaphores: Vec<Semaphore>,
     peers: Vec<Peer>,
-    /// Who was barred, and by which numbers.
-    barred: Vec<(PeerId, Sequence)>,
+    /// The greatest number of each peer that is not there, and since when it is not.
+    departed: BTreeMap<PeerId, (Sequence, u64)>,
     last_ticket: Option<Ticket>,
     /// What all tokens of semaphores that are added must exceed.
     token_floor: u64,
@@ -115,7 +118,7 @@ impl Model {
             present: 0,
             semaphores: Vec::new(),
             peers: Vec::new(),
-            barred: Vec::new(),
+            departed: BTreeMap::new(),
             last_ticket: None,
             // Room for 2^40 grants is left whatever the floor.
             token_floor: token_floor.min(FencingToken::MAX.get() - (1 << 40)),
@@ -302,7 +305,22 @@ impl Model {
         if let Some(pending) = peer.pending {
             self.events.push(pending.cancelled(id, self.now, CancelCause::PeerGone));
         }
+        if let Some(latest) = peer.numbers.iter().copied().max().filter(|latest| latest.get() > 0) {
+            self.seen.note("number: left behind");
+            self.leave_behind(id, latest);
+        }
         (u32::try_from(peer.held.len()).expect("few"), peer.labels.map(Box::new))
+    }
+
+    /// The greatest number of a peer that is not there, as far as it is remembered.
+    fn left_behind(&self, id: PeerId) -> Option<Sequence> {
+        let &(sequence, since) = self.departed.get(&id)?;
+        (self.now - since <= 600_000_000_000).then_some(sequence)
+    }
+
+    fn leave_behind(&mut self, id: PeerId, sequence: Sequence) {
+        let latest = sequence.max(self.left_behind(id).unwrap_or_default());
+        self.departed.insert(id, (latest, self.now));
     }
 
     /// Gives up the pending lock of a peer.

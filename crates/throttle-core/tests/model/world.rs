@@ -106,6 +106,7 @@ impl World {
         let peers = u.int_in_range(4..=if hasty { 24 } else { 9 })?;
         let settings = Settings {
             abandoned_after: Duration::from_secs(u.int_in_range(0..=8)?),
+            max_label_bytes: if u.ratio(1, 4)? { u.int_in_range(0..=200)? } else { u64::MAX },
             max_peers: if u.ratio(1, 4)? { u.int_in_range(1..=4)? } else { u32::MAX },
             max_waiters: if u.ratio(1, 4)? { u.int_in_range(0..=2)? } else { u32::MAX },
         };

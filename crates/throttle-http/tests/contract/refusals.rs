@@ -167,6 +167,22 @@ async fn too_many_peers_are_asked_to_come_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn too_many_labels_are_asked_to_come_back_later_and_who_has_none_is_let_in() {
+    let settings = Settings { max_label_bytes: 100, ..Settings::default() };
+    let server = Server::build(&[], settings, |api| api);
+    let labels = r#"{"expires_in":"1m","labels":{"host":"worker-1"}}"#;
+    server.post("/new_peer", labels).await;
+    let detail = "The labels of all peers take 100 bytes, and no more are allowed. Try again later, \
+                  or without labels.";
+    let restore = r#"{"expires_in":"1m","peer_id":7,"acquired":{},"labels":{"host":"worker-1"}}"#;
+    for request in [(Method::POST, "/new_peer", labels), (Method::POST, "/restore", restore)] {
+        let answer = check_refusal(&server, request, Code::TooManyLabelBytes, detail).await;
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    server.join().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_waiters_are_asked_to_come_back_later() {
     let settings = Settings { max_waiters: 0, ..Settings::default() };
     let server = Server::build(&[("A", 1, 0)], settings, |api| api);

@@ -15,11 +15,13 @@ use throttle_runtime::{
     Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Level, Observer, Restoration,
     SemaphoreConfig, SemaphoreId, Settings,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{
     JUMP, LEASE, PATIENCE, configure, count, hold, join, jump, settle, start, wait,
 };
+
+const PENDING: Admission = Admission::Pending { count: Count::ONE };
 
 /// S3: without anybody asking for anything, at the deadline to the millisecond.
 #[tokio::test(start_paused = true)]
@@ -72,6 +74,34 @@ async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_s
     assert_eq!(throttle.peer_count(), 0);
 }
 
+/// S7: who asks for three, and then for one while that waits, holds one, and no answer claims more.
+#[tokio::test(start_paused = true)]
+async fn every_open_request_of_a_peer_hears_how_much_it_holds_or_awaits() {
+    let throttle = start(&[("A", 3)]);
+    let ask = |count: u64| Ask { block_for: Some(PATIENCE), ..Ask::now(self::count(count)) };
+    for released in [true, false] {
+        let (holder, waiter) = (hold(&throttle, "A", 3).await, join(&throttle).await);
+        let mut requests = pin!(async {
+            tokio::join!(
+                throttle.acquire(waiter, "A", ask(3)),
+                throttle.acquire(waiter, "A", ask(1)),
+            )
+        });
+        assert!(timeout(PATIENCE / 2, &mut requests).await.is_err(), "they wait");
+        if released {
+            throttle.release(holder, "A").await.unwrap();
+        }
+        let (first, second) = requests.await;
+        match first.unwrap() {
+            Admission::Held { count, .. } => assert_eq!((count, released), (Count::ONE, true)),
+            Admission::Pending { count } => assert_eq!((count, released), (Count::ONE, false)),
+        }
+        assert_eq!(first, second);
+        throttle.remove_peer(waiter).await.unwrap();
+        throttle.remove_peer(holder).await.unwrap();
+    }
+}
+
 /// D24, T15: a shutdown does not wait for requests that wait.
 #[tokio::test(start_paused = true)]
 async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_more() {
@@ -85,10 +115,10 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     let clock = Clock::start();
     throttle.drain();
     for request in waiting {
-        assert_eq!(request.await.unwrap(), Ok(Admission::Pending));
+        assert_eq!(request.await.unwrap(), Ok(PENDING));
     }
     let late = join(&throttle).await;
-    assert_eq!(wait(&throttle, late, "A").await.unwrap(), Ok(Admission::Pending));
+    assert_eq!(wait(&throttle, late, "A").await.unwrap(), Ok(PENDING));
     assert_eq!(elapsed(clock), Duration::ZERO);
     assert!(throttle.is_draining());
     throttle.release(holder, "A").await.unwrap();
@@ -178,7 +208,7 @@ async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
     hold(&throttle, "B", 1).await;
     let waiter = join(&throttle).await;
     let pending = throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await;
-    assert_eq!(pending, Ok(Admission::Pending));
+    assert_eq!(pending, Ok(PENDING));
     jump(JUMP);
     let waiting = wait(&throttle, waiter, "B");
     settle().await;
@@ -200,7 +230,7 @@ async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_canc
         if remove {
             throttle.remove_peer(waiter).await.unwrap();
         }
-        assert_eq!(waiting.await.unwrap(), Ok(Admission::Pending));
+        assert_eq!(waiting.await.unwrap(), Ok(PENDING));
         sleep(LEASE).await;
         assert_eq!(throttle.remainder("A"), Ok(1), "the lease counts from the answer");
     }
@@ -214,7 +244,7 @@ async fn tokens_of_a_later_service_are_greater() {
         let throttle = start(&[("A", 1)]);
         let peer = join(&throttle).await;
         for _ in 0..10 {
-            let Admission::Held { token } =
+            let Admission::Held { token, .. } =
                 throttle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap()
             else {
                 panic!("the semaphore is free")
@@ -320,7 +350,7 @@ async fn limits_turn_away_newcomers_and_can_be_raised() {
     throttle.acquire(one, "A", ask).await.unwrap();
     throttle.acquire(two, "A", ask).await.unwrap();
     assert_eq!(throttle.acquire(three, "A", ask).await.unwrap_err().code(), "too_many_waiters");
-    assert_eq!(throttle.acquire(two, "A", ask).await, Ok(Admission::Pending));
+    assert_eq!(throttle.acquire(two, "A", ask).await, Ok(PENDING));
 }
 
 /// B3: sums of restored counts do not overflow.

@@ -53,6 +53,10 @@ section! {
             /// or of semaphores. One costs about 150 kB while its client reads it. Beyond it: 429
             /// `too_many_listings`.
             listings: Number = Number::new(64),
+            /// The most memory that the labels of all peers may take, in bytes: their text, and 64 bytes
+            /// for each label. Beyond it a peer with labels is answered 429 `too_many_label_bytes`;
+            /// peers without labels are let in. Takes effect on reload.
+            label_bytes: Number = Number::new(256 * 1024 * 1024),
         }
         tables {}
     }

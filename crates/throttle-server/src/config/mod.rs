@@ -148,6 +148,7 @@ impl Config {
     pub fn settings(&self) -> Settings {
         Settings {
             abandoned_after: self.abandoned_after,
+            max_label_bytes: self.limits.label_bytes.get().into(),
             max_peers: self.limits.peers.get(),
             max_waiters: self.limits.waiters.get(),
         }
@@ -209,7 +210,8 @@ impl TryFrom<Document> for Config {
 }
 
 /// The options of the tables below that take effect on reload.
-const LIVE: &[&str] = &["limits.open_waits", "limits.peers", "limits.waiters"];
+const LIVE: &[&str] =
+    &["limits.label_bytes", "limits.open_waits", "limits.peers", "limits.waiters"];
 
 /// The options of a section, and of those inside of it, by key.
 fn flatten(path: &str, section: &impl Serialize, options: &mut BTreeMap<String, toml::Value>) {

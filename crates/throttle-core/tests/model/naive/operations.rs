@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, Level, PeerId, Release, Reply, Request,
-    Restoration, SemaphoreId, Sequence, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, PeerId, Release, Reply,
+    Request, Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -15,20 +15,24 @@ impl Model {
             Command::Acquire { peer, request } => self.acquire(peer, request).map(Reply::Admitted),
             Command::AddSemaphore { max, level } => Ok(self.add_semaphore(max, level)),
             Command::Bar { peer, sequence } => {
-                self.barred.push((peer, sequence));
+                match self.find(peer) {
+                    Ok(_) => self.peer_mut(peer).numbers.push(sequence),
+                    Err(_) => self.leave_behind(peer, sequence),
+                }
                 Ok(Reply::Done)
             }
             Command::CatchUp { .. } => Ok(Reply::CaughtUp(Time::from_nanos(self.now))),
             Command::EndWait { peer, ticket } => {
                 let closed = self.close_request(peer, ticket, "request: answered pending");
-                Ok(Reply::Ended(closed.is_some()))
+                let pending = closed.and_then(|_| self.peer(peer).pending);
+                Ok(Reply::Ended(pending.map(|pending| pending.count)))
             }
             Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
             Command::KeepOrder { peer, sequence } => {
                 self.check_order(peer, sequence)?;
                 if let Err(unknown) = self.find(peer) {
-                    self.barred.push((peer, sequence));
+                    self.leave_behind(peer, sequence);
                     return Err(unknown);
                 }
                 self.peer_mut(peer).numbers.push(sequence);
@@ -39,7 +43,7 @@ impl Model {
                 if self.find(peer).is_ok() {
                     return Err(Error::PeerExists);
                 }
-                self.check_room_for_a_peer()?;
+                self.check_room_for_a_peer(labels.as_deref())?;
                 self.admit(peer, expires_in, labels.as_deref().cloned());
                 self.events.push(Event::PeerCreated { peer });
                 Ok(Reply::Done)
@@ -77,12 +81,12 @@ impl Model {
             (None, Some(pending)) => self.acquire_pending(id, pending, semaphore, count)?,
             (None, None) => self.acquire_new(id, semaphore, count)?,
         }
-        let held = self.peer(id).held_on(semaphore).map(|lock| lock.token);
-        if let Some(token) = held {
+        let held = self.peer(id).held_on(semaphore).map(|lock| (lock.count, lock.token));
+        if let Some((count, token)) = held {
             if listens {
                 self.renew(id);
             }
-            return Ok(Admission::Granted { token });
+            return Ok(Admission::Granted { count, token });
         }
         let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
         pending.open_requests += u32::from(listens);
@@ -252,7 +256,7 @@ impl Model {
                 return Err(Error::LockCountTooLarge);
             }
         }
-        self.check_room_for_a_peer()?;
+        self.check_room_for_a_peer(labels.as_deref())?;
         self.seen.note("restored");
         self.admit(*id, *expires_in, labels.as_deref().cloned());
         self.peer_mut(*id).numbers.extend(sequence);
@@ -273,10 +277,7 @@ impl Model {
     fn check_order(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
         let latest = match self.find(id) {
             Ok(peer) => peer.numbers.iter().copied().max(),
-            Err(_) => {
-                let barred = self.barred.iter().filter(|(barred, _)| *barred == id);
-                barred.map(|&(_, number)| number).max()
-            }
+            Err(_) => self.left_behind(id),
         };
         let latest = latest.unwrap_or_default();
         if latest <= sequence {
@@ -388,12 +389,20 @@ impl Model {
         }
     }
 
-    fn check_room_for_a_peer(&self) -> Result<(), Error> {
+    fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {
         let limit = self.settings.max_peers;
-        if self.peers.len() < limit as usize { Ok(()) } else { Err(Error::TooManyPeers { limit }) }
+        if self.peers.len() >= limit as usize {
+            return Err(Error::TooManyPeers { limit });
+        }
+        let Some(labels) = labels else { return Ok(()) };
+        let others = self.peers.iter().filter_map(|peer| peer.labels.as_ref());
+        let labels = others.chain([labels]).flat_map(Labels::iter);
+        let bytes: usize = labels.map(|(name, value)| name.len() + value.len() + 64).sum();
+        let limit = self.settings.max_label_bytes;
+        if bytes as u64 > limit { Err(Error::TooManyLabelBytes { limit }) } else { Ok(()) }
     }
 
-    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<throttle_core::Labels>) {
+    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<Labels>) {
         let (deadline, numbers, held, pending) = (0, Vec::new(), Vec::new(), None);
         self.peers.push(Peer { id, lease, deadline, numbers, labels, held, pending });
         self.renew(id);

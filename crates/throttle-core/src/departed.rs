@@ -1,0 +1,202 @@
+//! Peers that are not there: the greatest number that a request of each of them had.
+//!
+//! A restore creates a peer, so nobody else can tell that it comes late. A peer that was removed or has
+//! expired leaves its number behind. A request of a peer that nobody knows leaves one too, for who was
+//! told so has drawn conclusions; but anybody can make up such ids, so they have a place of their own,
+//! and cannot push out peers that lived.
+//!
+//! A number is kept for [`RETENTION`], if there is room: those that are oldest give way to newer ones.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use crate::{PeerId, Sequence, Time};
+
+/// What is remembered of peers that are not there.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    lived: Numbers,
+    strangers: Numbers,
+}
+
+impl Default for Departed {
+    fn default() -> Self {
+        Self { lived: Numbers::new(MAX_LIVED), strangers: Numbers::new(MAX_STRANGERS) }
+    }
+}
+
+impl Departed {
+    /// The number below which no request brings back `peer`, as far as that is remembered. O(log n).
+    pub(crate) fn latest(&self, peer: PeerId, now: Time) -> Option<Sequence> {
+        self.lived.get(peer, now).max(self.strangers.get(peer, now))
+    }
+
+    /// Remembers the number of a peer that leaves. O(log n).
+    pub(crate) fn leave(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        self.lived.insert(peer, sequence, now);
+    }
+
+    /// Remembers that a request with this number came for a peer that is not there. O(log n).
+    pub(crate) fn miss(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        if self.lived.get(peer, now).is_some() {
+            self.lived.insert(peer, sequence, now);
+        } else {
+            self.strangers.insert(peer, sequence, now);
+        }
+    }
+
+    /// Forgets a few of those that were kept for long enough. O(1) if there are none.
+    pub(crate) fn prune(&mut self, now: Time) {
+        self.lived.prune(now);
+        self.strangers.prune(now);
+    }
+}
+
+/// A number for each of many peers, the latest ones.
+#[derive(Debug)]
+struct Numbers {
+    by_id: BTreeMap<PeerId, Number>,
+    /// When each of them was entered. It may have been renewed since.
+    oldest_first: VecDeque<(Time, PeerId)>,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    sequence: Sequence,
+    since: Time,
+}
+
+impl Numbers {
+    const fn new(limit: usize) -> Self {
+        Self { by_id: BTreeMap::new(), oldest_first: VecDeque::new(), limit }
+    }
+
+    fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
+        let number = self.by_id.get(&peer).filter(|number| !number.is_stale(now));
+        number.map(|number| number.sequence)
+    }
+
+    fn insert(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        if let Some(known) = self.by_id.get_mut(&peer) {
+            let latest = if known.is_stale(now) { sequence } else { sequence.max(known.sequence) };
+            *known = Number { sequence: latest, since: now };
+            return;
+        }
+        while self.by_id.len() >= self.limit {
+            self.forget_oldest();
+        }
+        self.by_id.insert(peer, Number { sequence, since: now });
+        self.oldest_first.push_back((now, peer));
+    }
+
+    fn prune(&mut self, now: Time) {
+        for _ in 0..PRUNED_AT_A_TIME {
+            match self.oldest_first.front() {
+                Some(&(since, _)) if now.since(since) > RETENTION => self.forget_oldest(),
+                _ => break,
+            }
+        }
+    }
+
+    /// Forgets the oldest number, or finds that it was renewed and puts it to the end.
+    fn forget_oldest(&mut self) {
+        let Some((since, peer)) = self.oldest_first.pop_front() else { return };
+        match self.by_id.get(&peer) {
+            Some(number) if number.since > since => {
+                self.oldest_first.push_back((number.since, peer));
+            }
+            _ => drop(self.by_id.remove(&peer)),
+        }
+        let (length, capacity) = (self.oldest_first.len(), self.oldest_first.capacity());
+        if capacity > SPARE_CAPACITY && length < capacity / 4 {
+            self.oldest_first.shrink_to(capacity / 2);
+        }
+    }
+}
+
+impl Number {
+    fn is_stale(&self, now: Time) -> bool {
+        now.since(self.since) > RETENTION
+    }
+}
+
+/// For how long a number is kept: requests are late by seconds or minutes.
+pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
+
+/// At most 64 MB; a peer that lived takes about 50 bytes.
+const MAX_LIVED: usize = 1 << 20;
+
+/// At most 4 MB.
+const MAX_STRANGERS: usize = 1 << 16;
+
+/// How many numbers are forgotten with each operation, if they are stale.
+const PRUNED_AT_A_TIME: usize = 4;
+
+/// Below this there is nothing to gain from giving memory back.
+const SPARE_CAPACITY: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn the_latest_are_remembered_with_the_greatest_of_their_numbers() {
+        let mut numbers = Numbers::new(100);
+        for peer in (1..).map(peer).take(102) {
+            for sequence in [7, 9, 8] {
+                numbers.insert(peer, number(sequence), Time::ZERO);
+            }
+        }
+        for (index, peer) in (1..).map(peer).take(102).enumerate() {
+            let expected = (index >= 2).then_some(number(9));
+            assert_eq!(numbers.get(peer, Time::ZERO), expected, "{peer}");
+        }
+        assert_eq!((numbers.by_id.len(), numbers.oldest_first.len()), (100, 100));
+    }
+
+    #[test]
+    fn strangers_push_out_strangers_only() {
+        let mut departed = Departed::default();
+        departed.leave(peer(1), number(5), Time::ZERO);
+        departed.miss(peer(2), number(5), Time::ZERO);
+        for stranger in (3..).map(peer).take(MAX_STRANGERS) {
+            departed.miss(stranger, number(1), Time::ZERO);
+        }
+        departed.miss(peer(1), number(4), Time::ZERO);
+        assert_eq!(departed.latest(peer(1), Time::ZERO), Some(number(5)));
+        assert_eq!(departed.latest(peer(2), Time::ZERO), None);
+    }
+
+    #[test]
+    fn a_number_is_forgotten_in_time_unless_it_is_renewed_and_gives_back_its_memory() {
+        let mut departed = Departed::default();
+        for peer in (1..=10_000).map(peer) {
+            departed.leave(peer, number(5), Time::ZERO);
+        }
+        let renewed = Time::ZERO + RETENTION;
+        assert_eq!(departed.latest(peer(1), renewed), Some(number(5)));
+        departed.miss(peer(1), number(3), renewed);
+        let later = renewed + Duration::from_nanos(1);
+        assert_eq!(departed.latest(peer(1), later), Some(number(5)));
+        assert_eq!(departed.latest(peer(2), later), None);
+        for _ in 0..10_000 {
+            departed.prune(later);
+        }
+        assert_eq!(departed.latest(peer(1), later), Some(number(5)));
+        departed.miss(peer(1), number(2), later + HOUR);
+        assert_eq!(departed.latest(peer(1), later + HOUR), Some(number(2)), "it comes anew");
+        assert_eq!((departed.lived.by_id.len(), departed.strangers.by_id.len()), (1, 1));
+        assert!(departed.lived.oldest_first.capacity() < 2 * SPARE_CAPACITY);
+    }
+
+    fn peer(id: u64) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    fn number(number: u64) -> Sequence {
+        Sequence::new(number).unwrap()
+    }
+}
