@@ -310,10 +310,11 @@ impl Handle {
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
-    /// and so are those to come. Everything else goes on.
+    /// and so are those to come. Everything else goes on, also between the steps in which very many
+    /// requests are ended.
     pub fn drain(&self) {
         // Of a service that has failed nobody waits any more.
-        self.shared.try_operate(|state, now, news| state.drain(now, news));
+        while self.shared.try_operate(State::drain).unwrap_or(false) {}
     }
 
     /// Whether [`Handle::drain`] was called.

@@ -135,6 +135,12 @@ impl Listeners {
         listeners
     }
 
+    /// All requests of some peer are over, if there is one that waits.
+    pub(crate) fn take_first(&mut self) -> Option<(PeerId, Vec<Listener>)> {
+        let (&peer, _) = self.by_peer.first_key_value()?;
+        Some((peer, self.take(peer)))
+    }
+
     /// All requests are over.
     pub(crate) fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
         self.short.clear();

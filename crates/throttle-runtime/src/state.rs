@@ -89,15 +89,20 @@ impl State {
         }
     }
 
-    /// Ends all waits in good order, and those to come before they begin.
-    pub(crate) fn drain(&mut self, now: Time, news: &mut News) {
+    /// Ends some of the waits in good order, and those to come before they begin. Returns whether there
+    /// are more.
+    pub(crate) fn drain(&mut self, now: Time, news: &mut News) -> bool {
         self.draining = true;
-        for (peer, listeners) in self.listeners.take_all() {
+        for _ in 0..DRAINED_AT_ONCE {
+            let Some((peer, listeners)) = self.listeners.take_first() else {
+                return false;
+            };
             for listener in &listeners {
                 self.throttle.end_wait(now, peer, listener.ticket);
             }
             news.answer(listeners, Outcome::Pending);
         }
+        true
     }
 
     /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
@@ -110,6 +115,9 @@ impl State {
         true
     }
 }
+
+/// Of how many peers one step of draining ends the waits. Others get their turn in between.
+const DRAINED_AT_ONCE: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
 #[derive(Default)]
