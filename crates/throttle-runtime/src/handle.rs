@@ -362,9 +362,10 @@ impl Shared {
         Some(result)
     }
 
-    /// Lets time pass. Returns for how long the timer may sleep, and what to tell the log.
-    pub(crate) fn tick(&self) -> (Duration, Report) {
-        self.operate(|state, now, _| {
+    /// Lets time pass. Returns for how long the timer may sleep, and what to tell the log; nothing if
+    /// the service has failed.
+    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
+        self.try_operate(|state, now, _| {
             let next_tick = now + TICK;
             let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             state.alarm = Some(alarm);
