@@ -136,7 +136,7 @@ impl Listeners {
     }
 
     /// All requests of some peer are over, if there is one that waits.
-    pub(crate) fn take_first(&mut self) -> Option<(PeerId, Vec<Listener>)> {
+    pub(crate) fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
         let (&peer, _) = self.by_peer.first_key_value()?;
         Some((peer, self.take(peer)))
     }

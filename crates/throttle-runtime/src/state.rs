@@ -89,12 +89,12 @@ impl State {
         }
     }
 
-    /// Ends some of the waits in good order, and those to come before they begin. Returns whether there
-    /// are more.
+    /// Ends many waits in good order, and those to come before they begin. Returns whether there are
+    /// more that are open.
     pub(crate) fn drain(&mut self, now: Time, news: &mut News) -> bool {
         self.draining = true;
-        for _ in 0..DRAINED_AT_ONCE {
-            let Some((peer, listeners)) = self.listeners.take_first() else {
+        for _ in 0..DRAINED_IN_A_STEP {
+            let Some((peer, listeners)) = self.listeners.take_any() else {
                 return false;
             };
             for listener in &listeners {
@@ -116,8 +116,8 @@ impl State {
     }
 }
 
-/// Of how many peers one step of draining ends the waits. Others get their turn in between.
-const DRAINED_AT_ONCE: usize = 1_000;
+/// Of how many peers the waits are ended in one critical section.
+const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
 #[derive(Default)]
