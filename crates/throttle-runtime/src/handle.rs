@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -333,7 +333,8 @@ impl Shared {
     ///
     /// If an earlier operation did.
     fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
-        self.try_operate(operation).expect("no operation panicked before")
+        let state = self.state.lock().expect("no operation panicked before");
+        self.operate_on(state, operation)
     }
 
     /// Does nothing if an earlier operation panicked.
@@ -342,6 +343,14 @@ impl Shared {
         operation: impl FnOnce(&mut State, Time, &mut News) -> R,
     ) -> Option<R> {
         let state = self.state.lock().ok()?;
+        Some(self.operate_on(state, operation))
+    }
+
+    fn operate_on<R>(
+        &self,
+        state: MutexGuard<'_, State>,
+        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+    ) -> R {
         let panicked = Panicked(self);
         let mut news = News::default();
         let result = {
@@ -359,7 +368,7 @@ impl Shared {
         }
         news.spread(&self.runtime);
         mem::forget(panicked);
-        Some(result)
+        result
     }
 
     /// Lets time pass. Returns for how long the timer may sleep, and what to tell the log; nothing if
