@@ -117,7 +117,7 @@ impl State {
 }
 
 /// Of how many peers the waits are ended in one critical section.
-const DRAINED_IN_A_STEP: usize = 1_000;
+pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
 #[derive(Default)]

@@ -91,7 +91,10 @@ mod tests {
     use throttle_core::{Count, Labels, Level, Settings};
 
     use super::*;
-    use crate::{Ask, SemaphoreConfig, state::State};
+    use crate::{
+        Ask, SemaphoreConfig,
+        state::{DRAINED_IN_A_STEP, State},
+    };
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_are_over_leave_nothing_behind() {
@@ -120,15 +123,16 @@ mod tests {
         let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
         let handle = Handle::start(Settings::default(), &semaphores);
         let ask = Ask { block_for: Some(Duration::from_secs(30)), ..Ask::now(Count::ONE) };
-        for _ in 0..2_501 {
+        let waiting = 2 * DRAINED_IN_A_STEP + 1;
+        for _ in 0..=waiting {
             let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
             let clone = handle.clone();
             tokio::spawn(async move { clone.acquire(peer, "A", ask).await });
         }
-        while handle.open_waits().open < 2_500 {
+        while handle.open_waits().open < waiting {
             tokio::task::yield_now().await;
         }
-        for left in [1_500, 500, 0] {
+        for left in [DRAINED_IN_A_STEP + 1, 1, 0] {
             let is_more = handle.shared.try_operate(State::drain).unwrap();
             assert_eq!((handle.open_waits().open, is_more), (left, left > 0));
         }
