@@ -2,7 +2,7 @@
 //!
 //! A server that stood still (SIGSTOP, a paused virtual machine, starvation) has read no heartbeats
 //! meanwhile, so it must not charge that time to the peers. Each operation and each tick of the timer
-//! observes the clock. Two observations in a row that are more than [`LONGEST_GAP`] apart are a stall,
+//! observes the clock. Two observations in a row that are more than a second apart are a stall,
 //! and of a stall only one [`TICK`] counts as time that passed. Other gaps count in full. Hence
 //! attentive time never runs ahead of the clock, so a stall only ever delays a grant; and it moves on
 //! with every observation, so a server that stalls again and again still lets leases end.
@@ -14,9 +14,9 @@ use throttle_core::Time;
 /// The timer observes the clock at least this often while nobody asks for anything.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// The longest time between two observations that is no stall. Four ticks: a machine that is merely
-/// busy stays below it.
-const LONGEST_GAP: Duration = Duration::from_secs(1);
+/// The longest time between two observations that is no stall: a second. Four ticks, so a machine
+/// that is merely busy stays below it.
+const LONGEST_GAP_NANOS: u64 = 1_000_000_000;
 
 /// At most once in this time the log tells of stalls.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,8 +35,8 @@ pub struct Stalls {
 #[derive(Debug, Default)]
 pub(crate) struct Attention {
     last: Time,
-    /// What does not count.
-    discounted: Duration,
+    /// What does not count, in nanoseconds. A number and no `Duration`, for each operation subtracts it.
+    discounted: u64,
     stalls: Stalls,
     reported: Stalls,
     reported_at: Option<Time>,
@@ -45,22 +45,23 @@ pub(crate) struct Attention {
 impl Attention {
     /// The attentive time at the instant `now` of the clock.
     pub(crate) fn observe(&mut self, now: Time) -> Time {
-        let gap = now - self.last;
+        let gap = now.as_nanos().saturating_sub(self.last.as_nanos());
         self.last = self.last.max(now);
-        if gap > LONGEST_GAP {
-            self.discount(gap);
+        if gap > LONGEST_GAP_NANOS {
+            self.discount(Duration::from_nanos(gap));
         }
         self.present()
     }
 
     /// The attentive time of the latest observation.
     pub(crate) fn present(&self) -> Time {
-        Time::ZERO + (self.last - Time::ZERO).saturating_sub(self.discounted)
+        Time::from_nanos(self.last.as_nanos() - self.discounted)
     }
 
     #[cold]
     fn discount(&mut self, gap: Duration) {
-        self.discounted += gap - TICK;
+        let nanos = u64::try_from((gap - TICK).as_nanos());
+        self.discounted += nanos.expect("it was a number of nanoseconds before");
         self.stalls.count += 1;
         self.stalls.total += gap;
     }

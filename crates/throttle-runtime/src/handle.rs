@@ -329,10 +329,11 @@ impl Handle {
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
-    /// and so are those to come. Everything else goes on.
+    /// and so are those to come. Everything else goes on, also between the steps in which very many
+    /// requests are ended.
     pub fn drain(&self) {
         // Of a service that has failed nobody waits any more.
-        while self.shared.try_operate(|state, now, news| state.drain(now, news)) == Some(true) {
+        while self.shared.try_operate(State::drain).unwrap_or(false) {
             // A thread that waits for the mutex gets it only if this one does not take it again at once.
             std::thread::yield_now();
         }
@@ -362,7 +363,8 @@ impl Shared {
     ///
     /// If an earlier operation did.
     fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
-        self.try_operate(operation).expect("no operation panicked before")
+        let state = self.lock().expect("no operation panicked before");
+        self.operate_on(state, BUDGET_OF_AN_OPERATION, operation)
     }
 
     /// Does nothing if an earlier operation panicked.
@@ -379,6 +381,15 @@ impl Shared {
         operation: impl FnOnce(&mut State, Time, &mut News) -> R,
     ) -> Option<R> {
         let state = self.lock()?;
+        Some(self.operate_on(state, budget, operation))
+    }
+
+    fn operate_on<R>(
+        &self,
+        state: MutexGuard<'_, State>,
+        budget: u32,
+        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+    ) -> R {
         let panicked = Panicked(self);
         let mut news = News::default();
         let result = {
@@ -396,7 +407,7 @@ impl Shared {
         }
         news.spread(&self.runtime);
         mem::forget(panicked);
-        Some(result)
+        result
     }
 
     /// `None` if an operation has panicked.
@@ -419,21 +430,16 @@ impl Shared {
     }
 
     /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-    /// there is a backlog, and what to tell the log.
-    ///
-    /// # Panics
-    ///
-    /// If an operation did.
-    pub(crate) fn tick(&self) -> (Duration, Report) {
-        let ticked = self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
+    /// there is a backlog, and what to tell the log; nothing if the service has failed.
+    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
+        self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
             let present = state.attention.present();
             let next_tick = present + TICK;
             let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             state.alarm = Some(alarm);
             let cut_short = state.listeners.report(now);
             (alarm - present, Report { stalls: state.attention.report(), cut_short })
-        });
-        ticked.expect("no operation panicked before")
+        })
     }
 }
 

@@ -135,13 +135,10 @@ impl Listeners {
         listeners
     }
 
-    /// All requests of one of the peers that have any are over.
+    /// All requests of some peer are over, if there is one that waits.
     pub(crate) fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
-        let (peer, listeners) = self.by_peer.pop_first()?;
-        for listener in &listeners {
-            self.uncount(listener.id);
-        }
-        Some((peer, listeners))
+        let (&peer, _) = self.by_peer.first_key_value()?;
+        Some((peer, self.take(peer)))
     }
 
     /// All requests are over.

@@ -125,8 +125,8 @@ impl State {
     }
 }
 
-/// Of how many peers the waits are ended in one critical section: about a millisecond.
-const DRAINED_IN_A_STEP: usize = 4_096;
+/// Of how many peers the waits are ended in one critical section.
+pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
 #[derive(Default)]

@@ -33,7 +33,7 @@ impl Report {
     }
 }
 
-/// Runs until the last handle is gone.
+/// Runs until the last handle is gone, or the service has failed.
 ///
 /// It is a task and no thread of its own, for a thread would tick on while the runtime is starved and
 /// reads no heartbeats. `alarm` says that something is due earlier than it was when the task fell
@@ -43,7 +43,7 @@ pub(crate) fn run(shared: Weak<Shared>, alarm: Arc<Notify>) -> impl Future<Outpu
     let ended = TimerEnded(Weak::clone(&shared));
     async move {
         let _ended = ended;
-        while let Some((sleep, report)) = shared.upgrade().map(|shared| shared.tick()) {
+        while let Some((sleep, report)) = shared.upgrade().and_then(|shared| shared.tick()) {
             report.log();
             if sleep.is_zero() {
                 let_others_in(&shared).await;

@@ -92,7 +92,10 @@ mod tests {
     use throttle_core::{Labels, Level, Settings};
 
     use super::*;
-    use crate::{Ask, SemaphoreConfig};
+    use crate::{
+        Ask, SemaphoreConfig,
+        state::{DRAINED_IN_A_STEP, State},
+    };
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_are_over_leave_nothing_behind() {
@@ -115,5 +118,27 @@ mod tests {
         let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;
         assert!(hung_up.is_err());
         assert_eq!(handle.open_waits().open, 0, "dropped");
+    }
+
+    /// S13: a step does not grow with the number of those who wait.
+    #[tokio::test(start_paused = true)]
+    async fn draining_ends_a_bounded_number_of_waits_in_a_step() {
+        let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
+        let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
+        let handle = Handle::start(Settings::default(), &semaphores);
+        let ask = Ask { block_for: Some(Duration::from_secs(30)), ..Ask::now(Count::ONE) };
+        let waiting = 2 * DRAINED_IN_A_STEP + 1;
+        for _ in 0..=waiting {
+            let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
+            let clone = handle.clone();
+            tokio::spawn(async move { clone.acquire(peer, "A", ask).await });
+        }
+        while handle.open_waits().open < waiting {
+            tokio::task::yield_now().await;
+        }
+        for left in [DRAINED_IN_A_STEP + 1, 1, 0] {
+            let is_more = handle.shared.try_operate(State::drain).unwrap();
+            assert_eq!((handle.open_waits().open, is_more), (left, left > 0));
+        }
     }
 }

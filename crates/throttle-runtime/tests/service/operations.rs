@@ -108,7 +108,7 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     let mut waiting = Vec::new();
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         waiting.push(wait(&throttle, join(&throttle).await, "A"));
     }
     settle().await;
