@@ -7,7 +7,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{File, Metadata},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -69,6 +70,8 @@ pub fn find(named: Option<PathBuf>) -> Result<Found, ConfigError> {
 pub struct Config {
     /// What can be locked, by name.
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    /// Whether it says that there are to be no semaphores. Only then a reload removes all of them.
+    pub no_semaphores: bool,
     /// How long a waiter whose connection broke keeps its place.
     pub abandoned_after: Duration,
     /// How much of everything there may be.
@@ -95,6 +98,10 @@ section! {
             /// cancelled. Longer forgives longer interruptions of the network. Takes effect on
             /// reload.
             abandoned_after: Span = Span::from_secs(10),
+            /// Says that the file has no semaphores on purpose. Without it a reload that would remove
+            /// every semaphore is refused, because an empty or half-written file looks the same.
+            /// `true` beside a semaphore is an error. Takes effect on reload.
+            no_semaphores: bool = false,
         }
         tables {
             semaphores: Semaphores,
@@ -109,9 +116,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or if it is not a configuration.
+    /// If it cannot be read, if it changes while it is read, or if it is not a configuration.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let bytes = fs::read(file)
+        let bytes = read_unchanged(file)
             .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
         match str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, file),
@@ -177,6 +184,11 @@ impl TryFrom<Document> for Config {
 
     fn try_from(document: Document) -> Result<Self, Fault> {
         let name_length = document.limits.name_length.get();
+        let first = document.semaphores.0.keys().next().filter(|_| document.no_semaphores);
+        if let Some(name) = first {
+            let message = "a semaphore, although the file says no_semaphores = true";
+            return Err(Fault::new(name.span(), message));
+        }
         let semaphores = document.semaphores.0.into_iter().map(|(name, semaphore)| {
             if name.get_ref().is_empty() {
                 return Err(Fault::new(name.span(), "a semaphore needs a name"));
@@ -192,13 +204,39 @@ impl TryFrom<Document> for Config {
             let config = SemaphoreConfig { max: max.0, level: level.0 };
             Ok((name.into_inner(), config))
         });
+        let semaphores: BTreeMap<_, _> = semaphores.collect::<Result<_, _>>()?;
         Ok(Self {
-            semaphores: semaphores.collect::<Result<_, _>>()?,
+            semaphores,
+            no_semaphores: document.no_semaphores,
             abandoned_after: document.abandoned_after.get(),
             limits: document.limits,
             logging: document.logging,
         })
     }
+}
+
+/// Reads a file from its beginning to its end, of one file even if its name changes hands meanwhile.
+///
+/// # Errors
+///
+/// If somebody writes the file at the same time, for then nobody knows what the bytes are.
+fn read_unchanged(name: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(name)?;
+    let before = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if has_changed(&before, &file.metadata()?, bytes.len()) {
+        return Err(io::Error::other("the file was written to while it was read"));
+    }
+    Ok(bytes)
+}
+
+/// Whether a file of which so many bytes were read was written to meanwhile. Pipes and devices have
+/// no length and no history.
+fn has_changed(before: &Metadata, after: &Metadata, read: usize) -> bool {
+    let is_same = |file: &Metadata| file.len() == read as u64;
+    let times = (before.modified().ok(), after.modified().ok());
+    before.is_file() && !(is_same(before) && is_same(after) && times.0 == times.1)
 }
 
 /// The options of the tables below that take effect on reload.

@@ -108,6 +108,37 @@ fn a_maximum_is_positive_and_fits_in_53_bits() {
 }
 
 #[test]
+fn a_file_that_is_written_while_it_is_read_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("throttle.toml");
+    std::fs::write(&path, "[semaphores]").unwrap();
+    let file = File::options().append(true).open(&path).unwrap();
+    let before = file.metadata().unwrap();
+    assert!(!has_changed(&before, &file.metadata().unwrap(), 12));
+    // Cut short, or written on, after the first or before the last look.
+    assert!(has_changed(&before, &before, 5));
+    assert!(has_changed(&before, &before, 13));
+    file.set_len(5).unwrap();
+    assert!(has_changed(&before, &file.metadata().unwrap(), 12));
+    // Another text of the same length.
+    file.set_len(12).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert!(has_changed(&before, &file.metadata().unwrap(), 12));
+    assert_eq!(read_unchanged(&path).unwrap().len(), 12);
+}
+
+#[test]
+fn a_file_cannot_have_semaphores_and_say_that_it_has_none() {
+    assert!(parse("no_semaphores = true\n[semaphores]").unwrap().no_semaphores);
+    check(
+        &["no_semaphores = true\n[semaphores]\nA = 1"],
+        expect![[r#"
+            throttle.toml:3:1: semaphores.A: a semaphore, although the file says no_semaphores = true
+        "#]],
+    );
+}
+
+#[test]
 fn a_level_has_32_bits() {
     check(
         &["[semaphores]\nA = { max = 1, level = 2147483648 }"],
@@ -154,8 +185,8 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             "[semaphores.A]\nmax = 1\nlvl = 1",
         ],
         expect![[r#"
-            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
-            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
+            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`

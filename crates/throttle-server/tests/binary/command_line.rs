@@ -128,8 +128,8 @@ fn a_configuration_that_is_wrong_is_refused_with_its_place() {
         "[semaphore]\nA = 1\n",
         &["-c", "throttle.toml"],
         expect![[r#"
-        error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`
-    "#]],
+            error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+        "#]],
     );
     check_refused(
         "[logging.stderr]\nlevel = 3\n",
