@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LEVEL", env = "THROTTLE_LOG")]
     pub(crate) log: Option<Level>,
 
-    /// Say what the configuration is, or what is wrong with it, and exit.
+    /// Say what the configuration is, or all that is wrong with it, and exit.
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 

@@ -28,8 +28,10 @@ fn main() -> ExitCode {
     match run(Arguments::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If nobody listens there is nothing left to do about it.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            // Each line is one mistake. If nobody listens there is nothing left to do about it.
+            for line in format!("{error:#}").lines() {
+                let _ = writeln!(io::stderr(), "error: {line}");
+            }
             ExitCode::FAILURE
         }
     }

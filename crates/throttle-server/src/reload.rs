@@ -86,7 +86,10 @@ impl Reload {
         let outcome = self.read_and_apply().await;
         match &outcome {
             Ok(changes) => report(changes),
-            Err(error) => warn!(%error, "reload refused, nothing changed"),
+            Err(error) => {
+                let error = error.to_string().replace('\n', "; ");
+                warn!(%error, "reload refused, nothing changed");
+            }
         }
         outcome
     }

@@ -132,6 +132,14 @@ fn a_configuration_that_is_wrong_is_refused_with_its_place() {
         "#]],
     );
     check_refused(
+        "[semaphores]\nA = 0\n[limits]\npeer = 1\n",
+        &["--check-config"],
+        expect![[r#"
+            error: throttle.toml:2:5: semaphores.A: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+            error: throttle.toml:4:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+        "#]],
+    );
+    check_refused(
         "[logging.stderr]\nlevel = 3\n",
         &["--check-config"],
         expect![[r#"

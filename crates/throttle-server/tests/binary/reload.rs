@@ -63,6 +63,9 @@ fn a_bad_file_changes_nothing_and_is_reported() {
             assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
             assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
         }
+        server.configure("[semaphores]\nA = 0\nB = 0\n");
+        let news = reload(&mut server);
+        assert!(news.contains("toml:2:5: ") && news.contains("toml:3:5: "), "{news}");
         std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
         let news = reload(&mut server);
         assert!(news.contains("cannot read"), "{news}");
