@@ -14,7 +14,7 @@ use anyhow::Context;
 use throttle_runtime::SemaphoreConfig;
 use throttle_server::{
     config::{self, Config, Found, Gelf, Logging},
-    logging::Log,
+    logging::{Log, Serving},
 };
 use tokio::runtime;
 use tracing::{info, warn};
@@ -50,23 +50,26 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.check_config {
         return print(Summary { found: &found, logging: &logging });
     }
-    let _log = Log::start(&logging).context("cannot start to log")?;
+    let log = Log::start(&logging).context("cannot start to log")?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve((&arguments.address, arguments.port), found));
+    let served = runtime.block_on(serve((&arguments.address, arguments.port), found, &log));
     // Whatever still looks up a name or reads a file is not waited for.
     runtime.shutdown_background();
     served
 }
 
 /// Serves until a signal says to stop.
-async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<()> {
+async fn serve(endpoint: (&str, u16), found: Found, log: &Log) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let Found { config, file, exists } = found;
-    info!(version = env!("CARGO_PKG_VERSION"), configuration = %file.display(), exists, "starting");
+    let (version, semaphores) = (env!("CARGO_PKG_VERSION"), config.semaphores.len());
+    info!(version, configuration = %file.display(), exists, "starting");
     let server = throttle_server::start(endpoint, config, Some(file)).await?;
+    let addresses = [format!("http://{}", server.address())];
+    log.announce(&Serving { version, semaphores, addresses: &addresses });
     info!("ready");
     let signal = loop {
         match signals.next().await {

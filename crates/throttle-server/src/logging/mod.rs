@@ -8,7 +8,7 @@ mod gelf;
 mod queue;
 mod stderr;
 
-use std::io;
+use std::{fmt, io};
 
 use tracing_subscriber::{
     Layer, filter::LevelFilter, layer::SubscriberExt, registry, util::SubscriberInitExt,
@@ -22,7 +22,27 @@ use crate::config::Logging;
 pub struct Log {
     // Dropped first, for it has its say on stderr.
     _gelf: Option<gelf::Writer>,
-    _stderr: stderr::Writer,
+    stderr: stderr::Writer,
+}
+
+/// What a server says about itself when it has started, also if nothing else is logged.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving<'a> {
+    /// Its version.
+    pub version: &'a str,
+    /// How many semaphores it serves.
+    pub semaphores: usize,
+    /// Where it listens, as URLs.
+    pub addresses: &'a [String],
+}
+
+impl fmt::Display for Serving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, semaphores, addresses } = self;
+        let plural = if *semaphores == 1 { "" } else { "s" };
+        let addresses = addresses.join(" and ");
+        write!(f, "throttle {version} serves {semaphores} semaphore{plural} on {addresses}")
+    }
 }
 
 impl Log {
@@ -42,6 +62,11 @@ impl Log {
         };
         let (stderr_layer, stderr_writer) = stderr::start(&config.stderr)?;
         registry().with(stderr_layer).with(gelf_layer).try_init().map_err(io::Error::other)?;
-        Ok(Self { _gelf: gelf_writer, _stderr: stderr_writer })
+        Ok(Self { _gelf: gelf_writer, stderr: stderr_writer })
+    }
+
+    /// Writes one line to the standard error stream, whatever the level. Never waits for it.
+    pub fn announce(&self, serving: &Serving<'_>) {
+        self.stderr.announce(serving);
     }
 }

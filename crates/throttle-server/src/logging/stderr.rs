@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Subscriber, subscriber, warn};
+use tracing::{Subscriber, info, subscriber, warn};
 use tracing_subscriber::{
     Layer,
     filter::LevelFilter,
@@ -21,7 +21,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::queue::{Item, Queue};
+use super::{
+    Serving,
+    queue::{Item, Queue},
+};
 use crate::config::{Format, Stderr};
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -32,7 +35,8 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let queue = Arc::new(Queue::default());
-    let (lines, writer) = (Lines(Arc::clone(&queue)), Writer { queue: Arc::clone(&queue) });
+    let lines = Lines(Arc::clone(&queue));
+    let writer = Writer { queue: Arc::clone(&queue), format: config.format };
     let thread_config = config.clone();
     thread::Builder::new().name("stderr".to_owned()).spawn(move || run(&queue, &thread_config))?;
     Ok((layer(config, lines), writer))
@@ -44,12 +48,20 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    Box::new(lines(config.format, to).with_filter(LevelFilter::from(config.level)))
+}
+
+/// The same, whatever the level.
+fn lines<S, W>(format: Format, to: W) -> BoxedLayer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let lines = fmt::layer().with_writer(to);
-    let lines: BoxedLayer<S> = match config.format {
+    match format {
         Format::Human => Box::new(lines.with_ansi(io::stderr().is_terminal())),
         Format::Json => Box::new(lines.json()),
-    };
-    Box::new(lines.with_filter(LevelFilter::from(config.level)))
+    }
 }
 
 /// Writes line after line until there are no more.
@@ -103,6 +115,23 @@ impl Write for Line<'_> {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    format: Format,
+}
+
+impl Writer {
+    /// Writes that the server serves, whatever the level. For people it is a sentence of its own; a
+    /// program that reads the log gets a line like all others.
+    pub(super) fn announce(&self, serving: &Serving<'_>) {
+        if self.format == Format::Human {
+            return self.queue.push(format!("{serving}\n"));
+        }
+        let subscriber = registry().with(lines(self.format, Lines(Arc::clone(&self.queue))));
+        let Serving { version, semaphores, addresses } = *serving;
+        let addresses = addresses.join(" ");
+        subscriber::with_default(subscriber, || {
+            info!(target: "throttle", version, semaphores, addresses, "{serving}");
+        });
+    }
 }
 
 impl Drop for Writer {

@@ -36,6 +36,32 @@ fn the_environment_has_precedence_over_the_configuration() {
     assert!(level(command.env("THROTTLE_LOG", "Error")).contains("stderr: ERROR"));
 }
 
+/// Whoever starts a server wants to know where it is, and a log collector wants JSON.
+#[test]
+fn a_start_says_one_line_whatever_the_level() {
+    let start = |format: &str| {
+        let directory = directory(&format!(
+            "[semaphores]\nA = 1\nB = 1\n[logging.stderr]\nformat = '{format}'"
+        ));
+        let mut command = throttle(directory.path());
+        let mut child = listening(command.args(["--log", "OFF"]));
+        let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    let sentence =
+        format!("throttle {} serves 2 semaphores on http://127.0.0.1:", env!("CARGO_PKG_VERSION"));
+    let line = start("human");
+    assert!(line.starts_with(&sentence), "{line}");
+    let line: Value = serde_json::from_str(&start("json")).unwrap();
+    let fields = &line["fields"];
+    assert!(fields["message"].as_str().unwrap().starts_with(&sentence), "{line}");
+    assert!(fields["addresses"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
+    assert_eq!(fields["semaphores"], 2);
+    assert_eq!(fields["version"], env!("CARGO_PKG_VERSION"));
+}
+
 #[test]
 fn an_unknown_level_is_an_error_and_no_panic() {
     let directory = directory("");
