@@ -24,6 +24,7 @@ use toml::{
 #[macro_use]
 mod document;
 mod error;
+mod filter;
 mod limits;
 mod logging;
 mod read;
@@ -38,8 +39,9 @@ use self::{
 };
 pub use self::{
     error::{ConfigError, Mistakes},
+    filter::{Filter, Level},
     limits::Limits,
-    logging::{Format, Gelf, Level, Logging, Protocol, Stderr},
+    logging::{Format, Gelf, Logging, Protocol, Stderr},
     value::{Number, Period},
 };
 

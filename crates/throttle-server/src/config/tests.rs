@@ -60,7 +60,7 @@ fn a_file_of_the_old_server_is_read() {
         [semaphores]
         A = 42
         [logging.stderr]
-        level = "info"
+        level = "info,tower=warn"
         [logging.gelf]
         name = "throttle.example.com"
         host = "graylog.example.com"
@@ -68,7 +68,7 @@ fn a_file_of_the_old_server_is_read() {
         level = "Debug"
     "#;
     let config = parse(text).unwrap();
-    assert_eq!(config.logging.stderr.level, Level::Info);
+    assert_eq!(config.logging.stderr.level, "INFO,tower=WARN".parse().unwrap());
     expect![[r#"
         Some(
             Gelf {
@@ -77,7 +77,12 @@ fn a_file_of_the_old_server_is_read() {
                 port: Number(
                     12201,
                 ),
-                level: Debug,
+                level: Filter {
+                    level: Some(
+                        Debug,
+                    ),
+                    targets: [],
+                },
                 protocol: Udp,
             },
         )

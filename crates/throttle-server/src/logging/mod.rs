@@ -1,7 +1,7 @@
 //! Logging: events of [`tracing`] go to the standard error stream and to Graylog, side by side.
 //!
 //! There is one log for the whole process, so it is the binary that starts it. Each destination is a
-//! layer with a level of its own; an event that no destination wants costs next to nothing. Each has a
+//! layer with a filter of its own; an event that no destination wants costs next to nothing. Each has a
 //! bounded queue and a thread of its own too, so that nobody who logs ever waits for a destination.
 
 mod gelf;
@@ -11,7 +11,7 @@ mod stderr;
 use std::{fmt, io};
 
 use tracing_subscriber::{
-    Layer, filter::LevelFilter, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    Layer, filter::Targets, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
 use crate::config::Logging;
@@ -55,7 +55,7 @@ impl Log {
         let (gelf_layer, gelf_writer) = match &config.gelf {
             Some(config) => {
                 let (layer, writer) = gelf::start(config)?;
-                let layer = layer.with_filter(LevelFilter::from(config.level));
+                let layer = layer.with_filter(Targets::from(&config.level));
                 (Some(layer), Some(writer))
             }
             None => (None, None),

@@ -14,7 +14,7 @@ use std::{
 use tracing::{Subscriber, info, subscriber, warn};
 use tracing_subscriber::{
     Layer,
-    filter::LevelFilter,
+    filter::Targets,
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry,
@@ -48,7 +48,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    Box::new(lines(config.format, to).with_filter(LevelFilter::from(config.level)))
+    Box::new(lines(config.format, to).with_filter(Targets::from(&config.level)))
 }
 
 /// The same, whatever the level.

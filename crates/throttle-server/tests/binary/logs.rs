@@ -24,6 +24,9 @@ fn only_warnings_are_logged_unless_told_otherwise() {
     assert!(!log(&[], None).contains("INFO"));
     assert!(log(&[], Some("info")).contains("INFO"));
     assert!(log(&["--log", "INFO"], Some("off")).contains("INFO"));
+    // Deployments of version 0.5 have filters such as these.
+    assert!(log(&[], Some("info,tower=warn")).contains("INFO"));
+    assert!(!log(&[], Some("info,throttle=warn")).contains("INFO"));
 }
 
 #[test]
