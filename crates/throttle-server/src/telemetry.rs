@@ -7,6 +7,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use throttle_http::Metrics;
 use tokio::time::interval;
 
+use crate::logging;
+
 /// Metrics without a value yet, and the handle for their upkeep.
 pub(crate) fn metrics() -> (Metrics, PrometheusHandle) {
     let mut builder = PrometheusBuilder::new();
@@ -15,14 +17,27 @@ pub(crate) fn metrics() -> (Metrics, PrometheusHandle) {
             .set_buckets_for_metric(Matcher::Full(histogram.to_owned()), SECONDS)
             .expect("there are buckets");
     }
-    let recorder = builder.build_recorder();
-    describe_build(&recorder);
+    let recorder = Arc::new(builder.build_recorder());
+    describe_build(&*recorder);
     let handle = recorder.handle();
     let render = {
-        let handle = handle.clone();
-        Arc::new(move || handle.render())
+        let (recorder, handle) = (Arc::clone(&recorder), handle.clone());
+        Arc::new(move || {
+            count_lost_messages(&*recorder);
+            handle.render()
+        })
     };
-    (Metrics::new(Arc::new(recorder), render), handle)
+    (Metrics::new(recorder, render), handle)
+}
+
+/// Brings the counters of lost messages up to date. There is one log in a process, whichever server
+/// is asked.
+fn count_lost_messages(recorder: &impl Recorder) {
+    for (destination, lost) in logging::lost_messages() {
+        let labels = vec![Label::new("destination", destination)];
+        let key = Key::from_parts(LOST_MESSAGES, labels);
+        recorder.register_counter(&key, &METADATA).absolute(lost);
+    }
 }
 
 /// Keeps the samples of histograms from piling up between two scrapes. Never ends.
@@ -35,7 +50,8 @@ pub(crate) async fn upkeep(metrics: PrometheusHandle) {
 }
 
 fn describe_build(recorder: &impl Recorder) {
-    const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
+    let about = "Messages of the log that were dropped or could not be written.";
+    recorder.describe_counter(LOST_MESSAGES.into(), None, about.into());
     let key = Key::from_parts(
         "throttle_build_info",
         vec![Label::new("version", env!("CARGO_PKG_VERSION"))],
@@ -43,6 +59,10 @@ fn describe_build(recorder: &impl Recorder) {
     recorder.describe_gauge("throttle_build_info".into(), None, "Version of this server.".into());
     recorder.register_gauge(&key, &METADATA).set(1.0);
 }
+
+const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
+
+const LOST_MESSAGES: &str = "throttle_log_lines_lost_total";
 
 /// From a millisecond to a day: locks are held for as long as it takes.
 const SECONDS: &[f64] = &[

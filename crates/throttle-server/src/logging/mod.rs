@@ -8,12 +8,16 @@ mod gelf;
 mod queue;
 mod stderr;
 
-use std::{fmt, io};
+use std::{
+    fmt, io, iter,
+    sync::{Arc, OnceLock},
+};
 
 use tracing_subscriber::{
     Layer, filter::Targets, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
+use self::queue::Queue;
 use crate::config::Logging;
 
 /// A running log. When it is dropped, what still waits is sent and written, within a moment.
@@ -24,6 +28,15 @@ pub struct Log {
     _gelf: Option<gelf::Writer>,
     stderr: stderr::Writer,
 }
+
+/// How many messages were lost since the process started, for each destination of the log: those that
+/// found no room, and those that could not be written. None before the [`Log`] is started.
+pub fn lost_messages() -> impl Iterator<Item = (&'static str, u64)> {
+    QUEUES.get().into_iter().flatten().map(|(destination, queue)| (*destination, queue.lost()))
+}
+
+/// Of the log of this process, by the names of the destinations.
+static QUEUES: OnceLock<Vec<(&'static str, Arc<Queue>)>> = OnceLock::new();
 
 /// What a server says about itself when it has started, also if nothing else is logged.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +75,9 @@ impl Log {
         };
         let (stderr_layer, stderr_writer) = stderr::start(&config.stderr)?;
         registry().with(stderr_layer).with(gelf_layer).try_init().map_err(io::Error::other)?;
+        let gelf_queue = gelf_writer.as_ref().map(|writer| ("gelf", writer.queue()));
+        let queues = iter::once(("stderr", stderr_writer.queue())).chain(gelf_queue);
+        QUEUES.get_or_init(|| queues.collect());
         Ok(Self { _gelf: gelf_writer, stderr: stderr_writer })
     }
 

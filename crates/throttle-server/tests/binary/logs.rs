@@ -162,9 +162,12 @@ fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
             next += 1;
         }
     }
-    assert_eq!(next + lost.unwrap().parse::<u64>().unwrap(), 500);
+    let lost = lost.unwrap();
+    assert_eq!(next + lost.parse::<u64>().unwrap(), 500);
+    let metric = format!("throttle_log_lines_lost_total{{destination=\"stderr\"}} {lost}\n");
+    assert!(request(address, "GET", "/metrics", "").1.contains(&metric));
     assert_eq!(request(address, "GET", "/semaphores/after", "").0, 400);
-    assert!(lines.next().unwrap().contains("semaphore=\"after\""));
+    assert!(lines.any(|line| line.contains("semaphore=\"after\"")));
     child.kill().unwrap();
     child.wait().unwrap();
 }

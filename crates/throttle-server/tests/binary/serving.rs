@@ -32,6 +32,7 @@ fn metrics_are_there_from_the_start_and_follow_what_happens() {
     let name = r#"throttle_acquired{semaphore="A"}"#;
     assert_eq!(metric(name), format!("{name} 0"));
     assert_eq!(metric("throttle_num_404"), "throttle_num_404 0");
+    metric(r#"throttle_log_lines_lost_total{destination="stderr"} 0"#);
     metric(r#"throttle_max{semaphore="quo\"te"} 1"#);
     metric(&format!(r#"throttle_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
 
