@@ -2,6 +2,7 @@
 
 mod cli;
 mod health;
+mod manager;
 mod signal;
 
 use std::{
@@ -11,12 +12,13 @@ use std::{
 };
 
 use anyhow::Context;
-use throttle_runtime::SemaphoreConfig;
+use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
+    ReloadError,
     config::{self, Config, Found, Gelf, Logging},
     logging::{Log, Serving},
 };
-use tokio::runtime;
+use tokio::{runtime, task::spawn_blocking};
 use tracing::{info, warn};
 
 use crate::{
@@ -69,23 +71,43 @@ async fn serve(endpoint: (&str, u16), found: Found, log: &Log) -> anyhow::Result
     info!(version, configuration = %file.display(), exists, "starting");
     let server = throttle_server::start(endpoint, config, Some(file)).await?;
     let addresses = [format!("http://{}", server.address())];
-    log.announce(&Serving { version, semaphores, addresses: &addresses });
+    let serving = Serving { version, semaphores, addresses: &addresses };
+    log.announce(&serving);
     info!("ready");
+    manager::ready(&serving.to_string());
     let signal = loop {
         match signals.next().await {
             Signal::Reload(signal) => {
                 info!(signal, "reloading");
-                tokio::spawn(server.reload());
+                tokio::spawn(reload(server.reload()));
             }
             Signal::Stop(signal) => break signal,
         }
     };
     info!(signal, "shutting down");
+    manager::stopping();
     tokio::select! {
         () = server.stop() => info!("stopped"),
         signal = second(&mut signals) => warn!(signal, "stopped at once"),
     }
     Ok(())
+}
+
+/// Reloads, and tells the service manager when it begins and what came of it.
+async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
+    // The manager may be slow to take messages, and this is a thread that serves requests.
+    let _ = spawn_blocking(manager::reloading).await;
+    let outcome = reload.await;
+    let _ = spawn_blocking(move || match outcome {
+        Ok(Changes { added, changed, removed }) => manager::reloaded(&format!(
+            "configuration reloaded: {} semaphores added, {} changed, {} removed",
+            added.len(),
+            changed.len(),
+            removed.len(),
+        )),
+        Err(error) => manager::refused(&format!("reload refused, nothing changed: {error}")),
+    })
+    .await;
 }
 
 /// The next signal to stop: somebody is out of patience.
