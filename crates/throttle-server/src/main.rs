@@ -15,7 +15,7 @@ use anyhow::Context;
 use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
     ReloadError,
-    config::{self, Config, Found, Gelf, Logging},
+    config::{self, Config, Found, Gelf, Logging, Memory},
     logging::{Log, Serving},
 };
 use tokio::{runtime, task::spawn_blocking};
@@ -142,6 +142,7 @@ impl fmt::Display for Summary<'_> {
         for (name, SemaphoreConfig { max, level }) in &config.semaphores {
             writeln!(f, "  {name:?}: max {max}, level {level}")?;
         }
+        writeln!(f, "{}", Memory::of(config))?;
         writeln!(f, "log to stderr: {}", self.logging.stderr.level)?;
         if let Some(Gelf { host, port, level, .. }) = &self.logging.gelf {
             writeln!(f, "log to Graylog at {host}:{port}: {level}")?;

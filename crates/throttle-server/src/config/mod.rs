@@ -27,6 +27,7 @@ mod error;
 mod filter;
 mod limits;
 mod logging;
+mod memory;
 mod read;
 mod semaphore;
 mod value;
@@ -42,6 +43,7 @@ pub use self::{
     filter::{Filter, Level},
     limits::Limits,
     logging::{Format, Gelf, Logging, Protocol, Stderr},
+    memory::Memory,
     value::{Number, Period},
 };
 

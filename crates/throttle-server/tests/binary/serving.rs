@@ -1,6 +1,10 @@
 //! What is on the wire: the routes behind a real socket.
 
-use std::path::Path;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+};
 
 use throttle_server::{config::Config, start};
 use tokio::task::spawn_blocking;
@@ -19,6 +23,23 @@ fn a_waiter_whose_connection_breaks_is_passed_over() {
     while !server.request("GET", "/semaphores/A", "").1.contains(r#""parked":true"#) {}
     assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
     assert_eq!(patient.answer().0, 200);
+}
+
+/// The limit of the HTTP library, which `docs/http.md` tells.
+#[test]
+fn a_head_has_a_hundred_fields_at_most() {
+    let server = Server::start("");
+    let status = |fields: usize| {
+        let fields = (1..fields).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!("GET /health HTTP/1.0\r\nhost: throttle\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status(100), "200");
+    assert_eq!(status(101), "431");
 }
 
 #[test]
