@@ -117,7 +117,7 @@ fn a_file_that_is_written_while_it_is_read_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("throttle.toml");
     std::fs::write(&path, "[semaphores]").unwrap();
-    let file = File::options().append(true).open(&path).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
     let before = file.metadata().unwrap();
     assert!(!has_changed(&before, &file.metadata().unwrap(), 12));
     // Cut short, or written on, after the first or before the last look.

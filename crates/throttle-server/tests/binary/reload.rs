@@ -56,7 +56,12 @@ fn a_semaphore_that_shrinks_revokes_nothing() {
 fn a_bad_file_changes_nothing_and_is_reported() {
     for reload in WAYS {
         let mut server = Server::start(A);
-        for bad in ["[semaphores]\nA = 0\nB = 1\n", "[semaphores", "semaphore.A = 2\n"] {
+        for bad in [
+            "[semaphores]\nA = 0\nB = 1\n",
+            "[semaphores]\nA = 2\nB = 1\n'..' = 1\n",
+            "[semaphores",
+            "semaphore.A = 2\n",
+        ] {
             server.configure(bad);
             let news = reload(&mut server);
             assert!(news.contains("throttle.toml:"), "{news}");

@@ -25,6 +25,20 @@ fn a_waiter_whose_connection_breaks_is_passed_over() {
     assert_eq!(patient.answer().0, 200);
 }
 
+/// Names that no configuration can have, for libraries take them for directories.
+#[test]
+fn semaphores_called_like_directories_are_unknown() {
+    let server = Server::start("[semaphores]\nA = 1\n");
+    let unknown = (400, "Unknown semaphore".to_owned());
+    let peer = server.new_peer();
+    for name in [".", "..", "%2e", "%2E%2e"] {
+        assert_eq!(server.request("PUT", &format!("/peers/{peer}/{name}"), "1"), unknown, "{name}");
+        assert_eq!(server.request("GET", &format!("/semaphores/{name}"), ""), unknown, "{name}");
+    }
+    let restore = r#"{"expires_in": "1m", "peer_id": 7, "acquired": {"..": 1}}"#;
+    assert_eq!(server.request("POST", "/restore", restore), unknown);
+}
+
 /// The limit of the HTTP library, which `docs/http.md` tells.
 #[test]
 fn a_head_has_a_hundred_fields_at_most() {
