@@ -17,7 +17,7 @@ section! {
             /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
             waiters: Number = Number::new(1_000_000),
             /// The most open connections. Each blocked request is one and takes about 15 kB, and one with
-            /// the largest head and body up to 350 kB; --check-config adds it up. The
+            /// the largest head and body up to 290 kB; --check-config adds it up. The
             /// operating system must allow as many open files. Beyond it a connection is answered
             /// 503 and closed.
             connections: Number<1> = Number::new(10_000),

@@ -68,7 +68,7 @@ fn labels(limits: &super::Limits) -> u64 {
 /// double, or what was read ahead while a request waits.
 fn connection(limits: &super::Limits) -> u64 {
     let (head, body) = (u64::from(limits.head.get()), u64::from(limits.body.get()));
-    CONNECTION + head + (4 * body).max(READ_AHEAD)
+    CONNECTION + head + (3 * body).max(READ_AHEAD)
 }
 
 impl fmt::Display for Memory {
@@ -130,7 +130,7 @@ mod tests {
         let one = memory("[limits]\npeers = 1\nwaiters = 1\nconnections = 1\nlabels = 1");
         assert_eq!((one.peers, one.waiters, one.semaphores), (PEER, 0, 0));
         assert_eq!(one.labels, LABEL + 2 * 256);
-        assert_eq!(one.connections, CONNECTION + 65_536 + 4 * 65_536);
+        assert_eq!(one.connections, CONNECTION + 65_536 + 3 * 65_536);
         let text = "[semaphores]\nA = 3\nB = 9007199254740991\n[limits]\npeers = 10\nwaiters = 2\n\
             labels = 0\nconnections = 7\nhead = 8_192\nbody = 1";
         let some = memory(text);

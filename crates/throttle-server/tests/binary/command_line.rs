@@ -180,7 +180,7 @@ fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
         semaphores: 2
           "/&": max 1, level -1
           "A": max 42, level 0
-        at most about 24277 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 20224, connections 3523
+        at most about 23622 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 20224, connections 2868
         log to stderr: DEBUG
         log to Graylog at graylog:12201: INFO
     "#]]
@@ -192,7 +192,7 @@ fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
     expect![[r#"
         There is no throttle.toml; the defaults apply.
         semaphores: 0
-        at most about 24187 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 20224, connections 3523
+        at most about 23532 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 20224, connections 2868
         log to stderr: WARN
     "#]]
     .assert_eq(&text(&output.stdout));
