@@ -7,7 +7,7 @@ use xshell::Shell;
 
 use crate::{
     bench, codegen, compat, cross, deny, execute, instructions, lint, manifests, no_std, package,
-    python, tidy, workspace::Workspace,
+    python, tidy, unused, workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -19,6 +19,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("clippy", |sh, _| lint::clippy(sh)),
     ("doc", |sh, _| lint::doc(sh)),
     ("deny", |sh, workspace| deny::run(sh, workspace, false)),
+    ("unused", unused::run),
     ("codegen --check", |sh, _| codegen::run(sh, true)),
     ("no-std", no_std::run),
     ("cross", |sh, _| cross::run(sh)),

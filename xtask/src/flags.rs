@@ -71,5 +71,7 @@ xflags::xflags! {
         cmd test {}
         /// Check what no compiler checks: layers, headers, links, leftovers.
         cmd tidy {}
+        /// Look for dependencies that no source uses.
+        cmd unused {}
     }
 }

@@ -27,6 +27,8 @@ mod no_std;
 mod package;
 mod python;
 mod tidy;
+mod tool;
+mod unused;
 mod venv;
 mod workspace;
 
@@ -74,5 +76,6 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Python(_) => python::run(&sh, &workspace),
         XtaskCmd::Test(_) => execute::test(&sh, &workspace),
         XtaskCmd::Tidy(_) => tidy::run(&sh, &workspace),
+        XtaskCmd::Unused(_) => unused::run(&sh, &workspace),
     }
 }

@@ -1,7 +1,7 @@
 //! A request on its way to its handler: what it takes to get at the path, the query and the body,
 //! with errors in our own words. What these must say is left to `request`.
 
-use std::{borrow::Cow, pin::pin};
+use std::{borrow::Cow, mem, pin::pin};
 
 use axum::{
     body::{Bytes, HttpBody},
@@ -136,9 +136,11 @@ fn declares_json(headers: &HeaderMap) -> bool {
 async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
-    if body.size_hint().lower() > limit as u64 {
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
         return Err(too_large());
     }
+    let announced = usize::try_from(announced).expect("it is at most the limit");
     let mut body = pin!(body);
     // Nearly all bodies come in one piece, which need not be copied.
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
@@ -151,11 +153,14 @@ async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
         if first.len().max(joined.len()) + piece.len() > limit {
             return Err(too_large());
         }
-        if first.is_empty() {
+        if first.is_empty() && joined.is_empty() {
             first = piece;
         } else {
             if joined.is_empty() {
-                joined.extend_from_slice(&first);
+                // As large as the whole will be, so that it need not grow; and the first piece is let
+                // go, for it keeps the buffer that it was read into.
+                joined.reserve(announced.max(first.len() + piece.len()));
+                joined.extend_from_slice(&mem::take(&mut first));
             }
             joined.extend_from_slice(&piece);
         }

@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use throttle_server::config::Level;
+use throttle_server::config::Filter;
 
 /// Semaphores for distributed systems over HTTP.
 #[derive(Debug, Parser)]
@@ -22,11 +22,11 @@ pub(crate) struct Arguments {
     pub(crate) configuration: Option<PathBuf>,
 
     /// Least severe messages on the standard error stream, whatever the configuration says: ERROR,
-    /// WARN, INFO, DEBUG, TRACE or OFF.
-    #[arg(long, value_name = "LEVEL", env = "THROTTLE_LOG")]
-    pub(crate) log: Option<Level>,
+    /// WARN, INFO, DEBUG, TRACE or OFF; of parts of the program others: INFO,throttle_http=DEBUG.
+    #[arg(long, value_name = "FILTER", env = "THROTTLE_LOG")]
+    pub(crate) log: Option<Filter>,
 
-    /// Say what the configuration is, or what is wrong with it, and exit.
+    /// Say what the configuration is, or all that is wrong with it, and exit.
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 

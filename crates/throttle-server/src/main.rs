@@ -2,6 +2,7 @@
 
 mod cli;
 mod health;
+mod manager;
 mod signal;
 
 use std::{
@@ -12,12 +13,13 @@ use std::{
 };
 
 use anyhow::Context;
-use throttle_runtime::SemaphoreConfig;
+use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
-    config::{self, Config, Found, Gelf, Logging},
-    logging::Log,
+    ReloadError,
+    config::{self, Config, Found, Gelf, Logging, Memory},
+    logging::{Log, Serving},
 };
-use tokio::runtime;
+use tokio::{runtime, task::spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -29,8 +31,10 @@ fn main() -> ExitCode {
     match run(Arguments::of_process()) {
         Ok(code) => code,
         Err(error) => {
-            // If nobody listens there is nothing left to do about it.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            // Each line is one mistake. If nobody listens there is nothing left to do about it.
+            for line in format!("{error:#}").lines() {
+                let _ = writeln!(io::stderr(), "error: {line}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -50,24 +54,29 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.check_config {
         return print(Summary { found: &found, logging: &logging });
     }
-    let _log = Log::start(&logging).context("cannot start to log")?;
+    let log = Log::start(&logging).context("cannot start to log")?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve((&arguments.address, arguments.port), found));
+    let served = runtime.block_on(serve((&arguments.address, arguments.port), found, &log));
     // Whatever still looks up a name or reads a file is not waited for.
     runtime.shutdown_background();
     served
 }
 
 /// Serves until a signal says to stop, or until the server is broken.
-async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<ExitCode> {
+async fn serve(endpoint: (&str, u16), found: Found, log: &Log) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let Found { config, file, exists } = found;
-    info!(version = env!("CARGO_PKG_VERSION"), configuration = %file.display(), exists, "starting");
+    let (version, semaphores) = (env!("CARGO_PKG_VERSION"), config.semaphores.len());
+    info!(version, configuration = %file.display(), exists, "starting");
     let server = throttle_server::start(endpoint, config, Some(file)).await?;
+    let addresses = [format!("http://{}", server.address())];
+    let serving = Serving { version, semaphores, addresses: &addresses };
+    log.announce(&serving);
     info!("ready");
+    manager::ready(&serving.to_string());
     let mut failed = pin!(server.failed());
     let code = loop {
         let signal = tokio::select! {
@@ -80,7 +89,7 @@ async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<ExitCode> 
         match signal {
             Signal::Reload(signal) => {
                 info!(signal, "reloading");
-                tokio::spawn(server.reload());
+                tokio::spawn(reload(server.reload()));
             }
             Signal::Stop(signal) => {
                 info!(signal, "shutting down");
@@ -88,6 +97,7 @@ async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<ExitCode> 
             }
         }
     };
+    manager::stopping();
     tokio::select! {
         () = server.stop() => info!("stopped"),
         signal = second(&mut signals) => warn!(signal, "stopped at once"),
@@ -97,6 +107,23 @@ async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<ExitCode> 
 
 /// The exit status of a server that found itself broken: `EX_SOFTWARE` of `sysexits.h`.
 const BROKEN: u8 = 70;
+
+/// Reloads, and tells the service manager when it begins and what came of it.
+async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
+    // The manager may be slow to take messages, and this is a thread that serves requests.
+    let _ = spawn_blocking(manager::reloading).await;
+    let outcome = reload.await;
+    let _ = spawn_blocking(move || match outcome {
+        Ok(Changes { added, changed, removed }) => manager::reloaded(&format!(
+            "configuration reloaded: {} semaphores added, {} changed, {} removed",
+            added.len(),
+            changed.len(),
+            removed.len(),
+        )),
+        Err(error) => manager::refused(&format!("reload refused, nothing changed: {error}")),
+    })
+    .await;
+}
 
 /// The next signal to stop: somebody is out of patience.
 async fn second(signals: &mut Signals) -> &'static str {
@@ -131,6 +158,7 @@ impl fmt::Display for Summary<'_> {
         for (name, SemaphoreConfig { max, level }) in &config.semaphores {
             writeln!(f, "  {name:?}: max {max}, level {level}")?;
         }
+        writeln!(f, "{}", Memory::of(config))?;
         writeln!(f, "log to stderr: {}", self.logging.stderr.level)?;
         if let Some(Gelf { host, port, level, .. }) = &self.logging.gelf {
             writeln!(f, "log to Graylog at {host}:{port}: {level}")?;

@@ -1,6 +1,6 @@
 //! The configuration is read again while the server runs: all of it takes effect, or nothing.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fmt, fs, path::PathBuf, time::Duration};
 
 use throttle_runtime::{Changes, Handle, ReconfigureError};
 use tokio::{sync::Mutex, task, time};
@@ -48,6 +48,18 @@ pub enum ReloadError {
     /// The file cannot be read, or says something that makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// An empty or half-written file looks like one that was meant to remove everything.
+    #[error(
+        "the configuration {} has no semaphores, and {served} are served: if all of them shall be \
+        removed, the file must say no_semaphores = true",
+        file.display()
+    )]
+    NoSemaphores {
+        /// Its name.
+        file: PathBuf,
+        /// How many semaphores there are.
+        served: usize,
+    },
     /// Clients could not ask for this semaphore.
     #[error(
         "the name of the semaphore {name:?} has more than the {limit} bytes that were \
@@ -80,17 +92,24 @@ impl Reload {
         let _turn = self.turn.lock().await;
         let outcome = self.read_and_apply().await;
         match &outcome {
-            Ok(Changes { added, changed, removed }) => {
-                info!(?added, ?changed, ?removed, "configuration reloaded")
+            Ok(changes) => report(changes),
+            Err(error) => {
+                let error = error.to_string().replace('\n', "; ");
+                warn!(%error, "reload refused, nothing changed");
             }
-            Err(error) => warn!(%error, "reload refused, nothing changed"),
         }
         outcome
     }
 
     async fn read_and_apply(&self) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
-        let config = read(file, PATIENCE).await?;
+        let config = read(file.clone(), PATIENCE).await?;
+        if config.semaphores.is_empty() && !config.no_semaphores {
+            let served = self.handle.semaphores().len();
+            if served > 0 {
+                return Err(ReloadError::NoSemaphores { file, served });
+            }
+        }
         let limit = self.config.limits.name_length.get();
         if let Some(name) = config.semaphores.keys().find(|name| name.len() > limit as usize) {
             let name = name.clone();
@@ -112,6 +131,34 @@ impl Reload {
     }
 }
 
+/// Logs what a reload changed. What was removed cannot be locked any more, which somebody may miss.
+fn report(Changes { added, changed, removed }: &Changes) {
+    let (added, changed) = (FirstOf(added), FirstOf(changed));
+    info!(?added, ?changed, removed = ?FirstOf(removed), "configuration reloaded");
+    if !removed.is_empty() {
+        let (count, names) = (removed.len(), FirstOf(removed));
+        warn!(count, ?names, "a reload removed semaphores");
+    }
+}
+
+/// Names for a line of the log: the first of them, and how many more there are.
+struct FirstOf<'a>(&'a [String]);
+
+impl fmt::Debug for FirstOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_at(self.0.len().min(NAMES_IN_A_LINE));
+        let mut list = f.debug_list();
+        list.entries(first);
+        if !rest.is_empty() {
+            list.entry(&format_args!("and {} more", rest.len()));
+        }
+        list.finish()
+    }
+}
+
+/// How many names a line of the log has of each kind.
+const NAMES_IN_A_LINE: usize = 20;
+
 /// Reads a file. If that takes too long, a thread goes on doing so, and nobody waits for it.
 async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> {
     let name = file.clone();
@@ -129,6 +176,13 @@ async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_log_names_the_first_of_many() {
+        let names: Vec<_> = (1..=23).map(|number| number.to_string()).collect();
+        assert_eq!(format!("{:?}", FirstOf(&names[..2])), r#"["1", "2"]"#);
+        assert!(format!("{:?}", FirstOf(&names)).ends_with(r#""19", "20", and 3 more]"#));
+    }
 
     #[tokio::test]
     async fn a_file_that_takes_too_long_is_given_up() {

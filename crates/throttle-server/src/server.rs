@@ -119,7 +119,7 @@ pub async fn start(
         error,
     })?;
     info!(%address, "listening");
-    if config.semaphores.is_empty() {
+    if config.semaphores.is_empty() && !config.no_semaphores {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
     let metrics = telemetry::metrics(&config.metrics);

@@ -1,7 +1,7 @@
 //! The documented sample file, written from the types that read the real one.
 //!
-//! The macro `section!` defines a part of the configuration: its options with type, default and doc comment.
-//! The comments become the rustdoc and the text of the sample file, so neither can lack an option or
+//! The macro `section!` defines a part of the configuration: its options with type, default and doc
+//! comment. It also writes how the part is read (`read`). The comments become the rustdoc and the text of the sample file, so neither can lack an option or
 //! show a default that is none.
 
 use serde::Serialize;
@@ -86,8 +86,7 @@ macro_rules! section {
         }
     ) => {
         $(#[doc = $about])*
-        #[derive(Clone, Debug, PartialEq, serde::Deserialize $($(, $derive)*)?)]
-        #[serde(default, deny_unknown_fields, expecting = "a table")]
+        #[derive(Clone, Debug, PartialEq $($(, $derive)*)?)]
         $visibility struct $name {
             $($(#[doc = $doc])* pub $option: $type,)*
             $(#[doc = concat!("The section that ends with `", stringify!($table), "`.")]
@@ -97,6 +96,33 @@ macro_rules! section {
         impl Default for $name {
             fn default() -> Self {
                 Self { $($option: $default,)* $($table: Default::default(),)* }
+            }
+        }
+
+        impl $crate::config::read::Read for $name {
+            fn read(
+                value: toml::Spanned<toml::de::DeValue<'_>>,
+                reader: &mut $crate::config::read::Reader,
+            ) -> Option<Self> {
+                const KEYS: &[&str] = &[$(stringify!($option),)* $(stringify!($table),)*];
+                let mut section = Self::default();
+                for (key, value) in reader.table(value)? {
+                    match key.get_ref().as_ref() {
+                        $(stringify!($option) => {
+                            let option = reader
+                                .within(stringify!($option), |reader| reader.option(value));
+                            section.$option = option.unwrap_or(section.$option);
+                        })*
+                        $(stringify!($table) => {
+                            let table = reader.within(stringify!($table), |reader| {
+                                $crate::config::read::Read::read(value, reader)
+                            });
+                            section.$table = table.unwrap_or(section.$table);
+                        })*
+                        _ => reader.unknown(&key, KEYS),
+                    }
+                }
+                Some(section)
             }
         }
 
@@ -116,9 +142,17 @@ macro_rules! section {
         $visibility:vis struct $name:ident($entries:ty) { $($key:ident = $value:literal;)* }
     ) => {
         $(#[doc = $about])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         $visibility struct $name($visibility $entries);
+
+        impl $crate::config::read::Read for $name {
+            fn read(
+                value: toml::Spanned<toml::de::DeValue<'_>>,
+                reader: &mut $crate::config::read::Reader,
+            ) -> Option<Self> {
+                <$entries>::read(value, reader).map(Self)
+            }
+        }
 
         impl $crate::config::document::Describe for $name {
             fn describe(path: &str, page: &mut $crate::config::document::Page) {

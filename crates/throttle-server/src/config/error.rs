@@ -1,13 +1,14 @@
 //! What is wrong with a configuration, and where.
 
 use std::{
-    io,
+    collections::BTreeSet,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use toml::{
-    Spanned,
+    Spanned, de,
     de::{DeTable, DeValue},
 };
 
@@ -23,19 +24,8 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// The file says something that makes no sense.
-    #[error("{}:{line}:{column}: {}{message}", file.display(), in_front(key))]
-    Invalid {
-        /// Its name.
-        file: PathBuf,
-        /// Where in the file, from 1.
-        line: usize,
-        /// Where in the line, in characters, from 1.
-        column: usize,
-        /// The key with the keys of the tables around it, unless it is nowhere in particular.
-        key: String,
-        /// What is wrong, with the value that is.
-        message: String,
-    },
+    #[error("{0}")]
+    Invalid(Mistakes),
 }
 
 impl ConfigError {
@@ -43,8 +33,60 @@ impl ConfigError {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Unreadable { error, .. } => error.kind() == io::ErrorKind::NotFound,
-            Self::Invalid { .. } => false,
+            Self::Invalid(_) => false,
         }
+    }
+}
+
+/// What is wrong with a file, in the order in which it stands there: one line each, at most
+/// [fifty](Self::MOST) of them.
+#[derive(Debug)]
+pub struct Mistakes {
+    file: PathBuf,
+    first: Vec<Mistake>,
+    /// How many more there are.
+    more: usize,
+}
+
+/// Something wrong at one place of a file.
+#[derive(Debug)]
+struct Mistake {
+    /// From 1.
+    line: usize,
+    /// In characters, from 1.
+    column: usize,
+    /// The key with the keys of the tables around it; empty if it is nowhere in particular.
+    key: String,
+    /// What is wrong, with the value that is.
+    message: String,
+}
+
+impl Mistakes {
+    /// How many mistakes are told one by one. Whoever has more has not written the file by hand.
+    pub const MOST: usize = 50;
+
+    /// Says where in the file each of them is.
+    pub(crate) fn locate(mut faults: Vec<Fault>, text: &str, file: &Path) -> Self {
+        faults.sort_by_key(|fault| fault.span.start);
+        let more = faults.len().saturating_sub(Self::MOST);
+        faults.truncate(Self::MOST);
+        let first = faults.into_iter().map(|fault| fault.locate(text)).collect();
+        Self { file: file.to_owned(), first, more }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        for (number, Mistake { line, column, key, message }) in self.first.iter().enumerate() {
+            let newline = if number > 0 { "\n" } else { "" };
+            let colon = if key.is_empty() { "" } else { ": " };
+            write!(f, "{newline}{file}:{line}:{column}: {key}{colon}{message}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\n{file}: and {} more mistakes", self.more)?;
+        }
+        Ok(())
     }
 }
 
@@ -52,39 +94,69 @@ impl ConfigError {
 #[derive(Debug)]
 pub(crate) struct Fault {
     span: Range<usize>,
+    /// Its key, if that is known already.
+    key: Option<String>,
     message: String,
 }
 
 impl Fault {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { span, message }
+        let message = message.into().lines().collect::<Vec<_>>().join(", ");
+        Self { span, key: None, message }
     }
 
-    /// Says where in which file it is.
-    pub(crate) fn locate(self, text: &str, file: &Path) -> ConfigError {
-        let Self { span, message } = self;
+    pub(crate) fn with_key(self, key: String) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    fn locate(self, text: &str) -> Mistake {
+        let Self { span, key, message } = self;
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let path = key_token(text, &span).or_else(|| {
+        let key = key.or_else(|| key_token(text, &span).map(|path| path.join("."))).or_else(|| {
             let table = DeTable::parse_recoverable(text).0;
-            key_at(table.get_ref(), &span)
+            key_at(table.get_ref(), &span).map(|path| path.join("."))
         });
-        ConfigError::Invalid {
-            file: file.to_owned(),
+        Mistake {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            key: path.map_or_else(String::new, |path| path.join(".")),
+            key: key.unwrap_or_default(),
             message,
         }
     }
 }
 
-impl From<toml::de::Error> for Fault {
-    fn from(error: toml::de::Error) -> Self {
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Self::new(error.span().unwrap_or_default(), message)
+/// Brings together what the parser could not understand and what was wrong with the rest.
+///
+/// The parser goes on behind what it does not understand, so its first error of a line is the cause
+/// of the others, and what was read of that line means nothing. If the line is the header of a table,
+/// nobody knows whose the keys below are, so there is no rest.
+pub(crate) fn merge(syntax: Vec<de::Error>, others: Vec<Fault>, text: &str) -> Vec<Fault> {
+    let line_of = |fault: &Fault| {
+        let (before, behind) = text.split_at_checked(fault.span.start).unwrap_or((text, ""));
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        start..before.len() + behind.find('\n').unwrap_or(behind.len())
+    };
+    let mut faults = Vec::new();
+    let mut lines = BTreeSet::new();
+    let mut is_header_broken = false;
+    for error in syntax {
+        let fault = Fault::new(error.span().unwrap_or_default(), error.message());
+        let line = line_of(&fault);
+        if lines.insert(line.start) {
+            is_header_broken |= text[line].trim_start().starts_with('[');
+            faults.push(fault);
+        }
     }
+    if is_header_broken {
+        return faults;
+    }
+    let places = faults.iter().map(|fault| fault.span.start).collect::<BTreeSet<_>>();
+    faults.extend(others.into_iter().filter(|fault| {
+        let has_fault_inside = places.range(fault.span.start..=fault.span.end).next().is_some();
+        !has_fault_inside && !lines.contains(&line_of(fault).start)
+    }));
+    faults
 }
 
 /// The path to the key that stands at this place, even if it is there twice: tables keep the first
@@ -138,15 +210,11 @@ fn is_at<T>(node: &Spanned<T>, span: &Range<usize>) -> bool {
 }
 
 /// A key as it is written in a file.
-fn written(key: &str) -> String {
+pub(crate) fn written(key: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !key.is_empty() && key.chars().all(is_bare) {
         key.to_owned()
     } else {
         toml::Value::from(key).to_string()
     }
-}
-
-fn in_front(key: &str) -> String {
-    if key.is_empty() { String::new() } else { format!("{key}: ") }
 }

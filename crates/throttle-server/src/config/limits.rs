@@ -10,14 +10,15 @@ section! {
     #[derive(Serialize)]
     pub struct Limits {
         options {
-            /// The most peers there may be at a time. One costs about 200 bytes and more with
-            /// labels. Beyond it POST /new_peer and POST /restore are answered 429
+            /// The most peers there may be at a time. One takes about 210 bytes, and up
+            /// to 10 kB with labels. Beyond it POST /new_peer and POST /restore are answered 429
             /// `too_many_peers`. Takes effect on reload.
             peers: Number<1> = Number::new(2_000_000),
             /// The most peers that may wait for one semaphore at a time. Beyond it a lock that is
             /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
             waiters: Number = Number::new(1_000_000),
-            /// The most open connections. Each blocked request is one and costs about 15 kB; the
+            /// The most open connections. Each blocked request is one and takes about 15 kB, and one with
+            /// the largest head and body up to 290 kB; --check-config adds it up. The
             /// operating system must allow as many open files. Beyond it a connection is answered
             /// 503 and closed.
             connections: Number<1> = Number::new(10_000),
@@ -34,7 +35,8 @@ section! {
             /// long a request waits for its lock.
             request_timeout: Timeout = Timeout::from_secs(120),
             /// The largest head of a request, in bytes. The longest name has to fit into it, three
-            /// times as long where it is percent-encoded. Beyond it: 431.
+            /// times as long where it is percent-encoded. Beyond it, or with more than 100 header
+            /// fields, which is no option: 431.
             head: Number<8_192> = Number::new(64 * 1024),
             /// The largest body of a request, in bytes. Beyond it: 413 `body_too_large`.
             body: Number<1> = Number::new(64 * 1024),

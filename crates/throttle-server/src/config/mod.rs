@@ -1,40 +1,52 @@
 //! The configuration: from a file to something that can be served, or to an error that says where.
 //!
-//! A file is read into a `Document`, whose values check themselves one by one (`value`). What
-//! concerns several of them is checked when the document becomes a [`Config`]; nothing behind that
-//! meets a value it would have to doubt. Errors name file, line, column and key (`error`). The
+//! A file is read into a `Document`, whose values check themselves one by one (`value`) and all of
+//! whose mistakes are collected (`read`). What concerns several of them is checked when the document
+//! becomes a [`Config`]; nothing behind that meets a value it would have to doubt. Errors name file,
+//! line, column and key (`error`). The
 //! sample file is written from the doc comments of these very types (`document`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{File, Metadata},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Serialize;
 use throttle_runtime::{SemaphoreConfig, Settings};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 #[macro_use]
 mod document;
 mod error;
+mod filter;
 mod limits;
 mod logging;
+mod memory;
 mod metrics;
+mod read;
 mod semaphore;
 mod value;
 
-pub use self::{
-    error::ConfigError,
-    limits::Limits,
-    logging::{Format, Gelf, Level, Logging, Protocol, Stderr},
-    metrics::{Histograms, Metrics},
-    value::{Auto, Number, Period},
-};
 use self::{
     error::Fault,
+    read::{Read as _, Reader},
     semaphore::{Semaphore, Semaphores},
     value::Span,
+};
+pub use self::{
+    error::{ConfigError, Mistakes},
+    filter::{Filter, Level},
+    limits::Limits,
+    logging::{Format, Gelf, Logging, Protocol, Stderr},
+    memory::Memory,
+    metrics::{Histograms, Metrics},
+    value::{Auto, Number, Period},
 };
 
 /// The file that is read from the working directory if no other one is named.
@@ -71,6 +83,8 @@ pub fn find(named: Option<PathBuf>) -> Result<Found, ConfigError> {
 pub struct Config {
     /// What can be locked, by name.
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    /// Whether it says that there are to be no semaphores. Only then a reload removes all of them.
+    pub no_semaphores: bool,
     /// How long a waiter whose connection broke keeps its place.
     pub abandoned_after: Duration,
     /// How much of everything there may be.
@@ -99,6 +113,10 @@ section! {
             /// cancelled. Longer forgives longer interruptions of the network. Takes effect on
             /// reload.
             abandoned_after: Span = Span::from_secs(10),
+            /// Says that the file has no semaphores on purpose. Without it a reload that would remove
+            /// every semaphore is refused, because an empty or half-written file looks the same.
+            /// `true` beside a semaphore is an error. Takes effect on reload.
+            no_semaphores: bool = false,
         }
         tables {
             semaphores: Semaphores,
@@ -114,16 +132,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or if it is not a configuration.
+    /// If it cannot be read, if it changes while it is read, or if it is not a configuration.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let bytes = fs::read(file)
+        let bytes = read_unchanged(file)
             .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
         match str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, file),
             Err(error) => {
                 let place = error.valid_up_to();
                 let fault = Fault::new(place..place, "the file is not UTF-8 from here on");
-                Err(fault.locate(&String::from_utf8_lossy(&bytes), file))
+                let text = String::from_utf8_lossy(&bytes);
+                Err(ConfigError::Invalid(Mistakes::locate(vec![fault], &text, file)))
             }
         }
     }
@@ -132,11 +151,49 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If it is not a configuration.
+    /// If it is not a configuration; the error tells all that is wrong with it.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let document = toml::from_str::<Document>(text).map_err(Fault::from);
-        let config = document.and_then(Self::try_from);
-        config.map_err(|fault| fault.locate(text, file))
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        let whole = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
+        let mut reader = Reader::default();
+        let document = Document::read(whole, &mut reader).unwrap_or_default();
+        let config = Self::from_document(document, &mut reader);
+        let faults = error::merge(syntax, reader.into_faults(), text);
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Invalid(Mistakes::locate(faults, text, file)))
+        }
+    }
+
+    /// Checks what concerns several values.
+    fn from_document(document: Document, reader: &mut Reader) -> Self {
+        let Document { semaphores: Semaphores(semaphores), limits, logging, metrics, .. } =
+            document;
+        let longest = limits.name_length.get();
+        reader.within("semaphores", |reader| {
+            for name in semaphores.keys() {
+                let objection = objection(name.get_ref(), longest).or_else(|| {
+                    let says_none = "a semaphore, although the file says no_semaphores = true";
+                    document.no_semaphores.then(|| says_none.to_owned())
+                });
+                if let Some(objection) = objection {
+                    reader.within(name.get_ref(), |reader| reader.refuse(name.span(), objection));
+                }
+            }
+        });
+        let semaphores = semaphores.into_iter().filter_map(|(name, semaphore)| {
+            let Semaphore { max, level } = semaphore?;
+            Some((name.into_inner(), SemaphoreConfig { max: max.0, level: level.0 }))
+        });
+        Self {
+            semaphores: semaphores.collect(),
+            no_semaphores: document.no_semaphores,
+            abandoned_after: document.abandoned_after.get(),
+            limits,
+            logging,
+            metrics,
+        }
     }
 
     /// The text of the documented sample file.
@@ -175,38 +232,51 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::try_from(Document::default()).expect("the defaults are in order")
+        let mut reader = Reader::default();
+        let config = Self::from_document(Document::default(), &mut reader);
+        assert!(reader.into_faults().is_empty(), "the defaults are in order");
+        config
     }
 }
 
-impl TryFrom<Document> for Config {
-    type Error = Fault;
-
-    fn try_from(document: Document) -> Result<Self, Fault> {
-        let name_length = document.limits.name_length.get();
-        let semaphores = document.semaphores.0.into_iter().map(|(name, semaphore)| {
-            if name.get_ref().is_empty() {
-                return Err(Fault::new(name.span(), "a semaphore needs a name"));
-            }
-            if name.get_ref().len() > name_length as usize {
-                let message = format!(
-                    "the name has {} bytes, more than the {name_length} of limits.name_length",
-                    name.get_ref().len(),
-                );
-                return Err(Fault::new(name.span(), message));
-            }
-            let Semaphore { max, level } = semaphore;
-            let config = SemaphoreConfig { max: max.0, level: level.0 };
-            Ok((name.into_inner(), config))
-        });
-        Ok(Self {
-            semaphores: semaphores.collect::<Result<_, _>>()?,
-            abandoned_after: document.abandoned_after.get(),
-            limits: document.limits,
-            logging: document.logging,
-            metrics: document.metrics,
-        })
+/// Why no semaphore can have this name, if none can.
+fn objection(name: &str, longest: u32) -> Option<String> {
+    match name {
+        "" => Some("a semaphore needs a name".to_owned()),
+        "." | ".." => Some(format!(
+            "no client can ask for the name {name:?}: in a URL it means a directory, however it is \
+            encoded"
+        )),
+        _ if name.len() > longest as usize => Some(format!(
+            "the name has {} bytes, more than the {longest} of limits.name_length",
+            name.len(),
+        )),
+        _ => None,
     }
+}
+
+/// Reads a file from its beginning to its end, of one file even if its name changes hands meanwhile.
+///
+/// # Errors
+///
+/// If somebody writes the file at the same time, for then nobody knows what the bytes are.
+fn read_unchanged(name: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(name)?;
+    let before = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if has_changed(&before, &file.metadata()?, bytes.len()) {
+        return Err(io::Error::other("the file was written to while it was read"));
+    }
+    Ok(bytes)
+}
+
+/// Whether a file of which so many bytes were read was written to meanwhile. Pipes and devices have
+/// no length and no history.
+fn has_changed(before: &Metadata, after: &Metadata, read: usize) -> bool {
+    let is_same = |file: &Metadata| file.len() == read as u64;
+    let times = (before.modified().ok(), after.modified().ok());
+    before.is_file() && !(is_same(before) && is_same(after) && times.0 == times.1)
 }
 
 /// The options of the tables below that take effect on reload.

@@ -4,23 +4,27 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, Visitor},
 };
-use toml::Spanned;
+use toml::{Spanned, de::DeValue};
 
-use super::value::{Level, Max};
+use super::{
+    read::{Read, Reader},
+    value::{Level, Max},
+};
 
 section! {
     /// The semaphores that clients can lock, by name. The number, or `max`, is how much can be held at
     /// a time, from 1 to 9007199254740991; with 1 the semaphore is a mutex. `level`, 0 unless given,
     /// is the place in the lock hierarchy, from -2147483648 to 2147483647: who holds a lock may only
     /// ask for semaphores of lower levels, so that peers never wait for each other in a circle. A name
-    /// is any text; quote it unless it consists of letters, digits, hyphens and underscores.
+    /// is any text but the empty one, "." and ".."; quote it unless it consists of letters, digits,
+    /// hyphens and underscores.
     ///
     /// Changes take effect on reload: a new semaphore is there, a larger maximum serves those who
     /// wait, a smaller one lets nobody in until enough was given back. A semaphore that is held or
     /// awaited can neither be removed nor change its level.
-    pub(crate) struct Semaphores(BTreeMap<Spanned<String>, Semaphore>) {
+    pub(crate) struct Semaphores(BTreeMap<Spanned<String>, Option<Semaphore>>) {
         A = "42";
         B = "{ max = 1, level = 1 }";
     }
@@ -33,36 +37,51 @@ pub(crate) struct Semaphore {
     pub(crate) level: Level,
 }
 
-impl<'de> Deserialize<'de> for Semaphore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberOrTable)
+impl Read for Semaphore {
+    fn read(value: Spanned<DeValue<'_>>, reader: &mut Reader) -> Option<Self> {
+        if !value.get_ref().is_table() {
+            let Number(max) = reader.option(value)?;
+            return Some(Self { max, level: Level::default() });
+        }
+        let span = value.span();
+        let (mut max, mut level, mut has_max) = (None, None, false);
+        for (key, value) in reader.table(value)? {
+            match key.get_ref().as_ref() {
+                "max" => {
+                    has_max = true;
+                    max = reader.within("max", |reader| reader.option(value));
+                }
+                "level" => level = reader.within("level", |reader| reader.option(value)),
+                _ => reader.unknown(&key, &["max", "level"]),
+            }
+        }
+        if !has_max {
+            reader.refuse(span, "missing field `max`");
+        }
+        Some(Self { max: max?, level: level.unwrap_or_default() })
     }
 }
 
+/// A semaphore that is written as a number.
+struct Number(Max);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrTable).map(Self)
+    }
+}
+
+/// Knows what else it could have been.
 struct NumberOrTable;
 
-impl<'de> Visitor<'de> for NumberOrTable {
-    type Value = Semaphore;
+impl Visitor<'_> for NumberOrTable {
+    type Value = Max;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a maximum such as 42, or a table such as { max = 1, level = 1 }")
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Semaphore, E> {
-        let max = Max::from_number(Max::expected().visit_i64(number)?);
-        let level = Level::default();
-        Ok(Semaphore { max, level })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Semaphore, A::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            max: Max,
-            #[serde(default)]
-            level: Level,
-        }
-        let Table { max, level } = Table::deserialize(MapAccessDeserializer::new(table))?;
-        Ok(Semaphore { max, level })
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Max, E> {
+        Ok(Max::from_number(Max::expected().visit_i64(number)?))
     }
 }

@@ -8,7 +8,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("throttle.toml"))
 }
 
-/// Each of these is refused, in these words.
+/// Each of these is refused, in these words; a mistake a line.
 fn check(texts: &[&str], expect: Expect) {
     let refuse = |text: &&str| format!("{}\n", parse(text).expect_err("a refusal"));
     expect.assert_eq(&texts.iter().map(refuse).collect::<String>());
@@ -60,7 +60,7 @@ fn a_file_of_the_old_server_is_read() {
         [semaphores]
         A = 42
         [logging.stderr]
-        level = "info"
+        level = "info,tower=warn"
         [logging.gelf]
         name = "throttle.example.com"
         host = "graylog.example.com"
@@ -68,7 +68,7 @@ fn a_file_of_the_old_server_is_read() {
         level = "Debug"
     "#;
     let config = parse(text).unwrap();
-    assert_eq!(config.logging.stderr.level, Level::Info);
+    assert_eq!(config.logging.stderr.level, "INFO,tower=WARN".parse().unwrap());
     expect![[r#"
         Some(
             Gelf {
@@ -77,7 +77,12 @@ fn a_file_of_the_old_server_is_read() {
                 port: Number(
                     12201,
                 ),
-                level: Debug,
+                level: Filter {
+                    level: Some(
+                        Debug,
+                    ),
+                    targets: [],
+                },
                 protocol: Udp,
             },
         )
@@ -108,6 +113,37 @@ fn a_maximum_is_positive_and_fits_in_53_bits() {
 }
 
 #[test]
+fn a_file_that_is_written_while_it_is_read_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("throttle.toml");
+    std::fs::write(&path, "[semaphores]").unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    let before = file.metadata().unwrap();
+    assert!(!has_changed(&before, &file.metadata().unwrap(), 12));
+    // Cut short, or written on, after the first or before the last look.
+    assert!(has_changed(&before, &before, 5));
+    assert!(has_changed(&before, &before, 13));
+    file.set_len(5).unwrap();
+    assert!(has_changed(&before, &file.metadata().unwrap(), 12));
+    // Another text of the same length.
+    file.set_len(12).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert!(has_changed(&before, &file.metadata().unwrap(), 12));
+    assert_eq!(read_unchanged(&path).unwrap().len(), 12);
+}
+
+#[test]
+fn a_file_cannot_have_semaphores_and_say_that_it_has_none() {
+    assert!(parse("no_semaphores = true\n[semaphores]").unwrap().no_semaphores);
+    check(
+        &["no_semaphores = true\n[semaphores]\nA = 1"],
+        expect![[r#"
+            throttle.toml:3:1: semaphores.A: a semaphore, although the file says no_semaphores = true
+        "#]],
+    );
+}
+
+#[test]
 fn a_level_has_32_bits() {
     check(
         &["[semaphores]\nA = { max = 1, level = 2147483648 }"],
@@ -124,6 +160,7 @@ fn a_semaphore_has_a_maximum_and_a_name_of_bounded_length() {
             "[semaphores]\nA = { level = 1 }",
             "[semaphores]\nA = true",
             "[semaphores]\n\"\" = 1",
+            "[semaphores]\n\".\" = 1\n\"..\" = 0",
             "[semaphores]\nä = 1",
             "[limits]\nname_length = 3\n[semaphores]\nABCD = 1",
             // Bytes are counted, not characters.
@@ -133,6 +170,9 @@ fn a_semaphore_has_a_maximum_and_a_name_of_bounded_length() {
             throttle.toml:2:5: semaphores.A: missing field `max`
             throttle.toml:2:5: semaphores.A: invalid type: boolean `true`, expected a maximum such as 42, or a table such as { max = 1, level = 1 }
             throttle.toml:2:1: semaphores."": a semaphore needs a name
+            throttle.toml:2:1: semaphores.".": no client can ask for the name ".": in a URL it means a directory, however it is encoded
+            throttle.toml:3:1: semaphores."..": no client can ask for the name "..": in a URL it means a directory, however it is encoded
+            throttle.toml:3:8: semaphores."..": invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
             throttle.toml:2:1: semaphores."ä": invalid unquoted key, expected letters, numbers, `-`, `_`
             throttle.toml:4:1: semaphores.ABCD: the name has 4 bytes, more than the 3 of limits.name_length
             throttle.toml:5:1: semaphores."ää": the name has 4 bytes, more than the 3 of limits.name_length
@@ -154,8 +194,8 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             "[semaphores.A]\nmax = 1\nlvl = 1",
         ],
         expect![[r#"
-            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`, `metrics`
-            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
@@ -187,7 +227,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
         ],
         expect![[r#"
             throttle.toml:1:10: limits: invalid type: integer `3`, expected a table
-            throttle.toml:1:14: semaphores: invalid type: integer `3`, expected a map
+            throttle.toml:1:14: semaphores: invalid type: integer `3`, expected a table
             throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
             throttle.toml:1:19: abandoned_after: invalid value: string "10 parsecs", expected a duration such as "30s" or "5min", from 0s to 100years
             throttle.toml:1:19: abandoned_after: invalid value: string "500000000000y", expected a duration such as "30s" or "5min", from 0s to 100years
@@ -230,6 +270,79 @@ fn what_is_no_toml_is_an_error_with_its_place() {
             throttle.toml:1:1: invalid key-value pair, expected key
         "#]],
     );
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_file() {
+    check(
+        &["
+            abandoned_after = 10
+            adress = 1
+            [semaphores]
+            B = -3
+            A = { max = 0, lvl = 1, level = 'x' }
+            '.' = true
+            C = { level = 1.5 }
+            D = 1
+            [logging]
+            stderr = { level = 'LOUD', format = 'xml' }
+            gelf = 'graylog'
+            [limits]
+            peers = 0
+            peer = 3"],
+        expect![[r#"
+            throttle.toml:2:31: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+            throttle.toml:5:17: semaphores.B: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:6:25: semaphores.A.max: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:6:28: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
+            throttle.toml:6:45: semaphores.A.level: invalid type: string "x", expected a whole number from -2147483648 to 2147483647
+            throttle.toml:7:13: semaphores.".": no client can ask for the name ".": in a URL it means a directory, however it is encoded
+            throttle.toml:7:19: semaphores.".": invalid type: boolean `true`, expected a maximum such as 42, or a table such as { max = 1, level = 1 }
+            throttle.toml:8:17: semaphores.C: missing field `max`
+            throttle.toml:8:27: semaphores.C.level: invalid type: floating point `1.5`, expected a whole number from -2147483648 to 2147483647
+            throttle.toml:11:32: logging.stderr.level: unknown level "LOUD", expected one of ERROR, WARN, INFO, DEBUG, TRACE, OFF
+            throttle.toml:11:49: logging.stderr.format: unknown variant `xml`, expected `human` or `json`
+            throttle.toml:12:20: logging.gelf: invalid type: string "graylog", expected a table
+            throttle.toml:14:21: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
+            throttle.toml:15:13: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_toml_hides_no_other_mistake_but_its_own_consequences() {
+    check(
+        &[
+            "[semaphores]\nA = 1\nA = 2\nB = 0\n\"B\" = 1\n[limits]\npeers = \nbody = 0",
+            // Whose keys are those below?
+            "[semaphores\nA = 1\nB = 0\n[limits]\npeers = 0",
+            "abandoned_after = 10\n[semaphores]\nA = { max = 1\nB = 0",
+            "abandoned_after = '10s\nfoo = 3",
+        ],
+        expect![[r#"
+            throttle.toml:3:1: semaphores.A: duplicate key
+            throttle.toml:4:5: semaphores.B: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+            throttle.toml:5:1: semaphores.B: duplicate key
+            throttle.toml:7:9: limits.peers: string values must be quoted, expected literal string
+            throttle.toml:8:8: limits.body: invalid value: integer `0`, expected a whole number from 1 to 4294967295
+            throttle.toml:1:12: limits: unclosed table, expected `]`
+            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:4:1: semaphores.A.B: missing comma between key-value pairs, expected `,`
+            throttle.toml:1:23: abandoned_after: invalid literal string, expected `'`
+            throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+        "#]],
+    );
+}
+
+#[test]
+fn of_very_many_mistakes_the_first_are_told_and_the_rest_counted() {
+    let text =
+        "[semaphores]\n".to_owned() + &(0..60).map(|n| format!("A{n} = 0\n")).collect::<String>();
+    let refusal = parse(&text).unwrap_err().to_string();
+    assert_eq!(refusal.lines().count(), 51);
+    assert!(refusal.starts_with("throttle.toml:2:6: semaphores.A0: "), "{refusal}");
+    assert!(refusal.ends_with("throttle.toml: and 10 more mistakes"), "{refusal}");
 }
 
 #[test]

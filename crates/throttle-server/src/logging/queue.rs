@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Something was added, or the phase is another one.
     changed: Condvar,
+    /// How many messages were lost, here and behind the queue.
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +55,23 @@ impl Queue {
         let mut state = self.state();
         if state.phase != Phase::Open || state.bytes + message.len() > CAPACITY {
             state.lost += 1;
+            self.count_lost();
             return;
         }
         state.bytes += message.len();
         state.messages.push_back(message);
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Counts a message that was lost, for those who ask for the number of all of them.
+    pub(super) fn count_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many messages were lost so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Waits for the next message. `None` if there will be none.
@@ -124,6 +140,7 @@ mod tests {
         queue.push("z".to_owned());
         assert_eq!(queue.next(), Some(Item::Message("x".repeat(CAPACITY))));
         assert_eq!(queue.next(), Some(Item::Lost(2)));
+        assert_eq!(queue.lost(), 2);
         queue.push("y".to_owned());
         assert_eq!(queue.next(), Some(Item::Message("y".to_owned())));
     }

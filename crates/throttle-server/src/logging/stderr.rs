@@ -11,17 +11,20 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Subscriber, subscriber, warn};
+use tracing::{Subscriber, info, subscriber, warn};
 use tracing_subscriber::{
     Layer,
-    filter::LevelFilter,
+    filter::Targets,
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry,
     registry::LookupSpan,
 };
 
-use super::queue::{Item, Queue};
+use super::{
+    Serving,
+    queue::{Item, Queue},
+};
 use crate::config::{Format, Stderr};
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -32,7 +35,8 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let queue = Arc::new(Queue::default());
-    let (lines, writer) = (Lines(Arc::clone(&queue)), Writer { queue: Arc::clone(&queue) });
+    let lines = Lines(Arc::clone(&queue));
+    let writer = Writer { queue: Arc::clone(&queue), format: config.format };
     let thread_config = config.clone();
     thread::Builder::new().name("stderr".to_owned()).spawn(move || run(&queue, &thread_config))?;
     Ok((layer(config, lines), writer))
@@ -44,34 +48,109 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    Box::new(lines(config.format, to).with_filter(Targets::from(&config.level)))
+}
+
+/// The same, whatever the level.
+fn lines<S, W>(format: Format, to: W) -> BoxedLayer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let lines = fmt::layer().with_writer(to);
-    let lines: BoxedLayer<S> = match config.format {
+    match format {
         Format::Human => Box::new(lines.with_ansi(io::stderr().is_terminal())),
         Format::Json => Box::new(lines.json()),
-    };
-    Box::new(lines.with_filter(LevelFilter::from(config.level)))
+    }
 }
 
 /// Writes line after line until there are no more.
 fn run(queue: &Queue, config: &Stderr) {
+    let mut output = Output::new(io::stderr(), config.clone());
     while let Some(item) = queue.next() {
         match item {
             Item::Message(line) => {
-                // If nobody reads the log there is nobody to tell.
-                let _ = io::stderr().write_all(line.as_bytes());
+                if output.message(&line).is_err() {
+                    queue.count_lost();
+                }
             }
-            Item::Lost(count) => report_loss(count, config),
+            Item::Lost(count) => output.lose(count),
         }
     }
     queue.finish();
 }
 
-/// Says that lines were lost, past the queue: nothing that is said here can be lost in turn.
-fn report_loss(count: u64, config: &Stderr) {
-    let direct = registry().with(layer(config, io::stderr));
+/// What lines are written to. It may fail for a while: a file on a full disk does.
+struct Output<W> {
+    to: W,
+    config: Stderr,
+    /// How many lines were lost without that being said yet.
+    lost: u64,
+    /// Whether only a part of the last line could be written.
+    is_torn: bool,
+}
+
+impl<W: Write> Output<W> {
+    fn new(to: W, config: Stderr) -> Self {
+        Self { to, config, lost: 0, is_torn: false }
+    }
+
+    /// Writes a line, and before it how many were lost.
+    fn message(&mut self, line: &str) -> io::Result<()> {
+        let outcome = self.tell_losses().and_then(|()| self.write(line));
+        if outcome.is_err() {
+            self.lost += 1;
+        }
+        outcome
+    }
+
+    /// Says as soon as it can be said that so many lines were lost.
+    fn lose(&mut self, count: u64) {
+        self.lost += count;
+        // If it cannot be said now, the next line tries again.
+        let _ = self.tell_losses();
+    }
+
+    fn tell_losses(&mut self) -> io::Result<()> {
+        if self.lost > 0 {
+            self.write(&loss(self.lost, &self.config))?;
+            self.lost = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes a line, on a line of its own even if the one before it broke off.
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.is_torn {
+            self.to.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match self.to.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.is_torn = !rest.is_empty();
+        }
+        Ok(())
+    }
+}
+
+/// The line that says how many lines were lost; empty if warnings are not logged.
+fn loss(count: u64, config: &Stderr) -> String {
+    let queue = Arc::new(Queue::default());
+    let direct = registry().with(layer(config, Lines(Arc::clone(&queue))));
     subscriber::with_default(direct, || {
         warn!(target: "throttle::log", lost = count, "log messages were lost");
     });
+    queue.close(Duration::ZERO);
+    match queue.next() {
+        Some(Item::Message(line)) => line,
+        Some(Item::Lost(_)) | None => String::new(),
+    }
 }
 
 /// The end of the queue at which lines go in.
@@ -103,6 +182,28 @@ impl Write for Line<'_> {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    format: Format,
+}
+
+impl Writer {
+    /// What waits for the thread.
+    pub(super) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
+    /// Writes that the server serves, whatever the level. For people it is a sentence of its own; a
+    /// program that reads the log gets a line like all others.
+    pub(super) fn announce(&self, serving: &Serving<'_>) {
+        if self.format == Format::Human {
+            return self.queue.push(format!("{serving}\n"));
+        }
+        let subscriber = registry().with(lines(self.format, Lines(Arc::clone(&self.queue))));
+        let Serving { version, semaphores, addresses } = *serving;
+        let addresses = addresses.join(" ");
+        subscriber::with_default(subscriber, || {
+            info!(target: "throttle", version, semaphores, addresses, "{serving}");
+        });
+    }
 }
 
 impl Drop for Writer {
@@ -112,3 +213,49 @@ impl Drop for Writer {
 }
 
 const LAST_MOMENT: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with so much room left.
+    struct Disk {
+        room: usize,
+        text: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let length = bytes.len().min(self.room);
+            if length == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= length;
+            self.text.extend(&bytes[..length]);
+            Ok(length)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_lost_is_said_once_when_there_is_room_again() {
+        let config = Stderr { format: Format::Json, ..Stderr::default() };
+        let mut output = Output::new(Disk { room: 10, text: Vec::new() }, config);
+        let outcomes =
+            ["one\n", "two\n", "three\n", "four\n"].map(|line| output.message(line).is_ok());
+        assert_eq!(outcomes, [true, true, false, false]);
+        output.lose(5);
+        output.to.room = 1_000;
+        assert!(output.message("five\n").is_ok() && output.message("six\n").is_ok());
+        let text = String::from_utf8(output.to.text).unwrap();
+        let lines = text.lines().collect::<Vec<_>>();
+        let [one, two, torn, loss, five, six] = lines[..] else { panic!("{text}") };
+        assert_eq!([one, two, torn, five, six], ["one", "two", "th", "five", "six"]);
+        let loss: serde_json::Value = serde_json::from_str(loss).unwrap();
+        assert_eq!(loss["fields"]["message"], "log messages were lost");
+        assert_eq!(loss["fields"]["lost"], 7);
+    }
+}

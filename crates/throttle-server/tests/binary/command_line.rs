@@ -1,9 +1,14 @@
 //! Flags, their environment variables, and configurations that are there, wrong or missing.
 
-use std::{fs, net::TcpListener, path::PathBuf};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
 
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
+use throttle_server::config::{Config, Memory};
 
 use crate::support::{Server, directory, run, text, throttle};
 
@@ -128,7 +133,15 @@ fn a_configuration_that_is_wrong_is_refused_with_its_place() {
         "[semaphore]\nA = 1\n",
         &["-c", "throttle.toml"],
         expect![[r#"
-            error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `semaphores`, `limits`, `logging`, `metrics`
+            error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+        "#]],
+    );
+    check_refused(
+        "[semaphores]\nA = 0\n[limits]\npeer = 1\n",
+        &["--check-config"],
+        expect![[r#"
+            error: throttle.toml:2:5: semaphores.A: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
+            error: throttle.toml:4:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`, `listings`, `label_bytes`
         "#]],
     );
     check_refused(
@@ -167,6 +180,7 @@ fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
         semaphores: 2
           "/&": max 1, level -1
           "A": max 42, level 0
+        at most about 23622 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 20224, connections 2868
         log to stderr: DEBUG
         log to Graylog at graylog:12201: INFO
     "#]]
@@ -178,6 +192,7 @@ fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
     expect![[r#"
         There is no throttle.toml; the defaults apply.
         semaphores: 0
+        at most about 23532 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 20224, connections 2868
         log to stderr: WARN
     "#]]
     .assert_eq(&text(&output.stdout));
@@ -197,6 +212,32 @@ fn configurations_in_the_repository_are_valid() {
         let file = repository().join("configs").join(name);
         let output = run(&repository(), &["--check-config", "-c", file.to_str().unwrap()]);
         assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+}
+
+/// Where a limit of the system is lower than those of the configuration, it is the system that ends the
+/// server or its connections.
+#[test]
+fn limits_of_the_shipped_configurations_fit_into_those_of_the_system() {
+    let read = |name: &str| fs::read_to_string(repository().join("configs").join(name)).unwrap();
+    let value = |text: &str, key: &str, unit: &str| {
+        let (_, rest) = text.rsplit_once(key).expect(key);
+        let value = rest.split_whitespace().next().unwrap().trim_end_matches(unit);
+        value.parse::<u64>().unwrap()
+    };
+    let parse = |text: &str| Config::parse(text, Path::new("it")).unwrap();
+
+    let manifest = read("kubernetes/throttle.yaml").replace('\r', "");
+    let (_, rest) = manifest.split_once("throttle.toml: |\n").unwrap();
+    let (config, _) = rest.split_once("---").unwrap();
+    let memory = value(&manifest, "memory: ", "Mi") << 20;
+    let needed = Memory::of(&parse(config)).sum();
+    assert!(needed < memory, "{needed} of {memory}");
+
+    let production = parse(&read("production.toml"));
+    let open_files = value(&read("systemd/throttle.service"), "LimitNOFILE=", "");
+    for limits in [production.limits, Config::default().limits] {
+        assert!(u64::from(limits.connections.get()) < open_files);
     }
 }
 

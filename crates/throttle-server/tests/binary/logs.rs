@@ -24,6 +24,9 @@ fn only_warnings_are_logged_unless_told_otherwise() {
     assert!(!log(&[], None).contains("INFO"));
     assert!(log(&[], Some("info")).contains("INFO"));
     assert!(log(&["--log", "INFO"], Some("off")).contains("INFO"));
+    // Deployments of version 0.5 have filters such as these.
+    assert!(log(&[], Some("info,tower=warn")).contains("INFO"));
+    assert!(!log(&[], Some("info,throttle=warn")).contains("INFO"));
 }
 
 #[test]
@@ -34,6 +37,32 @@ fn the_environment_has_precedence_over_the_configuration() {
     let level = |command: &mut std::process::Command| text(&command.output().unwrap().stdout);
     assert!(level(&mut command).contains("stderr: DEBUG"));
     assert!(level(command.env("THROTTLE_LOG", "Error")).contains("stderr: ERROR"));
+}
+
+/// Whoever starts a server wants to know where it is, and a log collector wants JSON.
+#[test]
+fn a_start_says_one_line_whatever_the_level() {
+    let start = |format: &str| {
+        let directory = directory(&format!(
+            "[semaphores]\nA = 1\nB = 1\n[logging.stderr]\nformat = '{format}'"
+        ));
+        let mut command = throttle(directory.path());
+        let mut child = listening(command.args(["--log", "OFF"]));
+        let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    let sentence =
+        format!("throttle {} serves 2 semaphores on http://127.0.0.1:", env!("CARGO_PKG_VERSION"));
+    let line = start("human");
+    assert!(line.starts_with(&sentence), "{line}");
+    let line: Value = serde_json::from_str(&start("json")).unwrap();
+    let fields = &line["fields"];
+    assert!(fields["message"].as_str().unwrap().starts_with(&sentence), "{line}");
+    assert!(fields["addresses"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
+    assert_eq!(fields["semaphores"], 2);
+    assert_eq!(fields["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
@@ -133,9 +162,12 @@ fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
             next += 1;
         }
     }
-    assert_eq!(next + lost.unwrap().parse::<u64>().unwrap(), 500);
+    let lost = lost.unwrap();
+    assert_eq!(next + lost.parse::<u64>().unwrap(), 500);
+    let metric = format!("throttle_log_lines_lost_total{{destination=\"stderr\"}} {lost}\n");
+    assert!(request(address, "GET", "/metrics", "").1.contains(&metric));
     assert_eq!(request(address, "GET", "/semaphores/after", "").0, 400);
-    assert!(lines.next().unwrap().contains("semaphore=\"after\""));
+    assert!(lines.any(|line| line.contains("semaphore=\"after\"")));
     child.kill().unwrap();
     child.wait().unwrap();
 }

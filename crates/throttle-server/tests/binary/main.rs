@@ -2,6 +2,8 @@
 
 mod command_line;
 mod logs;
+#[cfg(target_os = "linux")]
+mod manager;
 mod open_waits;
 mod reload;
 mod serving;

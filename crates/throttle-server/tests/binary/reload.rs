@@ -56,18 +56,88 @@ fn a_semaphore_that_shrinks_revokes_nothing() {
 fn a_bad_file_changes_nothing_and_is_reported() {
     for reload in WAYS {
         let mut server = Server::start(A);
-        for bad in ["[semaphores]\nA = 0\nB = 1\n", "[semaphores", "semaphore.A = 2\n"] {
+        for bad in [
+            "[semaphores]\nA = 0\nB = 1\n",
+            "[semaphores]\nA = 2\nB = 1\n'..' = 1\n",
+            "[semaphores",
+            "semaphore.A = 2\n",
+        ] {
             server.configure(bad);
             let news = reload(&mut server);
             assert!(news.contains("throttle.toml:"), "{news}");
             assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
             assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
         }
+        server.configure("[semaphores]\nA = 0\nB = 0\n");
+        let news = reload(&mut server);
+        assert!(news.contains("toml:2:5: ") && news.contains("toml:3:5: "), "{news}");
         std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
         let news = reload(&mut server);
         assert!(news.contains("cannot read"), "{news}");
         assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
     }
+}
+
+/// An editor or a full disk leaves such files behind, and a reload may come just then.
+#[test]
+fn a_file_without_semaphores_removes_none_unless_it_says_so() {
+    for reload in WAYS {
+        let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
+        for half in ["", "abandoned_after = \"1s\"\n", "[semaphores]\n", "no_semaphores = false\n"]
+        {
+            server.configure(half);
+            let news = reload(&mut server);
+            assert!(news.contains("no_semaphores = true") && news.contains("2 are"), "{news}");
+            if !news.contains("reload refused") {
+                server.wait_for("WARN throttle_server::reload: reload refused");
+            }
+            assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+        }
+        server.configure("no_semaphores = true\n");
+        reload(&mut server);
+        assert_eq!(server.request("GET", "/semaphores", "").1, "[]");
+        let removal = server.wait_for("removed semaphores");
+        assert!(removal.contains("WARN"), "{removal}");
+        assert!(removal.contains(r#"count=2 names=["A", "B"]"#), "{removal}");
+        assert_eq!(server.request("POST", "/admin/reload", "").0, 200);
+    }
+}
+
+/// After a power cut a file may have its length and nothing else.
+#[test]
+fn a_file_of_zero_bytes_is_no_configuration() {
+    let mut server = Server::start(A);
+    for bad in ["\0\0\0\0", "[semaphores]\nA = 2\n\0\0\0", "[semaphores]\nA = 2 #\0"] {
+        server.configure(bad);
+        let news = by_http(&mut server);
+        assert!(news.starts_with("422 ") && news.contains("throttle.toml:"), "{news}");
+        assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+    }
+}
+
+/// Kubernetes updates the files of a ConfigMap by such a link.
+#[cfg(unix)]
+#[test]
+fn a_file_behind_a_link_is_replaced_as_a_whole() {
+    use std::{fs, os::unix::fs::symlink};
+
+    let mut server = Server::start(A);
+    let path = |name: &str| server.directory.path().join(name);
+    for version in ["1", "2"] {
+        fs::create_dir(path(version)).unwrap();
+        let config = format!("[semaphores]\nA = {version}\n");
+        fs::write(path(version).join("throttle.toml"), config).unwrap();
+    }
+    symlink("1", path("current")).unwrap();
+    fs::remove_file(path("throttle.toml")).unwrap();
+    symlink("current/throttle.toml", path("throttle.toml")).unwrap();
+    let names = [path("next"), path("current")];
+    assert!(by_http(&mut server).starts_with("200 "));
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
+    symlink("2", &names[0]).unwrap();
+    fs::rename(&names[0], &names[1]).unwrap();
+    assert!(by_http(&mut server).starts_with("200 "));
+    assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "2");
 }
 
 #[cfg(unix)]
@@ -101,6 +171,7 @@ fn a_semaphore_goes_only_if_nobody_uses_it() {
     server.configure("[semaphores]\nA = 1\nC = 1\n");
     let news = by_http(&mut server);
     assert_eq!(news, r#"200 {"added":["C"],"changed":[],"removed":["B"]}"#);
+    assert!(server.wait_for("removed semaphores").contains(r#"names=["B"]"#));
     assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
     let metrics = server.request("GET", "/metrics", "").1;
     assert!(metrics.contains(r#"semaphore="C""#) && !metrics.contains(r#"semaphore="B""#));

@@ -1,6 +1,10 @@
 //! What is on the wire: the routes behind a real socket.
 
-use std::path::Path;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+};
 
 use throttle_server::{config::Config, start};
 use tokio::task::spawn_blocking;
@@ -21,6 +25,37 @@ fn a_waiter_whose_connection_breaks_is_passed_over() {
     assert_eq!(patient.answer().0, 200);
 }
 
+/// Names that no configuration can have, for libraries take them for directories.
+#[test]
+fn semaphores_called_like_directories_are_unknown() {
+    let server = Server::start("[semaphores]\nA = 1\n");
+    let unknown = (400, "Unknown semaphore".to_owned());
+    let peer = server.new_peer();
+    for name in [".", "..", "%2e", "%2E%2e"] {
+        assert_eq!(server.request("PUT", &format!("/peers/{peer}/{name}"), "1"), unknown, "{name}");
+        assert_eq!(server.request("GET", &format!("/semaphores/{name}"), ""), unknown, "{name}");
+    }
+    let restore = r#"{"expires_in": "1m", "peer_id": 7, "acquired": {"..": 1}}"#;
+    assert_eq!(server.request("POST", "/restore", restore), unknown);
+}
+
+/// The limit of the HTTP library, which `docs/http.md` tells.
+#[test]
+fn a_head_has_a_hundred_fields_at_most() {
+    let server = Server::start("");
+    let status = |fields: usize| {
+        let fields = (1..fields).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!("GET /health HTTP/1.0\r\nhost: throttle\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status(100), "200");
+    assert_eq!(status(101), "431");
+}
+
 #[test]
 fn metrics_are_there_from_the_start_and_follow_what_happens() {
     let server = Server::start("[semaphores]\nA = 3\n\"quo\\\"te\" = 1\n");
@@ -32,6 +67,7 @@ fn metrics_are_there_from_the_start_and_follow_what_happens() {
     let name = r#"throttle_acquired{semaphore="A"}"#;
     assert_eq!(metric(name), format!("{name} 0"));
     assert_eq!(metric("throttle_num_404"), "throttle_num_404 0");
+    metric(r#"throttle_log_lines_lost_total{destination="stderr"} 0"#);
     metric(r#"throttle_max{semaphore="quo\"te"} 1"#);
     metric(&format!(r#"throttle_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
 

@@ -23,6 +23,7 @@ pub(crate) fn throttle(directory: &Path) -> Command {
     for name in ["ADDRESS", "PORT", "CONFIGURATION", "LOG"] {
         command.env_remove(format!("THROTTLE_{name}"));
     }
+    command.env_remove("NOTIFY_SOCKET");
     command
 }
 

@@ -59,6 +59,13 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
 }
 
+impl Writer {
+    /// What waits for the thread.
+    pub(super) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close(LAST_MOMENT);

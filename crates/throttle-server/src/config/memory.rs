@@ -1,0 +1,151 @@
+//! How much memory a server takes when all of its limits are reached.
+//!
+//! The weights were measured with the release build on Linux (`docs/operating.md`, "Sizing"): by the
+//! growth of the resident memory of a server with thousands of each, and for peers, locks and waiters by
+//! the benchmark `memory` of the core. They are rounded up.
+
+use std::fmt;
+
+use super::Config;
+
+/// An estimate, in bytes. Each part is what it takes if its limit is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Memory {
+    /// What a server takes that serves nothing, with full queues of its log.
+    pub program: u64,
+    /// Semaphores with their metrics.
+    pub semaphores: u64,
+    /// Peers with as many locks as can be granted, without labels.
+    pub peers: u64,
+    /// Places in queues.
+    pub waiters: u64,
+    /// The labels of peers.
+    pub labels: u64,
+    /// Connections, each with the largest head and body unfinished. What the kernel takes for them is
+    /// not in it.
+    pub connections: u64,
+}
+
+impl Memory {
+    /// What this configuration allows.
+    ///
+    /// Restored locks beyond the maxima are not in it; nobody can tell how many clients will claim.
+    pub fn of(config: &Config) -> Self {
+        let limits = &config.limits;
+        let peers = u64::from(limits.peers.get());
+        let semaphores = config.semaphores.len() as u64;
+        // Each lock has a count of 1 at least.
+        let locks = config.semaphores.values().map(|semaphore| semaphore.max.get().min(peers));
+        let locks = locks.fold(0, u64::saturating_add);
+        // A peer waits for one semaphore at a time.
+        let waiters = u64::from(limits.waiters.get()).saturating_mul(semaphores).min(peers);
+        let connections = u64::from(limits.connections.get());
+        Self {
+            program: PROGRAM,
+            semaphores: semaphores * SEMAPHORE,
+            peers: peers.saturating_mul(PEER).saturating_add(locks.saturating_mul(LOCK)),
+            waiters: waiters * WAITER,
+            labels: peers.saturating_mul(labels(limits)),
+            connections: connections.saturating_mul(connection(limits)),
+        }
+    }
+
+    /// All of it.
+    pub fn sum(self) -> u64 {
+        let Self { program, semaphores, peers, waiters, labels, connections } = self;
+        let parts = [program, semaphores, peers, waiters, labels, connections];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// The most that labels of one peer take.
+fn labels(limits: &super::Limits) -> u64 {
+    let length = u64::from(limits.label_length.get());
+    u64::from(limits.labels.get()).saturating_mul(LABEL + 2 * length)
+}
+
+/// The most that one connection takes: a head that is kept, and a body that is read into buffers which
+/// double, or what was read ahead while a request waits.
+fn connection(limits: &super::Limits) -> u64 {
+    let (head, body) = (u64::from(limits.head.get()), u64::from(limits.body.get()));
+    CONNECTION + head + (3 * body).max(READ_AHEAD)
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, semaphores, peers, waiters, labels, connections } =
+            self.map(|bytes| bytes.div_ceil(1_000_000));
+        write!(
+            f,
+            "at most about {} MB of memory: program {program}, semaphores {semaphores}, peers {peers}, \
+            waiters {waiters}, labels {labels}, connections {connections}",
+            self.sum().div_ceil(1_000_000),
+        )
+    }
+}
+
+impl Memory {
+    fn map(self, f: impl Fn(u64) -> u64) -> Self {
+        Self {
+            program: f(self.program),
+            semaphores: f(self.semaphores),
+            peers: f(self.peers),
+            waiters: f(self.waiters),
+            labels: f(self.labels),
+            connections: f(self.connections),
+        }
+    }
+}
+
+/// 5 MB after the start, two queues of the log with 4 MiB each, and what is remembered of peers that
+/// are gone.
+const PROGRAM: u64 = 20_000_000;
+/// 3 kB after the start; 20 kB when all of its metrics have values and were read.
+const SEMAPHORE: u64 = 20_000;
+/// 170 to 210 bytes, depending on how much room the tables have to spare.
+const PEER: u64 = 210;
+/// The first one takes 24 bytes. For a second one the list of them moves.
+const LOCK: u64 = 90;
+const WAITER: u64 = 45;
+/// Of one label, besides its name and its value: 70 bytes of many, 120 of one.
+const LABEL: u64 = 120;
+/// Idle or with a waiting request it is 15 kB; of an unfinished head some is kept twice.
+const CONNECTION: u64 = 24 * 1024;
+/// What is read behind a waiting request: 64 KiB at most, in a buffer that doubles and one that is kept
+/// by the HTTP library.
+const READ_AHEAD: u64 = 160 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn memory(text: &str) -> Memory {
+        Memory::of(&Config::parse(text, Path::new("throttle.toml")).unwrap())
+    }
+
+    #[test]
+    fn the_estimate_follows_the_limits() {
+        let one = memory("[limits]\npeers = 1\nwaiters = 1\nconnections = 1\nlabels = 1");
+        assert_eq!((one.peers, one.waiters, one.semaphores), (PEER, 0, 0));
+        assert_eq!(one.labels, LABEL + 2 * 256);
+        assert_eq!(one.connections, CONNECTION + 65_536 + 3 * 65_536);
+        let text = "[semaphores]\nA = 3\nB = 9007199254740991\n[limits]\npeers = 10\nwaiters = 2\n\
+            labels = 0\nconnections = 7\nhead = 8_192\nbody = 1";
+        let some = memory(text);
+        assert_eq!(some.peers, 10 * PEER + 13 * LOCK);
+        assert_eq!((some.waiters, some.labels), (4 * WAITER, 0));
+        assert_eq!(some.connections, 7 * (CONNECTION + 8_192 + READ_AHEAD));
+    }
+
+    #[test]
+    fn the_largest_limits_do_not_overflow() {
+        let most = u32::MAX;
+        let text = format!(
+            "[semaphores]\nA = 9007199254740991\n[limits]\npeers = {most}\nwaiters = {most}\n\
+            connections = {most}\nhead = {most}\nbody = {most}\nlabels = {most}\nlabel_length = {most}"
+        );
+        assert_eq!(memory(&text).sum(), u64::MAX);
+    }
+}
