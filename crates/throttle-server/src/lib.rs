@@ -26,11 +26,13 @@
 pub mod config;
 mod listen;
 pub mod logging;
+mod open_files;
 mod reload;
 mod server;
 mod telemetry;
 
 pub use crate::{
+    open_files::raise_limit,
     reload::ReloadError,
     server::{Running, StartError, start},
 };

@@ -42,6 +42,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.check_health {
         return health::check(&arguments.address, arguments.port);
     }
+    // A limit that stays is no reason not to start.
+    let _ = throttle_server::raise_limit();
     let found = config::find(arguments.configuration)?;
     let mut logging = found.config.logging.clone();
     logging.stderr.level = arguments.log.unwrap_or(logging.stderr.level);

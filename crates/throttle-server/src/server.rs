@@ -1,6 +1,6 @@
 //! A server from its start to its end.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use throttle_http::Api;
 use throttle_runtime::{Changes, Handle};
@@ -13,8 +13,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    config::Config,
-    listen,
+    config::{Config, Limits},
+    listen, open_files,
     reload::{Reload, ReloadError},
     telemetry,
 };
@@ -95,12 +95,16 @@ pub async fn start(
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let (metrics, upkeep) = telemetry::metrics();
+    let capacity = capacity(&config.limits);
+    let (metrics, connections, upkeep) = telemetry::metrics(capacity);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, metrics.observer());
     let limits = listen::Limits {
-        connections: config.limits.connections.get() as usize,
+        capacity,
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
+        idle: IDLE,
+        stall: STALL,
+        patience: PATIENCE,
     };
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
     let reload = Arc::new(Reload::new(handle.clone(), config, file));
@@ -108,7 +112,14 @@ pub async fn start(
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
     let answer = move |request| endpoint.answer(request);
-    let server = listen::Server { listener, answer, limits, stop: stopping };
+    let server = listen::Server {
+        listener,
+        answer,
+        limits,
+        metrics: connections,
+        end_short_wait: Arc::new(|| false),
+        stop: stopping,
+    };
     let serving = tokio::spawn(async {
         tokio::select! {
             () = server.run() => {}
@@ -143,6 +154,23 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// How many connections there may be.
+fn capacity(limits: &Limits) -> listen::Capacity {
+    let (wanted, open_files) = (limits.connections.get(), open_files::limit());
+    let capacity = listen::Capacity::new(wanted, open_files);
+    if let Some(wanted) = wanted
+        && capacity.connections < wanted as usize
+    {
+        warn!(
+            limits.connections = wanted,
+            open_files,
+            connections = capacity.connections,
+            "the limit of open files has no room for as many connections as configured"
+        );
+    }
+    capacity
+}
+
 /// Reloading for whoever asks by HTTP.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
@@ -150,6 +178,14 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     Ok(Reloaded { added, changed, removed })
 }
 
+/// How long a connection is idle at least before it may be closed in favour of another one: longer than
+/// clients take from connecting to sending their request.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long a client may read nothing of its answer before its connection may be closed in favour of
+/// another one. Answers are short, and a round trip takes less.
+const STALL: Duration = Duration::from_secs(1);
+/// How long a newcomer is kept waiting for room, before it is answered 503.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many connections may stand in line to be accepted. When all workers come back at once, after
 /// an outage, those who find no place wait for a second before they try again. Systems have limits of
 /// their own; that of Linux is as large as this one.

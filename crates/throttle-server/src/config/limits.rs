@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::value::{Number, Span, Timeout};
+use super::value::{Auto, Number, Span, Timeout};
 
 section! {
     /// Everything has a limit, so that no client can take the service away from the others.
@@ -16,10 +16,11 @@ section! {
             /// The most peers that may wait for one semaphore at a time. Beyond it a lock that is
             /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
             waiters: Number = Number::new(1_000_000),
-            /// The most open connections. Each blocked request is one and costs about 15 kB; the
-            /// operating system must allow as many open files. Beyond it a connection is answered
-            /// 503 and closed.
-            connections: Number<1> = Number::new(10_000),
+            /// The most open connections. Each blocked request is one and costs about 15 kB. Beyond
+            /// it nobody is turned away: the connection that has been idle for longest is closed in
+            /// favour of the new one. "auto" is 10000, or as many as the operating system allows open
+            /// files for, if these are fewer.
+            connections: Auto<1> = Auto::AUTO,
             /// How long a client may take to send the head of a request, again for its body, and to
             /// take in any part of the answer. Then the connection is closed, as it is when it was idle for that long between requests.
             /// The default is longer than clients usually keep idle connections, so that none is

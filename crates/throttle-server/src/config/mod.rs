@@ -27,7 +27,7 @@ pub use self::{
     error::ConfigError,
     limits::Limits,
     logging::{Format, Gelf, Level, Logging, Protocol, Stderr},
-    value::{Number, Period},
+    value::{Auto, Number, Period},
 };
 use self::{
     error::Fault,

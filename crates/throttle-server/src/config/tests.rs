@@ -196,7 +196,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
             throttle.toml:2:8: logging.gelf.port: invalid value: integer `65536`, expected a whole number from 1 to 65535
             throttle.toml:2:12: logging.gelf.protocol: unknown variant `http`, expected `udp` or `tcp`
             throttle.toml:2:9: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
-            throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295
+            throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295, or "auto"
             throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "30s" or "5min", from 1ms to 1day
         "#]],
     );

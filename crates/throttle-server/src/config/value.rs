@@ -13,6 +13,10 @@ use throttle_runtime as runtime;
 #[serde(transparent)]
 pub struct Number<const LEAST: u32 = 0, const MOST: u32 = { u32::MAX }>(u32);
 
+/// A whole number from `LEAST` on; or `"auto"`, for what follows from other things.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Auto<const LEAST: u32 = 0>(Option<Number<LEAST>>);
+
 /// A duration in whole milliseconds from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Period<const LEAST: u64, const MOST: u64>(Duration);
@@ -56,6 +60,16 @@ impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
     }
 }
 
+impl<const LEAST: u32> Auto<LEAST> {
+    /// What follows from other things.
+    pub(crate) const AUTO: Self = Self(None);
+
+    /// The number, if one is given.
+    pub fn get(self) -> Option<u32> {
+        self.0.map(Number::get)
+    }
+}
+
 impl<const LEAST: u64, const MOST: u64> Period<LEAST, MOST> {
     /// For constants; the bounds are not checked.
     pub(crate) const fn from_secs(seconds: u64) -> Self {
@@ -72,6 +86,23 @@ impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Number<LEAST, 
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = deserializer.deserialize_i64(Whole::new(LEAST, MOST))?;
         Ok(Self(u32::try_from(number).expect("it is within bounds")))
+    }
+}
+
+impl<'de, const LEAST: u32> Deserialize<'de> for Auto<LEAST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(NumberOrAuto(Whole::new(LEAST, u32::MAX)))?;
+        let number = number.map(|number| u32::try_from(number).expect("it is within bounds"));
+        Ok(Self(number.map(Number)))
+    }
+}
+
+impl<const LEAST: u32> Serialize for Auto<LEAST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(number) => number.serialize(serializer),
+            None => serializer.serialize_str(AUTO),
+        }
     }
 }
 
@@ -140,6 +171,33 @@ impl Visitor<'_> for Whole {
         }
     }
 }
+
+/// Accepts what [`Whole`] does, and `"auto"`.
+struct NumberOrAuto(Whole);
+
+impl Visitor<'_> for NumberOrAuto {
+    type Value = Option<i64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)?;
+        write!(f, ", or {AUTO:?}")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        let Whole(least, most) = self.0;
+        if (least..=most).contains(&number) {
+            Ok(Some(number))
+        } else {
+            Err(E::invalid_value(Unexpected::Signed(number), &self))
+        }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        if text == AUTO { Ok(None) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+    }
+}
+
+const AUTO: &str = "auto";
 
 /// Accepts durations from the first to the second.
 struct Between(Duration, Duration);

@@ -1,9 +1,13 @@
-//! The socket below HTTP: it hears when a client hangs up, and does not wait for ever for one that
-//! does not read.
+//! The socket below HTTP: it notices when a client hangs up, knows whose turn it is, and does not wait
+//! for ever for a client that does not read.
 //!
 //! The HTTP library notices the end of a connection by reading, and it does not read while it has
 //! anything unread: one byte behind a request would hide from it that the client is gone. So while a
 //! request is being handled, [`Watch`] reads ahead. What it reads is kept for the library.
+//!
+//! Each change of turns is told to the registry of connections, see there: a connection may be closed
+//! in favour of another one while it is the client's turn, and never while its request is being
+//! handled or its answer written.
 
 use std::{
     future::poll_fn,
@@ -22,8 +26,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::registry::Slot;
+
 /// What the HTTP library reads from and writes to.
-#[derive(Debug)]
 pub(super) struct Socket {
     shared: Shared,
     clock: Clock,
@@ -32,33 +37,47 @@ pub(super) struct Socket {
     impatience: Option<Pin<Box<Sleep>>>,
 }
 
-/// Whoever has this hears when the client hangs up, or sends nothing for too long.
-#[derive(Clone, Debug)]
-pub(super) struct Watch(Shared);
+/// Follows the requests of a connection, and tells when the client hangs up or sends nothing for too
+/// long.
+#[derive(Clone)]
+pub(crate) struct Watch(Shared);
 
 /// The task of the connection is the only one that ever locks it, so nobody waits for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared(Arc<Mutex<State>>);
 
-#[derive(Debug)]
 struct State {
     stream: TcpStream,
     /// What was read ahead.
     ahead: Vec<u8>,
-    /// Whether a request is being handled.
-    busy: bool,
+    turn: Turn,
     /// When it became the client's turn: at the start, and whenever an answer went out.
     clients_turn: Time,
+    slot: Slot,
 }
 
-/// A request that is being handled.
-#[derive(Debug)]
-pub(super) struct Busy(Shared);
+/// Who is to do something next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// The client, to send the head of a request.
+    Client,
+    /// The client, to send the rest of a body.
+    Body,
+    /// The handler of a request.
+    Handler,
+    /// The client, to take its answer; the library has got all of it if `complete`.
+    Answer { complete: bool, stalled: bool },
+}
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, clock: Clock, patience: Duration) -> (Self, Watch) {
-        let (ahead, clients_turn) = (Vec::new(), clock.now());
-        let state = State { stream, ahead, busy: false, clients_turn };
+    pub(super) fn new(
+        stream: TcpStream,
+        clock: Clock,
+        patience: Duration,
+        slot: Slot,
+    ) -> (Self, Watch) {
+        let (ahead, turn, clients_turn) = (Vec::new(), Turn::Client, clock.now());
+        let state = State { stream, ahead, turn, clients_turn, slot };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let watch = Watch(shared.clone());
         (Self { shared, clock, patience, impatience: None }, watch)
@@ -66,10 +85,40 @@ impl Socket {
 }
 
 impl Watch {
-    /// A request begins to be handled. It ends when what is returned is dropped.
-    pub(super) fn begin(&self) -> Busy {
-        self.0.lock().busy = true;
-        Busy(self.0.clone())
+    /// The head of a request is there. Returns false if the connection is being closed: then the request
+    /// must not be handled.
+    #[must_use]
+    pub(super) fn begin(&self) -> bool {
+        let mut state = self.0.lock();
+        state.turn = Turn::Handler;
+        state.slot.begin()
+    }
+
+    /// The handler waits for the rest of the body.
+    pub(super) fn wait_for_body(&self) {
+        let mut state = self.0.lock();
+        if state.turn == Turn::Handler {
+            state.turn = Turn::Body;
+            state.slot.wait_for_body();
+        }
+    }
+
+    /// The handler waits no longer for the body. Returns false if the connection is being closed.
+    #[must_use]
+    pub(super) fn resume(&self) -> bool {
+        self.0.lock().turn != Turn::Body || self.begin()
+    }
+
+    /// The handler has answered.
+    pub(super) fn answer(&self) {
+        self.0.lock().turn = Turn::Answer { complete: false, stalled: false };
+    }
+
+    /// The library has taken all of the answer.
+    pub(super) fn complete(&self) {
+        if let Turn::Answer { complete, .. } = &mut self.0.lock().turn {
+            *complete = true;
+        }
     }
 
     /// Returns when the client hangs up while its request is being handled.
@@ -78,7 +127,10 @@ impl Watch {
     pub(super) async fn hung_up(&self) {
         poll_fn(|cx| {
             let mut state = self.0.lock();
-            if state.busy { state.read_ahead(cx) } else { Poll::Pending }
+            match state.turn {
+                Turn::Body | Turn::Handler => state.read_ahead(cx),
+                Turn::Client | Turn::Answer { .. } => Poll::Pending,
+            }
         })
         .await;
     }
@@ -92,9 +144,9 @@ impl Watch {
         while !left.is_zero() {
             sleep(left).await;
             let state = self.0.lock();
-            left = match state.busy {
-                true => patience,
-                false => (state.clients_turn + patience) - clock.now(),
+            left = match state.turn {
+                Turn::Body | Turn::Handler => patience,
+                Turn::Client | Turn::Answer { .. } => (state.clients_turn + patience) - clock.now(),
             };
         }
     }
@@ -129,11 +181,30 @@ impl State {
         }
         ended
     }
-}
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.lock().busy = false;
+    /// The client took something.
+    fn unstall(&mut self) {
+        if let Turn::Answer { stalled: stalled @ true, .. } = &mut self.turn {
+            *stalled = false;
+            // If it is being closed, writing ends with the task.
+            let _ = self.slot.begin();
+        }
+    }
+
+    /// All that the library had for the client went out.
+    fn flushed(&mut self) {
+        if let Turn::Answer { complete: true, .. } = self.turn {
+            self.turn = Turn::Client;
+            self.slot.idle();
+        }
+    }
+
+    /// Nothing goes out, for the client does not read.
+    fn stall(&mut self) {
+        if let Turn::Answer { stalled: stalled @ false, .. } = &mut self.turn {
+            *stalled = true;
+            self.slot.stalled();
+        }
     }
 }
 
@@ -166,17 +237,20 @@ impl AsyncWrite for Socket {
         let progress = Pin::new(&mut state.stream).poll_write(cx, bytes);
         if progress.is_ready() {
             state.clients_turn = this.clock.now();
+            state.unstall();
             this.impatience = None;
             return progress;
         }
+        state.stall();
         let patience = this.patience;
         let timer = this.impatience.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
+    /// The library calls this when it has written everything it had.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What was written is on its way.
+        self.shared.lock().flushed();
         Poll::Ready(Ok(()))
     }
 

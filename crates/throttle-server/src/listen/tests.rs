@@ -1,19 +1,29 @@
 //! Clients that are too many, too slow, or gone.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
     Router,
+    body::Body,
     response::IntoResponse as _,
     routing::{get, post},
 };
-use tokio::sync::mpsc;
+use metrics::{Counter, Gauge};
+use tokio::sync::{mpsc, oneshot};
 use tower::ServiceExt as _;
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { connections: 10, request_timeout: Duration::from_secs(60), head: 8_192 };
+mod shortage;
+
+const LIMITS: Limits = Limits {
+    capacity: Capacity { connections: 10, slack: 2 },
+    request_timeout: Duration::from_secs(60),
+    head: 8_192,
+    idle: Duration::from_millis(10),
+    stall: Duration::from_millis(20),
+    patience: Duration::from_secs(60),
+};
 const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
 
 /// A running server. When this is dropped it stops.
@@ -23,6 +33,8 @@ struct Fixture {
     serving: tokio::task::JoinHandle<()>,
     /// What happens to requests for `/wait`.
     waiting: mpsc::UnboundedReceiver<&'static str>,
+    /// When each of the requests for `/short-wait` is to end.
+    short_wait: mpsc::UnboundedSender<oneshot::Receiver<()>>,
 }
 
 /// Says so when it is dropped.
@@ -36,6 +48,13 @@ impl Drop for Waiting {
 
 impl Fixture {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, Arc::new(|| false)).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+        end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -45,6 +64,15 @@ impl Fixture {
             let _guard = Waiting(events.clone());
             events.send("waits").unwrap();
             std::future::pending::<()>().await;
+        };
+        let (short_wait, ends) = mpsc::unbounded_channel::<oneshot::Receiver<()>>();
+        let ends = Arc::new(tokio::sync::Mutex::new(ends));
+        let short_waits = flows.clone();
+        let until_ended = async move || {
+            let end = ends.lock().await.recv().await.unwrap();
+            short_waits.send("waits").unwrap();
+            end.await.unwrap();
+            "not yet"
         };
         let mut stopping_too = stopping.clone();
         let until_stop = async move || {
@@ -62,12 +90,14 @@ impl Fixture {
                 let _ = &guard;
                 Ok::<_, Infallible>("endless ".repeat(1_000))
             });
-            axum::body::Body::from_stream(chunks)
+            Body::from_stream(chunks)
         };
         let routes = Router::new()
             .route("/endless", get(endless))
             .route("/", get(async || "hello"))
             .route("/echo", post(async |body: String| body))
+            .route("/large", get(async || large()))
+            .route("/short-wait", get(until_ended))
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
@@ -75,13 +105,23 @@ impl Fixture {
             let routes = routes.clone();
             async move { routes.oneshot(request).await.into_response() }
         };
-        let server = Server { listener, answer, limits, stop: stopping };
-        Self { address, stop, serving: tokio::spawn(server.run()), waiting }
+        let metrics = ConnectionMetrics {
+            open: Gauge::noop(),
+            evicted: Counter::noop(),
+            refused: Counter::noop(),
+        };
+        let server = Server { listener, answer, limits, metrics, end_short_wait, stop: stopping };
+        Self { address, stop, serving: tokio::spawn(server.run()), waiting, short_wait }
     }
 
     async fn connect(&self) -> Connection {
         Connection(TcpStream::connect(self.address).await.unwrap())
     }
+}
+
+/// An answer that does not fit into the buffers of sockets.
+fn large() -> String {
+    "0123456789".repeat(2_000_000)
 }
 
 struct Connection(TcpStream);
@@ -182,35 +222,6 @@ async fn who_does_not_take_its_answer_is_cut_off() {
     assert_eq!(server.waiting.recv().await, Some("flows"));
     assert_eq!(server.waiting.recv().await, Some("dropped"));
     drop(client);
-}
-
-#[tokio::test]
-async fn one_connection_too_many_is_told_so_and_closed() {
-    let server = Fixture::start(Limits { connections: 1, ..LIMITS }).await;
-    let mut first = server.connect().await;
-    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    first.receive("hello").await;
-
-    let mut second = server.connect().await;
-    second.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    expect_test::expect![[r#"
-        HTTP/1.1 503 Service Unavailable
-        content-type: text/plain; charset=utf-8
-        content-length: 21
-        retry-after: 1
-        connection: close
-
-        Too many connections."#]]
-    .assert_eq(&second.rest().await.replace('\r', ""));
-
-    drop(first);
-    loop {
-        let mut third = server.connect().await;
-        third.send("GET / HTTP/1.0\r\n\r\n").await;
-        if third.rest().await.ends_with("hello") {
-            break;
-        }
-    }
 }
 
 #[tokio::test]
