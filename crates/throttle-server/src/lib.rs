@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod config;
 mod listen;
 pub mod logging;
@@ -32,6 +33,7 @@ mod server;
 mod telemetry;
 
 pub use crate::{
+    address::Address,
     open_files::raise_limit,
     reload::ReloadError,
     server::{Running, StartError, start},

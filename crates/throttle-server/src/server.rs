@@ -5,16 +5,14 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use throttle_http::Api;
 use throttle_runtime::{Changes, Handle};
 use throttle_wire::Reloaded;
-use tokio::{
-    net::{self, TcpListener, TcpSocket},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
 use crate::{
+    Address,
     config::{Config, Limits},
-    listen, open_files,
+    listen::{self, Listeners},
+    open_files,
     reload::{Reload, ReloadError},
     telemetry,
 };
@@ -25,7 +23,7 @@ use crate::{
 /// answers who waits.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     handle: Handle,
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
@@ -34,17 +32,21 @@ pub struct Running {
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {host}:{port}: {error}")]
+#[error("cannot listen on {address}: {error}")]
 pub struct StartError {
-    host: String,
-    port: u16,
+    address: Address,
     error: io::Error,
 }
 
 impl Running {
-    /// What it listens on.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// What it listens on: all addresses of the name that it was started with, at least one.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first of the addresses that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     /// The semaphores it serves.
@@ -73,25 +75,24 @@ impl Running {
     }
 }
 
-/// Starts a server that listens on the first address of the host that it can have; on port 0, on one
-/// that is free. If it has a file to read its configuration from, it can reload it.
+/// Starts a server that listens on all addresses of the host; on port 0, on one that is free, the same
+/// for all of them. If it has a file to read its configuration from, it can reload it.
 ///
 /// Any number of servers can run in a process. They share nothing but the log.
 ///
 /// # Errors
 ///
-/// If it cannot listen.
+/// If one of the addresses cannot be listened on, unless this machine does not have it.
 pub async fn start(
     (host, port): (&str, u16),
     config: Config,
     file: Option<PathBuf>,
 ) -> Result<Running, StartError> {
-    let (listener, address) = bind(host, port).await.map_err(|error| StartError {
-        host: host.to_owned(),
-        port,
-        error,
-    })?;
-    info!(%address, "listening");
+    let address = Address::new(host, port);
+    let listeners = Listeners::bind(&address).await;
+    let bound = listeners.and_then(|listeners| Ok((listeners.addresses()?, listeners)));
+    let (addresses, listeners) = bound.map_err(|error| StartError { address, error })?;
+    info!(address = %addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), "listening");
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
@@ -113,7 +114,7 @@ pub async fn start(
     let (stop, stopping) = watch::channel(false);
     let answer = move |request| endpoint.answer(request);
     let server = listen::Server {
-        listener,
+        listeners,
         answer,
         limits,
         metrics: connections,
@@ -126,32 +127,7 @@ pub async fn start(
             () = telemetry::upkeep(upkeep) => {}
         }
     });
-    Ok(Running { address, handle, reload, stop, serving })
-}
-
-async fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
-    // In a URL an IPv6 address has brackets.
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
-    for address in net::lookup_host((inner.unwrap_or(host), port)).await? {
-        outcome = listen_on(address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    let listener = outcome?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started anew need not wait for the connections of its predecessor to be
-    // forgotten. On Windows it would let two servers listen on the same port.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(Running { addresses, handle, reload, stop, serving })
 }
 
 /// How many connections there may be.
@@ -186,7 +162,3 @@ const IDLE: Duration = Duration::from_millis(100);
 const STALL: Duration = Duration::from_secs(1);
 /// How long a newcomer is kept waiting for room, before it is answered 503.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many connections may stand in line to be accepted. When all workers come back at once, after
-/// an outage, those who find no place wait for a second before they try again. Systems have limits of
-/// their own; that of Linux is as large as this one.
-const BACKLOG: u32 = 4_096;

@@ -8,6 +8,7 @@
 
 mod body;
 mod connection;
+mod listener;
 mod registry;
 mod shortage;
 mod socket;
@@ -25,7 +26,7 @@ use hyper::Request;
 use throttle_runtime::Clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
@@ -35,12 +36,13 @@ use tracing::{debug, error, warn};
 use self::registry::Registry;
 pub(crate) use self::{
     body::Punctual,
+    listener::Listeners,
     registry::{Capacity, ConnectionMetrics},
 };
 
 /// Accepts connections and answers the requests that come on them.
 pub(crate) struct Server<A> {
-    pub(crate) listener: TcpListener,
+    pub(crate) listeners: Listeners,
     /// Answers a request. What it returns is dropped when the client goes away.
     pub(crate) answer: A,
     pub(crate) limits: Limits,
@@ -97,10 +99,10 @@ where
                     continue;
                 }
                 Some(_) = refusals.join_next() => continue,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listeners.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     is_exhausted = false;
                     match self.room(&registry, &mut connections).await {
                         Room::Free => registry.enter(|slot| {
@@ -135,7 +137,7 @@ where
                 }
             }
         }
-        drop(self.listener);
+        drop(self.listeners);
         let all_ended = async {
             while let Some(ended) = connections.join_next().await {
                 report(ended);
@@ -168,7 +170,7 @@ where
 impl<A> fmt::Debug for Server<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("listener", &self.listener)
+            .field("listeners", &self.listeners)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

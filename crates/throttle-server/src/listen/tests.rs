@@ -55,8 +55,8 @@ impl Fixture {
         limits: Limits,
         end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
+        let address = listeners.addresses().unwrap()[0];
         let (stop, stopping) = watch::channel(false);
         let (events, waiting) = mpsc::unbounded_channel();
         let flows = events.clone();
@@ -110,7 +110,7 @@ impl Fixture {
             evicted: Counter::noop(),
             refused: Counter::noop(),
         };
-        let server = Server { listener, answer, limits, metrics, end_short_wait, stop: stopping };
+        let server = Server { listeners, answer, limits, metrics, end_short_wait, stop: stopping };
         Self { address, stop, serving: tokio::spawn(server.run()), waiting, short_wait }
     }
 

@@ -153,7 +153,7 @@ pub(crate) fn listening(command: &mut Command) -> Child {
 pub(crate) fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address").expect(line);
     let address = rest.trim_start_matches(['=', ':', '"']);
-    let end = address.find([' ', '"', '\n']).unwrap_or(address.len());
+    let end = address.find([' ', ',', '"', '\n']).unwrap_or(address.len());
     address[..end].parse().expect(line)
 }
 
