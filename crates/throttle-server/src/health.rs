@@ -2,21 +2,19 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
+use throttle_server::Address;
 
 /// Asks the server that listens on this address for its health. One that listens everywhere is asked
 /// by the loopback.
-pub(crate) fn check(address: &str, port: u16) -> anyhow::Result<()> {
-    let addresses = (address, port)
-        .to_socket_addrs()
-        .with_context(|| format!("{address} is no address"))?
-        .map(reachable);
+pub(crate) fn check(address: &Address) -> anyhow::Result<()> {
+    let addresses = address.resolve().with_context(|| format!("{address} is no address"))?;
     let mut refused = None;
-    for address in addresses {
+    for address in addresses.into_iter().map(reachable) {
         match ask(address) {
             Ok(()) => return Ok(()),
             Err(error) => refused = Some(error.context(format!("no health at {address}"))),

@@ -40,7 +40,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         return print(Config::sample());
     }
     if arguments.check_health {
-        return health::check(&arguments.address, arguments.port);
+        return health::check(&arguments.address_to_check());
     }
     // A limit that stays is no reason not to start.
     let _ = throttle_server::raise_limit();

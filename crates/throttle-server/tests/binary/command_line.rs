@@ -1,11 +1,15 @@
 //! Flags, their environment variables, and configurations that are there, wrong or missing.
 
-use std::{fs, net::TcpListener, path::PathBuf};
+use std::{
+    fs,
+    net::{TcpListener, ToSocketAddrs as _},
+    path::PathBuf,
+};
 
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
-use crate::support::{Server, directory, run, text, throttle};
+use crate::support::{Server, directory, request, run, text, throttle};
 
 /// The binary refuses to do this, in these words and no others.
 fn check_refused(config: &str, arguments: &[&str], expect: Expect) {
@@ -46,7 +50,7 @@ fn whether_a_server_is_there_it_can_ask_itself() {
     let server = Server::spawn(directory, command);
     let port = server.address.port().to_string();
     let here = TempDir::new().unwrap();
-    for address in ["0.0.0.0", "127.0.0.1", "localhost"] {
+    for address in ["0.0.0.0", "127.0.0.1", "[127.0.0.1]", "localhost"] {
         let output = run(here.path(), &["--check-health", "--address", address, "--port", &port]);
         assert_eq!(output.status.code(), Some(0), "{address}: {}", text(&output.stderr));
         assert_eq!(text(&output.stderr), "");
@@ -95,14 +99,37 @@ fn addresses_may_be_of_the_newer_kind() {
     if TcpListener::bind("[::1]:0").is_err() {
         return; // This machine has none of them.
     }
-    for address in ["::1", "[::1]"] {
+    for address in ["::1", "[::1]", "::", "[::]"] {
         let directory = TempDir::new().unwrap();
         let mut command = throttle(directory.path());
         command.args(["--address", address]);
         let server = Server::spawn(directory, command);
         assert!(server.address.is_ipv6());
-        assert_eq!(server.request("GET", "/health", ""), (200, "Ok".to_owned()));
+        let port = server.address.port().to_string();
+        let here = TempDir::new().unwrap();
+        let check = run(here.path(), &["--check-health", "--address", address, "--port", &port]);
+        assert_eq!(check.status.code(), Some(0), "{address}: {}", text(&check.stderr));
     }
+}
+
+/// Were only one of its addresses taken, a second server could serve the same locks on the other.
+#[test]
+fn a_name_is_listened_on_at_all_its_addresses_or_not_at_all() {
+    let directory = TempDir::new().unwrap();
+    let mut command = throttle(directory.path());
+    command.args(["--address", "localhost"]);
+    let server = Server::spawn(directory, command);
+    let port = server.address.port();
+    for address in ("localhost", port).to_socket_addrs().unwrap() {
+        if TcpListener::bind((address.ip(), 0)).is_ok() {
+            assert_eq!(request(address, "GET", "/health", ""), (200, "Ok".to_owned()));
+        }
+    }
+    let here = TempDir::new().unwrap();
+    let second = run(here.path(), &["--address", "localhost", "--port", &port.to_string()]);
+    assert_eq!(second.status.code(), Some(1));
+    let error = text(&second.stderr);
+    assert!(error.contains(&format!("error: cannot listen on localhost:{port}: ")), "{error}");
 }
 
 #[test]
