@@ -56,7 +56,11 @@ impl Body for Punctual {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             let frame = frame.map(|frame| frame.map_err(Into::into));
-            if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            let is_end = frame.is_none() || self.body.is_end_stream();
+            if is_end {
+                self.watch.end_body();
+            }
+            if is_end || matches!(frame, Some(Err(_))) {
                 self.end()?;
             }
             return Poll::Ready(frame);

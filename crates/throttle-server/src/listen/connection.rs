@@ -3,7 +3,12 @@
 use std::{error::Error, fmt, io, pin::pin, time::Duration};
 
 use axum::response::Response;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use throttle_runtime::Clock;
@@ -42,7 +47,7 @@ pub(super) async fn serve<A, F>(
     let (socket, watch) = Socket::new(stream, clock, request_timeout, slot);
     let service = service_fn(|request: Request<Incoming>| {
         let request = watch
-            .begin()
+            .begin(!request.body().is_end_stream())
             .then(|| request.map(|body| Punctual::new(body, request_timeout, watch.clone())));
         let answer = request.map(&answer);
         let watch = watch.clone();
@@ -59,7 +64,7 @@ pub(super) async fn serve<A, F>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = watch.hung_up() => return debug!("a client hung up"),
+        reason = watch.gone() => return debug!(reason, "a client is gone"),
         () = watch.overdue(clock, request_timeout) => {
             return debug!("a client took too long to send a request");
         }
@@ -69,7 +74,13 @@ pub(super) async fn serve<A, F>(
         }
     };
     if let Err(error) = ended {
-        debug!(%error, "a connection broke");
+        return debug!(%error, "a connection broke");
+    }
+    if watch.has_unread_body() {
+        tokio::select! {
+            () = watch.linger() => {}
+            () = stopped(&mut stop) => {}
+        }
     }
 }
 

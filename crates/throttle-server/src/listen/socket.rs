@@ -23,7 +23,7 @@ use throttle_runtime::{Clock, Time};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 
 use super::registry::Slot;
@@ -51,6 +51,8 @@ struct State {
     /// What was read ahead.
     ahead: Vec<u8>,
     turn: Turn,
+    /// Whether there is more of the body of the latest request than was read, as far as is known.
+    has_unread_body: bool,
     /// When it became the client's turn: at the start, and whenever an answer went out.
     clients_turn: Time,
     slot: Slot,
@@ -77,7 +79,8 @@ impl Socket {
         slot: Slot,
     ) -> (Self, Watch) {
         let (ahead, turn, clients_turn) = (Vec::new(), Turn::Client, clock.now());
-        let state = State { stream, ahead, turn, clients_turn, slot };
+        let has_unread_body = false;
+        let state = State { stream, ahead, turn, has_unread_body, clients_turn, slot };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let watch = Watch(shared.clone());
         (Self { shared, clock, patience, impatience: None }, watch)
@@ -85,11 +88,12 @@ impl Socket {
 }
 
 impl Watch {
-    /// The head of a request is there. Returns false if the connection is being closed: then the request
+    /// The head of a request is there, and its body may follow. Returns false if the connection is being closed: then the request
     /// must not be handled.
     #[must_use]
-    pub(super) fn begin(&self) -> bool {
+    pub(super) fn begin(&self, has_body: bool) -> bool {
         let mut state = self.0.lock();
+        state.has_unread_body = has_body;
         state.turn = Turn::Handler;
         state.slot.begin()
     }
@@ -106,7 +110,17 @@ impl Watch {
     /// The handler waits no longer for the body. Returns false if the connection is being closed.
     #[must_use]
     pub(super) fn resume(&self) -> bool {
-        self.0.lock().turn != Turn::Body || self.begin()
+        let mut state = self.0.lock();
+        if state.turn != Turn::Body {
+            return true;
+        }
+        state.turn = Turn::Handler;
+        state.slot.begin()
+    }
+
+    /// The body was read to its end.
+    pub(super) fn end_body(&self) {
+        self.0.lock().has_unread_body = false;
     }
 
     /// The handler has answered.
@@ -121,10 +135,11 @@ impl Watch {
         }
     }
 
-    /// Returns when the client hangs up while its request is being handled.
+    /// Returns when the client hangs up while its request is being handled, or sends so much behind it
+    /// that it could hang up unnoticed. Says which.
     ///
     /// To be polled by the task that polls the connection, after it.
-    pub(super) async fn hung_up(&self) {
+    pub(super) async fn gone(&self) -> &'static str {
         poll_fn(|cx| {
             let mut state = self.0.lock();
             match state.turn {
@@ -132,7 +147,27 @@ impl Watch {
                 Turn::Client | Turn::Answer { .. } => Poll::Pending,
             }
         })
-        .await;
+        .await
+    }
+
+    /// Whether the client may still be sending a body that nobody reads.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.0.lock().has_unread_body
+    }
+
+    /// Reads what the client still sends, for nobody, until it hangs up: within limits of time and size.
+    ///
+    /// Who closes a connection with something unread resets it, and the client may lose the answer.
+    pub(super) async fn linger(&self) {
+        let mut left = MOST_DISCARDED;
+        let until_the_end = async {
+            // Returns early when there is nothing for a while: most clients have then read the answer.
+            while let Ok(true) =
+                timeout(SILENCE, poll_fn(|cx| self.0.lock().discard(cx, &mut left))).await
+            {
+            }
+        };
+        let _ = timeout(LINGER, until_the_end).await;
     }
 
     /// Returns when it has been the client's turn for longer than `patience`: the head of a request
@@ -159,19 +194,21 @@ impl Shared {
 }
 
 impl State {
-    /// Reads what there is, up to a bound. Ready when there will be no more.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads what there is, up to a bound. Ready when there will be no more, or when there is too much.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
         let before = self.ahead.len();
         let mut bytes = [MaybeUninit::uninit(); 1024];
         let ended = loop {
             if self.ahead.len() >= MOST_AHEAD {
-                break Poll::Pending;
+                // A body that is still being read may well be longer.
+                let is_body = self.turn == Turn::Body || self.has_unread_body;
+                break if is_body { Poll::Pending } else { Poll::Ready("it sent too much ahead") };
             }
             let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Pending => break Poll::Pending,
-                Poll::Ready(Err(_)) => break Poll::Ready(()),
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break Poll::Ready(()),
+                Poll::Ready(Err(_)) => break Poll::Ready(HUNG_UP),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break Poll::Ready(HUNG_UP),
                 Poll::Ready(Ok(())) => self.ahead.extend_from_slice(buffer.filled()),
             }
         };
@@ -180,6 +217,15 @@ impl State {
             cx.waker().wake_by_ref();
         }
         ended
+    }
+
+    /// Reads and forgets. Returns false when there will be no more, or no more is `left` to read.
+    fn discard(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<bool> {
+        let mut bytes = [MaybeUninit::uninit(); 16 * 1024];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+        *left = left.saturating_sub(buffer.filled().len());
+        Poll::Ready(read.is_ok() && !buffer.filled().is_empty() && *left > 0)
     }
 
     /// The client took something.
@@ -259,5 +305,13 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// How much is read ahead at most, in bytes. Whoever sends more behind a request is there to send it.
+const HUNG_UP: &str = "it hung up";
+/// How much is read ahead at most, in bytes. Of a client that sends more behind a request nobody could
+/// tell whether it is still there, so its connection is closed.
 const MOST_AHEAD: usize = 64 * 1024;
+/// How much is read for nobody at most, in bytes, after an answer that did not wait for the body.
+const MOST_DISCARDED: usize = 32 * 1024 * 1024;
+/// For how long, in all.
+const LINGER: Duration = Duration::from_secs(10);
+/// And for how long when nothing comes.
+const SILENCE: Duration = Duration::from_secs(2);

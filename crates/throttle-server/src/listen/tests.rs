@@ -268,6 +268,48 @@ async fn a_request_may_wait_for_longer_than_it_may_take_to_arrive() {
     client.receive("slow").await;
 }
 
+/// The client hears of the error though it goes on sending.
+#[tokio::test]
+async fn an_answer_that_does_not_wait_for_the_body_arrives_all_the_same() {
+    let server = Fixture::start(LIMITS).await;
+    let body = "0".repeat(5_000_000);
+    for (path, status) in [("/nowhere", 404), ("/echo", 413)] {
+        for framing in ["content-length: 5000000", "transfer-encoding: chunked"] {
+            let mut client = server.connect().await;
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+            let chunk = if framing.starts_with('t') { "4c4b40\r\n" } else { "" };
+            client.send(&[&head, chunk, &body].concat()).await;
+            let answer = client.rest().await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_is_not_read_for_ever() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n").await;
+    let chunk = vec![0; 1 << 20];
+    let mut sent = 0;
+    while client.0.write_all(&chunk).await.is_ok() {
+        sent += 1;
+    }
+    assert!((32..80).contains(&sent), "{sent} MiB");
+}
+
+/// S15: whoever does that could hang up without being noticed.
+#[tokio::test]
+async fn a_client_that_sends_a_lot_behind_its_waiting_request_is_cut_off() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(server.waiting.recv().await, Some("waits"));
+    // It may well be cut off before it has sent everything.
+    let _ = client.0.write_all(&[b'\n'; 200_000]).await;
+    assert_eq!(server.waiting.recv().await, Some("dropped"));
+}
+
 #[tokio::test]
 async fn when_the_server_stops_requests_may_finish() {
     let server = Fixture::start(LIMITS).await;
