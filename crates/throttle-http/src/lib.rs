@@ -45,6 +45,7 @@ mod json;
 mod limits;
 mod listing;
 mod locks;
+mod malformed;
 mod metrics;
 mod page;
 mod peers;
@@ -59,7 +60,9 @@ mod watch;
 use axum::Router;
 use throttle_runtime::Handle;
 
-pub use crate::{api::Api, endpoint::Endpoint, limits::Limits, metrics::Metrics};
+pub use crate::{
+    api::Api, endpoint::Endpoint, limits::Limits, malformed::Malformed, metrics::Metrics,
+};
 
 /// All routes of `handle` with the default [`Limits`], without metrics and without reload.
 pub fn routes(handle: Handle) -> Router {

@@ -2,7 +2,11 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use throttle_http::Api;
+use axum::{
+    http::{Request, request::Parts},
+    response::Response,
+};
+use throttle_http::{Api, Endpoint, Malformed};
 use throttle_runtime::{Changes, Handle};
 use throttle_wire::Reloaded;
 use tokio::{sync::watch, task::JoinHandle};
@@ -11,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     Address,
     config::{Config, Limits},
-    listen::{self, Listeners},
+    listen::{self, Listeners, Punctual},
     open_files,
     reload::{Reload, ReloadError},
     telemetry,
@@ -112,10 +116,9 @@ pub async fn start(
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
-    let answer = move |request| endpoint.answer(request);
     let server = listen::Server {
         listeners,
-        answer,
+        service: endpoint,
         limits,
         metrics: connections,
         end_short_wait: Arc::new(|| false),
@@ -128,6 +131,16 @@ pub async fn start(
         }
     });
     Ok(Running { addresses, handle, reload, stop, serving })
+}
+
+impl listen::Service for Endpoint {
+    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send {
+        Self::answer(self, request)
+    }
+
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+        Self::refuse(self, malformed, head)
+    }
 }
 
 /// How many connections there may be.

@@ -28,7 +28,7 @@ section! {
             /// long a request waits for its lock.
             request_timeout: Timeout = Timeout::from_secs(120),
             /// The largest head of a request, in bytes. The longest name has to fit into it, three
-            /// times as long where it is percent-encoded. Beyond it: 431.
+            /// times as long where it is percent-encoded. Beyond it: 431 `head_too_large`.
             head: Number<8_192> = Number::new(64 * 1024),
             /// The largest body of a request, in bytes. Beyond it: 413 `body_too_large`.
             body: Number<1> = Number::new(64 * 1024),

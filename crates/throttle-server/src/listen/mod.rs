@@ -22,7 +22,8 @@ use std::{
 };
 
 use axum::response::Response;
-use hyper::Request;
+use hyper::{Request, http::request::Parts};
+use throttle_http::Malformed;
 use throttle_runtime::Clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,10 +42,9 @@ pub(crate) use self::{
 };
 
 /// Accepts connections and answers the requests that come on them.
-pub(crate) struct Server<A> {
+pub(crate) struct Server<S> {
     pub(crate) listeners: Listeners,
-    /// Answers a request. What it returns is dropped when the client goes away.
-    pub(crate) answer: A,
+    pub(crate) service: S,
     pub(crate) limits: Limits,
     pub(crate) metrics: ConnectionMetrics,
     /// Ends a wait that may be cut short, in favour of others who need its connection. Returns whether
@@ -52,6 +52,15 @@ pub(crate) struct Server<A> {
     pub(crate) end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Becomes true when it is time to stop.
     pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// What answers requests.
+pub(crate) trait Service: Clone + Send + Sync + 'static {
+    /// Answers a request. What it returns is dropped when the client goes away.
+    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send;
+
+    /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +89,7 @@ enum Room {
     Stop,
 }
 
-impl<A, F> Server<A>
-where
-    A: Fn(Request<Punctual>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+impl<S: Service> Server<S> {
     /// Serves until it is told to stop; then requests that are being answered may finish for a while.
     pub(crate) async fn run(mut self) {
         let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
@@ -106,9 +111,9 @@ where
                     is_exhausted = false;
                     match self.room(&registry, &mut connections).await {
                         Room::Free => registry.enter(|slot| {
-                            let Self { answer, limits, stop, .. } = &self;
-                            let (answer, stop) = (answer.clone(), stop.clone());
-                            let serve = connection::serve(stream, slot, answer, *limits, stop);
+                            let Self { service, limits, stop, .. } = &self;
+                            let (service, stop) = (service.clone(), stop.clone());
+                            let serve = connection::serve(stream, slot, service, *limits, stop);
                             connections.spawn(serve)
                         }),
                         Room::None => {
@@ -167,7 +172,7 @@ where
     }
 }
 
-impl<A> fmt::Debug for Server<A> {
+impl<S> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("listeners", &self.listeners)

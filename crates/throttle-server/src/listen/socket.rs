@@ -53,6 +53,8 @@ struct State {
     turn: Turn,
     /// Whether there is more of the body of the latest request than was read, as far as is known.
     has_unread_body: bool,
+    /// What the library wrote out of turn, see [`Watch::take_replaced`].
+    replaced: Option<Vec<u8>>,
     /// When it became the client's turn: at the start, and whenever an answer went out.
     clients_turn: Time,
     slot: Slot,
@@ -79,8 +81,8 @@ impl Socket {
         slot: Slot,
     ) -> (Self, Watch) {
         let (ahead, turn, clients_turn) = (Vec::new(), Turn::Client, clock.now());
-        let has_unread_body = false;
-        let state = State { stream, ahead, turn, has_unread_body, clients_turn, slot };
+        let (has_unread_body, replaced) = (false, None);
+        let state = State { stream, ahead, turn, has_unread_body, replaced, clients_turn, slot };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let watch = Watch(shared.clone());
         (Self { shared, clock, patience, impatience: None }, watch)
@@ -148,6 +150,26 @@ impl Watch {
             }
         })
         .await
+    }
+
+    /// The answer of the library to a head that it could not read, if it gave one. It was not sent, so that
+    /// a better one can be.
+    pub(super) fn take_replaced(&self) -> Option<Vec<u8>> {
+        self.0.lock().replaced.take()
+    }
+
+    /// Sends this and nothing more. Only for when the library has done with the connection.
+    pub(super) async fn close_with(&self, answer: &[u8]) -> io::Result<()> {
+        let mut left = answer;
+        let written = poll_fn(|cx| {
+            let stream = &mut self.0.lock().stream;
+            while !left.is_empty() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(cx, left))?;
+                left = &left[written..];
+            }
+            Pin::new(stream).poll_shutdown(cx)
+        });
+        timeout(SILENCE, written).await?
     }
 
     /// Whether the client may still be sending a body that nobody reads.
@@ -280,6 +302,11 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let mut state = this.shared.lock();
+        if state.turn == Turn::Client {
+            // The library answers only of itself when there is no request, and then it closes.
+            state.replaced.get_or_insert_default().extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let progress = Pin::new(&mut state.stream).poll_write(cx, bytes);
         if progress.is_ready() {
             state.clients_turn = this.clock.now();
@@ -301,7 +328,12 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.shared.lock().stream).poll_shutdown(cx)
+        let mut state = self.shared.lock();
+        if state.replaced.is_some() {
+            // There is an answer still to be sent.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut state.stream).poll_shutdown(cx)
     }
 }
 

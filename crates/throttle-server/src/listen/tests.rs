@@ -5,6 +5,7 @@ use std::{convert::Infallible, net::SocketAddr};
 use axum::{
     Router,
     body::Body,
+    http::StatusCode,
     response::IntoResponse as _,
     routing::{get, post},
 };
@@ -35,6 +36,25 @@ struct Fixture {
     waiting: mpsc::UnboundedReceiver<&'static str>,
     /// When each of the requests for `/short-wait` is to end.
     short_wait: mpsc::UnboundedSender<oneshot::Receiver<()>>,
+}
+
+#[derive(Clone)]
+struct Routes(Router);
+
+impl Service for Routes {
+    async fn answer(&self, request: Request<Punctual>) -> Response {
+        self.0.clone().oneshot(request).await.into_response()
+    }
+
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+        let status = match malformed {
+            Malformed::HeadTooLarge => 431,
+            Malformed::Host | Malformed::Request => 400,
+        };
+        let status = StatusCode::from_u16(status).unwrap();
+        let of = head.map_or("nothing", |head| head.uri.path());
+        (status, format!("{malformed:?} of {of}")).into_response()
+    }
 }
 
 /// Says so when it is dropped.
@@ -92,25 +112,34 @@ impl Fixture {
             });
             Body::from_stream(chunks)
         };
+        let chunks = async || {
+            let chunks = futures_util::stream::iter(["endless"; 3].map(Ok::<_, Infallible>));
+            Body::from_stream(chunks)
+        };
         let routes = Router::new()
             .route("/endless", get(endless))
             .route("/", get(async || "hello"))
             .route("/echo", post(async |body: String| body))
+            .route("/nothing", get(async || ()))
+            .route("/chunks", get(chunks))
             .route("/large", get(async || large()))
             .route("/short-wait", get(until_ended))
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
-        let answer = move |request: Request<Punctual>| {
-            let routes = routes.clone();
-            async move { routes.oneshot(request).await.into_response() }
-        };
         let metrics = ConnectionMetrics {
             open: Gauge::noop(),
             evicted: Counter::noop(),
             refused: Counter::noop(),
         };
-        let server = Server { listeners, answer, limits, metrics, end_short_wait, stop: stopping };
+        let server = Server {
+            listeners,
+            service: Routes(routes),
+            limits,
+            metrics,
+            end_short_wait,
+            stop: stopping,
+        };
         Self { address, stop, serving: tokio::spawn(server.run()), waiting, short_wait }
     }
 
@@ -248,7 +277,88 @@ async fn a_head_has_a_greatest_size() {
     client.send(&format!("GET /{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
     assert!(client.receive("\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
     client.send(&format!("GET /{name}{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-    assert!(client.rest().await.starts_with("HTTP/1.1 431 "));
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHeadTooLarge of nothing"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_with_a_body_and_closed() {
+    let server = Fixture::start(LIMITS).await;
+    let good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    for bad in ["rubbish\r\n\r\n", "GET / HTTP/9\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n"] {
+        for before in ["", good] {
+            let mut client = server.connect().await;
+            if !before.is_empty() {
+                client.send(before).await;
+                client.receive("hello").await;
+            }
+            // What follows does not keep the answer from arriving.
+            client.send(&[bad, &"x".repeat(1_000_000)].concat()).await;
+            let answer = client.rest().await;
+            let mut lines = answer.lines();
+            assert_eq!(lines.next(), Some("HTTP/1.1 400 Bad Request"), "{bad:?}");
+            for line in ["content-length: 18", "connection: close", "", "Request of nothing"] {
+                assert!(answer.lines().any(|each| each == line), "{bad:?}: {answer}");
+            }
+            assert!(lines.any(|line| line.starts_with("date: ")), "{answer}");
+        }
+    }
+}
+
+/// In one packet with a good request, the error is at least answered, and after the answer to that.
+#[tokio::test]
+async fn what_is_no_http_spoils_no_answer_before_it() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\nrubbish\r\n\r\n").await;
+    let answers = client.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 400 Bad Request\r\n").count(), 1, "{answers}");
+}
+
+/// RFC 9112, section 3.2.
+#[tokio::test]
+async fn a_request_says_once_which_host_it_asks() {
+    let server = Fixture::start(LIMITS).await;
+    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n"] {
+        let mut client = server.connect().await;
+        client.send(head).await;
+        let answer = client.receive("Host of /").await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    }
+    let mut old = server.connect().await;
+    old.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.rest().await.ends_with("hello"));
+}
+
+/// Each is written in a way of its own, and none may be taken for an answer out of turn.
+#[tokio::test]
+async fn answers_of_every_kind_arrive_whole() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.send("HEAD / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(client.receive("\r\n\r\n").await.contains("content-length: 5\r\n"));
+        client.send("GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(client.receive("\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        client.send("GET /chunks HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let chunks = client.receive("\r\n0\r\n\r\n").await;
+        assert_eq!(chunks.matches("endless").count(), 3);
+        client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.receive("\r\n\r\n").await;
+        let mut body = vec![0; large().len()];
+        client.0.read_exact(&mut body).await.unwrap();
+        assert!(body == large().as_bytes());
+        client.send("HEAD /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.receive("\r\n\r\n").await;
+        assert_eq!(server.waiting.recv().await, Some("flows"));
+        assert_eq!(server.waiting.recv().await, Some("dropped"));
+        client.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+        client.receive("HTTP/1.1 100 Continue\r\n\r\n").await;
+        client.send("echo").await;
+        client.receive("\r\n\r\necho").await;
+    }
 }
 
 #[tokio::test]
