@@ -14,7 +14,7 @@ use throttle_server::{Address, config::Level};
 #[derive(Debug, Parser)]
 #[command(name = "throttle", version)]
 pub(crate) struct Arguments {
-    /// Name or address to listen on.
+    /// Name or address to listen on, or `unix:` and the file of a socket.
     #[arg(long, env = "THROTTLE_ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: String,
 

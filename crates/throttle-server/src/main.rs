@@ -13,6 +13,7 @@ use std::{
 use anyhow::Context;
 use throttle_runtime::SemaphoreConfig;
 use throttle_server::{
+    Inherited,
     config::{self, Config, Found, Gelf, Logging},
     logging::Log,
 };
@@ -42,6 +43,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.check_health {
         return health::check(&arguments.address_to_check());
     }
+    let inherited = Inherited::take();
     // A limit that stays is no reason not to start.
     let _ = throttle_server::raise_limit();
     let found = config::find(arguments.configuration)?;
@@ -55,18 +57,25 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve((&arguments.address, arguments.port), found));
+    let served = runtime.block_on(serve((&arguments.address, arguments.port), inherited, found));
     // Whatever still looks up a name or reads a file is not waited for.
     runtime.shutdown_background();
     served
 }
 
 /// Serves until a signal says to stop.
-async fn serve(endpoint: (&str, u16), found: Found) -> anyhow::Result<()> {
+async fn serve(
+    endpoint: (&str, u16),
+    inherited: Option<Inherited>,
+    found: Found,
+) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let Found { config, file, exists } = found;
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %file.display(), exists, "starting");
-    let server = throttle_server::start(endpoint, config, Some(file)).await?;
+    let server = match inherited {
+        Some(sockets) => throttle_server::start_on(sockets, config, Some(file))?,
+        None => throttle_server::start(endpoint, config, Some(file)).await?,
+    };
     info!("ready");
     let signal = loop {
         match signals.next().await {

@@ -1,6 +1,6 @@
 //! A server from its start to its end.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     http::{Request, request::Parts},
@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
 use crate::{
-    Address,
+    Address, BoundAddress, Inherited,
     config::{Config, Limits},
     listen::{self, Listeners, Punctual},
     open_files,
@@ -27,7 +27,7 @@ use crate::{
 /// answers who waits.
 #[derive(Debug)]
 pub struct Running {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<BoundAddress>,
     handle: Handle,
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
@@ -38,19 +38,14 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 pub struct StartError {
-    address: Address,
+    address: String,
     error: io::Error,
 }
 
 impl Running {
     /// What it listens on: all addresses of the name that it was started with, at least one.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
-    }
-
-    /// The first of the addresses that it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.addresses[0]
     }
 
     /// The semaphores it serves.
@@ -94,9 +89,37 @@ pub async fn start(
 ) -> Result<Running, StartError> {
     let address = Address::new(host, port);
     let listeners = Listeners::bind(&address).await;
-    let bound = listeners.and_then(|listeners| Ok((listeners.addresses()?, listeners)));
-    let (addresses, listeners) = bound.map_err(|error| StartError { address, error })?;
-    info!(address = %addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), "listening");
+    let listeners =
+        listeners.map_err(|error| StartError { address: address.to_string(), error })?;
+    serve(listeners, config, file)
+}
+
+/// Starts a server as [`start`] does, on sockets that this process was started with.
+///
+/// # Errors
+///
+/// If one of them cannot be listened on.
+pub fn start_on(
+    sockets: Inherited,
+    config: Config,
+    file: Option<PathBuf>,
+) -> Result<Running, StartError> {
+    let address = || "the sockets of the service manager".to_owned();
+    let listeners = sockets.listen();
+    let listeners = listeners.map_err(|error| StartError { address: address(), error })?;
+    serve(listeners, config, file)
+}
+
+fn serve(
+    listeners: Listeners,
+    config: Config,
+    file: Option<PathBuf>,
+) -> Result<Running, StartError> {
+    let addresses = listeners.addresses();
+    let addresses =
+        addresses.map_err(|error| StartError { address: "a socket".to_owned(), error })?;
+    let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    info!(address = %list, "listening");
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }

@@ -1,6 +1,6 @@
 //! One connection, from its acceptance to its end.
 
-use std::{error::Error, fmt, io, pin::pin, time::Duration};
+use std::{error::Error, fmt, pin::pin, time::Duration};
 
 use axum::{body::to_bytes, response::Response};
 use hyper::{
@@ -10,10 +10,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
 use throttle_http::Malformed;
 use throttle_runtime::Clock;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
@@ -22,6 +21,7 @@ use super::{
     registry::Slot,
     socket::{Socket, Watch},
     stopped,
+    stream::Stream,
 };
 
 /// The connection is being closed in favour of another one.
@@ -30,14 +30,14 @@ struct Evicted;
 
 /// Serves the requests of one connection, until either side closes it.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     slot: Slot,
     service: impl Service,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     let Limits { request_timeout, head, .. } = limits;
-    if let Err(error) = set_options(&stream) {
+    if let Err(error) = stream.set_options() {
         debug!(%error, "a connection ended before it began");
         return;
     }
@@ -127,16 +127,6 @@ async fn refuse(service: &impl Service, error: &hyper::Error, watch: &Watch) {
     if watch.close_with(&answer).await.is_ok() {
         watch.linger().await;
     }
-}
-
-/// Answers are not delayed; and clients whose machine or network is gone are found out, so that
-/// their place in a queue goes to somebody who is still there.
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 impl fmt::Display for Evicted {

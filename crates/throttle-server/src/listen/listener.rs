@@ -4,32 +4,60 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind},
     net::SocketAddr,
-    task::Poll,
+    path::Path,
+    task::{Context, Poll},
 };
 
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     task::spawn_blocking,
 };
 use tracing::warn;
 
-use crate::Address;
+use super::stream::Stream;
+#[cfg(unix)]
+use super::unix::SocketFile;
+use crate::{Address, BoundAddress};
 
 /// The sockets that a server listens on. There is at least one.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    all: Vec<TcpListener>,
+    all: Vec<Listener>,
     /// The one to look at first, so that none keeps the others waiting.
     first: usize,
 }
 
+/// One of them.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    /// One that somebody else has made, and will remove.
+    #[cfg(unix)]
+    Unix(UnixListener),
+    #[cfg(unix)]
+    File(SocketFile),
+}
+
 impl Listeners {
+    /// Listens on these.
+    pub(super) fn new(all: Vec<Listener>) -> io::Result<Self> {
+        if all.is_empty() {
+            return Err(io::Error::new(ErrorKind::NotFound, "there is no socket"));
+        }
+        Ok(Self { all, first: 0 })
+    }
+
     /// Listens on all addresses of a host. On port 0 it takes a free port, the same for all.
     ///
     /// If a name has two addresses and only one of them were listened on, a second server could take the
     /// other, and both would grant the same locks. So each has to be had, except those that this
     /// machine does not have, for nobody can listen on them.
     pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
+        if let Some(path) = address.file() {
+            return Self::new(vec![listen_on_file(path)?]);
+        }
         let name = address.clone();
         let addresses =
             spawn_blocking(move || name.resolve()).await.map_err(io::Error::other)??;
@@ -40,33 +68,75 @@ impl Listeners {
                 Err(error) if error.is_worth_another_port && attempts > 1 => attempts -= 1,
                 bound => {
                     let all = bound.map_err(|error| error.named(addresses.len() > 1))?;
-                    return Ok(Self { all, first: 0 });
+                    return Self::new(all.into_iter().map(Listener::Tcp).collect());
                 }
             }
         }
     }
 
     /// What they listen on.
-    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.all.iter().map(TcpListener::local_addr).collect()
+    pub(crate) fn addresses(&self) -> io::Result<Vec<BoundAddress>> {
+        self.all.iter().map(Listener::address).collect()
     }
 
     /// The next connection, whichever it comes by.
     ///
     /// Can be dropped at any time; then no connection is lost.
-    pub(crate) async fn accept(&mut self) -> io::Result<TcpStream> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Stream> {
         poll_fn(|cx| {
             for index in 0..self.all.len() {
                 let index = (self.first + index) % self.all.len();
                 if let Poll::Ready(accepted) = self.all[index].poll_accept(cx) {
                     self.first = index + 1;
-                    return Poll::Ready(accepted.map(|(stream, _)| stream));
+                    return Poll::Ready(accepted);
                 }
             }
             Poll::Pending
         })
         .await
     }
+}
+
+impl Listener {
+    fn address(&self) -> io::Result<BoundAddress> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(BoundAddress::Network),
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().map(Path::to_owned);
+                Ok(BoundAddress::File(path.unwrap_or_else(|| "(unnamed)".into())))
+            }
+            #[cfg(unix)]
+            Self::File(file) => Ok(BoundAddress::File(file.path().to_owned())),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| Stream::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| Stream::Unix(stream))
+            }
+            #[cfg(unix)]
+            Self::File(file) => {
+                file.listener().poll_accept(cx).map_ok(|(stream, _)| Stream::Unix(stream))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn listen_on_file(path: &Path) -> io::Result<Listener> {
+    SocketFile::bind(path).map(Listener::File)
+}
+
+#[cfg(not(unix))]
+fn listen_on_file(_: &Path) -> io::Result<Listener> {
+    Err(io::Error::new(ErrorKind::Unsupported, "on this system there are no such sockets"))
 }
 
 /// Why one of several addresses cannot be listened on.
@@ -150,6 +220,8 @@ const BACKLOG: u32 = 4_096;
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     /// Both kinds of loopback addresses, unless this machine has only one.
@@ -164,10 +236,11 @@ mod tests {
         let listeners = bind_all(&both).unwrap();
         let [one, other] = [0, 1].map(|index| listeners[index].local_addr().unwrap());
         assert_eq!(one.port(), other.port());
+        let listeners = listeners.into_iter().map(Listener::Tcp).collect();
         let mut listeners = Listeners { all: listeners, first: 0 };
         for address in [one, other, one] {
             let client = TcpStream::connect(address).await.unwrap();
-            let accepted = listeners.accept().await.unwrap();
+            let Stream::Tcp(accepted) = listeners.accept().await.unwrap() else { panic!() };
             assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
         }
     }

@@ -8,10 +8,14 @@
 
 mod body;
 mod connection;
+mod inherited;
 mod listener;
 mod registry;
 mod shortage;
 mod socket;
+mod stream;
+#[cfg(unix)]
+mod unix;
 
 use std::{
     fmt,
@@ -27,19 +31,19 @@ use throttle_http::Malformed;
 use throttle_runtime::Clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::watch,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{debug, error, warn};
 
-use self::registry::Registry;
+pub use self::inherited::Inherited;
 pub(crate) use self::{
     body::Punctual,
     listener::Listeners,
     registry::{Capacity, ConnectionMetrics},
 };
+use self::{registry::Registry, stream::Stream};
 
 /// Accepts connections and answers the requests that come on them.
 pub(crate) struct Server<S> {
@@ -196,7 +200,7 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// Says that there are too many connections, and hangs up when the client has heard it.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse(mut stream: Stream) -> io::Result<()> {
     stream.write_all(TOO_MANY_CONNECTIONS).await?;
     stream.shutdown().await?;
     // Who closes a connection with something unread resets it, and the answer may get lost.

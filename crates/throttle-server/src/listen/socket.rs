@@ -22,11 +22,10 @@ use std::{
 use throttle_runtime::{Clock, Time};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep, timeout},
 };
 
-use super::registry::Slot;
+use super::{registry::Slot, stream::Stream};
 
 /// What the HTTP library reads from and writes to.
 pub(super) struct Socket {
@@ -47,7 +46,7 @@ pub(crate) struct Watch(Shared);
 struct Shared(Arc<Mutex<State>>);
 
 struct State {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read ahead.
     ahead: Vec<u8>,
     turn: Turn,
@@ -75,7 +74,7 @@ enum Turn {
 
 impl Socket {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         clock: Clock,
         patience: Duration,
         slot: Slot,

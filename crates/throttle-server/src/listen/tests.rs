@@ -10,7 +10,10 @@ use axum::{
     routing::{get, post},
 };
 use metrics::{Counter, Gauge};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -76,7 +79,7 @@ impl Fixture {
         end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Self {
         let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
-        let address = listeners.addresses().unwrap()[0];
+        let address = listeners.addresses().unwrap()[0].network().unwrap();
         let (stop, stopping) = watch::channel(false);
         let (events, waiting) = mpsc::unbounded_channel();
         let flows = events.clone();

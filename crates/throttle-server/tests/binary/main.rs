@@ -6,4 +6,5 @@ mod logs;
 mod reload;
 mod serving;
 mod shutdown;
+mod sockets;
 mod support;

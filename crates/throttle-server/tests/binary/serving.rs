@@ -55,17 +55,19 @@ async fn two_servers_in_one_process_share_nothing() {
     let first = start(("127.0.0.1", 0), config("[semaphores]\nA = 1"), None).await.unwrap();
     let second = start(("127.0.0.1", 0), config("[semaphores]\nA = 2"), None).await.unwrap();
     let get = |address, path| spawn_blocking(move || request(address, "GET", path, "").1);
-    assert_eq!(get(first.address(), "/remainder?semaphore=A").await.unwrap(), "1");
-    assert_eq!(get(second.address(), "/remainder?semaphore=A").await.unwrap(), "2");
-    get(first.address(), "/nowhere").await.unwrap();
-    let [one, other] = [first.address(), second.address()].map(|address| get(address, "/metrics"));
+    let [first_address, second_address] =
+        [&first, &second].map(|server| server.addresses()[0].network().unwrap());
+    assert_eq!(get(first_address, "/remainder?semaphore=A").await.unwrap(), "1");
+    assert_eq!(get(second_address, "/remainder?semaphore=A").await.unwrap(), "2");
+    get(first_address, "/nowhere").await.unwrap();
+    let [one, other] = [first_address, second_address].map(|address| get(address, "/metrics"));
     assert!(one.await.unwrap().contains("throttle_num_404 1\n"));
     assert!(other.await.unwrap().contains("throttle_num_404 0\n"));
 
     let refusal = first.reload().await.unwrap_err();
     assert_eq!(refusal.to_string(), "there is no configuration file to read");
     first.stop().await;
-    assert_eq!(get(second.address(), "/health").await.unwrap(), "Ok");
+    assert_eq!(get(second_address, "/health").await.unwrap(), "Ok");
     second.stop().await;
 }
 
