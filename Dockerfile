@@ -18,5 +18,6 @@ USER 65532:65532
 # From outside of the container, which is where its clients are.
 ENV THROTTLE_ADDRESS=0.0.0.0
 EXPOSE 8000
+# Finds the address and the port by itself, be they set by variables or by flags of the command.
 HEALTHCHECK --interval=10s --timeout=3s CMD ["/usr/bin/throttle", "--check-health"]
 ENTRYPOINT ["/usr/bin/throttle"]

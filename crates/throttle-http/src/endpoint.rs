@@ -44,6 +44,10 @@ impl Endpoint {
         Self(Arc::new(api))
     }
 
+    pub(crate) fn api(&self) -> &Api {
+        &self.0
+    }
+
     /// Answers a request. One for the head alone is answered in full: to leave out the body is up to
     /// the server, as hyper and axum do.
     ///

@@ -46,6 +46,7 @@ mod json;
 mod limits;
 mod listing;
 mod locks;
+mod malformed;
 mod metrics;
 mod origin;
 mod page;
@@ -66,6 +67,7 @@ pub use crate::{
     api::Api,
     endpoint::Endpoint,
     limits::Limits,
+    malformed::Malformed,
     metrics::{Histograms, Metrics},
 };
 

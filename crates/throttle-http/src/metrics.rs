@@ -22,10 +22,7 @@ use std::{
     },
 };
 
-use axum::{
-    body::Bytes,
-    http::{Method, StatusCode},
-};
+use axum::{body::Bytes, http::StatusCode};
 use metrics::{Counter, Gauge, Key, Label, Recorder};
 use throttle_runtime::{Handle, Observer};
 use throttle_wire::Code;
@@ -124,27 +121,21 @@ impl Metrics {
     }
 
     /// Counts a request with its outcome.
-    pub(crate) fn count(
-        &self,
-        route: Route,
-        method: &Method,
-        status: StatusCode,
-        code: Option<Code>,
-    ) {
+    pub(crate) fn count(&self, route: Route, method: &str, status: StatusCode, code: Option<Code>) {
         self.requests(route, method, status).increment(1);
         if let Some(code) = code
             && let Some(refusals) = self.shared.refusals.get(code as usize)
         {
             refusals.increment(1);
         }
-        if route == Route::Unknown {
+        if code == Some(Code::UnknownRoute) {
             self.shared.not_found.increment(1);
         }
     }
 
-    fn requests(&self, route: Route, method: &Method, status: StatusCode) -> &Counter {
+    fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
         let position = |all: &[&str], one| all.iter().position(|it| *it == one).unwrap_or(0);
-        let method = position(METHODS, method.as_str());
+        let method = position(METHODS, method);
         let status = position(STATUSES, status.as_str());
         let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
         self.shared.requests[index].get_or_init(|| {
@@ -193,6 +184,6 @@ const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
 /// As labels. The first stands for all others, of which there are none.
 const STATUSES: &[&str] = &[
-    "other", "200", "202", "400", "403", "404", "405", "409", "413", "415", "422", "429", "500",
-    "503",
+    "other", "200", "202", "400", "403", "404", "405", "409", "413", "415", "422", "429", "431",
+    "500", "503",
 ];

@@ -60,7 +60,7 @@ impl<'a> Case<'a> {
     fn close(&self, response: &Response, code: Option<Code>) {
         let (method, status) = (&self.method, response.status());
         if let Some(metrics) = &self.api.metrics {
-            metrics.count(self.route, method, status, code);
+            metrics.count(self.route, method.as_str(), status, code);
         }
         let Some((peer, semaphore)) = &self.about else { return };
         debug!(

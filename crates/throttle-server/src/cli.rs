@@ -1,15 +1,20 @@
 //! The command line.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use clap::{CommandFactory, FromArgMatches, Parser};
-use throttle_server::config::Filter;
+use clap::{CommandFactory, FromArgMatches, Parser, parser::ValueSource};
+use throttle_server::{Address, config::Filter};
 
 /// Semaphores for distributed systems over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "throttle", version)]
 pub(crate) struct Arguments {
-    /// Name or address to listen on.
+    /// Name or address to listen on, or `unix:` and the file of a socket.
     #[arg(long, env = "THROTTLE_ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: String,
 
@@ -30,20 +35,57 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 
-    /// Ask the server that listens on this address and port whether it is there, and exit.
+    /// Ask the server that listens on this address and port whether it is there, and exit. In a
+    /// container, the flags of the server there count unless others are given.
     #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
     pub(crate) check_health: bool,
 
     /// Print a configuration that explains every option, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
+
+    /// Whether the address or the port was given by a flag.
+    #[arg(skip)]
+    has_address_flag: bool,
 }
+
+/// The name of the binary.
+const PROGRAM: &str = "throttle";
+/// On Linux; elsewhere there is no such file, and there are no containers.
+const COMMAND_LINE_OF_THE_FIRST_PROCESS: &str = "/proc/1/cmdline";
 
 impl Arguments {
     /// What this process was started with. Variables that are empty count as unset: that is what
     /// compose files make of variables that nobody set.
     pub(crate) fn of_process() -> Self {
         Self::try_read(env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> Address {
+        Address::new(&self.address, self.port)
+    }
+
+    /// Where the server listens that these arguments of a health check are about.
+    ///
+    /// In a container, the health check is started without the flags of the container's command. So
+    /// unless it has flags of its own, they are taken from the first process, if that is a server.
+    pub(crate) fn address_to_check(&self) -> Address {
+        let of_server = fs::read(COMMAND_LINE_OF_THE_FIRST_PROCESS).ok();
+        let of_server = of_server.filter(|_| !self.has_address_flag);
+        let of_server = of_server.and_then(|line| Self::of_command_line(&line));
+        of_server.as_ref().unwrap_or(self).address()
+    }
+
+    /// The arguments in the command line of another process, with a zero byte behind each, if that process
+    /// is a server. It may have been started by a program that looks after it, such as `tini`.
+    fn of_command_line(line: &[u8]) -> Option<Self> {
+        let line = str::from_utf8(line.strip_suffix(b"\0").unwrap_or(line)).ok()?;
+        let is_server = |argument: &&str| Path::new(argument).file_name() == Some(PROGRAM.as_ref());
+        let arguments = line.split('\0').skip_while(|argument| !is_server(argument));
+        let mut arguments = arguments.map(OsString::from).peekable();
+        arguments.peek()?;
+        Self::try_read(arguments).ok()
     }
 
     fn try_read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
@@ -53,7 +95,11 @@ impl Arguments {
             if is_empty { argument.env(None::<&str>) } else { argument }
         });
         let mut matches = command.try_get_matches_from_mut(arguments)?;
-        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        let has_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let has_address_flag = has_flag("address") || has_flag("port");
+        let arguments = Self::from_arg_matches_mut(&mut matches);
+        let arguments = arguments.map_err(|error| error.format(&mut command))?;
+        Ok(Self { has_address_flag, ..arguments })
     }
 }
 
@@ -64,5 +110,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_a_server_are_found_in_the_command_line_of_its_process() {
+        let address = |line: &str| {
+            let found = Arguments::of_command_line(line.replace(' ', "\0").as_bytes());
+            found.map(|arguments| arguments.address().to_string())
+        };
+        let found = |address: &str| Some(address.to_owned());
+        assert_eq!(address("/usr/bin/throttle --port 9000 "), found("127.0.0.1:9000"));
+        assert_eq!(address("throttle --port=9000 --address [::] "), found("[::]:9000"));
+        assert_eq!(
+            address("/sbin/tini -- /usr/bin/throttle --port 9000 "),
+            found("127.0.0.1:9000")
+        );
+        assert_eq!(address("/usr/bin/throttle "), found("127.0.0.1:8000"));
+        for other in ["", "/sbin/init ", "/usr/bin/throttle --unknown ", "sh -c :throttle: "] {
+            assert_eq!(address(other), None, "{other}");
+        }
     }
 }

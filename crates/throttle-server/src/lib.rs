@@ -11,7 +11,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::parse("[semaphores]\nA = 42", Path::new("example.toml"))?;
 //! let server = start(("127.0.0.1", 0), config, None).await?;
-//! println!("http://{}", server.address());
+//! println!("{}", server.addresses()[0].url());
 //! server.stop().await;
 //! # Ok(())
 //! # }
@@ -23,14 +23,19 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod config;
 mod listen;
 pub mod logging;
+mod open_files;
 mod reload;
 mod server;
 mod telemetry;
 
 pub use crate::{
+    address::{Address, BoundAddress},
+    listen::Inherited,
+    open_files::raise_limit,
     reload::ReloadError,
-    server::{Running, ServerFailure, StartError, start},
+    server::{Running, ServerFailure, StartError, start, start_on},
 };

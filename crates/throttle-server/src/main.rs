@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
-    ReloadError,
+    BoundAddress, Inherited, ReloadError,
     config::{self, Config, Found, Gelf, Logging, Memory},
     logging::{Log, Serving},
 };
@@ -45,9 +45,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return print(Config::sample());
     }
     if arguments.check_health {
-        health::check(&arguments.address, arguments.port)?;
+        health::check(&arguments.address_to_check())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let inherited = Inherited::take();
+    // A limit that stays is no reason not to start.
+    let _ = throttle_server::raise_limit();
     let found = config::find(arguments.configuration)?;
     let mut logging = found.config.logging.clone();
     logging.stderr.level = arguments.log.unwrap_or(logging.stderr.level);
@@ -59,20 +62,29 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let served = runtime.block_on(serve((&arguments.address, arguments.port), found, &log));
+    let endpoint = (arguments.address.as_str(), arguments.port);
+    let served = runtime.block_on(serve(endpoint, inherited, found, &log));
     // Whatever still looks up a name or reads a file is not waited for.
     runtime.shutdown_background();
     served
 }
 
 /// Serves until a signal says to stop, or until the server is broken.
-async fn serve(endpoint: (&str, u16), found: Found, log: &Log) -> anyhow::Result<ExitCode> {
+async fn serve(
+    endpoint: (&str, u16),
+    inherited: Option<Inherited>,
+    found: Found,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let Found { config, file, exists } = found;
     let (version, semaphores) = (env!("CARGO_PKG_VERSION"), config.semaphores.len());
     info!(version, configuration = %file.display(), exists, "starting");
-    let server = throttle_server::start(endpoint, config, Some(file)).await?;
-    let addresses = [format!("http://{}", server.address())];
+    let server = match inherited {
+        Some(sockets) => throttle_server::start_on(sockets, config, Some(file))?,
+        None => throttle_server::start(endpoint, config, Some(file)).await?,
+    };
+    let addresses: Vec<_> = server.addresses().iter().map(BoundAddress::url).collect();
     let serving = Serving { version, semaphores, addresses: &addresses };
     log.announce(&serving);
     info!("ready");

@@ -1,20 +1,22 @@
 //! A server from its start to its end.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use throttle_http::{Api, Metrics};
+use axum::{
+    http::{Request, request::Parts},
+    response::Response,
+};
+use throttle_http::{Api, Endpoint, Malformed, Metrics};
 use throttle_runtime::{Changes, Failure, Handle};
 use throttle_wire::Reloaded;
-use tokio::{
-    net::{self, TcpListener, TcpSocket},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::Config,
-    listen,
+    Address, BoundAddress, Inherited,
+    config::{Config, Limits},
+    listen::{self, Capacity, ConnectionMetrics, Listeners, Punctual},
+    open_files,
     reload::{Reload, ReloadError},
     telemetry,
 };
@@ -25,7 +27,7 @@ use crate::{
 /// answers who waits.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    addresses: Vec<BoundAddress>,
     handle: Handle,
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
@@ -47,17 +49,16 @@ pub enum ServerFailure {
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {host}:{port}: {error}")]
+#[error("cannot listen on {address}: {error}")]
 pub struct StartError {
-    host: String,
-    port: u16,
+    address: String,
     error: io::Error,
 }
 
 impl Running {
-    /// What it listens on.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// What it listens on: all addresses of the name that it was started with, at least one.
+    pub fn addresses(&self) -> &[BoundAddress] {
+        &self.addresses
     }
 
     /// The semaphores it serves.
@@ -100,86 +101,127 @@ impl Running {
     }
 }
 
-/// Starts a server that listens on the first address of the host that it can have; on port 0, on one
-/// that is free. If it has a file to read its configuration from, it can reload it.
+/// Starts a server that listens on all addresses of the host; on port 0, on one that is free, the same
+/// for all of them. If it has a file to read its configuration from, it can reload it.
 ///
 /// Any number of servers can run in a process. They share nothing but the log.
 ///
 /// # Errors
 ///
-/// If it cannot listen.
+/// If one of the addresses cannot be listened on, unless this machine does not have it.
 pub async fn start(
     (host, port): (&str, u16),
     config: Config,
     file: Option<PathBuf>,
 ) -> Result<Running, StartError> {
-    let (listener, address) = bind(host, port).await.map_err(|error| StartError {
-        host: host.to_owned(),
-        port,
-        error,
-    })?;
-    info!(%address, "listening");
+    let address = Address::new(host, port);
+    let listeners = Listeners::bind(&address).await;
+    let listeners =
+        listeners.map_err(|error| StartError { address: address.to_string(), error })?;
+    start_serving(listeners, config, file)
+}
+
+/// Starts a server as [`start`] does, on sockets that this process was started with.
+///
+/// # Errors
+///
+/// If one of them cannot be listened on.
+pub fn start_on(
+    sockets: Inherited,
+    config: Config,
+    file: Option<PathBuf>,
+) -> Result<Running, StartError> {
+    let address = || "the sockets of the service manager".to_owned();
+    let listeners = sockets.listen();
+    let listeners = listeners.map_err(|error| StartError { address: address(), error })?;
+    start_serving(listeners, config, file)
+}
+
+/// Starts a service and serves it.
+fn start_serving(
+    listeners: Listeners,
+    config: Config,
+    file: Option<PathBuf>,
+) -> Result<Running, StartError> {
+    let addresses = listeners.addresses();
+    let addresses =
+        addresses.map_err(|error| StartError { address: "a socket".to_owned(), error })?;
+    let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    info!(address = %list, "listening");
     if config.semaphores.is_empty() && !config.no_semaphores {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let metrics = telemetry::metrics(&config.metrics);
+    let capacity = capacity(&config.limits);
+    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
     let observer = metrics.observer();
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer);
-    Ok(serve((listener, address), config, file, handle, metrics))
+    Ok(serve((listeners, addresses), config, file, handle, (metrics, connections, capacity)))
 }
 
 /// Serves a service.
 fn serve(
-    (listener, address): (TcpListener, SocketAddr),
+    (listeners, addresses): (Listeners, Vec<BoundAddress>),
     config: Config,
     file: Option<PathBuf>,
     handle: Handle,
-    metrics: Metrics,
+    (metrics, connections, capacity): (Metrics, ConnectionMetrics, Capacity),
 ) -> Running {
     let limits = listen::Limits {
-        connections: config.limits.connections.get() as usize,
+        capacity,
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
+        idle: IDLE,
+        stall: STALL,
+        patience: PATIENCE,
     };
-    handle.limit_open_waits(config.limits.open_waits(limits.connections));
+    handle.limit_open_waits(config.limits.open_waits(capacity.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
-    let reload = Arc::new(Reload::new(handle.clone(), config, file, limits.connections));
+    let reload = Arc::new(Reload::new(handle.clone(), config, file, capacity.connections));
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
-    let answer = move |request| endpoint.answer(request);
-    let server = listen::Server { listener, answer, limits, stop: stopping };
+    let waits = handle.clone();
+    let server = listen::Server {
+        listeners,
+        service: endpoint,
+        limits,
+        metrics: connections,
+        end_short_wait: Arc::new(move || waits.end_short_wait()),
+        stop: stopping,
+    };
     let (alive, served) = watch::channel(());
     let serving = tokio::spawn(async {
         let _alive = alive;
         server.run().await;
     });
-    Running { address, handle, reload, stop, serving, served }
+    Running { addresses, handle, reload, stop, serving, served }
 }
 
-async fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
-    // In a URL an IPv6 address has brackets.
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
-    for address in net::lookup_host((inner.unwrap_or(host), port)).await? {
-        outcome = listen_on(address);
-        if outcome.is_ok() {
-            break;
-        }
+impl listen::Service for Endpoint {
+    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send {
+        Self::answer(self, request)
     }
-    let listener = outcome?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+        Self::refuse(self, malformed, head)
+    }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started anew need not wait for the connections of its predecessor to be
-    // forgotten. On Windows it would let two servers listen on the same port.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// How many connections there may be.
+fn capacity(limits: &Limits) -> Capacity {
+    let (wanted, open_files) = (limits.connections.get(), open_files::limit());
+    let capacity = Capacity::new(wanted, open_files);
+    if let Some(wanted) = wanted
+        && capacity.connections < wanted as usize
+    {
+        warn!(
+            limits.connections = wanted,
+            open_files,
+            connections = capacity.connections,
+            "the limit of open files has no room for as many connections as configured"
+        );
+    }
+    capacity
 }
 
 /// Reloading for whoever asks by HTTP.
@@ -189,10 +231,14 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     Ok(Reloaded { added, changed, removed })
 }
 
-/// How many connections may stand in line to be accepted. When all workers come back at once, after
-/// an outage, those who find no place wait for a second before they try again. Systems have limits of
-/// their own; that of Linux is as large as this one.
-const BACKLOG: u32 = 4_096;
+/// How long a connection is idle at least before it may be closed in favour of another one: longer than
+/// clients take from connecting to sending their request.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long a client may read nothing of its answer before its connection may be closed in favour of
+/// another one. Answers are short, and a round trip takes less.
+const STALL: Duration = Duration::from_secs(1);
+/// How long a newcomer is kept waiting for room, before it is answered 503.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
-use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
 
-use crate::{config, logging};
+use crate::{
+    config,
+    listen::{Capacity, ConnectionMetrics},
+    logging,
+};
 
-/// Metrics without a value yet.
-pub(crate) fn metrics(config: &config::Metrics) -> Metrics {
+/// Metrics without a value yet, and those of connections.
+pub(crate) fn metrics(
+    config: &config::Metrics,
+    capacity: Capacity,
+) -> (Metrics, ConnectionMetrics) {
     // No upkeep: it has no histograms, which would have to be emptied now and then.
     let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
     describe_build(&*recorder);
+    let connections = connections(&*recorder, capacity);
     let handle = recorder.handle();
     let render = {
         let recorder = Arc::clone(&recorder);
@@ -21,7 +29,7 @@ pub(crate) fn metrics(config: &config::Metrics) -> Metrics {
             handle.render()
         })
     };
-    Metrics::new(recorder, render).histograms(config.histograms.into())
+    (Metrics::new(recorder, render).histograms(config.histograms.into()), connections)
 }
 
 /// Brings the counters of lost messages up to date. There is one log in a process, whichever server
@@ -31,6 +39,30 @@ fn count_lost_messages(recorder: &impl Recorder) {
         let labels = vec![Label::new("destination", destination)];
         let key = Key::from_parts(LOST_MESSAGES, labels);
         recorder.register_counter(&key, &METADATA).absolute(lost);
+    }
+}
+
+fn connections(recorder: &impl Recorder, capacity: Capacity) -> ConnectionMetrics {
+    let gauge = |name: &'static str, help: &'static str| {
+        recorder.describe_gauge(name.into(), None, help.into());
+        recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    };
+    let counter = |name: &'static str, help: &'static str| -> Counter {
+        recorder.describe_counter(name.into(), None, help.into());
+        recorder.register_counter(&Key::from_static_name(name), &METADATA)
+    };
+    gauge("throttle_connections_limit", "Most connections that stay open.")
+        .set(capacity.connections as f64);
+    ConnectionMetrics {
+        open: gauge("throttle_connections", "Open connections."),
+        evicted: counter(
+            "throttle_evicted_connections_total",
+            "Connections that were closed in favour of others, for there were too many.",
+        ),
+        refused: counter(
+            "throttle_refused_connections_total",
+            "Connections that were answered 503, for there were too many and none could be closed.",
+        ),
     }
 }
 

@@ -69,6 +69,8 @@ codes! {
     ExpiresInTooLong = "expires_in_too_long", 422, "Lease too long";
     /// A browser asked on behalf of a page that is not of this server.
     ForeignOrigin = "foreign_origin", 403, "Foreign origin";
+    /// The head of the request is larger than the server allows.
+    HeadTooLarge = "head_too_large", 431, "Head too large";
     /// Something broke inside the server.
     Internal = "internal", 500, "Internal error";
     /// A field is missing, has the wrong type or an unusable value.
@@ -87,6 +89,8 @@ codes! {
     MalformedPath = "malformed_path", 400, "Malformed path";
     /// The query string cannot be read.
     MalformedQuery = "malformed_query", 400, "Malformed query";
+    /// The request breaks the rules of HTTP.
+    MalformedRequest = "malformed_request", 400, "Malformed request";
     /// The route exists, yet not for this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The name of the semaphore is longer than the server allows.

@@ -18,10 +18,11 @@ section! {
             /// not free is answered 429 `too_many_waiters`. Takes effect on reload.
             waiters: Number = Number::new(1_000_000),
             /// The most open connections. Each blocked request is one and takes about 15 kB, and one with
-            /// the largest head and body up to 290 kB; --check-config adds it up. The
-            /// operating system must allow as many open files. Beyond it a connection is answered
-            /// 503 and closed.
-            connections: Number<1> = Number::new(10_000),
+            /// the largest head and body up to 290 kB; --check-config adds it up. Beyond it nobody is
+            /// turned away: the connection that has been idle for longest is closed in favour of the
+            /// new one. "auto" is 10000, or as many as the operating system allows open files for, if
+            /// these are fewer.
+            connections: Auto<1> = Auto::AUTO,
             /// The most requests that wait for their locks for as long as they want. Those beyond it
             /// keep their place in the queue, but are answered 202 within a second and have to ask
             /// again. It has to be lower than limits.connections, so that there is always a
@@ -36,7 +37,7 @@ section! {
             request_timeout: Timeout = Timeout::from_secs(120),
             /// The largest head of a request, in bytes. The longest name has to fit into it, three
             /// times as long where it is percent-encoded. Beyond it, or with more than 100 header
-            /// fields, which is no option: 431.
+            /// fields, which is no option: 431 `head_too_large`.
             head: Number<8_192> = Number::new(64 * 1024),
             /// The largest body of a request, in bytes. Beyond it: 413 `body_too_large`.
             body: Number<1> = Number::new(64 * 1024),

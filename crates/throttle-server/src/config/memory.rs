@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::Config;
+use crate::{listen::Capacity, open_files};
 
 /// An estimate, in bytes. Each part is what it takes if its limit is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Memory {
     /// Connections, each with the largest head and body unfinished. What the kernel takes for them is
     /// not in it.
     pub connections: u64,
+    /// Long lists that clients read.
+    pub listings: u64,
 }
 
 impl Memory {
@@ -39,29 +42,35 @@ impl Memory {
         let locks = locks.fold(0, u64::saturating_add);
         // A peer waits for one semaphore at a time.
         let waiters = u64::from(limits.waiters.get()).saturating_mul(semaphores).min(peers);
-        let connections = u64::from(limits.connections.get());
+        let Capacity { connections, slack } =
+            Capacity::new(limits.connections.get(), open_files::limit());
+        let connections = (connections + slack) as u64;
         Self {
             program: PROGRAM,
             semaphores: semaphores * SEMAPHORE,
             peers: peers.saturating_mul(PEER).saturating_add(locks.saturating_mul(LOCK)),
             waiters: waiters * WAITER,
-            labels: peers.saturating_mul(labels(limits)),
+            labels: labels(limits, peers),
             connections: connections.saturating_mul(connection(limits)),
+            listings: u64::from(limits.listings.get()) * LISTING,
         }
     }
 
     /// All of it.
     pub fn sum(self) -> u64 {
-        let Self { program, semaphores, peers, waiters, labels, connections } = self;
-        let parts = [program, semaphores, peers, waiters, labels, connections];
+        let Self { program, semaphores, peers, waiters, labels, connections, listings } = self;
+        let parts = [program, semaphores, peers, waiters, labels, connections, listings];
         parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
-/// The most that labels of one peer take.
-fn labels(limits: &super::Limits) -> u64 {
+/// The most that the labels of all peers take: what these may have, or what the sum is limited to. The
+/// limit counts less for a label than it takes besides its text.
+fn labels(limits: &super::Limits, peers: u64) -> u64 {
     let length = u64::from(limits.label_length.get());
-    u64::from(limits.labels.get()).saturating_mul(LABEL + 2 * length)
+    let of_peer = u64::from(limits.labels.get()).saturating_mul(LABEL + 2 * length);
+    let counted = u64::from(limits.label_bytes.get());
+    peers.saturating_mul(of_peer).min(counted * LABEL / COUNTED_LABEL)
 }
 
 /// The most that one connection takes: a head that is kept, and a body that is read into buffers which
@@ -73,12 +82,12 @@ fn connection(limits: &super::Limits) -> u64 {
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, semaphores, peers, waiters, labels, connections } =
+        let Self { program, semaphores, peers, waiters, labels, connections, listings } =
             self.map(|bytes| bytes.div_ceil(1_000_000));
         write!(
             f,
             "at most about {} MB of memory: program {program}, semaphores {semaphores}, peers {peers}, \
-            waiters {waiters}, labels {labels}, connections {connections}",
+            waiters {waiters}, labels {labels}, connections {connections}, listings {listings}",
             self.sum().div_ceil(1_000_000),
         )
     }
@@ -93,6 +102,7 @@ impl Memory {
             waiters: f(self.waiters),
             labels: f(self.labels),
             connections: f(self.connections),
+            listings: f(self.listings),
         }
     }
 }
@@ -109,8 +119,12 @@ const LOCK: u64 = 90;
 const WAITER: u64 = 45;
 /// Of one label, besides its name and its value: 70 bytes of many, 120 of one.
 const LABEL: u64 = 120;
+/// What `limits.label_bytes` counts for a label besides its text.
+const COUNTED_LABEL: u64 = 64;
 /// Idle or with a waiting request it is 15 kB; of an unfinished head some is kept twice.
 const CONNECTION: u64 = 24 * 1024;
+/// Two pages, one in the making, and what the HTTP library keeps of them.
+const LISTING: u64 = 150_000;
 /// What is read behind a waiting request: 64 KiB at most, in a buffer that doubles and one that is kept
 /// by the HTTP library.
 const READ_AHEAD: u64 = 160 * 1024;
@@ -130,13 +144,16 @@ mod tests {
         let one = memory("[limits]\npeers = 1\nwaiters = 1\nconnections = 1\nlabels = 1");
         assert_eq!((one.peers, one.waiters, one.semaphores), (PEER, 0, 0));
         assert_eq!(one.labels, LABEL + 2 * 256);
-        assert_eq!(one.connections, CONNECTION + 65_536 + 3 * 65_536);
+        // The slack is 16 connections at least.
+        assert_eq!(one.connections, 17 * (CONNECTION + 65_536 + 3 * 65_536));
         let text = "[semaphores]\nA = 3\nB = 9007199254740991\n[limits]\npeers = 10\nwaiters = 2\n\
             labels = 0\nconnections = 7\nhead = 8_192\nbody = 1";
         let some = memory(text);
         assert_eq!(some.peers, 10 * PEER + 13 * LOCK);
         assert_eq!((some.waiters, some.labels), (4 * WAITER, 0));
-        assert_eq!(some.connections, 7 * (CONNECTION + 8_192 + READ_AHEAD));
+        assert_eq!(some.connections, 23 * (CONNECTION + 8_192 + READ_AHEAD));
+        let bounded = memory("[limits]\nlabel_bytes = 64\nlistings = 2");
+        assert_eq!((bounded.labels, bounded.listings), (LABEL, 2 * LISTING));
     }
 
     #[test]
@@ -146,6 +163,6 @@ mod tests {
             "[semaphores]\nA = 9007199254740991\n[limits]\npeers = {most}\nwaiters = {most}\n\
             connections = {most}\nhead = {most}\nbody = {most}\nlabels = {most}\nlabel_length = {most}"
         );
-        assert_eq!(memory(&text).sum(), u64::MAX);
+        assert!(memory(&text).sum() > u64::from(most));
     }
 }

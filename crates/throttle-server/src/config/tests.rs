@@ -199,7 +199,7 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
-            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`, `listings`
+            throttle.toml:3:1: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`, `listings`, `label_bytes`
             throttle.toml:3:16: semaphores.B.lvl: unknown field `lvl`, expected `max` or `level`
             throttle.toml:3:1: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
         "#]],
@@ -238,7 +238,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
             throttle.toml:2:12: logging.gelf.protocol: unknown variant `http`, expected `udp` or `tcp`
             throttle.toml:2:14: metrics.histograms: unknown variant `fine`, expected one of `full`, `coarse`, `off`
             throttle.toml:2:9: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
-            throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295
+            throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295, or "auto"
             throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "30s" or "5min", from 1ms to 1day
         "#]],
     );
@@ -292,7 +292,7 @@ fn all_mistakes_are_told_in_the_order_of_the_file() {
             peer = 3"],
         expect![[r#"
             throttle.toml:2:31: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
-            throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+            throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
             throttle.toml:5:17: semaphores.B: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
             throttle.toml:6:25: semaphores.A.max: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
             throttle.toml:6:28: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
@@ -305,7 +305,7 @@ fn all_mistakes_are_told_in_the_order_of_the_file() {
             throttle.toml:11:49: logging.stderr.format: unknown variant `xml`, expected `human` or `json`
             throttle.toml:12:20: logging.gelf: invalid type: string "graylog", expected a table
             throttle.toml:14:21: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
-            throttle.toml:15:13: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`
+            throttle.toml:15:13: limits.peer: unknown field `peer`, expected one of `peers`, `waiters`, `connections`, `open_waits`, `request_timeout`, `head`, `body`, `name_length`, `expires_in`, `block_for`, `labels`, `label_length`, `listings`, `label_bytes`
         "#]],
     );
 }
@@ -330,7 +330,7 @@ fn what_is_no_toml_hides_no_other_mistake_but_its_own_consequences() {
             throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
             throttle.toml:4:1: semaphores.A.B: missing comma between key-value pairs, expected `,`
             throttle.toml:1:23: abandoned_after: invalid literal string, expected `'`
-            throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`
+            throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
         "#]],
     );
 }

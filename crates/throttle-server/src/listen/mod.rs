@@ -1,66 +1,102 @@
 //! Connections: accepted, counted, served, and brought to an end.
 //!
 //! A loop of our own instead of `axum::serve`, for what that leaves to others: a limit on the number
-//! of connections, on the time a client takes to send a request, and on the time that stopping takes.
-//! A client that goes away ends the future of its request at once, so a request that waits for a lock
-//! hears of it by being dropped.
+//! of connections and who has to leave when they run short (`registry`), limits on the time a client
+//! takes to send a request and to take its answer (`connection`, `socket`, `body`), and on the time that
+//! stopping takes. A client that goes away ends the future of its request at once, so a request that
+//! waits for a lock is dropped then.
 
 mod body;
+mod connection;
+mod inherited;
+mod listener;
+mod registry;
+mod shortage;
 mod socket;
+mod stream;
+#[cfg(unix)]
+mod unix;
 
 use std::{
-    convert::Infallible,
+    fmt,
     io::{self, ErrorKind},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::response::Response;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
+use hyper::{Request, http::request::Parts};
+use throttle_http::Malformed;
 use throttle_runtime::Clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{debug, error, warn};
 
-pub(crate) use self::body::Punctual;
-use self::socket::Socket;
+pub use self::inherited::Inherited;
+pub(crate) use self::{
+    body::Punctual,
+    listener::Listeners,
+    registry::{Capacity, ConnectionMetrics},
+};
+use self::{registry::Registry, stream::Stream};
 
 /// Accepts connections and answers the requests that come on them.
-#[derive(Debug)]
-pub(crate) struct Server<A> {
-    pub(crate) listener: TcpListener,
-    /// Answers a request. What it returns is dropped when the client goes away.
-    pub(crate) answer: A,
+pub(crate) struct Server<S> {
+    pub(crate) listeners: Listeners,
+    pub(crate) service: S,
     pub(crate) limits: Limits,
+    pub(crate) metrics: ConnectionMetrics,
+    /// Ends a wait that may be cut short, in favour of others who need its connection. Returns whether
+    /// there was one.
+    pub(crate) end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Becomes true when it is time to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+/// What answers requests.
+pub(crate) trait Service: Clone + Send + Sync + 'static {
+    /// Answers a request. What it returns is dropped when the client goes away.
+    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send;
+
+    /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The most open connections.
-    pub(crate) connections: usize,
+    pub(crate) capacity: Capacity,
     /// How long a client may take to send the head of a request, again for its body, and to take in
     /// any part of the answer.
     pub(crate) request_timeout: Duration,
     /// The largest head of a request, in bytes; at least 8192.
     pub(crate) head: usize,
+    /// How long a connection is idle at least before it may be closed in favour of another one.
+    pub(crate) idle: Duration,
+    /// How long a client may read nothing of its answer before its connection may be closed in favour
+    /// of another one.
+    pub(crate) stall: Duration,
+    /// How long a newcomer is kept waiting for room, before it is answered that there is none.
+    pub(crate) patience: Duration,
 }
 
-impl<A, F> Server<A>
-where
-    A: Fn(Request<Punctual>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
+/// What became of the wait for room.
+enum Room {
+    Free,
+    /// Everybody is being answered, and has been for too long.
+    None,
+    /// It is time to stop.
+    Stop,
+}
+
+impl<S: Service> Server<S> {
     /// Serves until it is told to stop; then requests that are being answered may finish for a while.
     pub(crate) async fn run(mut self) {
+        let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
         let mut is_exhausted = false;
@@ -72,31 +108,45 @@ where
                     continue;
                 }
                 Some(_) = refusals.join_next() => continue,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listeners.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) if connections.len() < self.limits.connections => {
+                Ok(stream) => {
                     is_exhausted = false;
-                    connections.spawn(self.connection(stream));
+                    match self.room(&registry, &mut connections).await {
+                        Room::Free => registry.enter(|slot| {
+                            let Self { service, limits, stop, .. } = &self;
+                            let (service, stop) = (service.clone(), stop.clone());
+                            let serve = connection::serve(stream, slot, service, *limits, stop);
+                            connections.spawn(serve)
+                        }),
+                        Room::None => {
+                            registry.refuse();
+                            // Whoever comes in crowds beyond that is not worth an answer.
+                            if refusals.len() < MAX_REFUSALS {
+                                refusals.spawn(timeout(REFUSAL_TIME, refuse(stream)));
+                            }
+                        }
+                        Room::Stop => break,
+                    }
                 }
-                // Whoever comes in crowds beyond that is not worth an answer.
-                Ok((stream, _)) if refusals.len() < MAX_REFUSALS => {
-                    refusals.spawn(timeout(REFUSAL_TIME, refuse(stream)));
-                }
-                Ok(_) => {}
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut is_exhausted, true) {
                         warn!(%error, "cannot accept connections; is the limit of open files too low?");
                     }
+                    if !registry.evict() {
+                        (self.end_short_wait)();
+                    }
                     tokio::select! {
                         () = stopped(&mut self.stop) => break,
+                        Some(ended) = connections.join_next() => report(ended),
                         () = sleep(EXHAUSTED) => {}
                     }
                 }
             }
         }
-        drop(self.listener);
+        drop(self.listeners);
         let all_ended = async {
             while let Some(ended) = connections.join_next().await {
                 report(ended);
@@ -107,48 +157,31 @@ where
         }
     }
 
-    /// Serves one connection.
-    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + use<A, F> {
-        let Limits { request_timeout, head, .. } = self.limits;
-        let mut stop = self.stop.clone();
-        let answer = self.answer.clone();
-        async move {
-            if let Err(error) = set_options(&stream) {
-                debug!(%error, "a connection ended before it began");
-                return;
-            }
-            let clock = Clock::start();
-            let (socket, watch) = Socket::new(stream, clock, request_timeout);
-            let service = service_fn(|request: Request<Incoming>| {
-                let busy = watch.begin();
-                let request = request.map(|body| Punctual::new(body, request_timeout));
-                let answer = answer(request);
-                async move {
-                    let answer = answer.await;
-                    drop(busy);
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            let mut http = http1::Builder::new();
-            // Answers are so short that copying them behind their head is cheaper than a vectored write.
-            http.max_buf_size(head).half_close(false).writev(false);
-            let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
-            let ended = tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = watch.hung_up() => return debug!("a client hung up"),
-                () = watch.overdue(clock, request_timeout) => {
-                    return debug!("a client took too long to send a request");
-                }
-                () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                debug!(%error, "a connection broke");
+    /// Waits until there is room for one more connection. Who comes behind it stands in line in the
+    /// operating system meanwhile.
+    ///
+    /// That takes no time, or little, unless more requests wait for locks than there may be connections.
+    async fn room(&mut self, registry: &Registry, connections: &mut JoinSet<()>) -> Room {
+        let mut patience = pin!(sleep(self.limits.patience));
+        while !registry.make_room(&*self.end_short_wait) {
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Room::Stop,
+                Some(ended) = connections.join_next() => report(ended),
+                () = registry.changed() => {}
+                () = sleep(RETRY) => {}
+                () = patience.as_mut() => return Room::None,
             }
         }
+        Room::Free
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listeners", &self.listeners)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -158,23 +191,16 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
+    // Those that were closed in favour of others were cancelled.
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
         error!(%error, "a connection ended by a defect of this program");
     }
 }
 
-/// Answers are not delayed; and clients whose machine or network is gone are found out, so that
-/// their place in a queue goes to somebody who is still there.
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
-
 /// Says that there are too many connections, and hangs up when the client has heard it.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse(mut stream: Stream) -> io::Result<()> {
     stream.write_all(TOO_MANY_CONNECTIONS).await?;
     stream.shutdown().await?;
     // Who closes a connection with something unread resets it, and the answer may get lost.
@@ -198,6 +224,8 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Too many connections.";
 const MAX_REFUSALS: usize = 100;
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How often to try again to make room: by then a wait may have become long enough to be ended.
+const RETRY: Duration = Duration::from_millis(25);
 /// How long to wait for others to close connections when no more can be opened.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take when the server stops.

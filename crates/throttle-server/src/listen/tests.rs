@@ -1,19 +1,33 @@
 //! Clients that are too many, too slow, or gone.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
     Router,
+    body::Body,
+    http::StatusCode,
     response::IntoResponse as _,
     routing::{get, post},
 };
-use tokio::sync::mpsc;
+use metrics::{Counter, Gauge};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
 use tower::ServiceExt as _;
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { connections: 10, request_timeout: Duration::from_secs(60), head: 8_192 };
+mod shortage;
+
+const LIMITS: Limits = Limits {
+    capacity: Capacity { connections: 10, slack: 2 },
+    request_timeout: Duration::from_secs(60),
+    head: 8_192,
+    idle: Duration::from_millis(10),
+    stall: Duration::from_millis(20),
+    patience: Duration::from_secs(60),
+};
 const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
 
 /// A running server. When this is dropped it stops.
@@ -23,6 +37,27 @@ struct Fixture {
     serving: tokio::task::JoinHandle<()>,
     /// What happens to requests for `/wait`.
     waiting: mpsc::UnboundedReceiver<&'static str>,
+    /// When each of the requests for `/short-wait` is to end.
+    short_wait: mpsc::UnboundedSender<oneshot::Receiver<()>>,
+}
+
+#[derive(Clone)]
+struct Routes(Router);
+
+impl Service for Routes {
+    async fn answer(&self, request: Request<Punctual>) -> Response {
+        self.0.clone().oneshot(request).await.into_response()
+    }
+
+    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+        let status = match malformed {
+            Malformed::HeadTooLarge => 431,
+            Malformed::Host | Malformed::Request => 400,
+        };
+        let status = StatusCode::from_u16(status).unwrap();
+        let of = head.map_or("nothing", |head| head.uri.path());
+        (status, format!("{malformed:?} of {of}")).into_response()
+    }
 }
 
 /// Says so when it is dropped.
@@ -36,8 +71,15 @@ impl Drop for Waiting {
 
 impl Fixture {
     async fn start(limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::start_with(limits, Arc::new(|| false)).await
+    }
+
+    async fn start_with(
+        limits: Limits,
+        end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Self {
+        let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
+        let address = listeners.addresses().unwrap()[0].network().unwrap();
         let (stop, stopping) = watch::channel(false);
         let (events, waiting) = mpsc::unbounded_channel();
         let flows = events.clone();
@@ -45,6 +87,15 @@ impl Fixture {
             let _guard = Waiting(events.clone());
             events.send("waits").unwrap();
             std::future::pending::<()>().await;
+        };
+        let (short_wait, ends) = mpsc::unbounded_channel::<oneshot::Receiver<()>>();
+        let ends = Arc::new(tokio::sync::Mutex::new(ends));
+        let short_waits = flows.clone();
+        let until_ended = async move || {
+            let end = ends.lock().await.recv().await.unwrap();
+            short_waits.send("waits").unwrap();
+            end.await.unwrap();
+            "not yet"
         };
         let mut stopping_too = stopping.clone();
         let until_stop = async move || {
@@ -62,26 +113,47 @@ impl Fixture {
                 let _ = &guard;
                 Ok::<_, Infallible>("endless ".repeat(1_000))
             });
-            axum::body::Body::from_stream(chunks)
+            Body::from_stream(chunks)
+        };
+        let chunks = async || {
+            let chunks = futures_util::stream::iter(["endless"; 3].map(Ok::<_, Infallible>));
+            Body::from_stream(chunks)
         };
         let routes = Router::new()
             .route("/endless", get(endless))
             .route("/", get(async || "hello"))
             .route("/echo", post(async |body: String| body))
+            .route("/nothing", get(async || ()))
+            .route("/chunks", get(chunks))
+            .route("/large", get(async || large()))
+            .route("/short-wait", get(until_ended))
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
-        let answer = move |request: Request<Punctual>| {
-            let routes = routes.clone();
-            async move { routes.oneshot(request).await.into_response() }
+        let metrics = ConnectionMetrics {
+            open: Gauge::noop(),
+            evicted: Counter::noop(),
+            refused: Counter::noop(),
         };
-        let server = Server { listener, answer, limits, stop: stopping };
-        Self { address, stop, serving: tokio::spawn(server.run()), waiting }
+        let server = Server {
+            listeners,
+            service: Routes(routes),
+            limits,
+            metrics,
+            end_short_wait,
+            stop: stopping,
+        };
+        Self { address, stop, serving: tokio::spawn(server.run()), waiting, short_wait }
     }
 
     async fn connect(&self) -> Connection {
         Connection(TcpStream::connect(self.address).await.unwrap())
     }
+}
+
+/// An answer that does not fit into the buffers of sockets.
+fn large() -> String {
+    "0123456789".repeat(2_000_000)
 }
 
 struct Connection(TcpStream);
@@ -185,35 +257,6 @@ async fn who_does_not_take_its_answer_is_cut_off() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so_and_closed() {
-    let server = Fixture::start(Limits { connections: 1, ..LIMITS }).await;
-    let mut first = server.connect().await;
-    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    first.receive("hello").await;
-
-    let mut second = server.connect().await;
-    second.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    expect_test::expect![[r#"
-        HTTP/1.1 503 Service Unavailable
-        content-type: text/plain; charset=utf-8
-        content-length: 21
-        retry-after: 1
-        connection: close
-
-        Too many connections."#]]
-    .assert_eq(&second.rest().await.replace('\r', ""));
-
-    drop(first);
-    loop {
-        let mut third = server.connect().await;
-        third.send("GET / HTTP/1.0\r\n\r\n").await;
-        if third.rest().await.ends_with("hello") {
-            break;
-        }
-    }
-}
-
-#[tokio::test]
 async fn who_takes_too_long_for_the_head_of_a_request_is_cut_off() {
     let server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
@@ -237,7 +280,88 @@ async fn a_head_has_a_greatest_size() {
     client.send(&format!("GET /{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
     assert!(client.receive("\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
     client.send(&format!("GET /{name}{name} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-    assert!(client.rest().await.starts_with("HTTP/1.1 431 "));
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nHeadTooLarge of nothing"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_with_a_body_and_closed() {
+    let server = Fixture::start(LIMITS).await;
+    let good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    for bad in ["rubbish\r\n\r\n", "GET / HTTP/9\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n"] {
+        for before in ["", good] {
+            let mut client = server.connect().await;
+            if !before.is_empty() {
+                client.send(before).await;
+                client.receive("hello").await;
+            }
+            // What follows does not keep the answer from arriving.
+            client.send(&[bad, &"x".repeat(1_000_000)].concat()).await;
+            let answer = client.rest().await;
+            let mut lines = answer.lines();
+            assert_eq!(lines.next(), Some("HTTP/1.1 400 Bad Request"), "{bad:?}");
+            for line in ["content-length: 18", "connection: close", "", "Request of nothing"] {
+                assert!(answer.lines().any(|each| each == line), "{bad:?}: {answer}");
+            }
+            assert!(lines.any(|line| line.starts_with("date: ")), "{answer}");
+        }
+    }
+}
+
+/// In one packet with a good request, the error is at least answered, and after the answer to that.
+#[tokio::test]
+async fn what_is_no_http_spoils_no_answer_before_it() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\nrubbish\r\n\r\n").await;
+    let answers = client.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 400 Bad Request\r\n").count(), 1, "{answers}");
+}
+
+/// RFC 9112, section 3.2.
+#[tokio::test]
+async fn a_request_says_once_which_host_it_asks() {
+    let server = Fixture::start(LIMITS).await;
+    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n"] {
+        let mut client = server.connect().await;
+        client.send(head).await;
+        let answer = client.receive("Host of /").await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    }
+    let mut old = server.connect().await;
+    old.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.rest().await.ends_with("hello"));
+}
+
+/// Each is written in a way of its own, and none may be taken for an answer out of turn.
+#[tokio::test]
+async fn answers_of_every_kind_arrive_whole() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.send("HEAD / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(client.receive("\r\n\r\n").await.contains("content-length: 5\r\n"));
+        client.send("GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(client.receive("\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        client.send("GET /chunks HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let chunks = client.receive("\r\n0\r\n\r\n").await;
+        assert_eq!(chunks.matches("endless").count(), 3);
+        client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.receive("\r\n\r\n").await;
+        let mut body = vec![0; large().len()];
+        client.0.read_exact(&mut body).await.unwrap();
+        assert!(body == large().as_bytes());
+        client.send("HEAD /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.receive("\r\n\r\n").await;
+        assert_eq!(server.waiting.recv().await, Some("flows"));
+        assert_eq!(server.waiting.recv().await, Some("dropped"));
+        client.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+        client.receive("HTTP/1.1 100 Continue\r\n\r\n").await;
+        client.send("echo").await;
+        client.receive("\r\n\r\necho").await;
+    }
 }
 
 #[tokio::test]
@@ -255,6 +379,48 @@ async fn a_request_may_wait_for_longer_than_it_may_take_to_arrive() {
     let mut client = server.connect().await;
     client.send("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
     client.receive("slow").await;
+}
+
+/// The client hears of the error though it goes on sending.
+#[tokio::test]
+async fn an_answer_that_does_not_wait_for_the_body_arrives_all_the_same() {
+    let server = Fixture::start(LIMITS).await;
+    let body = "0".repeat(5_000_000);
+    for (path, status) in [("/nowhere", 404), ("/echo", 413)] {
+        for framing in ["content-length: 5000000", "transfer-encoding: chunked"] {
+            let mut client = server.connect().await;
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+            let chunk = if framing.starts_with('t') { "4c4b40\r\n" } else { "" };
+            client.send(&[&head, chunk, &body].concat()).await;
+            let answer = client.rest().await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_is_not_read_for_ever() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n").await;
+    let chunk = vec![0; 1 << 20];
+    let mut sent = 0;
+    while client.0.write_all(&chunk).await.is_ok() {
+        sent += 1;
+    }
+    assert!((32..80).contains(&sent), "{sent} MiB");
+}
+
+/// S15: whoever does that could hang up without being noticed.
+#[tokio::test]
+async fn a_client_that_sends_a_lot_behind_its_waiting_request_is_cut_off() {
+    let mut server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(server.waiting.recv().await, Some("waits"));
+    // It may well be cut off before it has sent everything.
+    let _ = client.0.write_all(&[b'\n'; 200_000]).await;
+    assert_eq!(server.waiting.recv().await, Some("dropped"));
 }
 
 #[tokio::test]

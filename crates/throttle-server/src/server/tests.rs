@@ -27,9 +27,12 @@ impl Observer for Fragile {
 async fn start() -> (Running, PeerId) {
     let config = Config::parse("[semaphores]\nA = 1", Path::new("it")).unwrap();
     let handle = Handle::start_observed(config.settings(), &config.semaphores, Box::new(Fragile));
-    let bound = bind("127.0.0.1", 0).await.unwrap();
-    let metrics = telemetry::metrics(&config.metrics);
-    let server = serve(bound, config, None, handle, metrics);
+    let listeners = Listeners::bind(&Address::new("127.0.0.1", 0)).await.unwrap();
+    let addresses = listeners.addresses().unwrap();
+    let capacity = capacity(&config.limits);
+    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
+    let bound = (listeners, addresses);
+    let server = serve(bound, config, None, handle, (metrics, connections, capacity));
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
@@ -38,7 +41,7 @@ async fn start() -> (Running, PeerId) {
 }
 
 /// The first line of the answer to a request.
-async fn status(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+async fn status(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: throttle\r\nconnection: close\r\n\
@@ -56,7 +59,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
     const OK: &str = "HTTP/1.1 200 OK";
     const BROKEN: &str = "HTTP/1.1 500 Internal Server Error";
     let (server, holder) = start().await;
-    let address = server.address();
+    let address = server.addresses()[0].network().unwrap();
     for path in ["/health", "/ready"] {
         assert_eq!(status(address, "GET", path, "").await, OK);
     }

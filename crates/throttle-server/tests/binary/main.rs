@@ -1,6 +1,7 @@
 //! The binary from outside: command line, signals, logs, and what is on the wire.
 
 mod command_line;
+mod connections;
 mod logs;
 #[cfg(target_os = "linux")]
 mod manager;
@@ -8,5 +9,6 @@ mod open_waits;
 mod reload;
 mod serving;
 mod shutdown;
+mod sockets;
 mod stall;
 mod support;

@@ -1,7 +1,7 @@
 //! What is on the wire: the routes behind a real socket.
 
 use std::{
-    io::{Read, Write},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
 };
@@ -87,16 +87,56 @@ async fn two_servers_in_one_process_share_nothing() {
     let first = start(("127.0.0.1", 0), config("[semaphores]\nA = 1"), None).await.unwrap();
     let second = start(("127.0.0.1", 0), config("[semaphores]\nA = 2"), None).await.unwrap();
     let get = |address, path| spawn_blocking(move || request(address, "GET", path, "").1);
-    assert_eq!(get(first.address(), "/remainder?semaphore=A").await.unwrap(), "1");
-    assert_eq!(get(second.address(), "/remainder?semaphore=A").await.unwrap(), "2");
-    get(first.address(), "/nowhere").await.unwrap();
-    let [one, other] = [first.address(), second.address()].map(|address| get(address, "/metrics"));
+    let [first_address, second_address] =
+        [&first, &second].map(|server| server.addresses()[0].network().unwrap());
+    assert_eq!(get(first_address, "/remainder?semaphore=A").await.unwrap(), "1");
+    assert_eq!(get(second_address, "/remainder?semaphore=A").await.unwrap(), "2");
+    get(first_address, "/nowhere").await.unwrap();
+    let [one, other] = [first_address, second_address].map(|address| get(address, "/metrics"));
     assert!(one.await.unwrap().contains("throttle_num_404 1\n"));
     assert!(other.await.unwrap().contains("throttle_num_404 0\n"));
 
     let refusal = first.reload().await.unwrap_err();
     assert_eq!(refusal.to_string(), "there is no configuration file to read");
     first.stop().await;
-    assert_eq!(get(second.address(), "/health").await.unwrap(), "Ok");
+    assert_eq!(get(second_address, "/health").await.unwrap(), "Ok");
     second.stop().await;
+}
+
+/// What is wrong before any route is asked is an error like the others: one sentence, and counted.
+#[test]
+fn requests_that_break_the_rules_of_http_are_answered_and_counted() {
+    let server = Server::start("");
+    let answer = |request: &str| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    };
+    let check = |request: &str, status: &str, body: &str| {
+        assert_eq!(answer(request), (status.to_owned(), body.to_owned()));
+    };
+    check("rubbish\r\n\r\n", "400", "This is no valid HTTP/1.1 request.");
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
+    check(&many, "431", "The head of the request is too large.");
+    let large = format!("GET /{} HTTP/1.1\r\nhost: x\r\n", "x".repeat(70_000));
+    check(&large, "431", "The head of the request is too large.");
+    let nameless = "GET /health HTTP/1.1\r\nconnection: close\r\n";
+    let sentence = "An HTTP/1.1 request needs the header `Host`, and no more than one.";
+    check(&format!("{nameless}\r\n"), "400", sentence);
+    let problem = format!("{nameless}accept: application/problem+json\r\n\r\n");
+    assert!(answer(&problem).1.contains(r#""code":"malformed_request""#));
+
+    let metrics = server.request("GET", "/metrics", "").1;
+    for line in [
+        r#"throttle_refusals_total{code="malformed_request"} 3"#,
+        r#"throttle_refusals_total{code="head_too_large"} 2"#,
+        r#"throttle_http_requests_total{route="/health",method="GET",status="400"} 2"#,
+        r#"throttle_http_requests_total{route="unknown",method="other",status="431"} 2"#,
+        "throttle_num_404 0",
+    ] {
+        assert!(metrics.lines().any(|each| each == line), "no {line} in\n{metrics}");
+    }
 }

@@ -1,0 +1,138 @@
+//! One connection, from its acceptance to its end.
+
+use std::{error::Error, fmt, pin::pin, time::Duration};
+
+use axum::{body::to_bytes, response::Response};
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use throttle_http::Malformed;
+use throttle_runtime::Clock;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::{
+    Limits, Service,
+    body::{Answer, Punctual},
+    registry::Slot,
+    socket::{Socket, Watch},
+    stopped,
+    stream::Stream,
+};
+
+/// The connection is being closed in favour of another one.
+#[derive(Debug)]
+struct Evicted;
+
+/// Serves the requests of one connection, until either side closes it.
+pub(super) async fn serve(
+    stream: Stream,
+    slot: Slot,
+    service: impl Service,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
+    let Limits { request_timeout, head, .. } = limits;
+    if let Err(error) = stream.set_options() {
+        debug!(%error, "a connection ended before it began");
+        return;
+    }
+    let clock = Clock::start();
+    let (socket, watch) = Socket::new(stream, clock, request_timeout, slot);
+    let handler = service_fn(|request: Request<Incoming>| {
+        let begun = watch.begin(!request.body().is_end_stream());
+        let (service, watch) = (&service, watch.clone());
+        async move {
+            if !begun {
+                return Err(Evicted);
+            }
+            let answer = answer(service, request, request_timeout, &watch).await;
+            watch.answer();
+            Ok(answer.map(|body| Answer::new(body, watch)))
+        }
+    });
+    let mut http = http1::Builder::new();
+    // Answers are so short that copying them behind their head is cheaper than a vectored write.
+    http.max_buf_size(head).half_close(false).writev(false);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), handler));
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        reason = watch.gone() => return debug!(reason, "a client is gone"),
+        () = watch.overdue(clock, request_timeout) => {
+            return debug!("a client took too long to send a request");
+        }
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    let ending = async {
+        match ended {
+            Ok(()) if watch.has_unread_body() => watch.linger().await,
+            Ok(()) => {}
+            Err(error) => {
+                debug!(%error, "a connection broke");
+                if error.is_parse() {
+                    refuse(&service, &error, &watch).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = ending => {}
+        () = stopped(&mut stop) => {}
+    }
+}
+
+/// The answer to a request.
+async fn answer(
+    service: &impl Service,
+    request: Request<Incoming>,
+    request_timeout: Duration,
+    watch: &Watch,
+) -> Response {
+    if let Some(malformed) = Malformed::find(request.version(), request.headers()) {
+        let (head, _) = request.into_parts();
+        return service.refuse(malformed, Some(&head));
+    }
+    let request = request.map(|body| Punctual::new(body, request_timeout, watch.clone()));
+    service.answer(request).await
+}
+
+/// Answers a request that the HTTP library could not read, in place of the library, whose own answer has
+/// no body.
+async fn refuse(service: &impl Service, error: &hyper::Error, watch: &Watch) {
+    let too_large = error.is_parse_too_large();
+    let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
+    let (head, body) = service.refuse(malformed, None).into_parts();
+    let Some(replaced) = watch.take_replaced() else { return };
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return };
+    let mut answer = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    // The clock is the library's.
+    let replaced = String::from_utf8_lossy(&replaced);
+    if let Some(date) = replaced.lines().find(|line| line.starts_with("date: ")) {
+        answer.extend([date.as_bytes(), b"\r\n"].concat());
+    }
+    answer
+        .extend(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    answer.extend(body);
+    if watch.close_with(&answer).await.is_ok() {
+        watch.linger().await;
+    }
+}
+
+impl fmt::Display for Evicted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was closed in favour of another one")
+    }
+}
+
+impl Error for Evicted {}
