@@ -101,7 +101,11 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        let message = message.into().lines().collect::<Vec<_>>().join(", ");
+        let mut message = message.into().lines().collect::<Vec<_>>().join(", ");
+        // The value is part of it, and a file can have values of any length.
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.replace_range(end.., "…");
+        }
         Self { span, key: None, message }
     }
 
@@ -218,3 +222,6 @@ pub(crate) fn written(key: &str) -> String {
         toml::Value::from(key).to_string()
     }
 }
+
+/// In characters.
+const LONGEST_MESSAGE: usize = 500;

@@ -346,6 +346,13 @@ fn of_very_many_mistakes_the_first_are_told_and_the_rest_counted() {
 }
 
 #[test]
+fn a_mistake_of_any_length_is_told_in_a_line_to_read() {
+    let text = format!("abandoned_after = \"{}\"", "ä".repeat(100_000));
+    let refusal = parse(&text).unwrap_err().to_string();
+    assert!(refusal.len() < 1_200 && refusal.ends_with("ää…"), "{refusal}");
+}
+
+#[test]
 fn a_file_may_come_from_windows() {
     let text = "\u{feff}[semaphores]\r\nA = 1\r\nB = 2\r\n";
     assert_eq!(semaphores(text).len(), 2);
