@@ -62,8 +62,8 @@ async fn send(routes: &Router, method: &str, path: &str, body: &'static str) {
 
 #[tokio::test(start_paused = true)]
 async fn every_answer_is_one_debug_event() {
-    let (log, _guard) = Log::from(Level::DEBUG);
     let routes = routes();
+    let (log, _guard) = Log::from(Level::DEBUG);
     send(&routes, "POST", "/restore", r#"{"expires_in":"1m","peer_id":7,"acquired":{}}"#).await;
     send(&routes, "PUT", "/peer/7/A", "1").await;
     send(&routes, "GET", "/semaphores/B", "").await;
@@ -92,8 +92,8 @@ async fn every_answer_is_one_debug_event() {
 
 #[tokio::test(start_paused = true)]
 async fn no_mistake_of_a_client_is_worth_more_than_debug() {
-    let (log, _guard) = Log::from(Level::INFO);
     let routes = routes();
+    let (log, _guard) = Log::from(Level::INFO);
     send(&routes, "PUT", "/peers/5/A", "nonsense").await;
     send(&routes, "PUT", "/peers/5/A", "0").await;
     send(&routes, "GET", "/nowhere", "").await;
