@@ -2,9 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use throttle_http::{Api, Metrics};
-use throttle_runtime::{Changes, Failure, Handle};
+use throttle_runtime::{Changes, Failure, Handle, Observer};
 use throttle_wire::Reloaded;
 use tokio::{
     net::{self, TcpListener, TcpSocket},
@@ -123,20 +122,18 @@ pub async fn start(
     if config.semaphores.is_empty() {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let (metrics, upkeep) = telemetry::metrics();
-    let observer = metrics.observer();
-    let handle = Handle::start_observed(config.settings(), &config.semaphores, observer);
-    Ok(serve((listener, address), config, file, handle, (metrics, upkeep)))
+    Ok(serve((listener, address), config, file, Metrics::observer))
 }
 
-/// Serves a service.
+/// `observer` is told of everything that happens to the semaphores.
 fn serve(
     (listener, address): (TcpListener, SocketAddr),
     config: Config,
     file: Option<PathBuf>,
-    handle: Handle,
-    (metrics, upkeep): (Metrics, PrometheusHandle),
+    observer: impl FnOnce(&Metrics) -> Box<dyn Observer>,
 ) -> Running {
+    let (metrics, upkeep) = telemetry::metrics();
+    let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
     let limits = listen::Limits {
         connections: config.limits.connections.get() as usize,
         request_timeout: config.limits.request_timeout.get(),
