@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use throttle_http::{Api, Endpoint, Malformed, Metrics};
-use throttle_runtime::{Changes, Failure, Handle};
+use throttle_runtime::{Changes, Failure, Handle, Observer};
 use throttle_wire::Reloaded;
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     Address, BoundAddress, Inherited,
     config::{Config, Limits},
-    listen::{self, Capacity, ConnectionMetrics, Listeners, Punctual},
+    listen::{self, Capacity, Listeners, Punctual},
     open_files,
     reload::{Reload, ReloadError},
     telemetry,
@@ -151,21 +151,19 @@ fn start_serving(
     if config.semaphores.is_empty() && !config.no_semaphores {
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
-    let capacity = capacity(&config.limits);
-    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
-    let observer = metrics.observer();
-    let handle = Handle::start_observed(config.settings(), &config.semaphores, observer);
-    Ok(serve((listeners, addresses), config, file, handle, (metrics, connections, capacity)))
+    Ok(serve((listeners, addresses), config, file, Metrics::observer))
 }
 
-/// Serves a service.
+/// `observer` is told of everything that happens to the semaphores.
 fn serve(
     (listeners, addresses): (Listeners, Vec<BoundAddress>),
     config: Config,
     file: Option<PathBuf>,
-    handle: Handle,
-    (metrics, connections, capacity): (Metrics, ConnectionMetrics, Capacity),
+    observer: impl FnOnce(&Metrics) -> Box<dyn Observer>,
 ) -> Running {
+    let capacity = capacity(&config.limits);
+    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
+    let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
     let limits = listen::Limits {
         capacity,
         request_timeout: config.limits.request_timeout.get(),

@@ -26,13 +26,9 @@ impl Observer for Fragile {
 /// A server with the mutex `A` that breaks when it is released, and the peer that holds it.
 async fn start() -> (Running, PeerId) {
     let config = Config::parse("[semaphores]\nA = 1", Path::new("it")).unwrap();
-    let handle = Handle::start_observed(config.settings(), &config.semaphores, Box::new(Fragile));
     let listeners = Listeners::bind(&Address::new("127.0.0.1", 0)).await.unwrap();
     let addresses = listeners.addresses().unwrap();
-    let capacity = capacity(&config.limits);
-    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
-    let bound = (listeners, addresses);
-    let server = serve(bound, config, None, handle, (metrics, connections, capacity));
+    let server = serve((listeners, addresses), config, None, |_| Box::new(Fragile));
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
