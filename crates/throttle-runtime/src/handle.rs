@@ -17,6 +17,7 @@ use tokio::{runtime, sync::Notify};
 
 use crate::{
     Clock, Error, Observer, SemaphoreConfig,
+    departures::{self, Summary},
     observer::Nobody,
     state::{News, State},
     timer,
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     /// How many threads wait for the mutex.
     contenders: AtomicUsize,
     alarm: Arc<Notify>,
+    summary: Arc<Summary>,
     /// Where the timer runs.
     runtime: runtime::Handle,
 }
@@ -122,6 +124,7 @@ impl Handle {
             state: Mutex::new(State::new(settings, observer)),
             contenders: AtomicUsize::new(0),
             alarm: Arc::new(Notify::new()),
+            summary: Arc::default(),
             runtime: runtime::Handle::current(),
         });
         let handle = Self { shared };
@@ -138,14 +141,15 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
-        self.operate(|state, now| {
+        let peer = self.operate(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels)?;
-            Ok(id)
-        })
+            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
+        })?;
+        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, "peer created");
+        Ok(peer)
     }
 
     /// Sets the length of a peer's lease and lets it begin anew.
@@ -268,7 +272,7 @@ impl Handle {
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         let labels = boxed(labels);
-        Ok(self.operate(|state, now| {
+        self.operate(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
                 peer,
@@ -278,7 +282,9 @@ impl Handle {
                 sequence,
             };
             state.throttle.restore(now, restoration)
-        })?)
+        })?;
+        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
+        Ok(())
     }
 
     /// For how long the service has been running.
@@ -318,7 +324,7 @@ impl Shared {
         budget: u32,
         operation: impl FnOnce(&mut State, Time, &mut News) -> R,
     ) -> R {
-        let mut news = News::default();
+        let mut news = News::new();
         let result = {
             let mut state = self.lock();
             // What is due concerns those who listened so far, not who begins to listen now.
@@ -330,7 +336,7 @@ impl Shared {
         if news.alarm_is_late {
             self.alarm.notify_one();
         }
-        news.spread(&self.runtime);
+        news.spread(&self.runtime, &self.summary);
         result
     }
 

@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod departures;
 mod entropy;
 mod error;
 mod handle;

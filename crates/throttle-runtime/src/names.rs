@@ -25,6 +25,11 @@ impl Names {
         self.names.get(&id).expect("every semaphore has a name")
     }
 
+    /// The name of a semaphore for people to read, also if it was removed meanwhile.
+    pub(crate) fn name_or_number(&self, id: SemaphoreId) -> Arc<str> {
+        self.names.get(&id).map_or_else(|| format!("#{}", id.index()).into(), Arc::clone)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SemaphoreId, &Arc<str>)> {
         self.names.iter().map(|(&id, name)| (id, name))
     }

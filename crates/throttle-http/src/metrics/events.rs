@@ -18,9 +18,9 @@ pub(super) struct Events {
     later: Vec<(Histogram, Duration)>,
     /// How many entries were made in this step.
     entries: usize,
-    /// How many peers expired in this step.
-    expired: u64,
-    expired_peers: Counter,
+    /// How many peers expired in this step, without locks and with.
+    expired: [u64; 2],
+    expired_peers: [Counter; 2],
     restored_peers: Counter,
     /// By the position of the semaphore in the order of creation.
     semaphores: Vec<Option<Series>>,
@@ -41,13 +41,16 @@ impl Events {
     pub(super) fn new(registry: Registry) -> Self {
         let counter = |name| names::counter(&*registry, Key::from_static_name(name));
         Self {
-            expired_peers: counter(names::EXPIRED_PEERS),
+            expired_peers: ["false", "true"].map(|held| {
+                let labels = vec![Label::new("held", held)];
+                names::counter(&*registry, Key::from_parts(names::EXPIRED_PEERS, labels))
+            }),
             restored_peers: counter(names::RESTORED_PEERS),
             semaphores: Vec::new(),
             registry,
             later: Vec::new(),
             entries: 0,
-            expired: 0,
+            expired: [0; 2],
         }
     }
 
@@ -127,7 +130,7 @@ impl Observer for Events {
                     series.cancelled(cause).increment(1);
                 }
             }
-            Event::Expired { .. } => self.expired += 1,
+            Event::Expired { locks, .. } => self.expired[usize::from(locks > 0)] += 1,
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Parked { .. }
             | Event::PeerCreated { .. }
@@ -141,8 +144,10 @@ impl Observer for Events {
 
     fn caught_up(&mut self) -> Option<Afterwork> {
         self.entries = 0;
-        if self.expired > 0 {
-            self.expired_peers.increment(mem::take(&mut self.expired));
+        for (expired, counter) in self.expired.iter_mut().zip(&self.expired_peers) {
+            if *expired > 0 {
+                counter.increment(mem::take(expired));
+            }
         }
         if self.later.is_empty() {
             return None;
@@ -196,7 +201,9 @@ mod tests {
             task::yield_now().await;
         }
         let text = text.render();
-        for line in ["hold_seconds_count{semaphore=\"db\"} 128", "expired_peers_total 128"] {
+        for line in
+            ["hold_seconds_count{semaphore=\"db\"} 128", "expired_peers_total{held=\"true\"} 128"]
+        {
             assert!(text.contains(&format!("throttle_{line}\n")), "{line} is missing in {text}");
         }
     }

@@ -33,7 +33,10 @@ pub(super) fn describe(recorder: &dyn Recorder) {
     ];
     let counters = [
         (CANCELLED, "Pending locks that were given up, by cause."),
-        (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
+        (
+            EXPIRED_PEERS,
+            "Peers whose lease ended without a sign of life, and whether they held a lock.",
+        ),
         (GRANTS, "Locks that were granted, at once or after waiting."),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),
