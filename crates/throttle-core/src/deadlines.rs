@@ -59,11 +59,23 @@ impl Deadlines {
         if index < self.heap.len() {
             self.restore_order(index);
         }
+        let (length, capacity) = (self.heap.len(), self.heap.capacity());
+        if length < capacity / 4 && capacity > SPARE_ENTRIES {
+            self.heap.shrink_to(capacity / 2);
+        }
+        if length == 0 && self.position.len() > SPARE_ENTRIES {
+            self.position = Vec::new();
+        }
     }
 
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.heap.capacity() + self.position.capacity()
     }
 
     fn index(&self, slot: Slot) -> usize {
@@ -119,6 +131,9 @@ impl Deadlines {
 }
 
 const ARITY: usize = 4;
+
+/// Below this there is nothing to gain from giving memory back.
+const SPARE_ENTRIES: usize = 1_024;
 
 const fn parent(index: usize) -> usize {
     (index - 1) / ARITY

@@ -169,6 +169,14 @@ impl Peers {
     ///
     /// Costs O(1) for each of a few; if they are many, O(1) for each place of the table.
     pub(crate) fn forget(&mut self, peers: &[(PeerId, Slot)]) {
+        if self.slots.is_empty() && self.slots.capacity() > SPARE_SLOTS {
+            // After a crowd has gone its room is given back.
+            let hasher = self.by_id.hasher().clone();
+            self.slots = Slab::new();
+            self.living = Vec::new();
+            self.by_id = HashMap::with_hasher(hasher);
+            return;
+        }
         let living = &self.living;
         // A walk takes all places of the table, which does not shrink.
         if peers.len() > 1 && self.by_id.capacity() / peers.len() < WORTH_A_WALK {
@@ -206,6 +214,9 @@ fn bits(word: u64) -> impl Iterator<Item = usize> {
     let words = iter::successors(Some(word).filter(|&word| word != 0), rest);
     words.map(|word| word.trailing_zeros() as usize)
 }
+
+/// Room for so many peers is kept when all have gone: about 150 kB.
+const SPARE_SLOTS: usize = 1_024;
 
 /// To look up an id takes as long as to walk past this many. Measured; it need not be exact.
 const WORTH_A_WALK: usize = 16;
@@ -245,6 +256,23 @@ mod tests {
                 assert_eq!(peers.slot(id), lives.then_some(slot), "every {step}. left");
                 assert_eq!(peers.lives(slot), lives, "every {step}. left");
             }
+        }
+    }
+
+    #[test]
+    fn when_the_last_of_many_peers_has_gone_their_room_is_given_back() {
+        let mut peers = Peers::new(7);
+        for round in 0..2 {
+            let all: Vec<_> =
+                (1..=5_000).map(|id| (PeerId::new(id).unwrap(), peers.insert(peer(id)))).collect();
+            assert_eq!(peers.slot(all[9].0), Some(all[9].1), "round {round}");
+            for &(_, slot) in &all {
+                peers.remove(slot);
+            }
+            peers.forget(&all);
+            assert_eq!((peers.len(), peers.ids_len()), (0, 0));
+            assert_eq!(peers.iter_from(0).count(), 0);
+            assert!(peers.slots.capacity() + peers.by_id.capacity() + peers.living.capacity() == 0);
         }
     }
 

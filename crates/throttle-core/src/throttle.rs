@@ -133,7 +133,17 @@ impl Throttle {
     /// The next event, in the order in which things happened. Drain it after every operation.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events.is_empty() && self.events.capacity() > SPARE_EVENTS {
+            self.give_back_room_for_events();
+        }
         self.events.pop_front()
+    }
+
+    /// So much happens at once only now and then.
+    #[cold]
+    #[inline(never)]
+    fn give_back_room_for_events(&mut self) {
+        self.events = VecDeque::new();
     }
 
     /// Until when nothing happens by itself: [`expire`](Self::expire) need not be called before.
@@ -295,6 +305,9 @@ impl Throttle {
         slot
     }
 }
+
+/// Room for so many events is kept from one operation to the next: 64 kB.
+const SPARE_EVENTS: usize = 1_024;
 
 fn bytes(labels: Option<&Labels>) -> u64 {
     labels.map_or(0, Labels::bytes)

@@ -6,11 +6,13 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, http::Request};
 use serde_json::{Value, json};
 use throttle_runtime::{Count, Handle, Level as Rank, SemaphoreConfig, Settings};
+use tokio::time::sleep;
 use tower::ServiceExt as _;
 use tracing::{Level, subscriber::DefaultGuard};
 
@@ -87,7 +89,9 @@ async fn every_answer_is_one_debug_event() {
         ),
         event("GET", "/peers/{id}", 400, json!({"peer": "ann", "code": "malformed_path"})),
     ];
-    assert_eq!(log.events(), expected);
+    let mut events = log.events();
+    events.retain(|event| event["target"] == "throttle::http");
+    assert_eq!(events, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +103,69 @@ async fn no_mistake_of_a_client_is_worth_more_than_debug() {
     send(&routes, "GET", "/nowhere", "").await;
     send(&routes, "GET", "/peers/%FF", "").await;
     assert_eq!(log.events(), [] as [Value; 0]);
+}
+
+/// However many leases of no time a client asks for.
+#[tokio::test(start_paused = true)]
+async fn peers_that_expire_are_worth_a_warning_a_second() {
+    let routes = routes();
+    let (log, _guard) = Log::from(Level::WARN);
+    for _ in 0..300 {
+        send(&routes, "POST", "/new_peer", r#"{"expires_in":"0s"}"#).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let holder = r#"{"expires_in":"1s","peer_id":7,"acquired":{"A":1}}"#;
+    send(&routes, "POST", "/restore", holder).await;
+    sleep(Duration::from_secs(60)).await;
+    let events = log.events();
+    assert!((4..=6).contains(&events.len()), "{} lines for three seconds", events.len());
+    let sum = |field: &str| events.iter().map(|event| event[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("peers"), sum("holding"), sum("locks")), (301, 1, 1));
+    for event in events {
+        assert_eq!((&event["level"], &event["message"]), (&json!("WARN"), &json!("peers expired")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_names_peers_that_are_gone_with_what_they_had() {
+    let routes = routes();
+    let (log, _guard) = Log::from(Level::INFO);
+    let restore = |peer, lease, locks| {
+        let labels = r#""labels":{"host":"worker-7"}"#;
+        let body =
+            format!(r#"{{"expires_in":"{lease}","peer_id":{peer},"acquired":{locks},{labels}}}"#);
+        Box::leak(body.into_boxed_str())
+    };
+    send(&routes, "POST", "/restore", restore(1, "5s", r#"{"A":1}"#)).await;
+    send(&routes, "POST", "/restore", restore(2, "1m", "{}")).await;
+    send(&routes, "PUT", "/peers/2/A", "1").await;
+    send(&routes, "DELETE", "/peers/2", "").await;
+    send(&routes, "POST", "/restore", r#"{"expires_in":"1m","peer_id":3,"acquired":{}}"#).await;
+    send(&routes, "DELETE", "/peers/3", "").await;
+    sleep(Duration::from_secs(6)).await;
+    let mut events = log.events();
+    events.retain(|event| event["level"] == "INFO");
+    for event in &mut events {
+        let event = event.as_object_mut().unwrap();
+        assert_eq!(event.remove("target"), Some(json!("throttle::peers")));
+        event.remove("level");
+        if let Some(Value::String(locks)) = event.get_mut("locks")
+            && let Some(token) = locks.split(['n', ',']).nth(1).filter(|_| locks.contains("token"))
+        {
+            *locks = locks.replacen(token, " 9", 1);
+        }
+    }
+    let labels = r#"{"host": "worker-7"}"#;
+    let expected = [
+        json!({
+            "message": "peer removed", "peer": "2", "locks": "none",
+            "awaited": r#"1 of "A" (for 0.0ns)"#, "labels": labels,
+        }),
+        json!({ "message": "peer removed", "peer": "3", "locks": "none" }),
+        json!({
+            "message": "peer expired", "peer": "1",
+            "locks": r#"1 of "A" (token 9, held for 5.0s)"#, "labels": labels,
+        }),
+    ];
+    assert_eq!(events, expected);
 }

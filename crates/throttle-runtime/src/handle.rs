@@ -19,6 +19,7 @@ use tokio::{runtime, sync::Notify};
 use crate::{
     Clock, Error, Observer, OpenWaits, SemaphoreConfig,
     attention::{Stalls, TICK},
+    departures::{self, Summary},
     failure::{Failures, Panicked},
     observer::Nobody,
     state::{News, State},
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     reconfiguring: Mutex<()>,
     pub(crate) failure: Failures,
     alarm: Arc<Notify>,
+    summary: Arc<Summary>,
     /// Where the timer runs.
     runtime: runtime::Handle,
 }
@@ -130,6 +132,7 @@ impl Handle {
             reconfiguring: Mutex::new(()),
             failure: Failures::none(),
             alarm: Arc::new(Notify::new()),
+            summary: Arc::default(),
             runtime: runtime::Handle::current(),
         });
         let handle = Self { shared };
@@ -146,14 +149,15 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
-        self.operate(|state, now| {
+        let peer = self.operate(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels)?;
-            Ok(id)
-        })
+            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
+        })?;
+        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, "peer created");
+        Ok(peer)
     }
 
     /// Sets the length of a peer's lease and lets it begin anew.
@@ -278,7 +282,7 @@ impl Handle {
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         let labels = boxed(labels);
-        Ok(self.operate(|state, now| {
+        self.operate(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
                 peer,
@@ -288,7 +292,9 @@ impl Handle {
                 sequence,
             };
             state.throttle.restore(now, restoration)
-        })?)
+        })?;
+        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
+        Ok(())
     }
 
     /// For how long the service has been running, stalls included.
@@ -391,7 +397,7 @@ impl Shared {
         operation: impl FnOnce(&mut State, Time, &mut News) -> R,
     ) -> R {
         let panicked = Panicked(self);
-        let mut news = News::default();
+        let mut news = News::new();
         let result = {
             // Unlocked before anybody is told of a panic.
             let mut state = state;
@@ -405,7 +411,7 @@ impl Shared {
         if news.alarm_is_late {
             self.alarm.notify_one();
         }
-        news.spread(&self.runtime);
+        news.spread(&self.runtime, &self.summary);
         mem::forget(panicked);
         result
     }

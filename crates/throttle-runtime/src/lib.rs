@@ -42,6 +42,7 @@
 
 mod attention;
 mod clock;
+mod departures;
 mod entropy;
 mod error;
 mod failure;

@@ -54,6 +54,11 @@ impl Names {
         self.find(name).ok_or(throttle_core::Error::UnknownSemaphore)
     }
 
+    /// The name of a semaphore for people to read, also if it was removed meanwhile.
+    pub(crate) fn name_or_number(&self, id: SemaphoreId) -> Arc<str> {
+        self.names.get(&id).map_or_else(|| format!("#{}", id.index()).into(), Arc::clone)
+    }
+
     /// All semaphores, sorted by name.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries

@@ -14,6 +14,7 @@ use tokio::runtime;
 use crate::{
     attention::Attention,
     clock,
+    departures::{Departures, Summary},
     entropy::Entropy,
     listeners::{Listener, Listeners},
     names::Names,
@@ -66,8 +67,10 @@ impl State {
     /// Lets time pass until `now`, or until as much as `budget` was done, and adds what happens by
     /// itself to the news. Returns the instant that was reached.
     pub(crate) fn catch_up(&mut self, now: Time, budget: u32, news: &mut News) -> Time {
-        let Self { throttle, listeners, observer, .. } = self;
-        throttle.catch_up_with(now, budget, |event| news.hear(event, listeners, &mut **observer))
+        let Self { throttle, listeners, observer, names, .. } = self;
+        throttle.catch_up_with(now, budget, |event| {
+            news.hear(event, listeners, &mut **observer, names);
+        })
     }
 
     /// Lets a request pass that has no number, or no lower one than those of its peer so far.
@@ -83,7 +86,7 @@ impl State {
     /// Adds all that has happened since the last time to the news.
     pub(crate) fn gather(&mut self, news: &mut News) {
         while let Some(event) = self.throttle.poll_event() {
-            news.hear(event, &mut self.listeners, &mut *self.observer);
+            news.hear(event, &mut self.listeners, &mut *self.observer, &self.names);
         }
         news.afterwork.extend(self.observer.caught_up());
         let timeout = self.throttle.poll_timeout();
@@ -129,19 +132,24 @@ impl State {
 pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
-#[derive(Default)]
 #[must_use]
 pub(crate) struct News {
     answers: Vec<(Listener, Outcome)>,
-    expired: usize,
+    departures: Departures,
     afterwork: Vec<Afterwork>,
     /// Whether something is due before the timer wakes up.
     pub(crate) alarm_is_late: bool,
 }
 
 impl News {
-    /// Wakes those who waited, and lets `runtime` do what the observer has put off.
-    pub(crate) fn spread(self, runtime: &runtime::Handle) {
+    /// Nothing has happened yet.
+    pub(crate) fn new() -> Self {
+        let departures = Departures::new();
+        Self { answers: Vec::new(), departures, afterwork: Vec::new(), alarm_is_late: false }
+    }
+
+    /// Wakes those who waited, lets `runtime` do what the observer has put off, and writes to the log.
+    pub(crate) fn spread(self, runtime: &runtime::Handle, summary: &Arc<Summary>) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.reply.send(outcome);
@@ -149,12 +157,16 @@ impl News {
         for work in self.afterwork {
             drop(runtime.spawn(work));
         }
-        if self.expired > 0 {
-            tracing::warn!(peers = self.expired, "peers expired, their locks are free");
-        }
+        self.departures.log(summary, runtime);
     }
 
-    fn hear(&mut self, event: Event, listeners: &mut Listeners, observer: &mut dyn Observer) {
+    fn hear(
+        &mut self,
+        event: Event,
+        listeners: &mut Listeners,
+        observer: &mut dyn Observer,
+        names: &Names,
+    ) {
         observer.event(&event);
         match event {
             Event::Granted { peer, count, token, .. } => {
@@ -163,9 +175,9 @@ impl News {
             Event::Cancelled { peer, cause, .. } => {
                 self.answer(listeners.take(peer), Outcome::Cancelled(cause));
             }
-            Event::Expired { .. } => self.expired += 1,
             _ => {}
         }
+        self.departures.record(event, names);
     }
 
     fn answer(&mut self, listeners: Vec<Listener>, outcome: Outcome) {

@@ -27,7 +27,10 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         recorder.describe_gauge(name.into(), None, help.into());
     }
     let counters = [
-        (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
+        (
+            EXPIRED_PEERS,
+            "Peers whose lease ended without a sign of life, and whether they held a lock.",
+        ),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),

@@ -114,9 +114,10 @@ async fn what_happens_is_counted() {
         throttle_cancelled_total{semaphore="A",cause="never_acquirable"} 0
         throttle_cancelled_total{semaphore="A",cause="peer_gone"} 1
         throttle_cancelled_total{semaphore="A",cause="withdrawn"} 1
-        # HELP throttle_expired_peers_total Peers whose lease ended without a sign of life.
+        # HELP throttle_expired_peers_total Peers whose lease ended without a sign of life, and whether they held a lock.
         # TYPE throttle_expired_peers_total counter
-        throttle_expired_peers_total 3
+        throttle_expired_peers_total{held="false"} 2
+        throttle_expired_peers_total{held="true"} 1
         # HELP throttle_grants_total Locks that were granted, at once or after waiting.
         # TYPE throttle_grants_total counter
         throttle_grants_total{semaphore="A"} 2

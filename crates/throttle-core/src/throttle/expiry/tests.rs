@@ -91,6 +91,20 @@ fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the
     assert_eq!(throttle.peer_status(id(99)).unwrap().time_left, LEASE);
 }
 
+#[test]
+fn the_room_for_a_peak_of_events_and_deadlines_is_given_back() {
+    let mut throttle = Throttle::new(Settings::default());
+    for number in 0..100_000 {
+        throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
+    }
+    throttle.expire(Time::ZERO + LEASE);
+    assert!(throttle.events.len() >= 200_000);
+    while throttle.poll_event().is_some() {}
+    assert!(throttle.events.capacity() <= 1_024);
+    throttle.new_peer(Time::ZERO, id(0), LEASE, None).unwrap();
+    assert!(throttle.deadlines.capacity() <= 4_096);
+}
+
 fn id(number: u64) -> PeerId {
     PeerId::new(number + 1).unwrap()
 }
