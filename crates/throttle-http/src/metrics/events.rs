@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::{Counter, Key, Recorder};
-use throttle_runtime::{Event, Observer, SemaphoreId};
+use throttle_runtime::{Afterwork, Event, Observer, PeerId, SemaphoreId};
 
 use super::{
     histogram::Histograms,
@@ -13,9 +13,13 @@ use super::{
 
 /// Hears of every event within the critical section: each costs an increment or two.
 pub(super) struct Events {
+    expired_holders: Counter,
     expired_peers: Counter,
     restored_peers: Counter,
     histograms: Histograms,
+    /// Who gave back a lock last, in the present operation. What a peer that expires held is announced
+    /// right before it.
+    last_release: Option<PeerId>,
     /// By the position of the semaphore in the order of creation, from its first event on.
     series: Vec<Option<Arc<Series>>>,
     /// The same, for those who read them.
@@ -30,9 +34,11 @@ impl Events {
     ) -> Self {
         let counter = |name| names::counter(recorder, Key::from_static_name(name));
         Self {
+            expired_holders: counter(names::EXPIRED_HOLDERS),
             expired_peers: counter(names::EXPIRED_PEERS),
             restored_peers: counter(names::RESTORED_PEERS),
             histograms,
+            last_release: None,
             series: Vec::new(),
             register,
         }
@@ -72,7 +78,8 @@ impl Observer for Events {
                     wait.record(waited);
                 }
             }
-            Event::Released { semaphore, held, .. } => {
+            Event::Released { peer, semaphore, held, .. } => {
+                self.last_release = Some(peer);
                 if let Some(hold) = &self.series(semaphore).hold {
                     hold.record(held);
                 }
@@ -80,7 +87,12 @@ impl Observer for Events {
             Event::Cancelled { semaphore, cause, .. } => {
                 self.series(semaphore).cancelled(cause).increment();
             }
-            Event::Expired { .. } => self.expired_peers.increment(1),
+            Event::Expired { peer } => {
+                self.expired_peers.increment(1);
+                if self.last_release.take() == Some(peer) {
+                    self.expired_holders.increment(1);
+                }
+            }
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Granted { waited: None, .. }
             | Event::Parked { .. }
@@ -91,6 +103,11 @@ impl Observer for Events {
             | Event::Resumed { .. }
             | Event::Shrunk { .. } => {}
         }
+    }
+
+    fn caught_up(&mut self) -> Option<Afterwork> {
+        self.last_release = None;
+        None
     }
 }
 

@@ -5,6 +5,7 @@ use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder};
 /// A name that dashboards know from the system before this one.
 pub(super) const NOT_FOUND: &str = "throttle_num_404";
 
+pub(super) const EXPIRED_HOLDERS: &str = "throttle_expired_holders_total";
 pub(super) const EXPIRED_PEERS: &str = "throttle_expired_peers_total";
 pub(super) const PEERS: &str = "throttle_peers";
 pub(super) const REFUSALS: &str = "throttle_refusals_total";
@@ -15,6 +16,7 @@ pub(super) const RESTORED_PEERS: &str = "throttle_restored_peers_total";
 pub(super) fn describe(recorder: &dyn Recorder) {
     recorder.describe_gauge(PEERS.into(), None, "Number of peers.".into());
     let counters = [
+        (EXPIRED_HOLDERS, "Peers whose lease ended while they held locks."),
         (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),

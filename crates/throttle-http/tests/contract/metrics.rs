@@ -264,3 +264,45 @@ async fn two_servers_in_a_process_share_no_metrics() {
     "#]]
     .assert_eq(&text.await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn holders_and_waiters_are_told_with_those_that_hold_for_longest() {
+    let server = Server::with_metrics(&[("A", 2, 0), ("B", 1, 0)]);
+    let first = server.hold("A", 1).await;
+    advance(Duration::from_secs(5)).await;
+    server.hold("A", 1).await;
+    advance(Duration::from_millis(1_500)).await;
+    for _ in 0..3 {
+        let waiter = server.join().await;
+        server.put(&format!("/peers/{waiter}/A"), "2").await;
+    }
+    let metrics = ["throttle_holders{", "throttle_longest_held_seconds{", "throttle_waiters{"];
+    expect![[r#"
+        throttle_holders{semaphore="A"} 2
+        throttle_holders{semaphore="B"} 0
+        throttle_longest_held_seconds{semaphore="A"} 6.5
+        throttle_longest_held_seconds{semaphore="B"} 0
+        throttle_waiters{semaphore="A"} 3
+        throttle_waiters{semaphore="B"} 0
+    "#]]
+    .assert_eq(&scrape(&server, &metrics).await);
+    server.delete(&format!("/peers/{first}")).await;
+    let text = scrape(&server, &["throttle_longest_held_seconds{semaphore=\"A\"}"]).await;
+    assert_eq!(text, "throttle_longest_held_seconds{semaphore=\"A\"} 1.5\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_expire_with_locks_are_told_apart_from_those_without() {
+    let server = Server::with_metrics(&[("A", 1, 0), ("B", 1, 0)]);
+    server.join().await;
+    server.hold("A", 1).await;
+    let waiter = server.join().await;
+    server.put(&format!("/peers/{waiter}/A"), "1").await;
+    // What it does last before it expires is to give back its lock.
+    let gone = server.hold("B", 1).await;
+    server.delete(&format!("/peers/{gone}/B")).await;
+    advance(Duration::from_secs(60)).await;
+    let text = scrape(&server, &["throttle_expired_"]).await;
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["throttle_expired_holders_total 1", "throttle_expired_peers_total 4"]);
+}
