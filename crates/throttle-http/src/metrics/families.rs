@@ -156,7 +156,7 @@ impl Family {
 }
 
 /// A series of a histogram: buckets that include the lower ones, the sum, and the number of all.
-fn write_histogram(
+pub(super) fn write_histogram(
     text: &mut String,
     name: &str,
     labels: &str,

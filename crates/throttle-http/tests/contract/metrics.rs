@@ -1,6 +1,12 @@
 //! What Prometheus reads.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::http::Method;
 use expect_test::expect;
@@ -305,4 +311,59 @@ async fn peers_that_expire_with_locks_are_told_apart_from_those_without() {
     let text = scrape(&server, &["throttle_expired_"]).await;
     let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(samples, ["throttle_expired_holders_total 1", "throttle_expired_peers_total 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_requests_take_is_told_by_what_they_are_about() {
+    let server = Server::with_metrics(&[("A", 1, 0)]);
+    let holder = server.hold("A", 1).await;
+    let waiter = server.join().await;
+    let waiting = server.wait(waiter, "A?block_for=1m").await;
+    advance(Duration::from_secs(5)).await;
+    server.delete(&format!("/peers/{holder}/A")).await;
+    assert_eq!(waiting.await.unwrap().status, 200);
+    let name = "throttle_http_request_duration_seconds";
+    let text = scrape(&server, &[name]).await;
+    let sample = |sample: &str| text.contains(&format!("{name}{sample}\n"));
+    assert!(sample(r#"_bucket{group="wait",le="1"} 0"#), "{text}");
+    assert!(sample(r#"_bucket{group="wait",le="10"} 1"#), "{text}");
+    assert!(sample(r#"_sum{group="wait"} 5"#), "{text}");
+    assert!(sample(r#"_bucket{group="acquire",le="0.0001"} 1"#), "{text}");
+    for (group, count) in [("release", 1), ("peer", 2), ("heartbeat", 0), ("operate", 0)] {
+        assert!(sample(&format!("_count{{group=\"{group}\"}} {count}")), "{group} in {text}");
+    }
+    assert_eq!(text.matches("# TYPE").count(), 1);
+}
+
+/// What others know is read anew at each scrape.
+#[tokio::test(start_paused = true)]
+async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
+    let value = Arc::new(AtomicU64::new(1));
+    let server = Server::build_with_metrics(&[], |metrics| {
+        let read = Arc::clone(&value);
+        metrics.gauge_at_scrape("throttle_others", "Others.", move || {
+            read.load(Ordering::Relaxed) as f64 / 2.0
+        });
+        for outcome in ["good", "bad"] {
+            let (read, labels) = (Arc::clone(&value), [("outcome", outcome)]);
+            let read = move || read.load(Ordering::Relaxed);
+            metrics.counter_at_scrape("throttle_other_things_total", &labels, "Things.", read);
+        }
+        metrics
+    });
+    let others = &["throttle_other"];
+    expect![[r#"
+        # HELP throttle_other_things_total Things.
+        # TYPE throttle_other_things_total counter
+        throttle_other_things_total{outcome="bad"} 1
+        throttle_other_things_total{outcome="good"} 1
+        # HELP throttle_others Others.
+        # TYPE throttle_others gauge
+        throttle_others 0.5
+    "#]]
+    .assert_eq(&scrape(&server, others).await);
+    value.store(7, Ordering::Relaxed);
+    let text = scrape(&server, others).await;
+    assert!(text.contains("throttle_others 3.5\n"), "{text}");
+    assert!(text.contains("throttle_other_things_total{outcome=\"bad\"} 7\n"), "{text}");
 }
