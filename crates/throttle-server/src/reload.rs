@@ -1,12 +1,15 @@
 //! The configuration is read again while the server runs: all of it takes effect, or nothing.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use throttle_runtime::{Changes, Handle, ReconfigureError};
 use tokio::{sync::Mutex, task, time};
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError},
+    telemetry::Reloads,
+};
 
 /// For how long the file is read, which may be on a network that is down. Others wait for their turn.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,6 +21,7 @@ pub(crate) struct Reload {
     file: Option<PathBuf>,
     /// What the server was started with.
     config: Config,
+    reloads: Arc<Reloads>,
     /// One at a time, so that what was read last is in force last.
     turn: Mutex<()>,
 }
@@ -63,15 +67,21 @@ pub enum ReloadError {
 }
 
 impl Reload {
-    pub(crate) fn new(handle: Handle, config: Config, file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(
+        handle: Handle,
+        config: Config,
+        file: Option<PathBuf>,
+        reloads: Arc<Reloads>,
+    ) -> Self {
         let turn = Mutex::default();
-        Self { handle, file, config, turn }
+        Self { handle, file, config, reloads, turn }
     }
 
     /// Does it, and logs what came of it.
     pub(crate) async fn run(&self) -> Result<Changes, ReloadError> {
         let _turn = self.turn.lock().await;
         let outcome = self.read_and_apply().await;
+        self.reloads.record(outcome.is_ok());
         match &outcome {
             Ok(Changes { added, changed, removed }) => {
                 info!(?added, ?changed, ?removed, "configuration reloaded")

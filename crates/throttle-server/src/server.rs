@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     listen,
     reload::{Reload, ReloadError},
-    telemetry,
+    telemetry::{self, Reloads},
 };
 
 /// A server that is up.
@@ -96,6 +96,8 @@ pub async fn start(
         warn!("there are no semaphores in the configuration, so nothing can be locked");
     }
     let metrics = telemetry::metrics(&config.metrics);
+    let reloads = Reloads::new();
+    reloads.describe(&metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, metrics.observer());
     let limits = listen::Limits {
         connections: config.limits.connections.get() as usize,
@@ -103,7 +105,7 @@ pub async fn start(
         head: config.limits.head.get() as usize,
     };
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
-    let reload = Arc::new(Reload::new(handle.clone(), config, file));
+    let reload = Arc::new(Reload::new(handle.clone(), config, file, reloads));
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);
