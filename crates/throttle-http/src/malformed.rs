@@ -58,7 +58,7 @@ impl Endpoint {
                 Some(head) => (Route::find(head.uri.path()).0, head.method.as_str()),
                 None => (Route::Unknown, "other"),
             };
-            metrics.count(route, method, response.status(), Some(code));
+            metrics.count(None, (route, method), response.status(), Some(code));
         }
         response
     }

@@ -5,6 +5,7 @@
 //! service. What concerns the whole server is kept by a recorder, and what concerns a semaphore in
 //! series of our own, which are dropped with it.
 
+mod durations;
 mod events;
 mod exposition;
 mod families;
@@ -17,18 +18,19 @@ mod service;
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use axum::{body::Bytes, http::StatusCode};
 use metrics::{Counter, Gauge, Key, Label, Recorder};
-use throttle_runtime::{Handle, Observer};
+use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
+pub(crate) use self::durations::Group;
 pub use self::histogram::Histograms;
-use self::{events::Events, families::Row, flight::Flight, series::Register};
+use self::{durations::Durations, events::Events, families::Row, flight::Flight, series::Register};
 use crate::{refusal::Refusal, routes::Route};
 
 /// The metrics of one server.
@@ -59,10 +61,16 @@ pub struct Metrics {
     histograms: Histograms,
 }
 
+/// Sets a metric to what it is now.
+type Probe = Box<dyn Fn() + Send + Sync>;
+
 struct Shared {
     recorder: Arc<dyn Recorder + Send + Sync>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
     series: Arc<Register>,
+    clock: Clock,
+    durations: Durations,
+    probes: Mutex<Vec<Probe>>,
     flight: Arc<Flight>,
     /// How many bytes the latest text had.
     size: AtomicUsize,
@@ -99,6 +107,9 @@ impl Metrics {
             recorder,
             render,
             series: Arc::default(),
+            clock: Clock::start(),
+            durations: Durations::new(),
+            probes: Mutex::default(),
             flight: Arc::default(),
             size: AtomicUsize::new(0),
         };
@@ -120,8 +131,61 @@ impl Metrics {
         Box::new(Events::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
-    /// Counts a request with its outcome.
-    pub(crate) fn count(&self, route: Route, method: &str, status: StatusCode, code: Option<Code>) {
+    /// Adds a gauge whose value `read` tells at each scrape.
+    ///
+    /// It is called on a thread that serves no requests, for one scrape at a time. It must not call
+    /// this `Metrics`.
+    pub fn gauge_at_scrape(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        let recorder = &*self.shared.recorder;
+        recorder.describe_gauge(name.into(), None, help.into());
+        let gauge = names::gauge(recorder, Key::from_static_name(name));
+        self.probes().push(Box::new(move || gauge.set(read())));
+    }
+
+    /// Adds a counter whose value `read` tells at each scrape, with labels by which it differs from
+    /// others of the same name. A value lower than one before counts as that one.
+    ///
+    /// It is called as [`gauge_at_scrape`](Self::gauge_at_scrape) says.
+    pub fn counter_at_scrape(
+        &self,
+        name: &'static str,
+        labels: &[(&'static str, &'static str)],
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let recorder = &*self.shared.recorder;
+        recorder.describe_counter(name.into(), None, help.into());
+        let labels = labels.iter().map(|&(name, value)| Label::new(name, value));
+        let counter = names::counter(recorder, Key::from_parts(name, labels.collect::<Vec<_>>()));
+        self.probes().push(Box::new(move || counter.absolute(read())));
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Vec<Probe>> {
+        // If one panics, the others are as good as before.
+        self.shared.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present, to tell how long a request takes.
+    pub(crate) fn now(&self) -> Time {
+        self.shared.clock.now()
+    }
+
+    /// Counts a request with its outcome, and how long it took if that is known.
+    pub(crate) fn count(
+        &self,
+        begun: Option<(Group, Time)>,
+        (route, method): (Route, &str),
+        status: StatusCode,
+        code: Option<Code>,
+    ) {
+        if let Some((group, begin)) = begun {
+            self.shared.durations.record(group, begin, self.now());
+        }
         self.requests(route, method, status).increment(1);
         if let Some(code) = code
             && let Some(refusals) = self.shared.refusals.get(code as usize)
@@ -157,7 +221,8 @@ impl Metrics {
     }
 
     fn write(&self, handle: &Handle) -> String {
-        let Shared { peers, service, series, render, size, .. } = &*self.shared;
+        let Shared { peers, service, series, render, durations, size, .. } = &*self.shared;
+        self.probes().iter().for_each(|probe| probe());
         peers.set(handle.peer_count() as f64);
         service.read(handle);
         let rows = handle.semaphore_pages().flat_map(|semaphores| {
@@ -167,7 +232,9 @@ impl Metrics {
         let (rows, bounds) = (rows.collect(), self.histograms.bounds());
         // A little more than the last time, for numbers grow.
         let capacity = size.load(Relaxed) / 16 * 17;
-        let text = exposition::write(&render(), rows, bounds, capacity);
+        let mut exported = render();
+        durations.write(&mut exported);
+        let text = exposition::write(&exported, rows, bounds, capacity);
         size.store(text.len(), Relaxed);
         text
     }

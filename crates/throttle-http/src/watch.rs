@@ -8,12 +8,14 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
+use throttle_runtime::Time;
 use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
     accept,
     api::Api,
+    metrics::Group,
     refusal::Refusal,
     routes::{Captures, Path, Route},
 };
@@ -24,6 +26,8 @@ pub(crate) struct Case<'a> {
     route: Route,
     method: Method,
     reads_problems: bool,
+    /// What it is about and when it came, if somebody counts.
+    begun: Option<(Group, Time)>,
     /// Peer and semaphore, if somebody wants to read them in the log.
     about: Option<(String, String)>,
 }
@@ -54,13 +58,15 @@ impl<'a> Case<'a> {
             (path.id().unwrap_or_default().into_owned(), name.into_owned())
         });
         let reads_problems = accept::prefers(&head.headers, PROBLEM_JSON);
-        Self { api, route, method, reads_problems, about }
+        let begun = api.metrics.as_ref();
+        let begun = begun.map(|it| (Group::of(route, &method, &head.uri), it.now()));
+        Self { api, route, method, reads_problems, begun, about }
     }
 
     fn close(&self, response: &Response, code: Option<Code>) {
         let (method, status) = (&self.method, response.status());
         if let Some(metrics) = &self.api.metrics {
-            metrics.count(self.route, method.as_str(), status, code);
+            metrics.count(self.begun, (self.route, method.as_str()), status, code);
         }
         let Some((peer, semaphore)) = &self.about else { return };
         debug!(

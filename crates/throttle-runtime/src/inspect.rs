@@ -40,6 +40,8 @@ pub struct SemaphoreStatus {
     pub waiters: usize,
     /// For how long the longest waiting peer has been waiting; zero if nobody waits.
     pub longest_pending: Duration,
+    /// For how long the peer that was granted its lock first has been holding it; zero if nobody does.
+    pub longest_held: Duration,
 }
 
 /// A peer, what it holds and what it waits for.
@@ -302,6 +304,7 @@ fn semaphore_status(state: &State, entry: &Entry) -> Result<SemaphoreStatus, Ref
         holders: status.holders,
         waiters: status.waiters,
         longest_pending: status.longest_pending,
+        longest_held: status.longest_held,
     })
 }
 

@@ -1,12 +1,15 @@
 //! The configuration is read again while the server runs: all of it takes effect, or nothing.
 
-use std::{fmt, fs, path::PathBuf, time::Duration};
+use std::{fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use throttle_runtime::{Changes, Handle, ReconfigureError};
 use tokio::{sync::Mutex, task, time};
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError},
+    telemetry::Reloads,
+};
 
 /// For how long the file is read, which may be on a network that is down. Others wait for their turn.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,6 +23,7 @@ pub(crate) struct Reload {
     config: Config,
     /// The limit in force, which stays.
     connections: usize,
+    reloads: Arc<Reloads>,
     /// One at a time, so that what was read last is in force last.
     turn: Mutex<()>,
 }
@@ -82,15 +86,17 @@ impl Reload {
         config: Config,
         file: Option<PathBuf>,
         connections: usize,
+        reloads: Arc<Reloads>,
     ) -> Self {
         let turn = Mutex::default();
-        Self { handle, file, config, connections, turn }
+        Self { handle, file, config, connections, reloads, turn }
     }
 
     /// Does it, and logs what came of it.
     pub(crate) async fn run(&self) -> Result<Changes, ReloadError> {
         let _turn = self.turn.lock().await;
         let outcome = self.read_and_apply().await;
+        self.reloads.record(outcome.is_ok());
         match &outcome {
             Ok(changes) => report(changes),
             Err(error) => {

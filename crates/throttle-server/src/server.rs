@@ -18,7 +18,7 @@ use crate::{
     listen::{self, Capacity, Listeners, Punctual},
     open_files,
     reload::{Reload, ReloadError},
-    telemetry,
+    telemetry::{self, Reloads},
 };
 
 /// A server that is up.
@@ -163,6 +163,8 @@ fn serve(
 ) -> Running {
     let capacity = capacity(&config.limits);
     let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
+    let reloads = Reloads::new();
+    reloads.describe(&metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
     let limits = listen::Limits {
         capacity,
@@ -174,7 +176,8 @@ fn serve(
     };
     handle.limit_open_waits(config.limits.open_waits(capacity.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
-    let reload = Arc::new(Reload::new(handle.clone(), config, file, capacity.connections));
+    let reload = Reload::new(handle.clone(), config, file, capacity.connections, reloads);
+    let reload = Arc::new(reload);
     let for_clients = Arc::clone(&reload);
     let endpoint = api.reload(move || reload_for_client(Arc::clone(&for_clients))).endpoint();
     let (stop, stopping) = watch::channel(false);

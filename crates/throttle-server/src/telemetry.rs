@@ -1,18 +1,27 @@
-//! The recorder that metrics are kept in: one for each server, so that two share nothing.
+//! The recorder that metrics are kept in: one for each server, so that two share nothing; and what is
+//! told of the server itself.
 
-use std::sync::Arc;
+#[cfg(target_os = "linux")]
+mod process;
+mod reloads;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use metrics::{Counter, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
 
+pub(crate) use self::reloads::Reloads;
 use crate::{
     config,
     listen::{Capacity, ConnectionMetrics},
     logging,
 };
 
-/// Metrics without a value yet, and those of connections.
+/// Metrics of a server that starts now, and those of its connections.
 pub(crate) fn metrics(
     config: &config::Metrics,
     capacity: Capacity,
@@ -29,7 +38,13 @@ pub(crate) fn metrics(
             handle.render()
         })
     };
-    (Metrics::new(recorder, render).histograms(config.histograms.into()), connections)
+    let metrics = Metrics::new(recorder, render);
+    let start = unix_time();
+    let help = "When the server started, in seconds since 1970.";
+    metrics.gauge_at_scrape("throttle_start_time_seconds", help, move || start);
+    #[cfg(target_os = "linux")]
+    process::describe(&metrics);
+    (metrics.histograms(config.histograms.into()), connections)
 }
 
 /// Brings the counters of lost messages up to date. There is one log in a process, whichever server
@@ -80,3 +95,8 @@ fn describe_build(recorder: &impl Recorder) {
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
 
 const LOST_MESSAGES: &str = "throttle_log_lines_lost_total";
+
+#[expect(clippy::disallowed_methods, reason = "for people to read; nothing depends on it")]
+fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -29,6 +29,8 @@ pub struct SemaphoreStatus {
     pub waiters: usize,
     /// For how long the longest waiting peer has been waiting; zero if nobody waits.
     pub longest_pending: Duration,
+    /// For how long the peer that was granted its lock first has been holding it; zero if nobody does.
+    pub longest_held: Duration,
 }
 
 impl SemaphoreStatus {
@@ -99,7 +101,7 @@ impl Throttle {
         self.now
     }
 
-    /// A semaphore in numbers. O(log n).
+    /// A semaphore in numbers. O(log n), and O(1) for each lock of the peer that holds it for longest.
     ///
     /// # Errors
     ///
@@ -107,6 +109,8 @@ impl Throttle {
     pub fn semaphore_status(&self, id: SemaphoreId) -> Result<SemaphoreStatus, Error> {
         let semaphore = self.semaphore(id)?;
         let longest = semaphore.longest_waiting().and_then(|slot| self.peers.get(slot).pending);
+        let first = semaphore.holders_after(None).next();
+        let first = first.and_then(|(_, slot)| self.peers.get(slot).held(id));
         Ok(SemaphoreStatus {
             max: semaphore.max,
             level: semaphore.level,
@@ -115,6 +119,7 @@ impl Throttle {
             holders: semaphore.holders_len(),
             waiters: semaphore.waiters_len(),
             longest_pending: longest.map_or(Duration::ZERO, |lock| self.now - lock.since),
+            longest_held: first.map_or(Duration::ZERO, |lock| self.now - lock.since),
         })
     }
 

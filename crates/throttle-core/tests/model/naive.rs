@@ -183,6 +183,7 @@ impl Model {
                 .map(|(_, lock)| lock.waiting_for)
                 .max()
                 .unwrap_or_default(),
+            longest_held: holders.iter().map(|(_, lock)| lock.held_for).max().unwrap_or_default(),
         };
         snapshot::Semaphore { id, status, holders, waiters }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, Key, Label, Recorder};
+use metrics::{Counter, Key, Recorder};
 use throttle_runtime::{Event, Observer, SemaphoreId};
 
 use super::{
@@ -13,8 +13,8 @@ use super::{
 
 /// Hears of every event within the critical section: each costs an increment or two.
 pub(super) struct Events {
-    /// Those without locks, and those with.
-    expired_peers: [Counter; 2],
+    expired_holders: Counter,
+    expired_peers: Counter,
     restored_peers: Counter,
     histograms: Histograms,
     /// By the position of the semaphore in the order of creation, from its first event on.
@@ -31,10 +31,8 @@ impl Events {
     ) -> Self {
         let counter = |name| names::counter(recorder, Key::from_static_name(name));
         Self {
-            expired_peers: ["false", "true"].map(|held| {
-                let labels = vec![Label::new("held", held)];
-                names::counter(recorder, Key::from_parts(names::EXPIRED_PEERS, labels))
-            }),
+            expired_holders: counter(names::EXPIRED_HOLDERS),
+            expired_peers: counter(names::EXPIRED_PEERS),
             restored_peers: counter(names::RESTORED_PEERS),
             histograms,
             series: Vec::new(),
@@ -85,7 +83,10 @@ impl Observer for Events {
                 self.series(semaphore).cancelled(cause).increment();
             }
             Event::Expired { locks, .. } => {
-                self.expired_peers[usize::from(locks > 0)].increment(1);
+                self.expired_peers.increment(1);
+                if locks > 0 {
+                    self.expired_holders.increment(1);
+                }
             }
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Granted { waited: None, .. }

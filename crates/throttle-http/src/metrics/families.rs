@@ -53,6 +53,16 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: Samples::Histogram(|series| series.hold.as_ref()),
     },
     Family {
+        name: "throttle_holders",
+        help: "Peers that hold a lock.",
+        samples: Samples::Gauge(|semaphore| semaphore.holders as f64),
+    },
+    Family {
+        name: "throttle_longest_held_seconds",
+        help: "Time that the lock that was granted first has been held; zero if none is.",
+        samples: Samples::Gauge(|semaphore| semaphore.longest_held.as_secs_f64()),
+    },
+    Family {
         name: "throttle_longest_pending_sec",
         help: "Time the longest pending peer is waiting until now, to acquire a lock to a semaphore.",
         samples: Samples::Gauge(|semaphore| semaphore.longest_pending.as_secs_f64()),
@@ -71,6 +81,11 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "throttle_wait_seconds",
         help: "Time that locks were pending before they became held; zero if at once.",
         samples: Samples::Histogram(|series| series.wait.as_ref()),
+    },
+    Family {
+        name: "throttle_waiters",
+        help: "Peers that wait for a lock.",
+        samples: Samples::Gauge(|semaphore| semaphore.waiters as f64),
     },
 ];
 
@@ -141,7 +156,7 @@ impl Family {
 }
 
 /// A series of a histogram: buckets that include the lower ones, the sum, and the number of all.
-fn write_histogram(
+pub(super) fn write_histogram(
     text: &mut String,
     name: &str,
     labels: &str,

@@ -5,6 +5,7 @@ use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder};
 /// A name that dashboards know from the system before this one.
 pub(super) const NOT_FOUND: &str = "throttle_num_404";
 
+pub(super) const EXPIRED_HOLDERS: &str = "throttle_expired_holders_total";
 pub(super) const EXPIRED_PEERS: &str = "throttle_expired_peers_total";
 pub(super) const OPEN_WAITS: &str = "throttle_open_waits";
 pub(super) const OPEN_WAITS_LIMIT: &str = "throttle_open_waits_limit";
@@ -27,10 +28,8 @@ pub(super) fn describe(recorder: &dyn Recorder) {
         recorder.describe_gauge(name.into(), None, help.into());
     }
     let counters = [
-        (
-            EXPIRED_PEERS,
-            "Peers whose lease ended without a sign of life, and whether they held a lock.",
-        ),
+        (EXPIRED_HOLDERS, "Peers whose lease ended while they held locks."),
+        (EXPIRED_PEERS, "Peers whose lease ended without a sign of life."),
         (NOT_FOUND, "Number of Get requests to unknown resource."),
         (REFUSALS, "Requests answered with an error, by its code."),
         (REQUESTS, "Requests answered, by route, method and status."),

@@ -1,6 +1,12 @@
 //! What Prometheus reads.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::http::Method;
 use expect_test::expect;
@@ -114,10 +120,9 @@ async fn what_happens_is_counted() {
         throttle_cancelled_total{semaphore="A",cause="never_acquirable"} 0
         throttle_cancelled_total{semaphore="A",cause="peer_gone"} 1
         throttle_cancelled_total{semaphore="A",cause="withdrawn"} 1
-        # HELP throttle_expired_peers_total Peers whose lease ended without a sign of life, and whether they held a lock.
+        # HELP throttle_expired_peers_total Peers whose lease ended without a sign of life.
         # TYPE throttle_expired_peers_total counter
-        throttle_expired_peers_total{held="false"} 2
-        throttle_expired_peers_total{held="true"} 1
+        throttle_expired_peers_total 3
         # HELP throttle_grants_total Locks that were granted, at once or after waiting.
         # TYPE throttle_grants_total counter
         throttle_grants_total{semaphore="A"} 2
@@ -264,4 +269,101 @@ async fn two_servers_in_a_process_share_no_metrics() {
         throttle_num_404 0
     "#]]
     .assert_eq(&text.await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn holders_and_waiters_are_told_with_those_that_hold_for_longest() {
+    let server = Server::with_metrics(&[("A", 2, 0), ("B", 1, 0)]);
+    let first = server.hold("A", 1).await;
+    sleep(Duration::from_secs(5)).await;
+    server.hold("A", 1).await;
+    sleep(Duration::from_millis(1_500)).await;
+    for _ in 0..3 {
+        let waiter = server.join().await;
+        server.put(&format!("/peers/{waiter}/A"), "2").await;
+    }
+    let metrics = ["throttle_holders{", "throttle_longest_held_seconds{", "throttle_waiters{"];
+    expect![[r#"
+        throttle_holders{semaphore="A"} 2
+        throttle_holders{semaphore="B"} 0
+        throttle_longest_held_seconds{semaphore="A"} 6.5
+        throttle_longest_held_seconds{semaphore="B"} 0
+        throttle_waiters{semaphore="A"} 3
+        throttle_waiters{semaphore="B"} 0
+    "#]]
+    .assert_eq(&scrape(&server, &metrics).await);
+    server.delete(&format!("/peers/{first}")).await;
+    let text = scrape(&server, &["throttle_longest_held_seconds{semaphore=\"A\"}"]).await;
+    assert_eq!(text, "throttle_longest_held_seconds{semaphore=\"A\"} 1.5\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_expire_with_locks_are_told_apart_from_those_without() {
+    let server = Server::with_metrics(&[("A", 1, 0), ("B", 1, 0)]);
+    server.join().await;
+    server.hold("A", 1).await;
+    let waiter = server.join().await;
+    server.put(&format!("/peers/{waiter}/A"), "1").await;
+    // What it does last before it expires is to give back its lock.
+    let gone = server.hold("B", 1).await;
+    server.delete(&format!("/peers/{gone}/B")).await;
+    sleep(Duration::from_secs(60)).await;
+    let text = scrape(&server, &["throttle_expired_"]).await;
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["throttle_expired_holders_total 1", "throttle_expired_peers_total 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_requests_take_is_told_by_what_they_are_about() {
+    let server = Server::with_metrics(&[("A", 1, 0)]);
+    let holder = server.hold("A", 1).await;
+    let waiter = server.join().await;
+    let waiting = server.wait(waiter, "A?block_for=1m").await;
+    sleep(Duration::from_secs(5)).await;
+    server.delete(&format!("/peers/{holder}/A")).await;
+    assert_eq!(waiting.await.unwrap().status, 200);
+    let name = "throttle_http_request_duration_seconds";
+    let text = scrape(&server, &[name]).await;
+    let sample = |sample: &str| text.contains(&format!("{name}{sample}\n"));
+    assert!(sample(r#"_bucket{group="wait",le="1"} 0"#), "{text}");
+    assert!(sample(r#"_bucket{group="wait",le="10"} 1"#), "{text}");
+    assert!(sample(r#"_sum{group="wait"} 5"#), "{text}");
+    assert!(sample(r#"_bucket{group="acquire",le="0.0001"} 1"#), "{text}");
+    for (group, count) in [("release", 1), ("peer", 2), ("heartbeat", 0), ("operate", 0)] {
+        assert!(sample(&format!("_count{{group=\"{group}\"}} {count}")), "{group} in {text}");
+    }
+    assert_eq!(text.matches("# TYPE").count(), 1);
+}
+
+/// What others know is read anew at each scrape.
+#[tokio::test(start_paused = true)]
+async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
+    let value = Arc::new(AtomicU64::new(1));
+    let server = Server::build_with_metrics(&[], |metrics| {
+        let read = Arc::clone(&value);
+        metrics.gauge_at_scrape("throttle_others", "Others.", move || {
+            read.load(Ordering::Relaxed) as f64 / 2.0
+        });
+        for outcome in ["good", "bad"] {
+            let (read, labels) = (Arc::clone(&value), [("outcome", outcome)]);
+            let read = move || read.load(Ordering::Relaxed);
+            metrics.counter_at_scrape("throttle_other_things_total", &labels, "Things.", read);
+        }
+        metrics
+    });
+    let others = &["throttle_other"];
+    expect![[r#"
+        # HELP throttle_other_things_total Things.
+        # TYPE throttle_other_things_total counter
+        throttle_other_things_total{outcome="bad"} 1
+        throttle_other_things_total{outcome="good"} 1
+        # HELP throttle_others Others.
+        # TYPE throttle_others gauge
+        throttle_others 0.5
+    "#]]
+    .assert_eq(&scrape(&server, others).await);
+    value.store(7, Ordering::Relaxed);
+    let text = scrape(&server, others).await;
+    assert!(text.contains("throttle_others 3.5\n"), "{text}");
+    assert!(text.contains("throttle_other_things_total{outcome=\"bad\"} 7\n"), "{text}");
 }

@@ -62,10 +62,17 @@ impl Server {
     }
 
     pub(crate) fn with_histograms(semaphores: &[(&str, u64, i32)], histograms: Histograms) -> Self {
+        Self::build_with_metrics(semaphores, |metrics| metrics.histograms(histograms))
+    }
+
+    pub(crate) fn build_with_metrics(
+        semaphores: &[(&str, u64, i32)],
+        build: impl FnOnce(Metrics) -> Metrics,
+    ) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let text = recorder.handle();
         let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || text.render()));
-        let metrics = metrics.histograms(histograms);
+        let metrics = build(metrics);
         let semaphores = self::semaphores(semaphores);
         let handle = Handle::start_observed(Settings::default(), &semaphores, metrics.observer());
         Self { routes: Api::new(handle.clone()).metrics(metrics).routes(), handle }

@@ -206,3 +206,29 @@ fn a_file_that_was_not_there_at_the_start_is_read() {
     assert!(by_http(&mut server).starts_with("200 "));
     assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
 }
+
+/// A reload that is refused can be seen by who watches metrics, whoever asked for it.
+#[test]
+fn the_outcome_of_reloads_is_counted_whatever_way_they_are_asked_for() {
+    for reload in WAYS {
+        let mut server = Server::start(A);
+        let told = |server: &Server| {
+            let text = server.request("GET", "/metrics", "").1;
+            let samples = text.lines().filter(|line| {
+                line.starts_with("throttle_reloads")
+                    || line.starts_with("throttle_last_reload_success")
+            });
+            samples.map(|line| line.rsplit_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+        };
+        // Success of the last one, how many were applied, how many refused.
+        assert_eq!(told(&server), ["1", "0", "0"]);
+        server.configure("[semaphores");
+        reload(&mut server);
+        assert_eq!(told(&server), ["0", "0", "1"]);
+        server.configure(A);
+        reload(&mut server);
+        assert_eq!(told(&server), ["1", "1", "1"]);
+        let text = server.request("GET", "/metrics", "").1;
+        assert!(text.contains("\nthrottle_last_reload_timestamp_seconds 1"), "{text}");
+    }
+}

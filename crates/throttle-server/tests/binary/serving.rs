@@ -69,6 +69,9 @@ fn metrics_are_there_from_the_start_and_follow_what_happens() {
     assert_eq!(metric("throttle_num_404"), "throttle_num_404 0");
     metric(r#"throttle_log_lines_lost_total{destination="stderr"} 0"#);
     metric(r#"throttle_max{semaphore="quo\"te"} 1"#);
+    metric("throttle_start_time_seconds ");
+    #[cfg(target_os = "linux")]
+    assert_ne!(metric("process_resident_memory_bytes "), "process_resident_memory_bytes 0");
     metric(&format!(r#"throttle_build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
 
     let peer = server.new_peer();
