@@ -39,7 +39,8 @@
 //!
 //! An embedder drives it with three calls besides the operations: [`Throttle::poll_event`] after
 //! each of them until there is no more, [`Throttle::poll_timeout`] to know until when it may sleep,
-//! and [`Throttle::expire`] when it wakes.
+//! and [`Throttle::expire`] when it wakes. One that must not be busy for long uses
+//! [`Throttle::catch_up`] in its place, before each operation as well.
 
 #![no_std]
 #![forbid(unsafe_code)]
