@@ -3,12 +3,16 @@
 //! There may be several ways to it. URLs are made for the first one, and aimed at the one in use when
 //! they are sent; a way on which a request fails is left for the next one.
 //!
+//! The server may also be at a socket in the file system, `unix:/run/throttle.sock`. Its URLs are those of
+//! a host on this machine, and it takes an HTTP client of its own to send them by the socket.
+//!
 //! A name is percent-encoded here rather than by the `url` crate, which drops tabs and line breaks
 //! from a segment. What remains out of reach are names that no segment can be: the empty one, and
 //! those that every URL library resolves as steps in the tree of paths.
 
 use std::{
     fmt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,16 +27,33 @@ use crate::Error;
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Stands before the file of a socket.
+const UNIX: &str = "unix:";
+
 /// The URL of a server. Its path ends with a slash.
 #[derive(Clone)]
-pub(crate) struct Base(Url);
+pub(crate) struct Base {
+    url: Url,
+    /// The file of the socket by which the server is asked, if it is not asked by the network.
+    socket: Option<PathBuf>,
+}
 
 impl Base {
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         let invalid = |reason: &str| Error::InvalidUrl { reason: reason.to_owned() };
+        if let Some(path) = url.strip_prefix(UNIX) {
+            if path.is_empty() {
+                return Err(invalid("it names no file"));
+            }
+            if cfg!(not(unix)) {
+                return Err(invalid("on this system there are no such sockets"));
+            }
+            let url = Url::parse("http://localhost/").expect("it is a URL");
+            return Ok(Self { url, socket: Some(path.into()) });
+        }
         let mut url = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid("its scheme is neither `http` nor `https`"));
+            return Err(invalid("its scheme is none of `http`, `https` and `unix`"));
         }
         if url.query().is_some() {
             return Err(invalid("it has a query"));
@@ -43,13 +64,13 @@ impl Base {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self(url))
+        Ok(Self { url, socket: None })
     }
 
     /// The URL of a route whose path is `route`, without a leading slash.
     pub(crate) fn join(&self, route: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_path(&format!("{}{route}", self.0.path()));
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{route}", self.url.path()));
         url
     }
 
@@ -88,16 +109,22 @@ impl Bases {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// Turns a URL that was made for the first one into one of another number.
-    pub(crate) fn aim(&self, url: &mut Url, number: usize) {
+    /// The files of their sockets, in the order of their numbers.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = Option<&Path>> {
+        self.all.iter().map(|base| base.socket.as_deref())
+    }
+
+    /// Turns a URL that was made for the first one into one of another number. Returns its index.
+    pub(crate) fn aim(&self, url: &mut Url, number: usize) -> usize {
         let index = number % self.all.len();
         if index == 0 {
-            return;
+            return index;
         }
-        let route = url.path().strip_prefix(self.first().0.path()).expect("it was made for it");
+        let route = url.path().strip_prefix(self.first().url.path()).expect("it was made for it");
         let mut other = self.all[index].join(route);
         other.set_query(url.query());
         *url = other;
+        index
     }
 
     /// Goes on to the next one, unless somebody else did so since `number` was in use.
@@ -114,7 +141,10 @@ impl Bases {
 /// The URL without a password.
 impl fmt::Debug for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.0.clone();
+        if let Some(socket) = &self.socket {
+            return f.debug_tuple("Base").field(&format!("{UNIX}{}", socket.display())).finish();
+        }
+        let mut url = self.url.clone();
         if url.password().is_some() {
             url.set_password(Some("***")).expect("a URL with a password can have another one");
         }
@@ -149,8 +179,9 @@ mod tests {
     fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
         for (url, expected) in [
             ("", "relative URL without a base"),
-            ("localhost:8000", "its scheme is neither `http` nor `https`"),
-            ("ftp://host/", "its scheme is neither `http` nor `https`"),
+            ("localhost:8000", "its scheme is none of `http`, `https` and `unix`"),
+            ("ftp://host/", "its scheme is none of `http`, `https` and `unix`"),
+            ("unix:", "it names no file"),
             ("http://host/?", "it has a query"),
             ("http://host/?a=b", "it has a query"),
             ("http://host/#", "it has a fragment"),
@@ -233,6 +264,19 @@ mod tests {
         bases.aim(&mut url, 3);
         assert_eq!(url.as_str(), "http://a/health");
         assert!(Bases::parse(["http://a", "b"]).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_server_may_be_at_a_socket_in_the_file_system() {
+        let bases = Bases::parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
+        let sockets = bases.sockets().collect::<Vec<_>>();
+        assert_eq!(sockets, [Some(Path::new("/run/t.sock")), None]);
+        let mut url = bases.first().join("health");
+        assert_eq!(url.as_str(), "http://localhost/health");
+        assert_eq!(bases.aim(&mut url, 1), 1);
+        assert_eq!(url.as_str(), "http://b/x/health");
+        assert!(format!("{:?}", bases.first()).contains("unix:/run/t.sock"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a client is made of.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use reqwest::{
     header::{ACCEPT, HeaderMap, HeaderName, HeaderValue},
@@ -61,7 +61,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends requests by an HTTP client of your own, with its TLS, proxies and pool of connections.
+    /// Sends requests by an HTTP client of your own, with its TLS, proxies and pool of connections; but not
+    /// those to a socket in the file system, for which it takes a client that knows the socket.
     ///
     /// The default one follows no redirects, for they would hide that the URL is wrong, and waits
     /// at most three seconds for a connection.
@@ -101,10 +102,16 @@ impl ClientBuilder {
     /// - [`Error::Transport`] if the HTTP library cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let bases = Bases::parse(self.urls.iter().map(String::as_str))?;
-        let http = match self.http {
+        let network = match self.http {
             Some(http) => http,
             None => http_client_builder().build().map_err(Error::Transport)?,
         };
+        let client = |socket: Option<&Path>| match socket {
+            Some(socket) => by_socket(http_client_builder(), socket).build(),
+            None => Ok(network.clone()),
+        };
+        let http = bases.sockets().map(client).collect::<Result<_, _>>();
+        let http = http.map_err(Error::Transport)?;
         let Self { headers, timeout, retry, .. } = self;
         Ok(Client { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) })
     }
@@ -122,6 +129,17 @@ pub fn http_client_builder() -> reqwest::ClientBuilder {
         .connect_timeout(Duration::from_secs(3))
         .redirect(redirect::Policy::none())
         .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")))
+}
+
+#[cfg(unix)]
+fn by_socket(client: reqwest::ClientBuilder, socket: &Path) -> reqwest::ClientBuilder {
+    client.unix_socket(socket)
+}
+
+/// Bases have no sockets here.
+#[cfg(not(unix))]
+fn by_socket(client: reqwest::ClientBuilder, _: &Path) -> reqwest::ClientBuilder {
+    client
 }
 
 /// What may be secret is left out: the URL and the headers.

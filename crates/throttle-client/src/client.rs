@@ -35,7 +35,8 @@ pub struct Client {
 }
 
 pub(crate) struct Shared {
-    pub(crate) http: reqwest::Client,
+    /// One for each base.
+    pub(crate) http: Vec<reqwest::Client>,
     pub(crate) bases: Bases,
     pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
@@ -46,7 +47,8 @@ impl Client {
     /// A client of the server at `url`, such as `http://localhost:8000`.
     ///
     /// The URL may have a path, if a proxy or another application puts the server there. A slash at
-    /// its end makes no difference.
+    /// its end makes no difference. A server that listens on a socket in the file system is at
+    /// `unix:/run/throttle.sock`, where there are such sockets.
     ///
     /// # Errors
     ///
@@ -288,7 +290,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.shared.http.request(method, url).headers(self.shared.headers.clone())
+        self.shared.http[0].request(method, url).headers(self.shared.headers.clone())
     }
 
     /// Asks for the end of something that a peer has, in the order of its requests.
@@ -349,8 +351,8 @@ impl Client {
     async fn attempt(&self, mut request: reqwest::Request) -> Result<Answer, Setback<Error>> {
         let Shared { http, bases, .. } = &*self.shared;
         let way = bases.current();
-        bases.aim(request.url_mut(), way);
-        let answer = match http.execute(request).await {
+        let index = bases.aim(request.url_mut(), way);
+        let answer = match http[index].execute(request).await {
             Ok(response) => Answer::read(response).await,
             Err(error) => Err(Error::of_request(error).into()),
         };

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -79,22 +79,13 @@ impl Arguments {
 
     /// The arguments in the command line of another process, with a zero byte behind each, if that process
     /// is a server. It may have been started by a program that looks after it, such as `tini`.
-    #[cfg(unix)]
     fn of_command_line(line: &[u8]) -> Option<Self> {
-        use std::os::unix::ffi::OsStrExt as _;
-
-        let line = line.strip_suffix(b"\0").unwrap_or(line);
-        let arguments = line.split(|&byte| byte == 0).map(OsStr::from_bytes);
-        let is_server =
-            |argument: &&OsStr| Path::new(argument).file_name() == Some(PROGRAM.as_ref());
-        let mut arguments = arguments.skip_while(|argument| !is_server(argument)).peekable();
+        let line = str::from_utf8(line.strip_suffix(b"\0").unwrap_or(line)).ok()?;
+        let is_server = |argument: &&str| Path::new(argument).file_name() == Some(PROGRAM.as_ref());
+        let arguments = line.split('\0').skip_while(|argument| !is_server(argument));
+        let mut arguments = arguments.map(OsString::from).peekable();
         arguments.peek()?;
-        Self::try_read(arguments.map(OsStr::to_owned)).ok()
-    }
-
-    #[cfg(not(unix))]
-    fn of_command_line(_: &[u8]) -> Option<Self> {
-        None
+        Self::try_read(arguments).ok()
     }
 
     fn try_read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
@@ -121,7 +112,6 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    #[cfg(unix)]
     #[test]
     fn the_flags_of_a_server_are_found_in_the_command_line_of_its_process() {
         let address = |line: &str| {

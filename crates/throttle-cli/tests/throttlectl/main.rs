@@ -8,5 +8,6 @@ mod families;
 mod lock;
 mod show;
 mod support;
+mod unix_socket;
 #[cfg(windows)]
 mod windows;

@@ -7,3 +7,4 @@ mod requests;
 mod retries;
 mod sessions;
 mod support;
+mod unix_socket;

@@ -51,7 +51,10 @@ class Client:
     """
 
     def __init__(self, base_url: str):
-        """`base_url` is where the server is, such as `http://localhost:8000`."""
+        """`base_url` is where the server is, such as `http://localhost:8000`.
+
+        One that listens on a socket in the file system is at `unix:/run/throttle.sock`.
+        """
         self.base_url = base_url
 
     def __repr__(self) -> str:

@@ -239,9 +239,8 @@ mod tests {
         let listeners = listeners.into_iter().map(Listener::Tcp).collect();
         let mut listeners = Listeners { all: listeners, first: 0 };
         for address in [one, other, one] {
-            let client = TcpStream::connect(address).await.unwrap();
-            let Stream::Tcp(accepted) = listeners.accept().await.unwrap() else { panic!() };
-            assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+            let _client = TcpStream::connect(address).await.unwrap();
+            listeners.accept().await.unwrap();
         }
     }
 

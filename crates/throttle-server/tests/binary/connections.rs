@@ -2,9 +2,9 @@
 
 use std::net::TcpStream;
 
-use crate::support::{Request, Server};
+use crate::support::Server;
 #[cfg(unix)]
-use crate::support::{directory, throttle};
+use crate::support::{Request, directory, throttle};
 
 const CONFIG: &str = "[semaphores]\nA = 1\n[limits]\nconnections = 3\n";
 
