@@ -38,7 +38,7 @@ The other commands end with 0, 64, 69, 71 or 78.";
 /// Where the server is.
 #[derive(Args, Debug)]
 pub(crate) struct Server {
-    /// URL of the server, `unix:` and the file of its socket included; several, separated by commas, if there are several ways to it
+    /// URL of the server, or unix: and the file of its socket; several, separated by commas, if there are several ways to it
     #[arg(
         long,
         global = true,

@@ -102,10 +102,13 @@ impl ClientBuilder {
     /// - [`Error::Transport`] if the HTTP library cannot be set up.
     pub fn build(self) -> Result<Client, Error> {
         let bases = Bases::parse(self.urls.iter().map(String::as_str))?;
-        let client = |socket: Option<&Path>| match (&self.http, socket) {
-            (Some(http), None) => Ok(http.clone()),
-            (None, None) => http_client_builder().build(),
-            (_, Some(socket)) => by_socket(http_client_builder(), socket).build(),
+        let network = match self.http {
+            Some(http) => http,
+            None => http_client_builder().build().map_err(Error::Transport)?,
+        };
+        let client = |socket: Option<&Path>| match socket {
+            Some(socket) => by_socket(http_client_builder(), socket).build(),
+            None => Ok(network.clone()),
         };
         let http = bases.sockets().map(client).collect::<Result<_, _>>();
         let http = http.map_err(Error::Transport)?;

@@ -1,6 +1,9 @@
 """Locks as the package offers them beyond that of version 0.5."""
 
+import os
 import pickle
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +30,20 @@ def test_tokens_grow_from_grant_to_grant(serve):
         with guard:
             tokens.append(guard.fencing_token)
     assert tokens == sorted(set(tokens))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such sockets")
+def test_a_server_may_be_at_a_socket_in_the_file_system(tmp_path):
+    path, configuration = tmp_path / "throttle.sock", tmp_path / "throttle.toml"
+    configuration.write_text("semaphores.A = 1")
+    arguments = ["--address", f"unix:{path}", "--configuration", str(configuration)]
+    with subprocess.Popen([os.environ["THROTTLE_BIN"], *arguments]) as server:
+        try:
+            # Until it listens, the client tries again.
+            with lock(f"unix:{path}", "A", timeout=timedelta(seconds=LONG)) as peer:
+                assert peer.client.base_url == f"unix:{path}"
+        finally:
+            server.kill()
 
 
 def test_a_lock_tells_what_it_is(serve):
