@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     clock,
-    load::{AMPLE, MUTEX, TAKEN},
+    load::{AMPLE, LONG, MUTEX, TAKEN},
     pin::Pins,
     wire::{Answer, Request},
 };
@@ -117,6 +117,16 @@ impl Server {
                 return Ok(answer.expect(&[200, 202])?.body.to_vec());
             }
         }
+    }
+
+    /// Somebody takes all of a semaphore in front of which others will wait, for as long as the lease
+    /// of its holder lasts.
+    pub(crate) fn take(&self, semaphore: &str) -> anyhow::Result<()> {
+        let mut request = Request::default();
+        request.new_peer(LONG);
+        let holder = std::str::from_utf8(&self.ask(&request)?)?.parse()?;
+        request.acquire(holder, semaphore, "");
+        self.ask(&request).map(drop)
     }
 
     /// The time that all its threads have been running so far, where the system tells.
