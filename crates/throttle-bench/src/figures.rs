@@ -50,7 +50,10 @@ pub(crate) enum Measure {
     P50Micros,
     P99Micros,
     P999Micros,
-    LongestMicros,
+    /// The longest that a probe had to wait for an answer while something large happened.
+    LongestPauseMillis,
+    /// What all but a thousandth of its requests did not exceed.
+    P999PauseMillis,
     Bytes,
     Millis,
 }
@@ -65,7 +68,8 @@ impl Measure {
             Self::P50Micros => "p50 µs",
             Self::P99Micros => "p99 µs",
             Self::P999Micros => "p99.9 µs",
-            Self::LongestMicros => "longest µs",
+            Self::LongestPauseMillis => "longest pause ms",
+            Self::P999PauseMillis => "p99.9 pause ms",
             Self::Bytes => "bytes",
             Self::Millis => "ms",
         }
@@ -136,6 +140,17 @@ impl Figures {
         measure: Measure,
     ) -> Option<f64> {
         Some(self.find(case, subject, measure)?.median)
+    }
+
+    /// The greatest of all rounds.
+    pub(crate) fn worst(
+        &self,
+        case: (&str, &str),
+        subject: Subject,
+        measure: Measure,
+    ) -> Option<f64> {
+        let rounds = self.find(case, subject, measure)?.rounds.iter();
+        rounds.copied().reduce(f64::max)
     }
 
     /// How many times the number of `other` that of `one` is: the median over the rounds, each

@@ -51,6 +51,14 @@ fn what_was_measured_is_written_as_tables_as_json_and_as_a_picture() {
     assert!(text("hand-over.svg").contains("16 contenders, p50 µs: floor"));
 }
 
+/// That nobody had to wait means nothing if nothing happened. The floor lets nobody expire.
+#[test]
+fn a_server_at_which_nothing_happens_is_found_out() {
+    let (succeeded, said) = study("pauses", &["--ours", FLOOR, "--concerned", "100"]);
+    assert!(!succeeded);
+    assert!(said.contains("a peer outlived its lease"), "{said}");
+}
+
 #[test]
 fn the_tail_of_each_scenario_is_reported() {
     let (succeeded, said) = study("throughput", &["--floor", FLOOR]);
