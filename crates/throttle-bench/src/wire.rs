@@ -22,6 +22,15 @@ impl Request {
         self.with_json("POST", format_args!("/new_peer"), &lease(expires_in));
     }
 
+    /// A peer with so many labels, each of which is so long.
+    pub(crate) fn new_peer_with_labels(&mut self, expires_in: &str, labels: usize, length: usize) {
+        let value = "x".repeat(length);
+        let labels = (0..labels).map(|number| (format!("{number:0length$}"), value.clone().into()));
+        let labels: serde_json::Map<_, _> = labels.collect();
+        let body = serde_json::json!({"expires_in": expires_in, "labels": labels});
+        self.with_json("POST", format_args!("/new_peer"), &body.to_string());
+    }
+
     pub(crate) fn heartbeat(&mut self, peer: u64, expires_in: &str) {
         self.with_json("PUT", format_args!("/peers/{peer}"), &lease(expires_in));
     }

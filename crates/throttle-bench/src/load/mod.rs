@@ -9,7 +9,7 @@ mod turns;
 
 pub(crate) use self::{
     contend::Contend,
-    populate::{Lease, populate},
+    populate::{Lease, populate, remove},
     probe::Probe,
     queue::{Queue, line_up},
     steady::{Steady, Work},
