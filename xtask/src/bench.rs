@@ -48,6 +48,7 @@ fn quick_flags() -> Bench {
         seconds: None,
         study: Vec::new(),
         scenario: Vec::new(),
+        concerned: None,
         empty: false,
         no_old: false,
         no_pin: false,
@@ -70,15 +71,17 @@ fn old_server(sh: &Shell, root: &Path) -> anyhow::Result<PathBuf> {
 
 /// The flags that are passed on as they are.
 fn options(flags: &Bench) -> Vec<String> {
-    let Bench { quick, rounds, seconds, study, scenario, empty, no_old: _, no_pin, out: _ } = flags;
+    let Bench { quick, rounds, seconds, study, scenario, concerned, empty, no_pin, .. } = flags;
     let switches = [("--quick", *quick), ("--empty", *empty), ("--no-pin", *no_pin)];
     let switches =
         switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name.to_owned());
     let rounds = rounds.map(|rounds| ("--rounds", rounds.to_string()));
     let seconds = seconds.map(|seconds| ("--seconds", seconds.to_string()));
+    let concerned = concerned.map(|peers| ("--concerned", peers.to_string()));
     let values = rounds
         .into_iter()
         .chain(seconds)
+        .chain(concerned)
         .chain(study.iter().map(|name| ("--study", name.clone())))
         .chain(scenario.iter().map(|name| ("--scenario", name.clone())));
     switches.chain(values.flat_map(|(name, value)| [name.to_owned(), value])).collect()

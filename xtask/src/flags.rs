@@ -13,10 +13,12 @@ xflags::xflags! {
             optional --rounds rounds: usize
             /// How long each round of a load takes.
             optional --seconds seconds: f64
-            /// Only this study: throughput, contention, queue, expiry, memory or start-up.
+            /// Only this study: throughput, contention, queue, pauses, memory or start-up.
             repeated --study study: String
-            /// Only this scenario of the throughput study: cycle, heartbeat, lock or queue.
+            /// Only this scenario of the throughput study: cycle, lock, heartbeat, roam or queue.
             repeated --scenario scenario: String
+            /// How many peers are concerned in the study of pauses: by default 100,000, then a million.
+            optional --concerned peers: usize
             /// Throughput only at empty servers.
             optional --empty
             /// Leave the old server out, which takes minutes to build.

@@ -98,11 +98,14 @@ impl Engine {
         self.connections.len()
     }
 
+    /// Sends the first request of each connection, and waits for no answer.
+    pub(crate) fn begin(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
+        (0..self.connections.len()).try_for_each(|connection| self.send(connection, load))
+    }
+
     /// Sends what the load has to send, until it has nothing more and everything is answered.
     pub(crate) fn run(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
-        for connection in 0..self.connections.len() {
-            self.send(connection, load)?;
-        }
+        self.begin(load)?;
         while self.open > 0 || load.is_eager() {
             self.turn(load)?;
         }

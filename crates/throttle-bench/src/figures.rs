@@ -49,7 +49,11 @@ pub(crate) enum Measure {
     LoadPercent,
     P50Micros,
     P99Micros,
-    LongestMicros,
+    P999Micros,
+    /// The longest that a probe had to wait for an answer while something large happened.
+    LongestPauseMillis,
+    /// What all but a thousandth of its requests did not exceed.
+    P999PauseMillis,
     Bytes,
     Millis,
 }
@@ -63,7 +67,9 @@ impl Measure {
             Self::LoadPercent => "load busy %",
             Self::P50Micros => "p50 µs",
             Self::P99Micros => "p99 µs",
-            Self::LongestMicros => "longest µs",
+            Self::P999Micros => "p99.9 µs",
+            Self::LongestPauseMillis => "longest pause ms",
+            Self::P999PauseMillis => "p99.9 pause ms",
             Self::Bytes => "bytes",
             Self::Millis => "ms",
         }
@@ -134,6 +140,17 @@ impl Figures {
         measure: Measure,
     ) -> Option<f64> {
         Some(self.find(case, subject, measure)?.median)
+    }
+
+    /// The greatest of all rounds.
+    pub(crate) fn worst(
+        &self,
+        case: (&str, &str),
+        subject: Subject,
+        measure: Measure,
+    ) -> Option<f64> {
+        let rounds = self.find(case, subject, measure)?.rounds.iter();
+        rounds.copied().reduce(f64::max)
     }
 
     /// How many times the number of `other` that of `one` is: the median over the rounds, each

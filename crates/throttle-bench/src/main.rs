@@ -32,6 +32,7 @@ use crate::{
     pin::Pins,
     plan::Plan,
     server::{Kind, Yard},
+    study::Size,
 };
 
 /// Measures servers of semaphores side by side.
@@ -61,6 +62,9 @@ struct Arguments {
     /// Which scenarios of the throughput study. May be given several times; all if not at all.
     #[arg(long = "scenario", value_enum)]
     works: Vec<Work>,
+    /// How many peers or waiters are concerned by what makes others wait; a tenth as many semaphores.
+    #[arg(long)]
+    concerned: Option<usize>,
     /// Only among nobody: the throughput study without populations.
     #[arg(long)]
     empty: bool,
@@ -77,7 +81,7 @@ enum Study {
     Throughput,
     Contention,
     Queue,
-    Expiry,
+    Pauses,
     Memory,
     StartUp,
 }
@@ -110,6 +114,10 @@ impl Arguments {
         if !self.works.is_empty() {
             plan.works.clone_from(&self.works);
         }
+        if let Some(peers) = self.concerned {
+            ensure!(peers > 0, "somebody is concerned");
+            plan.sizes = vec![Size::of(peers)];
+        }
         if self.empty {
             plan.populations.truncate(1);
         }
@@ -130,7 +138,7 @@ impl Study {
             Self::Throughput => study::throughput(yard, plan, figures),
             Self::Contention => study::contention(yard, plan, figures),
             Self::Queue => study::queue(yard, plan, figures),
-            Self::Expiry => study::expiry(yard, plan, figures),
+            Self::Pauses => study::pauses(yard, plan, figures),
             Self::Memory => study::memory(yard, plan, figures),
             Self::StartUp => study::start_up(yard, plan, figures),
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{load::Work, study::Population};
+use crate::{
+    load::Work,
+    study::{Population, Size},
+};
 
 /// A plan of measurements.
 #[derive(Clone, Debug)]
@@ -17,8 +20,8 @@ pub(crate) struct Plan {
     pub(crate) contenders: Vec<usize>,
     /// How many open requests wait in front of a mutex.
     pub(crate) queue: usize,
-    /// How many peers expire at one instant.
-    pub(crate) expiring: usize,
+    /// How many are concerned by what makes others wait.
+    pub(crate) sizes: Vec<Size>,
     /// How many peers are weighed.
     pub(crate) weighed: usize,
 }
@@ -29,7 +32,7 @@ impl Plan {
         self.rounds.div_ceil(3)
     }
 
-    /// All that users may want to know. Takes about half an hour.
+    /// All that users may want to know. Takes most of an hour.
     pub(crate) fn full() -> Self {
         use Population::{Idle, Nobody, Waiting};
         Self {
@@ -48,7 +51,7 @@ impl Plan {
             ],
             contenders: vec![16, 1_000],
             queue: 10_000,
-            expiring: 100_000,
+            sizes: vec![Size::of(100_000), Size::of(1_000_000)],
             weighed: 1_000_000,
         }
     }
@@ -63,7 +66,7 @@ impl Plan {
             populations: vec![Nobody, Idle(1_000), Idle(10_000), Waiting(1_000)],
             contenders: vec![16, 100],
             queue: 500,
-            expiring: 10_000,
+            sizes: vec![Size::of(10_000)],
             weighed: 20_000,
         }
     }

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use crate::{
     clock,
-    load::{AMPLE, MUTEX, TAKEN},
+    load::{AMPLE, LONG, MUTEX, TAKEN},
     pin::Pins,
     wire::{Answer, Request},
 };
@@ -52,8 +52,11 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
     process: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
+
+/// A semaphore of a configuration: its name, and how much of it there is.
+pub(crate) type Semaphore = (String, u64);
 
 impl Yard {
     pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
@@ -66,10 +69,20 @@ impl Yard {
 
     /// Starts a server and waits until it answers. `rota`: how many take turns at the floor.
     pub(crate) fn start(&self, kind: Kind, rota: usize) -> anyhow::Result<Server> {
+        self.start_with(kind, rota, &[])
+    }
+
+    /// Starts one that serves further semaphores besides the usual ones.
+    pub(crate) fn start_with(
+        &self,
+        kind: Kind,
+        rota: usize,
+        further: &[Semaphore],
+    ) -> anyhow::Result<Server> {
         let program = self.program(kind).with_context(|| format!("no program for {kind:?}"))?;
         let directory = tempfile::tempdir()?;
-        let configuration = directory.path().join("throttle.toml");
-        fs::write(&configuration, self::configuration(kind))?;
+        let configuration = directory.path().join(CONFIGURATION);
+        fs::write(&configuration, self::configuration(kind, further))?;
         // Free a moment ago. The old server cannot say which port it got.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = self.pins.server(program);
@@ -80,7 +93,7 @@ impl Yard {
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = process.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        let mut server = Server { kind, address, process, _directory: directory };
+        let mut server = Server { kind, address, process, directory };
         server.wait_until_it_answers()?;
         Ok(server)
     }
@@ -119,6 +132,42 @@ impl Server {
         }
     }
 
+    /// Somebody takes all of a semaphore in front of which others will wait, for as long as the lease
+    /// of its holder lasts.
+    pub(crate) fn take(&self, semaphore: &str) -> anyhow::Result<()> {
+        let mut request = Request::default();
+        request.new_peer(LONG);
+        let holder = std::str::from_utf8(&self.ask(&request)?)?.parse()?;
+        request.acquire(holder, semaphore, "");
+        self.ask(&request).map(drop)
+    }
+
+    /// Serves these semaphores, and the usual ones unless they are among these, from now on.
+    pub(crate) fn reload(&self, further: &[Semaphore]) -> anyhow::Result<()> {
+        let file = self.directory.path().join(CONFIGURATION);
+        fs::write(file, configuration(self.kind, further))?;
+        let mut request = Request::default();
+        request.reload();
+        self.ask(&request).map(drop)
+    }
+
+    /// Asks for something that may be long, and reads it as fast as it comes. Returns its length.
+    pub(crate) fn read(&self, path: &str) -> anyhow::Result<usize> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let (mut request, mut bytes, mut length) = (Request::default(), vec![0; 65_536], 0);
+        request.last_get(path);
+        stream.write_all(request.bytes())?;
+        loop {
+            let read = stream.read(&mut bytes)?;
+            if read == 0 {
+                return Ok(length);
+            }
+            ensure!(length > 0 || bytes.starts_with(SUCCESS), "{path} was not answered 200");
+            length += read;
+        }
+    }
+
     /// The time that all its threads have been running so far, where the system tells.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         cpu_time_of(self.process.id())
@@ -141,17 +190,24 @@ impl Drop for Server {
     }
 }
 
-/// The same semaphores for all; and for ours, as many connections as there is need for.
-fn configuration(kind: Kind) -> String {
+/// The same semaphores for all, and further ones; for ours, as many connections and waiters as there is
+/// need for, and as large a body as it takes to restore somebody with thousands of locks.
+fn configuration(kind: Kind, further: &[Semaphore]) -> String {
+    let usual = [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)];
+    let usual = usual.into_iter().filter(|(name, _)| further.iter().all(|it| it.0 != *name));
+    let further = further.iter().map(|(name, max)| (&**name, *max));
     let mut text = String::from("[semaphores]\n");
-    for (name, max) in [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)] {
+    for (name, max) in usual.chain(further) {
         writeln!(text, "{name} = {max}").expect("memory takes every byte");
     }
     if kind == Kind::Ours {
-        text.push_str("[limits]\nconnections = 20_000\n");
+        text.push_str("[limits]\nconnections = 20_000\nwaiters = 2_000_000\nbody = 1_000_000\n");
     }
     text
 }
+
+const CONFIGURATION: &str = "throttle.toml";
+const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
 /// Starting it anew, as a user would: from the command to the first answer.
 pub(crate) fn start_up_time(yard: &Yard, kind: Kind) -> anyhow::Result<Duration> {

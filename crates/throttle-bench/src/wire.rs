@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::load::LONG;
+
 /// The next request of a connection, put together in a buffer that is used again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Request(Vec<u8>);
@@ -18,6 +20,15 @@ pub(crate) struct Answer<'a> {
 impl Request {
     pub(crate) fn new_peer(&mut self, expires_in: &str) {
         self.with_json("POST", format_args!("/new_peer"), &lease(expires_in));
+    }
+
+    /// A peer with so many labels, each of which is so long.
+    pub(crate) fn new_peer_with_labels(&mut self, expires_in: &str, labels: usize, length: usize) {
+        let value = "x".repeat(length);
+        let labels = (0..labels).map(|number| (format!("{number:0length$}"), value.clone().into()));
+        let labels: serde_json::Map<_, _> = labels.collect();
+        let body = serde_json::json!({"expires_in": expires_in, "labels": labels});
+        self.with_json("POST", format_args!("/new_peer"), &body.to_string());
     }
 
     pub(crate) fn heartbeat(&mut self, peer: u64, expires_in: &str) {
@@ -39,6 +50,29 @@ impl Request {
 
     pub(crate) fn health(&mut self) {
         self.without_body("GET", format_args!("/health"));
+    }
+
+    /// Says that a peer holds one of each of these semaphores.
+    pub(crate) fn restore(&mut self, peer: u64, semaphores: impl Iterator<Item = String>) {
+        let locks: serde_json::Map<_, _> = semaphores.map(|name| (name, 1.into())).collect();
+        let body = serde_json::json!({"peer_id": peer, "expires_in": LONG, "acquired": locks});
+        self.with_json("POST", format_args!("/restore"), &body.to_string());
+    }
+
+    pub(crate) fn remainder(&mut self, semaphore: &str) {
+        self.without_body("GET", format_args!("/remainder?semaphore={semaphore}"));
+    }
+
+    /// Has the server read its configuration again.
+    pub(crate) fn reload(&mut self) {
+        self.with_json("POST", format_args!("/admin/reload"), "{}");
+    }
+
+    /// Asks for something that may be long; the server hangs up behind its answer.
+    pub(crate) fn last_get(&mut self, path: &str) {
+        self.write(format_args!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        ));
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

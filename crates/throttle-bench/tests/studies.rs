@@ -51,12 +51,25 @@ fn what_was_measured_is_written_as_tables_as_json_and_as_a_picture() {
     assert!(text("hand-over.svg").contains("16 contenders, p50 µs: floor"));
 }
 
+/// That nobody had to wait means nothing if nothing happened. The floor lets nobody expire.
 #[test]
-fn throughput_is_measured_in_each_scenario() {
+fn a_server_at_which_nothing_happens_is_found_out() {
+    let (succeeded, said) = study("pauses", &["--ours", FLOOR, "--concerned", "100"]);
+    assert!(!succeeded);
+    assert!(said.contains("a peer outlived its lease"), "{said}");
+}
+
+#[test]
+fn the_tail_of_each_scenario_is_reported() {
     let (succeeded, said) = study("throughput", &["--floor", FLOOR]);
     assert!(succeeded, "{said}");
-    for scenario in ["cycle", "lock", "heartbeat"] {
-        assert!(said.contains(&format!("| {scenario} ")), "{said}");
+    let tables: Vec<_> = said.split("\n\n").collect();
+    for measure in ["p50 µs", "p99 µs", "p99.9 µs"] {
+        let table = tables.iter().find(|table| table.starts_with(&format!("| {measure} ")));
+        let table = table.unwrap_or_else(|| panic!("no table of {measure}: {said}"));
+        for scenario in ["cycle", "lock", "heartbeat", "roam"] {
+            assert!(table.contains(&format!("| {scenario} ")), "{said}");
+        }
     }
 }
 

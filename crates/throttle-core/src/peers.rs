@@ -60,7 +60,11 @@ pub(crate) enum Wait {
 }
 
 /// A client session.
+///
+/// Its fields lie in memory as they stand here: what a heartbeat looks at comes first, in one cache
+/// line. The others are in a second one.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     /// The length of the lease, in nanoseconds.
@@ -69,8 +73,8 @@ pub(crate) struct Peer {
     pub(crate) deadline: Time,
     /// The greatest number among its requests so far.
     pub(crate) sequence: Sequence,
-    pub(crate) held: SmallVec<[Held; 1]>,
     pub(crate) pending: Option<Pending>,
+    pub(crate) held: SmallVec<[Held; 1]>,
     pub(crate) labels: Option<Box<Labels>>,
 }
 

@@ -2,13 +2,15 @@
 
 mod contend;
 mod populate;
+mod probe;
 mod queue;
 mod steady;
 mod turns;
 
 pub(crate) use self::{
     contend::Contend,
-    populate::{Lease, populate},
+    populate::{Lease, populate, remove},
+    probe::Probe,
     queue::{Queue, line_up},
     steady::{Steady, Work},
 };
@@ -29,6 +31,19 @@ impl Latencies {
 
     pub(crate) fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Records one of requests that come at a pace. While it is on its way others are due that are
+    /// not sent; they would have waited for what was left of its time, and count as if they had.
+    pub(crate) fn record_at_pace(&mut self, latency: Duration, pace: Duration) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let latency = nanos(latency.min(LONGEST));
+        self.0.record_correct(latency, nanos(pace)).expect("it is not too long for the histogram");
+    }
+
+    /// Adds those that somebody else recorded.
+    pub(crate) fn add(&mut self, others: &Self) {
+        self.0.add(&others.0).expect("all histograms are alike");
     }
 
     /// How many were recorded.
@@ -56,7 +71,30 @@ pub(crate) const AMPLE: &str = "ample";
 pub(crate) const MUTEX: &str = "mutex";
 /// A semaphore that is taken, so that there is a queue in front of it.
 pub(crate) const TAKEN: &str = "taken";
+/// A long list of semaphores, each by its number.
+pub(crate) fn numbered(number: usize) -> String {
+    format!("s{number}")
+}
+
 /// Longer than any measurement.
 pub(crate) const LONG: &str = "12h";
 /// Waits for a lock for longer than any measurement takes.
 pub(crate) const BLOCKING: &str = "?block_for=1h";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_would_have_come_during_a_pause_counts_as_well() {
+        let mut latencies = Latencies::new();
+        let (short, long) = (Duration::from_micros(10), Duration::from_millis(100));
+        for _ in 0..900 {
+            latencies.record_at_pace(short, Duration::from_millis(1));
+        }
+        latencies.record_at_pace(long, Duration::from_millis(1));
+        assert_eq!(latencies.count(), 1_000, "one every millisecond");
+        assert!((99_000.0..101_000.0).contains(&latencies.longest()));
+        assert!((45_000.0..55_000.0).contains(&latencies.percentile(95.0)));
+    }
+}

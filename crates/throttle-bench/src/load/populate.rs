@@ -13,6 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lease {
     Long,
+    /// Long, of peers with as many labels as the defaults allow.
+    LongWithLabels,
     /// All leases end at this instant, up to the time that a request takes to arrive.
     Until(Instant),
 }
@@ -30,6 +32,24 @@ pub(crate) fn populate(
     let mut load = Populate { missing: peers, lease, lock, newcomers, ids: Vec::new() };
     engine.run(&mut load)?;
     Ok(load.ids)
+}
+
+/// All of these peers go.
+pub(crate) fn remove(engine: &mut Engine, peers: Vec<u64>) -> anyhow::Result<()> {
+    engine.run(&mut Farewell(peers))
+}
+
+struct Farewell(Vec<u64>);
+
+impl Load for Farewell {
+    fn request(&mut self, _: usize, request: &mut Request) -> bool {
+        let peer = self.0.pop();
+        peer.inspect(|peer| request.remove_peer(*peer)).is_some()
+    }
+
+    fn answer(&mut self, _: usize, answer: Answer<'_>, _: Times) -> anyhow::Result<()> {
+        answer.expect(&[200]).map(drop)
+    }
 }
 
 struct Populate<'a> {
@@ -53,6 +73,7 @@ impl Load for Populate<'_> {
         self.missing -= 1;
         match self.lease {
             Lease::Long => request.new_peer(LONG),
+            Lease::LongWithLabels => request.new_peer_with_labels(LONG, 16, 256),
             Lease::Until(end) => {
                 let left =
                     end.saturating_duration_since(clock::now()).max(Duration::from_micros(1));

@@ -20,7 +20,8 @@ pub(crate) enum Work {
     Heartbeat,
     /// A peer acquires a lock and releases it.
     Lock,
-    /// Another peer each time shows a sign of life, so that nobody is in a cache.
+    /// Another one of all standing peers each time shows a sign of life, so that none of them is in a
+    /// cache.
     Roam,
     /// The same at the end of a long queue: the peer has to wait, and changes its mind.
     Queue,
@@ -52,13 +53,16 @@ impl Work {
 
 /// A load that goes on for a while and counts what it did.
 #[derive(Debug)]
-pub(crate) struct Steady {
+pub(crate) struct Steady<'a> {
     work: Work,
     /// By connection, on whose behalf.
     peers: Vec<u64>,
     /// By connection, which request of its work comes next.
     steps: Vec<u8>,
-    turn: usize,
+    /// Whose turn it is in [`Work::Roam`].
+    round: &'a [u64],
+    /// How many of them have had their turn.
+    pub(crate) turn: usize,
     start: Instant,
     end: Instant,
     is_over: bool,
@@ -66,15 +70,15 @@ pub(crate) struct Steady {
     pub(crate) latencies: Latencies,
 }
 
-impl Steady {
-    /// Works for `time` on behalf of these peers, one for each connection; [`Work::Roam`] of any
-    /// number of them, who take turns.
-    pub(crate) fn new(work: Work, peers: &[u64], time: Duration) -> Self {
+impl<'a> Steady<'a> {
+    /// Works for `time` on behalf of these peers, one for each connection.
+    pub(crate) fn new(work: Work, peers: &'a [u64], time: Duration) -> Self {
         let start = clock::now();
         Self {
             work,
             peers: peers.to_vec(),
             steps: vec![0; peers.len()],
+            round: peers,
             turn: 0,
             start,
             end: start + time,
@@ -82,6 +86,13 @@ impl Steady {
             last: start,
             latencies: Latencies::new(),
         }
+    }
+
+    /// Has [`Work::Roam`] take these in turns in place of those of the connections, beginning behind
+    /// the first `turn` of them.
+    #[must_use]
+    pub(crate) fn roaming(self, round: &'a [u64], turn: usize) -> Self {
+        Self { round, turn, ..self }
     }
 
     /// Requests that were answered, in one second.
@@ -95,7 +106,7 @@ impl Steady {
     }
 }
 
-impl Load for Steady {
+impl Load for Steady<'_> {
     fn request(&mut self, connection: usize, request: &mut Request) -> bool {
         let (peer, step) = (self.peers[connection], self.steps[connection]);
         if self.is_over && step == 0 {
@@ -108,9 +119,8 @@ impl Load for Steady {
             (Work::Cycle | Work::Lock, _) => request.release(peer, AMPLE),
             (Work::Heartbeat, _) => request.heartbeat(peer, LONG),
             (Work::Roam, _) => {
-                // A prime stride, so that everybody has their turn and no two of them are neighbours.
-                self.turn = (self.turn + 7_919) % self.peers.len();
-                request.heartbeat(self.peers[self.turn], LONG);
+                request.heartbeat(self.round[self.turn % self.round.len()], LONG);
+                self.turn += 1;
             }
             (Work::Queue, 0) => request.acquire(peer, TAKEN, ""),
             (Work::Queue, _) => request.release(peer, TAKEN),

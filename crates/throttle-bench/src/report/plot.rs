@@ -25,6 +25,9 @@ pub(super) fn all(figures: &Figures) -> anyhow::Result<Vec<(&'static str, String
     if let Some(drawing) = drawn((960, 300), |canvas| hand_over(figures, canvas))? {
         all.push(("hand-over.svg", drawing));
     }
+    if let Some(drawing) = drawn((960, 560), |canvas| pauses(figures, canvas))? {
+        all.push(("pauses.svg", drawing));
+    }
     Ok(all)
 }
 
@@ -105,38 +108,61 @@ fn line(figures: &Figures, work: &str, subject: Subject) -> Vec<(f64, f64)> {
 
 /// How long it takes from a release to the next holder: half of all, and all but one in a hundred.
 fn hand_over(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
-    let bars: Vec<(String, Subject, f64)> = figures
-        .iter()
-        .filter(|figure| {
-            figure.question == "contend"
-                && [Measure::P50Micros, Measure::P99Micros].contains(&figure.measure)
-        })
-        .map(|figure| {
-            let (measure, among) = (figure.measure.name(), &figure.among);
-            let label = format!("{among}, {measure}: {}", figure.subject.name());
-            (label, figure.subject, figure.median)
-        })
-        .collect();
-    let longest = bars.iter().map(|(_, _, micros)| *micros).fold(0.0, f64::max);
+    let shown = figures.iter().filter(|figure| {
+        figure.question == "contend"
+            && [Measure::P50Micros, Measure::P99Micros].contains(&figure.measure)
+    });
+    let all = shown.map(|figure| {
+        let (measure, among) = (figure.measure.name(), &figure.among);
+        let label = format!("{among}, {measure}: {}", figure.subject.name());
+        Bar { label, subject: figure.subject, length: figure.median, text: decimals(figure.median) }
+    });
+    bars(canvas, "From a release to the next holder's answer, in µs", &all.collect::<Vec<_>>())
+}
+
+/// The longest that anybody had to wait in any round, while something large happened.
+fn pauses(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
+    let shown = figures.iter().filter(|figure| figure.measure == Measure::LongestPauseMillis);
+    let all = shown.map(|figure| {
+        let length = figure.rounds.iter().copied().fold(0.0, f64::max);
+        let label = format!("{}, {}", figure.question, figure.among);
+        Bar { label, subject: figure.subject, length, text: decimals(length) }
+    });
+    let title =
+        "The longest pause of others in any round, in ms (wanted for 100k, 10k: at most 20)";
+    bars(canvas, title, &all.collect::<Vec<_>>())
+}
+
+struct Bar {
+    label: String,
+    subject: Subject,
+    length: f64,
+    text: String,
+}
+
+/// Bars below each other, with what they mean on their left. False if there are none.
+fn bars(canvas: &Canvas<'_>, title: &str, bars: &[Bar]) -> anyhow::Result<bool> {
+    let longest = bars.iter().map(|bar| bar.length).fold(0.0, f64::max);
     let (width, height) = canvas.dim_in_pixel();
     let step = i32::try_from(height)? / i32::try_from(bars.len().max(1) + 1)?;
     let font = |size: i32| TextStyle::from(("sans-serif", size).into_font());
-    canvas
-        .draw_text("From a release to the next holder's answer, in µs", &font(15), (8, 6))
-        .map_err(failed)?;
-    for (number, (label, subject, micros)) in (1..).zip(&bars) {
-        let top = number * step;
-        let length = (micros / longest * f64::from(width - 330)).round();
+    canvas.draw_text(title, &font(15), (8, 4)).map_err(failed)?;
+    for (number, bar) in (1..).zip(bars) {
+        let (top, middle) = (number * step, number * step + step / 2 - 8);
+        let length = (bar.length / longest * f64::from(width - 360)).round();
         #[expect(clippy::cast_possible_truncation, reason = "it is less than the width")]
-        let end = 260 + length as i32;
-        canvas.draw_text(label, &font(12), (8, top + step / 2 - 8)).map_err(failed)?;
-        let bar = Rectangle::new([(260, top), (end, top + step - 4)], color(*subject).filled());
-        canvas.draw(&bar).map_err(failed)?;
-        canvas
-            .draw_text(&format!("{micros:.0}"), &font(12), (end + 6, top + step / 2 - 8))
-            .map_err(failed)?;
+        let end = LABELS + length as i32;
+        canvas.draw_text(&bar.label, &font(12), (8, middle)).map_err(failed)?;
+        let corners = [(LABELS, top), (end, top + step - 4)];
+        let rectangle = Rectangle::new(corners, color(bar.subject).filled());
+        canvas.draw(&rectangle).map_err(failed)?;
+        canvas.draw_text(&bar.text, &font(12), (end + 6, middle)).map_err(failed)?;
     }
     Ok(!bars.is_empty())
+}
+
+fn decimals(number: f64) -> String {
+    if number < 10.0 { format!("{number:.1}") } else { format!("{number:.0}") }
 }
 
 fn color(subject: Subject) -> RGBColor {
@@ -160,5 +186,7 @@ fn failed(error: impl Display) -> anyhow::Error {
     anyhow::anyhow!("cannot draw: {error}")
 }
 
+/// Where bars begin, behind their labels.
+const LABELS: i32 = 290;
 const GREY: RGBColor = RGBColor(128, 128, 128);
 const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Old];

@@ -39,6 +39,7 @@ pub(crate) fn all(figures: &Figures) -> Vec<Target> {
     let mut targets = throughput(figures);
     targets.extend(hand_over(figures));
     targets.extend(size(figures));
+    targets.extend(pauses(figures));
     targets
 }
 
@@ -86,8 +87,6 @@ fn hand_over(figures: &Figures) -> Vec<Target> {
 
 fn size(figures: &Figures) -> Vec<Target> {
     let bytes = |case, subject| figures.median(case, subject, Measure::Bytes);
-    let expiry = figures.find(("expiry", "100k peers"), Ours, Measure::LongestMicros);
-    let worst = expiry.map(|figure| figure.rounds.iter().copied().fold(0.0, f64::max));
     let beyond = |one: Option<f64>, other: Option<f64>| Some(one? - other?);
     let target = |what: &str, most, found| Target {
         what: what.to_owned(),
@@ -100,11 +99,37 @@ fn size(figures: &Figures) -> Vec<Target> {
         target("bytes of an idle peer", 300.0, bytes(("idle peer", "1M"), Ours)),
         target("bytes of a peer with a held lock", 500.0, bytes(("held lock", "1M"), Ours)),
         target("bytes of a blocked request", 12.0 * 1_024.0, beyond(blocked, connection)),
-        target("longest of all rounds, 100k expiries, ms", 50.0, worst.map(|worst| worst / 1e3)),
     ]
 }
 
+/// Of each pause, the longest in any round.
+fn pauses(figures: &Figures) -> Vec<Target> {
+    let target = |&(what, among): &(&str, &str)| Target {
+        what: format!("{what}, {among}: longest pause of others, ms"),
+        bound: Bound::AtMost(20.0),
+        found: figures.worst((what, among), Ours, Measure::LongestPauseMillis),
+    };
+    PAUSES.iter().map(target).collect()
+}
+
 const WORKS: [&str; 3] = ["cycle", "lock", "heartbeat"];
+
+/// What others may notice, and how large it is.
+const PAUSES: [(&str, &str); 13] = [
+    ("expiry of holders", "100k peers"),
+    ("expiry of waiters", "100k peers"),
+    ("expiry and a chain of 1k", "100k peers"),
+    ("list of peers", "100k peers"),
+    ("list of a semaphore", "100k waiters"),
+    ("maximum raised", "100k waiters"),
+    ("maximum lowered", "100k holders"),
+    ("semaphores added", "10k semaphores"),
+    ("semaphores resized", "10k semaphores"),
+    ("semaphores removed", "10k semaphores"),
+    ("list of peers", "100 peers with 7k locks"),
+    ("a scrape", "10k semaphores"),
+    ("3 scrapes by each of two", "10k semaphores"),
+];
 
 /// Whom our server is compared with.
 pub(super) const RIVALS: [Subject; 3] = [Floor, Old, OursEmpty];

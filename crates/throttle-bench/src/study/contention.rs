@@ -51,5 +51,6 @@ fn contend(
     note(Measure::GrantsPerSecond, load.rate());
     note(Measure::P50Micros, load.hand_overs.percentile(50.0));
     note(Measure::P99Micros, load.hand_overs.percentile(99.0));
+    note(Measure::P999Micros, load.hand_overs.percentile(99.9));
     Ok(())
 }

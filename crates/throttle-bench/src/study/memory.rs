@@ -1,12 +1,15 @@
-//! What a peer, a lock and a place in a queue weigh.
+//! What a peer, a lock and a place in a queue weigh; and what a server keeps when all are gone.
+
+use std::time::Duration;
 
 use super::Short;
 use crate::{
-    engine::Engine,
+    engine::{Engine, Load, Times},
     figures::{Figures, Measure, Subject},
-    load::{AMPLE, Lease, TAKEN, populate},
+    load::{AMPLE, BLOCKING, Lease, Steady, TAKEN, Work, populate, remove},
     plan::Plan,
-    server::{Kind, Yard},
+    server::{Kind, Server, Yard},
+    wire::{Answer, Request},
 };
 
 /// Fills each server with peers of one kind, once, and tells by how much it grew for each.
@@ -34,8 +37,81 @@ pub(crate) fn memory(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
             }
         }
     }
+    if yard.program(Kind::Ours).is_some() {
+        Kept { yard, figures }.all(plan)?;
+    }
     Ok(())
 }
 
+/// Notes how large our server is when those who were there are gone.
+struct Kept<'a> {
+    yard: &'a Yard,
+    figures: &'a mut Figures,
+}
+
+impl Kept<'_> {
+    fn all(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let server = self.yard.start(Kind::Ours, 0)?;
+        self.note("server at its start", "nobody", &server)?;
+        self.peers("server, peers with a lock gone", plan.weighed, Lease::Long)?;
+        self.peers("server, peers with labels gone", plan.weighed / 10, Lease::LongWithLabels)?;
+        self.requests("server, blocked requests gone", plan.queue)
+    }
+
+    /// Peers come, lock something, and go.
+    fn peers(&mut self, what: &str, peers: usize, lease: Lease) -> anyhow::Result<()> {
+        let server = self.yard.start(Kind::Ours, 0)?;
+        let mut engine = Engine::connect(server.address, CONNECTIONS)?;
+        let ids = populate(&mut engine, peers, lease, Some(AMPLE))?;
+        remove(&mut engine, ids)?;
+        drop(engine);
+        self.note(what, &Short(peers).to_string(), &server)
+    }
+
+    /// Peers wait with open requests, and their connections break.
+    fn requests(&mut self, what: &str, number: usize) -> anyhow::Result<()> {
+        let server = self.yard.start(Kind::Ours, 0)?;
+        server.take(TAKEN)?;
+        let mut engine = Engine::connect(server.address, number)?;
+        let peers = populate(&mut engine, number, Lease::Long, None)?;
+        engine.begin(&mut Blocked(&peers))?;
+        settle(&server)?;
+        drop(engine);
+        self.note(what, &Short(number).to_string(), &server)
+    }
+
+    fn note(&mut self, what: &str, among: &str, server: &Server) -> anyhow::Result<()> {
+        settle(server)?;
+        if let Some(bytes) = server.memory() {
+            self.figures.note((what, among), Subject::Ours, Measure::Bytes, bytes as f64);
+        }
+        Ok(())
+    }
+}
+
+/// Signs of life, for as long as it takes until all that was sent is done, and until an allocator has
+/// had the occasion to return what is free.
+fn settle(server: &Server) -> anyhow::Result<()> {
+    let mut engine = Engine::connect(server.address, 1)?;
+    let peers = populate(&mut engine, 1, Lease::Long, None)?;
+    engine.run(&mut Steady::new(Work::Heartbeat, &peers, SETTLING))?;
+    remove(&mut engine, peers)
+}
+
+/// Open requests for a semaphore that stays taken.
+struct Blocked<'a>(&'a [u64]);
+
+impl Load for Blocked<'_> {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        request.acquire(self.0[connection], TAKEN, BLOCKING);
+        true
+    }
+
+    fn answer(&mut self, _: usize, _: Answer<'_>, _: Times) -> anyhow::Result<()> {
+        anyhow::bail!("a lock that is held was granted")
+    }
+}
+
+const SETTLING: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 32;
 const FIRST: usize = 1_000;

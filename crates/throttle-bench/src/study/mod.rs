@@ -1,8 +1,8 @@
 //! The studies: each asks one kind of question of all servers, in turns.
 
 mod contention;
-mod expiry;
 mod memory;
+mod pauses;
 mod queue;
 mod start_up;
 mod throughput;
@@ -10,7 +10,11 @@ mod throughput;
 use std::fmt;
 
 pub(crate) use self::{
-    contention::contention, expiry::expiry, memory::memory, queue::queue, start_up::start_up,
+    contention::contention,
+    memory::memory,
+    pauses::{Size, pauses},
+    queue::queue,
+    start_up::start_up,
     throughput::throughput,
 };
 use crate::server::Kind;

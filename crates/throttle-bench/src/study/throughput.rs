@@ -8,10 +8,9 @@ use super::Population;
 use crate::{
     engine::Engine,
     figures::{Figures, Measure, Subject},
-    load::{LONG, Lease, Steady, TAKEN, Work, populate},
+    load::{Lease, Steady, TAKEN, Work, populate},
     plan::Plan,
     server::{Kind, Server, Yard, cpu_time_of},
-    wire::Request,
 };
 
 /// A server with those who are there, and those who will load it.
@@ -21,8 +20,11 @@ struct Arena {
     engine: Engine,
     /// One for each connection.
     peers: Vec<u64>,
-    /// These, or the whole population if there is one.
+    /// These, or the whole population if there is one, in an order in which no two neighbours came
+    /// one after the other.
     everybody: Vec<u64>,
+    /// How many of them have had their turn to show a sign of life.
+    turn: usize,
 }
 
 /// Loads each server with each kind of work, among each population.
@@ -62,7 +64,7 @@ impl Arena {
         population: Population,
     ) -> anyhow::Result<Self> {
         let server = yard.start(kind, 0)?;
-        take(&server)?;
+        server.take(TAKEN)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
         let mut everybody = match population {
             // The floor knows nobody.
@@ -75,8 +77,9 @@ impl Arena {
         if everybody.is_empty() {
             everybody.clone_from(&peers);
         }
+        let everybody = scattered(&everybody);
         engine.run(&mut Steady::new(Work::Lock, &peers, WARM_UP))?;
-        Ok(Self { subject, server, engine, peers, everybody })
+        Ok(Self { subject, server, engine, peers, everybody, turn: 0 })
     }
 
     fn measure(
@@ -90,11 +93,14 @@ impl Arena {
             return Ok(());
         }
         let (before, own_before) = (self.server.cpu_time(), cpu_time_of(std::process::id()));
-        let peers = if work == Work::Roam { &self.everybody } else { &self.peers };
-        let mut load = Steady::new(work, peers, plan.time);
+        let mut load =
+            Steady::new(work, &self.peers, plan.time).roaming(&self.everybody, self.turn);
         self.engine
             .run(&mut load)
             .with_context(|| format!("{} of {}", work.name(), self.subject.name()))?;
+        // The next round goes on where this one ended: beginning anew, it would meet those again who
+        // are in the caches.
+        self.turn = load.turn;
         let cpu = before.zip(self.server.cpu_time()).map(|(before, after)| after - before);
         let own = own_before.zip(cpu_time_of(std::process::id()));
         let own = own.map(|(before, after)| after - before);
@@ -109,18 +115,34 @@ impl Arena {
         }
         note(Measure::P50Micros, load.latencies.percentile(50.0));
         note(Measure::P99Micros, load.latencies.percentile(99.0));
+        note(Measure::P999Micros, load.latencies.percentile(99.9));
         Ok(())
     }
 }
 
-/// Somebody takes the semaphore in front of which others will wait.
-fn take(server: &Server) -> anyhow::Result<()> {
-    let mut request = Request::default();
-    request.new_peer(LONG);
-    let holder = std::str::from_utf8(&server.ask(&request)?)?.parse()?;
-    request.acquire(holder, TAKEN, "");
-    server.ask(&request).map(drop)
+/// The same peers in an order in which neighbours are far from each other in the order given: each
+/// comes a prime number of places behind the one before.
+fn scattered(peers: &[u64]) -> Vec<u64> {
+    let stride = if peers.len().is_multiple_of(STRIDE) { 1 } else { STRIDE };
+    (0..peers.len()).map(|index| peers[index * stride % peers.len()]).collect()
 }
 
 const CONNECTIONS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(200);
+/// A prime number.
+const STRIDE: usize = 7_919;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_the_scattered_are_there_once() {
+        for number in [1, 2, 64, 1_000, STRIDE, 2 * STRIDE] {
+            let peers: Vec<u64> = (1..=number as u64).collect();
+            let mut scattered = scattered(&peers);
+            scattered.sort_unstable();
+            assert_eq!(scattered, peers);
+        }
+    }
+}

@@ -130,9 +130,17 @@ impl Throttle {
     }
 
     /// Sets the length of a lease and lets it begin anew.
+    ///
+    /// The deadlines have an entry for the peer that is not later than its timeout was. It need not be
+    /// looked at, two cache lines away, unless the timeout comes nearer.
     pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
-        self.peers.get_mut(slot).expires_in = nanos(expires_in);
-        self.renew(slot);
+        let peer = self.peers.get_mut(slot);
+        let before = peer.timeout();
+        peer.expires_in = nanos(expires_in);
+        peer.deadline = self.now + expires_in;
+        if peer.timeout() < before {
+            self.schedule(slot);
+        }
     }
 
     fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {

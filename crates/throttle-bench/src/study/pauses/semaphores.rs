@@ -1,0 +1,71 @@
+//! What happens to very many semaphores, and to peers that hold very many locks.
+
+use std::thread;
+
+use super::{Scenes, Short, Stage};
+use crate::{load::numbered, server::Semaphore, wire::Request};
+
+impl Scenes<'_> {
+    /// All scenes of this kind with so many semaphores, and so many locks of each of a hundred peers.
+    pub(super) fn semaphores(&mut self, semaphores: usize, locks: usize) -> anyhow::Result<()> {
+        self.reload(semaphores)?;
+        self.locks(locks)?;
+        self.scrape(semaphores)
+    }
+
+    /// Semaphores are added, resized and removed by reloads of the configuration.
+    fn reload(&mut self, semaphores: usize) -> anyhow::Result<()> {
+        let mut stage = Stage::open(self.yard, &[])?;
+        let among = format!("{} semaphores", Short(semaphores));
+        let steps =
+            [("added", many(semaphores, 1)), ("resized", many(semaphores, 2)), ("removed", vec![])];
+        for (what, further) in steps {
+            self.watch_and_time(&mut stage, (&format!("semaphores {what}"), &among), |stage| {
+                stage.server.reload(&further)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Somebody lists peers that hold very many locks each.
+    fn locks(&mut self, locks: usize) -> anyhow::Result<()> {
+        let mut stage = Stage::open(self.yard, &many(locks, 1_000))?;
+        for peer in 1..=HOLDERS {
+            let mut request = Request::default();
+            request.restore(peer as u64, (0..locks).map(numbered));
+            stage.server.ask(&request)?;
+        }
+        let among = format!("{HOLDERS} peers with {} locks", Short(locks));
+        self.watch_and_time(&mut stage, ("list of peers", &among), |stage| {
+            stage.ensure_lists("/peers/", HOLDERS * locks)
+        })
+    }
+
+    /// Two scrapers ask for the metrics at the same time, one time after the other.
+    fn scrape(&mut self, semaphores: usize) -> anyhow::Result<()> {
+        let mut stage = Stage::open(self.yard, &many(semaphores, 1))?;
+        let among = format!("{} semaphores", Short(semaphores));
+        self.watch_and_time(&mut stage, ("a scrape", &among), |stage| {
+            stage.ensure_lists("/metrics", semaphores)
+        })?;
+        let what = format!("{SCRAPES} scrapes by each of two");
+        self.watch_and_time(&mut stage, (&what, &among), |stage| {
+            let stage = &*stage;
+            let scrape =
+                || (0..SCRAPES).try_for_each(|_| stage.ensure_lists("/metrics", semaphores));
+            thread::scope(|scope| {
+                let other = scope.spawn(scrape);
+                scrape()?;
+                other.join().map_err(|_| anyhow::anyhow!("a scraper panicked"))?
+            })
+        })
+    }
+}
+
+/// So many semaphores, each with this much.
+fn many(semaphores: usize, max: u64) -> Vec<Semaphore> {
+    (0..semaphores).map(|number| (numbered(number), max)).collect()
+}
+
+const HOLDERS: usize = 100;
+const SCRAPES: usize = 3;
