@@ -1,0 +1,114 @@
+//! How long it takes to look at very much, and to change very much.
+//!
+//! `cargo bench -p throttle-http --bench looking` measures; `cargo test -p throttle-http --bench looking`
+//! runs each question once, at its smallest size. Wanted for 10,000 semaphores: a scrape in less than
+//! 300 ms, and no page or reload that holds others up for longer than 20 ms.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use divan::{Bencher, black_box, counter::ItemsCount};
+use http_body_util::BodyExt as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use throttle_http::{Api, Histograms, Metrics};
+use throttle_runtime::{
+    Count, Handle, Labels, Level, PeerId, Restoration, SemaphoreConfig, Settings,
+};
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt as _;
+
+fn main() {
+    divan::main();
+}
+
+/// A scrape with all buckets of the histograms, each of which has counted something.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn scrape_with_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
+    get(bencher, semaphores, Histograms::Full, "/metrics");
+}
+
+/// A scrape without histograms.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn scrape_without_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
+    get(bencher, semaphores, Histograms::Off, "/metrics");
+}
+
+/// The list of all semaphores, to its end.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn list_semaphores(bencher: Bencher<'_, '_>, semaphores: u32) {
+    get(bencher, semaphores, Histograms::Off, "/semaphores");
+}
+
+/// A page of peers each of whom holds all semaphores. Nearly all of the time others wait for it.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn page_of_peers(bencher: Bencher<'_, '_>, locks: u32) {
+    let (_runtime, handle, _) = server(locks, Histograms::Off);
+    bencher.counter(ItemsCount::new(locks)).bench_local(|| {
+        assert!(!black_box(handle.peers(None, 128)).entries.is_empty());
+    });
+}
+
+/// A reload that adds so many semaphores. Others wait for a small part of it.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn add_by_reload(bencher: Bencher<'_, '_>, semaphores: u32) {
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let more = configured(semaphores);
+    let empty = || Handle::start(Settings::default(), &BTreeMap::new());
+    bencher.with_inputs(empty).counter(ItemsCount::new(semaphores)).bench_local_refs(|handle| {
+        let changes = handle.reconfigure(Settings::default(), &more);
+        assert_eq!(changes.expect("nothing is in use").added.len(), more.len());
+    });
+}
+
+fn get(bencher: Bencher<'_, '_>, semaphores: u32, histograms: Histograms, path: &str) {
+    let (runtime, _handle, routes) = server(semaphores, histograms);
+    bencher.counter(ItemsCount::new(semaphores)).bench_local(|| {
+        let request = Request::get(path).body(Body::empty()).expect("a proper request");
+        let body = runtime.block_on(async {
+            let Ok(answer) = routes.clone().oneshot(request).await;
+            answer.into_body().collect().await.expect("the body has an end").to_bytes()
+        });
+        assert!(body.len() > semaphores as usize * 100);
+    });
+}
+
+/// A server with ten peers each of whom holds all semaphores, and held them before.
+fn server(semaphores: u32, histograms: Histograms) -> (Runtime, Handle, Router) {
+    let runtime = runtime();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let render = recorder.handle();
+    let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || render.render()));
+    let (metrics, semaphores) = (metrics.histograms(histograms), configured(semaphores));
+    let handle = runtime.block_on(async {
+        let settings = Settings::default();
+        let handle = Handle::start_observed(settings, &semaphores, metrics.observer());
+        for id in (1..=10).chain(1..=10) {
+            let peer = PeerId::new(id).expect("not zero");
+            handle.remove_peer(peer).await.expect("that there is none is no error");
+            let locks = semaphores.keys().map(|name| (name.clone(), Count::ONE)).collect();
+            let expires_in = Duration::from_secs(86_400);
+            let (labels, sequence) = (Labels::default(), None);
+            let restoration = Restoration { peer, expires_in, locks, labels, sequence };
+            handle.restore(restoration).await.expect("the peer is new");
+        }
+        handle
+    });
+    (runtime, handle.clone(), Api::new(handle).metrics(metrics).routes())
+}
+
+fn configured(semaphores: u32) -> BTreeMap<String, SemaphoreConfig> {
+    let config = SemaphoreConfig { max: Count::MAX, level: Level(0) };
+    (0..semaphores).map(|number| (format!("semaphore-{number:06}"), config)).collect()
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("it needs no I/O")
+}
+
+/// All sizes for a measurement, the smallest one for a test.
+fn sizes() -> &'static [u32] {
+    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let all = &[1_000, 10_000];
+    if measuring { all } else { &all[..1] }
+}
