@@ -137,7 +137,7 @@ impl Throttle {
         let peer = self.peers.get_mut(slot);
         let before = peer.timeout();
         peer.expires_in = nanos(expires_in);
-        peer.deadline = self.now + expires_in;
+        peer.deadline = self.present + expires_in;
         if peer.timeout() < before {
             self.schedule(slot);
         }
