@@ -4,13 +4,11 @@
 //! runs each question once, at its smallest size. So many leases have ended, a nanosecond apart, with the
 //! metrics of a server listening. What is measured is the time until the last of these peers is gone,
 //! and, printed above each line, the longest time for which another task of the same thread had to wait:
-//! a critical section of the timer, which nobody else can enter meanwhile. What observers do afterwards
-//! is left out.
+//! a critical section of the timer, which nobody else can enter meanwhile.
 
 use std::{
     collections::BTreeMap,
-    mem,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,10 +16,7 @@ use divan::{Bencher, counter::ItemsCount};
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
-use throttle_runtime::{
-    Afterwork, Ask, Count, Event, Handle, Labels, Level, Observer, SemaphoreConfig, SemaphoreId,
-    Settings,
-};
+use throttle_runtime::{Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
 use tokio::{runtime::Builder, task, time};
 
 fn main() {
@@ -52,10 +47,8 @@ fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
     let runtime = runtime.expect("a runtime without I/O starts anywhere");
     // Without it the clock is not that of the runtime.
     let _context = runtime.enter();
-    let afterwork = Arc::new(Mutex::new(Vec::new()));
     let expiring = || {
-        drop(mem::take(&mut *afterwork.lock().expect("nobody panics")));
-        let handle = runtime.block_on(crowd(peers, max, Arc::clone(&afterwork)));
+        let handle = runtime.block_on(crowd(peers, max));
         // Time passes with the first poll. A second one would let the timer have its turn.
         assert!(time::advance(LEASE).now_or_never().is_none());
         handle
@@ -88,29 +81,7 @@ fn report(pause: Option<&Duration>) {
     }
 }
 
-/// Hands on all it hears, and takes the work for afterwards away.
-struct Unhurried(Box<dyn Observer>, Arc<Mutex<Vec<Afterwork>>>);
-
-impl Observer for Unhurried {
-    fn semaphore_added(&mut self, id: SemaphoreId, name: &str) {
-        self.0.semaphore_added(id, name);
-    }
-
-    fn semaphore_removed(&mut self, id: SemaphoreId) {
-        self.0.semaphore_removed(id);
-    }
-
-    fn event(&mut self, event: &Event) {
-        self.0.event(event);
-    }
-
-    fn caught_up(&mut self) -> Option<Afterwork> {
-        self.1.lock().expect("nobody panics").extend(self.0.caught_up());
-        None
-    }
-}
-
-async fn crowd(peers: u64, max: Option<Count>, afterwork: Arc<Mutex<Vec<Afterwork>>>) -> Handle {
+async fn crowd(peers: u64, max: Option<Count>) -> Handle {
     let recorder = PrometheusBuilder::new()
         .set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0, 100.0])
         .expect("there are buckets")
@@ -119,8 +90,7 @@ async fn crowd(peers: u64, max: Option<Count>, afterwork: Arc<Mutex<Vec<Afterwor
     let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || render.render()));
     let db = SemaphoreConfig { max: max.unwrap_or(Count::ONE), level: Level(0) };
     let semaphores = BTreeMap::from([("db".to_owned(), db)]);
-    let observer = Box::new(Unhurried(metrics.observer(), afterwork));
-    let handle = Handle::start_observed(Settings::default(), &semaphores, observer);
+    let handle = Handle::start_observed(Settings::default(), &semaphores, metrics.observer());
     for number in 0..peers {
         let lease = LEASE - Duration::from_nanos(number);
         let peer = handle.new_peer(lease, Labels::default()).await.expect("there is room");

@@ -69,6 +69,6 @@ pub use crate::{
     handle::{Admission, Ask, Handle, Restoration},
     inspect::{HeldLock, Holder, Overview, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     listeners::OpenWaits,
-    observer::{Afterwork, Observer},
+    observer::Observer,
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

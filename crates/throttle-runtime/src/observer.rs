@@ -1,6 +1,6 @@
 //! Those who hear of everything that happens.
 
-use std::{fmt, pin::Pin};
+use std::fmt;
 
 use throttle_core::{Event, SemaphoreId};
 
@@ -17,19 +17,7 @@ pub trait Observer: Send + 'static {
 
     /// Something happened.
     fn event(&mut self, event: &Event);
-
-    /// Everything that has happened so far was told. Returns what is left to do about it, which a
-    /// task of its own does soon after the critical section.
-    ///
-    /// A hundred thousand leases may end at one instant; what is put off here, and done in pieces
-    /// with an await between them, keeps nobody waiting.
-    fn caught_up(&mut self) -> Option<Afterwork> {
-        None
-    }
 }
-
-/// What an observer does outside of the critical section.
-pub type Afterwork = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl fmt::Debug for dyn Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,7 +18,7 @@ use crate::{
     entropy::Entropy,
     listeners::{Listener, Listeners},
     names::Names,
-    observer::{Afterwork, Observer},
+    observer::Observer,
 };
 
 /// What an open request hears.
@@ -88,7 +88,6 @@ impl State {
         while let Some(event) = self.throttle.poll_event() {
             news.hear(event, &mut self.listeners, &mut *self.observer, &self.names);
         }
-        news.afterwork.extend(self.observer.caught_up());
         let timeout = self.throttle.poll_timeout();
         if timeout.is_some_and(|timeout| self.alarm.is_none_or(|alarm| timeout < alarm)) {
             self.alarm = timeout;
@@ -136,7 +135,6 @@ pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 pub(crate) struct News {
     answers: Vec<(Listener, Outcome)>,
     departures: Departures,
-    afterwork: Vec<Afterwork>,
     /// Whether something is due before the timer wakes up.
     pub(crate) alarm_is_late: bool,
 }
@@ -144,18 +142,14 @@ pub(crate) struct News {
 impl News {
     /// Nothing has happened yet.
     pub(crate) fn new() -> Self {
-        let departures = Departures::new();
-        Self { answers: Vec::new(), departures, afterwork: Vec::new(), alarm_is_late: false }
+        Self { answers: Vec::new(), departures: Departures::new(), alarm_is_late: false }
     }
 
-    /// Wakes those who waited, lets `runtime` do what the observer has put off, and writes to the log.
+    /// Wakes those who waited, and writes to the log, now or in a task of `runtime`.
     pub(crate) fn spread(self, runtime: &runtime::Handle, summary: &Arc<Summary>) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.reply.send(outcome);
-        }
-        for work in self.afterwork {
-            drop(runtime.spawn(work));
         }
         self.departures.log(summary, runtime);
     }
