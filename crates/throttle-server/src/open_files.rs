@@ -36,19 +36,21 @@ impl Capacity {
             return Self { connections: wanted, slack: slack(wanted) };
         };
         let room = usize::try_from(open_files.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
-        let most = room.saturating_sub(slack(room)).max(1);
+        let most = room.saturating_sub(slack(room).min(room / 2)).max(1);
         let connections = wanted.min(most);
-        Self { connections, slack: slack(connections) }
+        Self { connections, slack: slack(connections).min(room.saturating_sub(connections)) }
     }
 }
 
-/// How many more connections there may be for a moment: one for each sixteen.
+/// How many more connections there may be for a moment: one for each four. If a crowd of waiters stands in
+/// line to be accepted, somebody who does not wait stands behind them, and passes the faster the more of them
+/// are let in at a time.
 const fn slack(connections: usize) -> usize {
-    let slack = connections / 16;
+    let slack = connections / 4;
     match slack {
-        0..16 => 16,
-        16..256 => slack,
-        _ => 256,
+        0..64 => 64,
+        64..1024 => slack,
+        _ => 1024,
     }
 }
 
@@ -69,15 +71,16 @@ mod tests {
 
     #[test]
     fn the_number_of_connections_follows_from_the_limit_of_open_files() {
-        assert_eq!(capacity(None, Some(1_048_576)), (10_000, 256));
-        assert_eq!(capacity(None, Some(u64::MAX)), (10_000, 256));
-        assert_eq!(capacity(None, None), (10_000, 256));
-        assert_eq!(capacity(None, Some(1_024)), (900, 56));
-        assert_eq!(capacity(Some(500), Some(1_024)), (500, 31));
-        assert_eq!(capacity(Some(50_000), Some(1_024)), (900, 56));
-        assert_eq!(capacity(Some(50_000), Some(1_048_576)), (50_000, 256));
-        assert_eq!(capacity(Some(50_000), None), (50_000, 256));
-        assert_eq!(capacity(Some(3), None), (3, 16));
+        assert_eq!(capacity(None, Some(1_048_576)), (10_000, 1_024));
+        assert_eq!(capacity(None, Some(u64::MAX)), (10_000, 1_024));
+        assert_eq!(capacity(None, None), (10_000, 1_024));
+        assert_eq!(capacity(None, Some(1_024)), (720, 180));
+        assert_eq!(capacity(Some(500), Some(1_024)), (500, 125));
+        assert_eq!(capacity(Some(50_000), Some(1_024)), (720, 180));
+        assert_eq!(capacity(Some(50_000), Some(1_048_576)), (50_000, 1_024));
+        assert_eq!(capacity(Some(50_000), None), (50_000, 1_024));
+        assert_eq!(capacity(Some(3), None), (3, 64));
+        assert_eq!(capacity(None, Some(100)), (18, 18));
     }
 
     #[test]

@@ -129,7 +129,9 @@ impl Registry {
     pub(super) fn make_room(&self, end_short_wait: impl FnOnce() -> bool) -> bool {
         let Capacity { connections, slack } = self.0.limits.capacity;
         let mut state = self.lock();
-        if state.open.len() < connections || self.evict_one(&mut state) {
+        // There may be more than one too many, if they came faster than one could tell who is idle.
+        while state.open.len() >= connections && self.evict_one(&mut state) {}
+        if state.open.len() < connections {
             return true;
         }
         drop(state);
