@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) sizes: Vec<Size>,
     /// How many peers are weighed.
     pub(crate) weighed: usize,
+    /// How long a server has to return the memory of those who are gone.
+    pub(crate) settling: Duration,
 }
 
 impl Plan {
@@ -53,6 +55,7 @@ impl Plan {
             queue: 10_000,
             sizes: vec![Size::of(100_000), Size::of(1_000_000)],
             weighed: 1_000_000,
+            settling: Duration::from_secs(20),
         }
     }
 
@@ -68,6 +71,7 @@ impl Plan {
             queue: 500,
             sizes: vec![Size::of(10_000)],
             weighed: 20_000,
+            settling: Duration::from_millis(500),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn memory(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
         }
     }
     if yard.program(Kind::Ours).is_some() {
-        Kept { yard, figures }.all(plan)?;
+        Kept { yard, plan, figures }.all()?;
     }
     Ok(())
 }
@@ -46,11 +46,13 @@ pub(crate) fn memory(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
 /// Notes how large our server is when those who were there are gone.
 struct Kept<'a> {
     yard: &'a Yard,
+    plan: &'a Plan,
     figures: &'a mut Figures,
 }
 
 impl Kept<'_> {
-    fn all(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    fn all(&mut self) -> anyhow::Result<()> {
+        let plan = self.plan;
         let server = self.yard.start(Kind::Ours, 0)?;
         self.note("server at its start", "nobody", &server)?;
         self.peers("server, peers with a lock gone", plan.weighed, Lease::Long)?;
@@ -75,13 +77,14 @@ impl Kept<'_> {
         let mut engine = Engine::connect(server.address, number)?;
         let peers = populate(&mut engine, number, Lease::Long, None)?;
         engine.begin(&mut Blocked(&peers))?;
-        settle(&server)?;
+        // Until all of them wait.
+        settle(&server, SETTLING * u32::try_from(number)?)?;
         drop(engine);
         self.note(what, &Short(number).to_string(), &server)
     }
 
     fn note(&mut self, what: &str, among: &str, server: &Server) -> anyhow::Result<()> {
-        settle(server)?;
+        settle(server, self.plan.settling)?;
         if let Some(bytes) = server.memory() {
             self.figures.note((what, among), Subject::Ours, Measure::Bytes, bytes as f64);
         }
@@ -89,12 +92,12 @@ impl Kept<'_> {
     }
 }
 
-/// Signs of life, for as long as it takes until all that was sent is done, and until an allocator has
-/// had the occasion to return what is free.
-fn settle(server: &Server) -> anyhow::Result<()> {
+/// Signs of life, for a while: until all that was sent is done, and an allocator has had the occasion
+/// to return what is free.
+fn settle(server: &Server, time: Duration) -> anyhow::Result<()> {
     let mut engine = Engine::connect(server.address, 1)?;
     let peers = populate(&mut engine, 1, Lease::Long, None)?;
-    engine.run(&mut Steady::new(Work::Heartbeat, &peers, SETTLING))?;
+    engine.run(&mut Steady::new(Work::Heartbeat, &peers, time))?;
     remove(&mut engine, peers)
 }
 
@@ -112,6 +115,7 @@ impl Load for Blocked<'_> {
     }
 }
 
-const SETTLING: Duration = Duration::from_secs(2);
+/// How long it takes for a request to have arrived, among many, with time to spare.
+const SETTLING: Duration = Duration::from_micros(200);
 const CONNECTIONS: usize = 32;
 const FIRST: usize = 1_000;
