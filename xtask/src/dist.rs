@@ -43,13 +43,22 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
         _ => (&[], workspace.target_dir.join("release")),
     };
     for (package, program, companions) in PROGRAMS {
-        cmd!(sh, "cargo build --release --locked {flags...} --package {package}").run()?;
+        let features: &[&str] = match package {
+            "throttle-server" => &["--features", "jemalloc"],
+            _ => &[],
+        };
+        cmd!(sh, "cargo build --release --locked {flags...} --package {package} {features...}")
+            .run()?;
         archive(sh, &dist, &built, &format!("{program}-{target}"), program, companions)?;
     }
     let python = environment(sh, &workspace.target_dir.join("dist-venv"))?;
     for package in WHEELS {
         let wheel = ["-m", "pip", "wheel", "--no-deps", "--wheel-dir"];
-        cmd!(sh, "{python} {wheel...} {dist} {QUIET...} ./{package}").run()?;
+        // The server's allocator; a wheel without such a feature is not told of it.
+        let arguments = if package.ends_with("server") { "--features jemalloc" } else { "" };
+        cmd!(sh, "{python} {wheel...} {dist} {QUIET...} ./{package}")
+            .env("MATURIN_PEP517_ARGS", arguments)
+            .run()?;
     }
     checksums(sh, &dist)?;
     report(&dist, &target)

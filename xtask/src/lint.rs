@@ -15,6 +15,11 @@ pub(crate) fn clippy(sh: &Shell) -> anyhow::Result<()> {
     // The tests, which may unwrap, are not among these targets.
     cmd!(sh, "cargo clippy --workspace --lib --bins -- -D warnings -D clippy::unwrap_used")
         .run()?;
+    // What takes more than Rust to build is looked at where that is there.
+    if cmd!(sh, "make --version").quiet().ignore_stdout().ignore_stderr().run().is_ok() {
+        let server = ["--package", "throttle-server", "--features", "jemalloc"];
+        cmd!(sh, "cargo clippy {server...} -- -D warnings").run()?;
+    }
     Ok(())
 }
 

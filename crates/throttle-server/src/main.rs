@@ -30,8 +30,8 @@ use crate::{
 /// Gives memory that is free back to the system, by a thread of its own and within seconds. The
 /// allocator of glibc keeps nearly all of what peers and connections took that are gone; that of musl
 /// and those of other systems do not. On aarch64 the size of a page would have to be known when the
-/// program is built.
-#[cfg(all(target_arch = "x86_64", target_env = "gnu", target_os = "linux"))]
+/// program is built. It is a feature, for it takes `make` to build, and a clone should build with Rust alone.
+#[cfg(all(feature = "jemalloc", target_arch = "x86_64", target_env = "gnu", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
