@@ -12,13 +12,21 @@
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use crate::{Count, FencingToken, Level, Ticket, peers::Slot};
+use crate::{Count, FencingToken, Level, Ticket, Time, peers::Slot};
 
 /// A waiter as the queue sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiter {
     pub(crate) slot: Slot,
     pub(crate) count: Count,
+}
+
+/// A holder as the semaphore sees it.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    slot: Slot,
+    /// Known to the peer as well, which may hold very many locks to search for it.
+    since: Time,
 }
 
 /// Where a peer stands before a semaphore.
@@ -38,7 +46,7 @@ pub(crate) struct Semaphore {
     held: u64,
     /// Wider than a count: many waiters may each ask for [`Count::MAX`].
     pending: u128,
-    holders: BTreeMap<FencingToken, Slot>,
+    holders: BTreeMap<FencingToken, Holder>,
     queue: BTreeMap<Ticket, Waiter>,
     parked: BTreeMap<Ticket, Waiter>,
 }
@@ -105,12 +113,12 @@ impl Semaphore {
         Some(head)
     }
 
-    /// Makes `slot` a holder of `count` and hands out its token.
-    pub(crate) fn grant(&mut self, slot: Slot, count: Count) -> FencingToken {
+    /// Makes `slot` a holder of `count` from now on, and hands out its token.
+    pub(crate) fn grant(&mut self, slot: Slot, count: Count, now: Time) -> FencingToken {
         // Cannot run out: see `Throttle::minting_tokens_after`.
         self.last_token = FencingToken(self.last_token.0 + 1);
         self.held += count.get();
-        self.holders.insert(self.last_token, slot);
+        self.holders.insert(self.last_token, Holder { slot, since: now });
         self.last_token
     }
 
@@ -177,7 +185,7 @@ impl Semaphore {
     ) {
         let here = self.holders.len() + self.waiters_len();
         if places.len() > 1 && here / places.len() < WORTH_A_WALK {
-            keep(&mut self.holders, |&slot| lives(slot));
+            keep(&mut self.holders, |holder| lives(holder.slot));
             keep(&mut self.queue, |waiter| lives(waiter.slot));
             keep(&mut self.parked, |waiter| lives(waiter.slot));
             return;
@@ -198,13 +206,18 @@ impl Semaphore {
         self.waiters_after(None).next().map(|(_, waiter)| waiter.slot)
     }
 
+    /// Since when the lock that was granted first has been held.
+    pub(crate) fn first_held_since(&self) -> Option<Time> {
+        self.holders.first_key_value().map(|(_, holder)| holder.since)
+    }
+
     /// Holders in the order of their grants, from the one after `after` on.
     pub(crate) fn holders_after(
         &self,
         after: Option<FencingToken>,
     ) -> impl Iterator<Item = (FencingToken, Slot)> {
         let from = after.map_or(FencingToken(0), |token| FencingToken(token.0 + 1));
-        self.holders.range(from..).map(|(&token, &slot)| (token, slot))
+        self.holders.range(from..).map(|(&token, holder)| (token, holder.slot))
     }
 
     /// All waiters in the order of their arrival, from the one after `after` on.
@@ -270,7 +283,7 @@ mod tests {
         let places = (0..300).map(|index| {
             let slot = Slot::new(index);
             if index < 100 {
-                return (slot, Place::Holder(semaphore.grant(slot, Count::ONE)));
+                return (slot, Place::Holder(semaphore.grant(slot, Count::ONE, Time::ZERO)));
             }
             let ticket = Ticket(index as u64);
             semaphore.enqueue(ticket, Waiter { slot, count: Count::ONE });

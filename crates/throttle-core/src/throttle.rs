@@ -230,8 +230,8 @@ impl Throttle {
         count: Count,
         waited: Option<Duration>,
     ) -> FencingToken {
-        let token = self.semaphore_mut(id).grant(slot, count);
         let since = self.now;
+        let token = self.semaphore_mut(id).grant(slot, count, since);
         let peer = self.peers.get_mut(slot);
         peer.held.push(Held { semaphore: id, count, token, since });
         self.events.push_back(Event::Granted {

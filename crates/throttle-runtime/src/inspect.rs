@@ -395,8 +395,7 @@ fn cost_of(labels: &Labels) -> usize {
     texts.sum()
 }
 
-/// How many semaphores are looked at together. The locks of who holds one for the longest time may
-/// have to be searched for it.
+/// How many semaphores are looked at together.
 const SEMAPHORES_AT_A_TIME: usize = 64;
 
 /// How many bytes are copied together, not counting the last peer. A tenth of a millisecond.

@@ -101,7 +101,7 @@ impl Throttle {
         self.now
     }
 
-    /// A semaphore in numbers. O(log n), and O(1) for each lock of the peer that holds it for longest.
+    /// A semaphore in numbers. O(log n).
     ///
     /// # Errors
     ///
@@ -109,8 +109,7 @@ impl Throttle {
     pub fn semaphore_status(&self, id: SemaphoreId) -> Result<SemaphoreStatus, Error> {
         let semaphore = self.semaphore(id)?;
         let longest = semaphore.longest_waiting().and_then(|slot| self.peers.get(slot).pending);
-        let first = semaphore.holders_after(None).next();
-        let first = first.and_then(|(_, slot)| self.peers.get(slot).held(id));
+        let since = semaphore.first_held_since();
         Ok(SemaphoreStatus {
             max: semaphore.max,
             level: semaphore.level,
@@ -119,7 +118,7 @@ impl Throttle {
             holders: semaphore.holders_len(),
             waiters: semaphore.waiters_len(),
             longest_pending: longest.map_or(Duration::ZERO, |lock| self.now - lock.since),
-            longest_held: first.map_or(Duration::ZERO, |lock| self.now - lock.since),
+            longest_held: since.map_or(Duration::ZERO, |since| self.now - since),
         })
     }
 
