@@ -2,11 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
-    sync::{
-        Arc, Mutex, MutexGuard, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,41 +10,16 @@ use throttle_core::{
     Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
     Sequence, Settings, Time,
 };
-use tokio::{runtime, sync::Notify};
 
 use crate::{
-    Clock, Error, Observer, OpenWaits, SemaphoreConfig,
-    attention::{Stalls, TICK},
-    departures::{self, Summary},
-    failure::{Failures, Panicked},
-    observer::Nobody,
-    state::{News, State},
-    timer::{self, Report},
-    wait::Wait,
+    Error, Observer, OpenWaits, SemaphoreConfig, attention::Stalls, departures, failure::Failure,
+    observer::Nobody, shared::Shared, state::State, timer, wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What all handles share with the timer.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    clock: Clock,
-    /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
-    /// poisoned then, and the service has [failed](Handle::failed).
-    pub(crate) state: Mutex<State>,
-    /// How many threads wait for the mutex.
-    contenders: AtomicUsize,
-    /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
-    reconfiguring: Mutex<()>,
-    pub(crate) failure: Failures,
-    alarm: Arc<Notify>,
-    summary: Arc<Summary>,
-    /// Where the timer runs.
-    runtime: runtime::Handle,
 }
 
 /// What a peer asks for with [`Handle::acquire`].
@@ -125,16 +96,7 @@ impl Handle {
         semaphores: &BTreeMap<String, SemaphoreConfig>,
         observer: Box<dyn Observer>,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(settings, observer)),
-            contenders: AtomicUsize::new(0),
-            reconfiguring: Mutex::new(()),
-            failure: Failures::none(),
-            alarm: Arc::new(Notify::new()),
-            summary: Arc::default(),
-            runtime: runtime::Handle::current(),
-        });
+        let shared = Arc::new(Shared::new(settings, observer));
         let handle = Self { shared };
         handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
         let alarm = Arc::clone(&handle.shared.alarm);
@@ -210,7 +172,7 @@ impl Handle {
         match (admitted, listening) {
             (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
             (Admitted::Queued { ticket }, Some(listening)) => {
-                Wait::new(self, peer, ticket, listening).answer().await
+                Wait::new(&self.shared, peer, ticket, listening).answer().await
             }
             // The request did not wait, so no other one has come in between.
             (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
@@ -350,6 +312,26 @@ impl Handle {
         self.operate(|state, _| state.draining)
     }
 
+    /// Resolves when the service is broken; never, if it ends in good order.
+    ///
+    /// A server should end its process then, as fast as it can. The future does not keep the service
+    /// alive.
+    pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
+        let mut failure = self.shared.failure.subscribe();
+        async move {
+            let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
+            match failure {
+                Some(failure) => failure,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What broke the service, if it is broken. A health check should ask.
+    pub fn failure(&self) -> Option<Failure> {
+        *self.shared.failure.borrow()
+    }
+
     /// Whose turn it is to reconfigure.
     pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
         &self.shared.reconfiguring
@@ -360,108 +342,6 @@ impl Handle {
         self.shared.operate(|state, now, _| operation(state, now))
     }
 }
-
-impl Shared {
-    /// The operation takes place at the instant until which everything is done that was due. While
-    /// there is a backlog, that is not the present.
-    ///
-    /// # Panics
-    ///
-    /// If an earlier operation did.
-    fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
-        let state = self.lock().expect("no operation panicked before");
-        self.operate_on(state, BUDGET_OF_AN_OPERATION, operation)
-    }
-
-    /// Does nothing if an earlier operation panicked.
-    pub(crate) fn try_operate<R>(
-        &self,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> Option<R> {
-        self.operate_within(BUDGET_OF_AN_OPERATION, operation)
-    }
-
-    fn operate_within<R>(
-        &self,
-        budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> Option<R> {
-        let state = self.lock()?;
-        Some(self.operate_on(state, budget, operation))
-    }
-
-    fn operate_on<R>(
-        &self,
-        state: MutexGuard<'_, State>,
-        budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> R {
-        let panicked = Panicked(self);
-        let mut news = News::new();
-        let result = {
-            // Unlocked before anybody is told of a panic.
-            let mut state = state;
-            let present = state.attention.observe(self.clock.now());
-            // What is due concerns those who listened so far, not who begins to listen now.
-            let now = state.catch_up(present, budget, &mut news);
-            let result = operation(&mut state, now, &mut news);
-            state.gather(&mut news);
-            result
-        };
-        if news.alarm_is_late {
-            self.alarm.notify_one();
-        }
-        news.spread(&self.runtime, &self.summary);
-        mem::forget(panicked);
-        result
-    }
-
-    /// `None` if an operation has panicked.
-    fn lock(&self) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => return Some(state),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Poisoned(_)) => return None,
-        }
-        self.contenders.fetch_add(1, Ordering::Relaxed);
-        let state = self.state.lock();
-        self.contenders.fetch_sub(1, Ordering::Relaxed);
-        state.ok()
-    }
-
-    /// Whether somebody waits for the mutex. An operating system may let the thread that has just given
-    /// it back take it again, however long others wait, so who needs it again and again asks this.
-    pub(crate) fn is_contended(&self) -> bool {
-        self.contenders.load(Ordering::Relaxed) > 0
-    }
-
-    /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-    /// there is a backlog, and what to tell the log; nothing if the service has failed.
-    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
-        self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
-            let present = state.attention.present();
-            let next_tick = present + TICK;
-            let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
-            state.alarm = Some(alarm);
-            let cut_short = state.listeners.report(now);
-            (alarm - present, Report { stalls: state.attention.report(), cut_short })
-        })
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.alarm.notify_one();
-    }
-}
-
-/// How much of what is due an operation does before its own turn, in the units of
-/// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
-/// quarter to half a microsecond.
-const BUDGET_OF_AN_OPERATION: u32 = 256;
-
-/// How much of what is due the timer does in one critical section: one to two milliseconds.
-const BUDGET_OF_THE_TIMER: u32 = 4_096;
 
 fn boxed(labels: Labels) -> Option<Box<Labels>> {
     (!labels.is_empty()).then(|| Box::new(labels))
