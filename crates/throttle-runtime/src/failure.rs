@@ -10,7 +10,7 @@ use crate::shared::Shared;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
     /// An operation panicked, or the observer within it, so nobody knows what state it left behind.
-    /// Open waits end, and every later operation panics.
+    /// Open waits end, and no later operation does anything.
     #[error("an operation on the semaphores panicked")]
     Operation,
     /// The task that ends leases punctually is gone.

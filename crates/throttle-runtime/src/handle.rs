@@ -17,6 +17,9 @@ use crate::{
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
+///
+/// Once it has [failed](Handle::failed), operations answer [`Error::Failed`], and those that cannot fail
+/// panic, for nobody knows what is true then.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -111,7 +114,7 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
-        let peer = self.operate(|state, now| {
+        let peer = self.attempt(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
@@ -128,7 +131,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        Ok(self.operate(|state, now| state.throttle.heartbeat(now, peer, expires_in))?)
+        self.attempt(|state, now| state.throttle.heartbeat(now, peer, expires_in))
     }
 
     /// Asks for a lock and waits for it at most as long as asked for.
@@ -155,7 +158,7 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, listening) = self.operate(|state, now| {
+        let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
@@ -199,20 +202,20 @@ impl Handle {
         semaphore: &str,
         sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
-        Ok(self.operate(|state, now| {
+        self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             state.throttle.release(now, peer, semaphore)
-        })?)
+        })
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
     ///
     /// # Errors
     ///
-    /// None so far.
+    /// Only that the service has failed.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        Ok(self.operate(|state, now| state.throttle.remove_peer(now, peer)))
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer)))
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
@@ -221,16 +224,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// None so far.
+    /// Only that the service has failed.
     pub async fn remove_peer_for_good(
         &self,
         peer: PeerId,
         sequence: Sequence,
     ) -> Result<bool, Error> {
-        Ok(self.operate(|state, now| {
+        self.attempt(|state, now| {
             state.throttle.bar(now, peer, sequence);
-            state.throttle.remove_peer(now, peer)
-        }))
+            Ok::<_, Error>(state.throttle.remove_peer(now, peer))
+        })
     }
 
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
@@ -244,7 +247,7 @@ impl Handle {
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         let labels = boxed(labels);
-        self.operate(|state, now| {
+        self.attempt(|state, now| {
             let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
             let restoration = throttle_core::Restoration {
                 peer,
@@ -335,6 +338,15 @@ impl Handle {
     /// Whose turn it is to reconfigure.
     pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
         &self.shared.reconfiguring
+    }
+
+    /// The same as [`operate`](Self::operate), for what may fail: it does if an earlier operation panicked.
+    pub(crate) fn attempt<R, E: Into<Error>>(
+        &self,
+        operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
+    ) -> Result<R, Error> {
+        let result = self.shared.try_operate(|state, now, _| operation(state, now));
+        result.ok_or(Error::Failed)?.map_err(Into::into)
     }
 
     /// Does something with the state at the present time, and spreads the news of what happened.
