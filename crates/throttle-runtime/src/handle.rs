@@ -166,7 +166,8 @@ impl Handle {
             let admitted = state.throttle.acquire(now, peer, request)?;
             let listening = match (admitted, block_for.filter(|_| listens)) {
                 (Admitted::Queued { ticket }, Some(block_for)) => {
-                    Some(state.listeners.add(now, peer, ticket, block_for))
+                    let present = state.attention.present();
+                    Some(state.listeners.add(present, peer, ticket, block_for))
                 }
                 _ => None,
             };

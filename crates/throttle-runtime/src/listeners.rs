@@ -42,7 +42,7 @@ pub struct OpenWaits {
 #[derive(Debug)]
 pub(crate) struct Listeners {
     by_peer: BTreeMap<PeerId, Vec<Listener>>,
-    /// Whose it is, and when it began.
+    /// Whose it is, and when it began. Not in the time of the state machine, which may have a backlog.
     short: BTreeMap<ListenerId, (PeerId, Time)>,
     open: usize,
     limit: usize,

@@ -143,12 +143,12 @@ impl Shared {
     /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
     /// there is a backlog, and what to tell the log; nothing if the service has failed.
     pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
-        self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
+        self.operate_within(BUDGET_OF_THE_TIMER, |state, _, _| {
             let present = state.attention.present();
             let next_tick = present + TICK;
             let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             state.alarm = Some(alarm);
-            let cut_short = state.listeners.report(now);
+            let cut_short = state.listeners.report(present);
             (alarm - present, Report { stalls: state.attention.report(), cut_short })
         })
     }

@@ -110,7 +110,7 @@ impl State {
 
     /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
     pub(crate) fn end_short_wait(&mut self, now: Time, news: &mut News) -> bool {
-        let Some(wait) = self.listeners.oldest_short(now) else {
+        let Some(wait) = self.listeners.oldest_short(self.attention.present()) else {
             return false;
         };
         self.end_wait(now, wait, news);
