@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -119,6 +120,17 @@ impl Shared {
         news.spread(&self.runtime, &self.summary);
         mem::forget(panicked);
         result
+    }
+
+    /// Does all that is due, a part at a time. Others have their turn between two parts.
+    ///
+    /// It takes as long as the backlog is, so it is for what is rare and not called from a task.
+    pub(crate) fn work_off_backlog(&self) {
+        let is_behind = |state: &mut State, now, _: &mut News| now < state.attention.present();
+        while self.operate_within(BUDGET_OF_THE_TIMER, is_behind).unwrap_or(false) {
+            // A thread that waits for the mutex gets it only if this one does not take it again at once.
+            thread::yield_now();
+        }
     }
 
     /// `None` if an operation has panicked.

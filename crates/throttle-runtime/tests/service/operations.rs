@@ -344,6 +344,23 @@ async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
     assert_eq!(entries[3..], ["Released", "Expired", "0 removed"]);
 }
 
+/// S8: also if very many leases end together, and that of the holder last.
+#[tokio::test(start_paused = true)]
+async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
+    let throttle = start(&[("A", 1)]);
+    for number in 0..20_000 {
+        let lease = LEASE + Duration::from_nanos(number);
+        let last = throttle.new_peer(lease, Labels::default()).await.unwrap();
+        if number == 19_999 {
+            throttle.acquire(last, "A", Ask::now(Count::ONE)).await.unwrap();
+        }
+    }
+    sleep(LEASE - Duration::from_millis(1)).await;
+    jump(JUMP);
+    assert!(throttle.peer_count() > 0, "the crowd is not gone yet");
+    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+}
+
 /// D16: all or nothing.
 #[tokio::test(start_paused = true)]
 async fn semaphores_in_use_are_neither_removed_nor_moved_in_the_hierarchy() {
