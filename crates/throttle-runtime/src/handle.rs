@@ -247,18 +247,18 @@ impl Handle {
     /// `too_many_label_bytes`
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
-        let labels = boxed(labels);
-        self.attempt(|state, now| {
-            let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
-            let restoration = throttle_core::Restoration {
-                peer,
-                expires_in,
-                locks: locks.collect::<Result<_, Refused>>()?,
-                labels,
-                sequence,
-            };
-            state.throttle.restore(now, restoration)
-        })?;
+        // A peer may have very many locks, so their names are looked up outside of the critical section.
+        // An id is never used again, so one that is no more by then is refused.
+        let names = self.attempt(|state, _| Ok::<_, Refused>(Arc::clone(&state.names)))?;
+        let ids = locks.iter().map(|(name, &count)| Ok((names.id(name)?, count)));
+        let restoration = throttle_core::Restoration {
+            peer,
+            expires_in,
+            locks: ids.collect::<Result<_, Refused>>()?,
+            labels: boxed(labels),
+            sequence,
+        };
+        self.attempt(|state, now| state.throttle.restore(now, restoration))?;
         tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
         Ok(())
     }
