@@ -52,6 +52,7 @@ mod listeners;
 mod names;
 mod observer;
 mod reconfigure;
+mod shared;
 mod state;
 mod timer;
 mod wait;

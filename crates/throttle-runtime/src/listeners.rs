@@ -42,7 +42,7 @@ pub struct OpenWaits {
 #[derive(Debug)]
 pub(crate) struct Listeners {
     by_peer: BTreeMap<PeerId, Vec<Listener>>,
-    /// Whose it is, and when it began.
+    /// Whose it is, and when it began. Not in the time of the state machine, which may have a backlog.
     short: BTreeMap<ListenerId, (PeerId, Time)>,
     open: usize,
     limit: usize,
@@ -62,6 +62,14 @@ pub(crate) struct Listener {
     pub(crate) ticket: Ticket,
     pub(crate) reply: oneshot::Sender<Outcome>,
     id: ListenerId,
+}
+
+/// Which request is open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenWait {
+    pub(crate) peer: PeerId,
+    pub(crate) ticket: Ticket,
+    pub(crate) id: ListenerId,
 }
 
 /// What an open request knows of its listener.
@@ -135,10 +143,16 @@ impl Listeners {
         listeners
     }
 
-    /// All requests of some peer are over, if there is one that waits.
-    pub(crate) fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
-        let (&peer, _) = self.by_peer.first_key_value()?;
-        Some((peer, self.take(peer)))
+    /// Whether this request of the peer is open.
+    pub(crate) fn contains(&self, peer: PeerId, id: ListenerId) -> bool {
+        self.by_peer.get(&peer).is_some_and(|all| all.iter().any(|listener| listener.id == id))
+    }
+
+    /// One of the open requests, if there is any.
+    pub(crate) fn first(&self) -> Option<OpenWait> {
+        let (&peer, listeners) = self.by_peer.first_key_value()?;
+        let &Listener { ticket, id, .. } = listeners.first()?;
+        Some(OpenWait { peer, ticket, id })
     }
 
     /// All requests are over.
@@ -148,13 +162,14 @@ impl Listeners {
         std::mem::take(&mut self.by_peer)
     }
 
-    /// The short request that began first, unless it did so a moment ago, is over.
-    pub(crate) fn take_oldest_short(&mut self, now: Time) -> Option<(PeerId, Listener)> {
+    /// The short request that began first, unless it did so a moment ago.
+    pub(crate) fn oldest_short(&self, now: Time) -> Option<OpenWait> {
         let (&id, &(peer, began)) = self.short.first_key_value()?;
         if now - began < SHORTEST_WAIT {
             return None;
         }
-        Some((peer, self.remove(peer, id)?))
+        let listener = self.by_peer.get(&peer)?.iter().find(|listener| listener.id == id)?;
+        Some(OpenWait { peer, ticket: listener.ticket, id })
     }
 
     pub(crate) fn status(&self) -> OpenWaits {

@@ -16,7 +16,7 @@ use crate::{
     clock,
     departures::{Departures, Summary},
     entropy::Entropy,
-    listeners::{Listener, Listeners},
+    listeners::{Listener, Listeners, OpenWait},
     names::Names,
     observer::Observer,
 };
@@ -100,34 +100,39 @@ impl State {
     pub(crate) fn drain(&mut self, now: Time, news: &mut News) -> bool {
         self.draining = true;
         for _ in 0..DRAINED_IN_A_STEP {
-            let Some((peer, listeners)) = self.listeners.take_any() else {
+            let Some(wait) = self.listeners.first() else {
                 return false;
             };
-            for listener in listeners {
-                self.end_wait(now, peer, listener, news);
-            }
+            self.end_wait(now, wait, news);
         }
         true
     }
 
     /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
     pub(crate) fn end_short_wait(&mut self, now: Time, news: &mut News) -> bool {
-        let Some((peer, listener)) = self.listeners.take_oldest_short(now) else {
+        let Some(wait) = self.listeners.oldest_short(self.attention.present()) else {
             return false;
         };
-        self.end_wait(now, peer, listener, news);
+        self.end_wait(now, wait, news);
         true
     }
 
     /// Answers an open request that its lock is still pending.
-    fn end_wait(&mut self, now: Time, peer: PeerId, listener: Listener, news: &mut News) {
-        let pending = self.throttle.end_wait(now, peer, listener.ticket);
-        let pending = pending.expect("who listens has an open wait");
+    fn end_wait(&mut self, now: Time, wait: OpenWait, news: &mut News) {
+        let OpenWait { peer, ticket, id } = wait;
+        let Some(pending) = self.throttle.end_wait(now, peer, ticket) else {
+            // A lease of no time that began a moment ago has ended first, and this wait with it or
+            // because of it. An event says how.
+            self.gather(news);
+            assert!(!self.listeners.contains(peer, id), "no wait ends without an event");
+            return;
+        };
+        let listener = self.listeners.remove(peer, id).expect("it was just found");
         news.answer(vec![listener], Outcome::Pending(pending));
     }
 }
 
-/// Of how many peers the waits are ended in one critical section.
+/// How many waits are ended in one critical section.
 pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
