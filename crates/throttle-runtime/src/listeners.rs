@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use throttle_core::{PeerId, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::state::Outcome;
+use crate::{RateLimit, state::Outcome};
 
 /// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(crate) struct Listeners {
     last: ListenerId,
     cut_short: u64,
     reported: u64,
-    reported_at: Option<Time>,
+    log: RateLimit,
 }
 
 /// Ids grow, so their order is the order in which requests began to wait.
@@ -83,7 +83,7 @@ pub(crate) struct Listening {
 
 impl Listeners {
     /// No requests, and no limit.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             by_peer: BTreeMap::new(),
             short: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Listeners {
             last: ListenerId(0),
             cut_short: 0,
             reported: 0,
-            reported_at: None,
+            log: RateLimit::default(),
         }
     }
 
@@ -180,11 +180,9 @@ impl Listeners {
     /// How many requests were beyond the limit that the log was not told of yet, if it is time to do
     /// so.
     pub(crate) fn report(&mut self, now: Time) -> Option<u64> {
-        let is_too_soon = self.reported_at.is_some_and(|at| now - at < REPORT_INTERVAL);
-        if self.cut_short == self.reported || is_too_soon {
+        if self.cut_short == self.reported || !self.log.admits(now, REPORT_INTERVAL) {
             return None;
         }
-        self.reported_at = Some(now);
         let before = std::mem::replace(&mut self.reported, self.cut_short);
         Some(self.cut_short - before)
     }

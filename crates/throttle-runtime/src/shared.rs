@@ -14,12 +14,12 @@ use std::{
 };
 
 use throttle_core::{Settings, Time};
-use tokio::{runtime, sync::Notify};
+use tokio::sync::Notify;
 
 use crate::{
     Clock, Observer, Stalls,
     attention::TICK,
-    departures::Summary,
+    departures::Tally,
     failure::{Failures, Panicked},
     state::{News, State},
 };
@@ -37,9 +37,6 @@ pub(crate) struct Shared {
     pub(crate) reconfiguring: Mutex<()>,
     pub(crate) failure: Failures,
     pub(crate) alarm: Arc<Notify>,
-    summary: Arc<Summary>,
-    /// Where the timer runs.
-    runtime: runtime::Handle,
 }
 
 /// What has happened since the log was told the last time, as far as it is time to do so.
@@ -47,6 +44,7 @@ pub(crate) struct Report {
     pub(crate) stalls: Option<Stalls>,
     /// Requests beyond the limit of those that wait.
     pub(crate) cut_short: Option<u64>,
+    pub(crate) expired: Option<Tally>,
 }
 
 impl Shared {
@@ -54,7 +52,7 @@ impl Shared {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, and if the system has no randomness to give.
+    /// If the system has no randomness to give.
     pub(crate) fn new(settings: Settings, observer: Box<dyn Observer>) -> Self {
         Self {
             clock: Clock::start(),
@@ -63,8 +61,6 @@ impl Shared {
             reconfiguring: Mutex::new(()),
             failure: Failures::none(),
             alarm: Arc::new(Notify::new()),
-            summary: Arc::default(),
-            runtime: runtime::Handle::current(),
         }
     }
 
@@ -117,7 +113,7 @@ impl Shared {
         if news.alarm_is_late {
             self.alarm.notify_one();
         }
-        news.spread(&self.runtime, &self.summary);
+        news.spread();
         mem::forget(panicked);
         result
     }
@@ -160,8 +156,12 @@ impl Shared {
             let next_tick = present + TICK;
             let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             state.alarm = Some(alarm);
-            let cut_short = state.listeners.report(present);
-            (alarm - present, Report { stalls: state.attention.report(), cut_short })
+            let report = Report {
+                stalls: state.attention.report(),
+                cut_short: state.listeners.report(present),
+                expired: state.expired.report(present),
+            };
+            (alarm - present, report)
         })
     }
 }

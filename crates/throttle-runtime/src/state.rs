@@ -9,12 +9,11 @@ use std::sync::Arc;
 use throttle_core::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
-use tokio::runtime;
 
 use crate::{
     attention::Attention,
     clock,
-    departures::{Departures, Summary},
+    departures::{Departures, Expired},
     entropy::Entropy,
     listeners::{Listener, Listeners, OpenWait},
     names::Names,
@@ -41,6 +40,7 @@ pub(crate) struct State {
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) listeners: Listeners,
+    pub(crate) expired: Expired,
     /// Whether requests no longer stay open.
     pub(crate) draining: bool,
     /// Until when the timer sleeps.
@@ -59,6 +59,7 @@ impl State {
             entropy,
             observer,
             listeners: Listeners::new(),
+            expired: Expired::default(),
             draining: false,
             alarm: None,
         }
@@ -68,9 +69,11 @@ impl State {
     /// itself to the news. Returns the instant that was reached.
     pub(crate) fn catch_up(&mut self, now: Time, budget: u32, news: &mut News) -> Time {
         let Self { throttle, listeners, observer, names, .. } = self;
-        throttle.catch_up_with(now, budget, |event| {
+        let reached = throttle.catch_up_with(now, budget, |event| {
             news.hear(event, listeners, &mut **observer, names);
-        })
+        });
+        self.expired.take_from(&mut news.departures);
+        reached
     }
 
     /// Lets a request pass that has no number, or no lower one than those of its peer so far.
@@ -88,6 +91,7 @@ impl State {
         while let Some(event) = self.throttle.poll_event() {
             news.hear(event, &mut self.listeners, &mut *self.observer, &self.names);
         }
+        self.expired.take_from(&mut news.departures);
         let timeout = self.throttle.poll_timeout();
         if timeout.is_some_and(|timeout| self.alarm.is_none_or(|alarm| timeout < alarm)) {
             self.alarm = timeout;
@@ -150,13 +154,13 @@ impl News {
         Self { answers: Vec::new(), departures: Departures::new(), alarm_is_late: false }
     }
 
-    /// Wakes those who waited, and writes to the log, now or in a task of `runtime`.
-    pub(crate) fn spread(self, runtime: &runtime::Handle, summary: &Arc<Summary>) {
+    /// Wakes those who waited, and writes to the log.
+    pub(crate) fn spread(self) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.reply.send(outcome);
         }
-        self.departures.log(summary, runtime);
+        self.departures.log();
     }
 
     fn hear(

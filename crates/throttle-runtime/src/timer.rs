@@ -19,6 +19,9 @@ impl Report {
                 "the server stood still; leases are not charged with that time"
             );
         }
+        if let Some(expired) = self.expired {
+            expired.log();
+        }
         if let Some(requests) = self.cut_short {
             tracing::warn!(
                 requests,

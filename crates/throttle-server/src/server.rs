@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Limits},
     listen::{self, Capacity, Listeners, Punctual},
     open_files,
-    reload::{Reload, ReloadError},
+    reload::{AskedBy, Reload, ReloadError},
     telemetry::{self, Reloads},
 };
 
@@ -73,7 +73,7 @@ impl Running {
     /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
-        async move { reload.run().await }
+        async move { reload.run(AskedBy::Operator).await }
     }
 
     /// Resolves when the server is broken. The process should end then: whoever watches it starts it
@@ -228,7 +228,7 @@ fn capacity(limits: &Limits) -> Capacity {
 /// Reloading for whoever asks by HTTP.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
-        reload.run().await.map_err(|error| error.to_string())?;
+        reload.run(AskedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
 

@@ -35,7 +35,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 pub use self::inherited::Inherited;
 pub(crate) use self::{
@@ -99,7 +99,6 @@ impl<S: Service> Server<S> {
         let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
-        let mut is_exhausted = false;
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut self.stop) => break,
@@ -112,7 +111,6 @@ impl<S: Service> Server<S> {
             };
             match accepted {
                 Ok(stream) => {
-                    is_exhausted = false;
                     match self.room(&registry, &mut connections).await {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
@@ -132,9 +130,7 @@ impl<S: Service> Server<S> {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut is_exhausted, true) {
-                        warn!(%error, "cannot accept connections; is the limit of open files too low?");
-                    }
+                    registry.not_accepted(&error);
                     if !registry.evict() {
                         (self.end_short_wait)();
                     }

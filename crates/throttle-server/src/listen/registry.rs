@@ -16,6 +16,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -155,6 +156,11 @@ impl Registry {
         let mut state = self.lock();
         let open = state.open.len();
         state.shortage.refused(self.0.clock.now(), open, self.0.limits.capacity.connections);
+    }
+
+    /// Takes note that the operating system could not hand over a connection.
+    pub(super) fn not_accepted(&self, error: &io::Error) {
+        self.lock().shortage.not_accepted(self.0.clock.now(), error);
     }
 
     fn evict_one(&self, state: &mut State) -> bool {
