@@ -171,6 +171,7 @@ fn serve(
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
         idle: IDLE,
+        silence: SILENCE,
         stall: STALL,
         patience: PATIENCE,
     };
@@ -233,8 +234,11 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
 }
 
 /// How long a connection is idle at least before it may be closed in favour of another one: longer than
-/// clients take from connecting to sending their request.
-const IDLE: Duration = Duration::from_millis(100);
+/// clients take from an answer to a request that they send at once.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long a client that was accepted may send nothing before its connection may be closed in favour of
+/// another one, while there is slack: longer than a busy machine takes to get round to it.
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long a client may read nothing of its answer before its connection may be closed in favour of
 /// another one. Answers are short, and a round trip takes less.
 const STALL: Duration = Duration::from_secs(1);

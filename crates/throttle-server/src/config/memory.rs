@@ -144,14 +144,14 @@ mod tests {
         let one = memory("[limits]\npeers = 1\nwaiters = 1\nconnections = 1\nlabels = 1");
         assert_eq!((one.peers, one.waiters, one.semaphores), (PEER, 0, 0));
         assert_eq!(one.labels, LABEL + 2 * 256);
-        // The slack is 64 connections at least.
-        assert_eq!(one.connections, 65 * (CONNECTION + 65_536 + 3 * 65_536));
+        // The slack is 1,024 connections.
+        assert_eq!(one.connections, 1_025 * (CONNECTION + 65_536 + 3 * 65_536));
         let text = "[semaphores]\nA = 3\nB = 9007199254740991\n[limits]\npeers = 10\nwaiters = 2\n\
             labels = 0\nconnections = 7\nhead = 8_192\nbody = 1";
         let some = memory(text);
         assert_eq!(some.peers, 10 * PEER + 13 * LOCK);
         assert_eq!((some.waiters, some.labels), (4 * WAITER, 0));
-        assert_eq!(some.connections, 71 * (CONNECTION + 8_192 + READ_AHEAD));
+        assert_eq!(some.connections, 1_031 * (CONNECTION + 8_192 + READ_AHEAD));
         let bounded = memory("[limits]\nlabel_bytes = 64\nlistings = 2");
         assert_eq!((bounded.labels, bounded.listings), (LABEL, 2 * LISTING));
     }

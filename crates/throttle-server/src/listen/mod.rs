@@ -7,12 +7,14 @@
 //! waits for a lock is dropped then.
 
 mod body;
+mod candidates;
 mod connection;
 mod inherited;
 mod listener;
 mod registry;
 mod shortage;
 mod socket;
+mod standing;
 mod stream;
 #[cfg(unix)]
 mod unix;
@@ -77,6 +79,10 @@ pub(crate) struct Limits {
     pub(crate) head: usize,
     /// How long a connection is idle at least before it may be closed in favour of another one.
     pub(crate) idle: Duration,
+    /// How long a client that was accepted, or that has sent a part of a body, may send nothing complete
+    /// before its connection may be closed in favour of another one, while there is slack. Without
+    /// slack it is `idle`.
+    pub(crate) silence: Duration,
     /// How long a client may read nothing of its answer before its connection may be closed in favour
     /// of another one.
     pub(crate) stall: Duration,

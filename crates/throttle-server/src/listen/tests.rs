@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     request_timeout: Duration::from_secs(60),
     head: 8_192,
     idle: Duration::from_millis(10),
+    silence: Duration::from_secs(60),
     stall: Duration::from_millis(20),
     patience: Duration::from_secs(60),
 };

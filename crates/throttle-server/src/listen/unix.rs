@@ -28,6 +28,10 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     /// Makes the file of a socket and listens on it. What a server that is no more has left is replaced.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            // Linux would listen on a name of its own choice, which no client knows.
+            return Err(io::Error::new(ErrorKind::InvalidInput, "the file has no name"));
+        }
         let mut lock_name = OsString::from(path);
         lock_name.push(".lock");
         let lock = File::options().create(true).write(true).truncate(false).open(lock_name)?;
@@ -97,6 +101,11 @@ mod tests {
         drop(socket);
         assert!(!path.exists());
         SocketFile::bind(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_needs_a_name() {
+        assert_eq!(SocketFile::bind(Path::new("")).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[tokio::test]

@@ -80,6 +80,34 @@ async fn the_connection_that_is_idle_for_longest_is_closed_first() {
 }
 
 #[tokio::test]
+async fn a_client_may_take_its_time_to_send_a_request_while_there_is_slack() {
+    for beginning in ["", HEAD_WITHOUT_END] {
+        let limits = Limits { idle: Duration::ZERO, ..limits(1, 2) };
+        let server = Fixture::start(limits).await;
+        let mut slow = server.connect().await;
+        slow.send(beginning).await;
+        for _ in 0..10 {
+            server.serve_a_newcomer().await;
+        }
+        slow.send(&GET[beginning.len()..]).await;
+        slow.receive("hello").await;
+    }
+}
+
+#[tokio::test]
+async fn clients_hear_that_their_connection_is_closed_when_connections_run_short() {
+    let mut server = Fixture::start(limits(2, 1)).await;
+    let mut usual = server.connect().await;
+    let waiter = server.wait().await;
+    usual.send(GET).await;
+    assert!(!usual.receive("hello").await.contains("connection: close"));
+    let _waiters = [waiter, server.wait().await];
+    usual.send(GET).await;
+    let answer = usual.rest().await;
+    assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_connection_whose_request_is_being_handled_is_never_closed_for_another_one() {
     let server = Fixture::start(limits(2, 1)).await;
     let mut busy = server.connect().await;
