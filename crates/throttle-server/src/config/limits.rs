@@ -25,9 +25,9 @@ section! {
             connections: Auto<1> = Auto::AUTO,
             /// The most requests that wait for their locks for as long as they want. Those beyond it
             /// keep their place in the queue, but are answered 202 within a second and have to ask
-            /// again. It has to be lower than limits.connections, so that there is always a
-            /// connection for those who hold locks and do not wait. "auto" is seven eighths of
-            /// limits.connections. Takes effect on reload.
+            /// again. At most one less than limits.connections count, whatever is written here, so that
+            /// there is always a connection for those who hold locks and do not wait. "auto" is seven
+            /// eighths of limits.connections. Takes effect on reload.
             open_waits: Auto = Auto::AUTO,
             /// How long a client may take to send the head of a request, again for its body, and to
             /// take in any part of the answer. Then the connection is closed, as it is when it was idle for that long between requests.

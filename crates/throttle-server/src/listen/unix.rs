@@ -27,10 +27,17 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     /// Makes the file of a socket and listens on it. What a server that is no more has left is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If the path is empty (Linux would choose a name that nobody knows), if there is a file of another
+    /// kind, if another program listens there, or if the system refuses.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
-            // Linux would listen on a name of its own choice, which no client knows.
-            return Err(io::Error::new(ErrorKind::InvalidInput, "the file has no name"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "the file of the socket has no name",
+            ));
         }
         let mut lock_name = OsString::from(path);
         lock_name.push(".lock");

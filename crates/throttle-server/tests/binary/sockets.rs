@@ -58,6 +58,14 @@ fn a_server_can_listen_on_a_socket_in_the_file_system() {
 }
 
 #[test]
+fn a_socket_without_a_file_name_is_refused() {
+    let output = run(TempDir::new().unwrap().path(), &["--address", "unix:"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = "error: cannot listen on unix:: the file of the socket has no name\n";
+    assert!(text(&output.stderr).ends_with(error), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_socket_that_a_killed_server_left_is_no_obstacle() {
     let directory = directory("");
     let path = directory.path().join("throttle.sock");
