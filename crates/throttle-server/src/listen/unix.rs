@@ -28,6 +28,10 @@ pub(crate) struct SocketFile {
 impl SocketFile {
     /// Makes the file of a socket and listens on it. What a server that is no more has left is replaced.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            // The system would take it for a socket without a name, which no client could find.
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it names no file"));
+        }
         let mut lock_name = OsString::from(path);
         lock_name.push(".lock");
         let lock = File::options().create(true).write(true).truncate(false).open(lock_name)?;
@@ -106,6 +110,7 @@ mod tests {
         let _other = net::UnixListener::bind(&path).unwrap();
         assert_eq!(SocketFile::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
 
+        assert_eq!(SocketFile::bind(Path::new("")).unwrap_err().kind(), ErrorKind::InvalidInput);
         let path = directory.path().join("file");
         fs::write(&path, "text").unwrap();
         assert_eq!(SocketFile::bind(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
