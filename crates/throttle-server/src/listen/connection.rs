@@ -49,7 +49,7 @@ pub(super) async fn serve(
             if !begun {
                 return Err(Evicted);
             }
-            let mut answer = answer(service, request, request_timeout, &watch).await;
+            let mut answer = answer(service, request, (head, request_timeout), &watch).await;
             if watch.answer() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -90,14 +90,14 @@ pub(super) async fn serve(
     }
 }
 
-/// The answer to a request.
+/// The answer to a request, whose head has at most so many bytes, and whose body arrives in time.
 async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
-    request_timeout: Duration,
+    (head, request_timeout): (usize, Duration),
     watch: &Watch,
 ) -> Response {
-    if let Some(malformed) = Malformed::find(request.version(), request.headers()) {
+    if let Some(malformed) = Malformed::find(&request, head) {
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(&head));
     }
