@@ -106,11 +106,6 @@ fn a_socket_by_which_nobody_could_come_in_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let error = "error: cannot listen on the sockets of the service manager: ";
     assert!(text(&output.stderr).contains(error), "{}", text(&output.stderr));
-
-    let unnamed = run(directory.path(), &["--address", "unix:"]);
-    assert_eq!(unnamed.status.code(), Some(1));
-    let error = "error: cannot listen on unix:: the file has no name\n";
-    assert!(text(&unnamed.stderr).ends_with(error), "{}", text(&unnamed.stderr));
 }
 
 #[test]
