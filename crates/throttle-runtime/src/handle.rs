@@ -305,10 +305,7 @@ impl Handle {
     /// requests are ended.
     pub fn drain(&self) {
         // Of a service that has failed nobody waits any more.
-        while self.shared.try_operate(State::drain).unwrap_or(false) {
-            // A thread that waits for the mutex gets it only if this one does not take it again at once.
-            std::thread::yield_now();
-        }
+        self.shared.operate_in_parts(State::drain);
     }
 
     /// Whether [`Handle::drain`] was called.

@@ -118,12 +118,16 @@ impl Shared {
         result
     }
 
-    /// Does all that is due, a part at a time. Others have their turn between two parts.
-    ///
-    /// It takes as long as the backlog is, so it is for what is rare and not called from a task.
+    /// Does all that is due. It takes as long as the backlog is, so it is for what is rare, and not called
+    /// from a task.
     pub(crate) fn work_off_backlog(&self) {
-        let is_behind = |state: &mut State, now, _: &mut News| now < state.attention.present();
-        while self.operate_within(BUDGET_OF_THE_TIMER, is_behind).unwrap_or(false) {
+        self.operate_in_parts(|state, now, _| now < state.attention.present());
+    }
+
+    /// Does something a part at a time, as long as it says that there is more to do. Others have their
+    /// turn between two parts. Does nothing if an earlier operation panicked.
+    pub(crate) fn operate_in_parts(&self, part: impl Fn(&mut State, Time, &mut News) -> bool) {
+        while self.operate_within(BUDGET_OF_THE_TIMER, &part).unwrap_or(false) {
             // A thread that waits for the mutex gets it only if this one does not take it again at once.
             thread::yield_now();
         }
