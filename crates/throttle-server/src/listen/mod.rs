@@ -37,7 +37,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 pub use self::inherited::Inherited;
 pub(crate) use self::{
@@ -105,7 +105,6 @@ impl<S: Service> Server<S> {
         let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
-        let mut is_exhausted = false;
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut self.stop) => break,
@@ -118,7 +117,6 @@ impl<S: Service> Server<S> {
             };
             match accepted {
                 Ok(stream) => {
-                    is_exhausted = false;
                     match self.room(&registry, &mut connections).await {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
@@ -138,9 +136,7 @@ impl<S: Service> Server<S> {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut is_exhausted, true) {
-                        warn!(%error, "cannot accept connections; is the limit of open files too low?");
-                    }
+                    registry.tell_exhausted(&error);
                     if !registry.evict() {
                         (self.end_short_wait)();
                     }
@@ -169,7 +165,9 @@ impl<S: Service> Server<S> {
     /// That takes no time, or little, unless more requests wait for locks than there may be connections.
     async fn room(&mut self, registry: &Registry, connections: &mut JoinSet<()>) -> Room {
         let mut patience = pin!(sleep(self.limits.patience));
-        while !registry.make_room(&*self.end_short_wait) {
+        let Capacity { connections: usual, slack } = self.limits.capacity;
+        // Those that were chosen to be closed are open files until their tasks have ended.
+        while !registry.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Room::Stop,
                 Some(ended) = connections.join_next() => report(ended),

@@ -16,9 +16,12 @@
 //! Invariant: no request is handled on a connection that was chosen to be closed. [`Slot::begin`] and
 //! the choice change the same word in memory, and the first of them wins.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use metrics::{Counter, Gauge};
@@ -159,6 +162,11 @@ impl Registry {
         let mut state = self.lock();
         let open = state.open.len();
         state.shortage.refused(self.0.clock.now(), open, self.0.limits.capacity.connections);
+    }
+
+    /// Takes note of it that no connection could be accepted.
+    pub(super) fn tell_exhausted(&self, error: &io::Error) {
+        self.lock().shortage.exhausted(self.0.clock.now(), error);
     }
 
     fn evict_one(&self, state: &mut State, peace: Peace) -> bool {

@@ -1,6 +1,6 @@
-//! Tells the log that connections run short, once a minute at most.
+//! Tells the log that connections or open files run short, of each once a minute at most.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use throttle_runtime::Time;
 use tracing::warn;
@@ -11,6 +11,7 @@ pub(super) struct Shortage {
     evicted: u64,
     refused: u64,
     told: Option<Time>,
+    told_exhausted: Option<Time>,
 }
 
 impl Shortage {
@@ -24,6 +25,14 @@ impl Shortage {
     pub(super) fn refused(&mut self, now: Time, open: usize, limit: usize) {
         self.refused += 1;
         self.tell(now, open, limit);
+    }
+
+    /// No connection could be accepted.
+    pub(super) fn exhausted(&mut self, now: Time, error: &io::Error) {
+        if self.told_exhausted.is_none_or(|told| now - told >= INTERVAL) {
+            self.told_exhausted = Some(now);
+            warn!(%error, "cannot accept connections; is the limit of open files too low?");
+        }
     }
 
     fn tell(&mut self, now: Time, open: usize, limit: usize) {
