@@ -238,7 +238,7 @@ async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
 const IDLE: Duration = Duration::from_millis(250);
 /// How long a client that was accepted may send nothing before its connection may be closed in favour of
 /// another one, while there is slack: longer than a busy machine takes to get round to it.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long a client may read nothing of its answer before its connection may be closed in favour of
 /// another one. Answers are short, and a round trip takes less.
 const STALL: Duration = Duration::from_secs(1);

@@ -165,7 +165,9 @@ impl<S: Service> Server<S> {
     /// That takes no time, or little, unless more requests wait for locks than there may be connections.
     async fn room(&mut self, registry: &Registry, connections: &mut JoinSet<()>) -> Room {
         let mut patience = pin!(sleep(self.limits.patience));
-        while !registry.make_room(&*self.end_short_wait) {
+        let Capacity { connections: usual, slack } = self.limits.capacity;
+        // Those that were chosen to be closed are open files until their tasks have ended.
+        while !registry.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Room::Stop,
                 Some(ended) = connections.join_next() => report(ended),

@@ -127,22 +127,23 @@ impl Registry {
 
     /// Whether there is room for one more connection, if need be by closing one that nobody needs.
     ///
-    /// If there is none to close, `end_short_wait` is called, and the newcomer may use the slack.
+    /// If there is none to close, `end_short_wait` is called, and the newcomer may use the slack. When that
+    /// is used up, a client that may still be about to send its request is closed only if there was no
+    /// wait to end.
     pub(super) fn make_room(&self, end_short_wait: impl FnOnce() -> bool) -> bool {
         let Capacity { connections, slack } = self.0.limits.capacity;
         let mut state = self.lock();
         // There may be more than one too many.
         while state.open.len() >= connections && self.evict_one(&mut state, self.peace()) {}
-        if state.open.len() >= connections + slack {
-            self.evict_one(&mut state, self.short_peace());
-        }
         if state.open.len() < connections {
             return true;
         }
         self.0.is_short.store(true, Ordering::Relaxed);
         drop(state);
-        end_short_wait();
-        self.lock().open.len() < connections + slack
+        let is_ended = end_short_wait();
+        let mut state = self.lock();
+        state.open.len() < connections + slack
+            || (!is_ended && self.evict_one(&mut state, self.short_peace()))
     }
 
     /// Closes the connection that nobody needs for longest. Returns whether there was one.

@@ -150,10 +150,11 @@ impl Watch {
         .await
     }
 
-    /// The answer of the library to a head that it could not read, if it gave one. It was not sent, so that
-    /// a better one can be.
+    /// The answer of the library to a head that it could not read; it is empty to the beginning of HTTP/2.
+    /// It was not sent, so that a better one can be. `None` if another answer has been begun.
     pub(super) fn take_replaced(&self) -> Option<Vec<u8>> {
-        self.0.lock().replaced.take()
+        let mut state = self.0.lock();
+        (state.turn == Turn::Client).then(|| state.replaced.take().unwrap_or_default())
     }
 
     /// Sends this and nothing more. Only for when the library has done with the connection.
