@@ -127,6 +127,19 @@ async fn peers_that_expire_are_worth_a_warning_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_names_peers_that_come_back_with_what_they_hold() {
+    let routes = routes();
+    let (log, _guard) = Log::from(Level::DEBUG);
+    let restored = r#"{"expires_in":"1m","peer_id":7,"acquired":{"A":1}}"#;
+    send(&routes, "POST", "/restore", restored).await;
+    let expected = json!({
+        "level": "DEBUG", "target": "throttle::peers", "message": "peer restored",
+        "peer": "7", "expires_in": "60s", "locks": r#"{"A": 1}"#,
+    });
+    assert!(log.events().contains(&expected), "{:?}", log.events());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_log_names_peers_that_are_gone_with_what_they_had() {
     let routes = routes();
     let (log, _guard) = Log::from(Level::INFO);

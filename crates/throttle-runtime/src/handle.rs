@@ -259,7 +259,11 @@ impl Handle {
             sequence,
         };
         self.attempt(|state, now| state.throttle.restore(now, restoration))?;
-        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
+        if tracing::enabled!(target: departures::TARGET, tracing::Level::DEBUG) {
+            let counts = locks.iter().map(|(name, count)| (name, count.get()));
+            let locks = counts.collect::<BTreeMap<_, _>>();
+            tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
+        }
         Ok(())
     }
 
