@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use axum::{body::Bytes, http::StatusCode};
+use axum::http::StatusCode;
 use metrics::{Counter, Key, Label, Recorder};
 use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
@@ -34,7 +34,7 @@ use self::{
     durations::Durations,
     events::Events,
     families::Row,
-    flight::Flight,
+    flight::{Flight, Text},
     probes::{Kind, Probe, Probes},
     series::Register,
 };
@@ -205,7 +205,7 @@ impl Metrics {
     /// The text for Prometheus, sorted, with the present state of `handle`.
     ///
     /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
-    pub(crate) async fn text(&self, handle: &Handle) -> Result<Bytes, Refusal> {
+    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<Text>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
         self.shared.flight.text(move || metrics.write(&handle)).await
     }
