@@ -7,7 +7,7 @@
 //!
 //! A number is kept for [`RETENTION`], if there is room: those that are oldest give way to newer ones.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use crate::{PeerId, Sequence, Time};
@@ -45,10 +45,11 @@ impl Departed {
         }
     }
 
-    /// Forgets a few of those that were kept for long enough. O(1) if there are none.
-    pub(crate) fn prune(&mut self, now: Time) {
-        self.lived.prune(now);
-        self.strangers.prune(now);
+    /// Forgets some of those that were kept for long enough, at most so many of each kind. O(1) if there
+    /// are none.
+    pub(crate) fn prune(&mut self, now: Time, at_most: usize) {
+        self.lived.prune(now, at_most);
+        self.strangers.prune(now, at_most);
     }
 }
 
@@ -56,8 +57,8 @@ impl Departed {
 #[derive(Debug)]
 struct Numbers {
     by_id: BTreeMap<PeerId, Number>,
-    /// When each of them was entered. It may have been renewed since.
-    oldest_first: VecDeque<(Time, PeerId)>,
+    /// The same peers, by the time since when their numbers are kept.
+    oldest_first: BTreeSet<(Time, PeerId)>,
     limit: usize,
 }
 
@@ -69,7 +70,7 @@ struct Number {
 
 impl Numbers {
     const fn new(limit: usize) -> Self {
-        Self { by_id: BTreeMap::new(), oldest_first: VecDeque::new(), limit }
+        Self { by_id: BTreeMap::new(), oldest_first: BTreeSet::new(), limit }
     }
 
     fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
@@ -78,39 +79,27 @@ impl Numbers {
     }
 
     fn insert(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
-        if let Some(known) = self.by_id.get_mut(&peer) {
-            let latest = if known.is_stale(now) { sequence } else { sequence.max(known.sequence) };
-            *known = Number { sequence: latest, since: now };
-            return;
+        let sequence = sequence.max(self.get(peer, now).unwrap_or_default());
+        match self.by_id.insert(peer, Number { sequence, since: now }) {
+            Some(before) => drop(self.oldest_first.remove(&(before.since, peer))),
+            None if self.by_id.len() > self.limit => self.forget_oldest(),
+            None => {}
         }
-        while self.by_id.len() >= self.limit {
-            self.forget_oldest();
-        }
-        self.by_id.insert(peer, Number { sequence, since: now });
-        self.oldest_first.push_back((now, peer));
+        self.oldest_first.insert((now, peer));
     }
 
-    fn prune(&mut self, now: Time) {
-        for _ in 0..PRUNED_AT_A_TIME {
-            match self.oldest_first.front() {
+    fn prune(&mut self, now: Time, at_most: usize) {
+        for _ in 0..at_most {
+            match self.oldest_first.first() {
                 Some(&(since, _)) if now.since(since) > RETENTION => self.forget_oldest(),
                 _ => break,
             }
         }
     }
 
-    /// Forgets the oldest number, or finds that it was renewed and puts it to the end.
     fn forget_oldest(&mut self) {
-        let Some((since, peer)) = self.oldest_first.pop_front() else { return };
-        match self.by_id.get(&peer) {
-            Some(number) if number.since > since => {
-                self.oldest_first.push_back((number.since, peer));
-            }
-            _ => drop(self.by_id.remove(&peer)),
-        }
-        let (length, capacity) = (self.oldest_first.len(), self.oldest_first.capacity());
-        if capacity > SPARE_CAPACITY && length < capacity / 4 {
-            self.oldest_first.shrink_to(capacity / 2);
+        if let Some((_, peer)) = self.oldest_first.pop_first() {
+            self.by_id.remove(&peer);
         }
     }
 }
@@ -124,17 +113,11 @@ impl Number {
 /// For how long a number is kept: requests are late by seconds or minutes.
 pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
 
-/// At most 64 MB; a peer that lived takes about 50 bytes.
+/// At most 64 MB; a peer that lived takes about 64 bytes.
 const MAX_LIVED: usize = 1 << 20;
 
 /// At most 4 MB.
 const MAX_STRANGERS: usize = 1 << 16;
-
-/// How many numbers are forgotten with each operation, if they are stale.
-const PRUNED_AT_A_TIME: usize = 4;
-
-/// Below this there is nothing to gain from giving memory back.
-const SPARE_CAPACITY: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_forgotten_in_time_unless_it_is_renewed_and_gives_back_its_memory() {
+    fn a_number_is_forgotten_in_time_unless_it_is_renewed() {
         let mut departed = Departed::default();
         for peer in (1..=10_000).map(peer) {
             departed.leave(peer, number(5), Time::ZERO);
@@ -182,14 +165,32 @@ mod tests {
         let later = renewed + Duration::from_nanos(1);
         assert_eq!(departed.latest(peer(1), later), Some(number(5)));
         assert_eq!(departed.latest(peer(2), later), None);
-        for _ in 0..10_000 {
-            departed.prune(later);
+        for _ in 0..100 {
+            departed.prune(later, 100);
         }
         assert_eq!(departed.latest(peer(1), later), Some(number(5)));
         departed.miss(peer(1), number(2), later + HOUR);
         assert_eq!(departed.latest(peer(1), later + HOUR), Some(number(2)), "it comes anew");
         assert_eq!((departed.lived.by_id.len(), departed.strangers.by_id.len()), (1, 1));
-        assert!(departed.lived.oldest_first.capacity() < 2 * SPARE_CAPACITY);
+        assert_eq!(departed.lived.oldest_first.len(), 1);
+    }
+
+    /// S13: to make room for one number is as quick if all the others were renewed.
+    #[test]
+    fn the_oldest_gives_way_also_after_all_were_renewed() {
+        let mut numbers = Numbers::new(100);
+        for round in 0..2 {
+            let now = Time::from_nanos(round);
+            (1..=100).for_each(|id| numbers.insert(peer(id), number(5), now));
+        }
+        numbers.insert(peer(7), number(5), Time::from_nanos(2));
+        for (oldest, new) in [1, 2, 3, 4, 5, 6, 8].into_iter().zip(101..) {
+            assert_eq!(numbers.get(peer(oldest), Time::ZERO), Some(number(5)));
+            numbers.insert(peer(new), number(5), Time::from_nanos(2));
+            assert_eq!(numbers.get(peer(oldest), Time::ZERO), None);
+            assert_eq!((numbers.by_id.len(), numbers.oldest_first.len()), (100, 100));
+        }
+        assert_eq!(numbers.get(peer(7), Time::ZERO), Some(number(5)));
     }
 
     fn peer(id: u64) -> PeerId {

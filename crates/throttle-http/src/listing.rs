@@ -179,7 +179,7 @@ const JSON: &str = "application/json";
 
 /// How many bytes are written at a time, and a part beyond them. It bounds what a client costs that
 /// reads slowly.
-const PIECE: usize = 32 * 1024;
+pub(crate) const PIECE: usize = 32 * 1024;
 
 /// Most answers fit, so that they need not grow.
 const SHORT: usize = 512;

@@ -2,7 +2,7 @@
 //! it reads from the socket; what it answers stands here, with the other errors.
 
 use axum::{
-    http::{HeaderMap, Version, header, request::Parts},
+    http::{Request, Version, header, request::Parts},
     response::Response,
 };
 use throttle_wire::{Code, PROBLEM_JSON};
@@ -21,11 +21,18 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// What is wrong with this head, if anything is.
-    pub fn find(version: Version, headers: &HeaderMap) -> Option<Self> {
-        let hosts = headers.get_all(header::HOST).iter().count();
-        let is_wrong = hosts > 1 || (hosts == 0 && version == Version::HTTP_11);
-        is_wrong.then_some(Self::Host)
+    /// What is wrong with the head of a request, if anything is. It has at most `limit` bytes.
+    ///
+    /// A server may have read more than its limit before it notices that the head is complete.
+    pub fn find<B>(request: &Request<B>, limit: usize) -> Option<Self> {
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if head_length(request) > limit {
+            Some(Self::HeadTooLarge)
+        } else if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            Some(Self::Host)
+        } else {
+            None
+        }
     }
 
     fn refusal(self) -> Refusal {
@@ -42,6 +49,15 @@ impl Malformed {
             }
         }
     }
+}
+
+/// How many bytes the head of a request has, without optional white space.
+fn head_length<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + fields.sum::<usize>() + "\r\n".len()
 }
 
 impl Endpoint {
@@ -61,5 +77,20 @@ impl Endpoint {
             metrics.count(None, (route, method), response.status(), Some(code));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_head_counts_its_line_and_all_fields() {
+        let text = "PUT /peers/1/A?x=1 HTTP/1.1\r\nhost: a\r\nb: 1\r\nb: 2\r\n\r\n";
+        let request = Request::put("/peers/1/A?x=1").header("host", "a");
+        let request = request.header("b", "1").header("b", "2").body(()).unwrap();
+        assert_eq!(head_length(&request), text.len());
+        assert_eq!(Malformed::find(&request, text.len()), None);
+        assert_eq!(Malformed::find(&request, text.len() - 1), Some(Malformed::HeadTooLarge));
     }
 }

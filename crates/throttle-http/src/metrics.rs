@@ -12,25 +12,32 @@ mod families;
 mod flight;
 mod histogram;
 mod names;
+mod probes;
 mod series;
-mod service;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use axum::{body::Bytes, http::StatusCode};
-use metrics::{Counter, Gauge, Key, Label, Recorder};
+use axum::http::StatusCode;
+use metrics::{Counter, Key, Label, Recorder};
 use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
 pub(crate) use self::durations::Group;
 pub use self::histogram::Histograms;
-use self::{durations::Durations, events::Events, families::Row, flight::Flight, series::Register};
+use self::{
+    durations::Durations,
+    events::Events,
+    families::Row,
+    flight::{Flight, Text},
+    probes::{Kind, Probe, Probes},
+    series::Register,
+};
 use crate::{refusal::Refusal, routes::Route};
 
 /// The metrics of one server.
@@ -61,21 +68,16 @@ pub struct Metrics {
     histograms: Histograms,
 }
 
-/// Sets a metric to what it is now.
-type Probe = Box<dyn Fn() + Send + Sync>;
-
 struct Shared {
     recorder: Arc<dyn Recorder + Send + Sync>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
     series: Arc<Register>,
     clock: Clock,
     durations: Durations,
-    probes: Mutex<Vec<Probe>>,
+    probes: Probes,
     flight: Arc<Flight>,
     /// How many bytes the latest text had.
     size: AtomicUsize,
-    peers: Gauge,
-    service: service::Service,
     not_found: Counter,
     /// By code.
     refusals: Vec<Counter>,
@@ -97,8 +99,6 @@ impl Metrics {
             names::counter(&*recorder, Key::from_parts(names::REFUSALS, labels))
         });
         let shared = Shared {
-            peers: names::gauge(&*recorder, Key::from_static_name(names::PEERS)),
-            service: service::Service::new(&*recorder),
             not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
             refusals: refusals.collect(),
             requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
@@ -109,7 +109,7 @@ impl Metrics {
             series: Arc::default(),
             clock: Clock::start(),
             durations: Durations::new(),
-            probes: Mutex::default(),
+            probes: Probes::default(),
             flight: Arc::default(),
             size: AtomicUsize::new(0),
         };
@@ -131,43 +131,33 @@ impl Metrics {
         Box::new(Events::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
-    /// Adds a gauge whose value `read` tells at each scrape.
+    /// Adds a gauge whose value `read` tells at each scrape, with labels by which it differs from
+    /// others of the same name.
     ///
-    /// It is called on a thread that serves no requests, for one scrape at a time. It must not call
-    /// this `Metrics`.
+    /// `read` is called on a thread that serves no requests, for one scrape at a time. It must not
+    /// call this `Metrics`. Nothing in the labels and in `help` is escaped.
     pub fn gauge_at_scrape(
         &self,
         name: &'static str,
+        labels: &[(&'static str, &'static str)],
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        let recorder = &*self.shared.recorder;
-        recorder.describe_gauge(name.into(), None, help.into());
-        let gauge = names::gauge(recorder, Key::from_static_name(name));
-        self.probes().push(Box::new(move || gauge.set(read())));
+        let (labels, read) = (labels.to_vec(), Box::new(read));
+        self.shared.probes.add(Probe { kind: Kind::Gauge, name, help, labels, read });
     }
 
-    /// Adds a counter whose value `read` tells at each scrape, with labels by which it differs from
-    /// others of the same name. A value lower than one before counts as that one.
-    ///
-    /// It is called as [`gauge_at_scrape`](Self::gauge_at_scrape) says.
+    /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. A value lower than
+    /// one before counts as that one.
     pub fn counter_at_scrape(
         &self,
         name: &'static str,
         labels: &[(&'static str, &'static str)],
         help: &'static str,
-        read: impl Fn() -> u64 + Send + Sync + 'static,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        let recorder = &*self.shared.recorder;
-        recorder.describe_counter(name.into(), None, help.into());
-        let labels = labels.iter().map(|&(name, value)| Label::new(name, value));
-        let counter = names::counter(recorder, Key::from_parts(name, labels.collect::<Vec<_>>()));
-        self.probes().push(Box::new(move || counter.absolute(read())));
-    }
-
-    fn probes(&self) -> MutexGuard<'_, Vec<Probe>> {
-        // If one panics, the others are as good as before.
-        self.shared.probes.lock().unwrap_or_else(PoisonError::into_inner)
+        let (labels, read) = (labels.to_vec(), Box::new(read));
+        self.shared.probes.add(Probe { kind: Kind::Counter, name, help, labels, read });
     }
 
     /// The present, to tell how long a request takes.
@@ -215,16 +205,13 @@ impl Metrics {
     /// The text for Prometheus, sorted, with the present state of `handle`.
     ///
     /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
-    pub(crate) async fn text(&self, handle: &Handle) -> Result<Bytes, Refusal> {
+    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<Text>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
         self.shared.flight.text(move || metrics.write(&handle)).await
     }
 
     fn write(&self, handle: &Handle) -> String {
-        let Shared { peers, service, series, render, durations, size, .. } = &*self.shared;
-        self.probes().iter().for_each(|probe| probe());
-        peers.set(handle.peer_count() as f64);
-        service.read(handle);
+        let Shared { probes, series, render, durations, size, .. } = &*self.shared;
         let rows = handle.semaphore_pages().flat_map(|semaphores| {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
             semaphores.into_iter().zip(series).map(|(status, series)| Row::new(status, series))
@@ -234,6 +221,8 @@ impl Metrics {
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
+        probes.write(&mut exported);
+        probes::write_service(&mut exported, handle);
         let text = exposition::write(&exported, rows, bounds, capacity);
         size.store(text.len(), Relaxed);
         text

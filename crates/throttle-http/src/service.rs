@@ -68,7 +68,13 @@ pub(crate) fn version() -> Response {
 /// `GET /metrics`, in the text format of Prometheus.
 pub(crate) async fn metrics(api: &Api, metrics: &Metrics) -> Result<Response, Refusal> {
     let text = metrics.text(&api.handle).await?;
-    Ok(answer::with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+    let length = HeaderValue::from(text.length());
+    let mut response = Response::new(text.into_body());
+    let headers = response.headers_mut();
+    let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, media_type);
+    headers.insert(header::CONTENT_LENGTH, length);
+    Ok(response)
 }
 
 /// `GET /favicon.ico`

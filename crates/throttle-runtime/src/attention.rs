@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use throttle_core::Time;
 
+use crate::RateLimit;
+
 /// The timer observes the clock at least this often while nobody asks for anything.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
@@ -39,7 +41,7 @@ pub(crate) struct Attention {
     discounted: u64,
     stalls: Stalls,
     reported: Stalls,
-    reported_at: Option<Time>,
+    log: RateLimit,
 }
 
 impl Attention {
@@ -73,15 +75,14 @@ impl Attention {
 
     /// The stalls that the log has not told of yet, if it is time to do so.
     pub(crate) fn report(&mut self) -> Option<Stalls> {
-        let is_too_soon = self.reported_at.is_some_and(|at| self.last - at < REPORT_INTERVAL);
-        if self.stalls == self.reported || is_too_soon {
+        if self.stalls == self.reported || !self.log.admits(self.last, REPORT_INTERVAL) {
             return None;
         }
         let new = Stalls {
             count: self.stalls.count - self.reported.count,
             total: self.stalls.total - self.reported.total,
         };
-        (self.reported, self.reported_at) = (self.stalls, Some(self.last));
+        self.reported = self.stalls;
         Some(new)
     }
 }

@@ -1,20 +1,15 @@
 //! What the log says of peers that are gone.
 //!
-//! Whatever clients do, the end of their leases is worth one line a second at WARN, which sums up. At INFO
-//! there is a line for each peer besides. What it needs is gathered in the critical section, if the level
+//! Whatever clients do, the end of their leases is worth one line a second at WARN, which sums up and is
+//! written by the timer. At INFO there is a line for each peer besides. What it needs is gathered in the critical section, if the level
 //! is enabled, and written after it.
 
-use std::{
-    fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
-use throttle_core::{CancelCause, Count, Event, FencingToken, Labels, PeerId};
-use tokio::{runtime, time};
+use throttle_core::{CancelCause, Count, Event, FencingToken, Labels, PeerId, Time};
 use tracing::Level;
 
-use crate::names::Names;
+use crate::{RateLimit, names::Names};
 
 /// Under this name the log tells of peers.
 pub(crate) const TARGET: &str = "throttle::peers";
@@ -115,13 +110,10 @@ impl Departures {
         self.peers.push(Departure { peer, expired, locks, awaited, labels });
     }
 
-    /// Writes what there is to say, now or within a second.
-    pub(crate) fn log(self, summary: &Arc<Summary>, runtime: &runtime::Handle) {
+    /// Writes a line about each of them, if that level is enabled.
+    pub(crate) fn log(self) {
         for departure in &self.peers {
             departure.log();
-        }
-        if self.expired.peers > 0 {
-            summary.add(self.expired, runtime);
         }
     }
 }
@@ -164,7 +156,7 @@ impl fmt::Display for Awaited {
 
 /// How many peers expired, how many of them held something, and how many locks are free by that.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     peers: u64,
     holding: u64,
     locks: u64,
@@ -177,67 +169,43 @@ impl Tally {
         self.locks += u64::from(locks);
     }
 
-    fn log(self) {
+    pub(crate) fn log(self) {
         let Self { peers, holding, locks } = self;
-        if peers > 0 {
-            tracing::warn!(target: TARGET, peers, holding, locks, "peers expired");
-        }
+        tracing::warn!(target: TARGET, peers, holding, locks, "peers expired");
     }
 }
 
-/// Sums up the peers that expired, and writes a line about them once a second at most.
+/// The peers that expired since the log was told of them the last time.
 #[derive(Debug, Default)]
-pub(crate) struct Summary(Mutex<Pause>);
-
-#[derive(Debug, Default)]
-struct Pause {
-    /// Who is yet to be told.
+pub(crate) struct Expired {
     untold: Tally,
-    /// Whether less than a second has passed since the last line.
-    runs: bool,
+    log: RateLimit,
 }
 
-impl Summary {
-    fn add(self: &Arc<Self>, Tally { peers, holding, locks }: Tally, runtime: &runtime::Handle) {
-        let mut pause = self.lock();
-        let untold = &mut pause.untold;
-        untold.peers += peers;
-        untold.holding += holding;
-        untold.locks += locks;
-        if mem::replace(&mut pause.runs, true) {
-            return;
-        }
-        let tally = mem::take(&mut pause.untold);
-        drop(pause);
-        tally.log();
-        drop(runtime.spawn(Arc::clone(self).go_on()));
+impl Expired {
+    /// Adds those that were recorded.
+    pub(crate) fn take_from(&mut self, departures: &mut Departures) {
+        let Tally { peers, holding, locks } = mem::take(&mut departures.expired);
+        self.untold.peers += peers;
+        self.untold.holding += holding;
+        self.untold.locks += locks;
     }
 
-    /// Tells each second of those who expired meanwhile, until nobody has.
-    async fn go_on(self: Arc<Self>) {
-        loop {
-            time::sleep(BETWEEN_LINES).await;
-            let mut pause = self.lock();
-            pause.runs = pause.untold.peers > 0;
-            if !pause.runs {
-                return;
-            }
-            let tally = mem::take(&mut pause.untold);
-            drop(pause);
-            tally.log();
+    /// What to tell the log, if there is anything, and if the last line was written a second ago.
+    pub(crate) fn report(&mut self, now: Time) -> Option<Tally> {
+        if self.untold.peers == 0 || !self.log.admits(now, BETWEEN_LINES) {
+            return None;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pause> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(mem::take(&mut self.untold))
     }
 }
 
-impl Drop for Summary {
+impl Drop for Expired {
     /// At the end of the service nobody is left untold.
     fn drop(&mut self) {
-        let pause = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        pause.untold.log();
+        if self.untold.peers > 0 {
+            self.untold.log();
+        }
     }
 }
 

@@ -4,40 +4,18 @@ use std::sync::Weak;
 
 use tokio::sync::watch;
 
-use crate::handle::{Handle, Shared};
+use crate::shared::Shared;
 
 /// What broke a service. It does not recover: start another one, in a new process if you can.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
     /// An operation panicked, or the observer within it, so nobody knows what state it left behind.
-    /// Open waits end, and every later operation panics.
+    /// Open waits end, and no later operation does anything.
     #[error("an operation on the semaphores panicked")]
     Operation,
     /// The task that ends leases punctually is gone.
     #[error("the task that ends leases is gone")]
     Timer,
-}
-
-impl Handle {
-    /// Resolves when the service is broken; never, if it ends in good order.
-    ///
-    /// A server should end its process then, as fast as it can. The future does not keep the service
-    /// alive.
-    pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
-        let mut failure = self.shared.failure.subscribe();
-        async move {
-            let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
-            match failure {
-                Some(failure) => failure,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// What broke the service, if it is broken. A health check should ask.
-    pub fn failure(&self) -> Option<Failure> {
-        *self.shared.failure.borrow()
-    }
 }
 
 /// Tells of the failure that comes first.
@@ -49,11 +27,11 @@ impl Failures {
         Self(watch::Sender::new(None))
     }
 
-    fn subscribe(&self) -> watch::Receiver<Option<Failure>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Failure>> {
         self.0.subscribe()
     }
 
-    fn borrow(&self) -> watch::Ref<'_, Option<Failure>> {
+    pub(crate) fn borrow(&self) -> watch::Ref<'_, Option<Failure>> {
         self.0.borrow()
     }
 

@@ -2,11 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
-    sync::{
-        Arc, Mutex, MutexGuard, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,41 +10,19 @@ use throttle_core::{
     Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
     Sequence, Settings, Time,
 };
-use tokio::{runtime, sync::Notify};
 
 use crate::{
-    Clock, Error, Observer, OpenWaits, SemaphoreConfig,
-    attention::{Stalls, TICK},
-    departures::{self, Summary},
-    failure::{Failures, Panicked},
-    observer::Nobody,
-    state::{News, State},
-    timer::{self, Report},
-    wait::Wait,
+    Error, Observer, OpenWaits, SemaphoreConfig, attention::Stalls, departures, failure::Failure,
+    observer::Nobody, shared::Shared, state::State, timer, wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
+///
+/// Once it has [failed](Handle::failed), operations answer [`Error::Failed`], and those that cannot fail
+/// panic, for nobody knows what is true then.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What all handles share with the timer.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    clock: Clock,
-    /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
-    /// poisoned then, and the service has [failed](Handle::failed).
-    pub(crate) state: Mutex<State>,
-    /// How many threads wait for the mutex.
-    contenders: AtomicUsize,
-    /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
-    reconfiguring: Mutex<()>,
-    pub(crate) failure: Failures,
-    alarm: Arc<Notify>,
-    summary: Arc<Summary>,
-    /// Where the timer runs.
-    runtime: runtime::Handle,
 }
 
 /// What a peer asks for with [`Handle::acquire`].
@@ -125,16 +99,7 @@ impl Handle {
         semaphores: &BTreeMap<String, SemaphoreConfig>,
         observer: Box<dyn Observer>,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(settings, observer)),
-            contenders: AtomicUsize::new(0),
-            reconfiguring: Mutex::new(()),
-            failure: Failures::none(),
-            alarm: Arc::new(Notify::new()),
-            summary: Arc::default(),
-            runtime: runtime::Handle::current(),
-        });
+        let shared = Arc::new(Shared::new(settings, observer));
         let handle = Self { shared };
         handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
         let alarm = Arc::clone(&handle.shared.alarm);
@@ -149,7 +114,7 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let labels = boxed(labels);
-        let peer = self.operate(|state, now| {
+        let peer = self.attempt(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
@@ -166,7 +131,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        Ok(self.operate(|state, now| state.throttle.heartbeat(now, peer, expires_in))?)
+        self.attempt(|state, now| state.throttle.heartbeat(now, peer, expires_in))
     }
 
     /// Asks for a lock and waits for it at most as long as asked for.
@@ -193,7 +158,7 @@ impl Handle {
     ) -> Result<Admission, Error> {
         let Ask { count, expires_in, block_for, sequence } = ask;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, listening) = self.operate(|state, now| {
+        let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
@@ -201,7 +166,8 @@ impl Handle {
             let admitted = state.throttle.acquire(now, peer, request)?;
             let listening = match (admitted, block_for.filter(|_| listens)) {
                 (Admitted::Queued { ticket }, Some(block_for)) => {
-                    Some(state.listeners.add(now, peer, ticket, block_for))
+                    let present = state.attention.present();
+                    Some(state.listeners.add(present, peer, ticket, block_for))
                 }
                 _ => None,
             };
@@ -210,7 +176,7 @@ impl Handle {
         match (admitted, listening) {
             (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
             (Admitted::Queued { ticket }, Some(listening)) => {
-                Wait::new(self, peer, ticket, listening).answer().await
+                Wait::new(&self.shared, peer, ticket, listening).answer().await
             }
             // The request did not wait, so no other one has come in between.
             (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
@@ -237,20 +203,20 @@ impl Handle {
         semaphore: &str,
         sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
-        Ok(self.operate(|state, now| {
+        self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
             state.throttle.release(now, peer, semaphore)
-        })?)
+        })
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
     ///
     /// # Errors
     ///
-    /// None so far.
+    /// Only that the service has failed.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        Ok(self.operate(|state, now| state.throttle.remove_peer(now, peer)))
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer)))
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
@@ -259,16 +225,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// None so far.
+    /// Only that the service has failed.
     pub async fn remove_peer_for_good(
         &self,
         peer: PeerId,
         sequence: Sequence,
     ) -> Result<bool, Error> {
-        Ok(self.operate(|state, now| {
+        self.attempt(|state, now| {
             state.throttle.bar(now, peer, sequence);
-            state.throttle.remove_peer(now, peer)
-        }))
+            Ok::<_, Error>(state.throttle.remove_peer(now, peer))
+        })
     }
 
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
@@ -281,18 +247,18 @@ impl Handle {
     /// `too_many_label_bytes`
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
-        let labels = boxed(labels);
-        self.operate(|state, now| {
-            let locks = locks.iter().map(|(name, &count)| Ok((state.names.id(name)?, count)));
-            let restoration = throttle_core::Restoration {
-                peer,
-                expires_in,
-                locks: locks.collect::<Result<_, Refused>>()?,
-                labels,
-                sequence,
-            };
-            state.throttle.restore(now, restoration)
-        })?;
+        // A peer may have very many locks, so their names are looked up outside of the critical section.
+        // An id is never used again, so one that is no more by then is refused.
+        let names = self.attempt(|state, _| Ok::<_, Refused>(Arc::clone(&state.names)))?;
+        let ids = locks.iter().map(|(name, &count)| Ok((names.id(name)?, count)));
+        let restoration = throttle_core::Restoration {
+            peer,
+            expires_in,
+            locks: ids.collect::<Result<_, Refused>>()?,
+            labels: boxed(labels),
+            sequence,
+        };
+        self.attempt(|state, now| state.throttle.restore(now, restoration))?;
         if tracing::enabled!(target: departures::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
@@ -343,10 +309,7 @@ impl Handle {
     /// requests are ended.
     pub fn drain(&self) {
         // Of a service that has failed nobody waits any more.
-        while self.shared.try_operate(State::drain).unwrap_or(false) {
-            // A thread that waits for the mutex gets it only if this one does not take it again at once.
-            std::thread::yield_now();
-        }
+        self.shared.operate_in_parts(State::drain);
     }
 
     /// Whether [`Handle::drain`] was called.
@@ -354,9 +317,38 @@ impl Handle {
         self.operate(|state, _| state.draining)
     }
 
+    /// Resolves when the service is broken; never, if it ends in good order.
+    ///
+    /// A server should end its process then, as fast as it can. The future does not keep the service
+    /// alive.
+    pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
+        let mut failure = self.shared.failure.subscribe();
+        async move {
+            let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
+            match failure {
+                Some(failure) => failure,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What broke the service, if it is broken. A health check should ask.
+    pub fn failure(&self) -> Option<Failure> {
+        *self.shared.failure.borrow()
+    }
+
     /// Whose turn it is to reconfigure.
     pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
         &self.shared.reconfiguring
+    }
+
+    /// The same as [`operate`](Self::operate), for what may fail: it does if an earlier operation panicked.
+    pub(crate) fn attempt<R, E: Into<Error>>(
+        &self,
+        operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
+    ) -> Result<R, Error> {
+        let result = self.shared.try_operate(|state, now, _| operation(state, now));
+        result.ok_or(Error::Failed)?.map_err(Into::into)
     }
 
     /// Does something with the state at the present time, and spreads the news of what happened.
@@ -364,108 +356,6 @@ impl Handle {
         self.shared.operate(|state, now, _| operation(state, now))
     }
 }
-
-impl Shared {
-    /// The operation takes place at the instant until which everything is done that was due. While
-    /// there is a backlog, that is not the present.
-    ///
-    /// # Panics
-    ///
-    /// If an earlier operation did.
-    fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
-        let state = self.lock().expect("no operation panicked before");
-        self.operate_on(state, BUDGET_OF_AN_OPERATION, operation)
-    }
-
-    /// Does nothing if an earlier operation panicked.
-    pub(crate) fn try_operate<R>(
-        &self,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> Option<R> {
-        self.operate_within(BUDGET_OF_AN_OPERATION, operation)
-    }
-
-    fn operate_within<R>(
-        &self,
-        budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> Option<R> {
-        let state = self.lock()?;
-        Some(self.operate_on(state, budget, operation))
-    }
-
-    fn operate_on<R>(
-        &self,
-        state: MutexGuard<'_, State>,
-        budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
-    ) -> R {
-        let panicked = Panicked(self);
-        let mut news = News::new();
-        let result = {
-            // Unlocked before anybody is told of a panic.
-            let mut state = state;
-            let present = state.attention.observe(self.clock.now());
-            // What is due concerns those who listened so far, not who begins to listen now.
-            let now = state.catch_up(present, budget, &mut news);
-            let result = operation(&mut state, now, &mut news);
-            state.gather(&mut news);
-            result
-        };
-        if news.alarm_is_late {
-            self.alarm.notify_one();
-        }
-        news.spread(&self.runtime, &self.summary);
-        mem::forget(panicked);
-        result
-    }
-
-    /// `None` if an operation has panicked.
-    fn lock(&self) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => return Some(state),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Poisoned(_)) => return None,
-        }
-        self.contenders.fetch_add(1, Ordering::Relaxed);
-        let state = self.state.lock();
-        self.contenders.fetch_sub(1, Ordering::Relaxed);
-        state.ok()
-    }
-
-    /// Whether somebody waits for the mutex. An operating system may let the thread that has just given
-    /// it back take it again, however long others wait, so who needs it again and again asks this.
-    pub(crate) fn is_contended(&self) -> bool {
-        self.contenders.load(Ordering::Relaxed) > 0
-    }
-
-    /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-    /// there is a backlog, and what to tell the log; nothing if the service has failed.
-    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
-        self.operate_within(BUDGET_OF_THE_TIMER, |state, now, _| {
-            let present = state.attention.present();
-            let next_tick = present + TICK;
-            let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
-            state.alarm = Some(alarm);
-            let cut_short = state.listeners.report(now);
-            (alarm - present, Report { stalls: state.attention.report(), cut_short })
-        })
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.alarm.notify_one();
-    }
-}
-
-/// How much of what is due an operation does before its own turn, in the units of
-/// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
-/// quarter to half a microsecond.
-const BUDGET_OF_AN_OPERATION: u32 = 256;
-
-/// How much of what is due the timer does in one critical section: one to two milliseconds.
-const BUDGET_OF_THE_TIMER: u32 = 4_096;
 
 fn boxed(labels: Labels) -> Option<Box<Labels>> {
     (!labels.is_empty()).then(|| Box::new(labels))

@@ -137,7 +137,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
-        Ok(self.look(|state| state.throttle.is_acquired(peer))?)
+        self.attempt(|state, _| state.throttle.is_acquired(peer))
     }
 
     /// The maximum of a semaphore minus what is held of it. Negative if that exceeds it.
@@ -146,10 +146,10 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        Ok(self.look(|state| {
+        self.attempt(|state, _| {
             let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
             Ok::<_, Refused>(status.remainder())
-        })?)
+        })
     }
 
     /// One peer.
@@ -158,11 +158,11 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        let (names, copy) = self.look(|state| {
-            let copy = state.throttle.peer_status(peer).map(Copied::from);
-            (Arc::clone(&state.names), copy)
-        });
-        Ok(copy?.named(&names))
+        let (names, copy) = self.attempt(|state, _| {
+            let copy = state.throttle.peer_status(peer).map(Copied::from)?;
+            Ok::<_, Refused>((Arc::clone(&state.names), copy))
+        })?;
+        Ok(copy.named(&names))
     }
 
     /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
@@ -217,7 +217,7 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
-        Ok(self.look(|state| semaphore_status(state, state.names.entry(name)?))?)
+        self.attempt(|state, _| semaphore_status(state, state.names.entry(name)?))
     }
 
     /// One semaphore with the first page of its holders and of its waiters, all at one instant.
@@ -226,14 +226,14 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
-        Ok(self.look(|state| {
+        self.attempt(|state, _| {
             let entry = state.names.entry(name)?;
             Ok::<_, Refused>(Overview {
                 status: semaphore_status(state, entry)?,
                 holders: holders(state, entry.id, None, limit)?,
                 waiters: waiters(state, entry.id, None, limit)?,
             })
-        })?)
+        })
     }
 
     /// Some holders in the order of the grants, from the one after `after` on: at most `limit`, fewer
@@ -248,7 +248,7 @@ impl Handle {
         after: Option<FencingToken>,
         limit: usize,
     ) -> Result<Page<Holder, FencingToken>, Error> {
-        Ok(self.look(|state| holders(state, state.names.id(name)?, after, limit))?)
+        self.attempt(|state, _| holders(state, state.names.id(name)?, after, limit))
     }
 
     /// Some waiters in the order of arrival, from the one after `after` on, as many as of the holders.
@@ -262,7 +262,7 @@ impl Handle {
         after: Option<Ticket>,
         limit: usize,
     ) -> Result<Page<Waiter, Ticket>, Error> {
-        Ok(self.look(|state| waiters(state, state.names.id(name)?, after, limit))?)
+        self.attempt(|state, _| waiters(state, state.names.id(name)?, after, limit))
     }
 
     /// Looks at the state after everybody who is due has gone.

@@ -51,7 +51,9 @@ mod inspect;
 mod listeners;
 mod names;
 mod observer;
+mod rate_limit;
 mod reconfigure;
+mod shared;
 mod state;
 mod timer;
 mod wait;
@@ -70,5 +72,6 @@ pub use crate::{
     inspect::{HeldLock, Holder, Overview, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     listeners::OpenWaits,
     observer::Observer,
+    rate_limit::RateLimit,
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
 };

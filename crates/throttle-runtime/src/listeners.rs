@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use throttle_core::{PeerId, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::state::Outcome;
+use crate::{RateLimit, state::Outcome};
 
 /// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -42,14 +42,14 @@ pub struct OpenWaits {
 #[derive(Debug)]
 pub(crate) struct Listeners {
     by_peer: BTreeMap<PeerId, Vec<Listener>>,
-    /// Whose it is, and when it began.
+    /// Whose it is, and when it began. Not in the time of the state machine, which may have a backlog.
     short: BTreeMap<ListenerId, (PeerId, Time)>,
     open: usize,
     limit: usize,
     last: ListenerId,
     cut_short: u64,
     reported: u64,
-    reported_at: Option<Time>,
+    log: RateLimit,
 }
 
 /// Ids grow, so their order is the order in which requests began to wait.
@@ -64,6 +64,14 @@ pub(crate) struct Listener {
     id: ListenerId,
 }
 
+/// Which request is open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenWait {
+    pub(crate) peer: PeerId,
+    pub(crate) ticket: Ticket,
+    pub(crate) id: ListenerId,
+}
+
 /// What an open request knows of its listener.
 #[derive(Debug)]
 pub(crate) struct Listening {
@@ -75,7 +83,7 @@ pub(crate) struct Listening {
 
 impl Listeners {
     /// No requests, and no limit.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             by_peer: BTreeMap::new(),
             short: BTreeMap::new(),
@@ -84,7 +92,7 @@ impl Listeners {
             last: ListenerId(0),
             cut_short: 0,
             reported: 0,
-            reported_at: None,
+            log: RateLimit::default(),
         }
     }
 
@@ -135,10 +143,16 @@ impl Listeners {
         listeners
     }
 
-    /// All requests of some peer are over, if there is one that waits.
-    pub(crate) fn take_any(&mut self) -> Option<(PeerId, Vec<Listener>)> {
-        let (&peer, _) = self.by_peer.first_key_value()?;
-        Some((peer, self.take(peer)))
+    /// Whether this request of the peer is open.
+    pub(crate) fn contains(&self, peer: PeerId, id: ListenerId) -> bool {
+        self.by_peer.get(&peer).is_some_and(|all| all.iter().any(|listener| listener.id == id))
+    }
+
+    /// One of the open requests, if there is any.
+    pub(crate) fn first(&self) -> Option<OpenWait> {
+        let (&peer, listeners) = self.by_peer.first_key_value()?;
+        let &Listener { ticket, id, .. } = listeners.first()?;
+        Some(OpenWait { peer, ticket, id })
     }
 
     /// All requests are over.
@@ -148,13 +162,14 @@ impl Listeners {
         std::mem::take(&mut self.by_peer)
     }
 
-    /// The short request that began first, unless it did so a moment ago, is over.
-    pub(crate) fn take_oldest_short(&mut self, now: Time) -> Option<(PeerId, Listener)> {
+    /// The short request that began first, unless it did so a moment ago.
+    pub(crate) fn oldest_short(&self, now: Time) -> Option<OpenWait> {
         let (&id, &(peer, began)) = self.short.first_key_value()?;
         if now - began < SHORTEST_WAIT {
             return None;
         }
-        Some((peer, self.remove(peer, id)?))
+        let listener = self.by_peer.get(&peer)?.iter().find(|listener| listener.id == id)?;
+        Some(OpenWait { peer, ticket: listener.ticket, id })
     }
 
     pub(crate) fn status(&self) -> OpenWaits {
@@ -165,11 +180,9 @@ impl Listeners {
     /// How many requests were beyond the limit that the log was not told of yet, if it is time to do
     /// so.
     pub(crate) fn report(&mut self, now: Time) -> Option<u64> {
-        let is_too_soon = self.reported_at.is_some_and(|at| now - at < REPORT_INTERVAL);
-        if self.cut_short == self.reported || is_too_soon {
+        if self.cut_short == self.reported || !self.log.admits(now, REPORT_INTERVAL) {
             return None;
         }
-        self.reported_at = Some(now);
         let before = std::mem::replace(&mut self.reported, self.cut_short);
         Some(self.cut_short - before)
     }

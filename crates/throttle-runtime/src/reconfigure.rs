@@ -69,6 +69,8 @@ impl Handle {
         let (names, new_ids) =
             self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
         let mut plan = Plan::new(&names, semaphores, new_ids);
+        // Whose lease has ended uses nothing, also if very many others have their turn before.
+        self.shared.work_off_backlog();
         self.operate(|state, now| {
             plan.check(state)?;
             state.throttle.set_settings(settings);

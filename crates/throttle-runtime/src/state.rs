@@ -9,14 +9,13 @@ use std::sync::Arc;
 use throttle_core::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
 };
-use tokio::runtime;
 
 use crate::{
     attention::Attention,
     clock,
-    departures::{Departures, Summary},
+    departures::{Departures, Expired},
     entropy::Entropy,
-    listeners::{Listener, Listeners},
+    listeners::{Listener, Listeners, OpenWait},
     names::Names,
     observer::Observer,
 };
@@ -41,6 +40,7 @@ pub(crate) struct State {
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) listeners: Listeners,
+    pub(crate) expired: Expired,
     /// Whether requests no longer stay open.
     pub(crate) draining: bool,
     /// Until when the timer sleeps.
@@ -59,6 +59,7 @@ impl State {
             entropy,
             observer,
             listeners: Listeners::new(),
+            expired: Expired::default(),
             draining: false,
             alarm: None,
         }
@@ -68,9 +69,11 @@ impl State {
     /// itself to the news. Returns the instant that was reached.
     pub(crate) fn catch_up(&mut self, now: Time, budget: u32, news: &mut News) -> Time {
         let Self { throttle, listeners, observer, names, .. } = self;
-        throttle.catch_up_with(now, budget, |event| {
+        let reached = throttle.catch_up_with(now, budget, |event| {
             news.hear(event, listeners, &mut **observer, names);
-        })
+        });
+        self.expired.take_from(&mut news.departures);
+        reached
     }
 
     /// Lets a request pass that has no number, or no lower one than those of its peer so far.
@@ -88,6 +91,7 @@ impl State {
         while let Some(event) = self.throttle.poll_event() {
             news.hear(event, &mut self.listeners, &mut *self.observer, &self.names);
         }
+        self.expired.take_from(&mut news.departures);
         let timeout = self.throttle.poll_timeout();
         if timeout.is_some_and(|timeout| self.alarm.is_none_or(|alarm| timeout < alarm)) {
             self.alarm = timeout;
@@ -100,34 +104,39 @@ impl State {
     pub(crate) fn drain(&mut self, now: Time, news: &mut News) -> bool {
         self.draining = true;
         for _ in 0..DRAINED_IN_A_STEP {
-            let Some((peer, listeners)) = self.listeners.take_any() else {
+            let Some(wait) = self.listeners.first() else {
                 return false;
             };
-            for listener in listeners {
-                self.end_wait(now, peer, listener, news);
-            }
+            self.end_wait(now, wait, news);
         }
         true
     }
 
     /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
     pub(crate) fn end_short_wait(&mut self, now: Time, news: &mut News) -> bool {
-        let Some((peer, listener)) = self.listeners.take_oldest_short(now) else {
+        let Some(wait) = self.listeners.oldest_short(self.attention.present()) else {
             return false;
         };
-        self.end_wait(now, peer, listener, news);
+        self.end_wait(now, wait, news);
         true
     }
 
     /// Answers an open request that its lock is still pending.
-    fn end_wait(&mut self, now: Time, peer: PeerId, listener: Listener, news: &mut News) {
-        let pending = self.throttle.end_wait(now, peer, listener.ticket);
-        let pending = pending.expect("who listens has an open wait");
+    fn end_wait(&mut self, now: Time, wait: OpenWait, news: &mut News) {
+        let OpenWait { peer, ticket, id } = wait;
+        let Some(pending) = self.throttle.end_wait(now, peer, ticket) else {
+            // A lease of no time that began a moment ago has ended first, and this wait with it or
+            // because of it. An event says how.
+            self.gather(news);
+            assert!(!self.listeners.contains(peer, id), "no wait ends without an event");
+            return;
+        };
+        let listener = self.listeners.remove(peer, id).expect("it was just found");
         news.answer(vec![listener], Outcome::Pending(pending));
     }
 }
 
-/// Of how many peers the waits are ended in one critical section.
+/// How many waits are ended in one critical section.
 pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
 
 /// What is left to do when the mutex is free again.
@@ -145,13 +154,13 @@ impl News {
         Self { answers: Vec::new(), departures: Departures::new(), alarm_is_late: false }
     }
 
-    /// Wakes those who waited, and writes to the log, now or in a task of `runtime`.
-    pub(crate) fn spread(self, runtime: &runtime::Handle, summary: &Arc<Summary>) {
+    /// Wakes those who waited, and writes to the log.
+    pub(crate) fn spread(self) {
         for (listener, outcome) in self.answers {
             // Who went away in this very moment holds the lock until its lease ends.
             let _ = listener.reply.send(outcome);
         }
-        self.departures.log(summary, runtime);
+        self.departures.log();
     }
 
     fn hear(

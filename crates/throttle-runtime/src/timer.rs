@@ -5,14 +5,10 @@ use std::sync::{Arc, Weak};
 
 use tokio::{sync::Notify, task, time};
 
-use crate::{Stalls, failure::TimerEnded, handle::Shared};
-
-/// What has happened since the log was told the last time, as far as it is time to do so.
-pub(crate) struct Report {
-    pub(crate) stalls: Option<Stalls>,
-    /// Requests beyond the limit of those that wait.
-    pub(crate) cut_short: Option<u64>,
-}
+use crate::{
+    failure::TimerEnded,
+    shared::{Report, Shared},
+};
 
 impl Report {
     fn log(&self) {
@@ -22,6 +18,9 @@ impl Report {
                 seconds = stalls.total.as_secs_f64(),
                 "the server stood still; leases are not charged with that time"
             );
+        }
+        if let Some(expired) = self.expired {
+            expired.log();
         }
         if let Some(requests) = self.cut_short {
             tracing::warn!(

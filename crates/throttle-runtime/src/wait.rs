@@ -3,12 +3,12 @@
 use throttle_core::{CancelCause, Count, PeerId, Ticket};
 use tokio::time;
 
-use crate::{Admission, Error, handle::Handle, listeners::Listening, state::Outcome};
+use crate::{Admission, Error, listeners::Listening, shared::Shared, state::Outcome};
 
 /// An open request. Dropped before it was answered, it parks its waiter: the client went away.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    handle: &'a Handle,
+    shared: &'a Shared,
     peer: PeerId,
     ticket: Ticket,
     listening: Listening,
@@ -20,12 +20,12 @@ impl<'a> Wait<'a> {
     ///
     /// Not to be made within an operation: dropped there, it would wait for the end of the operation.
     pub(crate) fn new(
-        handle: &'a Handle,
+        shared: &'a Shared,
         peer: PeerId,
         ticket: Ticket,
         listening: Listening,
     ) -> Self {
-        Self { handle, peer, ticket, listening, open: true }
+        Self { shared, peer, ticket, listening, open: true }
     }
 
     /// Answers when the lock is granted or cancelled, when its time is over, or when the server drains,
@@ -52,7 +52,7 @@ impl<'a> Wait<'a> {
     /// Ends the wait in good order, and tells what is still pending. `None` if it has ended otherwise
     /// already.
     fn end(&mut self) -> Result<Option<Count>, Error> {
-        let ended = self.handle.shared.try_operate(|state, now, _| {
+        let ended = self.shared.try_operate(|state, now, _| {
             let pending = state.throttle.end_wait(now, self.peer, self.ticket)?;
             self.open = false;
             state.listeners.remove(self.peer, self.listening.id);
@@ -66,7 +66,7 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if self.open {
             // Not if the service has failed. It may be that which unwinds this task, or anything else.
-            self.handle.shared.try_operate(|state, now, _| {
+            self.shared.try_operate(|state, now, _| {
                 state.throttle.park(now, self.peer, self.ticket);
                 state.listeners.remove(self.peer, self.listening.id);
             });
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Ask, SemaphoreConfig,
+        Ask, Handle, SemaphoreConfig,
         state::{DRAINED_IN_A_STEP, State},
     };
 

@@ -33,30 +33,22 @@ impl Capacity {
     pub(crate) fn new(connections: Option<u32>, open_files: Option<u64>) -> Self {
         let wanted = connections.unwrap_or(USUAL) as usize;
         let Some(open_files) = open_files else {
-            return Self { connections: wanted, slack: slack(wanted) };
+            return Self { connections: wanted, slack: SLACK };
         };
         let room = usize::try_from(open_files.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
-        let most = room.saturating_sub(slack(room).min(room / 2)).max(1);
+        let most = room.saturating_sub(SLACK.min(room / 4)).max(1);
         let connections = wanted.min(most);
-        Self { connections, slack: slack(connections).min(room.saturating_sub(connections)) }
-    }
-}
-
-/// How many more connections there may be for a moment: one for each four. If a crowd of waiters stands in
-/// line to be accepted, somebody who does not wait stands behind them, and passes the faster the more of them
-/// are let in at a time.
-const fn slack(connections: usize) -> usize {
-    let slack = connections / 4;
-    match slack {
-        0..64 => 64,
-        64..1024 => slack,
-        _ => 1024,
+        Self { connections, slack: SLACK.min(room.saturating_sub(connections)) }
     }
 }
 
 /// How many connections there may be unless the configuration says otherwise. A waiting request costs
 /// about 15 kB, so these cost 150 MB if all of them wait.
 const USUAL: u32 = 10_000;
+/// How many more connections there may be for a moment. If a crowd of waiters stands in line to be accepted,
+/// somebody who does not wait stands behind them, and passes the faster the more of them are let in at a
+/// time. So few connections need as much slack as many.
+const SLACK: usize = 1_024;
 /// How many open files are left to everything else: the configuration, logging, the runtime.
 const RESERVED: u64 = 64;
 
@@ -74,13 +66,13 @@ mod tests {
         assert_eq!(capacity(None, Some(1_048_576)), (10_000, 1_024));
         assert_eq!(capacity(None, Some(u64::MAX)), (10_000, 1_024));
         assert_eq!(capacity(None, None), (10_000, 1_024));
-        assert_eq!(capacity(None, Some(1_024)), (720, 180));
-        assert_eq!(capacity(Some(500), Some(1_024)), (500, 125));
-        assert_eq!(capacity(Some(50_000), Some(1_024)), (720, 180));
+        assert_eq!(capacity(None, Some(1_024)), (720, 240));
+        assert_eq!(capacity(Some(500), Some(1_024)), (500, 460));
+        assert_eq!(capacity(Some(50_000), Some(1_024)), (720, 240));
         assert_eq!(capacity(Some(50_000), Some(1_048_576)), (50_000, 1_024));
         assert_eq!(capacity(Some(50_000), None), (50_000, 1_024));
-        assert_eq!(capacity(Some(3), None), (3, 64));
-        assert_eq!(capacity(None, Some(100)), (18, 18));
+        assert_eq!(capacity(Some(3), None), (3, 1_024));
+        assert_eq!(capacity(None, Some(100)), (27, 9));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The configuration is read again while the server runs: all of it takes effect, or nothing.
 
-use std::{fmt, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, fs, mem, path::PathBuf, sync::Arc, time::Duration};
 
-use throttle_runtime::{Changes, Handle, ReconfigureError};
+use throttle_runtime::{Changes, Clock, Handle, RateLimit, ReconfigureError, Time};
 use tokio::{sync::Mutex, task, time};
 use tracing::{info, warn};
 
@@ -25,8 +25,58 @@ pub(crate) struct Reload {
     connections: usize,
     reloads: Arc<Reloads>,
     /// One at a time, so that what was read last is in force last.
-    turn: Mutex<()>,
+    turn: Mutex<Warnings>,
 }
+
+/// Who wants the configuration to be read again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AskedBy {
+    /// Whoever reaches the port. They hear what came of it, too.
+    Client,
+    /// Whoever may send signals to the process. The log is all they have.
+    Operator,
+}
+
+/// What the log was told of reloads: whoever may ask for them could fill a disk with the same line.
+#[derive(Debug)]
+struct Warnings {
+    clock: Clock,
+    refused: Repeated,
+    take_a_restart: Repeated,
+}
+
+impl Warnings {
+    /// The next one is written in any case.
+    fn forget(&mut self) {
+        self.refused.limit = RateLimit::default();
+        self.take_a_restart.limit = RateLimit::default();
+    }
+}
+
+/// Lets a line pass if it says something new, or if the last one was written a while ago.
+#[derive(Debug, Default)]
+struct Repeated {
+    last: String,
+    limit: RateLimit,
+    left_out: u64,
+}
+
+impl Repeated {
+    /// How often the line was left out since it was written last, if it is to be written now.
+    fn admits(&mut self, now: Time, line: &str) -> Option<u64> {
+        if self.last != line {
+            *self = Self { last: line.to_owned(), ..Self::default() };
+        }
+        if self.limit.admits(now, BETWEEN_REPETITIONS) {
+            return Some(mem::take(&mut self.left_out));
+        }
+        self.left_out += 1;
+        None
+    }
+}
+
+/// How long a line about a reload is not repeated.
+const BETWEEN_REPETITIONS: Duration = Duration::from_secs(10);
 
 /// Why the configuration stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -88,26 +138,36 @@ impl Reload {
         connections: usize,
         reloads: Arc<Reloads>,
     ) -> Self {
-        let turn = Mutex::default();
+        let turn = Mutex::new(Warnings {
+            clock: Clock::start(),
+            refused: Repeated::default(),
+            take_a_restart: Repeated::default(),
+        });
         Self { handle, file, config, connections, reloads, turn }
     }
 
     /// Does it, and logs what came of it.
-    pub(crate) async fn run(&self) -> Result<Changes, ReloadError> {
-        let _turn = self.turn.lock().await;
-        let outcome = self.read_and_apply().await;
+    pub(crate) async fn run(&self, asked_by: AskedBy) -> Result<Changes, ReloadError> {
+        let mut warnings = self.turn.lock().await;
+        if asked_by == AskedBy::Operator {
+            warnings.forget();
+        }
+        let outcome = self.read_and_apply(&mut warnings).await;
         self.reloads.record(outcome.is_ok());
         match &outcome {
             Ok(changes) => report(changes),
             Err(error) => {
                 let error = error.to_string().replace('\n', "; ");
-                warn!(%error, "reload refused, nothing changed");
+                let now = warnings.clock.now();
+                if let Some(left_out) = warnings.refused.admits(now, &error) {
+                    warn!(%error, left_out, "reload refused, nothing changed");
+                }
             }
         }
         outcome
     }
 
-    async fn read_and_apply(&self) -> Result<Changes, ReloadError> {
+    async fn read_and_apply(&self, warnings: &mut Warnings) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
         let config = read(file.clone(), PATIENCE).await?;
         if config.semaphores.is_empty() && !config.no_semaphores {
@@ -130,8 +190,11 @@ impl Reload {
         let changes = outcome?;
         self.handle.limit_open_waits(config.limits.open_waits(self.connections));
         let keys = self.config.keys_that_take_a_restart(&config);
-        if !keys.is_empty() {
-            warn!(?keys, "these options take effect when the server is started again");
+        let now = warnings.clock.now();
+        if !keys.is_empty()
+            && let Some(left_out) = warnings.take_a_restart.admits(now, &format!("{keys:?}"))
+        {
+            warn!(?keys, left_out, "these options take effect when the server is started again");
         }
         Ok(changes)
     }
@@ -188,6 +251,16 @@ mod tests {
         let names: Vec<_> = (1..=23).map(|number| number.to_string()).collect();
         assert_eq!(format!("{:?}", FirstOf(&names[..2])), r#"["1", "2"]"#);
         assert!(format!("{:?}", FirstOf(&names)).ends_with(r#""19", "20", and 3 more]"#));
+    }
+
+    #[test]
+    fn the_same_line_is_written_once_in_a_while_and_says_how_often_it_was_left_out() {
+        let mut repeated = Repeated::default();
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        assert_eq!(repeated.admits(at(0), "one"), Some(0));
+        assert_eq!((1..=9).find_map(|second| repeated.admits(at(second), "one")), None);
+        assert_eq!(repeated.admits(at(10), "one"), Some(9));
+        assert_eq!(repeated.admits(at(10), "other"), Some(0), "it says something new");
     }
 
     #[tokio::test]

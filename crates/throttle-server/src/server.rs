@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Limits},
     listen::{self, Capacity, Listeners, Punctual},
     open_files,
-    reload::{Reload, ReloadError},
+    reload::{AskedBy, Reload, ReloadError},
     telemetry::{self, Reloads},
 };
 
@@ -73,7 +73,7 @@ impl Running {
     /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
-        async move { reload.run().await }
+        async move { reload.run(AskedBy::Operator).await }
     }
 
     /// Resolves when the server is broken. The process should end then: whoever watches it starts it
@@ -171,6 +171,7 @@ fn serve(
         request_timeout: config.limits.request_timeout.get(),
         head: config.limits.head.get() as usize,
         idle: IDLE,
+        silence: SILENCE,
         stall: STALL,
         patience: PATIENCE,
     };
@@ -228,13 +229,16 @@ fn capacity(limits: &Limits) -> Capacity {
 /// Reloading for whoever asks by HTTP.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
-        reload.run().await.map_err(|error| error.to_string())?;
+        reload.run(AskedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
 
 /// How long a connection is idle at least before it may be closed in favour of another one: longer than
-/// clients take from connecting to sending their request.
-const IDLE: Duration = Duration::from_millis(100);
+/// clients take from an answer to a request that they send at once.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long a client that was accepted may send nothing before its connection may be closed in favour of
+/// another one, while there is slack: longer than a busy machine takes to get round to it.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long a client may read nothing of its answer before its connection may be closed in favour of
 /// another one. Answers are short, and a round trip takes less.
 const STALL: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use metrics::{Counter, Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Key, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
 
@@ -27,37 +27,37 @@ pub(crate) fn metrics(
     capacity: Capacity,
 ) -> (Metrics, ConnectionMetrics) {
     // No upkeep: it has no histograms, which would have to be emptied now and then.
-    let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
-    describe_build(&*recorder);
-    let connections = connections(&*recorder, capacity);
-    let handle = recorder.handle();
-    let render = {
-        let recorder = Arc::clone(&recorder);
-        Arc::new(move || {
-            count_lost_messages(&*recorder);
-            handle.render()
-        })
-    };
-    let metrics = Metrics::new(recorder, render);
-    let start = unix_time();
-    let help = "When the server started, in seconds since 1970.";
-    metrics.gauge_at_scrape("throttle_start_time_seconds", help, move || start);
-    #[cfg(target_os = "linux")]
-    process::describe(&metrics);
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let connections = connections(&recorder);
+    let exporter = recorder.handle();
+    let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || exporter.render()));
+    describe(&metrics, capacity);
     (metrics.histograms(config.histograms.into()), connections)
 }
 
-/// Brings the counters of lost messages up to date. There is one log in a process, whichever server
-/// is asked.
-fn count_lost_messages(recorder: &impl Recorder) {
-    for (destination, lost) in logging::lost_messages() {
-        let labels = vec![Label::new("destination", destination)];
-        let key = Key::from_parts(LOST_MESSAGES, labels);
-        recorder.register_counter(&key, &METADATA).absolute(lost);
+/// Adds what is told of the server itself.
+fn describe(metrics: &Metrics, capacity: Capacity) {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    let help = "Version of this server.";
+    metrics.gauge_at_scrape("throttle_build_info", &version, help, || 1.0);
+    let help = "Most connections that stay open.";
+    let limit = capacity.connections as f64;
+    metrics.gauge_at_scrape("throttle_connections_limit", &[], help, move || limit);
+    let help = "When the server started, in seconds since 1970.";
+    let start = unix_time();
+    metrics.gauge_at_scrape("throttle_start_time_seconds", &[], help, move || start);
+    // There is one log in a process, whichever server is asked.
+    for (destination, queue) in logging::queues() {
+        let labels = [("destination", *destination)];
+        let help = "Messages of the log that were dropped or could not be written.";
+        let lost = || queue.lost() as f64;
+        metrics.counter_at_scrape("throttle_log_lines_lost_total", &labels, help, lost);
     }
+    #[cfg(target_os = "linux")]
+    process::describe(metrics);
 }
 
-fn connections(recorder: &impl Recorder, capacity: Capacity) -> ConnectionMetrics {
+fn connections(recorder: &impl Recorder) -> ConnectionMetrics {
     let gauge = |name: &'static str, help: &'static str| {
         recorder.describe_gauge(name.into(), None, help.into());
         recorder.register_gauge(&Key::from_static_name(name), &METADATA)
@@ -66,8 +66,6 @@ fn connections(recorder: &impl Recorder, capacity: Capacity) -> ConnectionMetric
         recorder.describe_counter(name.into(), None, help.into());
         recorder.register_counter(&Key::from_static_name(name), &METADATA)
     };
-    gauge("throttle_connections_limit", "Most connections that stay open.")
-        .set(capacity.connections as f64);
     ConnectionMetrics {
         open: gauge("throttle_connections", "Open connections."),
         evicted: counter(
@@ -81,20 +79,7 @@ fn connections(recorder: &impl Recorder, capacity: Capacity) -> ConnectionMetric
     }
 }
 
-fn describe_build(recorder: &impl Recorder) {
-    let about = "Messages of the log that were dropped or could not be written.";
-    recorder.describe_counter(LOST_MESSAGES.into(), None, about.into());
-    let key = Key::from_parts(
-        "throttle_build_info",
-        vec![Label::new("version", env!("CARGO_PKG_VERSION"))],
-    );
-    recorder.describe_gauge("throttle_build_info".into(), None, "Version of this server.".into());
-    recorder.register_gauge(&key, &METADATA).set(1.0);
-}
-
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
-
-const LOST_MESSAGES: &str = "throttle_log_lines_lost_total";
 
 #[expect(clippy::disallowed_methods, reason = "for people to read; nothing depends on it")]
 fn unix_time() -> f64 {

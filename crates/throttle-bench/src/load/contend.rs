@@ -28,6 +28,8 @@ pub(crate) struct Contend {
     /// When the lock was released that somebody waits for.
     released: Option<Instant>,
     checks_tokens: bool,
+    /// How many grants may pass before who asked earlier must be served earlier.
+    slack: u64,
     /// The last fencing token.
     token: u64,
     /// From the moment in which a release is sent to that in which the next holder knows.
@@ -38,8 +40,15 @@ impl Contend {
     /// Takes turns for `time`, one peer for each connection.
     ///
     /// `checks_tokens`: whether fencing tokens have to grow from grant to grant. So a lock that is
-    /// granted twice is found out however fast it is given back.
-    pub(crate) fn new(peers: &[u64], time: Duration, checks_tokens: bool) -> Self {
+    /// granted twice is found out however fast it is given back. `checks_order`: whether nobody may
+    /// overtake who asked long before. If a thread of the server shares its processor with others, it
+    /// may be stopped for as long as others take for hundreds of grants, with a request in its hands.
+    pub(crate) fn new(
+        peers: &[u64],
+        time: Duration,
+        checks_tokens: bool,
+        checks_order: bool,
+    ) -> Self {
         let start = clock::now();
         Self {
             peers: peers.to_vec(),
@@ -52,6 +61,7 @@ impl Contend {
             last_grant: start,
             released: None,
             checks_tokens,
+            slack: if checks_order { SLACK.min(peers.len() as u64 / 2).max(1) } else { u64::MAX },
             token: 0,
             hand_overs: Latencies::new(),
         }
@@ -95,8 +105,7 @@ impl Load for Contend {
     ) -> anyhow::Result<()> {
         let answer = answer.expect(&[200])?;
         if self.asks[connection] {
-            let slack = SLACK.min(self.peers.len() as u64 / 2).max(1);
-            self.turns.grant(connection, slack, answered)?;
+            self.turns.grant(connection, self.slack, answered)?;
             let token = self.checks_tokens.then(|| fencing_token(answer.body)).flatten();
             ensure!(token.is_none_or(|token| token > self.token), "a token did not grow");
             self.token = token.unwrap_or(self.token);

@@ -28,7 +28,7 @@ pub(crate) fn contention(yard: &Yard, plan: &Plan, figures: &mut Figures) -> any
         for round in 1..=plan.rounds {
             eprintln!("{contenders} peers contend: round {round} of {}", plan.rounds);
             for (server, engine, peers) in &mut arenas {
-                contend(server, engine, peers, plan, figures)?;
+                contend(yard, (server, engine, peers), plan, figures)?;
             }
         }
     }
@@ -36,13 +36,12 @@ pub(crate) fn contention(yard: &Yard, plan: &Plan, figures: &mut Figures) -> any
 }
 
 fn contend(
-    server: &Server,
-    engine: &mut Engine,
-    peers: &[u64],
+    yard: &Yard,
+    (server, engine, peers): (&Server, &mut Engine, &[u64]),
     plan: &Plan,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let mut load = Contend::new(peers, plan.time, server.kind == Kind::Ours);
+    let mut load = Contend::new(peers, plan.time, server.kind == Kind::Ours, yard.pins.pinned);
     engine.run(&mut load).with_context(|| format!("contention at {}", server.kind.name()))?;
     let among = format!("{} contenders", Short(peers.len()));
     let mut note = |measure, value| {

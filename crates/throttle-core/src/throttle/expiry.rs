@@ -62,7 +62,7 @@ impl Throttle {
             Some((first, _)) if first <= now => self.now.max(first.just_before()),
             _ => now,
         };
-        self.departed.prune(self.now);
+        self.departed.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
         tell(&mut self.events);
         self.now
     }
@@ -201,6 +201,9 @@ impl Budget {
         self.0 == 0
     }
 }
+
+/// Of what may be done in a step, the share for numbers that were kept for long enough.
+const PRUNED_SHARE: u32 = 32;
 
 /// After how many peers that leave what happened is told: few enough for it to be in the cache still.
 const AT_A_TIME: usize = 16;

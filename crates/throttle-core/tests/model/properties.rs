@@ -1,10 +1,10 @@
 //! Promises that can be checked without a model.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Error, PeerId, Release, Reply, Request, SemaphoreId, Throttle, Time,
+    Admission, Command, Error, Event, PeerId, Release, Reply, Request, SemaphoreId, Throttle, Time,
 };
 
 use crate::{
@@ -189,6 +189,52 @@ fn catching_up_in_parts_is_the_same_as_at_once() {
         }
         Ok(())
     });
+}
+
+/// S8. Also while there is a backlog, and whoever has to wait for their turn to leave.
+#[test]
+fn no_lease_is_shorter_than_was_promised() {
+    let (mut ended, mut behind) = (0, 0);
+    let lived = lives(LIVES, |u| {
+        let (mut present, mut promised) = (Time::ZERO, BTreeMap::new());
+        live(u, |_, step| {
+            present = present.max(step.now);
+            behind += u64::from(step.after.now < present);
+            for event in step.meanwhile.iter().chain(&step.events) {
+                match event {
+                    Event::Expired { peer, .. } => {
+                        ended += 1;
+                        let until = promised.remove(peer);
+                        let kept = until.is_none_or(|until| until <= present);
+                        assert!(kept, "{peer} had until {until:?}, and it is {present:?}");
+                    }
+                    Event::Removed { peer, .. } => drop(promised.remove(peer)),
+                    _ => {}
+                }
+            }
+            if let Some((peer, expires_in)) = renewal(step) {
+                promised.insert(peer, present + expires_in);
+            }
+        })
+    });
+    assert!(lived < LIVES || (ended > 1_000 && behind > 100), "{ended} ended, {behind} behind");
+}
+
+/// Who was told by the answer that its lease begins anew, and how long it is.
+fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
+    match (&step.command, &step.reply) {
+        (
+            &Command::NewPeer { peer, expires_in, .. } | &Command::Heartbeat { peer, expires_in },
+            Ok(_),
+        ) => Some((peer, expires_in)),
+        (Command::Restore(restoration), Ok(_)) => Some((restoration.peer, restoration.expires_in)),
+        (_, Err(Error::UnknownPeer | Error::UnknownSemaphore)) => None,
+        // Also if the lock is refused.
+        (&Command::Acquire { peer, request }, _) => {
+            request.expires_in.map(|expires_in| (peer, expires_in))
+        }
+        _ => None,
+    }
 }
 
 /// An instant on the way to `now`; with luck one at which something happens.

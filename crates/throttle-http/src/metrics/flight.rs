@@ -1,20 +1,32 @@
 //! One text at a time, shared by all who ask for it meanwhile.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, Weak},
+};
 
-use axum::body::Bytes;
-use throttle_wire::Code;
+use axum::body::{Body, Bytes};
+use futures_util::stream;
 use tokio::{sync::oneshot, task};
 
-use crate::refusal::Refusal;
+use crate::{listing::PIECE, refusal::Refusal};
 
 /// Makes texts that take some time, on a thread that serves no requests.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     /// Who waits for the text that is being made; `None` if none is.
-    waiting: Mutex<Option<Vec<oneshot::Sender<Bytes>>>>,
-    /// Shared with each text that somebody is still reading.
-    in_use: Arc<()>,
+    waiting: Mutex<Option<Vec<oneshot::Sender<Arc<Text>>>>>,
+    /// Those that somebody may still be reading, the oldest first.
+    texts: Mutex<VecDeque<Weak<Text>>>,
+}
+
+/// A text that any number of clients read, until it is withdrawn.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// `None` if it is withdrawn.
+    text: Mutex<Option<String>>,
+    length: usize,
 }
 
 impl Flight {
@@ -22,52 +34,87 @@ impl Flight {
     ///
     /// # Errors
     ///
-    /// `too_many_listings` while clients that read slowly keep several texts, `internal` if `make`
-    /// panics.
+    /// `internal` if `make` panics.
     pub(super) async fn text(
         self: &Arc<Self>,
         make: impl FnOnce() -> String + Send + 'static,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Arc<Text>, Refusal> {
         let (sender, text) = oneshot::channel();
-        self.join(sender, make)?;
+        self.join(sender, make);
         text.await.map_err(|_| Refusal::internal())
     }
 
     fn join(
         self: &Arc<Self>,
-        sender: oneshot::Sender<Bytes>,
+        sender: oneshot::Sender<Arc<Text>>,
         make: impl FnOnce() -> String + Send + 'static,
-    ) -> Result<(), Refusal> {
+    ) {
         let mut waiting = self.waiting();
         if let Some(waiting) = &mut *waiting {
             waiting.push(sender);
-            return Ok(());
-        }
-        if Arc::strong_count(&self.in_use) > MOST_TEXTS {
-            return Err(Refusal::new(
-                Code::TooManyListings,
-                "Clients that read slowly keep too many texts of metrics. Try again later.",
-            ));
+            return;
         }
         *waiting = Some(vec![sender]);
+        let flight = Arc::clone(self);
         let mut turn = Turn(Some(Arc::clone(self)));
-        let in_use = Arc::clone(&self.in_use);
         task::spawn_blocking(move || {
-            let text = Text { text: make(), _in_use: in_use };
-            let text = Bytes::from_owner(text);
-            // Who went away needs no text. Nothing of it stays here when the last one has it.
-            let mut senders = turn.end();
-            let last = senders.pop();
-            for sender in senders {
-                let _ = sender.send(text.clone());
+            flight.withdraw_oldest();
+            let text = Arc::new(Text::new(make()));
+            flight.texts.lock().expect(NO_PANIC).push_back(Arc::downgrade(&text));
+            for sender in turn.end() {
+                // Who went away needs no text.
+                let _ = sender.send(Arc::clone(&text));
             }
-            let _ = last.map(|last| last.send(text));
         });
-        Ok(())
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<Bytes>>>> {
-        self.waiting.lock().expect("nothing in here panics")
+    /// Makes room for a text. Clients that read slowly keep neither others from reading nor the memory.
+    fn withdraw_oldest(&self) {
+        let mut texts = self.texts.lock().expect(NO_PANIC);
+        texts.retain(|text| text.strong_count() > 0);
+        while texts.len() >= MOST_TEXTS {
+            if let Some(text) = texts.pop_front().and_then(|oldest| oldest.upgrade()) {
+                text.text().take();
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<Arc<Text>>>>> {
+        self.waiting.lock().expect(NO_PANIC)
+    }
+}
+
+impl Text {
+    fn new(text: String) -> Self {
+        Self { length: text.len(), text: Mutex::new(Some(text)) }
+    }
+
+    /// How many bytes it has.
+    pub(crate) const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The text as a body of pieces. Each is copied when the client has taken what came before: a server
+    /// may keep what it is given until a slow client has read it.
+    pub(crate) fn into_body(self: Arc<Self>) -> Body {
+        Body::from_stream(stream::unfold((self, 0), async |(text, start)| {
+            let piece = text.piece(start).transpose()?;
+            let end = start + piece.as_ref().map_or(0, Bytes::len);
+            Some((piece, (text, end)))
+        }))
+    }
+
+    /// The piece that begins at `start`; `None` if the text ends there.
+    fn piece(&self, start: usize) -> io::Result<Option<Bytes>> {
+        let text = self.text();
+        let text = text.as_ref().ok_or_else(|| io::Error::other("the text was read too slowly"))?;
+        let rest = &text.as_bytes()[start..];
+        let piece = &rest[..rest.len().min(PIECE)];
+        Ok((!piece.is_empty()).then(|| Bytes::copy_from_slice(piece)))
+    }
+
+    fn text(&self) -> MutexGuard<'_, Option<String>> {
+        self.text.lock().expect(NO_PANIC)
     }
 }
 
@@ -75,7 +122,7 @@ impl Flight {
 struct Turn(Option<Arc<Flight>>);
 
 impl Turn {
-    fn end(&mut self) -> Vec<oneshot::Sender<Bytes>> {
+    fn end(&mut self) -> Vec<oneshot::Sender<Arc<Text>>> {
         self.0.take().and_then(|flight| flight.waiting().take()).unwrap_or_default()
     }
 }
@@ -86,26 +133,19 @@ impl Drop for Turn {
     }
 }
 
-/// A text, which is in use until its last reader is done.
-struct Text {
-    text: String,
-    _in_use: Arc<()>,
-}
-
-impl AsRef<[u8]> for Text {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
-/// How many texts there may be, so that clients that read slowly do not fill the memory with them.
+/// How many texts there may be, with the one that is being made, so that clients that read slowly do not
+/// fill the memory with them.
 const MOST_TEXTS: usize = 4;
+
+const NO_PANIC: &str = "nothing in here panics";
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
+    use axum::body::to_bytes;
     use futures_util::future::join;
+    use throttle_wire::Code;
 
     use super::*;
 
@@ -123,22 +163,38 @@ mod tests {
             second
         };
         let (first, second) = join(first, second).await;
-        assert_eq!((first.unwrap(), second.unwrap()), ("first".into(), "first".into()));
-        assert_eq!(flight.text(|| "third".to_owned()).await.unwrap(), "third");
+        assert_eq!(read(first.unwrap()).await.unwrap(), "first");
+        assert_eq!(read(second.unwrap()).await.unwrap(), "first");
+        let third = flight.text(|| "third".to_owned()).await.unwrap();
+        assert_eq!(read(third).await.unwrap(), "third");
     }
 
     #[tokio::test]
-    async fn texts_that_are_still_read_are_bounded_and_a_panic_ends_only_its_own() {
+    async fn of_many_texts_that_are_read_slowly_the_oldest_is_withdrawn() {
         let flight = Arc::new(Flight::default());
         let mut texts = Vec::new();
-        for _ in 0..MOST_TEXTS {
-            texts.push(flight.text(|| "text".to_owned()).await.unwrap());
+        for number in 0..=MOST_TEXTS {
+            let text = format!("{number}").repeat(PIECE + 1);
+            texts.push(flight.text(|| text).await.unwrap());
         }
-        let refused = flight.text(|| "text".to_owned()).await.unwrap_err();
-        assert_eq!(refused.code(), Code::TooManyListings);
-        texts.pop();
+        assert!(texts[0].text().is_none(), "its memory is free while somebody has it");
+        read(texts.remove(0)).await.unwrap_err();
+        for (number, text) in (1..).zip(texts) {
+            assert_eq!(read(text).await.unwrap(), format!("{number}").repeat(PIECE + 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_only_its_own_text() {
+        let flight = Arc::new(Flight::default());
         let broken = flight.text(|| panic!("this is a test")).await.unwrap_err();
         assert_eq!(broken.code(), Code::Internal);
-        assert_eq!(flight.text(|| "text".to_owned()).await.unwrap(), "text");
+        let text = flight.text(|| "text".to_owned()).await.unwrap();
+        assert_eq!(read(text).await.unwrap(), "text");
+    }
+
+    async fn read(text: Arc<Text>) -> Result<String, axum::Error> {
+        let bytes = to_bytes(text.into_body(), usize::MAX).await?;
+        Ok(String::from_utf8(bytes.into()).unwrap())
     }
 }

@@ -341,12 +341,12 @@ async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
     let value = Arc::new(AtomicU64::new(1));
     let server = Server::build_with_metrics(&[], |metrics| {
         let read = Arc::clone(&value);
-        metrics.gauge_at_scrape("throttle_others", "Others.", move || {
+        metrics.gauge_at_scrape("throttle_others", &[], "Others.", move || {
             read.load(Ordering::Relaxed) as f64 / 2.0
         });
         for outcome in ["good", "bad"] {
             let (read, labels) = (Arc::clone(&value), [("outcome", outcome)]);
-            let read = move || read.load(Ordering::Relaxed);
+            let read = move || read.load(Ordering::Relaxed) as f64 / 4.0;
             metrics.counter_at_scrape("throttle_other_things_total", &labels, "Things.", read);
         }
         metrics
@@ -355,8 +355,8 @@ async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
     expect![[r#"
         # HELP throttle_other_things_total Things.
         # TYPE throttle_other_things_total counter
-        throttle_other_things_total{outcome="bad"} 1
-        throttle_other_things_total{outcome="good"} 1
+        throttle_other_things_total{outcome="bad"} 0.25
+        throttle_other_things_total{outcome="good"} 0.25
         # HELP throttle_others Others.
         # TYPE throttle_others gauge
         throttle_others 0.5
@@ -365,5 +365,10 @@ async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
     value.store(7, Ordering::Relaxed);
     let text = scrape(&server, others).await;
     assert!(text.contains("throttle_others 3.5\n"), "{text}");
-    assert!(text.contains("throttle_other_things_total{outcome=\"bad\"} 7\n"), "{text}");
+    assert!(text.contains("throttle_other_things_total{outcome=\"bad\"} 1.75\n"), "{text}");
+    // A counter never falls.
+    value.store(2, Ordering::Relaxed);
+    let text = scrape(&server, others).await;
+    assert!(text.contains("throttle_others 1\n"), "{text}");
+    assert!(text.contains("throttle_other_things_total{outcome=\"bad\"} 1.75\n"), "{text}");
 }

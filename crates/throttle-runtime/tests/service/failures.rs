@@ -55,6 +55,10 @@ async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
     assert!(failed.is_finished());
     assert_eq!(failed.await.unwrap(), Failure::Operation);
     assert_eq!(throttle.failure(), Some(Failure::Operation));
+    assert_eq!(throttle.heartbeat(holder, PATIENCE).await, Err(Error::Failed));
+    assert_eq!(throttle.acquire(holder, "A", Ask::now(Count::ONE)).await, Err(Error::Failed));
+    assert_eq!(throttle.remove_peer(holder).await, Err(Error::Failed));
+    assert_eq!(throttle.remainder("A"), Err(Error::Failed));
     let later = catch_unwind(AssertUnwindSafe(|| throttle.peer_count()));
     assert!(later.is_err(), "nobody knows what is true");
     throttle.drain();

@@ -7,7 +7,7 @@ use throttle_runtime::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::support::{LEASE, PATIENCE, hold, join, settle, start, wait};
+use crate::support::{JUMP, LEASE, PATIENCE, hold, join, jump, settle, start, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(100);
@@ -170,6 +170,26 @@ async fn the_oldest_short_wait_can_be_ended_but_not_within_a_moment() {
     }
     sleep(LEASE).await;
     assert_eq!(throttle.peer_count(), 1, "leases count from the answer, and one is still open");
+}
+
+/// A request has waited for as long as the clock says, also while the state machine has not got there
+/// because very many leases ended together.
+#[tokio::test(start_paused = true)]
+async fn a_short_wait_can_be_ended_while_a_crowd_expires() {
+    let throttle = limited(0);
+    for number in 0..5_000 {
+        let lease = LEASE + Duration::from_nanos(number);
+        throttle.new_peer(lease, Labels::default()).await.unwrap();
+    }
+    sleep(LEASE - SECOND / 1_000).await;
+    hold(&throttle, "A", 1).await;
+    let short = wait(&throttle, join(&throttle).await, "A");
+    settle().await;
+    jump(JUMP);
+    assert!(throttle.end_short_wait());
+    assert!(throttle.peer_count() > 2, "the crowd is not gone yet");
+    settle().await;
+    assert!(is_pending(short.await.unwrap()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,6 +127,36 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     assert_eq!(throttle.peer_count(), 0, "leases count from the answer");
 }
 
+/// S8: a lease of no time ends as soon as the wait that kept it from running does, and others may be
+/// granted what its peer held before it is their turn to be answered.
+#[tokio::test(start_paused = true)]
+async fn draining_goes_on_when_the_end_of_a_wait_lets_another_one_be_granted() {
+    let mut semaphores = configure(&[("A", 1)]);
+    let names: Vec<_> = (0..20).map(|number| format!("B{number}")).collect();
+    for name in &names {
+        let above = SemaphoreConfig { max: Count::ONE, level: Level(1) };
+        semaphores.insert(name.clone(), above);
+    }
+    let throttle = Handle::start(Settings::default(), &semaphores);
+    hold(&throttle, "A", 1).await;
+    let mut waiting = Vec::new();
+    for name in &names {
+        let hasty = hold(&throttle, name, 1).await;
+        let clone = throttle.clone();
+        let (expires_in, block_for) = (Some(Duration::ZERO), Some(PATIENCE));
+        let ask = Ask { expires_in, block_for, ..Ask::now(Count::ONE) };
+        tokio::spawn(async move { clone.acquire(hasty, "A", ask).await });
+        waiting.push(wait(&throttle, join(&throttle).await, name));
+    }
+    settle().await;
+    assert_eq!(throttle.open_waits().open, 40);
+    throttle.drain();
+    for request in waiting {
+        request.await.unwrap().unwrap();
+    }
+    assert_eq!((throttle.failure(), throttle.open_waits().open), (None, 0));
+}
+
 /// S15, D8: at every stage of its life, with the release of the holder at every stage as well.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
@@ -312,6 +342,23 @@ async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
     throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
     let entries = entries.lock().unwrap();
     assert_eq!(entries[3..], ["Released", "Expired", "0 removed"]);
+}
+
+/// S8: also if very many leases end together, and that of the holder last.
+#[tokio::test(start_paused = true)]
+async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
+    let throttle = start(&[("A", 1)]);
+    for number in 0..20_000 {
+        let lease = LEASE + Duration::from_nanos(number);
+        let last = throttle.new_peer(lease, Labels::default()).await.unwrap();
+        if number == 19_999 {
+            throttle.acquire(last, "A", Ask::now(Count::ONE)).await.unwrap();
+        }
+    }
+    sleep(LEASE - Duration::from_millis(1)).await;
+    jump(JUMP);
+    assert!(throttle.peer_count() > 0, "the crowd is not gone yet");
+    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
 }
 
 /// D16: all or nothing.

@@ -47,7 +47,9 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut filter = Self { level: None, targets: Vec::new() };
-        for part in text.split(',').map(str::trim) {
+        let is_blank = text.split(',').all(|part| part.trim().is_empty());
+        // An empty part, such as one behind a comma at the end, says nothing beside others.
+        for part in text.split(',').map(str::trim).filter(|part| is_blank || !part.is_empty()) {
             match part.split_once('=') {
                 Some((target, level)) => {
                     let (target, level) = (target.trim(), level.trim());
@@ -169,11 +171,14 @@ mod tests {
         check(" tower = debug , error", "ERROR,tower=DEBUG");
         check("throttle_server::reload=trace", "throttle_server::reload=TRACE");
         check("warn,throttle", "WARN,throttle=TRACE");
+        check("info,", "INFO");
+        check(",tower=off,,warn", "WARN,tower=OFF");
     }
 
     #[test]
     fn what_is_no_filter_is_named() {
         const LEVELS: &str = "expected one of ERROR, WARN, INFO, DEBUG, TRACE, OFF";
+        check(" , ", &format!("unknown level \"\", {LEVELS}"));
         check("", &format!("unknown level \"\", {LEVELS}"));
         check("info,LOUD", &format!("unknown level \"LOUD\", {LEVELS}"));
         check("info,tower=LOUD", &format!("unknown level \"LOUD\", {LEVELS}, in \"tower=LOUD\""));

@@ -47,7 +47,7 @@ impl Memory {
         let connections = (connections + slack) as u64;
         Self {
             program: PROGRAM,
-            semaphores: semaphores * SEMAPHORE,
+            semaphores: config.semaphores.keys().map(|name| semaphore(name)).sum(),
             peers: peers.saturating_mul(PEER).saturating_add(locks.saturating_mul(LOCK)),
             waiters: waiters * WAITER,
             labels: labels(limits, peers),
@@ -62,6 +62,11 @@ impl Memory {
         let parts = [program, semaphores, peers, waiters, labels, connections, listings];
         parts.into_iter().fold(0, u64::saturating_add)
     }
+}
+
+/// The most that a semaphore takes. Its name stands in each line of its metrics.
+fn semaphore(name: &str) -> u64 {
+    SEMAPHORE + name.len() as u64 * NAMES
 }
 
 /// The most that the labels of all peers take: what these may have, or what the sum is limited to. The
@@ -110,8 +115,11 @@ impl Memory {
 /// 5 MB after the start, two queues of the log with 4 MiB each, and what is remembered of peers that
 /// are gone.
 const PROGRAM: u64 = 20_000_000;
-/// 3 kB after the start; 20 kB when all of its metrics have values and were read.
+/// 3 kB after the start; 20 kB when all of its metrics have values and are read, besides its name.
 const SEMAPHORE: u64 = 20_000;
+/// How often the name of a semaphore is kept: in 46 lines of each of four texts of metrics, the most
+/// that are made and read at a time, and a few times more while one is made.
+const NAMES: u64 = 4 * 46 + 8;
 /// 170 to 210 bytes, depending on how much room the tables have to spare.
 const PEER: u64 = 210;
 /// The first one takes 46 bytes. For a second one the list of them moves.
@@ -144,14 +152,16 @@ mod tests {
         let one = memory("[limits]\npeers = 1\nwaiters = 1\nconnections = 1\nlabels = 1");
         assert_eq!((one.peers, one.waiters, one.semaphores), (PEER, 0, 0));
         assert_eq!(one.labels, LABEL + 2 * 256);
-        // The slack is 64 connections at least.
-        assert_eq!(one.connections, 65 * (CONNECTION + 65_536 + 3 * 65_536));
+        // The slack is 1,024 connections.
+        assert_eq!(one.connections, 1_025 * (CONNECTION + 65_536 + 3 * 65_536));
         let text = "[semaphores]\nA = 3\nB = 9007199254740991\n[limits]\npeers = 10\nwaiters = 2\n\
             labels = 0\nconnections = 7\nhead = 8_192\nbody = 1";
         let some = memory(text);
         assert_eq!(some.peers, 10 * PEER + 13 * LOCK);
         assert_eq!((some.waiters, some.labels), (4 * WAITER, 0));
-        assert_eq!(some.connections, 71 * (CONNECTION + 8_192 + READ_AHEAD));
+        assert_eq!(some.connections, 1_031 * (CONNECTION + 8_192 + READ_AHEAD));
+        let of_name = |name: &str| memory(&format!("[semaphores]\n{name} = 1")).semaphores;
+        assert_eq!(of_name(&"A".repeat(1_000)) - of_name("A"), 999 * NAMES);
         let bounded = memory("[limits]\nlabel_bytes = 64\nlistings = 2");
         assert_eq!((bounded.labels, bounded.listings), (LABEL, 2 * LISTING));
     }

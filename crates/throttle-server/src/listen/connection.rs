@@ -6,12 +6,12 @@ use axum::{body::to_bytes, response::Response};
 use hyper::{
     Request,
     body::{Body as _, Incoming},
+    header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use throttle_http::Malformed;
-use throttle_runtime::Clock;
 use tokio::sync::watch;
 use tracing::debug;
 
@@ -41,8 +41,7 @@ pub(super) async fn serve(
         debug!(%error, "a connection ended before it began");
         return;
     }
-    let clock = Clock::start();
-    let (socket, watch) = Socket::new(stream, clock, request_timeout, slot);
+    let (socket, watch) = Socket::new(stream, request_timeout, slot);
     let handler = service_fn(|request: Request<Incoming>| {
         let begun = watch.begin(!request.body().is_end_stream());
         let (service, watch) = (&service, watch.clone());
@@ -50,8 +49,10 @@ pub(super) async fn serve(
             if !begun {
                 return Err(Evicted);
             }
-            let answer = answer(service, request, request_timeout, &watch).await;
-            watch.answer();
+            let mut answer = answer(service, request, (head, request_timeout), &watch).await;
+            if watch.answer() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer.map(|body| Answer::new(body, watch)))
         }
     });
@@ -63,7 +64,7 @@ pub(super) async fn serve(
         biased;
         ended = connection.as_mut() => ended,
         reason = watch.gone() => return debug!(reason, "a client is gone"),
-        () = watch.overdue(clock, request_timeout) => {
+        () = watch.overdue(request_timeout) => {
             return debug!("a client took too long to send a request");
         }
         () = stopped(&mut stop) => {
@@ -89,14 +90,14 @@ pub(super) async fn serve(
     }
 }
 
-/// The answer to a request.
+/// The answer to a request, whose head has at most so many bytes, and whose body arrives in time.
 async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
-    request_timeout: Duration,
+    (head, request_timeout): (usize, Duration),
     watch: &Watch,
 ) -> Response {
-    if let Some(malformed) = Malformed::find(request.version(), request.headers()) {
+    if let Some(malformed) = Malformed::find(&request, head) {
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(&head));
     }

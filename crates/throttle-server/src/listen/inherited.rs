@@ -3,6 +3,11 @@
 
 use std::{fmt, io};
 
+#[cfg(unix)]
+use socket2::SockRef;
+
+#[cfg(unix)]
+use super::listener::BACKLOG;
 use super::{Listeners, listener::Listener};
 
 /// Sockets to listen on that this process was started with.
@@ -36,15 +41,19 @@ impl Inherited {
         (0..self.sockets.len()).map(|index| self.listener(index)).collect()
     }
 
+    /// The manager is to have called `listen`. Called again it changes the backlog, and fails on a socket that
+    /// is connected, by which nobody could ever come in.
     #[cfg(unix)]
     fn listener(&mut self, index: usize) -> io::Result<Listener> {
         let gone = || io::Error::other("it was taken before");
         if let Ok(listener) = self.sockets.take_unix_listener(index) {
             let listener = listener.ok_or_else(gone)?;
+            SockRef::from(&listener).listen(BACKLOG)?;
             listener.set_nonblocking(true)?;
             return Ok(Listener::Unix(tokio::net::UnixListener::from_std(listener)?));
         }
         let listener = self.sockets.take_tcp_listener(index)?.ok_or_else(gone)?;
+        SockRef::from(&listener).listen(BACKLOG)?;
         listener.set_nonblocking(true)?;
         Ok(Listener::Tcp(tokio::net::TcpListener::from_std(listener)?))
     }

@@ -206,7 +206,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG.unsigned_abs())
 }
 
 #[cfg(not(unix))]
@@ -216,7 +216,7 @@ const MOST_ATTEMPTS: u32 = 32;
 /// How many connections may stand in line to be accepted. When all workers come back at once, after
 /// an outage, those who find no place wait for a second before they try again. Systems have limits of
 /// their own; that of Linux is as large as this one.
-const BACKLOG: u32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 
 #[cfg(test)]
 mod tests {

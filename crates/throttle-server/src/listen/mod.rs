@@ -7,12 +7,14 @@
 //! waits for a lock is dropped then.
 
 mod body;
+mod candidates;
 mod connection;
 mod inherited;
 mod listener;
 mod registry;
 mod shortage;
 mod socket;
+mod standing;
 mod stream;
 #[cfg(unix)]
 mod unix;
@@ -35,7 +37,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 pub use self::inherited::Inherited;
 pub(crate) use self::{
@@ -77,6 +79,10 @@ pub(crate) struct Limits {
     pub(crate) head: usize,
     /// How long a connection is idle at least before it may be closed in favour of another one.
     pub(crate) idle: Duration,
+    /// How long a client that was accepted, or that has sent a part of a body, may send nothing complete
+    /// before its connection may be closed in favour of another one, while there is slack. Without
+    /// slack it is `idle`.
+    pub(crate) silence: Duration,
     /// How long a client may read nothing of its answer before its connection may be closed in favour
     /// of another one.
     pub(crate) stall: Duration,
@@ -99,7 +105,6 @@ impl<S: Service> Server<S> {
         let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
-        let mut is_exhausted = false;
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut self.stop) => break,
@@ -112,7 +117,6 @@ impl<S: Service> Server<S> {
             };
             match accepted {
                 Ok(stream) => {
-                    is_exhausted = false;
                     match self.room(&registry, &mut connections).await {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
@@ -132,9 +136,7 @@ impl<S: Service> Server<S> {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut is_exhausted, true) {
-                        warn!(%error, "cannot accept connections; is the limit of open files too low?");
-                    }
+                    registry.not_accepted(&error);
                     if !registry.evict() {
                         (self.end_short_wait)();
                     }
@@ -163,7 +165,9 @@ impl<S: Service> Server<S> {
     /// That takes no time, or little, unless more requests wait for locks than there may be connections.
     async fn room(&mut self, registry: &Registry, connections: &mut JoinSet<()>) -> Room {
         let mut patience = pin!(sleep(self.limits.patience));
-        while !registry.make_room(&*self.end_short_wait) {
+        let Capacity { connections: usual, slack } = self.limits.capacity;
+        // Those that were chosen to be closed are open files until their tasks have ended.
+        while !registry.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Room::Stop,
                 Some(ended) = connections.join_next() => report(ended),

@@ -3,20 +3,25 @@
 //! Holders come first: a newcomer may be the heartbeat of a peer that holds locks, and nobody knows
 //! before its request is read. So a newcomer beyond the limit is not turned away. Instead the connection
 //! that has been idle for longest is closed. If none is idle, one whose client does not read its answer
-//! goes. Either must have lasted for a moment, for the request of a newcomer may be on its way.
-//! If there is none of these, a short wait is told to end, and the newcomer takes a place of
-//! the slack, a few places beyond the limit.
+//! goes. Either must have lasted for a moment. If there is none of these, a short wait is told to end, and
+//! the newcomer takes a place of the slack, which is some places beyond the limit; answers tell
+//! their clients meanwhile that the connection is closed behind them.
 //!
-//! A connection is *idle* while the server has no complete request of it: before the first one, between
-//! two, while a head or a body is incomplete, and while the rest of a refused body is read. It is *busy*
+//! A connection is *idle* while the server has no complete request of it: between two, before the first
+//! one, while a head or a body is incomplete, and while the rest of a refused body is read. It is *busy*
 //! from then on until its answer was written, and *stalled* while its client does not take the answer.
+//! A client that was accepted may need time to send its first request, so it is left in peace for longer
+//! than others that are idle, until the slack is used up as well.
 //!
-//! Invariant: a connection that was chosen to be closed has left the registry, and [`Slot::begin`] tells
-//! it so. Hence no request is handled on a connection that is about to be closed.
+//! Invariant: no request is handled on a connection that was chosen to be closed. [`Slot::begin`] and
+//! the choice change the same word in memory, and the first of them wins.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use metrics::{Counter, Gauge};
@@ -24,7 +29,12 @@ use slab::Slab;
 use throttle_runtime::{Clock, Time};
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{Limits, shortage::Shortage};
+use super::{
+    Limits,
+    candidates::{Candidate, Candidates, Peace},
+    shortage::Shortage,
+    standing::{Phase, Standing},
+};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,8 +64,10 @@ struct Shared {
     limits: Limits,
     clock: Clock,
     metrics: ConnectionMetrics,
-    /// Never held across an await, and for a few steps only.
+    /// Never held across an await. No request locks it while there is room.
     state: Mutex<State>,
+    /// Whether there are more connections than there may be, counting a newcomer that has no room yet.
+    is_short: AtomicBool,
     /// Somebody became idle while there was no room.
     changed: Notify,
 }
@@ -63,60 +75,50 @@ struct Shared {
 #[derive(Default)]
 struct State {
     open: Slab<Connection>,
-    /// By the instant at which they became idle; the one that is idle for longest comes first.
-    idle: BTreeMap<Tick, usize>,
-    stalled: BTreeMap<Tick, usize>,
-    tick: Tick,
+    candidates: Candidates,
+    /// How many there were so far.
+    accepted: u64,
     shortage: Shortage,
 }
 
-/// A point in the order of events. It only grows.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-struct Tick(u64);
-
 struct Connection {
     /// Tells it from a later connection in the same place.
-    accepted: Tick,
+    number: u64,
     /// `None` until the task was started.
     task: Option<AbortHandle>,
-    standing: Standing,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Standing {
-    Busy,
-    Idle(Tick, Time),
-    Stalled(Tick, Time),
+    standing: Arc<Standing>,
 }
 
 /// The place of one connection. Dropped, it is free.
 pub(super) struct Slot {
     registry: Registry,
     key: usize,
-    accepted: Tick,
+    number: u64,
+    standing: Arc<Standing>,
 }
 
 impl Registry {
     pub(super) fn new(limits: Limits, clock: Clock, metrics: ConnectionMetrics) -> Self {
         metrics.open.set(0.0);
-        let (state, changed) = (Mutex::default(), Notify::new());
-        Self(Arc::new(Shared { limits, clock, metrics, state, changed }))
+        let (state, is_short, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
+        Self(Arc::new(Shared { limits, clock, metrics, state, is_short, changed }))
     }
 
     /// Enters a connection as idle; `spawn` starts the task that serves it.
     pub(super) fn enter(&self, spawn: impl FnOnce(Slot) -> AbortHandle) {
         let slot = {
             let mut state = self.lock();
-            let accepted = state.next_tick();
-            let connection = Connection { accepted, task: None, standing: Standing::Busy };
+            state.accepted += 1;
+            let number = state.accepted;
+            let standing = Arc::new(Standing::new(Phase::Awaited(self.0.clock.now())));
+            let connection = Connection { number, task: None, standing: Arc::clone(&standing) };
             let key = state.open.insert(connection);
-            state.put(key, Standing::Idle(accepted, self.0.clock.now()));
-            self.0.metrics.open.set(state.open.len() as f64);
-            Slot { registry: self.clone(), key, accepted }
+            self.count(&state);
+            Slot { registry: self.clone(), key, number, standing }
         };
-        let (key, accepted) = (slot.key, slot.accepted);
+        let (key, number) = (slot.key, slot.number);
         let task = spawn(slot);
-        match self.lock().find(key, accepted) {
+        match self.lock().find(key, number) {
             Some(connection) => connection.task = Some(task),
             // It has ended already, or it was chosen to end.
             None => task.abort(),
@@ -125,23 +127,28 @@ impl Registry {
 
     /// Whether there is room for one more connection, if need be by closing one that nobody needs.
     ///
-    /// If there is none to close, `end_short_wait` is called, and the newcomer may use the slack.
+    /// If there is none to close, `end_short_wait` is called, and the newcomer may use the slack. When that
+    /// is used up, a client that may still be about to send its request is closed only if there was no
+    /// wait to end.
     pub(super) fn make_room(&self, end_short_wait: impl FnOnce() -> bool) -> bool {
         let Capacity { connections, slack } = self.0.limits.capacity;
         let mut state = self.lock();
-        // There may be more than one too many, if they came faster than one could tell who is idle.
-        while state.open.len() >= connections && self.evict_one(&mut state) {}
+        // There may be more than one too many.
+        while state.open.len() >= connections && self.evict_one(&mut state, self.peace()) {}
         if state.open.len() < connections {
             return true;
         }
+        self.0.is_short.store(true, Ordering::Relaxed);
         drop(state);
-        end_short_wait();
-        self.lock().open.len() < connections + slack
+        let is_ended = end_short_wait();
+        let mut state = self.lock();
+        state.open.len() < connections + slack
+            || (!is_ended && self.evict_one(&mut state, self.short_peace()))
     }
 
     /// Closes the connection that nobody needs for longest. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
-        self.evict_one(&mut self.lock())
+        self.evict_one(&mut self.lock(), self.short_peace())
     }
 
     /// Returns when a connection became idle while there was no room, since the last call.
@@ -157,20 +164,44 @@ impl Registry {
         state.shortage.refused(self.0.clock.now(), open, self.0.limits.capacity.connections);
     }
 
-    fn evict_one(&self, state: &mut State) -> bool {
-        let now = self.0.clock.now();
-        let key = state.first_to_leave(now, &self.0.limits);
-        key.inspect(|&key| self.close(state, key, now)).is_some()
+    /// Takes note that the operating system could not hand over a connection.
+    pub(super) fn not_accepted(&self, error: &io::Error) {
+        self.lock().shortage.not_accepted(self.0.clock.now(), error);
     }
 
-    fn close(&self, state: &mut State, key: usize, now: Time) {
-        let open = state.open.len();
-        if let Some(task) = state.remove(key).task {
-            task.abort();
+    fn evict_one(&self, state: &mut State, peace: Peace) -> bool {
+        let now = self.0.clock.now();
+        while let Some(Candidate { key, phase, .. }) = state.next_to_leave(now, peace) {
+            if state.open[key].standing.close(phase) {
+                let open = state.open.len();
+                if let Some(task) = state.open.remove(key).task {
+                    task.abort();
+                }
+                self.count(state);
+                self.0.metrics.evicted.increment(1);
+                state.shortage.evicted(now, open, self.0.limits.capacity.connections);
+                return true;
+            }
         }
-        self.0.metrics.open.set(state.open.len() as f64);
-        self.0.metrics.evicted.increment(1);
-        state.shortage.evicted(now, open, self.0.limits.capacity.connections);
+        false
+    }
+
+    /// For how long connections are left in peace while there is slack.
+    fn peace(&self) -> Peace {
+        let Limits { idle, silence, stall, .. } = self.0.limits;
+        Peace { idle, awaited: silence, stalled: stall }
+    }
+
+    /// For how long when there is none.
+    fn short_peace(&self) -> Peace {
+        Peace { awaited: self.0.limits.idle, ..self.peace() }
+    }
+
+    /// To be called when the number of connections has changed.
+    fn count(&self, state: &State) {
+        let open = state.open.len();
+        self.0.metrics.open.set(open as f64);
+        self.0.is_short.store(open > self.0.limits.capacity.connections, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,106 +210,71 @@ impl Registry {
 }
 
 impl State {
-    fn next_tick(&mut self) -> Tick {
-        self.tick.0 += 1;
-        self.tick
-    }
-
-    fn find(&mut self, key: usize, accepted: Tick) -> Option<&mut Connection> {
+    fn find(&mut self, key: usize, number: u64) -> Option<&mut Connection> {
         let connection = self.open.get_mut(key);
-        connection.filter(|connection| connection.accepted == accepted)
+        connection.filter(|connection| connection.number == number)
     }
 
-    /// The longest idle connection, or the longest stalled one, unless they are so for a moment only.
-    fn first_to_leave(&self, now: Time, limits: &Limits) -> Option<usize> {
-        let firsts = [self.idle.first_key_value(), self.stalled.first_key_value()];
-        let mut firsts = firsts.into_iter().flatten().map(|(_, &key)| key);
-        firsts.find(|&key| match self.open[key].standing {
-            Standing::Busy => false,
-            Standing::Idle(_, since) => now - since >= limits.idle,
-            Standing::Stalled(_, since) => now - since >= limits.stall,
+    fn next_to_leave(&mut self, now: Time, peace: Peace) -> Option<Candidate> {
+        let Self { open, candidates, .. } = self;
+        let candidate = |key, &Connection { number, ref standing, .. }: &Connection| Candidate {
+            key,
+            number,
+            phase: standing.get(),
+        };
+        let is_current = |seen: Candidate| {
+            open.get(seen.key).is_some_and(|now| candidate(seen.key, now) == seen)
+        };
+        candidates.next(now, peace, is_current, || {
+            open.iter().map(|(key, connection)| candidate(key, connection))
         })
-    }
-
-    /// Gives a connection another standing.
-    fn put(&mut self, key: usize, standing: Standing) {
-        let old = std::mem::replace(&mut self.open[key].standing, standing);
-        self.leave(old);
-        match standing {
-            Standing::Busy => {}
-            Standing::Idle(tick, _) => drop(self.idle.insert(tick, key)),
-            Standing::Stalled(tick, _) => drop(self.stalled.insert(tick, key)),
-        }
-    }
-
-    fn remove(&mut self, key: usize) -> Connection {
-        let connection = self.open.remove(key);
-        self.leave(connection.standing);
-        connection
-    }
-
-    fn leave(&mut self, standing: Standing) {
-        match standing {
-            Standing::Busy => {}
-            Standing::Idle(tick, _) => drop(self.idle.remove(&tick)),
-            Standing::Stalled(tick, _) => drop(self.stalled.remove(&tick)),
-        }
     }
 }
 
 impl Slot {
+    /// The clock by which instants are told.
+    pub(super) fn clock(&self) -> Clock {
+        self.registry.0.clock
+    }
+
     /// A complete request is there. Returns false if the connection is being closed: then the request
     /// must not be handled.
     #[must_use]
     pub(super) fn begin(&self) -> bool {
-        self.change(|_, _| Standing::Busy).is_some()
+        self.standing.set(Phase::Busy)
     }
 
     /// The server waits for the rest of a request.
     pub(super) fn wait_for_body(&self) {
-        self.change(Standing::Idle);
+        // If it is being closed, the request ends with the task.
+        self.standing.set(Phase::Awaited(self.clock().now()));
     }
 
-    /// A request was answered. If there are more connections than there may be, one is closed: one that
-    /// is idle for longer, or this one.
-    pub(super) fn idle(&self) {
-        let Some(mut state) = self.change(Standing::Idle) else { return };
-        let limit = self.registry.0.limits.capacity.connections;
-        let is_short = state.open.len() >= limit;
-        if state.open.len() > limit && !self.registry.evict_one(&mut state) {
-            let now = self.registry.0.clock.now();
-            self.registry.close(&mut state, self.key, now);
-        }
-        drop(state);
-        if is_short {
+    /// A request was answered at this instant.
+    pub(super) fn idle(&self, since: Time) {
+        self.standing.set(Phase::Idle(since));
+        if self.is_surplus() {
             self.registry.0.changed.notify_one();
         }
     }
 
     /// The client does not take its answer.
     pub(super) fn stalled(&self) {
-        self.change(Standing::Stalled);
+        self.standing.set(Phase::Stalled(self.clock().now()));
     }
 
-    /// Changes the standing, unless the connection is being closed.
-    fn change(
-        &self,
-        standing: impl FnOnce(Tick, Time) -> Standing,
-    ) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.registry.lock();
-        state.find(self.key, self.accepted)?;
-        let tick = state.next_tick();
-        state.put(self.key, standing(tick, self.registry.0.clock.now()));
-        Some(state)
+    /// Whether the connection should end with the next answer, for there are more than there may be.
+    pub(super) fn is_surplus(&self) -> bool {
+        self.registry.0.is_short.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
-        if state.find(self.key, self.accepted).is_some() {
-            state.remove(self.key);
-            self.registry.0.metrics.open.set(state.open.len() as f64);
+        if state.find(self.key, self.number).is_some() {
+            state.open.remove(self.key);
+            self.registry.count(&state);
         }
     }
 }

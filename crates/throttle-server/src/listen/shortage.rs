@@ -1,8 +1,8 @@
-//! Tells the log that connections run short, once a minute at most.
+//! Tells the log that connections run short, or cannot be accepted, once a minute at most.
 
-use std::time::Duration;
+use std::{io, mem, time::Duration};
 
-use throttle_runtime::Time;
+use throttle_runtime::{RateLimit, Time};
 use tracing::warn;
 
 /// What happened since the log was told.
@@ -10,7 +10,9 @@ use tracing::warn;
 pub(super) struct Shortage {
     evicted: u64,
     refused: u64,
-    told: Option<Time>,
+    log: RateLimit,
+    not_accepted: u64,
+    log_of_errors: RateLimit,
 }
 
 impl Shortage {
@@ -26,11 +28,19 @@ impl Shortage {
         self.tell(now, open, limit);
     }
 
+    /// The operating system could not hand over a connection.
+    pub(super) fn not_accepted(&mut self, now: Time, error: &io::Error) {
+        self.not_accepted += 1;
+        if self.log_of_errors.admits(now, INTERVAL) {
+            let times = mem::take(&mut self.not_accepted);
+            warn!(%error, times, "cannot accept connections; is the limit of open files too low?");
+        }
+    }
+
     fn tell(&mut self, now: Time, open: usize, limit: usize) {
-        if self.told.is_some_and(|told| now - told < INTERVAL) {
+        if !self.log.admits(now, INTERVAL) {
             return;
         }
-        self.told = Some(now);
         let Self { evicted, refused, .. } = *self;
         warn!(
             open,

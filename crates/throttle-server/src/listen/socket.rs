@@ -73,12 +73,8 @@ enum Turn {
 }
 
 impl Socket {
-    pub(super) fn new(
-        stream: Stream,
-        clock: Clock,
-        patience: Duration,
-        slot: Slot,
-    ) -> (Self, Watch) {
+    pub(super) fn new(stream: Stream, patience: Duration, slot: Slot) -> (Self, Watch) {
+        let clock = slot.clock();
         let (ahead, turn, clients_turn) = (Vec::new(), Turn::Client, clock.now());
         let (has_unread_body, replaced) = (false, None);
         let state = State { stream, ahead, turn, has_unread_body, replaced, clients_turn, slot };
@@ -89,8 +85,8 @@ impl Socket {
 }
 
 impl Watch {
-    /// The head of a request is there, and its body may follow. Returns false if the connection is being closed: then the request
-    /// must not be handled.
+    /// The head of a request is there, and its body may follow. Returns false if the connection is being
+    /// closed: then the request must not be handled.
     #[must_use]
     pub(super) fn begin(&self, has_body: bool) -> bool {
         let mut state = self.0.lock();
@@ -124,9 +120,12 @@ impl Watch {
         self.0.lock().has_unread_body = false;
     }
 
-    /// The handler has answered.
-    pub(super) fn answer(&self) {
-        self.0.lock().turn = Turn::Answer { complete: false, stalled: false };
+    /// The handler has answered. Returns whether the connection should end with that.
+    #[must_use]
+    pub(super) fn answer(&self) -> bool {
+        let mut state = self.0.lock();
+        state.turn = Turn::Answer { complete: false, stalled: false };
+        state.slot.is_surplus()
     }
 
     /// The library has taken all of the answer.
@@ -151,10 +150,11 @@ impl Watch {
         .await
     }
 
-    /// The answer of the library to a head that it could not read, if it gave one. It was not sent, so that
-    /// a better one can be.
+    /// The answer of the library to a head that it could not read; it is empty to the beginning of HTTP/2.
+    /// It was not sent, so that a better one can be. `None` if another answer has been begun.
     pub(super) fn take_replaced(&self) -> Option<Vec<u8>> {
-        self.0.lock().replaced.take()
+        let mut state = self.0.lock();
+        (state.turn == Turn::Client).then(|| state.replaced.take().unwrap_or_default())
     }
 
     /// Sends this and nothing more. Only for when the library has done with the connection.
@@ -195,7 +195,8 @@ impl Watch {
     /// did not arrive in time.
     ///
     /// One timer for each connection, which is set again when it is up rather than at each request.
-    pub(super) async fn overdue(&self, clock: Clock, patience: Duration) {
+    pub(super) async fn overdue(&self, patience: Duration) {
+        let clock = self.0.lock().slot.clock();
         let mut left = patience;
         while !left.is_zero() {
             sleep(left).await;
@@ -262,7 +263,7 @@ impl State {
     fn flushed(&mut self) {
         if let Turn::Answer { complete: true, .. } = self.turn {
             self.turn = Turn::Client;
-            self.slot.idle();
+            self.slot.idle(self.clients_turn);
         }
     }
 

@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     request_timeout: Duration::from_secs(60),
     head: 8_192,
     idle: Duration::from_millis(10),
+    silence: Duration::from_secs(60),
     stall: Duration::from_millis(20),
     patience: Duration::from_secs(60),
 };
@@ -307,6 +308,16 @@ async fn what_is_no_http_is_answered_with_a_body_and_closed() {
             assert!(lines.any(|line| line.starts_with("date: ")), "{answer}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_begins_with_http_2_is_answered_in_http_1() {
+    let server = Fixture::start(LIMITS).await;
+    let mut client = server.connect().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.ends_with("Request of nothing"), "{answer}");
 }
 
 /// In one packet with a good request, the error is at least answered, and after the answer to that.

@@ -111,12 +111,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_socket_needs_a_name() {
+        assert_eq!(SocketFile::bind(Path::new("")).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
     async fn the_socket_of_another_program_and_files_of_other_kinds_are_left_alone() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("other.sock");
         let _other = net::UnixListener::bind(&path).unwrap();
         assert_eq!(SocketFile::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
 
+        assert_eq!(SocketFile::bind(Path::new("")).unwrap_err().kind(), ErrorKind::InvalidInput);
         let path = directory.path().join("file");
         fs::write(&path, "text").unwrap();
         assert_eq!(SocketFile::bind(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);

@@ -29,10 +29,10 @@ pub struct Log {
     stderr: stderr::Writer,
 }
 
-/// How many messages were lost since the process started, for each destination of the log: those that
-/// found no room, and those that could not be written. None before the [`Log`] is started.
-pub fn lost_messages() -> impl Iterator<Item = (&'static str, u64)> {
-    QUEUES.get().into_iter().flatten().map(|(destination, queue)| (*destination, queue.lost()))
+/// The queues of the log of this process, by the names of its destinations. None before the [`Log`]
+/// is started.
+pub(crate) fn queues() -> impl Iterator<Item = &'static (&'static str, Arc<Queue>)> {
+    QUEUES.get().into_iter().flatten()
 }
 
 /// Of the log of this process, by the names of the destinations.

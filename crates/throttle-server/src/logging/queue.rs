@@ -14,7 +14,7 @@ const CAPACITY: usize = 4 * 1024 * 1024;
 
 /// A queue that takes a message at once or drops it. What it drops, it counts.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     /// Something was added, or the phase is another one.
     changed: Condvar,
@@ -70,7 +70,7 @@ impl Queue {
     }
 
     /// How many messages were lost so far.
-    pub(super) fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 

@@ -13,7 +13,7 @@ use throttle_http::Metrics;
 /// All of it at one instant; zero for what cannot be read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
-    cpu_seconds: u64,
+    cpu_seconds: f64,
     open_fds: u64,
     max_fds: u64,
     resident_bytes: u64,
@@ -34,7 +34,8 @@ pub(super) fn describe(metrics: &Metrics) {
     });
     let gauge = |name, help, read: fn(Figures) -> u64| {
         let latest = Arc::clone(&latest);
-        metrics.gauge_at_scrape(name, help, move || read(*latest.lock().expect(NO_PANIC)) as f64);
+        let read = move || read(*latest.lock().expect(NO_PANIC)) as f64;
+        metrics.gauge_at_scrape(name, &[], help, read);
     };
     gauge("process_open_fds", "Number of open file descriptors.", |it| it.open_fds);
     gauge("process_max_fds", "Maximum number of open file descriptors.", |it| it.max_fds);
@@ -52,7 +53,7 @@ fn figures() -> ProcResult<Figures> {
     let stat = process.stat()?;
     let ticks = procfs::ticks_per_second();
     Ok(Figures {
-        cpu_seconds: (stat.utime + stat.stime) / ticks,
+        cpu_seconds: (stat.utime + stat.stime) as f64 / ticks as f64,
         open_fds: process.fd_count()? as u64,
         max_fds: match process.limits()?.max_open_files.soft_limit {
             LimitValue::Unlimited => 0,

@@ -31,7 +31,7 @@ impl Reloads {
         let counter = |outcome, read: fn(Outcomes) -> u64| {
             let reloads = Arc::clone(self);
             let help = "Reloads of the configuration, by outcome.";
-            let read = move || read(*reloads.outcomes());
+            let read = move || read(*reloads.outcomes()) as f64;
             metrics.counter_at_scrape(
                 "throttle_reloads_total",
                 &[("outcome", outcome)],
@@ -43,7 +43,7 @@ impl Reloads {
         counter("refused", |outcomes| outcomes.refused);
         let gauge = |name, help, read: fn(Outcomes) -> f64| {
             let reloads = Arc::clone(self);
-            metrics.gauge_at_scrape(name, help, move || read(*reloads.outcomes()));
+            metrics.gauge_at_scrape(name, &[], help, move || read(*reloads.outcomes()));
         };
         let help = "Whether the last reload, or the start if there was none, was applied.";
         gauge("throttle_last_reload_success", help, |outcomes| f64::from(outcomes.last_applied));

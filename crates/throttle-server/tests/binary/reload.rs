@@ -88,7 +88,8 @@ fn a_file_without_semaphores_removes_none_unless_it_says_so() {
             server.configure(half);
             let news = reload(&mut server);
             assert!(news.contains("no_semaphores = true") && news.contains("2 are"), "{news}");
-            if !news.contains("reload refused") {
+            // Of those that were asked for by HTTP the same warning is not written again at once.
+            if !news.contains("reload refused") && half.is_empty() {
                 server.wait_for("WARN throttle_server::reload: reload refused");
             }
             assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");

@@ -142,4 +142,7 @@ fn requests_that_break_the_rules_of_http_are_answered_and_counted() {
     ] {
         assert!(metrics.lines().any(|each| each == line), "no {line} in\n{metrics}");
     }
+    // A head that is complete before anybody notices how large it is.
+    let large = format!("{nameless}host: x\r\na: {}\r\n\r\n", "x".repeat(70_000));
+    check(&large, "431", "The head of the request is too large.");
 }

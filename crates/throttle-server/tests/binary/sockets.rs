@@ -82,14 +82,30 @@ fn a_socket_that_a_killed_server_left_is_no_obstacle() {
     assert!(health(&path).ends_with("\r\n\r\nOk"));
 }
 
-/// A server that is started as systemd starts one that has this socket.
-fn activated(socket: OwnedFd) -> Server {
-    let directory = directory("");
-    let binary = throttle(directory.path()).get_program().to_owned();
+/// Starts a server in the directory as systemd starts one that has this socket.
+fn activation(directory: &Path, socket: OwnedFd) -> Command {
+    let binary = throttle(directory).get_program().to_owned();
     let mut shell = Command::new("sh");
     let script = r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" 3<&0 </dev/null"#;
-    shell.current_dir(directory.path()).args(["-c", script]).arg(binary).stdin(Stdio::from(socket));
-    Server::spawn(directory, shell)
+    shell.current_dir(directory).args(["-c", script]).arg(binary).stdin(Stdio::from(socket));
+    shell
+}
+
+/// A server that was started so.
+fn activated(socket: OwnedFd) -> Server {
+    let directory = directory("");
+    let command = activation(directory.path(), socket);
+    Server::spawn(directory, command)
+}
+
+#[test]
+fn a_socket_by_which_nobody_could_come_in_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let (one, _other) = UnixStream::pair().unwrap();
+    let output = activation(directory.path(), one.into()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = "error: cannot listen on the sockets of the service manager: ";
+    assert!(text(&output.stderr).contains(error), "{}", text(&output.stderr));
 }
 
 #[test]

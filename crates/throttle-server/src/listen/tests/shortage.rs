@@ -80,6 +80,34 @@ async fn the_connection_that_is_idle_for_longest_is_closed_first() {
 }
 
 #[tokio::test]
+async fn a_client_may_take_its_time_to_send_a_request_while_there_is_slack() {
+    for beginning in ["", HEAD_WITHOUT_END] {
+        let limits = Limits { idle: Duration::ZERO, ..limits(1, 2) };
+        let server = Fixture::start(limits).await;
+        let mut slow = server.connect().await;
+        slow.send(beginning).await;
+        for _ in 0..10 {
+            server.serve_a_newcomer().await;
+        }
+        slow.send(&GET[beginning.len()..]).await;
+        slow.receive("hello").await;
+    }
+}
+
+#[tokio::test]
+async fn clients_hear_that_their_connection_is_closed_when_connections_run_short() {
+    let mut server = Fixture::start(limits(2, 1)).await;
+    let mut usual = server.connect().await;
+    let waiter = server.wait().await;
+    usual.send(GET).await;
+    assert!(!usual.receive("hello").await.contains("connection: close"));
+    let _waiters = [waiter, server.wait().await];
+    usual.send(GET).await;
+    let answer = usual.rest().await;
+    assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_connection_whose_request_is_being_handled_is_never_closed_for_another_one() {
     let server = Fixture::start(limits(2, 1)).await;
     let mut busy = server.connect().await;
@@ -115,23 +143,39 @@ async fn an_answer_that_is_taken_slowly_arrives_whole_if_nobody_needs_its_connec
     assert!(reader.rest().await.ends_with(&large()));
 }
 
-#[tokio::test]
-async fn a_short_wait_ends_in_favour_of_a_newcomer_and_its_connection_with_it() {
+/// A server, and a connection of it with a short wait.
+async fn short_wait(limits: Limits) -> (Fixture, Connection) {
     let waits = Arc::new(Mutex::new(Vec::<oneshot::Sender<()>>::new()));
     let end_short_wait = {
         let waits = Arc::clone(&waits);
         Arc::new(move || waits.lock().unwrap().pop().is_some_and(|wait| wait.send(()).is_ok()))
     };
-    let mut server = Fixture::start_with(limits(1, 1), end_short_wait).await;
+    let mut server = Fixture::start_with(limits, end_short_wait).await;
     let (wait, ends) = oneshot::channel();
     server.short_wait.send(ends).unwrap();
     let mut waiter = server.connect().await;
     waiter.send("GET /short-wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(server.waiting.recv().await, Some("waits"));
     waits.lock().unwrap().push(wait);
+    (server, waiter)
+}
 
+#[tokio::test]
+async fn a_short_wait_ends_in_favour_of_a_newcomer_and_its_connection_with_it() {
+    let (server, mut waiter) = short_wait(limits(1, 1)).await;
     let _newcomer = server.serve_a_newcomer().await;
     assert!(waiter.rest().await.ends_with("not yet"));
+}
+
+#[tokio::test]
+async fn a_short_wait_ends_before_a_client_that_may_be_about_to_send_its_request_is_closed() {
+    let limits = Limits { idle: Duration::ZERO, ..limits(2, 0) };
+    let (server, mut waiter) = short_wait(limits).await;
+    let mut slow = server.connect().await;
+    server.serve_a_newcomer().await;
+    assert!(waiter.rest().await.ends_with("not yet"));
+    slow.send(GET).await;
+    slow.receive("hello").await;
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! Metrics whose values are read at each scrape, rather than counted as things happen.
+//!
+//! They are written straight into the text, for the exporter has no counters of fractions.
+
+use std::{
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+};
+
+use throttle_runtime::{Handle, OpenWaits};
+
+/// What a metric is, as its type in the text tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// A series, and how its value is read.
+pub(super) struct Probe {
+    pub(super) kind: Kind,
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    /// Names and values, in which nothing needs to be escaped.
+    pub(super) labels: Vec<(&'static str, &'static str)>,
+    pub(super) read: Box<dyn Fn() -> f64 + Send + Sync>,
+}
+
+/// The probes of a server, each with the value that it had at the latest scrape.
+#[derive(Default)]
+pub(super) struct Probes(Mutex<Vec<(Probe, f64)>>);
+
+impl Probes {
+    pub(super) fn add(&self, probe: Probe) {
+        self.all(|all| all.push((probe, 0.0)));
+    }
+
+    /// Reads all of them in the order in which they were added, and writes them.
+    pub(super) fn write(&self, text: &mut String) {
+        self.all(|all| {
+            for (Probe { kind, name, help, labels, read }, latest) in all {
+                // A counter that cannot be read for once is no counter that began anew.
+                *latest = if *kind == Kind::Counter { latest.max(read()) } else { read() };
+                let labels = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+                let labels = labels.collect::<Vec<_>>().join(",");
+                write_sample(text, *kind, (name, help), &labels, *latest);
+            }
+        });
+    }
+
+    fn all<T>(&self, look: impl FnOnce(&mut Vec<(Probe, f64)>) -> T) -> T {
+        // If one panics, the others are as good as before.
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes what the service behind the routes tells of itself.
+pub(super) fn write_service(text: &mut String, handle: &Handle) {
+    let stalls = handle.stalls();
+    let OpenWaits { open, limit, cut_short, .. } = handle.open_waits();
+    // No limit at all is no number that fits into a chart.
+    let limit = if limit == usize::MAX { f64::INFINITY } else { limit as f64 };
+    for (kind, name, help, value) in [
+        (
+            Kind::Gauge,
+            "throttle_open_waits",
+            "Number of requests that wait for a lock.",
+            open as f64,
+        ),
+        (
+            Kind::Gauge,
+            "throttle_open_waits_limit",
+            "Number of requests that may wait for as long as they want.",
+            limit,
+        ),
+        (Kind::Gauge, "throttle_peers", "Number of peers.", handle.peer_count() as f64),
+        (
+            Kind::Counter,
+            "throttle_stalled_seconds_total",
+            "Time in which the server stood still, which no lease was charged with.",
+            stalls.total.as_secs_f64(),
+        ),
+        (
+            Kind::Counter,
+            "throttle_stalls_total",
+            "Times that the server stood still for more than a second.",
+            stalls.count as f64,
+        ),
+        (
+            Kind::Counter,
+            "throttle_waits_cut_short_total",
+            "Requests that had to wait for a lock beyond the limit of those that do.",
+            cut_short as f64,
+        ),
+    ] {
+        write_sample(text, kind, (name, help), "", value);
+    }
+}
+
+/// Writes a sample. What the metric is stands before it, unless it stands there already because of a
+/// sample with other labels.
+fn write_sample(
+    text: &mut String,
+    kind: Kind,
+    (name, help): (&str, &str),
+    labels: &str,
+    value: f64,
+) {
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    let about = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    if !text.contains(&about) {
+        text.push_str(&about);
+    }
+    let (opening, closing) = if labels.is_empty() { ("", "") } else { ("{", "}") };
+    writeln!(text, "{name}{opening}{labels}{closing} {value}").expect("a string takes everything");
+}
