@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {
     let verb = match verb {
         Verb::Bond(bond) => return lock::bond(&bond),
-        Verb::Completions { shell } => return Ok(pages::completions(shell)),
+        Verb::Completions { shell } => return pages::completions(shell),
         Verb::Man => return pages::man(),
         verb => verb,
     };

@@ -11,9 +11,12 @@ use crate::{
     exit::{Code, Failure},
 };
 
-pub(crate) fn completions(shell: Shell) -> Code {
-    clap_complete::generate(shell, &mut Arguments::command(), "throttlectl", &mut io::stdout());
-    Code::SUCCESS
+pub(crate) fn completions(shell: Shell) -> Result<Code, Failure> {
+    // The generator panics if it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "throttlectl", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(Code::SUCCESS)
 }
 
 /// The page of the program, followed by those of its commands.

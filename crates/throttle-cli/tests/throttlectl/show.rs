@@ -171,3 +171,15 @@ fn the_manual_tells_every_exit_code_and_every_command() {
     let mut help = start(&mut throttlectl("http://localhost", &["--help"]));
     assert_eq!(end(&mut help), 0);
 }
+
+/// As with `throttlectl completions bash | head`.
+#[test]
+fn pages_for_a_reader_who_has_gone_are_no_panic() {
+    for page in [&["completions", "bash"][..], &["man"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, _, errors) = run(throttlectl("http://localhost", page).stdout(writer));
+        assert_eq!(code, 71, "{errors}");
+        assert!(!errors.contains("panicked"), "{errors}");
+    }
+}
