@@ -1,6 +1,7 @@
 //! What the runtime adds to the state machine.
 
 mod failures;
+mod lives;
 mod open_waits;
 mod operations;
 mod stalls;
