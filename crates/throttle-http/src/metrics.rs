@@ -188,15 +188,18 @@ impl Metrics {
     }
 
     fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
-        let position = |all: &[&str], one| all.iter().position(|it| *it == one).unwrap_or(0);
-        let method = position(METHODS, method);
-        let status = position(STATUSES, status.as_str());
+        let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
+        let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
         let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
         self.shared.requests[index].get_or_init(|| {
+            let status = match STATUSES[status] {
+                OTHER => "other".to_owned(),
+                status => status.to_string(),
+            };
             let labels = vec![
                 Label::new("route", route.name()),
                 Label::new("method", METHODS[method]),
-                Label::new("status", STATUSES[status]),
+                Label::new("status", status),
             ];
             names::counter(&*self.shared.recorder, Key::from_parts(names::REQUESTS, labels))
         })
@@ -239,7 +242,8 @@ impl fmt::Debug for Metrics {
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
 /// As labels. The first stands for all others, of which there are none.
-const STATUSES: &[&str] = &[
-    "other", "200", "202", "400", "403", "404", "405", "409", "413", "415", "422", "429", "431",
-    "500", "503",
-];
+const STATUSES: &[u16] =
+    &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
+
+/// No status.
+const OTHER: u16 = 0;
