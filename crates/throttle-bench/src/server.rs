@@ -201,7 +201,10 @@ fn configuration(kind: Kind, further: &[Semaphore]) -> String {
         writeln!(text, "{name} = {max}").expect("memory takes every byte");
     }
     if kind == Kind::Ours {
-        text.push_str("[limits]\nconnections = 20_000\nwaiters = 2_000_000\nbody = 1_000_000\n");
+        text.push_str(
+            "[limits]\nconnections = 20_000\nwaiters = 2_000_000\nbody = 1_000_000\n\
+            label_bytes = 4_000_000_000\n",
+        );
     }
     text
 }
