@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     status: StatusCode,
     /// Where a redirect leads.
     location: Option<String>,
+    /// What the body is, without parameters such as a character set.
+    media_type: String,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
@@ -52,13 +54,14 @@ impl Answer {
             endpoint: endpoint.clone(),
             status,
             location: location(&headers),
+            media_type: media_type(&headers),
             retry_after: retry_after(&headers),
             body,
         };
         if matches!(status, StatusCode::OK | StatusCode::ACCEPTED) {
             return Ok(answer);
         }
-        Err(answer.refusal(&headers))
+        Err(answer.refusal())
     }
 
     /// Whether what was asked for has to be waited for.
@@ -71,10 +74,13 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
     }
 
-    /// The body as plain text.
-    pub(crate) fn text(self) -> Result<String, Error> {
-        let unexpected = self.unexpected();
-        String::from_utf8(self.body).map_err(|_| unexpected)
+    /// The body as plain text, which a page of somebody else is not.
+    pub(crate) fn text(&self) -> Result<String, Error> {
+        let is_plain = matches!(&*self.media_type.to_ascii_lowercase(), "" | "text/plain");
+        match str::from_utf8(&self.body) {
+            Ok(text) if is_plain && !text.is_empty() => Ok(text.to_owned()),
+            _ => Err(self.unexpected()),
+        }
     }
 
     /// Nothing, if the body is what it has to be.
@@ -92,9 +98,9 @@ impl Answer {
         }
     }
 
-    fn refusal(&self, headers: &HeaderMap) -> Error {
+    fn refusal(&self) -> Error {
         let (status, retry_after) = (self.status.as_u16(), self.retry_after);
-        if is_problem(headers) {
+        if self.media_type.eq_ignore_ascii_case(PROBLEM_JSON) {
             return match self.json::<Problem>() {
                 Ok(Problem { code, detail, uptime, sequence, .. }) => {
                     Error::Refused { code, status, detail, uptime, sequence, retry_after }
@@ -127,8 +133,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn is_problem(headers: &HeaderMap) -> bool {
+fn media_type(headers: &HeaderMap) -> String {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON)
+    media_type.trim().to_owned()
 }

@@ -2,7 +2,11 @@
 
 mod answers;
 mod contract;
+mod credentials;
 mod faults;
+mod proxies;
+mod redirects;
+mod repeats;
 mod requests;
 mod retries;
 mod sessions;
