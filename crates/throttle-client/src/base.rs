@@ -89,6 +89,10 @@ impl Base {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_deref()))
     }
 
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// The file of its socket, if it is asked by one.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()

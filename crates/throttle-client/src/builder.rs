@@ -8,6 +8,8 @@ use reqwest::{
 };
 use throttle_wire::PROBLEM_JSON;
 
+#[cfg(feature = "tls")]
+use crate::tls::Certificates;
 use crate::{
     Client, Error, RetryPolicy,
     base::{Base, Bases},
@@ -36,6 +38,8 @@ pub struct ClientBuilder {
     http: Option<reqwest::Client>,
     headers: Vec<(String, Vec<u8>)>,
     bearer_token: Option<String>,
+    #[cfg(feature = "tls")]
+    certificates: Certificates,
     timeout: Duration,
     retry: RetryPolicy,
 }
@@ -47,6 +51,8 @@ impl ClientBuilder {
             http: None,
             headers: Vec::new(),
             bearer_token: None,
+            #[cfg(feature = "tls")]
+            certificates: Certificates::default(),
             timeout: Duration::from_secs(10),
             retry: RetryPolicy::default(),
         }
@@ -94,6 +100,25 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts servers whose certificates were issued by these authorities, in addition to those that the
+    /// system trusts. `pem` has one or more certificates. A server's own certificate will do, if nobody has
+    /// issued it.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.authorities.push(pem.into());
+        self
+    }
+
+    /// Shows a certificate to servers that ask for one. `pem` has the certificate, those between it and its
+    /// authority, and the private key.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.client = Some(pem.into());
+        self
+    }
+
     /// How long each attempt of a request may take, from connecting to the end of the answer. One
     /// that waits for a lock has `block_for` in addition. Default: 10 s.
     #[must_use]
@@ -113,7 +138,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidUrl`]
+    /// - [`Error::InvalidUrl`], also for `https` without the feature `tls` and without an
+    ///   [HTTP client](Self::http_client) of your own.
     /// - [`Error::InvalidSetting`]
     pub fn build(self) -> Result<Client, Error> {
         let proxies = match self.http {
@@ -122,10 +148,7 @@ impl ClientBuilder {
         };
         let bases = Bases::parse(self.urls.iter().map(String::as_str), &proxies)?;
         let headers = self.all_headers()?;
-        let network = match self.http {
-            Some(http) => http,
-            None => http_client_builder().build().map_err(unusable)?,
-        };
+        let network = self.network(&bases)?;
         let client = |base: &Base| match base.socket() {
             Some(socket) => by_socket(http_client_builder(), socket).build(),
             None => Ok(network.clone()),
@@ -151,21 +174,49 @@ impl ClientBuilder {
         }
         Ok(headers)
     }
+
+    /// The HTTP client for whatever is not asked by a socket in the file system.
+    fn network(&self, bases: &Bases) -> Result<reqwest::Client, Error> {
+        #[cfg(feature = "tls")]
+        if self.http.is_some() && !self.certificates.is_empty() {
+            let reason = "the HTTP client of your own has its own".to_owned();
+            return Err(invalid("a certificate".to_owned(), reason));
+        }
+        if let Some(http) = &self.http {
+            return Ok(http.clone());
+        }
+        #[cfg(feature = "tls")]
+        let builder = http_client_builder().tls_backend_preconfigured(self.certificates.config()?);
+        #[cfg(not(feature = "tls"))]
+        let builder = http_client_builder();
+        if cfg!(not(feature = "tls"))
+            && let Some(base) = bases.iter().find(|base| base.is_https())
+        {
+            let reason = "`https` needs the feature `tls` of throttle-client".to_owned();
+            return Err(Error::InvalidUrl { url: base.endpoint().url().to_owned(), reason });
+        }
+        builder.build().map_err(unusable)
+    }
 }
 
 /// What the default HTTP client is built from, to make [one of your own](ClientBuilder::http_client)
 /// that differs in some point only.
 ///
 /// It follows no redirects, for the [`Client`] does, and waits at most three seconds for a connection. With
-/// the feature `tls` it sees to it that rustls has a provider of cryptography, without which
-/// `reqwest` panics: ring, unless the program has chosen another one before.
+/// the feature `tls` it trusts what the system trusts by a ready-made configuration of rustls, which methods
+/// of the builder about certificates do not change: for these there are
+/// [`ClientBuilder::ca_certificates`] and [`ClientBuilder::client_certificate`], or another
+/// `tls_backend_preconfigured`.
 pub fn http_client_builder() -> reqwest::ClientBuilder {
-    #[cfg(feature = "tls")]
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .redirect(redirect::Policy::none())
-        .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("throttle-client/", env!("CARGO_PKG_VERSION")));
+    #[cfg(feature = "tls")]
+    if let Ok(config) = Certificates::default().config() {
+        return builder.tls_backend_preconfigured(config);
+    }
+    builder
 }
 
 /// A value that is never shown.
@@ -204,5 +255,24 @@ impl fmt::Debug for ClientBuilder {
             .field("timeout", &self.timeout)
             .field("retry", &self.retry)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_is_refused_without_the_feature_tls_when_the_client_is_built() {
+        let builder = || Client::builder("http://host").or_url("https://ann:secret@host/throttle/");
+        let Err(Error::InvalidUrl { url, reason }) = builder().build() else {
+            panic!("it is built")
+        };
+        assert_eq!(url, "https://host/throttle");
+        assert_eq!(reason, "`https` needs the feature `tls` of throttle-client");
+
+        // This one may be able to, for all we know.
+        let own = http_client_builder().build().unwrap();
+        builder().http_client(own).build().unwrap();
     }
 }

@@ -71,10 +71,11 @@
 //!
 //! # HTTPS
 //!
-//! The feature `tls` lets the client talk to `https`: rustls with ring, and the certificates that the
-//! system trusts (on Linux also those that the environment variable `SSL_CERT_FILE` names). A program that
-//! wants something else chooses it by a feature of `reqwest` and hands in its own configured
-//! [`reqwest::Client`] by [`ClientBuilder::http_client`].
+//! The feature `tls` lets the client talk to `https`: rustls with ring (or the provider that the program
+//! has installed), and the certificates that the system trusts (on Linux also those that the environment
+//! variable `SSL_CERT_FILE` names). [`ClientBuilder::ca_certificates`] adds to these, and
+//! [`ClientBuilder::client_certificate`] is shown to servers that ask. Without the feature, `https` is
+//! refused when the client is built.
 //!
 //! # The HTTP library
 //!
@@ -100,6 +101,8 @@ mod order;
 mod peer;
 mod retry;
 mod sleep;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod world;
 
