@@ -17,6 +17,8 @@ impl Code {
     pub(crate) const UNREACHABLE: Self = Self(69);
     /// Something failed on this machine.
     pub(crate) const SYSTEM: Self = Self(71);
+    /// The result cannot be written to standard output.
+    pub(crate) const OUTPUT: Self = Self(74);
     /// The lock was not free, or not in time.
     pub(crate) const NOT_ACQUIRED: Self = Self(75);
     /// The lock was lost, and the command ended for that.
