@@ -60,12 +60,12 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::InvalidName { .. } | Error::InvalidUrl { .. } => Code::USAGE,
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => Code::USAGE,
             Error::Refused { .. } => Code::REFUSED,
-            Error::Connect(_)
-            | Error::Timeout(_)
-            | Error::Transport(_)
-            | Error::UnexpectedAnswer { .. } => Code::UNREACHABLE,
+            _ => Code::UNREACHABLE,
         };
         Self::new(code, error)
     }

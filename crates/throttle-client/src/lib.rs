@@ -72,6 +72,7 @@ mod base;
 pub mod blocking;
 mod builder;
 mod client;
+mod endpoint;
 mod error;
 mod labels;
 mod lease;
@@ -92,6 +93,7 @@ pub use crate::{
     acquire::{Acquire, Admission},
     builder::{ClientBuilder, http_client_builder},
     client::Client,
+    endpoint::Endpoint,
     error::Error,
     labels::process_labels,
     lease::Lost,

@@ -454,7 +454,7 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
                             continue;
                         }
                         // The id of a new peer got lost, which is not asked for twice.
-                        Err(LockError::Failed { source: Error::Transport(_), .. }) => continue,
+                        Err(LockError::Failed { source: Error::Transport { .. }, .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
                     held.fetch_add(1, Ordering::Relaxed);
