@@ -267,6 +267,11 @@ impl Client {
         Self { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) }
     }
 
+    /// Where the server is, for people.
+    pub(crate) fn server(&self) -> String {
+        format!("{:?}", self.base())
+    }
+
     /// The number of the URL that is in use.
     pub(crate) fn way(&self) -> usize {
         self.shared.bases.current()
