@@ -9,6 +9,7 @@
 
 use std::{
     env,
+    error::Error,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -50,13 +51,20 @@ async fn limit(State(limit): State<Limit>, request: Request, next: Next) -> Resp
             let seconds = limit.patience.as_secs().max(1).to_string();
             return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)]).into_response();
         }
-        Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        // What went wrong is for the log, not for whoever asked.
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "no lock");
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
     };
     // Dropped, the lock is given back in the background: the answer does not wait for it. Who must know whether it
     // was held to the end awaits `lock.release()`.
     match lock.run(next.run(request)).await {
         Ok(response) => response,
-        Err(lost) => (StatusCode::SERVICE_UNAVAILABLE, lost.to_string()).into_response(),
+        Err(lost) => {
+            tracing::error!(%lost, "the lock was lost, and the handler ended");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
     }
 }
 
