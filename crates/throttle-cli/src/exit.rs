@@ -17,6 +17,8 @@ impl Code {
     pub(crate) const UNREACHABLE: Self = Self(69);
     /// Something failed on this machine.
     pub(crate) const SYSTEM: Self = Self(71);
+    /// The result cannot be written to standard output.
+    pub(crate) const OUTPUT: Self = Self(74);
     /// The lock was not free, or not in time.
     pub(crate) const NOT_ACQUIRED: Self = Self(75);
     /// The lock was lost, and the command ended for that.
@@ -60,12 +62,12 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::InvalidName { .. } | Error::InvalidUrl { .. } => Code::USAGE,
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => Code::USAGE,
             Error::Refused { .. } => Code::REFUSED,
-            Error::Connect(_)
-            | Error::Timeout(_)
-            | Error::Transport(_)
-            | Error::UnexpectedAnswer { .. } => Code::UNREACHABLE,
+            _ => Code::UNREACHABLE,
         };
         Self::new(code, error)
     }

@@ -73,6 +73,7 @@ mod base;
 pub mod blocking;
 mod builder;
 mod client;
+mod endpoint;
 mod error;
 mod lease;
 mod new_peer;
@@ -92,6 +93,7 @@ pub use crate::{
     acquire::{Acquire, Admission},
     builder::{ClientBuilder, http_client_builder},
     client::Client,
+    endpoint::Endpoint,
     error::Error,
     lease::Lost,
     new_peer::NewPeer,

@@ -116,7 +116,7 @@ impl PeerBuilder {
         };
         Shared {
             end,
-            swift: client.once(lease / 3 * 2),
+            swift: client.single_attempt(lease / 3 * 2),
             client,
             labels,
             clock: Clock::start(),

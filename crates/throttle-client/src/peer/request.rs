@@ -169,7 +169,7 @@ impl<'a> LockRequest<'a> {
         place: &mut Place<'_>,
     ) -> Result<Option<Lock>, LockError> {
         let shared = self.peer.shared();
-        let (sent, way) = (shared.now(), shared.client.way());
+        let (sent, way) = (shared.now(), shared.client.base_url_index());
         let length = shared.state().lease.length();
         let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
         let (client, semaphore, count) =

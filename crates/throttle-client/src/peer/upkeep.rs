@@ -46,7 +46,7 @@ impl Shared {
     /// Lets the server create a peer.
     async fn open(self: Arc<Self>, _upkeep: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
-        let (sent, way) = (self.now(), self.client.way());
+        let (sent, way) = (self.now(), self.client.base_url_index());
         let peer = self.client.new_peer(length).labels(self.labels.clone()).await?;
         info!(target: TARGET, peer, lease = ?length, "the peer is there");
         let mut state = self.state();
@@ -94,7 +94,7 @@ impl Shared {
         request: impl Future<Output = Result<(), Error>>,
         timeout: Duration,
     ) {
-        let (sent, way) = (self.now(), self.swift.way());
+        let (sent, way) = (self.now(), self.swift.base_url_index());
         let answer = tokio::select! {
             biased;
             answer = request => Some(answer),
@@ -117,7 +117,7 @@ impl Shared {
             }
             failed => {
                 if failed.is_none() {
-                    self.swift.leave(way);
+                    self.swift.use_next_base_url(way);
                 }
                 state.lease.no_answer(peer, now, world::jitter());
                 let error = failed.and_then(Result::err);
@@ -159,7 +159,7 @@ impl Shared {
 
     /// The way that was in use before a request, if it still is, so that the answer came on it.
     fn unchanged(&self, way: usize) -> Option<usize> {
-        (self.client.way() == way).then_some(way)
+        (self.client.base_url_index() == way).then_some(way)
     }
 
     /// What to do now. If that is to say that everything is lost, it is said here.

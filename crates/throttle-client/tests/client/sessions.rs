@@ -452,7 +452,7 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
                         Ok(lock) => lock,
                         Err(LockError::AlreadyHeld | LockError::NotInTime) => continue,
                         // The id of a new peer got lost, which is not asked for twice.
-                        Err(LockError::Failed(Error::Transport(_))) => continue,
+                        Err(LockError::Failed(Error::Transport { .. })) => continue,
                         Err(error) => panic!("{error}"),
                     };
                     held.fetch_add(1, Ordering::Relaxed);
