@@ -69,3 +69,25 @@ impl Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+    use crate::table::Phase;
+
+    #[test]
+    fn a_mismatch_names_row_and_form_and_what_is_right() {
+        let row = Arc::new(Row::new(Phase::Waiting, "rain", "wet", async |_| Ok(())));
+        let mut report = Report::new(&[row], &[Form::Rust, Form::Throttlectl, Form::PythonSync]);
+        report.note(0, Form::Throttlectl, Err(anyhow!("dry").context("it should be wet")));
+        report.note(0, Form::Rust, Ok(()));
+        let expected = [
+            "waiting: rain [throttlectl]: right: wet; wrong: it should be wet: dry",
+            "waiting: rain [Python sync]: right: wet; wrong: it was not played",
+        ];
+        assert_eq!(report.mismatches(), expected);
+        assert_eq!(report.to_string().matches("WRONG").count(), 2);
+    }
+}
