@@ -123,7 +123,7 @@ impl Attempt {
                 Err(if is_answered {
                     subject.not_in_time(patience)
                 } else {
-                    let silence = shared.client.once(Duration::ZERO).health().await;
+                    let silence = shared.client.single_attempt(Duration::ZERO).health().await;
                     subject.unreachable(silence.expect_err("no answer comes within no time"))
                 })
             }
