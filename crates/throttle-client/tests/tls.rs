@@ -176,7 +176,9 @@ fn certificates_that_cannot_be_used_are_refused_when_the_client_is_built() {
         (own().ca_certificates(authority.pem()), "a certificate", "the HTTP client of your own"),
     ] {
         let error = builder.build().unwrap_err();
-        let Error::InvalidSetting { setting: found, reason } = &error else { panic!("{error:?}") };
+        let Error::InvalidSetting { setting: found, reason, .. } = &error else {
+            panic!("{error:?}")
+        };
         assert_eq!(found, setting);
         assert!(reason.contains(expected), "{reason}");
     }
