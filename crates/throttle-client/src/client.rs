@@ -264,6 +264,32 @@ impl Client {
         bases.map(|base| base.endpoint().url().to_owned()).collect()
     }
 
+    /// Asks a route for reading, and returns the body of the answer as the server wrote it: with
+    /// whatever a newer server tells beyond what this client understands.
+    ///
+    /// The segments of the route are percent-encoded: `["semaphores", "a/b"]` asks for one semaphore.
+    ///
+    /// # Errors
+    ///
+    /// - the codes of the route
+    /// - [`Error::InvalidName`] if the last segment is one that no path can carry.
+    pub async fn get(&self, segments: &[&str]) -> Result<String, Error> {
+        let request = self.request(Method::GET, self.route(segments)?);
+        self.send(request, Repeat::Freely).await?.text()
+    }
+
+    /// Posts to a route without a body, and returns the body of the answer as the server wrote it.
+    ///
+    /// Repeated only if the server did certainly not do it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn post_empty(&self, segments: &[&str]) -> Result<String, Error> {
+        let request = self.request(Method::POST, self.route(segments)?);
+        self.send(request, Repeat::Undone).await?.text()
+    }
+
     /// The same, but each request is sent once and answered within `timeout`, or fails.
     pub(crate) fn single_attempt(&self, timeout: Duration) -> Self {
         let (transport, retry) = (Arc::clone(&self.shared.transport), RetryPolicy::none());
@@ -284,6 +310,14 @@ impl Client {
     /// Uses the next base URL from now on, unless that was done since the one of `index` was in use.
     pub(crate) fn use_next_base_url(&self, index: usize) {
         self.shared.transport.bases.use_next(index);
+    }
+
+    fn route(&self, segments: &[&str]) -> Result<Url, Error> {
+        match segments {
+            [] => Ok(self.base().join("")),
+            [only] => Ok(self.base().join(only)),
+            [parents @ .., last] => self.base().join_name(&parents.join("/"), last),
+        }
     }
 
     pub(crate) fn base(&self) -> &Base {
