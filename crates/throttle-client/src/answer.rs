@@ -74,11 +74,18 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
     }
 
-    /// The body as plain text, which a page of somebody else is not.
+    /// The body as plain text.
     pub(crate) fn text(&self) -> Result<String, Error> {
         let is_plain = matches!(&*self.media_type.to_ascii_lowercase(), "" | "text/plain");
+        if is_plain { self.as_written() } else { Err(self.unexpected()) }
+    }
+
+    /// The body whatever it is, but a page: no route answers one to a client that asks for problem documents.
+    pub(crate) fn as_written(&self) -> Result<String, Error> {
         match str::from_utf8(&self.body) {
-            Ok(text) if is_plain && !text.is_empty() => Ok(text.to_owned()),
+            Ok(text) if !text.is_empty() && !self.media_type.eq_ignore_ascii_case("text/html") => {
+                Ok(text.to_owned())
+            }
             _ => Err(self.unexpected()),
         }
     }

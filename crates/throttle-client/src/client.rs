@@ -207,7 +207,7 @@ impl Client {
     ///
     /// None of its own.
     pub async fn health(&self) -> Result<(), Error> {
-        let request = self.get(self.base().join("health"));
+        let request = self.get_request(self.base().join("health"));
         self.send(request, Repeat::Never, |answer| answer.must_be("Ok")).await
     }
 
@@ -218,7 +218,7 @@ impl Client {
     ///
     /// None of its own.
     pub async fn ready(&self) -> Result<bool, Error> {
-        let request = self.get(self.base().join("ready"));
+        let request = self.get_request(self.base().join("ready"));
         match self.send(request, Repeat::Never, |answer| answer.must_be("Ready")).await {
             Ok(()) => Ok(true),
             Err(Error::Refused { code: Code::NotReady, .. }) => Ok(false),
@@ -232,7 +232,7 @@ impl Client {
     ///
     /// None of its own.
     pub async fn version(&self) -> Result<String, Error> {
-        let request = self.get(self.base().join("version"));
+        let request = self.get_request(self.base().join("version"));
         self.send(request, Repeat::Freely, Answer::text).await
     }
 
@@ -242,7 +242,7 @@ impl Client {
     ///
     /// `unknown_route` from routes that have no metrics.
     pub async fn metrics(&self) -> Result<String, Error> {
-        let request = self.get(self.base().join("metrics"));
+        let request = self.get_request(self.base().join("metrics"));
         self.send(request, Repeat::Freely, Answer::text).await
     }
 
@@ -274,8 +274,8 @@ impl Client {
     /// - the codes of the route
     /// - [`Error::InvalidName`] if the last segment is one that no path can carry.
     pub async fn get(&self, segments: &[&str]) -> Result<String, Error> {
-        let request = self.request(Method::GET, self.route(segments)?);
-        self.send(request, Repeat::Freely).await?.text()
+        let request = self.get_request(self.route(segments)?);
+        self.send(request, Repeat::Freely, Answer::as_written).await
     }
 
     /// Posts to a route without a body, and returns the body of the answer as the server wrote it.
@@ -286,8 +286,8 @@ impl Client {
     ///
     /// As [`get`](Self::get).
     pub async fn post_empty(&self, segments: &[&str]) -> Result<String, Error> {
-        let request = self.request(Method::POST, self.route(segments)?);
-        self.send(request, Repeat::Undone).await?.text()
+        let request = self.shared.transport.request(Method::POST, self.route(segments)?);
+        self.send(request, Repeat::Undone, Answer::as_written).await
     }
 
     /// The same, but each request is sent once and answered within `timeout`, or fails.
@@ -324,7 +324,7 @@ impl Client {
         self.shared.transport.bases.first()
     }
 
-    fn get(&self, url: Url) -> RequestBuilder {
+    fn get_request(&self, url: Url) -> RequestBuilder {
         self.shared.transport.request(Method::GET, url)
     }
 
@@ -352,7 +352,7 @@ impl Client {
 
     /// Gets what is at `url` as JSON.
     async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        self.send(self.get(url), Repeat::Freely, Answer::json).await
+        self.send(self.get_request(url), Repeat::Freely, Answer::json).await
     }
 
     /// Sends a request that is answered at once. What `read` does not understand is no answer.
