@@ -296,9 +296,21 @@ impl Client {
         Self { shared: Arc::new(Shared { transport, timeout, retry }) }
     }
 
-    /// Where the server is, for people.
-    pub(crate) fn server(&self) -> String {
-        format!("{:?}", self.base())
+    /// How long each attempt of a request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    /// The same, but with another policy of repetition.
+    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
+        let Shared { http, bases, headers, timeout, .. } = &*self.shared;
+        let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
+        Self { shared: Arc::new(Shared { http, bases, headers, timeout: *timeout, retry }) }
+    }
+
+    /// The URLs of the server, without passwords.
+    pub fn urls(&self) -> Vec<String> {
+        self.shared.bases.iter().map(|base| base.endpoint().url().to_owned()).collect()
     }
 
     /// The index of the base URL in use. If it is the same before and after a request, the request was
