@@ -1,6 +1,6 @@
 //! A lock that is held, and what can be done with it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use throttle_wire::PeerId;
 use tokio::sync::watch;
@@ -107,21 +107,25 @@ impl Lock {
     /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
     /// refused, of which it learns with the next sign of life; and a machine that sleeps: it learns of
     /// it within a second of waking up.
-    pub async fn lost(&self) -> Lost {
-        let mut fate = self.fate.clone();
-        loop {
-            let shared = self.peer.shared();
-            let deadline = shared.state().lease.deadline(self.id);
-            let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
-            tokio::select! {
-                biased;
-                lost = fate.wait_for(Option::is_some) => {
-                    // Without an answer there is a new life of the peer, which begins after a loss.
-                    return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
-                }
-                // Also if the keeper is not as punctual.
-                () = shared.clock.sleep_until(deadline) => {
-                    shared.next_step(&mut shared.state());
+    ///
+    /// To wait for it does not keep the lock.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
+        let (mut fate, id) = (self.fate.clone(), self.id);
+        let shared = Arc::clone(self.peer.shared());
+        async move {
+            loop {
+                let deadline = shared.state().lease.deadline(id);
+                let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
+                tokio::select! {
+                    biased;
+                    lost = fate.wait_for(Option::is_some) => {
+                        // Without an answer there is a new life of the peer, which begins after a loss.
+                        return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
+                    }
+                    // Also if the keeper is not as punctual.
+                    () = shared.clock.sleep_until(deadline) => {
+                        shared.next_step(&mut shared.state());
+                    }
                 }
             }
         }
