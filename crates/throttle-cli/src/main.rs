@@ -4,16 +4,13 @@
 //! signals and terminals ([`lock`]), and prints what the server tells ([`show`]).
 
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a command line tool talks through them"
-)]
 
 mod args;
 mod exit;
 mod lock;
 mod pages;
+mod say;
+#[expect(clippy::print_stdout, reason = "not yet moved to `say`")]
 mod show;
 
 use std::process::ExitCode;
@@ -35,13 +32,12 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Code::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    match run(arguments) {
-        Ok(code) => code.into(),
-        Err(Failure { code, error }) => {
-            eprintln!("throttlectl: {error:#}");
-            code.into()
-        }
-    }
+    let code = run(arguments).unwrap_or_else(|Failure { code, error }| {
+        say::message(format_args!("{error:#}"));
+        code
+    });
+    say::flush();
+    code.into()
 }
 
 fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {

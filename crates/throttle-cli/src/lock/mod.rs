@@ -6,6 +6,7 @@
 //! command is told to end if no sign of life gets through. So it has the grace to end in good order, and
 //! is dead when somebody else can be granted the lock.
 
+pub(crate) mod args;
 mod child;
 mod progress;
 mod signals;
@@ -20,12 +21,12 @@ use self::{
     signals::Signals,
 };
 use crate::{
-    args::{self, Bond},
     exit::{Code, Failure},
+    say,
 };
 
 /// Becomes a command that ends with its parent.
-pub(crate) fn bond(bond: &Bond) -> Result<Code, Failure> {
+pub(crate) fn bond(bond: &args::Bond) -> Result<Code, Failure> {
     Err(child::bond(bond))
 }
 
@@ -95,8 +96,8 @@ async fn work(lock: Lock, arguments: &args::Lock, signals: &mut Signals) -> Resu
         }
         endangered = danger(&lock, grace) => endangered,
     };
-    eprintln!("throttlectl: the lock on {:?} is in danger, the command ends", arguments.name);
     child.end(Manner::Gently);
+    say::message(format_args!("the lock on {:?} is in danger, the command ends", arguments.name));
     let lost = tokio::select! {
         biased;
         _ = child.wait() => endangered.unwrap_or(Lost::Unreachable),
@@ -156,7 +157,7 @@ async fn released(lock: Lock, name: &str) -> Result<(), Lost> {
     match tokio::time::timeout(FAREWELL, lock.release()).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            eprintln!("throttlectl: {name:?} is free when the lease ends, for there is no answer");
+            say::message(format_args!("{name:?} is free when its lease ends: no answer"));
             Ok(())
         }
     }

@@ -9,6 +9,8 @@ use std::{
 use humantime::format_duration;
 use throttle_client::{Client, Peer, Semaphore};
 
+use crate::say;
+
 /// Shows the place in the queue, until it is dropped. Then the line is gone.
 pub(super) struct Progress<'a> {
     client: &'a Client,
@@ -35,7 +37,7 @@ impl<'a> Progress<'a> {
                 Err(error) => error.to_string(),
             };
             let waited = format_duration(Duration::from_secs(seconds));
-            eprint!("{CLEAR}waiting for {:?} since {waited}: {place}", self.semaphore);
+            say::raw(format!("{CLEAR}waiting for {:?} since {waited}: {place}", self.semaphore));
         }
     }
 }
@@ -53,7 +55,7 @@ fn place(semaphore: &Semaphore, peer: Option<u64>) -> String {
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if self.is_on_terminal {
-            eprint!("{CLEAR}");
+            say::raw(CLEAR.to_owned());
         }
     }
 }

@@ -93,5 +93,24 @@ fn a_server_out_of_reach_has_an_exit_code_of_its_own() {
     drop(nobody);
     let (code, _, stderr) = run(&mut throttlectl(&url, &["lock", "A", "--", "true"]));
     assert_eq!(code, 69);
-    assert!(stderr.contains("no lock on \"A\": cannot connect to the server"), "{stderr}");
+    assert!(stderr.contains("no lock on \"A\": cannot connect to http:"), "{stderr}");
+}
+
+/// `/dev/full` refuses every byte, and a pipe without a reader breaks.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_status_is_the_documented_one_whatever_becomes_of_the_message() {
+    let world = World::new();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let broken = || std::io::pipe().unwrap().1;
+    for command in [["X", "--", "true"], ["A", "--count", "0"]] {
+        let lock = || {
+            let mut it = world.throttlectl(&["lock"]);
+            it.args(command);
+            it
+        };
+        let expected = if command[0] == "X" { 78 } else { 64 };
+        assert_eq!(lock().stderr(full()).status().unwrap().code(), Some(expected));
+        assert_eq!(lock().stderr(broken()).status().unwrap().code(), Some(expected));
+    }
 }

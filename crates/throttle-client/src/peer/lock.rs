@@ -1,11 +1,11 @@
 //! A lock that is held, and what can be done with it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use throttle_wire::PeerId;
 use tokio::sync::watch;
 
-use super::{LockError, Peer, outcome};
+use super::{LockError, Peer, error::Subject, outcome};
 use crate::{Admission, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
@@ -92,6 +92,10 @@ impl Lock {
         Err(self.reason())
     }
 
+    fn subject(&self) -> Subject {
+        self.peer.shared().subject(&self.semaphore)
+    }
+
     /// Why it is lost, if it is lost.
     fn reason(&self) -> Lost {
         self.fate.borrow().unwrap_or(Lost::Expired)
@@ -103,21 +107,25 @@ impl Lock {
     /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
     /// refused, of which it learns with the next sign of life; and a machine that sleeps: it learns of
     /// it within a second of waking up.
-    pub async fn lost(&self) -> Lost {
-        let mut fate = self.fate.clone();
-        loop {
-            let shared = self.peer.shared();
-            let deadline = shared.state().lease.deadline(self.id);
-            let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
-            tokio::select! {
-                biased;
-                lost = fate.wait_for(Option::is_some) => {
-                    // Without an answer there is a new life of the peer, which begins after a loss.
-                    return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
-                }
-                // Also if the keeper is not as punctual.
-                () = shared.clock.sleep_until(deadline) => {
-                    shared.next_step(&mut shared.state());
+    ///
+    /// To wait for it does not keep the lock.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
+        let (mut fate, id) = (self.fate.clone(), self.id);
+        let shared = Arc::clone(self.peer.shared());
+        async move {
+            loop {
+                let deadline = shared.state().lease.deadline(id);
+                let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
+                tokio::select! {
+                    biased;
+                    lost = fate.wait_for(Option::is_some) => {
+                        // Without an answer there is a new life of the peer, which begins after a loss.
+                        return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
+                    }
+                    // Also if the keeper is not as punctual.
+                    () = shared.clock.sleep_until(deadline) => {
+                        shared.next_step(&mut shared.state());
+                    }
                 }
             }
         }
@@ -150,24 +158,29 @@ impl Lock {
         let shared = self.peer.shared();
         let _upkeep = shared.upkeep.lock().await;
         if let Some(lost) = *self.fate.borrow() {
-            return Err(LockError::Lost(lost));
+            return Err(self.subject().lost(lost));
         }
         if (1..self.count).contains(&count) {
             // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
             let mut state = shared.state();
             if !state.lease.acquired(self.id, &self.semaphore, count, shared.now()) {
                 shared.next_step(&mut state);
-                return Err(LockError::Lost(self.reason()));
+                return Err(self.subject().lost(self.reason()));
             }
             self.count = count;
         }
-        match shared.swift.acquire(self.id, &self.semaphore, count).await? {
+        match shared
+            .swift
+            .acquire(self.id, &self.semaphore, count)
+            .await
+            .map_err(|error| self.subject().failed(error))?
+        {
             Admission::Held { .. } => Ok(()),
             // So the server has forgotten that it was held. Nobody stays in the queue for it.
             Admission::Pending => {
                 self.is_released = true;
                 drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
-                Err(LockError::Lost(Lost::Expired))
+                Err(self.subject().lost(Lost::Expired))
             }
         }
     }

@@ -17,6 +17,7 @@
 //! What it has not answered, and then gets late all the same, it refuses for its [number](crate::order).
 
 mod builder;
+mod error;
 mod giving_back;
 mod keeper;
 mod lock;
@@ -30,23 +31,24 @@ use std::{
     time::Duration,
 };
 
-use throttle_wire::{Code, Labels, PeerId};
+use throttle_wire::{Labels, PeerId};
 use tokio::{
     runtime,
     sync::{Notify, watch},
     task::{JoinError, JoinHandle},
 };
 
-pub use self::{builder::PeerBuilder, lock::Lock, request::LockRequest};
+use self::error::Subject;
+pub use self::{builder::PeerBuilder, error::LockError, lock::Lock, request::LockRequest};
 use crate::{
     Admission, Client, Error, Lost,
-    lease::Lease,
+    lease::{Lease, Step},
     world::{Clock, Time},
 };
 
-/// A session with a server, that keeps itself and its locks alive.
+/// A client of the server that holds locks, and keeps itself and them alive.
 ///
-/// Made by [`Client::session`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
+/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
 /// hears of it when the first lock is asked for. Clones are the same peer. When the last of them and
 /// of its locks is dropped, the peer is removed from the server in the background; whoever wants to
 /// wait for that calls [`Peer::close`].
@@ -58,39 +60,8 @@ pub struct Peer {
     owner: Arc<Owner>,
 }
 
-/// Ends the session when nobody is left who could use it.
+/// Ends the peer when nobody is left who could use it.
 struct Owner(Arc<Shared>);
-
-/// Why there is no lock.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// The peer has this semaphore already. A lock is one guard, and cannot be had twice.
-    #[error("the peer holds this semaphore already")]
-    AlreadyHeld,
-    /// The server refused, or could not be reached for so long that the lease would have ended.
-    #[error(transparent)]
-    Failed(#[from] Error),
-    /// The server did not answer at all within the time that was given.
-    #[error("no answer in time")]
-    NoAnswer,
-    /// The lock, or the place in the queue, is lost.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// It was not free within the time that was given. Nothing is left behind at the server.
-    #[error("not acquired in time")]
-    NotInTime,
-}
-
-impl LockError {
-    /// The code, if the server refused.
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Self::Failed(error) => error.code(),
-            Self::Lost(Lost::Refused(code)) => Some(*code),
-            _ => None,
-        }
-    }
-}
 
 /// What is common to a peer, its locks and its keeper.
 struct Shared {
@@ -136,18 +107,26 @@ struct State {
 }
 
 impl Client {
-    /// A peer that keeps itself and its locks alive, with a lease of a minute.
+    /// Asks for a lock by a peer of its own, which keeps the lock alive and is removed together with it.
+    ///
+    /// It costs four requests from the new peer to its removal. Whoever takes many locks one after another
+    /// uses a [`Peer`], where each costs two; who wants another lease than a minute, or labels, builds one.
+    pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
+        LockRequest::of_own_peer(Peer::builder(self), semaphore.into())
+    }
+}
+
+impl Peer {
+    /// A peer with a lease of a minute and no labels.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with timers and I/O.
     #[must_use]
-    pub fn session(&self) -> Peer {
-        Peer::builder(self).build()
+    pub fn new(client: &Client) -> Self {
+        Self::builder(client).build()
     }
-}
 
-impl Peer {
     /// A peer that differs from the default.
     pub fn builder(client: &Client) -> PeerBuilder {
         PeerBuilder::new(client)
@@ -156,8 +135,8 @@ impl Peer {
     /// Asks for a lock when it is awaited: by default for a count of one, for as long as it takes.
     ///
     /// See [`LockRequest`] for what else can be asked for, and what can go wrong.
-    pub fn lock<'a>(&'a self, semaphore: &'a str) -> LockRequest<'a> {
-        LockRequest::new(self, semaphore)
+    pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
+        LockRequest::of_peer(self.clone(), semaphore.into())
     }
 
     /// The id under which the server knows the peer, if there is one at present.
@@ -176,6 +155,40 @@ impl Peer {
     /// returns when the lease is over at the latest.
     pub async fn close(self) {
         self.shared().close(End::Remove).await;
+    }
+
+    /// Shows a sign of life now, and returns when the server has confirmed the peer. A server that forgot the
+    /// peer is told what it holds. Nothing happens if there is no peer at present.
+    ///
+    /// # Errors
+    ///
+    /// Why the peer is lost, if it is.
+    pub async fn renew(&self) -> Result<(), Lost> {
+        let shared = self.shared();
+        let (begun, length) = (shared.now(), self.lease());
+        let loss = shared.state().fate.subscribe();
+        // The lease counts from a sign of life that was sent since then.
+        let is_renewed = |peer| {
+            let deadline = shared.state().lease.deadline(peer);
+            deadline.is_some_and(|deadline| deadline.since(begun) >= length - length / 64)
+        };
+        loop {
+            let step = shared.next_step(&mut shared.state());
+            if let Some(lost) = *loss.borrow() {
+                return Err(lost);
+            }
+            let Some((peer, is_forgotten)) = shared.state().lease.peer() else { return Ok(()) };
+            if is_forgotten || matches!(step, Step::Restore { .. }) {
+                // That is up to the task of the peer, which is not dropped with whoever asks.
+                shared.changed.notify_one();
+            } else {
+                shared.heartbeat(peer, length / 6).await;
+            }
+            if is_renewed(peer) {
+                return Ok(());
+            }
+            shared.clock.sleep_until(shared.now() + RENEWAL_PAUSE).await;
+        }
     }
 
     /// Ends the signs of life, and returns when none is on its way any more. At the server the peer
@@ -236,6 +249,11 @@ impl Shared {
         state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
     }
 
+    fn subject(&self, semaphore: &str) -> Subject {
+        let semaphore = semaphore.to_owned();
+        Subject { semaphore, server: self.client.server() }
+    }
+
     fn now(&self) -> Time {
         self.clock.now()
     }
@@ -280,6 +298,9 @@ type Asking = JoinHandle<Result<Admission, Error>>;
 /// Between two attempts to tell the server that something is over, after the client itself has made
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Before it is looked whether a sign of life got through.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Of all events.
 const TARGET: &str = "throttle::client";

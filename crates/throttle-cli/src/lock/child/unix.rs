@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 
 use super::{Manner, cannot_run};
 use crate::{
-    args::Bond,
     exit::{Code, Failure},
+    lock::args::Bond,
 };
 
 pub(super) struct Process {

@@ -13,8 +13,8 @@ use tokio::process::Command;
 
 use super::Manner;
 use crate::{
-    args::Bond,
     exit::{Code, Failure},
+    lock::args::Bond,
 };
 
 pub(super) struct Process(Box<dyn ChildWrapper>);

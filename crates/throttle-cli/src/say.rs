@@ -1,0 +1,94 @@
+//! What the program writes: messages to standard error, results to standard output.
+//!
+//! A message must not stop the program. Standard error may be full, closed, or a pipe that nobody reads,
+//! in which a write never returns; in that moment there may be a command to kill. So messages go
+//! through a queue to a thread, and are dropped if that does not get rid of them. Results are written
+//! directly, and a failure is an error with an exit status of its own.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    sync::{
+        OnceLock,
+        mpsc::{self, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::anyhow;
+
+use crate::exit::{Code, Failure};
+
+/// Writes a message to standard error, as a line of its own. Returns at once, whatever becomes of it.
+pub(crate) fn message(text: impl fmt::Display) {
+    raw(format!("throttlectl: {text}\n"));
+}
+
+/// Writes to standard error as it is. Returns at once, whatever becomes of it.
+pub(crate) fn raw(text: String) {
+    if let Some(queue) = QUEUE.get_or_init(start) {
+        // A full queue belongs to a stream that takes nothing any more.
+        let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) =
+            queue.try_send(Entry::Text(text));
+    }
+}
+
+/// Waits until the messages are written, but not for long.
+pub(crate) fn flush() {
+    if let Some(Some(queue)) = QUEUE.get() {
+        let (written, is_written) = mpsc::channel();
+        if queue.try_send(Entry::Flush(written)).is_ok() {
+            // The messages of a stream that takes none are lost.
+            let (Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)) =
+                is_written.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+/// Writes a result to standard output.
+///
+/// # Errors
+///
+/// [`Code::OUTPUT`] with the reason.
+#[expect(dead_code, reason = "`show` is not yet moved to it")]
+pub(crate) fn result(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::new(Code::OUTPUT, anyhow!("cannot write the result: {error}")))
+}
+
+enum Entry {
+    Flush(mpsc::Sender<()>),
+    Text(String),
+}
+
+static QUEUE: OnceLock<Option<SyncSender<Entry>>> = OnceLock::new();
+
+/// Starts the thread that writes. A machine without room for it gets no messages.
+fn start() -> Option<SyncSender<Entry>> {
+    let (queue, entries) = mpsc::sync_channel(LENGTH);
+    let write = move || {
+        for entry in entries {
+            match entry {
+                Entry::Text(text) => {
+                    // There is nobody left to tell.
+                    let _ = io::stderr().write_all(text.as_bytes());
+                }
+                Entry::Flush(written) => {
+                    let _ = written.send(());
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("messages".to_owned()).spawn(write).ok()?;
+    Some(queue)
+}
+
+/// More messages than the program writes while a reader that is only slow takes a breath.
+const LENGTH: usize = 64;
+
+/// How long the end of the program waits for its last messages.
+const PATIENCE: Duration = Duration::from_millis(500);
