@@ -1,6 +1,6 @@
 //! The program as a process, against the real routes.
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod ends;
 #[cfg(target_os = "linux")]
 mod families;
@@ -8,6 +8,8 @@ mod families;
 mod lock;
 mod show;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod unix_socket;
 #[cfg(windows)]
 mod windows;
