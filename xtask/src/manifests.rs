@@ -20,7 +20,8 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let (hadolint, validate) = (bin.join("hadolint"), bin.join("kubernetes-validate"));
     cmd!(sh, "{hadolint} Dockerfile").run()?;
     cmd!(sh, "{validate} --strict configs/kubernetes/throttle.yaml").run()?;
-    systemd(sh)
+    systemd(sh)?;
+    nginx(sh)
 }
 
 /// Only where there is systemd. It also wants to see the program, which is not installed here.
@@ -34,4 +35,22 @@ fn systemd(sh: &Shell) -> anyhow::Result<()> {
     let copy = directory.path().join("throttle.service");
     sh.write_file(&copy, unit.replace("/usr/local/bin/throttle", "/bin/true"))?;
     Ok(cmd!(sh, "systemd-analyze verify --man=no {copy}").run()?)
+}
+
+/// Only where there is nginx. Neither the port nor the certificates are those of this machine.
+fn nginx(sh: &Shell) -> anyhow::Result<()> {
+    if cmd!(sh, "nginx -v").quiet().ignore_stderr().run().is_err() {
+        eprintln!("the proxy is not checked: there is no nginx");
+        return Ok(());
+    }
+    let directory = sh.create_temp_dir()?;
+    let path = directory.path();
+    let site = sh.read_file("configs/nginx/throttle.conf")?;
+    let site = site.lines().filter(|line| !line.contains("ssl_certificate")).collect::<Vec<_>>();
+    let socket = format!("listen unix:{};", path.join("nginx.sock").display());
+    let site = site.join("\n").replace("listen 443 ssl;", &socket);
+    let main = format!("pid nginx.pid; error_log stderr; events {{}} http {{ {site}\n}}");
+    let file = path.join("nginx.conf");
+    sh.write_file(&file, main)?;
+    Ok(cmd!(sh, "nginx -t -q -p {path} -c {file}").run()?)
 }

@@ -62,12 +62,12 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::InvalidName { .. } | Error::InvalidUrl { .. } => Code::USAGE,
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => Code::USAGE,
             Error::Refused { .. } => Code::REFUSED,
-            Error::Connect(_)
-            | Error::Timeout(_)
-            | Error::Transport(_)
-            | Error::UnexpectedAnswer { .. } => Code::UNREACHABLE,
+            _ => Code::UNREACHABLE,
         };
         Self::new(code, error)
     }
@@ -76,10 +76,12 @@ impl From<Error> for Failure {
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         match error {
-            LockError::Failed(error) => error.into(),
-            LockError::NoAnswer => Self::new(Code::UNREACHABLE, error),
-            LockError::AlreadyHeld | LockError::NotInTime => Self::new(Code::NOT_ACQUIRED, error),
-            LockError::Lost(_) => Self::new(Code::LOST, error),
+            LockError::Failed { source, .. } => source.into(),
+            LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => {
+                Self::new(Code::NOT_ACQUIRED, error)
+            }
+            LockError::Lost { .. } => Self::new(Code::LOST, error),
+            _ => Self::new(Code::UNREACHABLE, error),
         }
     }
 }

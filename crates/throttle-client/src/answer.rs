@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
 };
 use serde::de::DeserializeOwned;
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
-use crate::{
-    Error,
-    retry::{Failure, Setback},
-};
+use crate::{Endpoint, Error};
 
 /// How the sentences of a server without problem documents begin.
 const SENTENCES: &[(&str, Code)] = &[
@@ -37,21 +34,31 @@ const EXCERPT: usize = 200;
 /// A whole answer that promises success: its status is 200 or 202.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    endpoint: Endpoint,
     status: StatusCode,
+    /// Where a redirect leads.
+    location: Option<String>,
+    retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
 impl Answer {
-    /// Reads the answer to its end, and sorts out what is no success.
-    pub(crate) async fn read(response: Response) -> Result<Self, Setback<Error>> {
+    /// Reads the answer of an endpoint to its end, and sorts out what is no success.
+    pub(crate) async fn read(response: Response, endpoint: &Endpoint) -> Result<Self, Error> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body =
-            response.bytes().await.map_err(|error| Setback::from(Error::of_request(error)))?;
-        let answer = Self { status, body: body.into() };
+            response.bytes().await.map_err(|error| Error::of_request(error, endpoint))?.into();
+        let answer = Self {
+            endpoint: endpoint.clone(),
+            status,
+            location: location(&headers),
+            retry_after: retry_after(&headers),
+            body,
+        };
         if matches!(status, StatusCode::OK | StatusCode::ACCEPTED) {
             return Ok(answer);
         }
-        Err(Setback { failure: failure(status, &headers), error: answer.refusal(&headers) })
+        Err(answer.refusal(&headers))
     }
 
     /// Whether what was asked for has to be waited for.
@@ -76,16 +83,21 @@ impl Answer {
     }
 
     pub(crate) fn unexpected(&self) -> Error {
-        let body = String::from_utf8_lossy(&self.body).chars().take(EXCERPT).collect();
-        Error::UnexpectedAnswer { status: self.status.as_u16(), body }
+        Error::UnexpectedAnswer {
+            endpoint: self.endpoint.clone(),
+            status: self.status.as_u16(),
+            location: self.location.clone(),
+            body: String::from_utf8_lossy(&self.body).chars().take(EXCERPT).collect(),
+            retry_after: self.retry_after,
+        }
     }
 
     fn refusal(&self, headers: &HeaderMap) -> Error {
-        let status = self.status.as_u16();
+        let (status, retry_after) = (self.status.as_u16(), self.retry_after);
         if is_problem(headers) {
             return match self.json::<Problem>() {
                 Ok(Problem { code, detail, uptime, sequence, .. }) => {
-                    Error::Refused { code, status, detail, uptime, sequence }
+                    Error::Refused { code, status, detail, uptime, sequence, retry_after }
                 }
                 Err(unexpected) => unexpected,
             };
@@ -97,23 +109,16 @@ impl Answer {
         match SENTENCES.iter().find(means) {
             Some(&(_, code)) => {
                 let (detail, uptime, sequence) = (text.into_owned(), None, None);
-                Error::Refused { code, status, detail, uptime, sequence }
+                Error::Refused { code, status, detail, uptime, sequence, retry_after }
             }
             None => self.unexpected(),
         }
     }
 }
 
-/// What a status other than success means for another attempt.
-fn failure(status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            Some(Failure::Busy { retry_after: retry_after(headers) })
-        }
-        // A proxy says so, which may have passed the request on.
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(Failure::Lost),
-        _ => None,
-    }
+fn location(headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(LOCATION)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).chars().take(EXCERPT).collect())
 }
 
 /// `Retry-After` in seconds. As a date it would have to be compared with a clock that may be wrong.
@@ -126,10 +131,4 @@ fn is_problem(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON)
-}
-
-impl From<Error> for Setback<Error> {
-    fn from(error: Error) -> Self {
-        Self { failure: error.failure(), error }
-    }
 }

@@ -1,7 +1,7 @@
 //! Where the server is, and the URLs of its routes.
 //!
-//! There may be several ways to it. URLs are made for the first one, and aimed at the one in use when
-//! they are sent; a way on which a request fails is left for the next one.
+//! It may have several base URLs. The URLs of routes are made for the first one, and changed to the one in
+//! use when they are sent; after a request that got no answer the next one is used.
 //!
 //! The server may also be at a socket in the file system, `unix:/run/throttle.sock`. Its URLs are those of
 //! a host on this machine, and it takes an HTTP client of its own to send them by the socket.
@@ -19,10 +19,10 @@ use std::{
     },
 };
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
-use crate::Error;
+use crate::{Endpoint, Error};
 
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -33,15 +33,22 @@ const UNIX: &str = "unix:";
 /// The URL of a server. Its path ends with a slash.
 #[derive(Clone)]
 pub(crate) struct Base {
+    /// Without credentials.
     url: Url,
+    /// A user's name and perhaps a password, from the URL. They are for this server only.
+    credentials: Option<(String, Option<String>)>,
+    endpoint: Endpoint,
     /// The file of the socket by which the server is asked, if it is not asked by the network.
     socket: Option<PathBuf>,
 }
 
 impl Base {
-    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let invalid = |reason: &str| Error::InvalidUrl { reason: reason.to_owned() };
-        if let Some(path) = url.strip_prefix(UNIX) {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let invalid = |reason: &str| Error::InvalidUrl {
+            url: without_credentials(text),
+            reason: reason.to_owned(),
+        };
+        if let Some(path) = text.strip_prefix(UNIX) {
             if path.is_empty() {
                 return Err(invalid("it names no file"));
             }
@@ -49,22 +56,41 @@ impl Base {
                 return Err(invalid("on this system there are no such sockets"));
             }
             let url = Url::parse("http://localhost/").expect("it is a URL");
-            return Ok(Self { url, socket: Some(path.into()) });
+            let endpoint = Endpoint::new(text.to_owned(), None);
+            return Ok(Self { url, credentials: None, endpoint, socket: Some(path.into()) });
         }
-        let mut url = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid("its scheme is none of `http`, `https` and `unix`"));
-        }
+        let parsed = Url::parse(text).map_err(|error| error.to_string());
+        let parsed = parsed.and_then(|url| match url.scheme() {
+            "http" | "https" => Ok(url),
+            _ => Err("its scheme is none of `http`, `https` and `unix`".to_owned()),
+        });
+        let mut url = parsed.map_err(|reason| invalid(&with_suggestion(reason, text)))?;
         if url.query().is_some() {
             return Err(invalid("it has a query"));
         }
         if url.fragment().is_some() {
             return Err(invalid("it has a fragment"));
         }
+        let credentials = take_credentials(&mut url);
+        let endpoint = Endpoint::new(url.as_str().trim_end_matches('/').to_owned(), None);
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { url, socket: None })
+        Ok(Self { url, credentials, endpoint, socket: None })
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The user's name and password that stand in the URL.
+    pub(crate) fn credentials(&self) -> Option<(&str, Option<&str>)> {
+        self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_deref()))
+    }
+
+    /// The file of its socket, if it is asked by one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// The URL of a route whose path is `route`, without a leading slash.
@@ -83,10 +109,10 @@ impl Base {
     }
 }
 
-/// The ways to a server, at least one, and which of them is in use. Clones use the same one.
+/// The base URLs of a server, at least one, and which of them is in use. Clones use the same one.
 ///
-/// They are used in turn, and counted on: whoever finds the same number again knows that no other way was
-/// used in between.
+/// They are used one after the other, and counted on: whoever finds the same index again knows that no
+/// other URL was used in between.
 #[derive(Clone, Debug)]
 pub(crate) struct Bases {
     all: Vec<Base>,
@@ -104,58 +130,77 @@ impl Bases {
         &self.all[0]
     }
 
-    /// The number of the one in use.
-    pub(crate) fn current(&self) -> usize {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Base> {
+        self.all.iter()
+    }
+
+    /// The index of the one in use. It grows, also from the last base to the first.
+    pub(crate) fn current_index(&self) -> usize {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// The files of their sockets, in the order of their numbers.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = Option<&Path>> {
-        self.all.iter().map(|base| base.socket.as_deref())
+    /// Where in the list the base of an index is.
+    pub(crate) fn position(&self, index: usize) -> usize {
+        index % self.all.len()
     }
 
-    /// Turns a URL that was made for the first one into one of another number. Returns its index.
-    pub(crate) fn aim(&self, url: &mut Url, number: usize) -> usize {
-        let index = number % self.all.len();
-        if index == 0 {
-            return index;
-        }
+    /// Turns a URL that was made for the first base into one of the base of an index.
+    pub(crate) fn change(&self, url: &mut Url, index: usize) -> &Base {
+        let base = &self.all[self.position(index)];
         let route = url.path().strip_prefix(self.first().url.path()).expect("it was made for it");
-        let mut other = self.all[index].join(route);
+        let mut other = base.join(route);
         other.set_query(url.query());
         *url = other;
-        index
+        base
     }
 
-    /// Goes on to the next one, unless somebody else did so since `number` was in use.
-    pub(crate) fn leave(&self, number: usize) {
+    /// Uses the next one from now on, unless somebody else did so since `index` was in use.
+    pub(crate) fn use_next(&self, index: usize) {
         if self.all.len() == 1 {
             return;
         }
-        let next = number.wrapping_add(1);
-        // Whoever comes later finds another number, which is as good.
-        let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
+        let next = index.wrapping_add(1);
+        // If it fails, another request has gone on to the next one already.
+        let _ = self.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// The URL without a password.
+/// Without credentials.
 impl fmt::Debug for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(socket) = &self.socket {
-            return f.debug_tuple("Base").field(&format!("{UNIX}{}", socket.display())).finish();
-        }
-        let mut url = self.url.clone();
-        if url.password().is_some() {
-            url.set_password(Some("***")).expect("a URL with a password can have another one");
-        }
-        f.debug_tuple("Base").field(&url.as_str()).finish()
+        f.debug_tuple("Base").field(&self.endpoint.url()).finish()
+    }
+}
+
+/// Removes the user's name and the password from a URL, and returns them decoded.
+fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), url.password().map(decoded));
+    let failed = url.set_username("").is_err() || url.set_password(None).is_err();
+    assert!(!failed, "a URL with a host can be without credentials");
+    (!user.is_empty() || password.is_some()).then_some((user, password))
+}
+
+/// Adds the URL that was probably meant, if one would be understood with a scheme before it.
+fn with_suggestion(reason: String, text: &str) -> String {
+    let scheme = if text.starts_with('/') { UNIX } else { "http://" };
+    let meant = format!("{scheme}{text}");
+    let is_url = !text.contains("//") && Base::parse(&meant).is_ok();
+    if is_url { format!("{reason}; did you mean {}?", without_credentials(&meant)) } else { reason }
+}
+
+/// A text that was meant as a URL without what may be a password in it.
+fn without_credentials(text: &str) -> String {
+    let start = text.find("//").map_or(0, |slashes| slashes + 2);
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
+    match text[start..end].rfind('@') {
+        Some(at) => format!("{}***{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::percent_decode_str;
-
     use super::*;
 
     fn base(url: &str) -> Base {
@@ -177,17 +222,24 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
+        let scheme = "its scheme is none of `http`, `https` and `unix`";
+        let relative = "relative URL without a base";
         for (url, expected) in [
-            ("", "relative URL without a base"),
-            ("localhost:8000", "its scheme is none of `http`, `https` and `unix`"),
-            ("ftp://host/", "its scheme is none of `http`, `https` and `unix`"),
-            ("unix:", "it names no file"),
-            ("http://host/?", "it has a query"),
-            ("http://host/?a=b", "it has a query"),
-            ("http://host/#", "it has a fragment"),
-            ("http://", "empty host"),
+            ("", relative.to_owned()),
+            #[cfg(unix)]
+            ("/run/t.sock", format!("{relative}; did you mean unix:/run/t.sock?")),
+            ("localhost", format!("{relative}; did you mean http://localhost?")),
+            ("localhost:8000", format!("{scheme}; did you mean http://localhost:8000?")),
+            ("127.0.0.1:8000/x", format!("{relative}; did you mean http://127.0.0.1:8000/x?")),
+            ("ann:pw@host", format!("{scheme}; did you mean http://***@host?")),
+            ("ftp://host/", scheme.to_owned()),
+            ("unix:", "it names no file".to_owned()),
+            ("http://host/?", "it has a query".to_owned()),
+            ("http://host/?a=b", "it has a query".to_owned()),
+            ("http://host/#", "it has a fragment".to_owned()),
+            ("http://", "empty host".to_owned()),
         ] {
-            let Err(Error::InvalidUrl { reason }) = Base::parse(url) else { panic!("{url:?}") };
+            let Err(Error::InvalidUrl { reason, .. }) = Base::parse(url) else { panic!("{url:?}") };
             assert_eq!(reason, expected, "{url:?}");
         }
     }
@@ -236,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_can_be_aimed_at_another_way_with_its_names_and_its_query() {
+    fn a_url_can_be_changed_to_another_base_with_its_names_and_its_query() {
         let bases = Bases::parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
         let mut made = bases.first().join_name("peers/42", "a/b?").unwrap();
         made.set_query(Some("block_for=1s"));
@@ -245,23 +297,27 @@ mod tests {
             (1, "https://b/y/z/peers/42/a%2Fb%3F?block_for=1s"),
         ] {
             let mut url = made.clone();
-            bases.aim(&mut url, number);
+            bases.change(&mut url, number);
             assert_eq!(url.as_str(), expected);
         }
     }
 
     #[test]
-    fn a_way_is_left_once_however_many_requests_fail_on_it() {
+    fn the_next_base_is_used_once_however_many_requests_fail() {
         let bases = Bases::parse(["http://a", "http://b", "http://c"]).unwrap();
-        bases.leave(0);
-        bases.leave(0);
-        assert_eq!(bases.current(), 1);
-        bases.leave(1);
+        bases.use_next(0);
+        bases.use_next(0);
+        assert_eq!(bases.current_index(), 1);
+        bases.use_next(1);
         let clone = bases.clone();
-        clone.leave(2);
-        assert_eq!(bases.current(), 3, "the first one again, and not as if nothing had happened");
+        clone.use_next(2);
+        assert_eq!(
+            bases.current_index(),
+            3,
+            "the first one again, and not as if nothing had happened"
+        );
         let mut url = bases.first().join("health");
-        bases.aim(&mut url, 3);
+        bases.change(&mut url, 3);
         assert_eq!(url.as_str(), "http://a/health");
         assert!(Bases::parse(["http://a", "b"]).is_err());
     }
@@ -270,18 +326,45 @@ mod tests {
     #[test]
     fn a_server_may_be_at_a_socket_in_the_file_system() {
         let bases = Bases::parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
-        let sockets = bases.sockets().collect::<Vec<_>>();
+        let sockets = bases.iter().map(Base::socket).collect::<Vec<_>>();
         assert_eq!(sockets, [Some(Path::new("/run/t.sock")), None]);
         let mut url = bases.first().join("health");
         assert_eq!(url.as_str(), "http://localhost/health");
-        assert_eq!(bases.aim(&mut url, 1), 1);
+        assert_eq!(bases.change(&mut url, 1).endpoint().url(), "http://b/x");
         assert_eq!(url.as_str(), "http://b/x/health");
         assert!(format!("{:?}", bases.first()).contains("unix:/run/t.sock"));
     }
 
     #[test]
-    fn a_password_does_not_get_into_logs() {
-        let shown = format!("{:?}", base("http://ann:secret@host/"));
-        assert!(shown.contains("ann") && !shown.contains("secret"), "{shown}");
+    fn credentials_are_taken_out_of_a_url_and_decoded() {
+        for (url, expected) in [
+            ("http://host/", None),
+            ("http://ann@host/", Some(("ann", None))),
+            ("http://ann:se%40cret@host/", Some(("ann", Some("se@cret")))),
+            ("http://:secret@host/", Some(("", Some("secret")))),
+        ] {
+            let base = base(url);
+            assert_eq!(base.credentials(), expected, "{url}");
+            assert_eq!(base.endpoint().url(), "http://host");
+            assert_eq!(base.join("health").as_str(), "http://host/health");
+            let shown = format!("{base:?}");
+            assert!(!shown.contains("cret") && !shown.contains("ann"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_password_does_not_get_into_the_error_about_its_url() {
+        for (url, expected) in [
+            ("ftp://ann:secret@host/a@b", "ftp://***@host/a@b"),
+            ("ann:secret@host:80", "***@host:80"),
+            ("http://ann:se@cret@host:port", "http://***@host:port"),
+            ("http://ann:secret@host?x", "http://***@host?x"),
+        ] {
+            let Err(Error::InvalidUrl { url: shown, reason }) = Base::parse(url) else {
+                panic!("{url}")
+            };
+            assert_eq!(shown, expected);
+            assert!(!reason.contains("cret"), "{reason}");
+        }
     }
 }

@@ -8,7 +8,11 @@ use reqwest::{
 };
 use throttle_wire::PROBLEM_JSON;
 
-use crate::{Client, Error, RetryPolicy, base::Bases, client::Shared};
+use crate::{
+    Client, Error, RetryPolicy,
+    base::{Base, Bases},
+    client::Shared,
+};
 
 /// Builds a [`Client`].
 ///
@@ -99,22 +103,27 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// - [`Error::InvalidUrl`]
-    /// - [`Error::Transport`] if the HTTP library cannot be set up.
+    /// - [`Error::InvalidSetting`]
     pub fn build(self) -> Result<Client, Error> {
         let bases = Bases::parse(self.urls.iter().map(String::as_str))?;
         let network = match self.http {
             Some(http) => http,
-            None => http_client_builder().build().map_err(Error::Transport)?,
+            None => http_client_builder().build().map_err(unusable)?,
         };
-        let client = |socket: Option<&Path>| match socket {
+        let client = |base: &Base| match base.socket() {
             Some(socket) => by_socket(http_client_builder(), socket).build(),
             None => Ok(network.clone()),
         };
-        let http = bases.sockets().map(client).collect::<Result<_, _>>();
-        let http = http.map_err(Error::Transport)?;
+        let http = bases.iter().map(client).collect::<Result<_, _>>();
+        let http = http.map_err(unusable)?;
         let Self { headers, timeout, retry, .. } = self;
         Ok(Client { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) })
     }
+}
+
+fn unusable(error: reqwest::Error) -> Error {
+    let reason = error.to_string();
+    Error::InvalidSetting { setting: "the HTTP client".to_owned(), reason }
 }
 
 /// What the default HTTP client is built from, to make [one of your own](ClientBuilder::http_client)

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use reqwest::{Method, RequestBuilder, Url, header::HeaderMap};
+use reqwest::{
+    Method, RequestBuilder, Url,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde::de::DeserializeOwned;
 use throttle_wire::{
     Code, ExpiresIn, Peer, PeerId, Reloaded, Restore, Semaphore, SemaphoreSummary,
@@ -260,21 +263,27 @@ impl Client {
     }
 
     /// The same, but each request is sent once and answered within `timeout`, or fails.
-    pub(crate) fn once(&self, timeout: Duration) -> Self {
+    pub(crate) fn single_attempt(&self, timeout: Duration) -> Self {
         let Shared { http, bases, headers, .. } = &*self.shared;
         let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
         let retry = RetryPolicy::none();
         Self { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) }
     }
 
-    /// The number of the URL that is in use.
-    pub(crate) fn way(&self) -> usize {
-        self.shared.bases.current()
+    /// Where the server is, for people.
+    pub(crate) fn server(&self) -> String {
+        format!("{:?}", self.base())
     }
 
-    /// Takes the next URL from now on, unless that was done since `way` was in use.
-    pub(crate) fn leave(&self, way: usize) {
-        self.shared.bases.leave(way);
+    /// The index of the base URL in use. If it is the same before and after a request, the request was
+    /// answered there.
+    pub(crate) fn base_url_index(&self) -> usize {
+        self.shared.bases.current_index()
+    }
+
+    /// Uses the next base URL from now on, unless that was done since the one of `index` was in use.
+    pub(crate) fn use_next_base_url(&self, index: usize) {
+        self.shared.bases.use_next(index);
     }
 
     pub(crate) fn base(&self) -> &Base {
@@ -331,7 +340,8 @@ impl Client {
         repeat: Repeat,
         block_for: Option<Duration>,
     ) -> Result<Answer, Error> {
-        let request = request.build().map_err(Error::of_request)?;
+        let request =
+            request.build().map_err(|error| Error::InvalidRequest { source: error.into() })?;
         let attempt = |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
             *attempt.timeout_mut() = Some(self.shared.timeout.saturating_add(left));
@@ -350,16 +360,36 @@ impl Client {
 
     async fn attempt(&self, mut request: reqwest::Request) -> Result<Answer, Setback<Error>> {
         let Shared { http, bases, .. } = &*self.shared;
-        let way = bases.current();
-        let index = bases.aim(request.url_mut(), way);
-        let answer = match http[index].execute(request).await {
-            Ok(response) => Answer::read(response).await,
-            Err(error) => Err(Error::of_request(error).into()),
+        let index = bases.current_index();
+        let base = bases.change(request.url_mut(), index);
+        let http = &http[bases.position(index)];
+        let request = with_credentials(http, request, base);
+        let answer = match http.execute(request).await {
+            Ok(response) => Answer::read(response, base.endpoint()).await,
+            Err(error) => Err(Error::of_request(error, base.endpoint())),
         };
-        if answer.as_ref().is_err_and(|setback| setback.failure.is_some()) {
-            bases.leave(way);
+        answer.map_err(|error| {
+            let setback = Setback::from(error);
+            if setback.failure.is_some() {
+                bases.use_next(index);
+            }
+            setback
+        })
+    }
+}
+
+/// The request with the credentials that stand in the URL of its server, unless it has others.
+fn with_credentials(
+    http: &reqwest::Client,
+    request: reqwest::Request,
+    base: &Base,
+) -> reqwest::Request {
+    match base.credentials() {
+        Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
+            let request = RequestBuilder::from_parts(http.clone(), request);
+            request.basic_auth(user, password).build().expect("base64 fits into a header")
         }
-        answer
+        _ => request,
     }
 }
 

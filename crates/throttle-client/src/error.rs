@@ -4,14 +4,23 @@ use std::time::Duration;
 
 use throttle_wire::Code;
 
-use crate::retry::Failure;
+use crate::{Endpoint, retry::Failure};
 
 /// Why a request was not done, or why nobody knows whether it was.
+///
+/// Whatever comes from the network names the [`Endpoint`] that was asked. The causes below it, such as
+/// `Connection refused`, are reached by [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// No connection to the server came about, so it knows nothing of the request.
-    #[error("cannot connect to the server")]
-    Connect(#[source] reqwest::Error),
+    #[error("cannot connect to {endpoint}")]
+    Connect {
+        /// What was to be connected to.
+        endpoint: Endpoint,
+        /// Why it could not.
+        source: Cause,
+    },
     /// No server can be asked for a semaphore of this name by a path: it is empty, `.` or `..`, which
     /// mean something else there. Nothing was sent.
     #[error("a path cannot carry this name of a semaphore: {name:?}")]
@@ -19,9 +28,25 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// What the client was built with is not the URL of a server.
-    #[error("not the URL of a server: {reason}")]
+    /// The request cannot be expressed in HTTP; for instance its URL is too long. Nothing was sent.
+    #[error("this request cannot be made")]
+    InvalidRequest {
+        /// What the HTTP library has against it.
+        source: Cause,
+    },
+    /// The client cannot be built with a setting, such as a header or a certificate.
+    #[error("{setting} cannot be used: {reason}")]
+    InvalidSetting {
+        /// Which one.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What the client was to be built with is not the URL of a server.
+    #[error("{url:?} is not the URL of a server: {reason}")]
     InvalidUrl {
+        /// The URL, without a password.
+        url: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -39,23 +64,47 @@ pub enum Error {
         /// With `stale_request`: the greatest number that a request of the peer had before this one. The
         /// client numbers its requests itself.
         sequence: Option<u64>,
+        /// How long to wait before the next attempt, if the server says so.
+        retry_after: Option<Duration>,
     },
     /// No answer came in time. The server may have done what it was asked for.
-    #[error("no answer in time")]
-    Timeout(#[source] reqwest::Error),
-    /// The connection broke before the whole answer was there, and the server may have done what it
-    /// was asked for; or the HTTP library could not make the request at all.
-    #[error("the connection failed")]
-    Transport(#[source] reqwest::Error),
+    #[error("no answer in time from {endpoint}")]
+    Timeout {
+        /// What did not answer.
+        endpoint: Endpoint,
+        /// What the HTTP library says.
+        source: Cause,
+    },
+    /// The connection broke before the whole answer was there. The server may have done what it was
+    /// asked for.
+    #[error("the connection to {endpoint} failed")]
+    Transport {
+        /// What was connected to.
+        endpoint: Endpoint,
+        /// How the connection broke.
+        source: Cause,
+    },
     /// This is not how Throttle answers. There may be a proxy in between, or the URL leads elsewhere.
-    #[error("not an answer of Throttle: status {status}, body {body:?}")]
+    #[error(
+        "not an answer of Throttle: status {status} from {endpoint}{}, body {body:?}",
+        leads_to(location.as_deref())
+    )]
     UnexpectedAnswer {
+        /// What was asked.
+        endpoint: Endpoint,
         /// The HTTP status.
         status: u16,
+        /// Where a redirect leads that was not followed. If Throttle is there, that is the URL to use.
+        location: Option<String>,
         /// The beginning of the body.
         body: String,
+        /// How long to wait before the next attempt, if the answer says so.
+        retry_after: Option<Duration>,
     },
 }
+
+/// What lies behind an [`Error`].
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// The code, if the server refused.
@@ -63,10 +112,13 @@ impl Error {
         if let Self::Refused { code, .. } = self { Some(*code) } else { None }
     }
 
-    /// Whether it was certainly not done, and would not be done if it was asked for again.
+    /// Whether the request was certainly not done, and the same request would be refused again.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::InvalidName { .. } | Self::InvalidUrl { .. } => true,
+            Self::InvalidName { .. }
+            | Self::InvalidRequest { .. }
+            | Self::InvalidSetting { .. }
+            | Self::InvalidUrl { .. } => true,
             // The next one may come in time.
             Self::Refused { code: Code::StaleRequest, .. } => false,
             // Too many requests are a matter of this moment, as is what goes wrong in the server.
@@ -76,24 +128,49 @@ impl Error {
     }
 
     /// Sorts an error of the HTTP library by what is known about the request.
-    pub(crate) fn of_request(error: reqwest::Error) -> Self {
+    pub(crate) fn of_request(error: reqwest::Error, endpoint: &Endpoint) -> Self {
+        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+        let cannot_be_made = error.is_builder() || error.is_redirect();
+        // The endpoint names the URL, and without what may be secret.
+        let (endpoint, source) = (endpoint.clone(), error.without_url().into());
         // A connection that takes too long to come about is both; that it did not says more.
-        if error.is_connect() {
-            Self::Connect(error)
-        } else if error.is_timeout() {
-            Self::Timeout(error)
+        if is_connect {
+            Self::Connect { endpoint, source }
+        } else if is_timeout {
+            Self::Timeout { endpoint, source }
+        } else if cannot_be_made {
+            Self::InvalidRequest { source }
         } else {
-            Self::Transport(error)
+            Self::Transport { endpoint, source }
         }
     }
 
     /// What the error means for another attempt; `None` if that would end the same way.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        match self {
-            Self::Connect(_) => Some(Failure::Unsent),
-            Self::Transport(error) if error.is_builder() || error.is_redirect() => None,
-            Self::Timeout(_) | Self::Transport(_) => Some(Failure::Lost),
-            _ => None,
+        match *self {
+            Self::Connect { .. } => Some(Failure::Unsent),
+            Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::Lost),
+            Self::Refused { status: 429 | 503, retry_after, .. }
+            | Self::UnexpectedAnswer { status: 429 | 503, retry_after, .. } => {
+                Some(Failure::Busy { retry_after })
+            }
+            Self::UnexpectedAnswer { status, .. } => (!is_final(status)).then_some(Failure::Lost),
+            Self::InvalidName { .. }
+            | Self::InvalidRequest { .. }
+            | Self::InvalidSetting { .. }
+            | Self::InvalidUrl { .. }
+            | Self::Refused { .. } => None,
         }
     }
+}
+
+/// Whether a status that does not come from Throttle will be the answer to the next attempt as well: the
+/// URL leads elsewhere, somebody in between asks for credentials, or what was sent is too large for them.
+/// Anything else may be over soon, such as the 404 of a proxy that has lost sight of the server.
+fn is_final(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403 | 407 | 413 | 414 | 431)
+}
+
+fn leads_to(location: Option<&str>) -> String {
+    location.map_or_else(String::new, |location| format!(", which leads to {location:?}"))
 }

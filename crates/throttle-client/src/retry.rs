@@ -7,7 +7,10 @@ use std::{fmt, time::Duration};
 
 use tracing::debug;
 
-use crate::world::{self, Stopwatch};
+use crate::{
+    Error,
+    world::{self, Stopwatch},
+};
 
 /// How often and for how long a request that failed is sent again.
 ///
@@ -117,6 +120,12 @@ pub(crate) struct Setback<E> {
     pub(crate) error: E,
     /// `None` if another attempt would end the same way.
     pub(crate) failure: Option<Failure>,
+}
+
+impl From<Error> for Setback<Error> {
+    fn from(error: Error) -> Self {
+        Self { failure: error.failure(), error }
+    }
 }
 
 /// How a certain request is sent until it succeeds or there is no point in trying any more.

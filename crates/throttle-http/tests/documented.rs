@@ -62,6 +62,13 @@ impl Shell {
             self.variables.insert(variable.to_owned(), printed);
             return String::new();
         }
+        if let Some((variable, value)) = command.split_once('=')
+            && variable.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
+            let value = self.words(value).join(" ");
+            self.variables.insert(variable.to_owned(), value);
+            return String::new();
+        }
         let (command, filter) = command.split_once(" | jq").unwrap_or((command, ""));
         let words = self.words(command);
         let printed = match words[0].as_str() {
@@ -116,10 +123,7 @@ impl Shell {
                     let (name, value) = argument().split_once(": ").expect("a header");
                     request = request.header(name, value);
                 }
-                "--json" => {
-                    body = Some(argument().to_owned());
-                    request = request.header("content-type", "application/json");
-                }
+                "-d" => body = Some(argument().to_owned()),
                 url => request = request.uri(url.strip_prefix("localhost:8000").expect("a URL")),
             }
         }

@@ -12,13 +12,11 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::Refused { code, detail, status, .. } => {
             make(py, "Refused", (detail.as_str(), code.as_str(), *status))
         }
-        Error::InvalidName { .. } | Error::InvalidUrl { .. } => {
-            make(py, "Refused", (error.to_string(), "invalid_name", 0))
-        }
-        Error::Connect(_)
-        | Error::Timeout(_)
-        | Error::Transport(_)
-        | Error::UnexpectedAnswer { .. } => make(py, "Unreachable", (with_causes(error),)),
+        Error::InvalidName { .. }
+        | Error::InvalidRequest { .. }
+        | Error::InvalidSetting { .. }
+        | Error::InvalidUrl { .. } => make(py, "Refused", (error.to_string(), "invalid_name", 0)),
+        _ => make(py, "Unreachable", (with_causes(error),)),
     };
     made.unwrap_or_else(|error| error)
 }

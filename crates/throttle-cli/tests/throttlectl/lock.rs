@@ -93,7 +93,7 @@ fn a_server_out_of_reach_has_an_exit_code_of_its_own() {
     drop(nobody);
     let (code, _, stderr) = run(&mut throttlectl(&url, &["lock", "A", "--", "true"]));
     assert_eq!(code, 69);
-    assert!(stderr.contains("no lock on \"A\": cannot connect to the server"), "{stderr}");
+    assert!(stderr.contains("no lock on \"A\": cannot connect to http:"), "{stderr}");
 }
 
 /// `/dev/full` refuses every byte, and a pipe without a reader breaks.

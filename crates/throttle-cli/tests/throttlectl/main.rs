@@ -1,5 +1,6 @@
 //! The program as a process, against the real routes.
 
+mod documents;
 #[cfg(target_os = "linux")]
 mod ends;
 #[cfg(target_os = "linux")]

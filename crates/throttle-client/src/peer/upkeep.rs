@@ -6,7 +6,7 @@ use throttle_wire::{Code, PeerId, Restore};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
 
-use super::{LockError, Shared, State, TARGET, keeper, outcome};
+use super::{Shared, State, TARGET, error::Obstacle, keeper, outcome};
 use crate::{
     Error, Lost,
     lease::Step,
@@ -15,11 +15,11 @@ use crate::{
 
 impl Shared {
     /// The peer, after making sure that the server knows it.
-    pub(super) async fn known_peer(self: &Arc<Self>) -> Result<PeerId, LockError> {
+    pub(super) async fn known_peer(self: &Arc<Self>) -> Result<PeerId, Obstacle> {
         loop {
             let upkeep = Arc::clone(&self.upkeep).lock_owned().await;
             if self.closing.borrow().is_some() {
-                return Err(LockError::Lost(Lost::Closed));
+                return Err(Lost::Closed.into());
             }
             let (step, known) = {
                 let mut state = self.state();
@@ -46,7 +46,7 @@ impl Shared {
     /// Lets the server create a peer.
     async fn open(self: Arc<Self>, _upkeep: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
-        let (sent, way) = (self.now(), self.client.way());
+        let (sent, way) = (self.now(), self.client.base_url_index());
         let peer = self.client.new_peer(length).labels(self.labels.clone()).await?;
         info!(target: TARGET, peer, lease = ?length, "the peer is there");
         let mut state = self.state();
@@ -94,7 +94,7 @@ impl Shared {
         request: impl Future<Output = Result<(), Error>>,
         timeout: Duration,
     ) {
-        let (sent, way) = (self.now(), self.swift.way());
+        let (sent, way) = (self.now(), self.swift.base_url_index());
         let answer = tokio::select! {
             biased;
             answer = request => Some(answer),
@@ -117,7 +117,7 @@ impl Shared {
             }
             failed => {
                 if failed.is_none() {
-                    self.swift.leave(way);
+                    self.swift.use_next_base_url(way);
                 }
                 state.lease.no_answer(peer, now, world::jitter());
                 let error = failed.and_then(Result::err);
@@ -159,7 +159,7 @@ impl Shared {
 
     /// The way that was in use before a request, if it still is, so that the answer came on it.
     fn unchanged(&self, way: usize) -> Option<usize> {
-        (self.client.way() == way).then_some(way)
+        (self.client.base_url_index() == way).then_some(way)
     }
 
     /// What to do now. If that is to say that everything is lost, it is said here.

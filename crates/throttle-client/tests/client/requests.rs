@@ -12,7 +12,7 @@ use crate::support::{Cut, LEASE, Server, answer, client, json, text};
 #[tokio::test]
 async fn every_method_asks_for_its_route() {
     let server = Server::start([]).await;
-    let client = server.client();
+    let client = client(&server.url()).retry(RetryPolicy::none()).build().unwrap();
     let restore = Restore {
         expires_in: LEASE,
         peer_id: 42,
@@ -190,7 +190,7 @@ async fn a_name_too_long_for_any_url_is_an_error_at_once() {
     let name = "x".repeat(100_000);
     let release = timeout(Duration::from_millis(1), client.release(42, &name));
     let error = release.await.expect("no pause").unwrap_err();
-    assert!(matches!(error, Error::Transport(_)), "{error:?}");
+    assert!(matches!(error, Error::InvalidRequest { .. }), "{error:?}");
 }
 
 #[tokio::test]

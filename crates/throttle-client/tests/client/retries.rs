@@ -69,8 +69,8 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
 async fn a_new_peer_and_a_reload_are_not_repeated_when_their_answers_are_lost() {
     let server = Server::start([Cut, Cut, text(502, ""), text(504, "")]).await;
     let client = server.client();
-    assert!(matches!(client.new_peer(LEASE).await, Err(Error::Transport(_))));
-    assert!(matches!(client.reload().await, Err(Error::Transport(_))));
+    assert!(matches!(client.new_peer(LEASE).await, Err(Error::Transport { .. })));
+    assert!(matches!(client.reload().await, Err(Error::Transport { .. })));
     for status in [502, 504] {
         let error = client.new_peer(LEASE).await.unwrap_err();
         assert!(matches!(error, Error::UnexpectedAnswer { status: it, .. } if it == status));
@@ -136,7 +136,7 @@ async fn a_date_to_retry_after_is_no_reason_to_give_up() {
 async fn without_retries_every_request_is_sent_once() {
     let server = Server::start([Cut, text(503, ""), text(200, "Ok")]).await;
     let client = client(&server.url()).retry(RetryPolicy::none()).build().unwrap();
-    assert!(matches!(client.heartbeat(42, LEASE).await, Err(Error::Transport(_))));
+    assert!(matches!(client.heartbeat(42, LEASE).await, Err(Error::Transport { .. })));
     assert!(matches!(client.heartbeat(42, LEASE).await, Err(Error::UnexpectedAnswer { .. })));
     assert_eq!(server.lines().len(), 2);
 }
@@ -226,9 +226,9 @@ async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
     let server = Server::start([]).await;
     let (client, asked) = client_of_an_absent(&server, usize::MAX, unknown_host);
     let error = client.new_peer(LEASE).await.unwrap_err();
-    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
     assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize);
 
-    assert!(matches!(client.health().await, Err(Error::Connect(_))));
+    assert!(matches!(client.health().await, Err(Error::Connect { .. })));
     assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize + 1);
 }

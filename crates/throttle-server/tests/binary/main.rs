@@ -6,6 +6,8 @@ mod logs;
 #[cfg(target_os = "linux")]
 mod manager;
 mod open_waits;
+#[cfg(unix)]
+mod readme;
 mod reload;
 mod serving;
 mod shutdown;
