@@ -1,7 +1,7 @@
 //! The program as a process, against the real routes.
 
 mod documents;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod ends;
 #[cfg(target_os = "linux")]
 mod families;
@@ -9,6 +9,8 @@ mod families;
 mod lock;
 mod show;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod unix_socket;
 #[cfg(windows)]
 mod windows;
