@@ -1,13 +1,21 @@
 //! The program as a process, against the real routes.
 
 #[cfg(unix)]
+mod docs;
+#[cfg(unix)]
 mod ends;
 #[cfg(target_os = "linux")]
 mod families;
 #[cfg(unix)]
 mod lock;
+mod operate;
+#[cfg(target_os = "linux")]
+mod output;
+mod pages;
 mod show;
 mod support;
 mod unix_socket;
+#[cfg(target_os = "linux")]
+mod watch;
 #[cfg(windows)]
 mod windows;
