@@ -9,7 +9,10 @@ mod table;
 mod tables;
 mod watch;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -27,9 +30,20 @@ use crate::{
     tame::tame,
 };
 
+/// How long a list may take to arrive, which may be one of a million peers.
+const LISTING: Duration = Duration::from_secs(60);
+
 /// Does what a command other than `lock` asks for.
 pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
-    let client = server.client()?.build()?;
+    let mut client = server.client()?;
+    match verb {
+        Verb::Peers { .. } | Verb::Semaphore { .. } | Verb::Semaphores { .. } => {
+            client = client.timeout(LISTING);
+        }
+        Verb::Watch { .. } => client = client.retry(RetryPolicy::none()),
+        _ => {}
+    }
+    let client = client.build()?;
     match verb {
         Verb::Status { form } => status(&client, form).await,
         Verb::Semaphores { form } => {
@@ -44,10 +58,7 @@ pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
             let text = client.get(&["peers"]).await?;
             print(form, &text, |it: Vec<Peer>| tables::peers(&it))
         }
-        Verb::Watch { interval } => {
-            let client = server.client()?.retry(RetryPolicy::none()).build()?;
-            watch::run(&client, interval).await
-        }
+        Verb::Watch { interval } => watch::run(&client, interval).await,
         Verb::Check { semaphores } => check::run(&client, &semaphores).await,
         Verb::Metrics => metrics(&client).await,
         Verb::Health { live } => health(&client, live).await,

@@ -10,6 +10,7 @@ pub(super) enum Signal {
     /// To end, with this status.
     End(Code),
     /// To show everything again: the terminal has another size, or somebody else used it.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
     Redraw,
     /// To stop until somebody continues it.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
