@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, codegen, compat, cross, deny, execute, instructions, lint, manifests, no_std, package,
-    python, tidy, unused, workspace::Workspace,
+    bench, codegen, compat, cross, deny, execute, faults, instructions, lint, manifests, no_std,
+    package, python, tidy, unused, workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -28,6 +28,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("package", package::run),
     ("compat", |sh, _| compat::run(sh)),
     ("python", python::run),
+    ("faults --quick", faults::quick),
     ("bench --quick", bench::quick),
     // It reports, for comparison by eye; no figure is an error.
     ("instructions --quick", |sh, workspace| instructions::run(sh, workspace, true, None)),

@@ -52,6 +52,17 @@ xflags::xflags! {
         cmd doc {}
         /// Run every example.
         cmd examples {}
+        /// Put every form of the client behind a proxy that injects faults.
+        cmd faults {
+            /// A short history of exclusion instead of one of two minutes.
+            optional --quick
+            /// Only the history of exclusion, without the table.
+            optional --history
+            /// Only rows of the table whose title contains this, without the history.
+            optional --row row: String
+            /// Decides which faults the history meets.
+            optional --seed seed: u64
+        }
         /// Check the formatting.
         cmd fmt {}
         /// Count the instructions of the core's operations, if valgrind is installed.

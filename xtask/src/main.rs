@@ -19,6 +19,7 @@ mod cross;
 mod deny;
 mod dist;
 mod execute;
+mod faults;
 mod flags;
 mod instructions;
 mod lint;
@@ -66,6 +67,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Dist(_) => dist::run(&sh, &workspace),
         XtaskCmd::Doc(_) => lint::doc(&sh),
         XtaskCmd::Examples(_) => execute::examples(&sh, &workspace),
+        XtaskCmd::Faults(flags) => faults::run(&sh, &workspace, &flags),
         XtaskCmd::Fmt(_) => lint::fmt(&sh),
         XtaskCmd::Instructions(flags::Instructions { against, quick }) => {
             instructions::run(&sh, &workspace, quick, against.as_deref())

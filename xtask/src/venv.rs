@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
+use crate::workspace::Workspace;
+
 /// For pip: no news of the day.
 pub(crate) const QUIET: [&str; 2] = ["--quiet", "--disable-pip-version-check"];
 
@@ -20,5 +22,16 @@ pub(crate) fn environment(sh: &Shell, venv: &Path) -> anyhow::Result<PathBuf> {
              install python3-venv` provides both",
         )?;
     }
+    Ok(python)
+}
+
+/// An interpreter that has our package, as it is now.
+pub(crate) fn with_package(sh: &Shell, workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let python = environment(sh, &workspace.target_dir.join("python/venv"))?;
+    // As fast to build as everything else here. Its speed is not what is tested.
+    let _profile = sh.push_env("MATURIN_PEP517_ARGS", "--profile dev");
+    let _target = sh.push_env("CARGO_TARGET_DIR", &workspace.target_dir);
+    let force = ["--force-reinstall", "--no-deps"];
+    cmd!(sh, "{python} -m pip install {QUIET...} {force...} ./crates/throttle-python").run()?;
     Ok(python)
 }

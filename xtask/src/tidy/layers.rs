@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("throttle-cli", &["throttle-client", "throttle-wire"]),
     ("throttle-python", &["throttle-client", "throttle-wire"]),
     ("throttle-bench", &["throttle-wire"]),
+    ("throttle-faults", &["throttle-client", "throttle-http", "throttle-runtime"]),
     ("throttle-transcripts", &[]),
     ("throttle-examples", &[]),
     ("xtask", &[]),
@@ -23,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Libraries that are the business of some packages only. The core is pure: it is in no row.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("axum", &["throttle-bench", "throttle-http", "throttle-server"]),
+    ("axum", &["throttle-bench", "throttle-faults", "throttle-http", "throttle-server"]),
     ("reqwest", &["throttle-client"]),
     (
         "serde",
@@ -42,6 +43,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "throttle-bench",
             "throttle-cli",
             "throttle-client",
+            "throttle-faults",
             "throttle-http",
             "throttle-python",
             "throttle-runtime",

@@ -1,0 +1,62 @@
+"""Takes a lock with `throttle_client.aio.lock`, as the other workers do with their clients.
+
+The arguments are the URL, the semaphore, the lease, the longest wait (or `forever`), and how often.
+"""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+from throttle_client import LockLost, Refused, Timeout, Unreachable, aio
+
+
+# Whether there is more to come on the standard input.
+more = True
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def wait_for_a_line():
+    global more
+    more = sys.stdin.readline() != ""
+
+
+async def work(url, semaphore, lease, wait):
+    say("asking")
+    guard = aio.lock(
+        url,
+        semaphore,
+        timeout=wait,
+        expiration_time=lease,
+        on_lost=lambda reason: say("noticed"),
+    )
+    try:
+        async with guard:
+            say("held", guard.fencing_token)
+            await asyncio.to_thread(wait_for_a_line)
+    except LockLost as error:
+        return "lost", error
+    except Timeout as error:
+        return "timeout", error
+    except Refused as error:
+        return "refused", f"{error.code} {error}"
+    except Unreachable as error:
+        return "unreachable", error
+    except Exception as error:
+        return "failed", f"{type(error).__name__} {error}"
+    return ("released",)
+
+
+async def main(url, semaphore, lease, wait, rounds):
+    span = timedelta(seconds=float(lease.rstrip("s")))
+    for _ in range(int(rounds)):
+        if not more:
+            break
+        end = await work(url, semaphore, span, None if wait == "forever" else float(wait.rstrip("s")))
+        say(" ".join(" ".join(str(word) for word in end).split()))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""Takes a lock with `throttle_client.lock`, as the other workers do with their clients.
+
+The arguments are the URL, the semaphore, the lease, the longest wait (or `forever`), and how often.
+"""
+
+import sys
+from datetime import timedelta
+
+from throttle_client import (
+    Client,
+    LockLost,
+    PeerWithHeartbeat,
+    Refused,
+    Timeout,
+    Unreachable,
+    lock,
+    set_local_peer,
+)
+
+
+# Whether there is more to come on the standard input.
+more = True
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def wait_for_a_line():
+    global more
+    more = sys.stdin.readline() != ""
+
+
+def work(url, semaphore, wait):
+    say("asking")
+    guard = lock(url, semaphore, timeout=wait, on_lost=lambda reason: say("noticed"))
+    try:
+        with guard:
+            say("held", guard.fencing_token)
+            wait_for_a_line()
+    except LockLost as error:
+        return "lost", error
+    except Timeout as error:
+        return "timeout", error
+    except Refused as error:
+        return "refused", f"{error.code} {error}"
+    except Unreachable as error:
+        return "unreachable", error
+    except Exception as error:
+        return "failed", f"{type(error).__name__} {error}"
+    return ("released",)
+
+
+def main(url, semaphore, lease, wait, rounds):
+    span = timedelta(seconds=float(lease.rstrip("s")))
+    set_local_peer(url, PeerWithHeartbeat(Client(url), expiration_time=span))
+    for _ in range(int(rounds)):
+        if not more:
+            break
+        end = work(url, semaphore, None if wait == "forever" else float(wait.rstrip("s")))
+        say(" ".join(" ".join(str(word) for word in end).split()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

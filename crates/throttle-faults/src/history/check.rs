@@ -1,0 +1,167 @@
+//! Whether a history is one that Throttle promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{bail, ensure};
+
+use crate::form::Form;
+
+/// Something that a worker did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// The number of the worker.
+    pub worker: usize,
+    /// Which client it uses.
+    pub form: Form,
+    /// The semaphore in question.
+    pub semaphore: &'static str,
+    /// What it did.
+    pub step: Step,
+}
+
+/// What a worker does with a lock of one permit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// It asks for it.
+    Ask,
+    /// It holds it, with this token.
+    Enter(u64),
+    /// It is going to give it back.
+    Leave,
+}
+
+/// What happened, in its order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct History(pub Vec<Event>);
+
+/// What a history consists of. One in which nothing happened proves nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Summary {
+    /// How often each form has entered, by its name and that of the semaphore.
+    pub entries: BTreeMap<(String, &'static str), usize>,
+    /// How many of the entries somebody else waited for.
+    pub contended: usize,
+    /// How often somebody entered after somebody with another form of the client.
+    pub handovers: usize,
+}
+
+impl History {
+    /// Checks that no more were in than `maxima` allow, that no token was given twice, and that those of
+    /// mutexes grow from entry to entry.
+    ///
+    /// With more than one permit the tokens of two entries may be in the other order: a grant whose answer
+    /// was lost is heard of late.
+    ///
+    /// # Errors
+    ///
+    /// They did something else: names who and where.
+    pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> anyhow::Result<Summary> {
+        let mut summary = Summary::default();
+        let mut places = BTreeMap::<&str, Place<'_>>::new();
+        for (number, event) in self.0.iter().enumerate() {
+            let Event { worker, form, semaphore, step } = event;
+            let Some(&max) = maxima.get(semaphore) else { bail!("nobody knows {semaphore:?}") };
+            let place = places.entry(semaphore).or_default();
+            match *step {
+                Step::Ask => {
+                    place.asking.insert(*worker);
+                }
+                Step::Enter(token) => {
+                    place.asking.remove(worker);
+                    let who = format!("event {number}: {form} {worker} enters {semaphore:?}");
+                    place.enter(event, token, max).map_err(|error| error.context(who))?;
+                    *summary.entries.entry((form.to_string(), semaphore)).or_default() += 1;
+                    summary.contended += usize::from(!place.asking.is_empty());
+                    let is_other = place.last.replace(*form).is_some_and(|last| last != *form);
+                    summary.handovers += usize::from(is_other);
+                }
+                Step::Leave => {
+                    let was_in = place.inside.remove(worker).is_some();
+                    ensure!(
+                        was_in,
+                        "event {number}: {form} {worker} leaves {semaphore:?} from outside"
+                    );
+                }
+            }
+        }
+        Ok(summary)
+    }
+}
+
+/// A semaphore at one moment.
+#[derive(Debug, Default)]
+struct Place<'a> {
+    asking: BTreeSet<usize>,
+    inside: BTreeMap<usize, &'a Event>,
+    tokens: BTreeSet<u64>,
+    last: Option<Form>,
+}
+
+impl<'a> Place<'a> {
+    fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> anyhow::Result<()> {
+        if self.inside.len() >= max {
+            let inside = self.inside.values().map(|it| format!("{} {}", it.form, it.worker));
+            let inside = inside.collect::<Vec<_>>().join(", ");
+            bail!("the maximum is {max}, and in are already: {inside}");
+        }
+        if let Some(&newest) = self.tokens.last().filter(|_| max == 1) {
+            ensure!(token > newest, "its token {token} is not above {newest}");
+        }
+        ensure!(self.tokens.insert(token), "its token {token} was given before");
+        self.inside.insert(event.worker, event);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(max: usize, steps: &[(usize, Step)]) -> Result<Summary, String> {
+        let events = steps.iter().map(|&(worker, step)| {
+            let form = if worker == 0 { Form::Rust } else { Form::Throttlectl };
+            Event { worker, form, semaphore: "A", step }
+        });
+        let maxima = BTreeMap::from([("A", max)]);
+        History(events.collect()).check(&maxima).map_err(|error| format!("{error:#}"))
+    }
+
+    use Step::{Ask, Enter, Leave};
+
+    #[test]
+    fn one_after_the_other_is_right() {
+        let steps = [(0, Enter(1)), (1, Ask), (0, Leave), (0, Ask), (1, Enter(2)), (1, Leave)];
+        let summary = check(1, &steps).unwrap();
+        assert_eq!((summary.contended, summary.handovers), (1, 1));
+        assert_eq!(summary.entries.values().sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn one_more_than_the_maximum_is_found() {
+        let steps = [(0, Enter(1)), (1, Enter(2)), (2, Enter(3))];
+        let message = check(2, &steps).unwrap_err();
+        assert_eq!(
+            message,
+            "event 2: throttlectl 2 enters \"A\": the maximum is 2, and in are already: Rust 0, throttlectl 1"
+        );
+        assert!(check(3, &steps).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_does_not_grow_is_found() {
+        let steps = [(0, Enter(2)), (0, Leave), (1, Enter(1))];
+        assert!(check(1, &steps).unwrap_err().contains("its token 1 is not above 2"));
+        assert!(check(2, &steps).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_comes_twice_is_found() {
+        let steps = [(0, Enter(1)), (1, Enter(1))];
+        assert!(check(2, &steps).unwrap_err().contains("its token 1 was given before"));
+    }
+
+    #[test]
+    fn who_leaves_must_have_entered() {
+        assert!(check(1, &[(0, Leave)]).unwrap_err().contains("from outside"));
+    }
+}

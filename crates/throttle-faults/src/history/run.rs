@@ -1,0 +1,171 @@
+//! Lets workers compete, and notes what they do.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::{Event, History, Step, Summary, chaos::chaos};
+use crate::{
+    clock,
+    form::{Ask, Form, Programs},
+    outcome::End,
+    proxy::Proxy,
+    server::Server,
+    worker::Worker,
+};
+
+/// How workers compete.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// With which clients.
+    pub forms: Vec<Form>,
+    /// For how long.
+    pub span: Duration,
+    /// Decides which faults are injected.
+    pub seed: u64,
+    /// Whether the server lets in twice as many as it should, to see that the check finds out.
+    pub grants_twice: bool,
+}
+
+/// Lets workers compete, and checks what they did. Returns what that was, and how many requests met faults.
+///
+/// # Errors
+///
+/// More were in than allowed, tokens did not grow, a lock was lost, a client failed, or less happened than
+/// is needed to prove anything.
+///
+/// # Panics
+///
+/// If a worker did.
+pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summary, usize)> {
+    let permits = if plan.grants_twice { 2 } else { 1 };
+    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * permits));
+    let mut proxy = Proxy::start(Server::start(&semaphores))?;
+    let history = Arc::new(Mutex::new(History::default()));
+    let end = clock::now() + plan.span;
+    let mut players = JoinSet::new();
+    let forms = plan.forms.iter().flat_map(|form| [form; EACH]);
+    for (semaphore, _) in SEMAPHORES {
+        for form in forms.clone() {
+            let worker = players.len();
+            let player = Player {
+                programs: Arc::clone(programs),
+                history: Arc::clone(&history),
+                worker,
+                form: *form,
+                ask: ask(proxy.url(), semaphore),
+                semaphore,
+                random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
+            };
+            players.spawn(player.play(end));
+        }
+    }
+    let players = async {
+        while let Some(player) = players.join_next().await {
+            player??;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        result = players => result?,
+        result = chaos(&mut proxy, plan.seed) => result?,
+    }
+    let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
+    let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
+    let summary = history.check(&BTreeMap::from(maxima))?;
+    enough(&summary, plan, proxy.faults())?;
+    Ok((summary, proxy.faults()))
+}
+
+/// A worker, and how it is told what to do.
+struct Player {
+    programs: Arc<Programs>,
+    history: Arc<Mutex<History>>,
+    worker: usize,
+    form: Form,
+    ask: Ask,
+    semaphore: &'static str,
+    random: StdRng,
+}
+
+impl Player {
+    /// Takes the lock again and again. A program that takes it once is started anew each time.
+    async fn play(mut self, end: Instant) -> anyhow::Result<()> {
+        let who = format!("{} {}", self.form, self.worker);
+        let mut process = None;
+        while clock::now() < end {
+            self.note(Step::Ask);
+            let mut worker = match process.take() {
+                Some(worker) => worker,
+                None => Worker::start(self.form, &self.programs, &self.ask)?,
+            };
+            self.round(&mut worker).await.with_context(|| who.clone())?;
+            if self.form != Form::Throttlectl {
+                process = Some(worker);
+            }
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
+        let (_, token) = worker.held(PATIENCE).await?;
+        self.note(Step::Enter(token));
+        sleep(Duration::from_millis(self.random.random_range(0..20))).await;
+        self.note(Step::Leave);
+        let outcome = worker.release(PATIENCE).await?;
+        ensure!(outcome.end == End::Released, "no fault lasts as long as a lease, but: {outcome}");
+        Ok(())
+    }
+
+    fn note(&self, step: Step) {
+        let Self { worker, form, semaphore, .. } = *self;
+        let event = Event { worker, form, semaphore, step };
+        self.history.lock().expect("nobody panics with it").0.push(event);
+    }
+}
+
+fn ask(url: String, semaphore: &str) -> Ask {
+    let semaphore = semaphore.to_owned();
+    Ask { url, semaphore, lease: LEASE, wait: None, rounds: u32::MAX }
+}
+
+/// Whether enough has happened to prove anything.
+fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
+    for form in &plan.forms {
+        for (semaphore, _) in SEMAPHORES {
+            let entries = summary.entries.get(&(form.to_string(), semaphore)).copied();
+            let entries = entries.unwrap_or_default();
+            ensure!(entries >= FEW, "{form} has entered {semaphore:?} only {entries} times");
+        }
+    }
+    let entries = summary.entries.values().sum::<usize>();
+    let Summary { contended, handovers, .. } = summary;
+    ensure!(contended * 2 > entries, "only {contended} of {entries} entries were contended");
+    ensure!(*handovers >= FEW || plan.forms.len() == 1, "only {handovers} handovers between forms");
+    ensure!(faults >= 10 * FEW, "only {faults} requests have met a fault");
+    Ok(())
+}
+
+/// What they compete for, each with its maximum.
+const SEMAPHORES: [(&str, u64); 2] = [("mutex", 1), ("three", 3)];
+
+/// How many workers of each form compete for each semaphore.
+const EACH: usize = 2;
+
+/// What a form must at least have done.
+const FEW: usize = 5;
+
+/// Longer than faults and queues together.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Within this time everybody is let in.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,139 @@
+//! Plays the table of faults and the history of exclusion, and is itself the worker in Rust.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "workers and tables speak through them"
+)]
+
+mod rust_worker;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use throttle_faults::{
+    form::{Form, Programs},
+    history::{self, Plan, Summary},
+    table::{self, Selection},
+};
+
+/// Puts every client of Throttle behind a proxy that injects faults.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lets all forms compete under random faults, and fails if more were in than allowed.
+    History(HistoryArguments),
+    /// Plays the table, and fails if a form does not do what is right.
+    Table(TableArguments),
+    /// Takes a lock with the client in Rust, as the table and the history tell it to.
+    Worker(rust_worker::Arguments),
+    /// What `throttlectl lock` runs for them: prints the token, and ends after a line of input.
+    Hold,
+}
+
+#[derive(Debug, Parser)]
+struct TableArguments {
+    #[command(flatten)]
+    programs: ProgramArguments,
+    /// Only rows whose title contains this.
+    #[arg(long)]
+    row: Option<String>,
+    /// How many rows are played at a time.
+    #[arg(long, default_value_t = 24)]
+    at_a_time: usize,
+}
+
+#[derive(Debug, Parser)]
+struct HistoryArguments {
+    #[command(flatten)]
+    programs: ProgramArguments,
+    /// For how long they compete.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Decides which faults are injected.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Parser)]
+struct ProgramArguments {
+    /// The interpreter of Python that has the package. Without it the forms in Python are left out.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Only these forms: rust, python-sync, python-async, throttlectl.
+    #[arg(long = "form", value_parser = form)]
+    forms: Vec<Form>,
+}
+
+impl ProgramArguments {
+    fn resolve(self) -> anyhow::Result<(Arc<Programs>, Vec<Form>)> {
+        let Self { python, forms } = self;
+        let has_python = python.is_some();
+        let is_there =
+            |form: &Form| has_python || !matches!(form, Form::PythonAsync | Form::PythonSync);
+        let forms = if forms.is_empty() { Form::ALL.to_vec() } else { forms };
+        let forms = forms.into_iter().filter(is_there).collect();
+        let faults = std::env::current_exe().context("this program does not know where it is")?;
+        Ok((Arc::new(Programs::beside(faults, python.unwrap_or_default())), forms))
+    }
+}
+
+fn form(name: &str) -> Result<Form, String> {
+    let known = |form: &Form| form.to_string().to_lowercase().replace(' ', "-") == name;
+    Form::ALL.into_iter().find(known).ok_or_else(|| format!("no form is called {name:?}"))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::History(arguments) => history(arguments).await,
+        Command::Table(arguments) => table(arguments).await,
+        Command::Worker(arguments) => rust_worker::run(&arguments).await,
+        Command::Hold => rust_worker::hold(),
+    }
+}
+
+async fn history(arguments: HistoryArguments) -> anyhow::Result<ExitCode> {
+    let HistoryArguments { programs, seconds, seed } = arguments;
+    let (programs, forms) = programs.resolve()?;
+    let plan = Plan { forms, span: Duration::from_secs(seconds), seed, grants_twice: false };
+    let (summary, faults) =
+        history::run(&programs, &plan).await.with_context(|| format!("with seed {seed}"))?;
+    for ((form, semaphore), entries) in &summary.entries {
+        println!("{form:13}{semaphore:7}{entries:6} entries");
+    }
+    let Summary { contended, handovers, .. } = summary;
+    println!("{contended} contended, {handovers} handovers between forms, {faults} faults");
+    // A check that finds nothing where there is something would be worth nothing.
+    let control = Plan { span: Duration::from_secs(3), grants_twice: true, ..plan };
+    let found = history::run(&programs, &control).await.err().map(|error| format!("{error:#}"));
+    let is_found = found.as_ref().is_some_and(|found| found.contains("the maximum is"));
+    anyhow::ensure!(is_found, "a server that grants twice is not found out: {found:?}");
+    println!("a server that grants twice is found out: {}", found.unwrap_or_default());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn table(arguments: TableArguments) -> anyhow::Result<ExitCode> {
+    let TableArguments { programs, row, at_a_time } = arguments;
+    let (programs, forms) = programs.resolve()?;
+    let report = table::run(&programs, &Selection { row, forms, at_a_time }).await?;
+    println!("{report}");
+    let mismatches = report.mismatches();
+    for mismatch in &mismatches {
+        eprintln!("{mismatch}");
+    }
+    Ok(ExitCode::from(u8::from(!mismatches.is_empty())))
+}

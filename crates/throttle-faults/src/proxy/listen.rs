@@ -1,0 +1,88 @@
+//! A port that can be closed and opened again.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{Shared, pass};
+
+/// A port of this machine. While it is closed, connections are refused.
+#[derive(Debug)]
+pub(super) struct Port {
+    address: SocketAddr,
+    /// Bound, but not listening, so that nobody else gets the port while it is closed.
+    _reservation: TcpSocket,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Port {
+    pub(super) fn reserve() -> io::Result<Self> {
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        Ok(Self { address: socket.local_addr()?, _reservation: socket, accepting: None })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn open(&mut self, shared: Arc<Shared>, has_faults: bool) -> io::Result<()> {
+        let listener = bind(self.address)?.listen(BACKLOG)?;
+        self.accepting = Some(tokio::spawn(accept(listener, shared, has_faults)));
+        Ok(())
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            // That it was aborted is what this waits for.
+            let _aborted = accepting.await;
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
+    }
+}
+
+/// Two sockets share the port: the one that keeps it and the one that listens.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    #[cfg(windows)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Serves connections until it is dropped, and all of them with it.
+async fn accept(listener: TcpListener, shared: Arc<Shared>, has_faults: bool) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                connections.spawn(serve(stream, Arc::clone(&shared), has_faults));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, has_faults: bool) {
+    let service = service_fn(move |request| pass::pass(Arc::clone(&shared), request, has_faults));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new());
+    // A connection that breaks is nothing to report: most of them are meant to.
+    let _broken = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+const BACKLOG: u32 = 1_024;

@@ -1,0 +1,114 @@
+//! What becomes of one request.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::Arc,
+};
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    http::{Request, Response, StatusCode, header},
+};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use super::{Fault, Kind, Shared};
+use crate::server::Server;
+
+/// The connection breaks without an answer.
+#[derive(Debug)]
+pub(super) struct Cut;
+
+impl Display for Cut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is cut on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+pub(super) async fn pass(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    has_faults: bool,
+) -> Result<Response<Body>, Cut> {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(Body::new(body), LARGEST_BODY).await.map_err(|_| Cut)?;
+    let kind = Kind::of(&head.method, head.uri.path());
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let request = Request::from_parts(head, body);
+    let server = shared.server.clone();
+    let struck = if has_faults { shared.strike(kind) } else { None };
+    let Some((fault, mut cleared)) = struck else { return deliver(&server, request).await };
+    match fault {
+        Fault::Answer(status) => Ok(page(status, &format!("http://{}{path}", shared.second))),
+        Fault::CutAnswer => {
+            deliver(&server, request).await?;
+            Err(Cut)
+        }
+        Fault::CutRequest => Err(Cut),
+        Fault::DelayAnswer(span) => {
+            let answer = deliver(&server, request).await?;
+            tokio::time::sleep(span).await;
+            Ok(answer)
+        }
+        Fault::DelayRequest(span) => {
+            let (reply, answer) = oneshot::channel();
+            tokio::spawn(async move {
+                tokio::time::sleep(span).await;
+                deliver_late(&server, request, reply).await;
+            });
+            answer.await.map_err(|_| Cut)
+        }
+        Fault::Duplicate(span) => {
+            let (copied, copy) = (server.clone(), request.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(span).await;
+                deliver_late(&copied, copy, oneshot::channel().0).await;
+            });
+            deliver(&server, request).await
+        }
+        Fault::Silence => {
+            // It fails if the proxy is gone, which is the same to the client.
+            let _cleared = cleared.changed().await;
+            Err(Cut)
+        }
+    }
+}
+
+async fn deliver(server: &Server, request: Request<Bytes>) -> Result<Response<Body>, Cut> {
+    server.answer(request).await.ok_or(Cut)
+}
+
+/// Delivers a request whose client may be gone. Then the server sees it come and its connection break.
+async fn deliver_late(
+    server: &Server,
+    request: Request<Bytes>,
+    mut reply: oneshot::Sender<Response<Body>>,
+) {
+    let answer = tokio::select! {
+        biased;
+        answer = server.answer(request) => answer,
+        () = async { reply.closed().await } => None,
+    };
+    if let Some(answer) = answer {
+        // Its client may have left meanwhile.
+        let _gone = reply.send(answer);
+    }
+}
+
+/// What gateways show to people.
+fn page(status: StatusCode, location: &str) -> Response<Body> {
+    let mut page = Response::new(Body::from(format!("<html><h1>{status}</h1></html>\n")));
+    *page.status_mut() = status;
+    let html = header::HeaderValue::from_static("text/html");
+    page.headers_mut().insert(header::CONTENT_TYPE, html);
+    if status.is_redirection() {
+        let location = location.parse().expect("the path was a path before");
+        page.headers_mut().insert(header::LOCATION, location);
+    }
+    page
+}
+
+/// The bodies of our clients have some hundred bytes.
+const LARGEST_BODY: usize = 1 << 20;

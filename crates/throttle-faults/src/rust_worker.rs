@@ -1,0 +1,122 @@
+//! The worker in Rust, and the command that `throttlectl` runs.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use throttle_client::{Client, Error, LockError, Peer, http_client_builder};
+use throttle_faults::outcome::{End, Outcome};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+
+/// What a worker is told. Times are in seconds, as `2.5s`.
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    url: String,
+    semaphore: String,
+    #[arg(value_parser = span)]
+    lease: Duration,
+    /// `forever`, or for how long.
+    #[arg(value_parser = wait)]
+    wait: Wait,
+    rounds: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait(Option<Duration>);
+
+fn span(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok());
+    let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    span.ok_or_else(|| format!("not a number of seconds: {text:?}"))
+}
+
+fn wait(text: &str) -> Result<Wait, String> {
+    if text == "forever" { Ok(Wait(None)) } else { span(text).map(|span| Wait(Some(span))) }
+}
+
+/// Takes the lock as often as it was told.
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let http = http_client_builder().no_proxy().build()?;
+    let client = Client::builder(&arguments.url).http_client(http).build()?;
+    let mut input = Input { lines: BufReader::new(tokio::io::stdin()).lines(), is_open: true };
+    for _ in 0..arguments.rounds {
+        if !input.is_open {
+            break;
+        }
+        let peer = Peer::builder(&client).lease(arguments.lease).build();
+        println!("asking");
+        let outcome = match work(&peer, arguments, &mut input).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::new(end(&error), &chain(&error)),
+        };
+        peer.close().await;
+        println!("{outcome}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What whoever plays with the worker says. Its end means the same as a line, but is the last one.
+struct Input {
+    lines: Lines<BufReader<Stdin>>,
+    is_open: bool,
+}
+
+impl Input {
+    async fn line(&mut self) {
+        self.is_open = matches!(self.lines.next_line().await, Ok(Some(_)));
+    }
+}
+
+async fn work(peer: &Peer, arguments: &Arguments, input: &mut Input) -> Result<Outcome, LockError> {
+    let request = peer.lock(&arguments.semaphore);
+    let lock = match arguments.wait {
+        Wait(None) => request.await?,
+        Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
+            Some(lock) => lock,
+            None => return Ok(Outcome::new(End::Timeout, "not free")),
+        },
+        Wait(Some(wait)) => request.wait_at_most(wait).await?,
+    };
+    println!("held {}", lock.fencing_token().unwrap_or_default());
+    tokio::select! {
+        () = input.line() => {}
+        _ = lock.lost() => {
+            println!("noticed");
+            input.line().await;
+        }
+    }
+    Ok(match lock.release().await {
+        Ok(()) => Outcome::new(End::Released, ""),
+        Err(lost) => Outcome::new(End::Lost, &lost.to_string()),
+    })
+}
+
+fn end(error: &LockError) -> End {
+    match error {
+        LockError::Failed(Error::Refused { .. }) => End::Refused,
+        LockError::Failed(_) | LockError::NoAnswer => End::Unreachable,
+        LockError::Lost(_) => End::Lost,
+        LockError::NotInTime => End::Timeout,
+        LockError::AlreadyHeld => End::Failed,
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &LockError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Prints the token that `throttlectl` got, and waits for a line or the end of the input.
+pub(crate) fn hold() -> anyhow::Result<ExitCode> {
+    let token =
+        std::env::var("THROTTLE_FENCING_TOKEN").context("THROTTLE_FENCING_TOKEN is not set")?;
+    println!("held {token}");
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,151 @@
+//! Faults that meet somebody who holds the mutex.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::{
+    Case, Phase, Row,
+    case::{MUTEX, SOON, TOLERANCE, in_time, is, page, pass, seconds},
+};
+use crate::{
+    clock,
+    outcome::End,
+    proxy::{Fault, Kind, Rule},
+    server::Rival,
+    worker::Worker,
+};
+
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = vec![row("nothing, for two leases", KEPT, |case| keeps(case, None))];
+    for status in [404, 429, 502, 503, 504] {
+        let fault = format!("{status} with a page for half a lease");
+        rows.push(row(fault, KEPT, move |case| keeps(case, Some(page(status)))));
+    }
+    rows.extend([
+        row("no answer for half a lease", KEPT, |case| keeps(case, Some(Fault::Silence))),
+        row("answers are lost for half a lease", KEPT, |case| keeps(case, Some(Fault::CutAnswer))),
+        row("connection refused for half a lease", KEPT, refused_for_a_while),
+        row("redirect 307", KEPT, |case| keeps(case, Some(page(307)))),
+        row("no answer for a whole lease", LOST, |case| loses(case, Fault::Silence)),
+        row("502 with a page for a whole lease", LOST, |case| loses(case, page(502))),
+        row("requests are lost for a whole lease", LOST, |case| loses(case, Fault::CutRequest)),
+        row("connection refused for a whole lease", LOST, refused),
+        row("an operator removes the peer", "lost with the next heartbeat", removed),
+        row("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
+        row("the server restarts", "restored: nobody else gets in", restart),
+    ]);
+    rows
+}
+
+fn row<F>(
+    fault: impl Into<String>,
+    right: &'static str,
+    script: impl Fn(Case) -> F + Send + Sync + 'static,
+) -> Row
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    Row::new(Phase::Holding, fault, right, script)
+}
+
+/// A fault meets every request for half a lease. The worker keeps its lock, and is still in when two
+/// leases are over.
+async fn keeps(mut case: Case, fault: Option<Fault>) -> anyhow::Result<()> {
+    case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    if let Some(fault) = fault {
+        case.proxy.inject(Rule::always(fault));
+        case.proxy.cut_connections().await?;
+    }
+    let next = case.server().rival(MUTEX).await?;
+    pass(LEASE / 2).await;
+    case.proxy.clear();
+    stays(case, worker, next).await
+}
+
+async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
+    case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    case.proxy.die().await;
+    let next = case.server().rival(MUTEX).await?;
+    pass(LEASE / 2).await;
+    case.proxy.revive()?;
+    stays(case, worker, next).await
+}
+
+/// Nobody else is let in until the worker is out.
+async fn stays(case: Case, worker: Worker, next: Rival) -> anyhow::Result<()> {
+    pass(LEASE + LEASE / 2).await;
+    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
+    case.hand_over(worker, next).await
+}
+
+/// No sign of life gets through. The worker knows of its loss before anybody else is let in.
+async fn loses(case: Case, fault: Fault) -> anyhow::Result<()> {
+    let case = case.lease(LEASE);
+    let mut worker = case.holder().await?;
+    case.proxy.inject(Rule::always(fault));
+    knows(case, &mut worker).await
+}
+
+async fn refused(mut case: Case) -> anyhow::Result<()> {
+    case = case.lease(LEASE);
+    let mut worker = case.holder().await?;
+    case.proxy.die().await;
+    knows(case, &mut worker).await
+}
+
+async fn knows(case: Case, worker: &mut Worker) -> anyhow::Result<()> {
+    let start = clock::now();
+    let mut next = case.server().rival(MUTEX).await?;
+    let (noticed, granted) = tokio::join!(worker.lost(LEASE + SOON), next.held(LEASE + SOON));
+    let (noticed, granted) = (noticed?, granted?);
+    in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
+    in_time("it notices the loss before somebody else is in", granted, noticed, PIPE)?;
+    next.leave().await
+}
+
+/// The peer is removed, and somebody else is in. The next heartbeat tells.
+async fn removed(case: Case) -> anyhow::Result<()> {
+    let case = case.lease(LEASE);
+    let mut worker = case.holder().await?;
+    case.server().remove_holders(MUTEX).await?;
+    worker.lost(LEASE / 2 + TOLERANCE).await?;
+    case.leaves_nothing(worker, SOON).await
+}
+
+/// The same before a heartbeat is due: what tells is that the server knows nothing to give back.
+async fn removed_unnoticed(case: Case) -> anyhow::Result<()> {
+    let case = case.lease(seconds(60));
+    let mut worker = case.holder().await?;
+    case.server().remove_holders(MUTEX).await?;
+    let mut next = case.server().rival(MUTEX).await?;
+    next.held(SOON).await?;
+    let outcome = worker.release(SOON).await?;
+    is(&outcome, End::Lost)?;
+    next.leave().await?;
+    case.leaves_nothing(worker, SOON).await
+}
+
+/// The server forgets everybody. The worker tells it what it holds before somebody asks for it.
+async fn restart(case: Case) -> anyhow::Result<()> {
+    let case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    case.proxy.inject(Rule::once(Fault::CutAnswer).on(&[Kind::Restore]));
+    case.server().restart();
+    let restored = || !case.server().holders(MUTEX).is_empty();
+    clock::until("it is restored", LEASE, restored).await?;
+    let next = case.server().rival(MUTEX).await?;
+    stays(case, worker, next).await
+}
+
+/// Long enough for a heartbeat to fail and to be repeated.
+const LEASE: Duration = Duration::from_secs(4);
+
+/// How much later than an event in this process one of another process may be read.
+const PIPE: Duration = Duration::from_millis(200);
+
+const KEPT: &str = "stays in; nothing is left";
+
+const LOST: &str = "lost before somebody else gets in";
