@@ -1,9 +1,7 @@
 //! The program as a process, against the real routes.
 
 mod documents;
-#[cfg(unix)]
-mod docs;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod ends;
 #[cfg(target_os = "linux")]
 mod families;
@@ -15,6 +13,8 @@ mod output;
 mod pages;
 mod show;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod unix_socket;
 #[cfg(target_os = "linux")]
 mod watch;
