@@ -25,8 +25,10 @@ mod system {
     use tokio::signal::unix::{self, SignalKind};
 
     use super::{Code, Signal, io};
+    use crate::lock::is_ignored;
 
-    /// Receives signals from the moment it is made; none of them ends the program any more.
+    /// Receives signals from the moment it is made; none of them ends the program any more. Those that
+    /// were ignored when it started, as by `nohup`, stay ignored.
     pub(in crate::show) struct Signals(Vec<(Signal, unix::Signal)>);
 
     impl Signals {
@@ -41,7 +43,8 @@ mod system {
                 (Number::CONT, Signal::Redraw),
                 (Number::WINCH, Signal::Redraw),
             ];
-            let signals = kinds.into_iter().map(|(number, meaning)| {
+            let received = kinds.into_iter().filter(|&(number, _)| !is_ignored(number));
+            let signals = received.map(|(number, meaning)| {
                 Ok((meaning, unix::signal(SignalKind::from_raw(number.as_raw()))?))
             });
             Ok(Self(signals.collect::<io::Result<_>>()?))

@@ -77,6 +77,25 @@ fn the_terminal_is_as_it_was_whatever_signal_comes() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let (world, _) = crowded();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" watch --interval 100ms"]);
+    shell
+        .arg(env!("CARGO_BIN_EXE_throttlectl"))
+        .env("THROTTLE_URL", &world.url)
+        .env("NO_PROXY", "*");
+    let (mut program, sent) = at_a_terminal(&mut shell);
+    let frames = || sent.lock().unwrap().matches("SEMAPHORE").count();
+    until(|| frames() > 0);
+    signal("HUP", program.id());
+    let before = frames();
+    until(|| frames() > before + 2);
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
+#[test]
 fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
     let (world, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&world));
