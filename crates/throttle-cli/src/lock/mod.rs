@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use throttle_client::{Client, Lock, Lost, Peer};
 
+#[cfg(unix)]
+pub(crate) use self::signals::is_ignored;
 use self::{child::Child, progress::Progress, signals::Signals, work::End};
 use crate::{
     exit::{Code, Failure},
