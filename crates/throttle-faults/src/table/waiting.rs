@@ -28,7 +28,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("no answer for 4 s", kept, |case| outlives(case, Some(Fault::Silence), seconds(4))),
         row("connection refused for 4 s", kept, refused_for_a_while),
     ];
-    for status in [404, 502, 503, 504] {
+    for status in [307, 404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 7 s");
         let page = Some(page(status));
         rows.push(row(fault, kept, move |case| outlives(case, page, seconds(7))));
