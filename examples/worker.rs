@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
     // Whoever does not want to wait does not have to.
     let held = ann.lock("B").await?;
     match bob.lock("B").wait_at_most(Duration::from_millis(100)).await {
-        Err(LockError::NotInTime) => println!("bob does something else meanwhile"),
+        Err(LockError::NotInTime { .. }) => println!("bob does something else meanwhile"),
         other => println!("bob did not expect {other:?}"),
     }
     held.release().await?;

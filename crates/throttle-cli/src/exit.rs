@@ -76,10 +76,12 @@ impl From<Error> for Failure {
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         match error {
-            LockError::Failed(error) => error.into(),
-            LockError::NoAnswer => Self::new(Code::UNREACHABLE, error),
-            LockError::AlreadyHeld | LockError::NotInTime => Self::new(Code::NOT_ACQUIRED, error),
-            LockError::Lost(_) => Self::new(Code::LOST, error),
+            LockError::Failed { source, .. } => source.into(),
+            LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => {
+                Self::new(Code::NOT_ACQUIRED, error)
+            }
+            LockError::Lost { .. } => Self::new(Code::LOST, error),
+            _ => Self::new(Code::UNREACHABLE, error),
         }
     }
 }

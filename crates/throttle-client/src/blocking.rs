@@ -10,8 +10,7 @@
 //! use throttle_client::{Client, blocking};
 //!
 //! let throttle = Client::new("http://localhost:8000")?;
-//! let peer = blocking::Peer::new(&throttle);
-//! let lock = peer.lock("db", 1, Some(Duration::from_secs(60)))?;
+//! let lock = blocking::lock(throttle.lock("db").wait_at_most(Duration::from_secs(60)))?;
 //! for step in 0..10 {
 //!     // Ends the work if the lock is lost meanwhile.
 //!     lock.check()?;
@@ -29,9 +28,9 @@ use std::{sync::OnceLock, time::Duration};
 use throttle_wire::PeerId;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Client, LockError, Lost, PeerBuilder};
+use crate::{Client, LockError, LockRequest, Lost, PeerBuilder};
 
-/// A session with a server, that keeps itself and its locks alive. See [`crate::Peer`].
+/// A client of the server that holds locks, and keeps itself and them alive. See [`crate::Peer`].
 #[derive(Clone, Debug)]
 pub struct Peer(crate::Peer);
 
@@ -47,6 +46,32 @@ pub struct Lock(crate::Lock);
 /// Within an asynchronous task, and if the system has no thread to give.
 pub fn wait<F: Future>(future: F) -> F::Output {
     runtime().block_on(future)
+}
+
+/// Waits for a lock, as the request says: that of a [client](Client::lock), or of a [peer](crate::Peer::lock).
+///
+/// # Errors
+///
+/// As [`LockRequest`].
+///
+/// # Panics
+///
+/// As [`wait`].
+pub fn lock(request: LockRequest) -> Result<Lock, LockError> {
+    wait(request.into_future()).map(Lock)
+}
+
+/// The lock, if it is free at this moment.
+///
+/// # Errors
+///
+/// As [`LockRequest::try_lock`].
+///
+/// # Panics
+///
+/// As [`wait`].
+pub fn try_lock(request: LockRequest) -> Result<Option<Lock>, LockError> {
+    wait(request.try_lock()).map(|lock| lock.map(Lock))
 }
 
 impl Peer {
@@ -74,7 +99,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`LockRequest`](crate::LockRequest).
+    /// As [`LockRequest`].
     pub fn lock(
         &self,
         semaphore: &str,
@@ -86,16 +111,16 @@ impl Peer {
             Some(patience) => request.wait_at_most(patience),
             None => request,
         };
-        wait(request.into_future()).map(Lock)
+        lock(request)
     }
 
     /// `count` of `semaphore`, if it is free at this moment.
     ///
     /// # Errors
     ///
-    /// As [`LockRequest::try_lock`](crate::LockRequest::try_lock).
+    /// As [`LockRequest::try_lock`].
     pub fn try_lock(&self, semaphore: &str, count: u64) -> Result<Option<Lock>, LockError> {
-        wait(self.0.lock(semaphore).count(count).try_lock()).map(|lock| lock.map(Lock))
+        try_lock(self.0.lock(semaphore).count(count))
     }
 
     /// The id under which the server knows the peer, if there is one at present.

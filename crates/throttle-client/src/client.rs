@@ -270,6 +270,11 @@ impl Client {
         Self { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) }
     }
 
+    /// Where the server is, for people.
+    pub(crate) fn server(&self) -> String {
+        format!("{:?}", self.base())
+    }
+
     /// The index of the base URL in use. If it is the same before and after a request, the request was
     /// answered there.
     pub(crate) fn base_url_index(&self) -> usize {

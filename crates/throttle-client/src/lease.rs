@@ -19,6 +19,7 @@ use crate::world::Time;
 
 /// Why locks were lost that had not been released.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Lost {
     /// This program closed the peer.
     #[error("the peer was closed")]
@@ -60,6 +61,8 @@ pub(crate) struct Lease {
     length: Duration,
     /// The longest time between two signs of life.
     interval: Duration,
+    /// If not, the lease begins anew with requests for locks only.
+    shows_signs_of_life: bool,
     state: Option<Living>,
 }
 
@@ -85,9 +88,14 @@ struct Living {
 impl Lease {
     /// A lease of `length` that nobody has yet. Signs of life are shown every third of it, or more
     /// often.
-    pub(crate) fn new(length: Duration, interval: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        length: Duration,
+        interval: Option<Duration>,
+        shows_signs_of_life: bool,
+    ) -> Self {
         let third = length / 3;
-        Self { length, interval: interval.map_or(third, |it| it.min(third)), state: None }
+        let interval = interval.map_or(third, |it| it.min(third));
+        Self { length, interval, shows_signs_of_life, state: None }
     }
 
     pub(crate) fn length(&self) -> Duration {
@@ -257,6 +265,10 @@ impl Lease {
             let lost = if living.failures > 0 { Lost::Unreachable } else { Lost::Expired };
             self.state = None;
             return Step::Lost(lost);
+        }
+        let is_told_enough = !self.shows_signs_of_life && living.forgotten.is_none();
+        if is_told_enough {
+            return Step::Wait(deadline);
         }
         if now < living.next {
             return Step::Wait(living.next.min(deadline));

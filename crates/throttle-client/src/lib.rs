@@ -1,7 +1,8 @@
 //! A client of Throttle, semaphores for distributed systems over HTTP.
 //!
-//! A [`Peer`] is a session that keeps itself alive, and a [`Lock`] is what it holds. It runs on tokio;
-//! the feature `blocking` is for programs that do not.
+//! [`Client::lock`] takes a lock and keeps it alive. A program that takes several, one within another or
+//! one after another, has a [`Peer`] that holds them. It runs on tokio; the feature `blocking` is for
+//! programs that do not.
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,9 +19,7 @@
 //! # tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
 //! let throttle = Client::new(url)?;
 //!
-//! let peer = throttle.session();
-//!
-//! let lock = peer.lock("db").wait_at_most(Duration::from_secs(10)).await?;
+//! let lock = throttle.lock("db").wait_at_most(Duration::from_secs(10)).await?;
 //! // Should the lock get lost, the work ends before anybody else can be granted it.
 //! let rows = lock.run(async { 42 }).await?;
 //! lock.release().await?;
@@ -75,6 +74,7 @@ mod builder;
 mod client;
 mod endpoint;
 mod error;
+mod labels;
 mod lease;
 mod new_peer;
 mod order;
@@ -95,6 +95,7 @@ pub use crate::{
     client::Client,
     endpoint::Endpoint,
     error::Error,
+    labels::process_labels,
     lease::Lost,
     new_peer::NewPeer,
     peer::{Lock, LockError, LockRequest, Peer, PeerBuilder},

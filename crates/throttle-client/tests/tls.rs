@@ -66,7 +66,7 @@ async fn a_lock_is_held_over_https_by_who_trusts_the_certificate_and_by_nobody_e
 
     let http = http_client_builder().no_proxy().tls_certs_only([certificate]);
     let throttle = Client::builder(&url).http_client(http.build().unwrap()).build().unwrap();
-    let peer = throttle.session();
+    let peer = throttle_client::Peer::new(&throttle);
     let lock = peer.lock("A").await.unwrap();
     assert!(lock.is_held());
     lock.release().await.unwrap();

@@ -1,5 +1,6 @@
 //! The program as a process, against the real routes.
 
+mod documents;
 #[cfg(unix)]
 mod ends;
 #[cfg(target_os = "linux")]

@@ -12,7 +12,7 @@ const ANN: PeerId = 42;
 /// Plays what stands before each arrow, and compares all of it with what comes out.
 #[track_caller]
 fn check(transcript: Expect) {
-    let mut lease = Lease::new(LEASE, None);
+    let mut lease = Lease::new(LEASE, None, true);
     let mut played = String::new();
     for line in transcript.data().trim().lines() {
         let command = line.split("->").next().unwrap_or_default().trim();
@@ -313,7 +313,7 @@ fn a_peer_that_was_there_before_shows_a_sign_of_life_at_once_and_is_restored_wha
 fn signs_of_life_may_be_shown_more_often_but_not_less() {
     let zero = Time::at(Duration::ZERO);
     for (interval, next) in [(100, 100), (60_000, 3_200)] {
-        let mut lease = Lease::new(LEASE, Some(Duration::from_millis(interval)));
+        let mut lease = Lease::new(LEASE, Some(Duration::from_millis(interval)), true);
         lease.opened(ANN, zero, zero, 0.0);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));
     }
@@ -335,7 +335,7 @@ fn answers_that_come_late_neither_end_a_peer_that_was_restored_nor_hide_that_it_
 #[test]
 fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
     for (jitter, next) in [(0.0, 3_200), (0.5, 2_800), (1.0, 2_400)] {
-        let mut lease = Lease::new(LEASE, None);
+        let mut lease = Lease::new(LEASE, None, true);
         let zero = Time::at(Duration::ZERO);
         lease.opened(ANN, zero, zero, jitter);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));

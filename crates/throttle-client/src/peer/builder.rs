@@ -41,12 +41,22 @@ pub struct PeerBuilder {
     lease: Duration,
     interval: Option<Duration>,
     labels: Labels,
+    default_labels: Labels,
+    shows_signs_of_life: bool,
+    resumed: Option<(PeerId, BTreeMap<String, u64>)>,
 }
 
 impl PeerBuilder {
     pub(super) fn new(client: &Client) -> Self {
-        let (client, labels) = (client.clone(), Labels::new());
-        Self { client, lease: Duration::from_secs(60), interval: None, labels }
+        Self {
+            client: client.clone(),
+            lease: Duration::from_secs(60),
+            interval: None,
+            labels: Labels::new(),
+            default_labels: Labels::new(),
+            shows_signs_of_life: true,
+            resumed: None,
+        }
     }
 
     /// How long the server keeps the peer without a sign of life. Default: a minute; at least 100 ms.
@@ -66,10 +76,50 @@ impl PeerBuilder {
         self
     }
 
+    /// Whether signs of life are shown. Default: `true`.
+    ///
+    /// Without them the lease begins anew with each request for a lock only, and what the peer holds is lost
+    /// when it ends. The peer never says to hold anything for longer.
+    #[must_use]
+    pub fn heartbeat(mut self, shows_signs_of_life: bool) -> Self {
+        self.shows_signs_of_life = shows_signs_of_life;
+        self
+    }
+
     /// What the server tells about the peer to those who ask who holds a lock.
     #[must_use]
-    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(name.into(), value.into());
+    pub fn label(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels([(name, value)])
+    }
+
+    /// Several [labels](Self::label).
+    #[must_use]
+    pub fn labels<N: Into<String>, V: Into<String>>(
+        mut self,
+        labels: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let labels = labels.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.labels.extend(labels);
+        self
+    }
+
+    /// Labels that are good to have, such as [`process_labels`](crate::process_labels). They yield to
+    /// [labels](Self::label) of the same name, and are left out if the server takes no such labels, or no
+    /// more of them.
+    #[must_use]
+    pub fn default_labels(mut self, labels: Labels) -> Self {
+        self.default_labels = labels;
+        self
+    }
+
+    /// Takes over a peer that was there before, such as one of an earlier process, and that holds `held` as
+    /// far as is known.
+    ///
+    /// The first contact tells the server what it holds, whether the server knows the peer or not. Then it is
+    /// a peer as any other. [`Peer::lock`] asks again for each lock, and makes it a [`Lock`](crate::Lock).
+    #[must_use]
+    pub fn resume(mut self, peer: PeerId, held: BTreeMap<String, u64>) -> Self {
+        self.resumed = Some((peer, held));
         self
     }
 
@@ -80,7 +130,16 @@ impl PeerBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn build(self) -> Peer {
-        Peer { owner: Arc::new(Owner(Arc::new(self.shared(End::Remove)))) }
+        let resumed = self.resumed.clone();
+        let shared = Arc::new(self.shared(End::Remove));
+        if let Some((peer, held)) = resumed {
+            let mut state = shared.state();
+            state.lease.adopted(peer, held, shared.now());
+            state.has_keeper = true;
+            drop(state);
+            keeper::start(&shared);
+        }
+        Peer { owner: Arc::new(Owner(shared)) }
     }
 
     /// A peer that the server knows already, with what it holds, whose last sign of life was sent
@@ -107,9 +166,11 @@ impl PeerBuilder {
     }
 
     fn shared(self, end: End) -> Shared {
-        let Self { client, lease, interval, labels } = self;
+        let Self { client, lease, interval, labels, default_labels, shows_signs_of_life, .. } =
+            self;
+        let labels = default_labels.into_iter().chain(labels).collect();
         let state = State {
-            lease: Lease::new(lease, interval),
+            lease: Lease::new(lease, interval, shows_signs_of_life),
             fate: watch::Sender::new(None),
             has_keeper: false,
             way: None,

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use throttle_wire::PeerId;
 use tokio::sync::watch;
 
-use super::{LockError, Peer, outcome};
+use super::{LockError, Peer, error::Subject, outcome};
 use crate::{Admission, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
@@ -92,6 +92,10 @@ impl Lock {
         Err(self.reason())
     }
 
+    fn subject(&self) -> Subject {
+        self.peer.shared().subject(&self.semaphore)
+    }
+
     /// Why it is lost, if it is lost.
     fn reason(&self) -> Lost {
         self.fate.borrow().unwrap_or(Lost::Expired)
@@ -150,24 +154,29 @@ impl Lock {
         let shared = self.peer.shared();
         let _upkeep = shared.upkeep.lock().await;
         if let Some(lost) = *self.fate.borrow() {
-            return Err(LockError::Lost(lost));
+            return Err(self.subject().lost(lost));
         }
         if (1..self.count).contains(&count) {
             // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
             let mut state = shared.state();
             if !state.lease.acquired(self.id, &self.semaphore, count, shared.now()) {
                 shared.next_step(&mut state);
-                return Err(LockError::Lost(self.reason()));
+                return Err(self.subject().lost(self.reason()));
             }
             self.count = count;
         }
-        match shared.swift.acquire(self.id, &self.semaphore, count).await? {
+        match shared
+            .swift
+            .acquire(self.id, &self.semaphore, count)
+            .await
+            .map_err(|error| self.subject().failed(error))?
+        {
             Admission::Held { .. } => Ok(()),
             // So the server has forgotten that it was held. Nobody stays in the queue for it.
             Admission::Pending => {
                 self.is_released = true;
                 drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
-                Err(LockError::Lost(Lost::Expired))
+                Err(self.subject().lost(Lost::Expired))
             }
         }
     }

@@ -17,6 +17,7 @@
 //! What it has not answered, and then gets late all the same, it refuses for its [number](crate::order).
 
 mod builder;
+mod error;
 mod giving_back;
 mod keeper;
 mod lock;
@@ -30,23 +31,24 @@ use std::{
     time::Duration,
 };
 
-use throttle_wire::{Code, Labels, PeerId};
+use throttle_wire::{Labels, PeerId};
 use tokio::{
     runtime,
     sync::{Notify, watch},
     task::{JoinError, JoinHandle},
 };
 
-pub use self::{builder::PeerBuilder, lock::Lock, request::LockRequest};
+use self::error::Subject;
+pub use self::{builder::PeerBuilder, error::LockError, lock::Lock, request::LockRequest};
 use crate::{
     Admission, Client, Error, Lost,
     lease::Lease,
     world::{Clock, Time},
 };
 
-/// A session with a server, that keeps itself and its locks alive.
+/// A client of the server that holds locks, and keeps itself and them alive.
 ///
-/// Made by [`Client::session`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
+/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
 /// hears of it when the first lock is asked for. Clones are the same peer. When the last of them and
 /// of its locks is dropped, the peer is removed from the server in the background; whoever wants to
 /// wait for that calls [`Peer::close`].
@@ -58,39 +60,8 @@ pub struct Peer {
     owner: Arc<Owner>,
 }
 
-/// Ends the session when nobody is left who could use it.
+/// Ends the peer when nobody is left who could use it.
 struct Owner(Arc<Shared>);
-
-/// Why there is no lock.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// The peer has this semaphore already. A lock is one guard, and cannot be had twice.
-    #[error("the peer holds this semaphore already")]
-    AlreadyHeld,
-    /// The server refused, or could not be reached for so long that the lease would have ended.
-    #[error(transparent)]
-    Failed(#[from] Error),
-    /// The server did not answer at all within the time that was given.
-    #[error("no answer in time")]
-    NoAnswer,
-    /// The lock, or the place in the queue, is lost.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// It was not free within the time that was given. Nothing is left behind at the server.
-    #[error("not acquired in time")]
-    NotInTime,
-}
-
-impl LockError {
-    /// The code, if the server refused.
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Self::Failed(error) => error.code(),
-            Self::Lost(Lost::Refused(code)) => Some(*code),
-            _ => None,
-        }
-    }
-}
 
 /// What is common to a peer, its locks and its keeper.
 struct Shared {
@@ -136,18 +107,26 @@ struct State {
 }
 
 impl Client {
-    /// A peer that keeps itself and its locks alive, with a lease of a minute.
+    /// Asks for a lock by a peer of its own, which keeps the lock alive and is removed together with it.
+    ///
+    /// It costs four requests from the new peer to its removal. Whoever takes many locks one after another
+    /// uses a [`Peer`], where each costs two; who wants another lease than a minute, or labels, builds one.
+    pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
+        LockRequest::of_own_peer(Peer::builder(self), semaphore.into())
+    }
+}
+
+impl Peer {
+    /// A peer with a lease of a minute and no labels.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with timers and I/O.
     #[must_use]
-    pub fn session(&self) -> Peer {
-        Peer::builder(self).build()
+    pub fn new(client: &Client) -> Self {
+        Self::builder(client).build()
     }
-}
 
-impl Peer {
     /// A peer that differs from the default.
     pub fn builder(client: &Client) -> PeerBuilder {
         PeerBuilder::new(client)
@@ -156,8 +135,8 @@ impl Peer {
     /// Asks for a lock when it is awaited: by default for a count of one, for as long as it takes.
     ///
     /// See [`LockRequest`] for what else can be asked for, and what can go wrong.
-    pub fn lock<'a>(&'a self, semaphore: &'a str) -> LockRequest<'a> {
-        LockRequest::new(self, semaphore)
+    pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
+        LockRequest::of_peer(self.clone(), semaphore.into())
     }
 
     /// The id under which the server knows the peer, if there is one at present.
@@ -234,6 +213,11 @@ impl Shared {
     fn holds(&self, semaphore: &str) -> bool {
         let state = self.state();
         state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
+    }
+
+    fn subject(&self, semaphore: &str) -> Subject {
+        let semaphore = semaphore.to_owned();
+        Subject { semaphore, server: self.client.server() }
     }
 
     fn now(&self) -> Time {

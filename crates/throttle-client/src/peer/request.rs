@@ -16,10 +16,11 @@ use tokio::{
 };
 use tracing::{Instrument as _, debug, debug_span};
 
-use super::{Asking, Lock, LockError, Peer, Shared, TARGET, outcome};
+use super::{Asking, Lock, LockError, Peer, PeerBuilder, Shared, TARGET, outcome};
 use crate::{Admission, Error, Lost, order::Order, world::Time};
 
-/// Asks for a lock when it is awaited. Made by [`Peer::lock`].
+/// Asks for a lock when it is awaited. Made by [`Client::lock`](crate::Client::lock) and
+/// [`Peer::lock`].
 ///
 /// While it waits it has a place in the queue of the server, which is first come, first served. If it
 /// is dropped, or its time is over, the place is given up, in the background if need be; the lock is
@@ -36,16 +37,28 @@ use crate::{Admission, Error, Lost, order::Order, world::Time};
 /// - [`LockError::Lost`] if the peer was removed at the server while it waited
 #[derive(Clone, Debug)]
 #[must_use = "nothing is asked for until it is awaited"]
-pub struct LockRequest<'a> {
-    peer: &'a Peer,
-    semaphore: &'a str,
+pub struct LockRequest {
+    asker: Asker,
+    semaphore: String,
     count: u64,
     patience: Option<Duration>,
 }
 
-impl<'a> LockRequest<'a> {
-    pub(super) fn new(peer: &'a Peer, semaphore: &'a str) -> Self {
-        Self { peer, semaphore, count: 1, patience: None }
+/// Who asks.
+#[derive(Clone, Debug)]
+enum Asker {
+    Peer(Peer),
+    /// A peer that is there only for this lock.
+    Own(PeerBuilder),
+}
+
+impl LockRequest {
+    pub(super) fn of_peer(peer: Peer, semaphore: String) -> Self {
+        Self { asker: Asker::Peer(peer), semaphore, count: 1, patience: None }
+    }
+
+    pub(super) fn of_own_peer(peer: PeerBuilder, semaphore: String) -> Self {
+        Self { asker: Asker::Own(peer), semaphore, count: 1, patience: None }
     }
 
     /// How much to ask for. Default: 1.
@@ -68,36 +81,66 @@ impl<'a> LockRequest<'a> {
     pub async fn try_lock(self) -> Result<Option<Lock>, LockError> {
         match self.wait_at_most(Duration::ZERO).await {
             Ok(lock) => Ok(Some(lock)),
-            Err(LockError::NotInTime) => Ok(None),
+            Err(LockError::NotInTime { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     async fn send(self) -> Result<Lock, LockError> {
+        let Self { asker, semaphore, count, patience } = self;
+        let peer = match asker {
+            Asker::Peer(peer) => peer,
+            Asker::Own(builder) => builder.build(),
+        };
+        Attempt { peer, semaphore, count, patience }.send().await
+    }
+}
+
+/// A request for a lock that is under way.
+struct Attempt {
+    peer: Peer,
+    semaphore: String,
+    count: u64,
+    patience: Option<Duration>,
+}
+
+impl Attempt {
+    async fn send(self) -> Result<Lock, LockError> {
         let shared = self.peer.shared();
+        let subject = shared.subject(&self.semaphore);
         // A name that nobody can ask for is refused before anything is begun.
-        shared.client.base().join_name("", self.semaphore)?;
-        let until = self.patience.map(|patience| shared.now() + patience);
+        if let Err(error) = shared.client.base().join_name("", &self.semaphore) {
+            return Err(subject.failed(error));
+        }
         let is_answered = AtomicBool::new(false);
-        let Some(until) = until else { return self.ask(None, &is_answered).await };
+        let Some(patience) = self.patience else { return self.ask(None, &is_answered).await };
+        let until = shared.now() + patience;
         tokio::select! {
             biased;
             lock = self.ask(Some(until), &is_answered) => lock,
             () = shared.clock.sleep_until(until + GRACE) => {
                 let is_answered = is_answered.load(Ordering::Relaxed);
-                Err(if is_answered { LockError::NotInTime } else { LockError::NoAnswer })
+                Err(if is_answered {
+                    subject.not_in_time(patience)
+                } else {
+                    let silence = shared.client.single_attempt(Duration::ZERO).health().await;
+                    subject.unreachable(silence.expect_err("no answer comes within no time"))
+                })
             }
         }
     }
 
     async fn ask(&self, until: Option<Time>, is_answered: &AtomicBool) -> Result<Lock, LockError> {
         let shared = self.peer.shared();
+        let subject = || shared.subject(&self.semaphore);
         let turn = match until {
             None => self.turn().await?,
             Some(until) => tokio::select! {
                 biased;
                 turn = self.turn() => turn?,
-                () = shared.clock.sleep_until(until) => return Err(LockError::NotInTime),
+                () = shared.clock.sleep_until(until) => {
+                    return Err(subject().not_in_time(self.patience.unwrap_or_default()));
+                }
             },
         };
         let (outer, is_nested) = {
@@ -106,19 +149,19 @@ impl<'a> LockRequest<'a> {
         };
         let mut place = Place {
             shared,
-            semaphore: self.semaphore,
+            semaphore: &self.semaphore,
             peer: None,
             order: Order::Keep,
             asking: None,
             turn: Some(turn),
         };
         loop {
-            let peer = shared.known_peer().await?;
+            let peer = shared.known_peer().await.map_err(|it| subject().hindered(it))?;
             is_answered.store(true, Ordering::Relaxed);
             let lost = *outer.borrow();
             if let Some(lost) = lost.filter(|_| is_nested) {
                 // A lock within others that are gone is not what was asked for.
-                return Err(lost.into());
+                return Err(subject().lost(lost));
             }
             place.peer = Some(peer);
             match self.ask_once(peer, until, &mut place).await {
@@ -130,8 +173,10 @@ impl<'a> LockRequest<'a> {
                 Err(error) => {
                     // Whatever was refused is not pending, and whatever else failed may be.
                     match &error {
-                        LockError::Failed(error) if error.is_refusal() => place.peer = None,
-                        LockError::Lost(_) => place.peer = None,
+                        LockError::Failed { source, .. } if source.is_refusal() => {
+                            place.peer = None
+                        }
+                        LockError::Lost { .. } => place.peer = None,
                         _ => place.leave().await,
                     }
                     return Err(error);
@@ -148,15 +193,15 @@ impl<'a> LockRequest<'a> {
         loop {
             // Looked at before: as long as the turn is here, there can only be less afterwards. So if
             // it was not held, what is on its way back now is all there is.
-            let was_held = shared.holds(self.semaphore);
+            let was_held = shared.holds(&self.semaphore);
             let mut giving_back = shared.giving_back.subscribe();
             // The sender is in `shared`, so there is always an answer.
-            let _ = giving_back.wait_for(|names| !names.contains(self.semaphore)).await;
+            let _ = giving_back.wait_for(|names| !names.contains(&self.semaphore)).await;
             if !was_held {
                 return Ok(turn);
             }
-            if shared.holds(self.semaphore) {
-                return Err(LockError::AlreadyHeld);
+            if shared.holds(&self.semaphore) {
+                return Err(shared.subject(&self.semaphore).already_held());
             }
         }
     }
@@ -173,7 +218,7 @@ impl<'a> LockRequest<'a> {
         let length = shared.state().lease.length();
         let block_for = until.map_or(LONGEST_POLL, |until| until.since(sent).min(LONGEST_POLL));
         let (client, semaphore, count) =
-            (shared.client.clone(), self.semaphore.to_owned(), self.count);
+            (shared.client.clone(), self.semaphore.clone(), self.count);
         let order = place.order;
         // A task of its own: what was sent has to be heard to its end, whoever waits for it.
         let asking = place.asking.insert(shared.runtime.spawn(async move {
@@ -187,7 +232,7 @@ impl<'a> LockRequest<'a> {
         }));
         let answer = asking.await;
         place.asking = None;
-        let answer = outcome(answer)?;
+        let answer = outcome(answer).map_err(|lost| shared.subject(&self.semaphore).lost(lost))?;
         let now = shared.now();
         match answer {
             Ok(admission) => {
@@ -196,12 +241,12 @@ impl<'a> LockRequest<'a> {
                 match admission {
                     Admission::Held { token } => {
                         // Not if the answer took so long that it may be over again.
-                        let counts = state.lease.acquired(peer, self.semaphore, self.count, now);
+                        let counts = state.lease.acquired(peer, &self.semaphore, self.count, now);
                         Ok(counts.then(|| self.lock(peer, token, state.fate.subscribe())))
                     }
-                    Admission::Pending if until.is_some_and(|until| until <= now) => {
-                        Err(LockError::NotInTime)
-                    }
+                    Admission::Pending if until.is_some_and(|until| until <= now) => Err(shared
+                        .subject(&self.semaphore)
+                        .not_in_time(self.patience.unwrap_or_default())),
                     Admission::Pending => Ok(None),
                 }
             }
@@ -209,7 +254,7 @@ impl<'a> LockRequest<'a> {
                 match shared.unknown_peer(peer, (sent, way), uptime) {
                     // Whoever held nothing has lost nothing but the place in the queue.
                     Some(Lost::Expired) | None => Ok(None),
-                    Some(lost) => Err(LockError::Lost(lost)),
+                    Some(lost) => Err(shared.subject(&self.semaphore).lost(lost)),
                 }
             }
             Err(error) if error.is_stale() => {
@@ -220,13 +265,13 @@ impl<'a> LockRequest<'a> {
                 shared.clock.sleep_until(now + OVERTAKEN_PAUSE).await;
                 Ok(None)
             }
-            Err(error) if error.is_refusal() => Err(error.into()),
+            Err(error) if error.is_refusal() => Err(shared.subject(&self.semaphore).failed(error)),
             Err(error) => {
                 let is_alive =
                     shared.state().lease.deadline(peer).is_some_and(|deadline| now < deadline);
                 debug!(target: TARGET, peer, %error, is_alive, "no answer about a lock");
                 if !is_alive || error.failure().is_none() {
-                    return Err(error.into());
+                    return Err(shared.subject(&self.semaphore).failed(error));
                 }
                 shared.clock.sleep_until(shared.now() + ASKING_PAUSE).await;
                 Ok(None)
@@ -235,11 +280,11 @@ impl<'a> LockRequest<'a> {
     }
 
     fn lock(&self, id: PeerId, token: Option<u64>, fate: watch::Receiver<Option<Lost>>) -> Lock {
-        debug!(target: TARGET, peer = id, semaphore = self.semaphore, ?token, "held");
+        debug!(target: TARGET, peer = id, semaphore = &*self.semaphore, ?token, "held");
         Lock {
             peer: self.peer.clone(),
             id,
-            semaphore: self.semaphore.to_owned(),
+            semaphore: self.semaphore.clone(),
             count: self.count,
             token,
             fate,
@@ -248,13 +293,13 @@ impl<'a> LockRequest<'a> {
     }
 }
 
-impl<'a> IntoFuture for LockRequest<'a> {
+impl IntoFuture for LockRequest {
     type Output = Result<Lock, LockError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let span =
-            debug_span!(target: TARGET, "lock", semaphore = self.semaphore, count = self.count);
+        let Self { semaphore, count, .. } = &self;
+        let span = debug_span!(target: TARGET, "lock", semaphore, count);
         Box::pin(self.send().instrument(span))
     }
 }

@@ -6,7 +6,7 @@ use throttle_wire::{Code, PeerId, Restore};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
 
-use super::{LockError, Shared, State, TARGET, keeper, outcome};
+use super::{Shared, State, TARGET, error::Obstacle, keeper, outcome};
 use crate::{
     Error, Lost,
     lease::Step,
@@ -15,11 +15,11 @@ use crate::{
 
 impl Shared {
     /// The peer, after making sure that the server knows it.
-    pub(super) async fn known_peer(self: &Arc<Self>) -> Result<PeerId, LockError> {
+    pub(super) async fn known_peer(self: &Arc<Self>) -> Result<PeerId, Obstacle> {
         loop {
             let upkeep = Arc::clone(&self.upkeep).lock_owned().await;
             if self.closing.borrow().is_some() {
-                return Err(LockError::Lost(Lost::Closed));
+                return Err(Lost::Closed.into());
             }
             let (step, known) = {
                 let mut state = self.state();

@@ -47,10 +47,10 @@ async fn sound() -> Client {
 
 #[tokio::test]
 async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
-    let ann = sound().await.session();
+    let ann = Peer::new(&sound().await);
     for name in ["", ".", ".."] {
         let refused = ann.lock(name).await.unwrap_err();
-        let LockError::Failed(Error::InvalidName { name: it }) = refused else {
+        let LockError::Failed { source: Error::InvalidName { name: it }, .. } = refused else {
             panic!("{refused}")
         };
         assert_eq!(it, name);
@@ -62,7 +62,7 @@ async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_hangs_up_while_the_request_is_on_its_way_leaves_no_lock_behind() {
     let throttle = sound().await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     for round in 0..300 {
         let mut asking = Box::pin(ann.lock("A").into_future());
         tokio::select! {
@@ -108,9 +108,10 @@ async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_a
             routes.oneshot(request).await.unwrap()
         }
     });
-    let ann = throttle.await.session();
+    let ann = Peer::new(&throttle.await);
     let refused = tokio::time::timeout(LONG, ann.lock("A").into_future()).await.unwrap();
-    let LockError::Failed(Error::UnexpectedAnswer { status: 401, .. }) = refused.unwrap_err()
+    let LockError::Failed { source: Error::UnexpectedAnswer { status: 401, .. }, .. } =
+        refused.unwrap_err()
     else {
         panic!("that is what it was told");
     };
@@ -120,8 +121,8 @@ async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_a
 #[tokio::test]
 async fn a_server_that_does_not_answer_at_all_is_not_told_to_be_busy() {
     let throttle = served(|_| pending()).await;
-    let refused = throttle.session().lock("A").try_lock().await;
-    assert!(matches!(refused, Err(LockError::NoAnswer)), "{refused:?}");
+    let refused = Peer::new(&throttle).lock("A").try_lock().await;
+    assert!(matches!(refused, Err(LockError::Unreachable { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -137,7 +138,7 @@ async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lo
         }
     });
     let throttle = throttle.await;
-    let (ann, bob) = (throttle.session(), throttle.session());
+    let (ann, bob) = (Peer::new(&throttle), Peer::new(&throttle));
     let mut lock = ann.lock("B").count(5).await.unwrap();
     lock.shrink(1).await.unwrap_err();
     assert_eq!(lock.count(), 1);
@@ -159,7 +160,7 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
         }
     });
     let throttle = throttle.await;
-    let lock = throttle.session().lock("A").await.unwrap();
+    let lock = Peer::new(&throttle).lock("A").await.unwrap();
     assert_eq!(lock.release().await, Ok(()));
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
 }
@@ -232,7 +233,7 @@ impl Swamp {
 async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
     let swamp = Swamp::new(true, |request| request.method() == Method::DELETE);
     let throttle = swamp.client().await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     ann.lock("A").await.unwrap().release().await.unwrap();
     let lock = ann.lock("A").await.unwrap();
     assert_eq!(swamp.deliver().await, 409);
@@ -246,7 +247,7 @@ async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
 async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
     let swamp = Swamp::new(true, |request| request.method() == Method::PUT);
     let throttle = swamp.client().await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     ann.lock("A").await.unwrap().release().await.unwrap();
     assert_eq!(swamp.deliver().await, 409);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
@@ -276,7 +277,7 @@ async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed(
 #[tokio::test]
 async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
     let swamp = Swamp::new(false, |request| request.uri().path().ends_with("/A"));
-    let ann = swamp.client().await.session();
+    let ann = Peer::new(&swamp.client().await);
     let outer = ann.lock("B").await.unwrap();
     let asking = ann.lock("A").into_future();
     let overtaking = async {
@@ -294,7 +295,7 @@ async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
 async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_came_late() {
     let swamp = Swamp::new(false, |request| request.method() == Method::PUT);
     let throttle = swamp.client().await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     tokio::select! {
         _ = ann.lock("A").into_future() => panic!("it is stuck"),
         () = swamp.stuck.notified() => {}
@@ -314,7 +315,7 @@ async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_
 async fn who_gives_up_while_the_peer_is_made_leaves_none_behind() {
     let swamp = Swamp::new(false, |request| request.uri().path() == "/new_peer");
     let throttle = swamp.client().await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     tokio::select! {
         _ = ann.lock("A").into_future() => panic!("it is stuck"),
         () = swamp.stuck.notified() => {}
@@ -332,7 +333,7 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
     let (server, short_lived) = (runtime(), runtime());
     let throttle = server.block_on(sound());
     let (ann, lock) = short_lived.block_on(async {
-        let ann = throttle.session();
+        let ann = Peer::new(&throttle);
         let lock = ann.lock("A").await.unwrap();
         (ann, lock)
     });
@@ -341,7 +342,7 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
         let farewell = async {
             // Nobody is there to release it, and nobody says that it is done.
             assert_eq!(lock.release().await, Err(Lost::Closed));
-            assert!(matches!(ann.lock("B").await, Err(LockError::Lost(_))));
+            assert!(matches!(ann.lock("B").await, Err(LockError::Lost { .. })));
             ann.close().await;
         };
         tokio::time::timeout(LONG, farewell).await.unwrap();
@@ -367,7 +368,7 @@ async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
         }
     });
     let throttle = throttle.await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     let lock = ann.lock("A").await.unwrap();
     assert_eq!(tokio::time::timeout(LONG, lock.release()).await.unwrap(), Ok(()));
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
@@ -411,7 +412,7 @@ async fn however_many_locks_are_released_at_once_none_stays_behind() {
         }
     });
     let throttle = throttle.await;
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     let mut locks = Vec::new();
     for (name, _) in names().collect::<Vec<_>>().into_iter().rev() {
         locks.push(ann.lock(&name).await.unwrap());
@@ -430,7 +431,7 @@ async fn however_many_locks_are_released_at_once_none_stays_behind() {
 async fn a_number_that_cannot_be_exceeded_hinders_nobody() {
     let (address, _) = serve(routes()).await;
     let throttle = client(&format!("http://{address}")).build().unwrap();
-    let ann = throttle.session();
+    let ann = Peer::new(&throttle);
     let outer = ann.lock("B").await.unwrap();
     let peer = ann.id().unwrap();
     let url = format!("http://{address}/peers/{peer}/A?sequence=9007199254740991");

@@ -3,8 +3,8 @@
 mod answers;
 mod contract;
 mod faults;
+mod peers;
 mod requests;
 mod retries;
-mod sessions;
 mod support;
 mod unix_socket;

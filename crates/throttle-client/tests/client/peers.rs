@@ -125,7 +125,7 @@ async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() 
     let (ann, bob) = (house.peer(), house.peer());
     let lock = ann.lock("A").await.unwrap();
     let in_vain = bob.lock("A").wait_at_most(3 * LEASE).await;
-    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(lock.is_held());
     let first = lock.fencing_token();
     lock.release().await.unwrap();
@@ -160,7 +160,7 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
     let lock = ann.lock("A").await.unwrap();
 
     let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(1)).await;
-    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
     assert!(bob.lock("A").try_lock().await.unwrap().is_none());
     assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
@@ -270,7 +270,7 @@ async fn a_lock_survives_the_loss_of_one_of_two_ways_to_the_server() {
     let ann = Peer::builder(&throttle).lease(LEASE).build();
     let lock = ann.lock("A").await.unwrap();
     let in_vain = house.peer().lock("A").wait_at_most(2 * LEASE).await;
-    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(lock.is_held());
 }
 
@@ -290,7 +290,7 @@ async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
     let inner = ann.lock("inner").await.unwrap();
     assert_eq!((outer.count(), inner.count()), (4, 1));
     let again = ann.lock("inner").await;
-    assert!(matches!(again, Err(LockError::AlreadyHeld)), "{again:?}");
+    assert!(matches!(again, Err(LockError::AlreadyHeld { .. })), "{again:?}");
     assert_eq!(house.client().peers().await.unwrap().len(), 1);
 
     outer.shrink(1).await.unwrap();
@@ -324,7 +324,7 @@ async fn a_peer_that_is_closed_is_gone_with_all_its_locks() {
     assert_eq!(house.client().peers().await.unwrap().len(), 0);
     assert_eq!(lock.lost().await, Lost::Closed);
     let refused = ann.lock("A").await;
-    assert!(matches!(refused, Err(LockError::Lost(Lost::Closed))), "{refused:?}");
+    assert!(matches!(refused, Err(LockError::Lost { lost: Lost::Closed, .. })), "{refused:?}");
     // One that never asked for anything has nothing to tell the server.
     house.peer().close().await;
 }
@@ -383,7 +383,7 @@ async fn a_peer_that_was_there_before_is_kept_alive_restored_and_left_where_it_i
     let builder = Peer::builder(&throttle).lease(LEASE).heartbeat_every(LEASE / 20);
     let ann = builder.adopt(id, held, Duration::ZERO);
     let in_vain = house.peer().lock("B").count(5).wait_at_most(2 * LEASE).await;
-    assert!(matches!(in_vain, Err(LockError::NotInTime)), "{in_vain:?}");
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(ann.time_left() > LEASE / 2);
 
     let _ = throttle.acquire(id, "A", 1).await.unwrap();
@@ -450,9 +450,11 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
                     };
                     let lock = match lock {
                         Ok(lock) => lock,
-                        Err(LockError::AlreadyHeld | LockError::NotInTime) => continue,
+                        Err(LockError::AlreadyHeld { .. } | LockError::NotInTime { .. }) => {
+                            continue;
+                        }
                         // The id of a new peer got lost, which is not asked for twice.
-                        Err(LockError::Failed(Error::Transport { .. })) => continue,
+                        Err(LockError::Failed { source: Error::Transport { .. }, .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
                     held.fetch_add(1, Ordering::Relaxed);
