@@ -102,7 +102,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::History(arguments) => history(arguments).await,
         Command::Table(arguments) => table(arguments).await,
         Command::Worker(arguments) => rust_worker::run(&arguments).await,
-        Command::Hold => rust_worker::hold(),
+        Command::Hold => rust_worker::hold().await,
     }
 }
 
