@@ -87,6 +87,16 @@ impl Server {
         self.handle().semaphore(semaphore).expect("the semaphore is there").waiters
     }
 
+    /// How many of them have lost their connection, and are granted nothing until they ask again.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such semaphore.
+    pub fn parked(&self, semaphore: &str) -> usize {
+        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
+    }
+
     /// Who holds a semaphore.
     ///
     /// # Panics

@@ -101,7 +101,8 @@ async fn goes_first(
     mut worker: Worker,
     next: Rival,
 ) -> anyhow::Result<()> {
-    pass(NOTICED).await;
+    let is_back = || case.server().parked(MUTEX) == 0;
+    clock::until("it is back in its place", NOTICED, is_back).await?;
     holder.leave().await?;
     worker.held(SOON).await?;
     ensure!(!next.is_answered(), "somebody who came later was let in at the same time");
