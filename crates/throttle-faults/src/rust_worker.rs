@@ -15,7 +15,8 @@ use tokio::{
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
     url: String,
-    semaphore: String,
+    /// With commas between them. The last one counts, and is taken within the others.
+    semaphores: String,
     #[arg(value_parser = span)]
     lease: Duration,
     /// `forever`, or for how long.
@@ -47,10 +48,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             break;
         }
         println!("asking");
-        let request =
-            Peer::builder(&client).lease(arguments.lease).build().lock(&arguments.semaphore);
-        // Nobody else has the peer, so it ends with its lock.
-        let outcome = match work(request, arguments.wait, &mut input).await {
+        // Nobody else has the peer, so it ends with its locks.
+        let peer = Peer::builder(&client).lease(arguments.lease).build();
+        let names = arguments.semaphores.split(',');
+        let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
+        drop(peer);
+        let outcome = match work(requests, arguments.wait, &mut input).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::new(end(&error), &chain(&error)),
         };
@@ -71,27 +74,39 @@ impl Input {
     }
 }
 
-async fn work(request: LockRequest, wait: Wait, input: &mut Input) -> Result<Outcome, LockError> {
-    let lock = match wait {
-        Wait(None) => request.await?,
-        Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
-            Some(lock) => lock,
-            None => return Ok(Outcome::new(End::Timeout, "not free")),
-        },
-        Wait(Some(wait)) => request.wait_at_most(wait).await?,
-    };
-    println!("held {}", lock.fencing_token().unwrap_or_default());
+async fn work(
+    requests: Vec<LockRequest>,
+    wait: Wait,
+    input: &mut Input,
+) -> Result<Outcome, LockError> {
+    let mut locks = Vec::new();
+    for request in requests {
+        let lock = match wait {
+            Wait(None) => request.await?,
+            Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
+                Some(lock) => lock,
+                None => return Ok(Outcome::new(End::Timeout, "not free")),
+            },
+            Wait(Some(wait)) => request.wait_at_most(wait).await?,
+        };
+        locks.push(lock);
+    }
+    let innermost = locks.last().expect("a text has at least one part");
+    println!("held {}", innermost.fencing_token().unwrap_or_default());
     tokio::select! {
         () = input.line() => {}
-        _ = lock.lost() => {
+        _ = innermost.lost() => {
             println!("noticed");
             input.line().await;
         }
     }
-    Ok(match lock.release().await {
-        Ok(()) => Outcome::new(End::Released, ""),
-        Err(lost) => Outcome::new(End::Lost, &lost.to_string()),
-    })
+    let mut outcome = Outcome::new(End::Released, "");
+    while let Some(lock) = locks.pop() {
+        if let Err(lost) = lock.release().await {
+            outcome = Outcome::new(End::Lost, &lost.to_string());
+        }
+    }
+    Ok(outcome)
 }
 
 fn end(error: &LockError) -> End {

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::{
     Case, Phase, Row,
-    case::{MUTEX, SOON, TOLERANCE, in_time, is, page, pass, seconds},
+    case::{MUTEX, OUTER, SOON, TOLERANCE, in_time, is, page, pass, seconds},
 };
 use crate::{
     clock,
@@ -55,6 +55,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("the server restarts, the restore comes twice", RESTORED, move |case| {
             restart(case, Fault::Duplicate(late))
         }),
+        row("the server restarts, two locks are held", RESTORED, restart_nested),
         row("the server restarts and is away for half a lease", RESTORED, away),
     ]);
     rows
@@ -178,6 +179,17 @@ async fn restart(case: Case, fault: Fault) -> anyhow::Result<()> {
     case.proxy.inject(Rule::once(fault).on(&[Kind::Restore]));
     case.server().restart();
     restored(case, worker).await
+}
+
+/// The same with two locks, one within the other.
+async fn restart_nested(case: Case) -> anyhow::Result<()> {
+    let case = case.nested().lease(LEASE);
+    let worker = case.holder().await?;
+    case.server().restart();
+    let restored = || !case.server().holders(MUTEX).is_empty();
+    clock::until("it is restored", LEASE, restored).await?;
+    ensure!(case.server().holders(OUTER).len() == 1, "only one of two locks was restored");
+    case.finish(worker).await
 }
 
 /// The same while nobody listens for a while.
