@@ -37,6 +37,7 @@ fn main() -> anyhow::Result<()> {
     println!("the other way round: {refused}");
     database.release()?;
     peer.close();
+    assert_eq!(blocking::wait(throttle.peers())?, [], "nobody has left anything behind");
     println!("free: {} licences", blocking::wait(throttle.remainder("licence"))?);
     Ok(())
 }

@@ -23,6 +23,7 @@
 //! // Should the lock get lost, the work ends before anybody else can be granted it.
 //! let rows = lock.run(async { 42 }).await?;
 //! lock.release().await?;
+//! # assert!(throttle.peers().await?.is_empty());
 //! # assert_eq!(rows, 42);
 //! # Ok(())
 //! # }
