@@ -301,12 +301,6 @@ impl Client {
         self.shared.timeout
     }
 
-    /// The same, but with another policy of repetition.
-    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
-        let (transport, timeout) = (Arc::clone(&self.shared.transport), self.shared.timeout);
-        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
-    }
-
     /// The index of the base URL in use. If it is the same before and after a request, the request was
     /// answered there.
     pub(crate) fn base_url_index(&self) -> usize {
