@@ -1,6 +1,6 @@
 //! The server at one or several URLs, and one operation for each route.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pyo3::prelude::*;
 use throttle_client::{
@@ -21,14 +21,20 @@ pub(crate) struct Settings {
     token: Option<String>,
     ca: Option<Vec<u8>>,
     client_cert: Option<Vec<u8>>,
+    /// How long a request may take. Peers have rules of their own.
+    timeout: Option<Duration>,
 }
 
 impl Settings {
-    /// A client that gets over a server that is away for a minute.
+    /// The client, which gets over a server that is away for a minute, unless a timeout is set.
     pub(crate) fn build(&self) -> Result<throttle_client::Client, Error> {
         let mut urls = self.urls.iter();
-        let mut builder =
-            throttle_client::Client::builder(urls.next().map_or("", |url| url)).retry(PATIENT);
+        let policy = RetryPolicy { budget: self.timeout.unwrap_or(PATIENT.budget), ..PATIENT };
+        let mut builder = throttle_client::Client::builder(urls.next().map_or("", |url| url));
+        builder = builder.retry(policy);
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
         for url in urls {
             builder = builder.or_url(url);
         }
@@ -64,20 +70,24 @@ pub(crate) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (urls, headers=Vec::new(), token=None, ca=None, client_cert=None))]
+    #[pyo3(signature = (
+        urls, headers=Vec::new(), token=None, ca=None, client_cert=None, timeout=None,
+    ))]
     fn new(
         urls: Vec<String>,
         headers: Vec<(String, String)>,
         token: Option<String>,
         ca: Option<Vec<u8>>,
         client_cert: Option<Vec<u8>>,
+        timeout: Option<f64>,
     ) -> Self {
-        Self { settings: Settings { urls, headers, token, ca, client_cert } }
+        let timeout = timeout.map(seconds);
+        Self { settings: Settings { urls, headers, token, ca, client_cert, timeout } }
     }
 
     /// Raises what is wrong with the settings, if anything is.
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        self.client(py).map(drop)
+        client(py, &self.settings).map(drop)
     }
 
     fn new_peer(&self, py: Python<'_>, expires_in: f64) -> PyResult<Operation> {
@@ -147,17 +157,12 @@ impl Client {
 }
 
 impl Client {
-    /// The client of this process for these settings.
-    pub(crate) fn client(
+    /// The client of this process that peers use.
+    pub(crate) fn for_peers(
         &self,
         py: Python<'_>,
     ) -> PyResult<(Arc<Process>, throttle_client::Client)> {
-        let process = Process::current(py)?;
-        // Nothing is locked any more when the exception is made.
-        match process.client(&self.settings) {
-            Ok(client) => Ok((process, client)),
-            Err(error) => Err(error.raise(py)),
-        }
+        client(py, &Settings { timeout: None, ..self.settings.clone() })
     }
 
     fn operation<T, F>(
@@ -169,15 +174,28 @@ impl Client {
         T: for<'py> IntoPyObject<'py> + Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (process, client) = self.client(py)?;
+        let (process, client) = client(py, &self.settings)?;
         Ok(Operation::new(process.runtime(), ask(client)))
+    }
+}
+
+/// The client of this process for these settings.
+fn client(
+    py: Python<'_>,
+    settings: &Settings,
+) -> PyResult<(Arc<Process>, throttle_client::Client)> {
+    let process = Process::current(py)?;
+    // Nothing is locked any more when the exception is made.
+    match process.client(settings) {
+        Ok(client) => Ok((process, client)),
+        Err(error) => Err(error.raise(py)),
     }
 }
 
 /// Gets over a server that is away for a minute, as the package always has.
 const PATIENT: RetryPolicy = RetryPolicy {
     attempts: 60,
-    first_pause: std::time::Duration::from_millis(100),
-    longest_pause: std::time::Duration::from_secs(2),
-    budget: std::time::Duration::from_secs(60),
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(2),
+    budget: Duration::from_secs(60),
 };

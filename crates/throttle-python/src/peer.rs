@@ -50,7 +50,7 @@ impl Peer {
         heartbeat: bool,
         resumed: Option<(u64, BTreeMap<String, u64>)>,
     ) -> PyResult<Self> {
-        let (process, client) = client.client(py)?;
+        let (process, client) = client.for_peers(py)?;
         let mut builder = throttle_client::Peer::builder(&client)
             .lease(seconds(lease))
             .heartbeat(heartbeat)

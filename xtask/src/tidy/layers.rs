@@ -24,7 +24,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Libraries that are the business of some packages only. The core is pure: it is in no row.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("axum", &["throttle-bench", "throttle-faults", "throttle-http", "throttle-python", "throttle-server"]),
+    (
+        "axum",
+        &[
+            "throttle-bench",
+            "throttle-faults",
+            "throttle-http",
+            "throttle-python",
+            "throttle-server",
+        ],
+    ),
     ("reqwest", &["throttle-client"]),
     (
         "serde",

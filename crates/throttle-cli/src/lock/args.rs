@@ -46,6 +46,9 @@ impl Lock {
 pub(crate) struct Bond {
     /// The parent
     pub(crate) parent: u32,
+    /// Take the terminal
+    #[arg(long)]
+    pub(crate) terminal: bool,
     /// The command, and its arguments
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,

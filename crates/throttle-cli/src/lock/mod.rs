@@ -1,25 +1,19 @@
 //! `throttlectl lock`: waits for a lock, runs a command, and sees to it that nobody works without the
 //! lock.
-//!
-//! The order of ends is what matters. The lease of the peer ends at the server at some instant; before
-//! it, at the local deadline, the client says that the lock is lost; before that, by the grace, the
-//! command is told to end if no sign of life gets through. So it has the grace to end in good order, and
-//! is dead when somebody else can be granted the lock.
 
 pub(crate) mod args;
 mod child;
 mod progress;
 mod signals;
+mod work;
 
 use std::time::Duration;
 
 use throttle_client::{Client, Lock, Lost, Peer};
 
-use self::{
-    child::{Child, Manner},
-    progress::Progress,
-    signals::Signals,
-};
+#[cfg(unix)]
+pub(crate) use self::signals::is_ignored;
+use self::{child::Child, progress::Progress, signals::Signals, work::End};
 use crate::{
     exit::{Code, Failure},
     say,
@@ -84,71 +78,12 @@ async fn work(lock: Lock, arguments: &args::Lock, signals: &mut Signals) -> Resu
         ),
     ];
     let mut child = Child::start(&arguments.command, &environment)?;
-    let grace = arguments.grace();
-    let endangered = tokio::select! {
-        biased;
-        status = attended(&mut child, signals) => {
-            let code = status?;
-            return match released(lock, &arguments.name).await {
-                Ok(()) => Ok(code),
-                Err(lost) => Err(ended(&arguments.name, lost)),
-            };
+    match work::run(&mut child, &lock, arguments.grace(), signals).await? {
+        End::Done(code) => {
+            let outcome = released(lock, &arguments.name).await;
+            outcome.map(|()| code).map_err(|lost| ended(&arguments.name, lost))
         }
-        endangered = danger(&lock, grace) => endangered,
-    };
-    child.end(Manner::Gently);
-    say::message(format_args!("the lock on {:?} is in danger, the command ends", arguments.name));
-    let lost = tokio::select! {
-        biased;
-        _ = child.wait() => endangered.unwrap_or(Lost::Unreachable),
-        lost = too_late(&lock, endangered, grace) => lost,
-    };
-    // Also what the command has started and left behind.
-    child.end(Manner::Certainly);
-    child.wait().await?;
-    Err(ended(&arguments.name, lost))
-}
-
-/// Waits for the command to end, and passes signals on to it meanwhile.
-async fn attended(child: &mut Child, signals: &mut Signals) -> Result<Code, Failure> {
-    loop {
-        tokio::select! {
-            biased;
-            status = child.wait() => return Ok(status?),
-            signal = signals.next() => child.forward(signal),
-        }
-    }
-}
-
-/// Returns when the lock is lost, with the reason, or when it will be after the grace.
-async fn danger(lock: &Lock, grace: Duration) -> Option<Lost> {
-    loop {
-        let left = lock.time_left().saturating_sub(grace);
-        if left.is_zero() {
-            // A reason that is known already decides how much time there is.
-            return lock.check().err();
-        }
-        tokio::select! {
-            biased;
-            lost = lock.lost() => return Some(lost),
-            // In pieces, for a machine that slept has less time than its timers think.
-            () = tokio::time::sleep(left.min(Duration::from_secs(1))) => {}
-        }
-    }
-}
-
-/// Returns when the command has to be dead.
-///
-/// A peer that was removed, or is refused, is out already: waiting makes that neither better nor much
-/// worse, so the command has its grace.
-async fn too_late(lock: &Lock, known: Option<Lost>, grace: Duration) -> Lost {
-    match known {
-        Some(lost @ (Lost::Refused(_) | Lost::Revoked)) => {
-            tokio::time::sleep(grace).await;
-            lost
-        }
-        Some(lost) => lost,
-        None => lock.lost().await,
+        End::Lost(lost) => Err(ended(&arguments.name, lost)),
     }
 }
 

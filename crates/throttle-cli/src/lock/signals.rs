@@ -4,76 +4,97 @@
 mod system {
     use std::{io, task::Poll};
 
-    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use rustix::process::Signal;
+    use tokio::signal::unix::{self, SignalKind, signal};
 
     /// Hears signals from the moment it is made; none of them ends the program any more.
-    pub(in crate::lock) struct Signals(Vec<(SignalKind, Signal)>);
+    ///
+    /// One that was ignored when the program started, as by `nohup`, stays ignored: by this program,
+    /// which never has a handler for it, and so by the command.
+    pub(in crate::lock) struct Signals(Vec<(Signal, unix::Signal)>);
 
     impl Signals {
         pub(in crate::lock) fn listen() -> io::Result<Self> {
-            let kinds = ENDING.into_iter().chain(OTHERS);
-            let signals = kinds.map(|kind| Ok((kind(), signal(kind())?)));
+            let heard = ENDING.into_iter().chain(OTHERS).filter(|&it| !is_ignored(it));
+            let signals = heard.map(|it| Ok((it, signal(SignalKind::from_raw(it.as_raw()))?)));
             Ok(Self(signals.collect::<io::Result<_>>()?))
         }
 
         /// The next signal, by its number.
         pub(in crate::lock) async fn next(&mut self) -> i32 {
             std::future::poll_fn(|context| {
-                for (kind, signal) in &mut self.0 {
+                for (number, signal) in &mut self.0 {
                     if signal.poll_recv(context).is_ready() {
-                        return Poll::Ready(kind.as_raw_value());
+                        return Poll::Ready(number.as_raw());
                     }
                 }
                 Poll::Pending
             })
             .await
         }
-
-        /// The next signal that means to end.
-        pub(in crate::lock) async fn that_ends(&mut self) -> i32 {
-            loop {
-                let signal = self.next().await;
-                if ENDING.iter().any(|kind| kind().as_raw_value() == signal) {
-                    return signal;
-                }
-            }
-        }
     }
 
-    const ENDING: [fn() -> SignalKind; 4] =
-        [SignalKind::hangup, SignalKind::interrupt, SignalKind::quit, SignalKind::terminate];
-    const OTHERS: [fn() -> SignalKind; 2] = [SignalKind::user_defined1, SignalKind::user_defined2];
+    /// Whether a signal means to end whoever gets it.
+    pub(in crate::lock) fn is_ending(signal: i32) -> bool {
+        ENDING.iter().any(|it| it.as_raw() == signal)
+    }
+
+    /// Whether this process ignores a signal, which without a handler it has from the one that started
+    /// it. Only Linux tells.
+    pub(crate) fn is_ignored(signal: Signal) -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+    }
+
+    const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+    const OTHERS: [Signal; 3] = [Signal::USR1, Signal::USR2, Signal::WINCH];
 }
 
 #[cfg(not(unix))]
 mod system {
     use std::io;
 
+    use tokio::signal::windows::{CtrlC, ctrl_c};
+
     /// Ctrl+C, which does not end the program any more.
-    pub(in crate::lock) struct Signals;
+    pub(in crate::lock) struct Signals(CtrlC);
 
     impl Signals {
-        #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
         pub(in crate::lock) fn listen() -> io::Result<Self> {
-            Ok(Self)
+            ctrl_c().map(Self)
         }
 
-        #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
         pub(in crate::lock) async fn next(&mut self) -> i32 {
-            if tokio::signal::ctrl_c().await.is_err() {
+            if self.0.recv().await.is_none() {
                 // There is nothing to hear.
                 std::future::pending::<()>().await;
             }
             INTERRUPT
         }
+    }
 
-        pub(in crate::lock) async fn that_ends(&mut self) -> i32 {
-            self.next().await
-        }
+    pub(in crate::lock) fn is_ending(signal: i32) -> bool {
+        signal == INTERRUPT
     }
 
     /// As on Unix, for the exit status.
     const INTERRUPT: i32 = 2;
 }
 
-pub(super) use self::system::Signals;
+#[cfg(unix)]
+pub(crate) use self::system::is_ignored;
+pub(super) use self::system::{Signals, is_ending};
+
+impl Signals {
+    /// The next signal that means to end.
+    pub(super) async fn that_ends(&mut self) -> i32 {
+        loop {
+            let signal = self.next().await;
+            if is_ending(signal) {
+                return signal;
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{World, end, is_alive, process, signal, start, until};
+use crate::support::{World, end, is_alive, process, signal, start, until, with_signals};
 
 /// A shell that tells its number and that of a child in the background, and waits.
 const FAMILY: &str = "sleep 60 & echo $! > child; echo $$ > shell; wait";
@@ -15,9 +15,8 @@ const STUBBORN: &str = "trap '' TERM INT HUP; sleep 60 & echo $! > child; echo $
 fn signals_reach_the_command_and_all_that_it_started() {
     for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let world = World::new();
-        // Whoever runs the tests in the background has them ignore INT, which a shell cannot undo.
-        let shell = ["lock", "A", "--", "env", "--default-signal=INT", "sh", "-c", FAMILY];
-        let mut program = start(&mut world.throttlectl(&shell));
+        // Whoever runs the tests in the background has them ignore INT.
+        let mut program = start(&mut with_signals("--default-signal", &world.lock(&[], FAMILY)));
         let family = [process(&world.file("child")), process(&world.file("shell"))];
         signal(name, program.id());
         assert_eq!(end(&mut program), code, "{name}");

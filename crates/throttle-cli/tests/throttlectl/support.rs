@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use tempfile::TempDir;
 use throttle_client::Client;
+use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -23,16 +25,35 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(Api::new)
+    }
+
+    /// The same with routes of its own choice.
+    pub(crate) fn with(api: impl FnOnce(Handle) -> Api) -> Self {
+        Self::of([("A", 1, 0), ("B", 3, 1)], api)
+    }
+
+    /// A server with semaphores of these maxima and levels.
+    pub(crate) fn of<const N: usize>(
+        semaphores: [(&str, u64, i32); N],
+        api: impl FnOnce(Handle) -> Api,
+    ) -> Self {
+        let semaphores = semaphores.map(|(name, max, level)| {
+            let max = Count::new(max).unwrap();
+            (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+        });
+        let start = || Handle::start(Settings::default(), &BTreeMap::from(semaphores));
+        Self::serve(|| api(start()).routes())
+    }
+
+    /// A server of any kind.
+    pub(crate) fn serve(routes: impl FnOnce() -> Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = runtime.block_on(async {
-            let semaphores = [("A", 1, 0), ("B", 3, 1)].map(|(name, max, level)| {
-                let max = Count::new(max).unwrap();
-                (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
-            });
-            let handle = Handle::start(Settings::default(), &BTreeMap::from(semaphores));
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
+            let routes = routes();
+            tokio::spawn(async { axum::serve(listener, routes).await });
             url
         });
         Self { runtime, url, directory: tempfile::tempdir().unwrap() }
@@ -85,6 +106,23 @@ pub(crate) fn throttlectl(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same program with its signals as `env` sets them by an option.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_signals(option: &str, program: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg(option).arg(program.get_program());
+    started_by(env, program)
+}
+
+/// What another command would run, with its arguments and environment, started by this one.
+#[cfg(target_os = "linux")]
+pub(crate) fn started_by(mut starter: Command, program: &Command) -> Command {
+    starter.args(program.get_args());
+    starter.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    starter.current_dir(program.get_current_dir().unwrap()).stdin(Stdio::null());
+    starter
+}
+
 /// Runs it to its end, and returns its exit code and what it printed to both streams.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -132,9 +170,14 @@ pub(crate) fn process(path: &Path) -> u32 {
 /// Whether a process can still do anything.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_alive(process: u32) -> bool {
+    !matches!(state(process), None | Some('X' | 'Z'))
+}
+
+/// The state of a process, as the system calls it; none if there is no such process.
+#[cfg(target_os = "linux")]
+pub(crate) fn state(process: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = stat.rsplit(") ").next().unwrap_or_default();
-    !matches!(state.chars().next(), None | Some('X' | 'Z'))
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Waits for a condition that comes about.

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 from . import _native
 from ._dispatcher import log
 from ._waiting import Steps
-from .client import Client, Pem, Span, Urls, check_count, seconds, without_password
+from .client import Client, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
 from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, Loss, Peer, PeerWithHeartbeat
 
@@ -47,7 +47,7 @@ class Guard:
         timeout: Optional[Span] = None,
         on_lost: Optional[OnLost] = None,
         *,
-        expiration_time: Optional[timedelta] = None,
+        expiration_time: Optional[Span] = None,
         hold_at_least: Optional[Span] = None,
         labels: Optional[Mapping[str, str]] = None,
         default_labels: bool = True,
@@ -63,10 +63,14 @@ class Guard:
         self.server_url = self.client.base_url
         self.semaphore = semaphore
         self.count = count
-        self._timeout = None if timeout is None else seconds(timeout)
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
         self._on_lost = on_lost
-        self._expiration_time = expiration_time
-        self._hold_at_least = 0.0 if hold_at_least is None else seconds(hold_at_least)
+        self._expiration_time = (
+            None if expiration_time is None else timespan(expiration_time, "expiration_time")
+        )
+        self._hold_at_least = (
+            0.0 if hold_at_least is None else seconds(hold_at_least, "hold_at_least")
+        )
         self._labels = labels
         self._default_labels = default_labels
         self._grants: List[Grant] = []
@@ -74,7 +78,7 @@ class Guard:
     @property
     def peer(self) -> Optional[Peer]:
         """The peer that has the lock, as long as there is one."""
-        grant = self._grant()
+        grant = self._find()
         return None if grant is None else grant.peer
 
     @property
@@ -97,7 +101,7 @@ class Guard:
 
     def is_held(self) -> bool:
         """Whether it is held here, and certain at this moment that nobody else has been granted it."""
-        grant = self._grant()
+        grant = self._find()
         return grant is not None and grant.lock.time_left() > 0
 
     def locked(self) -> bool:
@@ -124,7 +128,7 @@ class Guard:
             "default_labels": self._default_labels,
         }
 
-    def _new_peer(self, expiration_time: Optional[timedelta]) -> PeerWithHeartbeat:
+    def _new_peer(self, expiration_time: Optional[Span]) -> PeerWithHeartbeat:
         return PeerWithHeartbeat(
             self.client,
             expiration_time=self._expiration_time or expiration_time,
@@ -138,24 +142,24 @@ class Guard:
             if timeout != -1:
                 raise ValueError("without blocking there is no timeout")
             return 0.0
-        return self._timeout if timeout == -1 else seconds(timeout)
+        return self._timeout if timeout == -1 else seconds(timeout, "timeout")
 
-    def _grant(self) -> Optional[Grant]:
+    def _find(self) -> Optional[Grant]:
         """What the thread or task has that asks; or what somebody else has, if it is the only one."""
         owner = self._owner()
         for grant in reversed(self._grants):
             if grant.owner == owner:
                 return grant
-        if len(self._grants) > 1:
-            count = len(self._grants)
-            raise RuntimeError(f"the lock is held by {count} other {self._owners}, and not by this")
-        return self._grants[0] if self._grants else None
+        return self._grants[0] if len(self._grants) == 1 else None
 
     def _held(self) -> Grant:
-        grant = self._grant()
-        if grant is None:
-            raise RuntimeError("the lock is not held")
-        return grant
+        grant = self._find()
+        if grant is not None:
+            return grant
+        others = len(self._grants)
+        if others:
+            raise RuntimeError(f"the lock is held by {others} other {self._owners}, not by this one")
+        raise RuntimeError("the lock is not held")
 
     def _enter(self, peer: Peer, patience: Optional[float]) -> "Steps[Grant]":
         check_count(self.count)

@@ -38,6 +38,7 @@ class Client:
         token: Optional[str] = None,
         ca: Optional[Pem] = None,
         client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
+        timeout: Optional[Span] = None,
     ):
         """
         * `base_url`: where the server is, such as `http://localhost:8000`, or `unix:/run/throttle.sock` for
@@ -47,6 +48,8 @@ class Client:
         * `token`: sent as `Authorization: Bearer …`.
         * `ca`: certificates that are trusted besides those of the system.
         * `client_cert`: a certificate and its key, in one file or in two.
+        * `timeout`: for how long a request is repeated that is not answered, and how long it may take, in
+          addition to `block_for`. Default: a minute, and ten seconds. Locks have timeouts of their own.
         """
         if base_url is None:
             base_url = os.environ.get("THROTTLE_URL")
@@ -60,6 +63,7 @@ class Client:
         self._ca = None if ca is None else _read(ca)
         parts = client_cert if isinstance(client_cert, tuple) else (client_cert,)
         self._client_cert = b"\n".join(_read(part) for part in parts if part is not None) or None
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
 
     def __repr__(self) -> str:
         return f"Client({without_password(self.base_url)!r})"
@@ -67,12 +71,17 @@ class Client:
     @property
     def _native(self) -> "_native.Client":
         return _native.Client(
-            list(self._urls), self._headers, self._token, self._ca, self._client_cert
+            list(self._urls),
+            self._headers,
+            self._token,
+            self._ca,
+            self._client_cert,
+            self._timeout,
         )
 
     def new_peer(self, expires_in: Span) -> int:
         """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
-        return wait(self._native.new_peer(seconds(expires_in)))
+        return wait(self._native.new_peer(seconds(expires_in, "expires_in")))
 
     def acquire(
         self,
@@ -92,14 +101,14 @@ class Client:
             peer_id,
             semaphore,
             count,
-            None if expires_in is None else seconds(expires_in),
-            None if block_for is None else seconds(block_for),
+            None if expires_in is None else seconds(expires_in, "expires_in"),
+            None if block_for is None else seconds(block_for, "block_for"),
         )
         return wait(operation)[0]
 
     def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
         """Tells a server that forgot the peer which locks it holds."""
-        wait(self._native.restore(peer_id, acquired, seconds(expires_in)))
+        wait(self._native.restore(peer_id, acquired, seconds(expires_in, "expires_in")))
 
     def remainder(self, semaphore: str) -> int:
         """What is free of a semaphore. Negative while more is held after restores."""
@@ -119,15 +128,26 @@ class Client:
 
     def heartbeat(self, peer_id: int, expires_in: Span) -> None:
         """Lets the lease of the peer begin anew."""
-        wait(self._native.heartbeat(peer_id, seconds(expires_in)))
+        wait(self._native.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
-def seconds(span: Span) -> float:
+def seconds(span: Span, name: str = "a span of time") -> float:
     """A span in seconds. What is negative or no number at all is a `ValueError`."""
     value = span.total_seconds() if isinstance(span, timedelta) else float(span)
     if math.isnan(value) or value < 0:
-        raise ValueError(f"a span of time cannot be {span}: it takes a number that is not negative")
+        raise ValueError(f"{name} cannot be {span}: it takes a number that is not negative")
     return value
+
+
+def timespan(span: Span, name: str) -> timedelta:
+    """A span that is longer than nothing."""
+    value = seconds(span, name)
+    if value == 0:
+        raise ValueError(f"{name} cannot be {span}: it takes a number that is greater than zero")
+    try:
+        return timedelta(seconds=value)
+    except OverflowError:
+        return timedelta.max
 
 
 def check_count(count: int) -> None:

@@ -3,7 +3,6 @@
 import functools
 import os
 import threading
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
@@ -184,7 +183,7 @@ def lock(
     timeout: Optional[Span] = None,
     on_lost: Optional[OnLost] = None,
     *,
-    expiration_time: Optional[timedelta] = None,
+    expiration_time: Optional[Span] = None,
     hold_at_least: Optional[Span] = None,
     labels: Optional[Mapping[str, str]] = None,
     default_labels: bool = True,

@@ -10,7 +10,7 @@ from typing import Dict, Generator, Mapping, Optional, Tuple, Type, TypeVar, Uni
 from . import _native
 from ._dispatcher import dispatcher
 from ._waiting import Steps, finish, run, wait
-from .client import Client, Span, check_count, seconds
+from .client import Client, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
@@ -39,7 +39,7 @@ class Peer:
         client: Client,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
-        expiration_time: Optional[timedelta] = None,
+        expiration_time: Optional[Span] = None,
         *,
         labels: Optional[Mapping[str, str]] = None,
         default_labels: bool = True,
@@ -53,7 +53,12 @@ class Peer:
           variable `THROTTLE_LABELS=0` switches off for the whole program.
         """
         self.client = client
-        self.expiration_time = expiration_time or timedelta(minutes=5)
+        #: The length of the lease.
+        self.expiration_time = (
+            timedelta(minutes=5)
+            if expiration_time is None
+            else timespan(expiration_time, "expiration_time")
+        )
         #: What it holds of which semaphore.
         self.acquired: Dict[str, int] = dict(acquired or {})
         #: The fencing token of each lock, by the name of the semaphore.
@@ -118,7 +123,7 @@ class Peer:
         """
         if self.acquired.get(semaphore) == count:
             return True
-        patience = 0.0 if block_for is None else seconds(block_for)
+        patience = 0.0 if block_for is None else seconds(block_for, "block_for")
         try:
             run(self._acquire(semaphore, count, patience))
         except Timeout:
@@ -234,8 +239,8 @@ class PeerWithHeartbeat(Peer):
         client: Client,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
-        expiration_time: Optional[timedelta] = None,
-        heartbeat_interval: Optional[timedelta] = None,
+        expiration_time: Optional[Span] = None,
+        heartbeat_interval: Optional[Span] = None,
         *,
         labels: Optional[Mapping[str, str]] = None,
         default_labels: bool = True,
@@ -243,7 +248,9 @@ class PeerWithHeartbeat(Peer):
         super().__init__(
             client, id, acquired, expiration_time, labels=labels, default_labels=default_labels
         )
-        self._interval = None if heartbeat_interval is None else seconds(heartbeat_interval)
+        if heartbeat_interval is not None:
+            interval = timespan(heartbeat_interval, "heartbeat_interval")
+            self._interval = interval.total_seconds()
 
     def start_heartbeat(self) -> None:
         """Begins to show signs of life. The first one tells the server what the peer holds."""
@@ -278,7 +285,7 @@ class Loss:
 
     def wait(self, timeout: Optional[Span] = None) -> bool:
         """Waits for the loss, at most `timeout` seconds, and returns whether it has come."""
-        patience = None if timeout is None else seconds(timeout)
+        patience = None if timeout is None else seconds(timeout, "timeout")
         if self._native is None:
             return Event().wait(patience)
         return wait(self._native.wait_lost(patience)) is not None

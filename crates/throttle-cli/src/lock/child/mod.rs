@@ -1,18 +1,22 @@
 //! The command, and those it starts, as far as the system lets us reach them.
 //!
-//! On Unix it has a process group of its own, so that signals reach all of it, unless it talks to a
-//! terminal: there only the foreground group may read, and Ctrl+C and Ctrl+Z reach the whole group by
-//! themselves, this program included, which is right for both. On Linux it is killed if this program
-//! dies first: between the two stands a [bond] that asks the system for that before it becomes the
+//! On Unix it has a process group of its own, so that signals reach all of it, and is [handed the
+//! terminal](terminal) if there is one. Stopped there, it stops this program as well, so that the shell
+//! takes over; when both continue, the caller looks at the lock first. On Linux the command is killed if
+//! this program dies first: it begins as a [bond], which asks the system for that before it becomes the
 //! command. On Windows it has a job, which ends with this program and takes all with it that the command
 //! started.
 
+#[cfg(unix)]
+mod bond;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod system;
 #[cfg(windows)]
 #[path = "windows.rs"]
 mod system;
+#[cfg(unix)]
+mod terminal;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,6 +25,9 @@ use std::{
 
 use anyhow::anyhow;
 
+#[cfg(unix)]
+pub(super) use self::bond::bond;
+#[cfg(windows)]
 pub(super) use self::system::bond;
 use crate::exit::{Code, Failure};
 
@@ -31,6 +38,15 @@ pub(super) enum Manner {
     Gently,
 }
 
+/// What happened to a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Event {
+    /// It ended, and this is what to exit with.
+    Ended(Code),
+    /// This program continues after a stop, or was told to. The command goes on by [`Child::resume`].
+    Continued,
+}
+
 pub(super) struct Child(system::Process);
 
 impl Child {
@@ -38,16 +54,32 @@ impl Child {
         command: &[OsString],
         environment: &[(&str, String)],
     ) -> Result<Self, Failure> {
-        let (program, arguments) = command.split_first().expect("the command line demands one");
-        let mut command = system::prepare(program, arguments)?;
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let process = system::Process::start(command);
+        let (program, arguments) = command.split_first().expect("a command has a program");
+        let process = system::Process::start(program, arguments, environment);
         process.map(Self).map_err(|error| cannot_run(program, &error))
     }
 
-    /// Waits for it, and returns what to exit with. May be asked again.
-    pub(super) async fn wait(&mut self) -> io::Result<Code> {
-        self.0.wait().await.map(system::code)
+    /// Waits for what happens next. After its end it says [`Event::Ended`] again.
+    pub(super) async fn event(&mut self) -> io::Result<Event> {
+        self.0.event().await
+    }
+
+    /// Waits for it to end, whatever else happens, and returns what to exit with.
+    pub(super) async fn ended(&mut self) -> io::Result<Code> {
+        loop {
+            if let Event::Ended(code) = self.event().await? {
+                return Ok(code);
+            }
+        }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.0.is_ended()
+    }
+
+    /// Lets it go on after a stop.
+    pub(super) fn resume(&self) {
+        self.0.resume();
     }
 
     /// Ends all of it that can be reached.
@@ -55,8 +87,13 @@ impl Child {
         self.0.end(manner);
     }
 
+    /// Whether anything of it is left that [`Child::end`] reaches.
+    pub(super) fn is_left(&self) -> bool {
+        self.0.is_left()
+    }
+
     /// Passes on a signal that came to this program.
-    pub(super) fn forward(&mut self, signal: i32) {
+    pub(super) fn forward(&self, signal: i32) {
         self.0.forward(signal);
     }
 }

@@ -1,108 +1,217 @@
-//! Processes of Unix: groups, signals, and death with the parent.
+//! Processes of Unix: groups, signals, and job control.
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
-    io::{self, IsTerminal as _},
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{self, ExitStatus},
+    io,
 };
 
-use anyhow::anyhow;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{Child, Command};
-
-use super::{Manner, cannot_run};
-use crate::{
-    exit::{Code, Failure},
-    lock::args::Bond,
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, Signal, WaitOptions, WaitStatus, getpgrp, kill_current_process_group,
+        kill_process_group, test_kill_process_group, wait,
+    },
 };
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use super::{
+    Event, Manner, bond,
+    terminal::{Terminal, is_in_pipeline},
+};
+use crate::{exit::Code, lock::signals::is_ignored};
+
+/// A command that leads a process group of its own.
 pub(super) struct Process {
-    child: Child,
-    /// If it has a group of its own: its number, which nobody else gets while somebody is in it.
-    group: Option<Pid>,
+    /// Its number and that of its group, which nobody else gets while somebody is in it.
+    id: Pid,
+    end: Option<Code>,
+    terminal: Option<Terminal>,
+    children: Signals,
+    /// What tells this program to stop, and to continue.
+    stops: Option<Signals>,
+    continues: Option<Signals>,
+    /// Whether this program was told to stop and has told the command.
+    is_stopping: bool,
+    is_killed: bool,
 }
 
 impl Process {
-    /// Starts it in a group of its own, unless that would cut it off from its terminal.
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        let has_group = !io::stdin().is_terminal();
-        if has_group {
-            command.process_group(0);
-        }
+    pub(super) fn start(
+        program: &OsStr,
+        arguments: &[OsString],
+        environment: &[(&str, String)],
+    ) -> io::Result<Self> {
+        // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
+        // its children end.
+        let children = signal(SignalKind::child())?;
+        let heard = |it| if is_ignored(it) { Ok(None) } else { signal(kind(it)).map(Some) };
+        let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
+        let terminal = Terminal::open();
+        let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
+        let mut command = bond::prepare(program, arguments, is_ours && !is_in_pipeline())?;
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn()?;
-        let group = if has_group { pid(&child) } else { None };
-        Ok(Self { child, group })
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let id = id.expect("the number of a child is positive");
+        Ok(Self {
+            id,
+            end: None,
+            terminal,
+            children,
+            stops,
+            continues,
+            is_stopping: false,
+            is_killed: false,
+        })
     }
 
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
-    }
-
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "on other systems it changes")]
-    pub(super) fn end(&mut self, manner: Manner) {
-        self.send(match manner {
-            Manner::Certainly => Signal::KILL,
-            Manner::Gently => Signal::TERM,
-        });
-    }
-
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "on other systems it changes")]
-    pub(super) fn forward(&mut self, signal: i32) {
-        // What came from the terminal has reached a command without a group already.
-        let is_from_terminal = [Signal::INT, Signal::QUIT].map(Signal::as_raw).contains(&signal);
-        if self.group.is_some() || !is_from_terminal {
-            self.send(Signal::from_named_raw(signal).expect("only named signals are heard"));
+    pub(super) async fn event(&mut self) -> io::Result<Event> {
+        loop {
+            if let Some(event) = self.look()? {
+                return Ok(event);
+            }
+            tokio::select! {
+                biased;
+                _ = self.children.recv() => {}
+                () = next(&mut self.stops) => {
+                    self.is_stopping = true;
+                    self.send(Signal::TSTP);
+                }
+                () = next(&mut self.continues) => return Ok(Event::Continued),
+            }
         }
+    }
+
+    /// Asks the system how the children are.
+    ///
+    /// All of them: as the first process of a container this program inherits those of others.
+    fn look(&mut self) -> io::Result<Option<Event>> {
+        while self.end.is_none() {
+            match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((id, status))) if id == self.id => {
+                    if let Some(stop) = status.stopping_signal() {
+                        if self.stopped(stop) {
+                            return Ok(Some(Event::Continued));
+                        }
+                    } else {
+                        self.ended(status);
+                    }
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.end.map(Event::Ended))
+    }
+
+    fn ended(&mut self, status: WaitStatus) {
+        self.end = Some(code(status));
+        let has_terminal = self.takes_terminal_back();
+        if self.is_killed
+            && let Some(terminal) = &self.terminal
+        {
+            terminal.restore();
+        }
+        // Ctrl+C means the whole job: also the script that runs this program, or what reads its output.
+        let interrupts = [Signal::INT, Signal::QUIT];
+        let by = status.terminating_signal().and_then(Signal::from_named_raw);
+        if let Some(signal) = by.filter(|it| has_terminal && interrupts.contains(it)) {
+            let _ = kill_current_process_group(signal);
+        }
+    }
+
+    /// Puts this program into the foreground if the command is there, and returns whether it was.
+    fn takes_terminal_back(&self) -> bool {
+        let terminal = self.terminal.as_ref().filter(|it| it.belongs_to(self.id));
+        if let Some(terminal) = terminal {
+            terminal.give(getpgrp());
+        }
+        terminal.is_some()
+    }
+
+    /// The command was stopped. Returns whether this program was stopped along with it, and continues.
+    fn stopped(&mut self, stop: i32) -> bool {
+        let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
+        if needs_terminal
+            && let Some(terminal) = &self.terminal
+            && (terminal.is_ours() || terminal.belongs_to(self.id))
+        {
+            terminal.give(self.id);
+            self.send(Signal::CONT);
+            return false;
+        }
+        let has_terminal = self.takes_terminal_back();
+        if stop == Signal::STOP.as_raw() && !has_terminal && !self.is_stopping {
+            // Somebody has stopped the command alone, who means to continue it as well.
+            return false;
+        }
+        self.is_stopping = false;
+        // The whole job stops, as with Ctrl+Z: the shell then takes over. Not by TSTP, for which there is
+        // a handler, and not by STOP, for a job that no shell would continue must not stop. Here this
+        // program stands still.
+        let _ = kill_current_process_group(Signal::TTIN);
+        true
+    }
+
+    pub(super) fn resume(&self) {
+        if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
+            && !is_in_pipeline()
+        {
+            terminal.give(self.id);
+        }
+        self.send(Signal::CONT);
+    }
+
+    pub(super) fn end(&mut self, manner: Manner) {
+        match manner {
+            Manner::Certainly => {
+                self.is_killed = true;
+                self.send(Signal::KILL);
+            }
+            Manner::Gently => {
+                self.send(Signal::TERM);
+                // One that is stopped would not hear of it.
+                self.send(Signal::CONT);
+            }
+        }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        test_kill_process_group(self.id).is_ok()
+    }
+
+    pub(super) fn forward(&self, signal: i32) {
+        self.send(Signal::from_named_raw(signal).expect("only named signals are heard"));
     }
 
     fn send(&self, signal: Signal) {
         // Whoever is gone already has no need of it.
-        let _ = match (self.group, pid(&self.child)) {
-            (Some(group), _) => kill_process_group(group, signal),
-            (None, Some(pid)) => kill_process(pid, signal),
-            (None, None) => Ok(()),
-        };
+        let _ = kill_process_group(self.id, signal);
     }
 }
 
-/// None if it has been waited for: its number may be that of somebody else by now.
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+/// The next signal; none if it is not listened to.
+async fn next(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => {
+            signals.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
-pub(super) fn code(status: ExitStatus) -> Code {
-    match status.code() {
+fn kind(signal: Signal) -> SignalKind {
+    SignalKind::from_raw(signal.as_raw())
+}
+
+fn code(status: WaitStatus) -> Code {
+    match status.exit_status() {
         Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => Code::signal(status.signal().unwrap_or_default()),
+        None => Code::signal(status.terminating_signal().unwrap_or_default()),
     }
-}
-
-/// The command itself, or the bond that becomes it.
-pub(super) fn prepare(program: &OsStr, arguments: &[OsString]) -> io::Result<Command> {
-    if !cfg!(target_os = "linux") {
-        let mut command = Command::new(program);
-        command.args(arguments);
-        return Ok(command);
-    }
-    let mut command = Command::new(env::current_exe()?);
-    command.args(["__bond", &process::id().to_string(), "--"]).arg(program).args(arguments);
-    Ok(command)
-}
-
-/// Asks the system to kill this process with its parent, then becomes the command.
-pub(in crate::lock) fn bond(bond: &Bond) -> Failure {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        return Failure::new(Code::SYSTEM, io::Error::from_raw_os_error(error.raw_os_error()));
-    }
-    // If it died before that, there is no signal.
-    let parent = rustix::process::getppid().map(Pid::as_raw_nonzero);
-    if parent.and_then(|parent| u32::try_from(parent.get()).ok()) != Some(bond.parent) {
-        return Failure::new(Code::SYSTEM, anyhow!("the parent is gone"));
-    }
-    let (program, arguments) = bond.command.split_first().expect("the command line demands one");
-    let error = process::Command::new(program).args(arguments).exec();
-    cannot_run(program, &error)
 }

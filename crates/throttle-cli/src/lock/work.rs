@@ -1,0 +1,146 @@
+//! Runs the command as long as there is a lock, and sees to it that it ends in time.
+//!
+//! The order of ends is what matters. The lease of the peer ends at the server at some instant; before
+//! it, at the local deadline, the client says that the lock is lost; before that, by the grace, the
+//! command is told to end if no sign of life gets through. So it has the grace to end in good order, and
+//! is dead when somebody else can be granted the lock.
+
+use std::{io, time::Duration};
+
+use throttle_client::{Lock, Lost};
+use tokio::time::sleep;
+
+use super::{
+    child::{Child, Event, Manner},
+    signals::{Signals, is_ending},
+};
+use crate::{
+    exit::{Code, Failure},
+    say,
+};
+
+/// How the work came to its end.
+pub(super) enum End {
+    /// The command ended by itself, under the lock.
+    Done(Code),
+    /// The lock was lost first, and nothing of the command is left.
+    Lost(Lost),
+}
+
+/// Lets the command run, with all signals, as long as there is a lock.
+pub(super) async fn run(
+    child: &mut Child,
+    lock: &Lock,
+    grace: Duration,
+    signals: &mut Signals,
+) -> Result<End, Failure> {
+    loop {
+        tokio::select! {
+            biased;
+            lost = endangered(lock, grace) => {
+                let lost = end(child, lock, lost, grace, signals).await?;
+                return Ok(End::Lost(lost));
+            }
+            event = child.event() => match event? {
+                Event::Ended(code) => return Ok(End::Done(code)),
+                Event::Continued => match confirmed(lock, grace).await {
+                    Ok(()) => child.resume(),
+                    Err(lost) => {
+                        // It would go on without the lock.
+                        kill(child).await?;
+                        return Ok(End::Lost(lost));
+                    }
+                },
+            },
+            signal = signals.next() => child.forward(signal),
+        }
+    }
+}
+
+/// Returns when the lock is lost, with the reason, or when it will be after the grace.
+async fn endangered(lock: &Lock, grace: Duration) -> Option<Lost> {
+    loop {
+        let left = lock.time_left().saturating_sub(grace);
+        if left.is_zero() {
+            return lock.check().err();
+        }
+        tokio::select! {
+            biased;
+            lost = lock.lost() => return Some(lost),
+            // In pieces, for a machine that slept has less time than its timers think.
+            () = sleep(left.min(PIECE)) => {}
+        }
+    }
+}
+
+/// Ends the command: gently, and when its time is over certainly.
+///
+/// Its time is the grace, but no longer than it is certain that nobody else has the lock. Once that is
+/// uncertain, waiting makes it neither better nor much worse, so the command has all of its grace.
+async fn end(
+    child: &mut Child,
+    lock: &Lock,
+    known: Option<Lost>,
+    grace: Duration,
+    signals: &mut Signals,
+) -> io::Result<Lost> {
+    child.end(Manner::Gently);
+    match known {
+        Some(lost) => say::message(format_args!("{lost}: the command ends")),
+        None => say::message(format_args!(
+            "no sign of life gets through to the server: the command ends before the lock on {:?} is lost",
+            lock.semaphore(),
+        )),
+    }
+    let time = if known.is_some() { grace } else { grace.min(lock.time_left()) };
+    let is_over = sleep(time);
+    tokio::pin!(is_over);
+    let mut is_urged = false;
+    loop {
+        tokio::select! {
+            biased;
+            event = child.event(), if !child.is_ended() => {
+                // One that is stopped continues, in order to end.
+                if event? == Event::Continued {
+                    child.resume();
+                }
+            }
+            // What the command has started may need its time as well.
+            () = sleep(LOOK), if child.is_ended() => if !child.is_left() { break },
+            signal = signals.next() => {
+                // Who says so twice does not want to wait.
+                if is_urged && is_ending(signal) {
+                    break;
+                }
+                is_urged |= is_ending(signal);
+                child.forward(signal);
+            }
+            () = &mut is_over => break,
+        }
+    }
+    kill(child).await?;
+    Ok(lock.check().err().or(known).unwrap_or(Lost::Unreachable))
+}
+
+/// Ends the command with all that it started and left behind.
+async fn kill(child: &mut Child) -> io::Result<()> {
+    child.end(Manner::Certainly);
+    child.ended().await.map(drop)
+}
+
+/// Returns when it is certain that the lock stays for longer than the grace.
+///
+/// After a stop the lease may be nearly over, although the server is there; the next sign of life tells.
+async fn confirmed(lock: &Lock, grace: Duration) -> Result<(), Lost> {
+    while lock.time_left() <= grace {
+        lock.check()?;
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// How long to wait before looking again at what tells nothing by itself.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a timer may be trusted by a machine that may sleep.
+const PIECE: Duration = Duration::from_secs(1);

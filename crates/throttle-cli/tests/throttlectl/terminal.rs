@@ -1,0 +1,195 @@
+//! Commands under a lock at a terminal, with a shell that has job control.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::unix::ffi::OsStringExt as _,
+    path::Path,
+    process::{Child, Command},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::{World, is_alive, line, process, started_by, state, until};
+
+/// A shell at a terminal of its own, in which `$T` is `throttlectl`.
+struct Terminal {
+    keyboard: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    shell: Child,
+}
+
+impl Terminal {
+    fn new(world: &World) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap().into_bytes();
+        let name = std::ffi::OsString::from_vec(name);
+        let end = || File::options().read(true).write(true).open(&name).unwrap();
+        let mut shell = Command::new("setsid");
+        shell.args(["--ctty", "env", "--default-signal", "bash", "--noprofile", "--norc", "-i"]);
+        let mut shell = started_by(shell, &world.throttlectl(&[]));
+        shell.env("T", env!("CARGO_BIN_EXE_throttlectl"));
+        let shell = shell.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let keyboard = File::from(keyboard);
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let (mut output, shown) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
+        thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                shown.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { keyboard, screen, shell }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn until_shows(&self, text: &str) {
+        until(|| String::from_utf8_lossy(&self.screen.lock().unwrap()).contains(text));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.shell.kill().unwrap();
+        self.shell.wait().unwrap();
+        if thread::panicking() {
+            let screen = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
+            #[expect(clippy::print_stderr, reason = "it tells why the test failed")]
+            {
+                eprintln!("{screen}");
+            }
+        }
+    }
+}
+
+/// A script that tells its number and then counts. It starts nothing, for a shell that is just starting
+/// something may not stop before that is done.
+const COUNTER: &str = "echo $$ > counter; while :; do echo x >> counts; done";
+
+fn is_stopped(process: u32) -> bool {
+    state(process) == Some('T')
+}
+
+fn counts(world: &World) -> usize {
+    fs::read(world.file("counts")).map_or(0, |it| it.len())
+}
+
+fn parent(process: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let after = stat.rsplit(") ").next().unwrap();
+    after.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn status(terminal: &mut Terminal, file: &Path) -> String {
+    terminal.types("echo $? > status\n");
+    line(file)
+}
+
+#[test]
+fn a_command_may_ask_at_the_terminal_whatever_its_streams_are() {
+    for streams in ["", "< /dev/null", "< /dev/null > /dev/null 2>&1", "| cat"] {
+        let world = World::new();
+        let mut terminal = Terminal::new(&world);
+        let script = "echo in > in; read -r word < /dev/tty; echo $word > word";
+        terminal.types(&format!("$T lock A -- sh -c '{script}' {streams}\n"));
+        line(&world.file("in"));
+        terminal.types("swordfish\n");
+        assert_eq!(line(&world.file("word")), "swordfish", "{streams}");
+        assert_eq!(status(&mut terminal, &world.file("status")), "0", "{streams}");
+    }
+}
+
+#[test]
+fn a_job_that_was_stopped_goes_on_if_the_lock_is_still_there() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    terminal.types(&format!("$T lock A -- sh -c '{COUNTER}' < /dev/null\n"));
+    let counter = process(&world.file("counter"));
+    terminal.types("\x1a");
+    terminal.until_shows("Stopped");
+    assert!(is_stopped(counter) && is_stopped(parent(counter)));
+    let before = counts(&world);
+    terminal.types("fg\n");
+    until(|| counts(&world) > before);
+    terminal.types("\x03");
+    assert_eq!(status(&mut terminal, &world.file("status")), "130");
+}
+
+#[test]
+fn a_job_that_was_stopped_for_longer_than_the_lease_does_not_go_on() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let flags = "--lease 1s --grace 200ms";
+    terminal.types(&format!("$T lock A {flags} -- sh -c '{COUNTER}'\n"));
+    let counter = process(&world.file("counter"));
+    terminal.types("\x1a");
+    terminal.until_shows("Stopped");
+    let before = counts(&world);
+    until(|| world.ask(|it| async move { it.remainder("A").await.unwrap() }) == 1);
+    terminal.types("fg\n");
+    assert_eq!(status(&mut terminal, &world.file("status")), "76");
+    assert_eq!(counts(&world), before, "it did nothing without the lock");
+    assert!(!is_alive(counter));
+}
+
+#[test]
+fn what_a_command_started_at_a_terminal_ends_with_the_lock() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "trap \"\" TERM; sleep 60 & echo $! > child; echo $$ > shell; wait";
+    terminal.types(&format!("$T lock A --lease 2s --grace 100ms -- sh -c '{script}'\n"));
+    let family = [process(&world.file("child")), process(&world.file("shell"))];
+    let files = world.die();
+    assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
+    until(|| !family.iter().any(|&process| is_alive(process)));
+}
+
+#[test]
+fn a_job_in_the_background_stops_when_it_wants_the_terminal_and_gets_it_by_fg() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "echo $$ > shell; read -r word; echo $word > word";
+    // `set -b` lets the shell say at once what became of its job: before, it would not continue it.
+    terminal.types(&format!("set -b; $T lock A -- sh -c '{script}' &\n"));
+    let shell = process(&world.file("shell"));
+    terminal.until_shows("Stopped");
+    assert!(is_stopped(shell) && is_stopped(parent(shell)));
+    terminal.types("fg\n");
+    until(|| !is_stopped(shell));
+    terminal.types("swordfish\n");
+    assert_eq!(line(&world.file("word")), "swordfish");
+    assert_eq!(status(&mut terminal, &world.file("status")), "0");
+}
+
+#[test]
+fn ctrl_c_interrupts_the_script_that_runs_it_as_well() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\"; echo never > never";
+    terminal.types(&format!("sh -c '{script}'\n"));
+    line(&world.file("in"));
+    terminal.types("\x03");
+    assert_eq!(status(&mut terminal, &world.file("status")), "130");
+    assert!(!world.file("never").exists());
+}
+
+#[test]
+fn without_a_shell_to_continue_it_ctrl_z_stops_nothing_for_ever() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    terminal.types(&format!("exec $T lock A -- sh -c '{COUNTER}'\n"));
+    let counter = process(&world.file("counter"));
+    terminal.types("\x1a");
+    terminal.until_shows("^Z");
+    let before = counts(&world);
+    until(|| counts(&world) > before + 10);
+    terminal.types("\x03");
+    until(|| !is_alive(counter));
+}
