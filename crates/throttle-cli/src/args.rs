@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use throttle_client::{
-    Client,
+    Client, ClientBuilder,
     reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 
@@ -124,6 +124,11 @@ pub(crate) enum Output {
 
 impl Server {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(self.builder()?.build()?)
+    }
+
+    /// A client that is not finished yet.
+    pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
         let usage = |error| Failure::new(Code::USAGE, error);
         let (first, others) =
             self.url.split_first().ok_or_else(|| usage(anyhow!("there is no URL")))?;
@@ -147,7 +152,7 @@ impl Server {
                 .ok_or_else(|| usage(anyhow!("no header, which is `Name: value`: {header:?}")))?;
             builder = builder.header(name, value);
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 }
 

@@ -50,10 +50,9 @@ fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {
     // One thread: a child that shall end with its parent ends with the thread that made it.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = server.client()?;
         match verb {
-            Verb::Lock(arguments) => lock::run(&client, arguments).await,
-            verb => show::run(&client, verb).await,
+            Verb::Lock(arguments) => lock::run(&server, &arguments).await,
+            verb => show::run(&server.client()?, verb).await,
         }
     })
 }

@@ -51,7 +51,6 @@ pub(crate) fn flush() {
 /// # Errors
 ///
 /// [`Code::OUTPUT`] with the reason.
-#[expect(dead_code, reason = "`show` is not yet moved to it")]
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout

@@ -1,7 +1,6 @@
 //! A server to talk to, commands to run, and conditions to wait for.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -14,7 +13,7 @@ use throttle_client::Client;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// A server with a mutex `A` and a semaphore `B` of three, and a directory for what commands write.
+/// A server with semaphores, and a directory for what commands write.
 pub(crate) struct World {
     runtime: Runtime,
     pub(crate) url: String,
@@ -22,14 +21,20 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// With a mutex `A`, and a semaphore `B` of three of a higher level.
     pub(crate) fn new() -> Self {
+        Self::of(&[("A", 1, 0), ("B", 3, 1)])
+    }
+
+    /// With these semaphores, each with its size and level.
+    pub(crate) fn of(semaphores: &[(&str, u64, i32)]) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = runtime.block_on(async {
-            let semaphores = [("A", 1, 0), ("B", 3, 1)].map(|(name, max, level)| {
+            let semaphores = semaphores.iter().map(|&(name, max, level)| {
                 let max = Count::new(max).unwrap();
                 (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
             });
-            let handle = Handle::start(Settings::default(), &BTreeMap::from(semaphores));
+            let handle = Handle::start(Settings::default(), &semaphores.collect());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
