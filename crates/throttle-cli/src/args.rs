@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use throttle_client::{
     Client, ClientBuilder,
@@ -12,31 +12,22 @@ use throttle_client::{
 
 use crate::{
     exit::{Code, Failure},
-    lock::args::{Bond, Lock},
+    lock::args::{Bond, Lock, Wanted, wanted},
+    manual,
 };
 
 /// Runs commands under a lock of Throttle, and shows who holds what.
 #[derive(Debug, Parser)]
-#[command(name = "throttlectl", version, after_long_help = EXIT_STATUS, max_term_width = 100)]
+#[command(name = "throttlectl", version, after_long_help = manual::after_help(), max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: Server,
+    /// Tell on standard error what the client does: attempts, heartbeats, losses; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
-
-const EXIT_STATUS: &str = "\
-Exit status of `lock`: that of the command, 128+N if signal N ended it, and else
-  64   the command line makes no sense
-  69   the server cannot be reached
-  71   something failed on this machine
-  75   the lock was not free, or not in time
-  76   the lock was lost, and the command was ended before others can be granted it
-  78   the server refused: no such semaphore, or a count it can never grant
-  126  the command cannot be executed
-  127  there is no such command
-  128+N  signal N came while it waited for the lock
-The other commands end with 0, 64, 69, 71 or 78.";
 
 /// Where the server is.
 #[derive(Args, Debug)]
@@ -84,7 +75,32 @@ pub(crate) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Whether locks would be granted at once, without asking for them
+    ///
+    /// Ends with 0 if all of them would, and with 75 if not.
+    Check {
+        /// Names, each with a count if it is not 1
+        #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = wanted)]
+        semaphores: Vec<Wanted>,
+    },
+    /// Whether the server is healthy and takes on work
+    ///
+    /// Ends with 69 if not, or if it cannot be reached at the first attempt.
+    Health {
+        /// Whether it is alive is enough: it may be about to shut down
+        #[arg(long)]
+        live: bool,
+    },
+    /// All metrics of the server, in the text format of Prometheus
+    Metrics,
+    /// Let the server read its configuration again, and tell what has changed
+    Reload {
+        #[command(flatten)]
+        form: Form,
+    },
     /// Remove a peer with all its locks, held and pending
+    ///
+    /// Ends with 67 if there is no such peer.
     RemovePeer {
         /// Its id
         id: u64,
@@ -92,7 +108,7 @@ pub(crate) enum Verb {
     /// All semaphores in a table that stays up to date, until Ctrl+C
     Watch {
         /// How often to look
-        #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+        #[arg(short = 'n', long, value_name = "TIME", default_value = "1s", value_parser = interval)]
         interval: Duration,
     },
     /// Print completions for a shell
@@ -110,7 +126,7 @@ pub(crate) enum Verb {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Form {
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 }
 
@@ -123,12 +139,8 @@ pub(crate) enum Output {
 }
 
 impl Server {
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(self.builder()?.build()?)
-    }
-
-    /// A client that is not finished yet.
-    pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
+    /// What a client of this server is built from.
+    pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
         let usage = |error| Failure::new(Code::USAGE, error);
         let (first, others) =
             self.url.split_first().ok_or_else(|| usage(anyhow!("there is no URL")))?;
@@ -155,6 +167,14 @@ impl Server {
         Ok(builder)
     }
 }
+
+/// How often to look, which no server may be asked without a pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < SHORTEST_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }
+}
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

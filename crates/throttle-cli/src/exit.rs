@@ -13,6 +13,8 @@ impl Code {
     pub(crate) const SUCCESS: Self = Self(0);
     /// What was asked for makes no sense.
     pub(crate) const USAGE: Self = Self(64);
+    /// There is no such peer.
+    pub(crate) const NO_SUCH_PEER: Self = Self(67);
     /// The server cannot be reached.
     pub(crate) const UNREACHABLE: Self = Self(69);
     /// Something failed on this machine.

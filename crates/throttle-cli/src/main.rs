@@ -6,14 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod complete;
 mod exit;
 mod lock;
-mod pages;
+mod manual;
 mod say;
-#[expect(clippy::print_stdout, reason = "not yet moved to `say`")]
 mod show;
+mod tame;
+mod verbose;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use tokio::runtime::Builder;
@@ -24,15 +29,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // To a closed pipe nothing can be told.
-            let _ = error.print();
-            return if error.use_stderr() { Code::USAGE.into() } else { ExitCode::SUCCESS };
-        }
-    };
-    let code = run(arguments).unwrap_or_else(|Failure { code, error }| {
+    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(|Failure { code, error }| {
         say::message(format_args!("{error:#}"));
         code
     });
@@ -40,11 +37,16 @@ fn main() -> ExitCode {
     code.into()
 }
 
-fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {
+fn run() -> Result<Code, Failure> {
+    let Arguments { server, verbose, verb } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    verbose::start(verbose);
     let verb = match verb {
         Verb::Bond(bond) => return lock::bond(&bond),
-        Verb::Completions { shell } => return pages::completions(shell),
-        Verb::Man => return pages::man(),
+        Verb::Completions { shell } => return complete::script(shell),
+        Verb::Man => return manual::print(),
         verb => verb,
     };
     // One thread: a child that shall end with its parent ends with the thread that made it.
@@ -52,7 +54,21 @@ fn run(Arguments { server, verb }: Arguments) -> Result<Code, Failure> {
     runtime.block_on(async {
         match verb {
             Verb::Lock(arguments) => lock::run(&server, &arguments).await,
-            verb => show::run(&server.client()?, verb).await,
+            verb => show::run(&server, verb).await,
         }
     })
+}
+
+/// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
+fn explain(error: &clap::Error) -> Result<Code, Failure> {
+    let text = |is_terminal| {
+        let text = error.render();
+        if is_terminal { text.ansi().to_string() } else { text.to_string() }
+    };
+    if error.use_stderr() {
+        say::raw(text(io::stderr().is_terminal()));
+        return Ok(Code::USAGE);
+    }
+    say::result(&text(io::stdout().is_terminal()))?;
+    Ok(Code::SUCCESS)
 }

@@ -18,11 +18,17 @@ use std::{
 
 use anyhow::anyhow;
 
-use crate::exit::{Code, Failure};
+use crate::{
+    exit::{Code, Failure},
+    tame::tame,
+};
 
-/// Writes a message to standard error, as a line of its own. Returns at once, whatever becomes of it.
+/// Writes a message to standard error, as lines of its own, in which nothing that strangers wrote is
+/// obeyed by a terminal. Returns at once, whatever becomes of it.
 pub(crate) fn message(text: impl fmt::Display) {
-    raw(format!("throttlectl: {text}\n"));
+    let text = text.to_string();
+    let lines = text.lines().map(tame).collect::<Vec<_>>();
+    raw(format!("throttlectl: {}\n", lines.join("\n")));
 }
 
 /// Writes to standard error as it is. Returns at once, whatever becomes of it.
@@ -46,17 +52,28 @@ pub(crate) fn flush() {
     }
 }
 
-/// Writes a result to standard output.
+/// Writes a result to standard output. A reader that has gone, as in `| head`, has read enough.
 ///
 /// # Errors
 ///
 /// [`Code::OUTPUT`] with the reason.
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
+    match write(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(unwritten),
+    }
+}
+
+/// Writes to standard output all of a text.
+pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::new(Code::OUTPUT, anyhow!("cannot write the result: {error}")))
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Why a result is not where it should be.
+pub(crate) fn unwritten(error: io::Error) -> Failure {
+    Failure::new(Code::OUTPUT, anyhow!("cannot write to standard output: {error}"))
 }
 
 enum Entry {
@@ -87,7 +104,7 @@ fn start() -> Option<SyncSender<Entry>> {
 }
 
 /// More messages than the program writes while a reader that is only slow takes a breath.
-const LENGTH: usize = 64;
+const LENGTH: usize = 1_024;
 
 /// How long the end of the program waits for its last messages.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -82,11 +82,11 @@ impl<'a> Acquire<'a> {
         let send = async |number| {
             let request = client.put(numbered(url.clone(), number)).json(&count);
             match query.block_for {
-                Some(block_for) => client.send_and_wait(request, block_for).await,
-                None => client.send(request, Repeat::Freely).await,
+                Some(block_for) => client.send_and_wait(request, block_for, admission).await,
+                None => client.send(request, Repeat::Freely, admission).await,
             }
         };
-        admission(&order.send(send).await?)
+        order.send(send).await
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     status: StatusCode,
     /// Where a redirect leads.
     location: Option<String>,
+    /// What the body is, without parameters such as a character set.
+    media_type: String,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
@@ -52,13 +54,14 @@ impl Answer {
             endpoint: endpoint.clone(),
             status,
             location: location(&headers),
+            media_type: media_type(&headers),
             retry_after: retry_after(&headers),
             body,
         };
         if matches!(status, StatusCode::OK | StatusCode::ACCEPTED) {
             return Ok(answer);
         }
-        Err(answer.refusal(&headers))
+        Err(answer.refusal())
     }
 
     /// Whether what was asked for has to be waited for.
@@ -72,9 +75,19 @@ impl Answer {
     }
 
     /// The body as plain text.
-    pub(crate) fn text(self) -> Result<String, Error> {
-        let unexpected = self.unexpected();
-        String::from_utf8(self.body).map_err(|_| unexpected)
+    pub(crate) fn text(&self) -> Result<String, Error> {
+        let is_plain = matches!(&*self.media_type.to_ascii_lowercase(), "" | "text/plain");
+        if is_plain { self.as_written() } else { Err(self.unexpected()) }
+    }
+
+    /// The body whatever it is, but a page: no route answers one to a client that asks for problem documents.
+    pub(crate) fn as_written(&self) -> Result<String, Error> {
+        match str::from_utf8(&self.body) {
+            Ok(text) if !text.is_empty() && !self.media_type.eq_ignore_ascii_case("text/html") => {
+                Ok(text.to_owned())
+            }
+            _ => Err(self.unexpected()),
+        }
     }
 
     /// Nothing, if the body is what it has to be.
@@ -92,9 +105,9 @@ impl Answer {
         }
     }
 
-    fn refusal(&self, headers: &HeaderMap) -> Error {
+    fn refusal(&self) -> Error {
         let (status, retry_after) = (self.status.as_u16(), self.retry_after);
-        if is_problem(headers) {
+        if self.media_type.eq_ignore_ascii_case(PROBLEM_JSON) {
             return match self.json::<Problem>() {
                 Ok(Problem { code, detail, uptime, sequence, .. }) => {
                     Error::Refused { code, status, detail, uptime, sequence, retry_after }
@@ -127,8 +140,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn is_problem(headers: &HeaderMap) -> bool {
+fn media_type(headers: &HeaderMap) -> String {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case(PROBLEM_JSON)
+    media_type.trim().to_owned()
 }

@@ -22,7 +22,7 @@ use std::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, endpoint::Proxies};
 
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -43,7 +43,7 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, proxies: &Proxies) -> Result<Self, Error> {
         let invalid = |reason: &str| Error::InvalidUrl {
             url: without_credentials(text),
             reason: reason.to_owned(),
@@ -72,7 +72,8 @@ impl Base {
             return Err(invalid("it has a fragment"));
         }
         let credentials = take_credentials(&mut url);
-        let endpoint = Endpoint::new(url.as_str().trim_end_matches('/').to_owned(), None);
+        let shown = url.as_str().trim_end_matches('/').to_owned();
+        let endpoint = Endpoint::new(shown, proxies.proxy_of(&url));
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
@@ -86,6 +87,10 @@ impl Base {
     /// The user's name and password that stand in the URL.
     pub(crate) fn credentials(&self) -> Option<(&str, Option<&str>)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_deref()))
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
     }
 
     /// The file of its socket, if it is asked by one.
@@ -120,8 +125,12 @@ pub(crate) struct Bases {
 }
 
 impl Bases {
-    pub(crate) fn parse<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
-        let all = urls.into_iter().map(Base::parse).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn parse<'a>(
+        urls: impl IntoIterator<Item = &'a str>,
+        proxies: &Proxies,
+    ) -> Result<Self, Error> {
+        let all = urls.into_iter().map(|url| Base::parse(url, proxies));
+        let all = all.collect::<Result<_, _>>()?;
         Ok(Self { all, current: Arc::default() })
     }
 
@@ -185,7 +194,7 @@ fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
 fn with_suggestion(reason: String, text: &str) -> String {
     let scheme = if text.starts_with('/') { UNIX } else { "http://" };
     let meant = format!("{scheme}{text}");
-    let is_url = !text.contains("//") && Base::parse(&meant).is_ok();
+    let is_url = !text.contains("//") && Base::parse(&meant, &Proxies::unknown()).is_ok();
     if is_url { format!("{reason}; did you mean {}?", without_credentials(&meant)) } else { reason }
 }
 
@@ -204,7 +213,11 @@ mod tests {
     use super::*;
 
     fn base(url: &str) -> Base {
-        Base::parse(url).unwrap()
+        Base::parse(url, &Proxies::unknown()).unwrap()
+    }
+
+    fn parse<const N: usize>(urls: [&str; N]) -> Result<Bases, Error> {
+        Bases::parse(urls, &Proxies::unknown())
     }
 
     #[test]
@@ -239,7 +252,10 @@ mod tests {
             ("http://host/#", "it has a fragment".to_owned()),
             ("http://", "empty host".to_owned()),
         ] {
-            let Err(Error::InvalidUrl { reason, .. }) = Base::parse(url) else { panic!("{url:?}") };
+            let Err(Error::InvalidUrl { reason, .. }) = Base::parse(url, &Proxies::unknown())
+            else {
+                panic!("{url:?}")
+            };
             assert_eq!(reason, expected, "{url:?}");
         }
     }
@@ -289,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_url_can_be_changed_to_another_base_with_its_names_and_its_query() {
-        let bases = Bases::parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
+        let bases = parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
         let mut made = bases.first().join_name("peers/42", "a/b?").unwrap();
         made.set_query(Some("block_for=1s"));
         for (number, expected) in [
@@ -304,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_next_base_is_used_once_however_many_requests_fail() {
-        let bases = Bases::parse(["http://a", "http://b", "http://c"]).unwrap();
+        let bases = parse(["http://a", "http://b", "http://c"]).unwrap();
         bases.use_next(0);
         bases.use_next(0);
         assert_eq!(bases.current_index(), 1);
@@ -319,13 +335,13 @@ mod tests {
         let mut url = bases.first().join("health");
         bases.change(&mut url, 3);
         assert_eq!(url.as_str(), "http://a/health");
-        assert!(Bases::parse(["http://a", "b"]).is_err());
+        assert!(parse(["http://a", "b"]).is_err());
     }
 
     #[cfg(unix)]
     #[test]
     fn a_server_may_be_at_a_socket_in_the_file_system() {
-        let bases = Bases::parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
+        let bases = parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
         let sockets = bases.iter().map(Base::socket).collect::<Vec<_>>();
         assert_eq!(sockets, [Some(Path::new("/run/t.sock")), None]);
         let mut url = bases.first().join("health");
@@ -360,7 +376,9 @@ mod tests {
             ("http://ann:se@cret@host:port", "http://***@host:port"),
             ("http://ann:secret@host?x", "http://***@host?x"),
         ] {
-            let Err(Error::InvalidUrl { url: shown, reason }) = Base::parse(url) else {
+            let Err(Error::InvalidUrl { url: shown, reason }) =
+                Base::parse(url, &Proxies::unknown())
+            else {
                 panic!("{url}")
             };
             assert_eq!(shown, expected);

@@ -2,10 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use reqwest::{
-    Method, RequestBuilder, Url,
-    header::{AUTHORIZATION, HeaderMap},
-};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use throttle_wire::{
     Code, ExpiresIn, Peer, PeerId, Reloaded, Restore, Semaphore, SemaphoreSummary,
@@ -15,9 +12,10 @@ use tracing::{Instrument as _, debug_span};
 use crate::{
     Acquire, ClientBuilder, Error, NewPeer, RetryPolicy,
     answer::Answer,
-    base::{Base, Bases},
+    base::Base,
     order::{Order, numbered},
     retry::{Plan, Repeat, Setback},
+    transport::Transport,
 };
 
 /// A client of one server.
@@ -25,8 +23,8 @@ use crate::{
 /// Clones are cheap and share their connections, which are kept open and used again.
 ///
 /// All methods fail with [`Error::Connect`], [`Error::Timeout`], [`Error::Transport`] or
-/// [`Error::UnexpectedAnswer`] if the server or the way to it is not well, after the attempts that
-/// the [`RetryPolicy`] grants. Beyond these each method lists the [codes](Error::code) with which the
+/// [`Error::UnexpectedAnswer`] if the server, or what is between it and the client, is not well, after the
+/// attempts that the [`RetryPolicy`] grants. Beyond these each method lists the [codes](Error::code) with which the
 /// server refuses. Every server has limits on what it is sent; what exceeds them is refused, too.
 ///
 /// A future that is dropped hangs up. What the server did until then it has done: a request that
@@ -38,10 +36,7 @@ pub struct Client {
 }
 
 pub(crate) struct Shared {
-    /// One for each base.
-    pub(crate) http: Vec<reqwest::Client>,
-    pub(crate) bases: Bases,
-    pub(crate) headers: HeaderMap,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
 }
@@ -68,8 +63,8 @@ impl Client {
     /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
     /// long it lives without a sign of life.
     ///
-    /// Repeated only if the server did certainly not create one. Should the answer get lost, the peer
-    /// lives until its lease ends.
+    /// Should an answer get lost, it is asked for again, and the peer that nobody knows of lives until its
+    /// lease ends.
     ///
     /// Refused with `too_many_peers`, `expires_in_too_long` and `labels_too_large`.
     pub fn new_peer(&self, expires_in: Duration) -> NewPeer<'_> {
@@ -84,7 +79,7 @@ impl Client {
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
         let url = self.base().join(&format!("peers/{peer}"));
         let request = self.put(url).json(&ExpiresIn { expires_in });
-        self.send(request, Repeat::Freely).await?.must_be("Ok")
+        self.send(request, Repeat::Freely, |answer| answer.must_be("Ok")).await
     }
 
     /// Removes a peer with all it holds and waits for, and returns whether it existed. If the answer
@@ -95,12 +90,12 @@ impl Client {
     /// None of its own.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
         let url = self.base().join(&format!("peers/{peer}"));
-        let answer = self.delete(&url).await?;
-        match answer.json::<String>()?.as_str() {
+        let read = |answer: &Answer| match answer.json::<String>()?.as_str() {
             "Peer released" => Ok(true),
             "Peer not found" => Ok(false),
             _ => Err(answer.unexpected()),
-        }
+        };
+        self.delete(&url, read).await
     }
 
     /// Asks for `count` of `semaphore` on behalf of `peer`.
@@ -126,7 +121,7 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.delete(&url).await?.must_be("Ok")
+        self.delete(&url, |answer| answer.must_be("Ok")).await
     }
 
     /// Whether `peer` waits for nothing.
@@ -169,9 +164,10 @@ impl Client {
     pub async fn restore(&self, peer: &Restore) -> Result<(), Error> {
         let answer = Order::Insist.send(|number| {
             let restore = Restore { sequence: number, ..peer.clone() };
-            self.send(self.post("restore").json(&restore), Repeat::Freely)
+            let request = self.post("restore").json(&restore);
+            self.send(request, Repeat::Freely, |answer| answer.must_be("Ok"))
         });
-        answer.await?.must_be("Ok")
+        answer.await
     }
 
     /// What is free of `semaphore`: its maximum minus all that is held. Negative while more is held
@@ -211,8 +207,8 @@ impl Client {
     ///
     /// None of its own.
     pub async fn health(&self) -> Result<(), Error> {
-        let request = self.request(Method::GET, self.base().join("health"));
-        self.send(request, Repeat::Never).await?.must_be("Ok")
+        let request = self.get_request(self.base().join("health"));
+        self.send(request, Repeat::Never, |answer| answer.must_be("Ok")).await
     }
 
     /// Whether the server takes on work at this moment, which it does not while it shuts down. Never
@@ -222,9 +218,9 @@ impl Client {
     ///
     /// None of its own.
     pub async fn ready(&self) -> Result<bool, Error> {
-        let request = self.request(Method::GET, self.base().join("ready"));
-        match self.send(request, Repeat::Never).await {
-            Ok(answer) => answer.must_be("Ready").map(|()| true),
+        let request = self.get_request(self.base().join("ready"));
+        match self.send(request, Repeat::Never, |answer| answer.must_be("Ready")).await {
+            Ok(()) => Ok(true),
             Err(Error::Refused { code: Code::NotReady, .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -236,8 +232,8 @@ impl Client {
     ///
     /// None of its own.
     pub async fn version(&self) -> Result<String, Error> {
-        let request = self.request(Method::GET, self.base().join("version"));
-        self.send(request, Repeat::Freely).await?.text()
+        let request = self.get_request(self.base().join("version"));
+        self.send(request, Repeat::Freely, Answer::text).await
     }
 
     /// The metrics of the server in the text format of Prometheus.
@@ -246,8 +242,8 @@ impl Client {
     ///
     /// `unknown_route` from routes that have no metrics.
     pub async fn metrics(&self) -> Result<String, Error> {
-        let request = self.request(Method::GET, self.base().join("metrics"));
-        self.send(request, Repeat::Freely).await?.text()
+        let request = self.get_request(self.base().join("metrics"));
+        self.send(request, Repeat::Freely, Answer::text).await
     }
 
     /// Lets the server read its configuration anew, and returns what changed.
@@ -259,137 +255,162 @@ impl Client {
     /// - `reload_refused`: the configuration is bad, and the old one stays in force.
     /// - `unknown_route` from routes that have no configuration.
     pub async fn reload(&self) -> Result<Reloaded, Error> {
-        self.send(self.post("admin/reload"), Repeat::Undone).await?.json()
+        self.send(self.post("admin/reload"), Repeat::Undone, Answer::json).await
+    }
+
+    /// The URLs of the server, without credentials, in the order in which they were given.
+    pub fn urls(&self) -> Vec<String> {
+        let bases = self.shared.transport.bases.iter();
+        bases.map(|base| base.endpoint().url().to_owned()).collect()
+    }
+
+    /// Asks a route for reading, and returns the body of the answer as the server wrote it: with
+    /// whatever a newer server tells beyond what this client understands.
+    ///
+    /// The segments of the route are percent-encoded: `["semaphores", "a/b"]` asks for one semaphore.
+    ///
+    /// # Errors
+    ///
+    /// - the codes of the route
+    /// - [`Error::InvalidName`] if the last segment is one that no path can carry.
+    pub async fn get(&self, segments: &[&str]) -> Result<String, Error> {
+        let request = self.get_request(self.route(segments)?);
+        self.send(request, Repeat::Freely, Answer::as_written).await
+    }
+
+    /// Posts to a route without a body, and returns the body of the answer as the server wrote it.
+    ///
+    /// Repeated only if the server did certainly not do it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn post_empty(&self, segments: &[&str]) -> Result<String, Error> {
+        let request = self.shared.transport.request(Method::POST, self.route(segments)?);
+        self.send(request, Repeat::Undone, Answer::as_written).await
     }
 
     /// The same, but each request is sent once and answered within `timeout`, or fails.
     pub(crate) fn single_attempt(&self, timeout: Duration) -> Self {
-        let Shared { http, bases, headers, .. } = &*self.shared;
-        let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
-        let retry = RetryPolicy::none();
-        Self { shared: Arc::new(Shared { http, bases, headers, timeout, retry }) }
+        let (transport, retry) = (Arc::clone(&self.shared.transport), RetryPolicy::none());
+        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
     }
 
-    /// Where the server is, for people.
-    pub(crate) fn server(&self) -> String {
-        format!("{:?}", self.base())
+    /// How long each attempt of a request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    /// The same, but with another policy of repetition.
+    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
+        let Shared { http, bases, headers, timeout, .. } = &*self.shared;
+        let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
+        Self { shared: Arc::new(Shared { http, bases, headers, timeout: *timeout, retry }) }
+    }
+
+    /// The URLs of the server, without passwords.
+    pub fn urls(&self) -> Vec<String> {
+        self.shared.bases.iter().map(|base| base.endpoint().url().to_owned()).collect()
     }
 
     /// The index of the base URL in use. If it is the same before and after a request, the request was
     /// answered there.
     pub(crate) fn base_url_index(&self) -> usize {
-        self.shared.bases.current_index()
+        self.shared.transport.bases.current_index()
     }
 
     /// Uses the next base URL from now on, unless that was done since the one of `index` was in use.
     pub(crate) fn use_next_base_url(&self, index: usize) {
-        self.shared.bases.use_next(index);
+        self.shared.transport.bases.use_next(index);
+    }
+
+    fn route(&self, segments: &[&str]) -> Result<Url, Error> {
+        match segments {
+            [] => Ok(self.base().join("")),
+            [only] => Ok(self.base().join(only)),
+            [parents @ .., last] => self.base().join_name(&parents.join("/"), last),
+        }
     }
 
     pub(crate) fn base(&self) -> &Base {
-        self.shared.bases.first()
+        self.shared.transport.bases.first()
+    }
+
+    fn get_request(&self, url: Url) -> RequestBuilder {
+        self.shared.transport.request(Method::GET, url)
     }
 
     pub(crate) fn post(&self, route: &str) -> RequestBuilder {
-        self.request(Method::POST, self.base().join(route))
+        self.shared.transport.request(Method::POST, self.base().join(route))
     }
 
     pub(crate) fn put(&self, url: Url) -> RequestBuilder {
-        self.request(Method::PUT, url)
-    }
-
-    fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.shared.http[0].request(method, url).headers(self.shared.headers.clone())
+        self.shared.transport.request(Method::PUT, url)
     }
 
     /// Asks for the end of something that a peer has, in the order of its requests.
-    async fn delete(&self, url: &Url) -> Result<Answer, Error> {
+    async fn delete<T>(
+        &self,
+        url: &Url,
+        read: impl Fn(&Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let delete = |number| {
-            let request = self.request(Method::DELETE, numbered(url.clone(), number));
-            self.send(request, Repeat::Freely)
+            let url = numbered(url.clone(), number);
+            let request = self.shared.transport.request(Method::DELETE, url);
+            self.send(request, Repeat::Freely, &read)
         };
         Order::Insist.send(delete).await
     }
 
     /// Gets what is at `url` as JSON.
     async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        self.send(self.request(Method::GET, url), Repeat::Freely).await?.json()
+        self.send(self.get_request(url), Repeat::Freely, Answer::json).await
     }
 
-    /// Sends a request that is answered at once.
-    pub(crate) async fn send(
+    /// Sends a request that is answered at once. What `read` does not understand is no answer.
+    pub(crate) async fn send<T>(
         &self,
         request: RequestBuilder,
         repeat: Repeat,
-    ) -> Result<Answer, Error> {
-        self.perform(request, repeat, None).await
+        read: impl Fn(&Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.perform(request, repeat, None, read).await
     }
 
     /// Sends a request that can be repeated freely, and whose answer may wait.
-    pub(crate) async fn send_and_wait(
+    pub(crate) async fn send_and_wait<T>(
         &self,
         request: RequestBuilder,
         block_for: Duration,
-    ) -> Result<Answer, Error> {
-        self.perform(request, Repeat::Freely, Some(block_for)).await
+        read: impl Fn(&Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.perform(request, Repeat::Freely, Some(block_for), read).await
     }
 
-    async fn perform(
+    async fn perform<T>(
         &self,
         request: RequestBuilder,
         repeat: Repeat,
         block_for: Option<Duration>,
-    ) -> Result<Answer, Error> {
-        let request =
-            request.build().map_err(|error| Error::InvalidRequest { source: error.into() })?;
-        let attempt = |left: Duration| {
+        read: impl Fn(&Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let request = request.build();
+        let request = request.map_err(|error| Error::InvalidRequest { source: error.into() })?;
+        let Shared { transport, timeout, retry } = &*self.shared;
+        let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
-            *attempt.timeout_mut() = Some(self.shared.timeout.saturating_add(left));
             if block_for.is_some() {
                 let left = humantime::format_duration(left).to_string();
                 attempt.url_mut().query_pairs_mut().append_pair("block_for", &left);
             }
-            self.attempt(attempt)
+            let timeout = timeout.saturating_add(left);
+            transport.send(attempt, timeout, &read).await.map_err(Setback::from)
         };
         let block_for = block_for.unwrap_or_default();
-        let plan = Plan { policy: self.shared.retry, repeat, block_for };
+        let plan = Plan { policy: *retry, repeat, block_for };
         let (method, path) = (request.method(), request.url().path());
         let span = debug_span!(target: "throttle::client", "request", %method, path);
         plan.run(attempt).instrument(span).await
-    }
-
-    async fn attempt(&self, mut request: reqwest::Request) -> Result<Answer, Setback<Error>> {
-        let Shared { http, bases, .. } = &*self.shared;
-        let index = bases.current_index();
-        let base = bases.change(request.url_mut(), index);
-        let http = &http[bases.position(index)];
-        let request = with_credentials(http, request, base);
-        let answer = match http.execute(request).await {
-            Ok(response) => Answer::read(response, base.endpoint()).await,
-            Err(error) => Err(Error::of_request(error, base.endpoint())),
-        };
-        answer.map_err(|error| {
-            let setback = Setback::from(error);
-            if setback.failure.is_some() {
-                bases.use_next(index);
-            }
-            setback
-        })
-    }
-}
-
-/// The request with the credentials that stand in the URL of its server, unless it has others.
-fn with_credentials(
-    http: &reqwest::Client,
-    request: reqwest::Request,
-    base: &Base,
-) -> reqwest::Request {
-    match base.credentials() {
-        Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
-            let request = RequestBuilder::from_parts(http.clone(), request);
-            request.basic_auth(user, password).build().expect("base64 fits into a header")
-        }
-        _ => request,
     }
 }
 
@@ -397,7 +418,7 @@ fn with_credentials(
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("bases", &self.shared.bases)
+            .field("urls", &self.urls())
             .field("timeout", &self.shared.timeout)
             .field("retry", &self.shared.retry)
             .finish_non_exhaustive()

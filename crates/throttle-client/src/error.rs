@@ -15,6 +15,7 @@ use crate::{Endpoint, retry::Failure};
 pub enum Error {
     /// No connection to the server came about, so it knows nothing of the request.
     #[error("cannot connect to {endpoint}")]
+    #[non_exhaustive]
     Connect {
         /// What was to be connected to.
         endpoint: Endpoint,
@@ -24,18 +25,21 @@ pub enum Error {
     /// No server can be asked for a semaphore of this name by a path: it is empty, `.` or `..`, which
     /// mean something else there. Nothing was sent.
     #[error("a path cannot carry this name of a semaphore: {name:?}")]
+    #[non_exhaustive]
     InvalidName {
         /// The name.
         name: String,
     },
     /// The request cannot be expressed in HTTP; for instance its URL is too long. Nothing was sent.
     #[error("this request cannot be made")]
+    #[non_exhaustive]
     InvalidRequest {
         /// What the HTTP library has against it.
         source: Cause,
     },
     /// The client cannot be built with a setting, such as a header or a certificate.
     #[error("{setting} cannot be used: {reason}")]
+    #[non_exhaustive]
     InvalidSetting {
         /// Which one.
         setting: String,
@@ -44,6 +48,7 @@ pub enum Error {
     },
     /// What the client was to be built with is not the URL of a server.
     #[error("{url:?} is not the URL of a server: {reason}")]
+    #[non_exhaustive]
     InvalidUrl {
         /// The URL, without a password.
         url: String,
@@ -52,6 +57,7 @@ pub enum Error {
     },
     /// The server refused, and nothing has changed.
     #[error("refused with {status} {code}: {detail}")]
+    #[non_exhaustive]
     Refused {
         /// Why, by the name that programs may branch on.
         code: Code,
@@ -69,6 +75,7 @@ pub enum Error {
     },
     /// No answer came in time. The server may have done what it was asked for.
     #[error("no answer in time from {endpoint}")]
+    #[non_exhaustive]
     Timeout {
         /// What did not answer.
         endpoint: Endpoint,
@@ -78,6 +85,7 @@ pub enum Error {
     /// The connection broke before the whole answer was there. The server may have done what it was
     /// asked for.
     #[error("the connection to {endpoint} failed")]
+    #[non_exhaustive]
     Transport {
         /// What was connected to.
         endpoint: Endpoint,
@@ -89,6 +97,7 @@ pub enum Error {
         "not an answer of Throttle: status {status} from {endpoint}{}, body {body:?}",
         leads_to(location.as_deref())
     )]
+    #[non_exhaustive]
     UnexpectedAnswer {
         /// What was asked.
         endpoint: Endpoint,

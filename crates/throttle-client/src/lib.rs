@@ -50,18 +50,38 @@
 //! # Retries
 //!
 //! The protocol is made so that nearly every request can be repeated without doing harm, and the
-//! client repeats them, with growing pauses, when an answer is lost or the server is overloaded.
-//! [`RetryPolicy`] says how often and for how long. Asking for a new peer and reloading the
-//! configuration are repeated only if they certainly had no effect, and [`health`](Client::health)
-//! and [`ready`](Client::ready) never, for they ask about this moment. Each further attempt is an
-//! event of `tracing` at level DEBUG with the target `throttle::client`.
+//! client repeats them, with growing pauses, when an answer is lost or the server is overloaded. An
+//! answer that is not Throttle's, such as the page of a proxy that has lost sight of the server, is no
+//! answer. Final are refusals of Throttle, redirects that are not followed, and what asks for credentials.
+//!
+//! [`RetryPolicy`] says how often and for how long. [`reload`](Client::reload) is repeated only if it
+//! certainly had no effect, and [`health`](Client::health) and [`ready`](Client::ready) never, for they
+//! ask about this moment. Each further attempt is an event of `tracing` at level DEBUG with the target
+//! `throttle::client`.
+//!
+//! # Redirects and proxies
+//!
+//! Redirects that keep the method (307, 308) are followed. Other servers to which they lead get neither
+//! the credentials of the URL nor the headers that the program has added. Errors about other redirects
+//! name their `Location`.
+//!
+//! Proxies are those that the environment names by `http_proxy`, `https_proxy`, `all_proxy` and
+//! `no_proxy`; errors name them too. Credentials in the URL of a server or a proxy are for that one only.
 //!
 //! # HTTPS
 //!
-//! The feature `tls` lets the client talk to `https`: rustls with ring, and the certificates that the
-//! system trusts (on Linux also those that the environment variable `SSL_CERT_FILE` names). A program
-//! that wants something else chooses it by a feature of `reqwest` and hands in its own configured
-//! [`reqwest::Client`] by [`ClientBuilder::http_client`].
+//! The feature `tls` lets the client talk to `https`: rustls with ring (or the provider that the program
+//! has installed), and the certificates that the system trusts (on Linux also those that the environment
+//! variable `SSL_CERT_FILE` names). [`ClientBuilder::ca_certificates`] adds to these, and
+//! [`ClientBuilder::client_certificate`] is shown to servers that ask. Without the feature, `https` is
+//! refused when the client is built.
+//!
+//! # The HTTP library
+//!
+//! [`reqwest`] is in the interface at one place: [`ClientBuilder::http_client`] takes a client of its own,
+//! for programs that need another TLS, resolver or proxy than the default. It is re-exported so that they
+//! get the version that fits; a new major version of it is one of this library. Who does not need this does
+//! not come across it: errors and headers are free of its types.
 
 #![forbid(unsafe_code)]
 
@@ -81,6 +101,9 @@ mod order;
 mod peer;
 mod retry;
 mod sleep;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
 mod world;
 
 pub use reqwest;

@@ -1,14 +1,20 @@
-//! The client over `https`, as far as it is this crate's business: with the feature `tls` it can.
+//! The client over `https`: whom it trusts, and what it shows.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::serve::Listener;
-use throttle_client::{Client, Error, http_client_builder, reqwest::Certificate};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use throttle_client::{Client, ClientBuilder, Error, RetryPolicy, http_client_builder};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::{CryptoProvider, ring},
+        pki_types::PrivateKeyDer,
+        server::WebPkiClientVerifier,
+    },
     server::TlsStream,
 };
 
@@ -33,16 +39,53 @@ impl Listener for Encrypted {
     }
 }
 
-/// Starts a server with a mutex, and returns its URL and its certificate.
-async fn serve() -> (String, Certificate) {
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![issued.cert.der().clone()], key)
-        .unwrap();
+/// An authority that issues certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its certificate as PEM.
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
+    }
+
+    /// A certificate with its key as PEM.
+    fn issue_pem(&self, name: &str) -> String {
+        let (certificate, key) = self.issue(name);
+        certificate.pem() + &key.serialize_pem()
+    }
+}
+
+/// Starts a server with a mutex and a certificate for `localhost`. It asks clients for a certificate of
+/// `clients`, if there is such an authority. Returns its URL.
+async fn serve(authority: &Authority, clients: Option<&Authority>) -> String {
+    let (certificate, key) = authority.issue("localhost");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = match clients {
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(clients.0.der().clone()).unwrap();
+            let roots = Arc::new(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        }
+        None => config.with_no_client_auth(),
+    };
+    let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
     let mutex = SemaphoreConfig { max: Count::ONE, level: Level(0) };
     let semaphores = BTreeMap::from([("A".to_owned(), mutex)]);
     let routes = throttle_http::routes(Handle::start(Settings::default(), &semaphores));
@@ -50,25 +93,103 @@ async fn serve() -> (String, Certificate) {
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let listener = Encrypted(listener, TlsAcceptor::from(Arc::new(config)));
     tokio::spawn(async { axum::serve(listener, routes).await });
-    (url, Certificate::from_pem(issued.cert.pem().as_bytes()).unwrap())
+    url
+}
+
+/// A client that does not hide what goes wrong behind other attempts.
+fn client(url: &str) -> ClientBuilder {
+    Client::builder(url).retry(RetryPolicy::none())
+}
+
+/// What lies at the bottom of an error.
+fn root_cause(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 #[tokio::test]
-async fn a_lock_is_held_over_https_by_who_trusts_the_certificate_and_by_nobody_else() {
-    let (url, certificate) = serve().await;
-    // Sets up what the system trusts, where this certificate is not.
-    let http = http_client_builder().no_proxy().build().unwrap();
-    let stranger = Client::builder(&url).http_client(http);
-    let stranger = stranger.retry(throttle_client::RetryPolicy::none());
-    let stranger = stranger.build().unwrap();
-    let refused = stranger.health().await.unwrap_err();
-    assert!(matches!(refused, Error::Connect { .. }), "{refused:?}");
+async fn a_server_is_trusted_if_its_authority_is_and_nobody_else_is() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    let url = serve(&authority, None).await;
+    let both = other.pem() + &authority.pem();
+    for trusted in [vec![authority.pem()], vec![other.pem(), authority.pem()], vec![both]] {
+        let trusting = |client: ClientBuilder, pem: String| client.ca_certificates(pem);
+        let client = trusted.into_iter().fold(client(&url), trusting).build().unwrap();
+        let peer = client.new_peer(std::time::Duration::from_secs(60)).await.unwrap();
+        client.acquire(peer, "A", 1).await.map(drop).unwrap();
+        assert!(client.remove_peer(peer).await.unwrap());
+    }
+    // The first one trusts only what the system trusts, in two forms.
+    let http = http_client_builder().build().unwrap();
+    for stranger in
+        [client(&url), client(&url).http_client(http), client(&url).ca_certificates(other.pem())]
+    {
+        let error = stranger.build().unwrap().health().await.unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("cannot connect to {url}"));
+        assert!(root_cause(&error).contains("invalid peer certificate"), "{error:?}");
+    }
+}
 
-    let http = http_client_builder().no_proxy().tls_certs_only([certificate]);
-    let throttle = Client::builder(&url).http_client(http.build().unwrap()).build().unwrap();
-    let peer = throttle_client::Peer::new(&throttle);
-    let lock = peer.lock("A").await.unwrap();
-    assert!(lock.is_held());
-    lock.release().await.unwrap();
-    peer.close().await;
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_that_of_the_client() {
+    let [authority, clients] = [Authority::new(), Authority::new()];
+    let url = serve(&authority, Some(&clients)).await;
+    let client = || client(&url).ca_certificates(authority.pem());
+    let known = client().client_certificate(clients.issue_pem("worker"));
+    known.build().unwrap().health().await.unwrap();
+    for unknown in [client(), client().client_certificate(authority.issue_pem("worker"))] {
+        let error = unknown.build().unwrap().health().await.unwrap_err();
+        let is_refused = matches!(error, Error::Connect { .. } | Error::Transport { .. });
+        assert!(is_refused, "{error:?}");
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_when_the_client_is_built() {
+    let authority = Authority::new();
+    let (certificate, _) = authority.issue("worker");
+    let (_, other_key) = authority.issue("worker");
+    let mismatch = certificate.pem() + &other_key.serialize_pem();
+    let no_certificate = "there is no certificate in it, or it is not PEM";
+    let client = || client("https://localhost");
+    let own = || client().http_client(http_client_builder().build().unwrap());
+    let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (builder, setting, expected) in [
+        (client().ca_certificates(""), "the CA certificate", no_certificate),
+        (client().ca_certificates("/etc/ca.pem"), "the CA certificate", no_certificate),
+        (client().ca_certificates(rubbish), "the CA certificate", "invalid peer certificate"),
+        (client().client_certificate("x"), "the client certificate", no_certificate),
+        (
+            client().client_certificate(certificate.pem()),
+            "the client certificate",
+            "there is no private key in it",
+        ),
+        (
+            client().client_certificate(mismatch),
+            "the client certificate",
+            "keys may not be consistent",
+        ),
+        (own().ca_certificates(authority.pem()), "a certificate", "the HTTP client of your own"),
+    ] {
+        let error = builder.build().unwrap_err();
+        let Error::InvalidSetting { setting: found, reason, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(found, setting);
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+/// That is for the program to do, and a second library that did it as well would not get its own.
+#[tokio::test]
+async fn the_process_gets_no_provider_of_cryptography_from_the_client() {
+    let authority = Authority::new();
+    let url = serve(&authority, None).await;
+    client(&url).ca_certificates(authority.pem()).build().unwrap().health().await.unwrap();
+    http_client_builder().build().unwrap();
+    assert!(CryptoProvider::get_default().is_none());
 }

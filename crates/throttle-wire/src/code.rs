@@ -11,6 +11,7 @@ macro_rules! codes {
         /// A name never changes its meaning. New ones may come, so a client maps what it does not
         /// know to [`Code::Unknown`].
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
         pub enum Code {
             $($(#[$doc])* $variant,)*
             /// A code of a server newer than this library. Never sent.

@@ -18,7 +18,7 @@ use crate::{
 
 /// A peer for all locks of this program.
 pub(super) fn peer(server: &Server, arguments: &args::Lock) -> Result<Peer, Failure> {
-    let client = server.client()?;
+    let client = server.client()?.build()?;
     let mut peer = Peer::builder(&client).lease(arguments.lease);
     if !arguments.no_default_labels {
         peer = peer.default_labels(default_labels(arguments));
@@ -48,8 +48,8 @@ pub(super) async fn all(
         false => arguments.wait,
     });
     let time = patience.left().unwrap_or(ONE_TRY).clamp(SHORTEST_TRY, ONE_TRY);
-    let client = server.builder()?.timeout(time).retry(RetryPolicy::none()).build()?;
-    let progress = Progress::new(&client, &wanted[0].semaphore, peer);
+    let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
+    let progress = Progress::new(&client, &wanted[0].name, peer);
     let sorted = progress.during(order::sorted(&client, wanted, &patience)).await?;
     let mut locks = Vec::new();
     for wanted in &sorted {
@@ -63,14 +63,14 @@ pub(super) async fn all(
 async fn one(
     client: &Client,
     peer: &Peer,
-    Wanted { semaphore, count }: &Wanted,
+    Wanted { name, count }: &Wanted,
     patience: &Patience,
 ) -> Result<Lock, LockError> {
-    let mut request = peer.lock(semaphore).count(*count);
+    let mut request = peer.lock(name).count(*count);
     if let Some(left) = patience.left() {
         request = request.wait_at_most(left);
     }
-    Progress::new(client, semaphore, peer).during(request.into_future()).await
+    Progress::new(client, name, peer).during(request.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {

@@ -52,7 +52,7 @@ pub(crate) struct Lock {
 /// A lock that is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Wanted {
-    pub(crate) semaphore: String,
+    pub(crate) name: String,
     pub(crate) count: u64,
 }
 
@@ -68,13 +68,13 @@ impl Lock {
             let [name] = &*self.names else {
                 return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
             };
-            return Ok(vec![Wanted { semaphore: name.clone(), count }]);
+            return Ok(vec![Wanted { name: name.clone(), count }]);
         }
         let mut all = Vec::<Wanted>::new();
         for text in &self.names {
             let wanted = wanted(text).map_err(usage)?;
-            if all.iter().any(|it| it.semaphore == wanted.semaphore) {
-                return Err(usage(anyhow!("{:?} is named twice", wanted.semaphore)));
+            if all.iter().any(|it| it.name == wanted.name) {
+                return Err(usage(anyhow!("{:?} is named twice", wanted.name)));
             }
             all.push(wanted);
         }
@@ -101,13 +101,17 @@ impl Lock {
 }
 
 /// A name, and a count if digits follow its last colon.
-fn wanted(text: &str) -> anyhow::Result<Wanted> {
+///
+/// # Errors
+///
+/// If the digits are no count.
+pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
     let digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
-        return Ok(Wanted { semaphore: text.to_owned(), count: 1 });
+        return Ok(Wanted { name: text.to_owned(), count: 1 });
     };
     match count.parse() {
-        Ok(count @ 1..) => Ok(Wanted { semaphore: name.to_owned(), count }),
+        Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
         _ => bail!("{text:?}: {count} is no count of a semaphore"),
     }
 }
@@ -182,7 +186,7 @@ mod tests {
             let wanted = parse(words).wanted().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
-                let own = all.map(|(name, count)| Wanted { semaphore: name.to_owned(), count });
+                let own = all.map(|(name, count)| Wanted { name: name.to_owned(), count });
                 own.collect::<Vec<_>>()
             });
             assert_eq!(wanted, names, "{words:?}");

@@ -21,6 +21,8 @@ use humantime::format_duration;
 use throttle_client::Peer;
 use tokio::time::{sleep, timeout};
 
+#[cfg(unix)]
+pub(crate) use self::signals::is_ignored;
 use self::{args::Wanted, child::Child, held::Held, signals::Signals, work::End};
 use crate::{
     args::Server,
@@ -61,9 +63,10 @@ async fn work(
 ) -> Result<Code, Failure> {
     let least = arguments.hold_at_least.unwrap_or_default();
     let is_long_enough = sleep(least);
-    let names = wanted.iter().map(|it| &*it.semaphore);
+    let names = wanted.iter().map(|it| &*it.name);
     let end = if arguments.command.is_empty() {
-        say::result(&held.listing(names))?;
+        // Who cannot read it does not know that it holds anything.
+        say::write(&held.listing(names)).map_err(say::unwritten)?;
         hold::run(&held, grace, signals).await?
     } else {
         let mut child = Child::start(&arguments.command, &held.environment(names))?;

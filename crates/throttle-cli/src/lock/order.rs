@@ -37,10 +37,9 @@ pub(super) async fn sorted(
     let Some(list) = list else { return Ok(wanted) };
     let levels: Levels = list.into_iter().map(|it| (it.name, it.level.into())).collect();
     // What is not there comes first, so that it is refused before anybody waits.
-    wanted
-        .sort_by_key(|it| std::cmp::Reverse(levels.get(&it.semaphore).map_or(i64::MAX, |it| *it)));
+    wanted.sort_by_key(|it| std::cmp::Reverse(levels.get(&it.name).map_or(i64::MAX, |it| *it)));
     for pair in wanted.windows(2) {
-        let [one, other] = [&pair[0].semaphore, &pair[1].semaphore];
+        let [one, other] = [&pair[0].name, &pair[1].name];
         if let (Some(level), true) = (levels.get(one), levels.get(one) == levels.get(other)) {
             return Err(violation(format!(
                 "{one:?} and {other:?} are both of level {level}, so that one of them cannot be taken while \
@@ -66,7 +65,7 @@ fn within(
 ) -> Result<(), Failure> {
     let held = held.filter_map(|name| Some((*levels.get(&name)?, name)));
     let Some((lowest, name)) = held.min() else { return Ok(()) };
-    for Wanted { semaphore, .. } in wanted {
+    for Wanted { name: semaphore, .. } in wanted {
         if let Some(level) = levels.get(semaphore).filter(|level| **level >= lowest) {
             return Err(violation(format!(
                 "{semaphore:?} is of level {level}, and cannot be taken in a command that runs under \

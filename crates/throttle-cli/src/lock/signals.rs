@@ -41,7 +41,7 @@ mod system {
 
     /// Whether this process ignores a signal, which without a handler it has from the one that started
     /// it. Only Linux tells.
-    pub(in crate::lock) fn is_ignored(signal: Signal) -> bool {
+    pub(crate) fn is_ignored(signal: Signal) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -84,7 +84,7 @@ mod system {
 }
 
 #[cfg(unix)]
-pub(super) use self::system::is_ignored;
+pub(crate) use self::system::is_ignored;
 pub(super) use self::system::{Signals, is_ending};
 
 impl Signals {

@@ -1,173 +1,186 @@
-//! What the server tells, printed for people or as JSON.
+//! What the server tells, printed for people or as JSON, and the few things that an operator can do.
 
+mod check;
+mod json;
+mod old;
+mod screen;
+mod signals;
 mod table;
+mod tables;
 mod watch;
 
-use std::{fmt::Write as _, time::Duration};
-
-use serde::Serialize;
-use serde_json::{Value, json};
-use throttle_client::{Client, Labels, PeerStatus, Semaphore, SemaphoreSummary};
-
-use self::table::Table;
-use crate::{
-    args::{Form, Output, Verb},
-    exit::{Code, Failure},
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
 };
 
-pub(crate) async fn run(client: &Client, verb: Verb) -> Result<Code, Failure> {
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use throttle_client::{Client, Error, Reloaded, RetryPolicy};
+
+use self::{
+    table::Table,
+    tables::{Details, Peer, Summary},
+};
+use crate::{
+    args::{Form, Output, Server, Verb},
+    exit::{Code, Failure},
+    say,
+    tame::tame,
+};
+
+/// How long a list may take to arrive, which may be one of a million peers.
+const LISTING: Duration = Duration::from_secs(60);
+
+/// Does what a command other than `lock` asks for.
+pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
+    let mut client = server.client()?;
     match verb {
-        Verb::Status { form } => return status(client, form).await,
+        Verb::Peers { .. } | Verb::Semaphore { .. } | Verb::Semaphores { .. } => {
+            client = client.timeout(LISTING);
+        }
+        Verb::Watch { .. } => client = client.retry(RetryPolicy::none()),
+        _ => {}
+    }
+    let client = client.build()?;
+    match verb {
+        Verb::Status { form } => status(&client, form).await,
         Verb::Semaphores { form } => {
-            let semaphores = client.semaphores().await?;
-            print(form, &semaphores, || semaphores_table(&semaphores))?;
+            let text = semaphores(&client).await?;
+            print(form, &text, |it: Vec<Summary>| tables::semaphores(&it))
         }
         Verb::Semaphore { name, form } => {
-            let semaphore = client.semaphore(&name).await;
-            let semaphore =
-                semaphore.map_err(|error| Failure::from(error).context(format!("{name:?}")))?;
-            print(form, &semaphore, || semaphore_tables(&semaphore))?;
+            let text = semaphore(&client, &name).await?;
+            print(form, &text, |it: Details| tables::semaphore(&it))
         }
         Verb::Peers { form } => {
-            let peers = client.peers().await?;
-            print(form, &peers, || peers_table(&peers))?;
+            let text = client.get(&["peers"]).await?;
+            print(form, &text, |it: Vec<Peer>| tables::peers(&it))
+        }
+        Verb::Watch { interval } => watch::run(&client, interval).await,
+        Verb::Check { semaphores } => check::run(&client, &semaphores).await,
+        Verb::Metrics => metrics(&client).await,
+        Verb::Health { live } => health(&client, live).await,
+        Verb::Reload { form } => {
+            let text = client.post_empty(&["admin", "reload"]).await?;
+            print(form, &text, |it: Reloaded| tables::reloaded(&it))
         }
         Verb::RemovePeer { id } => {
-            let existed = client.remove_peer(id).await?;
-            println!("{}", if existed { "removed" } else { "there is no such peer" });
+            if client.remove_peer(id).await? {
+                return print_text("removed\n");
+            }
+            Err(Failure::new(Code::NO_SUCH_PEER, anyhow::anyhow!("there is no peer {id}")))
         }
-        Verb::Watch { interval } => return watch::run(client, interval).await,
         Verb::Bond(_) | Verb::Completions { .. } | Verb::Lock(_) | Verb::Man => {
-            unreachable!("these show nothing of a server")
+            unreachable!("they are done elsewhere")
         }
     }
-    Ok(Code::SUCCESS)
+}
+
+/// The names of all semaphores.
+pub(crate) async fn names(client: &Client) -> Result<Vec<String>, Failure> {
+    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
+    Ok(semaphores.into_iter().map(|it| it.name).collect())
+}
+
+/// All semaphores in numbers, as JSON.
+async fn semaphores(client: &Client) -> Result<String, Error> {
+    if old::is_asked(client).await? {
+        return old::semaphores(client).await;
+    }
+    client.get(&["semaphores"]).await
+}
+
+/// One semaphore, as JSON.
+async fn semaphore(client: &Client, name: &str) -> Result<String, Failure> {
+    let text = if old::is_asked(client).await? {
+        old::semaphore(client, name).await
+    } else {
+        client.get(&["semaphores", name]).await
+    };
+    text.map_err(|error| Failure::from(error).context(format!("{name:?}")))
 }
 
 /// A server that is draining takes on nothing new, which is as good as none for who comes now.
 async fn status(client: &Client, form: Form) -> Result<Code, Failure> {
     let version = client.version().await?;
-    let is_ready = client.ready().await?;
-    let semaphores = client.semaphores().await?;
-    let sum = |count: fn(&SemaphoreSummary) -> u64| semaphores.iter().map(count).sum::<u64>();
+    let is_ready = old::is(&version) || client.ready().await?;
+    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
+    let sum =
+        |count: fn(&Summary) -> Option<u64>| semaphores.iter().map(count).sum::<Option<u64>>();
     let (holders, waiters) = (sum(|it| it.holders), sum(|it| it.waiters));
-    let value = json!({
-        "version": version, "ready": is_ready, "semaphores": semaphores.len(),
-        "locks_held": holders, "locks_pending": waiters,
-    });
-    print(form, &value, || {
-        let mut table = Table::new(&[]);
-        let rows = [
-            ("version", version.clone()),
-            ("ready", if is_ready { "yes" } else { "no, it shuts down" }.to_owned()),
-            ("semaphores", semaphores.len().to_string()),
-            ("locks held", holders.to_string()),
-            ("locks pending", waiters.to_string()),
-        ];
-        for (name, value) in rows {
-            table.row([name.to_owned(), value]);
+    match form.output {
+        Output::Json => {
+            let value = json!({
+                "version": version, "ready": is_ready, "semaphores": semaphores.len(),
+                "locks_held": holders, "locks_pending": waiters,
+            });
+            say::result(&format!("{value:#}\n"))?;
         }
-        table.to_string()
-    })?;
+        Output::Table => {
+            let number = |sum: Option<u64>| sum.map_or_else(|| "-".to_owned(), |it| it.to_string());
+            let mut table = Table::new(&[]);
+            for (name, value) in [
+                ("version", version),
+                ("ready", if is_ready { "yes" } else { "no, it shuts down" }.to_owned()),
+                ("semaphores", semaphores.len().to_string()),
+                ("locks held", number(holders)),
+                ("locks pending", number(waiters)),
+            ] {
+                table.row([name.to_owned(), value]);
+            }
+            say::result(&table.to_string())?;
+        }
+    }
     Ok(if is_ready { Code::SUCCESS } else { Code::UNREACHABLE })
 }
 
-fn print(
+/// Whether the server lives, and whether it takes on work. Nothing is repeated: it is about this moment.
+async fn health(client: &Client, live: bool) -> Result<Code, Failure> {
+    // A server that is broken says so in an answer of Throttle; it is there and of no use.
+    let of_no_use = |error: Error| Failure { code: Code::UNREACHABLE, ..Failure::from(error) };
+    client.health().await.map_err(of_no_use)?;
+    if live {
+        return print_text("alive\n");
+    }
+    if client.ready().await.map_err(of_no_use)? {
+        return print_text("ready\n");
+    }
+    let error = anyhow::anyhow!("the server is alive and takes on no work: it shuts down");
+    Err(Failure::new(Code::UNREACHABLE, error))
+}
+
+/// The metrics as they are for other programs. At a terminal names of strangers are not obeyed.
+async fn metrics(client: &Client) -> Result<Code, Failure> {
+    let text = client.metrics().await?;
+    if !io::stdout().is_terminal() {
+        return print_text(&text);
+    }
+    print_text(&text.lines().map(|line| tame(line) + "\n").collect::<String>())
+}
+
+/// Prints an answer of the server: as it is, or as a table.
+fn print<T: DeserializeOwned>(
     form: Form,
-    value: &impl Serialize,
-    table: impl FnOnce() -> String,
-) -> Result<(), Failure> {
-    match form.output {
-        Output::Json => {
-            let value: Value = serde_json::to_value(value).map_err(std::io::Error::from)?;
-            println!("{value:#}");
-        }
-        Output::Table => print!("{}", table()),
-    }
-    Ok(())
+    text: &str,
+    table: impl FnOnce(T) -> String,
+) -> Result<Code, Failure> {
+    print_text(&match form.output {
+        Output::Json => json::pretty(text).map_err(unexpected)?,
+        Output::Table => table(parse(text)?),
+    })
 }
 
-fn semaphores_table(semaphores: &[SemaphoreSummary]) -> String {
-    let mut table =
-        Table::new(&["SEMAPHORE", "LEVEL", "MAX", "HELD", "FREE", "HOLDERS", "WAITERS", "LONGEST"]);
-    for it in semaphores {
-        let numbers = [
-            it.level.to_string(),
-            it.max.to_string(),
-            it.held.to_string(),
-            it.remainder.to_string(),
-            it.holders.to_string(),
-            it.waiters.to_string(),
-            if it.waiters > 0 { age(it.longest_pending) } else { "-".to_owned() },
-        ];
-        table.row([it.name.clone()].into_iter().chain(numbers));
-    }
-    table.to_string()
+fn print_text(text: &str) -> Result<Code, Failure> {
+    say::result(text)?;
+    Ok(Code::SUCCESS)
 }
 
-fn semaphore_tables(semaphore: &Semaphore) -> String {
-    let mut text = semaphores_table(std::slice::from_ref(&semaphore.summary));
-    let mut holders = Table::new(&["HOLDER", "COUNT", "SINCE", "LEASE ENDS", "TOKEN", "LABELS"]);
-    for it in &semaphore.held_by {
-        holders.row([
-            it.peer_id.to_string(),
-            it.count.to_string(),
-            age(it.held_for),
-            age(it.time_left),
-            it.fencing_token.to_string(),
-            labels(&it.labels),
-        ]);
-    }
-    let mut waiters = Table::new(&["WAITER", "COUNT", "SINCE", "LEASE ENDS", "PLACE", "LABELS"]);
-    for (place, it) in semaphore.queue.iter().enumerate() {
-        let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
-        waiters.row([
-            it.peer_id.to_string(),
-            it.count.to_string(),
-            age(it.waiting_for),
-            age(it.time_left),
-            place,
-            labels(&it.labels),
-        ]);
-    }
-    // Writing to a string does not fail.
-    let _ = write!(text, "\n{holders}\n{waiters}");
-    text
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(unexpected)
 }
 
-fn peers_table(peers: &[PeerStatus]) -> String {
-    let mut table = Table::new(&["PEER", "LEASE", "ENDS", "HOLDS", "WAITS FOR", "LABELS"]);
-    for it in peers {
-        let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));
-        let pending = it.pending.as_ref();
-        table.row([
-            it.id.to_string(),
-            age(it.expires_in),
-            age(it.time_left),
-            or_dash(held.collect::<Vec<_>>().join(", ")),
-            or_dash(
-                pending.map_or_else(String::new, |it| format!("{} x{}", it.semaphore, it.count)),
-            ),
-            labels(&it.labels),
-        ]);
-    }
-    table.to_string()
-}
-
-fn labels(labels: &Labels) -> String {
-    let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
-    or_dash(labels.collect::<Vec<_>>().join(" "))
-}
-
-fn or_dash(text: String) -> String {
-    if text.is_empty() { "-".to_owned() } else { text }
-}
-
-/// A span as people say it: to the second, and to the millisecond below one.
-fn age(span: Duration) -> String {
-    let span = match span.as_secs() {
-        0 => Duration::from_millis(u64::from(span.subsec_millis())),
-        seconds => Duration::from_secs(seconds),
-    };
-    humantime::format_duration(span).to_string()
+fn unexpected(error: serde_json::Error) -> Failure {
+    let error = anyhow::Error::from(error).context("not an answer of Throttle");
+    Failure::new(Code::UNREACHABLE, error)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::tame::tame;
+
 /// A table that is printed without borders, so that other programs can read it.
 #[derive(Debug)]
 pub(super) struct Table(Vec<Vec<String>>);
@@ -16,22 +18,19 @@ impl Table {
     /// Adds a row. Characters that would move the cursor are shown, not obeyed: names come from
     /// strangers.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cells = cells.into_iter().map(|cell| {
-            let is_tame = !cell.chars().any(char::is_control);
-            if is_tame { cell } else { cell.escape_debug().to_string() }
-        });
-        self.0.push(cells.collect());
+        self.0.push(cells.into_iter().map(|cell| tame(&cell)).collect());
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            let cells = self.0.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<_> = (0..columns).map(width).collect();
+        let mut widths = vec![0; columns];
+        for row in &self.0 {
+            for (cell, width) in row.iter().zip(&mut widths) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
         for row in &self.0 {
             let mut line = String::new();
             for (cell, &width) in row.iter().zip(&widths) {
@@ -51,8 +50,8 @@ mod tests {
     fn columns_stand_below_each_other_and_names_cannot_move_the_cursor() {
         let mut table = Table::new(&["NAME", "COUNT"]);
         table.row(["käse".to_owned(), "1".to_owned()]);
-        table.row(["a\x1b[2J".to_owned(), "22".to_owned()]);
-        let expected = "NAME        COUNT\nkäse        1\na\\u{1b}[2J  22\n";
+        table.row(["ä\x1b[2J".to_owned(), "22".to_owned()]);
+        let expected = "NAME        COUNT\nkäse        1\nä\\u{1b}[2J  22\n";
         assert_eq!(table.to_string(), expected);
     }
 }

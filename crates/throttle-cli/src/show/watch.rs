@@ -1,64 +1,156 @@
 //! A table that stays up to date.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use throttle_client::Client;
+use tokio::time::{Instant, sleep};
 
-use super::semaphores_table;
-use crate::exit::{Code, Failure};
+use super::{
+    parse,
+    screen::Screen,
+    signals::{Signal, Signals, stop},
+    tables::{self, Summary},
+};
+use crate::{
+    exit::{Code, Failure},
+    say,
+    tame::tame,
+};
 
-/// Shows all semaphores until Ctrl+C, on a screen of its own if it is a terminal.
+/// Shows all semaphores until it is interrupted, on a screen of its own if it is a terminal.
+///
+/// It asks again `interval` after each answer. The client has to send each request once: the next look
+/// is the next attempt, and whoever watches wants to know that the last one failed.
 pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Failure> {
-    let screen = Screen::open();
-    let showing = async {
-        loop {
-            let text = match client.semaphores().await {
-                Ok(semaphores) => semaphores_table(&semaphores),
-                // It may come back, and whoever watches wants to see that.
-                Err(error) => format!("{error}\n"),
-            };
-            screen.show(&text)?;
-            tokio::time::sleep(interval).await;
-        }
+    match show(client, interval).await {
+        Ok(code) => Ok(code),
+        // As in `| head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Code::SUCCESS),
+        Err(error) => Err(say::unwritten(error)),
+    }
+}
+
+async fn show(client: &Client, interval: Duration) -> io::Result<Code> {
+    let mut signals = Signals::listen()?;
+    let screen = Screen::open()?;
+    let mut view = View::new(interval);
+    let ask = async |pause| {
+        sleep(pause).await;
+        parse(&super::semaphores(client).await?)
     };
-    tokio::select! {
-        stopped = showing => stopped,
-        interrupt = tokio::signal::ctrl_c() => Ok(interrupt.map(|()| Code::SUCCESS)?),
+    let mut answer = Box::pin(ask(Duration::ZERO));
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Signal::End(code) => return Ok(code),
+                Signal::Redraw => {}
+                Signal::Stop => {
+                    screen.leave();
+                    stop()?;
+                    screen.enter()?;
+                }
+            },
+            result = &mut answer => {
+                view.record(result, now());
+                answer.set(ask(interval));
+                screen.print(&view.text(now()))?;
+            }
+            // The age of what is shown grows also while there is no answer.
+            () = sleep(SECOND) => {}
+        }
+        screen.refresh(&view.text(now()))?;
     }
 }
 
-/// The second screen that terminals have, which leaves the first one as it was.
-struct Screen {
-    is_terminal: bool,
+/// What is known of the server.
+#[derive(Debug)]
+struct View {
+    /// How old a table may be before that is told.
+    fresh_for: Duration,
+    table: String,
+    /// When the table was true.
+    seen: Option<Instant>,
+    /// Why there is no newer one.
+    error: Option<String>,
 }
 
-impl Screen {
-    fn open() -> Self {
-        let is_terminal = io::stdout().is_terminal();
-        if is_terminal {
-            print!("\x1b[?1049h");
-        }
-        Self { is_terminal }
+impl View {
+    fn new(interval: Duration) -> Self {
+        let fresh_for = interval.saturating_add(PATIENCE);
+        Self { fresh_for, table: String::new(), seen: None, error: None }
     }
 
-    fn show(&self, text: &str) -> io::Result<()> {
-        let mut stdout = io::stdout();
-        if self.is_terminal {
-            // From the top left corner, and nothing of what was there before.
-            write!(stdout, "\x1b[H\x1b[J")?;
+    fn record(&mut self, answer: Result<Vec<Summary>, Failure>, now: Instant) {
+        match answer {
+            Ok(semaphores) => {
+                self.table = tables::semaphores(&semaphores);
+                self.seen = Some(now);
+                self.error = None;
+            }
+            Err(Failure { error, .. }) => self.error = Some(tame(&format!("{error:#}"))),
         }
-        writeln!(stdout, "{text}")?;
-        stdout.flush()
+    }
+
+    /// The table; before it, how old it is and why, unless it is of this moment.
+    fn text(&self, now: Instant) -> String {
+        let Some(seen) = self.seen else {
+            return self.error.as_deref().unwrap_or("no answer yet").to_owned() + "\n";
+        };
+        let age = now.saturating_duration_since(seen);
+        let reason = match &self.error {
+            Some(error) => error,
+            None if age > self.fresh_for => "no answer since then",
+            None => return self.table.clone(),
+        };
+        format!("as of {} ago: {reason}\n\n{}", tables::age(age), self.table)
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        if self.is_terminal {
-            print!("\x1b[?1049l");
-        }
+#[expect(clippy::disallowed_methods, reason = "this program has no other clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long an answer may take without a word about it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        let json = r#"{"name":"A","max":1,"level":0,"held":0,"pending":0,"remainder":1,"holders":0,
+            "waiters":0,"longest_pending":"0s"}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn failure() -> Failure {
+        Failure::new(Code::UNREACHABLE, anyhow::anyhow!("it is away"))
+    }
+
+    #[test]
+    fn a_table_that_is_not_of_this_moment_says_so_and_why() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut view = View::new(Duration::from_secs(1));
+        assert_eq!(view.text(start), "no answer yet\n");
+        view.record(Err(failure()), start);
+        assert!(view.text(start).starts_with("it is away"));
+
+        view.record(Ok(vec![summary()]), start);
+        let table = view.text(after(4));
+        assert!(table.starts_with("SEMAPHORE"), "{table}");
+        assert_eq!(view.text(after(5)), format!("as of 5s ago: no answer since then\n\n{table}"));
+
+        view.record(Err(failure()), after(1));
+        let text = view.text(after(12));
+        assert!(text.starts_with("as of 12s ago: it is away"), "{text}");
+        assert!(text.ends_with(&table));
+
+        view.record(Ok(vec![summary()]), after(13));
+        assert_eq!(view.text(after(13)), table);
     }
 }

@@ -1,48 +1,56 @@
 //! The lines that the documents show, as somebody types them.
 #![cfg(unix)]
 
-use std::{collections::BTreeMap, env, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
 
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use tokio::{net::TcpListener, runtime::Runtime};
+use metrics::NoopRecorder;
+use throttle_client::Reloaded;
+use throttle_http::{Api, Metrics};
 
-use crate::support::run;
+use crate::support::{World, run};
 
-const DOCUMENTS: [&str; 2] =
-    [include_str!("../../../../README.md"), include_str!("../../../../docs/migrating.md")];
+const DOCUMENTS: [&str; 3] = [
+    include_str!("../../../../README.md"),
+    include_str!("../../../../docs/migrating.md"),
+    include_str!("../../../../docs/throttlectl.md"),
+];
+
+/// The semaphores of the sample configuration, and those that readers bring along.
+const SEMAPHORES: [(&str, u64, i32); 5] =
+    [("A", 42, 0), ("B", 1, 1), ("import", 1, 0), ("nightly", 1, 0), ("report", 1, 0)];
 
 #[test]
 fn the_lines_of_the_documents_run_as_they_stand() {
-    let runtime = Runtime::new().unwrap();
-    let names = ["A", "B", "import", "nightly", "report"];
-    let url = runtime.block_on(serve(&names));
-    let directory = tempfile::tempdir().unwrap();
+    let world = World::of(SEMAPHORES, |handle| {
+        let metrics = Metrics::new(Arc::new(NoopRecorder), Arc::new(String::new));
+        let reload = || std::future::ready(Ok(Reloaded::default()));
+        Api::new(handle).metrics(metrics).reload(reload)
+    });
     for script in ["import.sh", "nightly.sh"] {
-        let path = directory.path().join(script);
+        let path = world.file(script);
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let program = Path::new(env!("CARGO_BIN_EXE_throttlectl"));
     let path = format!("{}:{}", program.parent().unwrap().display(), env::var("PATH").unwrap());
-    let lines = DOCUMENTS.iter().flat_map(|text| text.lines());
-    let lines: Vec<&str> = lines.filter(|line| line.starts_with("throttlectl ")).collect();
-    assert!(lines.len() > 4, "some lines were not found");
-    for line in lines {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", line]).current_dir(directory.path()).env("PATH", &path);
-        shell.env("THROTTLE_URL", &url).env("NO_PROXY", "*").env_remove("THROTTLE_TOKEN");
-        let (code, _, stderr) = run(&mut shell);
-        assert_eq!((code, &*stderr), (0, ""), "{line}");
+    for document in DOCUMENTS {
+        let lines = document.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+        let lines: Vec<&str> = lines.filter(|line| line.starts_with("throttlectl ")).collect();
+        assert!(lines.len() > 1, "some lines were not found");
+        for line in lines.into_iter().filter(|line| !line.starts_with("throttlectl completions")) {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", line]).current_dir(world.file("")).env("PATH", &path);
+            shell.env("THROTTLE_URL", &world.url).env("NO_PROXY", "*");
+            shell.env_remove("THROTTLE_TOKEN").stdin(std::process::Stdio::null());
+            let (code, _, stderr) = run(&mut shell);
+            assert_eq!(code, 0, "{line}: {stderr}");
+            assert!(line.contains("||") || stderr.is_empty(), "{line}: {stderr}");
+        }
     }
 }
 
-/// A server with mutexes of these names.
-async fn serve(names: &[&str]) -> String {
-    let mutex = SemaphoreConfig { max: Count::ONE, level: Level(0) };
-    let semaphores: BTreeMap<_, _> = names.iter().map(|&name| (name.to_owned(), mutex)).collect();
-    let routes = throttle_http::routes(Handle::start(Settings::default(), &semaphores));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, routes).await });
-    url
+#[test]
+fn the_semaphores_of_the_documents_are_those_of_the_sample() {
+    let sample = include_str!("../../../../configs/throttle.toml");
+    assert!(sample.contains("[semaphores]\nA = 42\nB = { max = 1, level = 1 }\n"), "{sample}");
 }

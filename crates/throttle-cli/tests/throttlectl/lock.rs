@@ -141,7 +141,7 @@ fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels
 
 #[test]
 fn semaphores_of_one_level_cannot_be_held_together_and_nobody_waits_for_that() {
-    let world = World::of(&[("A", 1, 0), ("B", 3, 1), ("C", 1, 0)]);
+    let world = World::of([("A", 1, 0), ("B", 3, 1), ("C", 1, 0)], throttle_http::Api::new);
     let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "A", "C", "--", "true"]));
     assert_eq!(code, 78);
     assert!(stderr.contains("lock_hierarchy_violation: \"A\" and \"C\""), "{stderr}");
@@ -153,7 +153,7 @@ fn semaphores_of_one_level_cannot_be_held_together_and_nobody_waits_for_that() {
 
 #[test]
 fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
-    let world = World::of(&[("A", 1, 0), ("B", 3, 1), ("C", 1, 0)]);
+    let world = World::of([("A", 1, 0), ("B", 3, 1), ("C", 1, 0)], throttle_http::Api::new);
     let nested = |outer: &str, inner: &str| {
         run(&mut world.throttlectl(&["lock", outer, "--", CTL, "lock", inner, "--", "true"]))
     };

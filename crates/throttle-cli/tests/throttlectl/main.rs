@@ -7,10 +7,16 @@ mod ends;
 mod families;
 #[cfg(unix)]
 mod lock;
+mod operate;
+#[cfg(target_os = "linux")]
+mod output;
+mod pages;
 mod show;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod unix_socket;
+#[cfg(target_os = "linux")]
+mod watch;
 #[cfg(windows)]
 mod windows;

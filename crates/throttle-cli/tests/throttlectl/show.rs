@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use axum::{
+    Router,
+    http::{StatusCode, Uri},
+    routing::get,
+};
 use expect_test::{Expect, expect};
 
-use crate::support::{World, end, run, start, throttlectl};
-#[cfg(unix)]
-use crate::support::{signal, until};
+use crate::support::{World, run};
 
 /// A server where a peer holds two of `B` and waits for `A`, which another one holds. Returns it and
 /// the numbers of all that differs from run to run.
-fn crowded() -> (World, Vec<(u64, &'static str)>) {
+pub(crate) fn crowded() -> (World, Vec<(u64, &'static str)>) {
     let world = World::new();
     let names = world.ask(|it| async move {
         let hour = Duration::from_secs(3_600);
@@ -125,8 +128,8 @@ fn a_peer_that_is_removed_gives_everything_back() {
     assert_eq!((code, &*stdout), (0, "removed\n"));
     let holder = world.ask(|it| async move { it.semaphore("A").await.unwrap().held_by[0].peer_id });
     assert_eq!(holder, names[0].0);
-    let (code, stdout, _) = run(&mut world.throttlectl(&["remove-peer", "5"]));
-    assert_eq!((code, &*stdout), (0, "there is no such peer\n"));
+    let (code, stdout, stderr) = run(&mut world.throttlectl(&["remove-peer", "5"]));
+    assert_eq!((code, &*stdout, &*stderr), (67, "", "throttlectl: there is no peer 5\n"));
 }
 
 #[test]
@@ -137,49 +140,55 @@ fn a_name_that_is_not_there_is_told() {
     assert!(stderr.starts_with("throttlectl: \"X\": refused with 400"), "{stderr}");
 }
 
+/// A server that tells more than this version knows, in an order and with digits of its own.
 #[test]
-#[cfg(unix)]
-fn a_table_stays_up_to_date_until_it_is_interrupted() {
-    let (world, _) = crowded();
-    let file = std::fs::File::create(world.file("watched")).unwrap();
-    let mut command = world.throttlectl(&["watch", "--interval", "10ms"]);
-    let mut program = command.stdout(file).spawn().unwrap();
-    let tables = || {
-        let text = std::fs::read_to_string(world.file("watched")).unwrap();
-        text.matches("SEMAPHORE").count()
-    };
-    until(|| tables() >= 3);
-    signal("INT", program.id());
-    assert_eq!(end(&mut program), 0);
-}
-
-#[test]
-fn the_manual_tells_every_exit_code_and_every_command() {
-    let (code, page, _) = run(&mut throttlectl("http://localhost", &["man"]));
+fn json_hands_on_what_this_version_does_not_know() {
+    let semaphores = r#"[{"zone":{"cost":1.50,"big":18446744073709551616},"name":"A\u0001","max":1,"level":0,
+        "held":0,"pending":0,"remainder":1,"holders":0,"waiters":0,"longest_pending":"0s"}]"#;
+    let world = World::serve(|| {
+        let routes = Router::new().route("/version", get(async || "0.7.0"));
+        routes.route("/semaphores", get(async move || semaphores))
+    });
+    let (code, stdout, _) = run(&mut world.throttlectl(&["semaphores", "-o", "json"]));
     assert_eq!(code, 0);
-    let words =
-        ["64", "69", "71", "75", "76", "78", "126", "127", "128+N", "remove", "nonblocking"];
-    for word in words {
-        assert!(page.contains(word), "{word} is missing");
-    }
-    assert!(!page.contains("bond"), "that is nobody's business");
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let (code, text, _) = run(&mut throttlectl("http://localhost", &["completions", shell]));
-        assert_eq!(code, 0);
-        assert!(text.contains("nonblocking"), "{shell}");
-    }
-    let mut help = start(&mut throttlectl("http://localhost", &["--help"]));
-    assert_eq!(end(&mut help), 0);
+    let beginning = "[\n  {\n    \"zone\": {\n      \"cost\": 1.50,\n      \"big\": 18446744073709551616\n    },\n    \
+        \"name\": \"A\\u0001\",\n";
+    assert!(stdout.starts_with(beginning), "{stdout}");
+    let (code, stdout, _) = run(&mut world.throttlectl(&["semaphores"]));
+    assert_eq!(code, 0);
+    assert!(stdout.contains("A\\u{1}"), "{stdout}");
 }
 
-/// As with `throttlectl completions bash | head`.
+/// Such a server has no routes for what is shown, but it has metrics.
 #[test]
-fn pages_for_a_reader_who_has_gone_are_no_panic() {
-    for page in [&["completions", "bash"][..], &["man"]] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let (code, _, errors) = run(throttlectl("http://localhost", page).stdout(writer));
-        assert_eq!(code, 71, "{errors}");
-        assert!(!errors.contains("panicked"), "{errors}");
+fn a_server_of_version_0_5_shows_what_it_tells() {
+    let world = World::serve(|| {
+        let metrics = "throttle_max{semaphore=\"A\"} 5\nthrottle_acquired{semaphore=\"A\"} 3\n\
+            throttle_pending{semaphore=\"A\"} 4\nthrottle_longest_pending_sec{semaphore=\"A\"} 61\n";
+        let remainder = async |uri: Uri| {
+            if uri.query() == Some("semaphore=A") {
+                (StatusCode::OK, "2")
+            } else {
+                (StatusCode::BAD_REQUEST, "Unknown semaphore")
+            }
+        };
+        Router::new()
+            .route("/version", get(async || "0.5.13"))
+            .route("/metrics", get(async move || metrics))
+            .route("/remainder", get(remainder))
+            .route("/peers", get(async || r#"[{"id":42}]"#))
+    });
+    for (arguments, expected, shown) in [
+        (&["semaphores"][..], 0, "A          -      5    3     2     -        -        1m 1s"),
+        (&["semaphore", "A"], 0, "A          -      5    3     2     -        -        1m 1s"),
+        (&["semaphore", "X"], 78, "Unknown semaphore"),
+        (&["status"], 0, "semaphores     1"),
+        (&["peers"], 0, "42"),
+        (&["check", "A:2"], 75, "others wait"),
+        (&["check", "A:6"], 78, "can never be granted"),
+    ] {
+        let (code, stdout, stderr) = run(&mut world.throttlectl(arguments));
+        assert_eq!(code, expected, "{arguments:?}: {stderr}");
+        assert!((stdout.clone() + &stderr).contains(shown), "{arguments:?}: {stdout}{stderr}");
     }
 }

@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use tempfile::TempDir;
 use throttle_client::Client;
+use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -23,21 +25,35 @@ pub(crate) struct World {
 impl World {
     /// With a mutex `A`, and a semaphore `B` of three of a higher level.
     pub(crate) fn new() -> Self {
-        Self::of(&[("A", 1, 0), ("B", 3, 1)])
+        Self::with(Api::new)
     }
 
-    /// With these semaphores, each with its size and level.
-    pub(crate) fn of(semaphores: &[(&str, u64, i32)]) -> Self {
+    /// The same with routes of its own choice.
+    pub(crate) fn with(api: impl FnOnce(Handle) -> Api) -> Self {
+        Self::of([("A", 1, 0), ("B", 3, 1)], api)
+    }
+
+    /// A server with semaphores of these maxima and levels.
+    pub(crate) fn of<const N: usize>(
+        semaphores: [(&str, u64, i32); N],
+        api: impl FnOnce(Handle) -> Api,
+    ) -> Self {
+        let semaphores = semaphores.map(|(name, max, level)| {
+            let max = Count::new(max).unwrap();
+            (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+        });
+        let start = || Handle::start(Settings::default(), &BTreeMap::from(semaphores));
+        Self::serve(|| api(start()).routes())
+    }
+
+    /// A server of any kind.
+    pub(crate) fn serve(routes: impl FnOnce() -> Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = runtime.block_on(async {
-            let semaphores = semaphores.iter().map(|&(name, max, level)| {
-                let max = Count::new(max).unwrap();
-                (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
-            });
-            let handle = Handle::start(Settings::default(), &semaphores.collect());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            tokio::spawn(async { axum::serve(listener, throttle_http::routes(handle)).await });
+            let routes = routes();
+            tokio::spawn(async { axum::serve(listener, routes).await });
             url
         });
         Self { runtime, url, directory: tempfile::tempdir().unwrap() }

@@ -302,3 +302,15 @@ async fn the_service_tells_about_itself() {
 async fn until(mut it_is_so: impl AsyncFnMut() -> bool) {
     while !it_is_so().await {}
 }
+
+#[tokio::test]
+async fn a_route_is_read_as_the_server_wrote_it() {
+    let (client, _) = service().await;
+    assert_eq!(client.get(&["health"]).await.unwrap(), "Ok");
+    let semaphore = client.get(&["semaphores", "/&"]).await.unwrap();
+    assert!(semaphore.starts_with(r#"{"name":"/&","max":1,"#), "{semaphore}");
+    assert_eq!(code(client.get(&["semaphores", "X"]).await), Code::UnknownSemaphore);
+    assert_eq!(code(client.post_empty(&["admin", "reload"]).await), Code::UnknownRoute);
+    let dots = client.get(&["semaphores", ".."]).await;
+    assert!(matches!(dots, Err(Error::InvalidName { .. })), "{dots:?}");
+}

@@ -50,7 +50,7 @@ async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
     let ann = Peer::new(&sound().await);
     for name in ["", ".", ".."] {
         let refused = ann.lock(name).await.unwrap_err();
-        let LockError::Failed { source: Error::InvalidName { name: it }, .. } = refused else {
+        let LockError::Failed { source: Error::InvalidName { name: it, .. }, .. } = refused else {
             panic!("{refused}")
         };
         assert_eq!(it, name);

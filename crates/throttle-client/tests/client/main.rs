@@ -2,8 +2,12 @@
 
 mod answers;
 mod contract;
+mod credentials;
 mod faults;
 mod peers;
+mod proxies;
+mod redirects;
+mod repeats;
 mod requests;
 mod retries;
 mod support;

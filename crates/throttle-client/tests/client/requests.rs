@@ -177,7 +177,7 @@ async fn a_name_that_no_path_can_carry_is_an_error_and_nothing_is_sent() {
             client.semaphore(name).await.unwrap_err(),
         ];
         for error in errors {
-            assert!(matches!(error, Error::InvalidName { name: it } if it == name));
+            assert!(matches!(error, Error::InvalidName { name: it, .. } if it == name));
         }
     }
     assert!(server.lines().is_empty());

@@ -66,16 +66,26 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn a_new_peer_and_a_reload_are_not_repeated_when_their_answers_are_lost() {
-    let server = Server::start([Cut, Cut, text(502, ""), text(504, "")]).await;
+async fn a_new_peer_is_asked_for_until_there_is_one() {
+    let page = || answer(404, "text/html", "<html>default backend</html>");
+    let script = [Cut, text(502, ""), page(), json(200, "42"), text(504, ""), json(200, "43")];
+    let server = Server::start(script).await;
     let client = server.client();
-    assert!(matches!(client.new_peer(LEASE).await, Err(Error::Transport { .. })));
+    assert_eq!(client.new_peer(LEASE).await.unwrap(), 42);
+    assert_eq!(client.new_peer(LEASE).await.unwrap(), 43);
+    assert_eq!(server.lines(), [r#"POST /new_peer {"expires_in":"1m"}"#; 6]);
+}
+
+#[tokio::test]
+async fn a_reload_is_not_repeated_when_its_answer_is_lost() {
+    let server = Server::start([Cut, text(502, ""), text(200, "<html></html>")]).await;
+    let client = server.client();
     assert!(matches!(client.reload().await, Err(Error::Transport { .. })));
-    for status in [502, 504] {
-        let error = client.new_peer(LEASE).await.unwrap_err();
+    for status in [502, 200] {
+        let error = client.reload().await.unwrap_err();
         assert!(matches!(error, Error::UnexpectedAnswer { status: it, .. } if it == status));
     }
-    assert_eq!(server.lines().len(), 4);
+    assert_eq!(server.lines().len(), 3);
 }
 
 #[tokio::test]

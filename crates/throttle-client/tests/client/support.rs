@@ -60,9 +60,9 @@ pub(crate) fn answer(status: u16, media_type: &str, body: &str) -> Reaction {
 
 impl Reaction {
     /// The same answer with a header.
-    pub(crate) fn with(self, name: header::HeaderName, value: &'static str) -> Self {
+    pub(crate) fn with(self, name: header::HeaderName, value: &str) -> Self {
         let Self::Answer(mut answer) = self else { panic!("only an answer has headers") };
-        answer.headers_mut().insert(name, header::HeaderValue::from_static(value));
+        answer.headers_mut().insert(name, value.parse().unwrap());
         Self::Answer(answer)
     }
 

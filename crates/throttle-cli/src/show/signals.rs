@@ -1,0 +1,104 @@
+//! What signals mean to a program that shows a screen.
+
+use std::io;
+
+use crate::exit::Code;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Signal {
+    /// To end, with this status.
+    End(Code),
+    /// To show everything again: the terminal has another size, or somebody else used it.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
+    Redraw,
+    /// To stop until somebody continues it.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
+    Stop,
+}
+
+#[cfg(unix)]
+mod system {
+    use std::task::Poll;
+
+    use rustix::process::{Signal as Number, getpid, kill_process};
+    use tokio::signal::unix::{self, SignalKind};
+
+    use super::{Code, Signal, io};
+    use crate::lock::is_ignored;
+
+    /// Receives signals from the moment it is made; none of them ends the program any more. Those that
+    /// were ignored when it started, as by `nohup`, stay ignored.
+    pub(in crate::show) struct Signals(Vec<(Signal, unix::Signal)>);
+
+    impl Signals {
+        pub(in crate::show) fn listen() -> io::Result<Self> {
+            let kinds = [
+                // Who presses Ctrl+C has seen enough, and nothing failed.
+                (Number::INT, Signal::End(Code::SUCCESS)),
+                (Number::HUP, Signal::End(Code::signal(Number::HUP.as_raw()))),
+                (Number::QUIT, Signal::End(Code::signal(Number::QUIT.as_raw()))),
+                (Number::TERM, Signal::End(Code::signal(Number::TERM.as_raw()))),
+                (Number::TSTP, Signal::Stop),
+                (Number::CONT, Signal::Redraw),
+                (Number::WINCH, Signal::Redraw),
+            ];
+            let received = kinds.into_iter().filter(|&(number, _)| !is_ignored(number));
+            let signals = received.map(|(number, meaning)| {
+                Ok((meaning, unix::signal(SignalKind::from_raw(number.as_raw()))?))
+            });
+            Ok(Self(signals.collect::<io::Result<_>>()?))
+        }
+
+        /// The next signal.
+        pub(in crate::show) async fn next(&mut self) -> Signal {
+            std::future::poll_fn(|context| {
+                for (meaning, signal) in &mut self.0 {
+                    if signal.poll_recv(context).is_ready() {
+                        return Poll::Ready(*meaning);
+                    }
+                }
+                Poll::Pending
+            })
+            .await
+        }
+    }
+
+    /// Stops this process, and returns when it is continued.
+    pub(in crate::show) fn stop() -> io::Result<()> {
+        // The signal that asked for it would only ask again.
+        Ok(kill_process(getpid(), Number::STOP)?)
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use super::{Code, Signal, io};
+
+    /// Receives Ctrl+C, which does not end the program any more.
+    pub(in crate::show) struct Signals;
+
+    impl Signals {
+        #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+        pub(in crate::show) fn listen() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
+        pub(in crate::show) async fn next(&mut self) -> Signal {
+            if tokio::signal::ctrl_c().await.is_err() {
+                // There is nothing to receive.
+                std::future::pending::<()>().await;
+            }
+            Signal::End(Code::SUCCESS)
+        }
+    }
+
+    /// Nothing asks for it here.
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(in crate::show) fn stop() -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) use self::system::{Signals, stop};

@@ -1,0 +1,153 @@
+//! Answers of the server as tables for people.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Deserialize;
+use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, Waiter};
+
+use super::table::Table;
+
+/// A semaphore in numbers. What an old server does not tell is not there.
+#[derive(Debug, Deserialize)]
+pub(super) struct Summary {
+    pub(super) name: String,
+    pub(super) max: u64,
+    level: Option<i32>,
+    held: u64,
+    pub(super) pending: u64,
+    pub(super) remainder: i64,
+    pub(super) holders: Option<u64>,
+    pub(super) waiters: Option<u64>,
+    #[serde(with = "humantime_serde")]
+    longest_pending: Duration,
+}
+
+/// A semaphore with those who hold it and those who wait.
+#[derive(Debug, Deserialize)]
+pub(super) struct Details {
+    #[serde(flatten)]
+    pub(super) summary: Summary,
+    #[serde(default)]
+    pub(super) held_by: Vec<Holder>,
+    #[serde(default)]
+    pub(super) queue: Vec<Waiter>,
+}
+
+/// A peer. An old server tells no more than its id.
+#[derive(Debug, Deserialize)]
+pub(super) struct Peer {
+    id: PeerId,
+    #[serde(default, with = "humantime_serde")]
+    expires_in: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    time_left: Option<Duration>,
+    #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
+    held: Vec<HeldLock>,
+    #[serde(default)]
+    pending: Option<PendingLock>,
+}
+
+/// All semaphores in numbers.
+pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
+    let mut table =
+        Table::new(&["SEMAPHORE", "LEVEL", "MAX", "HELD", "FREE", "HOLDERS", "WAITERS", "LONGEST"]);
+    for it in semaphores {
+        table.row([
+            it.name.clone(),
+            known(it.level),
+            it.max.to_string(),
+            it.held.to_string(),
+            it.remainder.to_string(),
+            known(it.holders),
+            known(it.waiters),
+            if it.longest_pending.is_zero() && it.waiters.unwrap_or_default() == 0 {
+                known(None::<u64>)
+            } else {
+                age(it.longest_pending)
+            },
+        ]);
+    }
+    table.to_string()
+}
+
+/// One semaphore: its numbers, its holders and its queue.
+pub(super) fn semaphore(semaphore: &Details) -> String {
+    let mut text = semaphores([&semaphore.summary]);
+    let mut holders = Table::new(&["HOLDER", "COUNT", "SINCE", "LEASE ENDS", "TOKEN", "LABELS"]);
+    for it in &semaphore.held_by {
+        holders.row([
+            it.peer_id.to_string(),
+            it.count.to_string(),
+            age(it.held_for),
+            age(it.time_left),
+            it.fencing_token.to_string(),
+            labels(&it.labels),
+        ]);
+    }
+    let mut waiters = Table::new(&["WAITER", "COUNT", "SINCE", "LEASE ENDS", "PLACE", "LABELS"]);
+    for (place, it) in semaphore.queue.iter().enumerate() {
+        let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
+        waiters.row([
+            it.peer_id.to_string(),
+            it.count.to_string(),
+            age(it.waiting_for),
+            age(it.time_left),
+            place,
+            labels(&it.labels),
+        ]);
+    }
+    // Writing to a string does not fail.
+    let _ = write!(text, "\n{holders}\n{waiters}");
+    text
+}
+
+/// All peers, with what they hold and wait for.
+pub(super) fn peers(peers: &[Peer]) -> String {
+    let mut table = Table::new(&["PEER", "LEASE", "ENDS", "HOLDS", "WAITS FOR", "LABELS"]);
+    for it in peers {
+        let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));
+        let held = held.collect::<Vec<_>>().join(", ");
+        table.row([
+            it.id.to_string(),
+            known(it.expires_in.map(age)),
+            known(it.time_left.map(age)),
+            known(Some(held).filter(|it| !it.is_empty())),
+            known(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
+            labels(&it.labels),
+        ]);
+    }
+    table.to_string()
+}
+
+/// What a reload has done to the semaphores, a line for each.
+pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
+    let mut table = Table::new(&[]);
+    for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
+        for name in names {
+            table.row([what.to_owned(), name.clone()]);
+        }
+    }
+    let text = table.to_string();
+    if text.is_empty() { "no semaphore has changed\n".to_owned() } else { text }
+}
+
+fn labels(labels: &Labels) -> String {
+    let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+    known(labels.reduce(|all, label| all + " " + &label))
+}
+
+/// A dash for what is not there.
+fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |it| it.to_string())
+}
+
+/// A span as people say it: to the second, and to the millisecond below one.
+pub(super) fn age(span: Duration) -> String {
+    let span = match span.as_secs() {
+        0 => Duration::from_millis(u64::from(span.subsec_millis())),
+        seconds => Duration::from_secs(seconds),
+    };
+    humantime::format_duration(span).to_string()
+}

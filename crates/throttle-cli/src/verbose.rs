@@ -1,0 +1,41 @@
+//! What the client does, told on standard error for those who ask for it.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::say;
+
+/// Tells nothing at level 0, the attempts, heartbeats and losses of the client at 1, and at 2
+/// also what the libraries below it do.
+pub(crate) fn start(level: u8) {
+    let (client, others) = match level {
+        0 => return,
+        1 => (LevelFilter::DEBUG, LevelFilter::OFF),
+        _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
+    };
+    let events = tracing_subscriber::fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| Messages)
+        .log_internal_errors(false);
+    let targets = Targets::new().with_target("throttle", client).with_default(others);
+    tracing_subscriber::registry().with(events).with(targets).init();
+}
+
+/// Standard error, which never fails and never blocks.
+struct Messages;
+
+impl io::Write for Messages {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        say::raw(String::from_utf8_lossy(text).into_owned());
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Streams that are full, or that nobody reads any more.
+
+use std::{
+    fs::{File, OpenOptions},
+    process::{Command, Stdio},
+};
+
+use crate::support::{World, run, throttlectl};
+
+/// Everything that prints a result.
+const PRINTING: &[&[&str]] = &[
+    &["semaphores"],
+    &["semaphore", "A"],
+    &["semaphores", "--output", "json"],
+    &["status"],
+    &["status", "--output", "json"],
+    &["peers"],
+    &["check", "A"],
+    &["health"],
+    &["watch"],
+    &["man"],
+    &["completions", "bash"],
+    &["--help"],
+    &["--version"],
+    &["help", "lock"],
+];
+
+fn full() -> File {
+    OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error_with_a_status_of_its_own() {
+    let world = World::new();
+    for arguments in PRINTING {
+        let (code, _, stderr) = run(world.throttlectl(arguments).stdout(full()));
+        let told =
+            "throttlectl: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((code, &*stderr), (74, told), "{arguments:?}");
+    }
+}
+
+/// As with `throttlectl semaphores | head -1`.
+#[test]
+fn a_reader_that_has_gone_has_read_enough() {
+    let world = World::new();
+    for arguments in PRINTING {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, _, stderr) = run(world.throttlectl(arguments).stdout(writer));
+        assert_eq!((code, &*stderr), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_written_changes_no_status() {
+    let world = World::new();
+    let nobody = "http://127.0.0.1:9";
+    for (mut command, expected) in [
+        (world.throttlectl(&["semaphore", "X"]), 78),
+        (world.throttlectl(&["remove-peer", "5"]), 67),
+        (world.throttlectl(&["nonsense"]), 64),
+        (world.throttlectl(&["-vv", "status"]), 0),
+        (throttlectl(nobody, &["health"]), 69),
+    ] {
+        let code = |command: &mut Command, stderr: Stdio| {
+            command.stdout(Stdio::null()).stderr(stderr).status().unwrap().code()
+        };
+        assert_eq!(code(&mut command, full().into()), Some(expected), "{command:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(code(&mut command, writer.into()), Some(expected), "{command:?}");
+    }
+}
+
+#[test]
+fn who_asks_is_told_what_the_client_does() {
+    let nobody = "http://127.0.0.1:9";
+    let (code, stdout, stderr) = run(&mut throttlectl(nobody, &["health", "-vv"]));
+    assert_eq!((code, &*stdout), (69, ""));
+    assert!(stderr.contains("DEBUG"), "{stderr}");
+    let (_, _, stderr) = run(&mut throttlectl(nobody, &["health"]));
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+/// What a proxy says may be anything.
+#[test]
+fn a_message_cannot_move_the_cursor() {
+    let world = World::serve(|| axum::Router::new().fallback(async || "\x1b[2J"));
+    let (code, _, stderr) = run(&mut world.throttlectl(&["health"]));
+    assert_eq!(code, 69);
+    assert!(stderr.contains("u{1b}") && !stderr.contains('\x1b'), "{stderr}");
+}

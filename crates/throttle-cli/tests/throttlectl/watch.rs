@@ -1,0 +1,150 @@
+//! A table that stays up to date.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::{
+    show::crowded,
+    support::{World, end, run, signal, until},
+};
+
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Starts a command at a terminal of 40 columns, and returns what the terminal was sent.
+fn at_a_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    let terminal = File::options().read(true).write(true).open(path).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&terminal, size).unwrap();
+    let child = command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
+    let sent = Arc::new(Mutex::new(String::new()));
+    let screen = Arc::clone(&sent);
+    let mut master = File::from(master);
+    thread::spawn(move || {
+        let mut bytes = [0; 4_096];
+        // A terminal that nobody has open any more is an error to read.
+        while let Ok(length @ 1..) = master.read(&mut bytes) {
+            screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+    });
+    (child, sent)
+}
+
+fn watch(world: &World) -> Command {
+    world.throttlectl(&["watch", "--interval", "100ms"])
+}
+
+#[test]
+fn a_table_stays_up_to_date_until_it_is_interrupted() {
+    let (world, _) = crowded();
+    let file = File::create(world.file("watched")).unwrap();
+    let mut program = watch(&world).stdout(file).spawn().unwrap();
+    let tables = || {
+        let text = fs::read_to_string(world.file("watched")).unwrap();
+        text.matches("SEMAPHORE").count()
+    };
+    until(|| tables() >= 3);
+    signal("INT", program.id());
+    assert_eq!(end(&mut program), 0);
+}
+
+#[test]
+fn the_terminal_is_as_it_was_whatever_signal_comes() {
+    let (world, _) = crowded();
+    for (name, code) in [("INT", 0), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
+        let (mut program, sent) = at_a_terminal(&mut watch(&world));
+        let sent = || sent.lock().unwrap().clone();
+        until(|| sent().contains("SEMAPHORE"));
+        assert!(sent().starts_with(ENTER), "{:?}", sent());
+        signal(name, program.id());
+        assert_eq!(end(&mut program), code, "{name}");
+        until(|| sent().ends_with(LEAVE));
+    }
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let (world, _) = crowded();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" watch --interval 100ms"]);
+    shell
+        .arg(env!("CARGO_BIN_EXE_throttlectl"))
+        .env("THROTTLE_URL", &world.url)
+        .env("NO_PROXY", "*");
+    let (mut program, sent) = at_a_terminal(&mut shell);
+    let frames = || sent.lock().unwrap().matches("SEMAPHORE").count();
+    until(|| frames() > 0);
+    signal("HUP", program.id());
+    let before = frames();
+    until(|| frames() > before + 2);
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
+#[test]
+fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
+    let (world, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    let sent = || sent.lock().unwrap().clone();
+    until(|| sent().contains("SEMAPHORE"));
+    signal("TSTP", program.id());
+    let stat = format!("/proc/{}/stat", program.id());
+    until(|| fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T'));
+    until(|| sent().ends_with(LEAVE));
+    signal("CONT", program.id());
+    until(|| sent().rsplit(LEAVE).next().unwrap().contains("SEMAPHORE"));
+    assert!(sent().rsplit(LEAVE).next().unwrap().starts_with(ENTER));
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
+#[test]
+fn no_line_is_longer_than_the_terminal_is_wide() {
+    let (world, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    let sent = || sent.lock().unwrap().clone();
+    until(|| sent().contains("\x1b[J"));
+    let frame = sent();
+    let frame = &frame[ENTER.len() + "\x1b[H".len()..];
+    let lines: Vec<_> = frame.split("\x1b[J").next().unwrap().split("\x1b[K").collect();
+    let width = |line: &&str| line.trim_start().chars().count();
+    assert_eq!(lines.iter().map(width).max(), Some(40), "{lines:?}");
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
+#[test]
+fn a_table_that_is_old_says_so() {
+    let (world, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    until(|| sent.lock().unwrap().contains("SEMAPHORE"));
+    let files = world.die();
+    until(|| sent.lock().unwrap().contains(" ago: "));
+    signal("INT", program.id());
+    assert_eq!(end(&mut program), 0);
+    drop(files);
+}
+
+#[test]
+fn a_server_is_not_asked_without_a_pause() {
+    let world = World::new();
+    for interval in ["0s", "99ms", "nonsense"] {
+        let (code, _, stderr) = run(&mut world.throttlectl(&["watch", "--interval", interval]));
+        assert_eq!(code, 64);
+        assert!(stderr.contains(interval), "{stderr}");
+    }
+}

@@ -1,0 +1,142 @@
+//! What the client trusts and shows when it speaks `https`.
+//!
+//! The configuration of rustls is handed to the HTTP library ready-made. That one would take the provider of
+//! cryptography from a variable of the whole process, which is the program's to set and not ours.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{self, CryptoProvider},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::{self, PemObject as _},
+    },
+};
+use rustls_platform_verifier::Verifier;
+
+use crate::Error;
+
+/// What there is besides the certificates that the system trusts, as PEM.
+#[derive(Clone, Default)]
+pub(crate) struct Certificates {
+    /// Whose servers are trusted.
+    pub(crate) authorities: Vec<Vec<u8>>,
+    /// Who the client is: a chain of certificates and a key.
+    pub(crate) client: Option<Vec<u8>>,
+}
+
+impl Certificates {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.authorities.is_empty() && self.client.is_none()
+    }
+
+    /// The configuration that trusts and shows them.
+    pub(crate) fn config(&self) -> Result<ClientConfig, Error> {
+        let provider = CryptoProvider::get_default().map(Arc::clone);
+        let provider = provider.unwrap_or_else(|| Arc::new(crypto::ring::default_provider()));
+        let trust = Trust::new(self.authorities()?, Arc::clone(&provider));
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions();
+        let config = config.map_err(|error| unusable("the provider of cryptography", error))?;
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(trust));
+        let Some(client) = &self.client else { return Ok(config.with_no_client_auth()) };
+        let chain = certificates(client).map_err(|reason| unusable(CLIENT, reason))?;
+        let key = PrivateKeyDer::from_pem_slice(client).map_err(|error| match error {
+            pem::Error::NoItemsFound => unusable(CLIENT, "there is no private key in it"),
+            error => unusable(CLIENT, error),
+        })?;
+        config.with_client_auth_cert(chain, key).map_err(|error| unusable(CLIENT, error))
+    }
+
+    fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let mut authorities = Vec::new();
+        for pem in &self.authorities {
+            let found = certificates(pem).map_err(|reason| unusable(AUTHORITY, reason))?;
+            for certificate in &found {
+                let added = RootCertStore::empty().add(certificate.clone());
+                added.map_err(|error| unusable(AUTHORITY, error))?;
+            }
+            authorities.extend(found);
+        }
+        Ok(authorities)
+    }
+}
+
+/// All certificates in a PEM, at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| error.to_string())?;
+    if found.is_empty() {
+        return Err("there is no certificate in it, or it is not PEM".to_owned());
+    }
+    Ok(found)
+}
+
+fn unusable(setting: &str, reason: impl ToString) -> Error {
+    Error::InvalidSetting { setting: setting.to_owned(), reason: reason.to_string() }
+}
+
+const AUTHORITY: &str = "the CA certificate";
+const CLIENT: &str = "the client certificate";
+
+/// Trusts what the system trusts, and some authorities besides.
+///
+/// The certificates of the system are read when they are first needed: that takes a while, and a client that
+/// speaks only `http` does not need them, nor that there are any.
+#[derive(Debug)]
+struct Trust {
+    authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+    verifier: OnceLock<Result<Verifier, rustls::Error>>,
+}
+
+impl Trust {
+    fn new(authorities: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+        Self { authorities, provider, verifier: OnceLock::new() }
+    }
+
+    fn verifier(&self) -> Result<&Verifier, rustls::Error> {
+        let verifier = self.verifier.get_or_init(|| {
+            Verifier::new_with_extra_roots(self.authorities.clone(), Arc::clone(&self.provider))
+        });
+        verifier.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verifier = self.verifier()?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,130 @@
+//! One attempt of a request: it goes to the base URL in use, and its answer is read to the end.
+//!
+//! Redirects that keep the method and the body (307 and 308) are followed here rather than by the HTTP
+//! library, because that one would pass on headers of the program to other servers: it removes only
+//! those that it knows to be secret.
+//!
+//! After an attempt that got no answer the next base URL is used. An answer that says "later" (429, 503) is
+//! an answer: another server must not be asked because this one is busy.
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, Request, RequestBuilder, Response, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, HeaderMap, LOCATION},
+};
+
+use crate::{
+    Error,
+    answer::Answer,
+    base::{Base, Bases},
+    endpoint::Proxies,
+    retry::Failure,
+    world::Stopwatch,
+};
+
+pub(crate) struct Transport {
+    /// One for each base.
+    pub(crate) http: Vec<reqwest::Client>,
+    pub(crate) bases: Bases,
+    /// Of every request to one of the bases.
+    pub(crate) headers: HeaderMap,
+    pub(crate) proxies: Proxies,
+}
+
+impl Transport {
+    /// A request to the first base.
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http[0].request(method, url).headers(self.headers.clone())
+    }
+
+    /// Sends a request that was made for the first base to the one in use, and reads the answer, which
+    /// has to be there after `timeout`.
+    pub(crate) async fn send<T>(
+        &self,
+        mut request: Request,
+        timeout: Duration,
+        read: impl Fn(&Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let index = self.bases.current_index();
+        let base = self.bases.change(request.url_mut(), index);
+        let http = &self.http[self.bases.position(index)];
+        let request = with_credentials(http, request, base);
+        let answer = self.follow(http, base, request, timeout).await;
+        let answer = answer.and_then(|answer| read(&answer));
+        if let Err(error) = &answer
+            && matches!(error.failure(), Some(Failure::Lost | Failure::Unsent))
+        {
+            self.bases.use_next(index);
+        }
+        answer
+    }
+
+    /// Sends a request to a base, and wherever the answers redirect it.
+    async fn follow(
+        &self,
+        http: &reqwest::Client,
+        base: &Base,
+        mut request: Request,
+        timeout: Duration,
+    ) -> Result<Answer, Error> {
+        let stopwatch = Stopwatch::start();
+        let mut endpoint = base.endpoint().clone();
+        let mut redirects = 0;
+        loop {
+            *request.timeout_mut() = Some(timeout.saturating_sub(stopwatch.elapsed()));
+            let sent = request.try_clone().expect("a body of JSON can be cloned");
+            let response = http.execute(sent).await;
+            let response = response.map_err(|error| Error::of_request(error, &endpoint))?;
+            let target = redirect_target(&response, request.url());
+            match target.filter(|_| redirects < MOST_REDIRECTS) {
+                Some(url) if url.origin() == request.url().origin() => *request.url_mut() = url,
+                // What goes through a socket in the file system does not get to another server.
+                Some(url) if base.socket().is_none() => {
+                    endpoint = endpoint.redirects_to(&url, self.proxies.proxy_of(&url));
+                    self.remove_own_headers(request.headers_mut());
+                    *request.url_mut() = url;
+                }
+                _ => return Answer::read(response, &endpoint).await,
+            }
+            redirects += 1;
+        }
+    }
+
+    /// Removes what is meant for the servers of this client only. That is every header which the program
+    /// has added: any of them may be secret.
+    fn remove_own_headers(&self, headers: &mut HeaderMap) {
+        headers.remove(AUTHORIZATION);
+        for name in self.headers.keys().filter(|&name| name != ACCEPT) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The request with the credentials that stand in the URL of its server, unless it has others.
+fn with_credentials(http: &reqwest::Client, request: Request, base: &Base) -> Request {
+    match base.credentials() {
+        Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
+            let request = RequestBuilder::from_parts(http.clone(), request);
+            request.basic_auth(user, password).build().expect("base64 fits into a header")
+        }
+        _ => request,
+    }
+}
+
+/// Where an answer redirects a request for `url`, if it is to be followed.
+fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
+    let is_followed = matches!(
+        response.status(),
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(LOCATION).filter(|_| is_followed)?;
+    let mut target = url.join(location.to_str().ok()?).ok()?;
+    target.set_fragment(None);
+    // Only URLs with a host can be without credentials.
+    let is_plain = target.set_username("").is_ok() && target.set_password(None).is_ok();
+    (is_plain && matches!(target.scheme(), "http" | "https")).then_some(target)
+}
+
+/// As many as browsers and `reqwest` follow.
+const MOST_REDIRECTS: u32 = 10;

@@ -1,0 +1,78 @@
+//! Proxies that the environment names.
+//!
+//! The environment belongs to the process, so each test starts one of its own.
+
+use std::{net::TcpListener, process::Command};
+
+use throttle_client::{Client, RetryPolicy};
+
+use crate::support::{Server, text};
+
+/// The health of the server that a variable names, as another process sees it that has these variables
+/// and no other that concern proxies.
+fn health_seen_with(variables: &[(&str, &str)], url: &str) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", "proxies::report_health"]);
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    command.envs(variables.iter().copied()).env(SERVER, url);
+    let output = command.output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let (_, report) = output.split_once(REPORT).unwrap_or_else(|| panic!("{output}"));
+    report.lines().next().unwrap().to_owned()
+}
+
+const SERVER: &str = "THROTTLE_CLIENT_TEST_SERVER";
+const REPORT: &str = "the server is ";
+
+#[tokio::test]
+#[ignore = "a part of the others, which start it in another process"]
+#[expect(clippy::print_stdout, reason = "this is read by the test that started the process")]
+async fn report_health() {
+    let url = std::env::var(SERVER).unwrap();
+    let client = Client::builder(url).retry(RetryPolicy::none()).build().unwrap();
+    match client.health().await {
+        Ok(()) => println!("{REPORT}healthy"),
+        Err(error) => println!("{REPORT}lost: {error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_the_environment_names_is_used_and_an_exception_is_heeded() {
+    let proxy = Server::start([text(200, "Ok"), text(200, "Ok")]).await;
+    let url = "http://throttle.invalid:8000";
+    assert_eq!(health_seen_with(&[("http_proxy", &proxy.url())], url), "healthy");
+    assert_eq!(health_seen_with(&[("ALL_PROXY", &proxy.url())], url), "healthy");
+    assert_eq!(proxy.lines(), ["GET http://throttle.invalid:8000/health"; 2]);
+
+    let server = Server::start([text(200, "Ok")]).await;
+    let variables = [("http_proxy", proxy.url()), ("no_proxy", "127.0.0.1".to_owned())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(health_seen_with(&variables, &server.url()), "healthy");
+    assert_eq!(server.lines(), ["GET /health"]);
+}
+
+#[test]
+fn an_error_names_the_proxy_that_cannot_be_reached_without_its_password() {
+    // Nobody listens there any more.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let variables = [("http_proxy", &*format!("http://ann:secret@{address}"))];
+    let seen = health_seen_with(&variables, "http://127.0.0.1:1/throttle/");
+    let expected = format!(
+        "lost: cannot connect to http://127.0.0.1:1/throttle through the proxy http://{address}"
+    );
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_names_the_proxy_that_answers_in_place_of_the_server() {
+    let proxy = Server::start([text(407, "who are you?")]).await;
+    let seen = health_seen_with(&[("http_proxy", &proxy.url())], "http://throttle.invalid");
+    let expected = format!(
+        "lost: not an answer of Throttle: status 407 from http://throttle.invalid through the proxy \
+         {}, body \"who are you?\"",
+        proxy.url()
+    );
+    assert_eq!(seen, expected);
+}
