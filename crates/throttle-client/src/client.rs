@@ -303,14 +303,8 @@ impl Client {
 
     /// The same, but with another policy of repetition.
     pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
-        let Shared { http, bases, headers, timeout, .. } = &*self.shared;
-        let (http, bases, headers) = (http.clone(), bases.clone(), headers.clone());
-        Self { shared: Arc::new(Shared { http, bases, headers, timeout: *timeout, retry }) }
-    }
-
-    /// The URLs of the server, without passwords.
-    pub fn urls(&self) -> Vec<String> {
-        self.shared.bases.iter().map(|base| base.endpoint().url().to_owned()).collect()
+        let (transport, timeout) = (Arc::clone(&self.shared.transport), self.shared.timeout);
+        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
     }
 
     /// The index of the base URL in use. If it is the same before and after a request, the request was

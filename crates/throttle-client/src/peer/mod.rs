@@ -46,7 +46,7 @@ use self::error::Subject;
 pub use self::{builder::PeerBuilder, error::LockError, lock::Lock, request::LockRequest};
 use crate::{
     Admission, Client, Error, Lost,
-    lease::{Lease, Step},
+    lease::Lease,
     world::{Clock, Time},
 };
 
@@ -203,40 +203,6 @@ impl Peer {
         self.shared().close(End::Remove).await;
     }
 
-    /// Shows a sign of life now, and returns when the server has confirmed the peer. A server that forgot the
-    /// peer is told what it holds. Nothing happens if there is no peer at present.
-    ///
-    /// # Errors
-    ///
-    /// Why the peer is lost, if it is.
-    pub async fn renew(&self) -> Result<(), Lost> {
-        let shared = self.shared();
-        let (begun, length) = (shared.now(), self.lease());
-        let loss = shared.state().fate.subscribe();
-        // The lease counts from a sign of life that was sent since then.
-        let is_renewed = |peer| {
-            let deadline = shared.state().lease.deadline(peer);
-            deadline.is_some_and(|deadline| deadline.since(begun) >= length - length / 64)
-        };
-        loop {
-            let step = shared.next_step(&mut shared.state());
-            if let Some(lost) = *loss.borrow() {
-                return Err(lost);
-            }
-            let Some((peer, is_forgotten)) = shared.state().lease.peer() else { return Ok(()) };
-            if is_forgotten || matches!(step, Step::Restore { .. }) {
-                // That is up to the task of the peer, which is not dropped with whoever asks.
-                shared.changed.notify_one();
-            } else {
-                shared.heartbeat(peer, length / 6).await;
-            }
-            if is_renewed(peer) {
-                return Ok(());
-            }
-            shared.clock.sleep_until(shared.now() + RENEWAL_PAUSE).await;
-        }
-    }
-
     /// Ends the signs of life, and returns when none is on its way any more. At the server the peer
     /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
     pub async fn leave(self) {
@@ -359,8 +325,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Before it is looked whether a sign of life got through.
-const RENEWAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Of all events.
 const TARGET: &str = "throttle::client";
