@@ -15,6 +15,7 @@ mod show;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tls;
 mod unix_socket;
 #[cfg(target_os = "linux")]
 mod watch;

@@ -91,3 +91,15 @@ fn a_message_cannot_move_the_cursor() {
     assert_eq!(code, 69);
     assert!(stderr.contains("u{1b}") && !stderr.contains('\x1b'), "{stderr}");
 }
+
+/// The server is there, and the variable that is forgotten by everybody leads elsewhere.
+#[test]
+fn a_proxy_that_does_not_answer_is_named() {
+    let world = World::new();
+    let mut command = world.throttlectl(&["health"]);
+    command.env_remove("NO_PROXY").env("http_proxy", "http://127.0.0.1:9");
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, 69);
+    let told = format!("cannot connect to {} through the proxy http://127.0.0.1:9:", world.url);
+    assert!(stderr.contains(&told), "{stderr}");
+}
