@@ -6,6 +6,7 @@ taken for granted are the flags and a line of the log that ends with "ready".
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -55,6 +56,14 @@ class Server:
     def kill(self):
         self._process.kill()
         self._process.wait()
+
+    def suspend(self):
+        """Lets the server say nothing more, while its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Lets a suspended server go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def pending(self, semaphore: str) -> int:
         """The sum of the counts that are waited for."""

@@ -9,41 +9,48 @@ Run with a server that serves a semaphore `B`, as `configs/throttle.toml` does:
 import sys
 import time
 from datetime import timedelta
+from typing import List, Tuple
 
-from throttle_client import PeerWithHeartbeat, Client, Timeout, lock, set_local_peer
+from throttle_client import LockLost, Timeout, lock
 
 
 class Ledger:
     """What the lock protects. It takes nothing from whoever comes with an older token than it knows."""
 
-    def __init__(self):
-        self.entries = [(0, "the beginning")]
+    def __init__(self) -> None:
+        self.entries: List[Tuple[int, str]] = [(0, "the beginning")]
 
-    def write(self, token: int, entry: str):
+    def write(self, token: int, entry: str) -> None:
         newest = self.entries[-1][0]
         if token < newest:
             raise RuntimeError(f"token {token} is stale, {newest} was seen already")
         self.entries.append((token, entry))
 
 
-def main(url: str):
+def main(url: str) -> None:
     ledger = Ledger()
-    # Should this process die, others wait for half a minute at most. Without it: five minutes.
-    lease = timedelta(seconds=30)
-    set_local_peer(url, PeerWithHeartbeat(Client(url), expiration_time=lease))
-
-    guard = lock(url, "B", timeout=timedelta(seconds=10))
+    guard = lock(
+        url,
+        "B",
+        timeout=timedelta(seconds=10),
+        # Should this process die, others wait for half a minute at most. Without it: five minutes.
+        expiration_time=timedelta(seconds=30),
+        # Whoever asks the server who holds the lock sees this, besides host, user, process and script.
+        labels={"job": "ledger"},
+    )
     try:
         with guard:
             for step in range(3):
                 # In steps, so that it can stop between them. The heartbeat needs no help.
                 if guard.lost.is_set():
-                    raise RuntimeError(f"stopped: {guard.lost.reason}")
+                    break
                 ledger.write(guard.fencing_token or 0, f"step {step}")
                 time.sleep(0.05)
     except Timeout:
         print("not today: somebody else has it")
-        return
+    except LockLost as error:
+        # Leaving the block tells it, however the loop has ended.
+        print(f"stopped: {error}")
     for token, entry in ledger.entries:
         print(token, entry)
 

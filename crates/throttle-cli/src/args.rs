@@ -13,9 +13,8 @@ use throttle_client::{Client, ClientBuilder};
 
 use crate::{
     exit::{Code, Failure},
-    lock::args::{Bond, Lock},
+    lock::args::{Bond, Lock, Wanted, wanted},
     manual,
-    show::Wanted,
 };
 
 /// Runs commands under a lock of Throttle, and shows who holds what.
@@ -188,18 +187,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
-fn wanted(text: &str) -> Result<Wanted, String> {
-    let (name, count) = match text.rsplit_once(':') {
-        Some((name, count)) => (name, count.parse().map_err(|_| format!("{count:?} is no count"))?),
-        None => (text, 1),
-    };
-    if count == 0 {
-        Err("a count is one at least".to_owned())
-    } else {
-        Ok(Wanted { name: name.to_owned(), count })
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,26 @@ impl Code {
     /// There is no such command, as the shell says.
     pub(crate) const NOT_FOUND: Self = Self(127);
 
+    /// What to exit with after an error of the client.
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => Self::USAGE,
+            // Too many requests, or a place in the queue that somebody took away: a matter of this
+            // moment.
+            Error::Refused { status: 429, .. } => Self::NOT_ACQUIRED,
+            Error::Refused { code, .. } if *code == throttle_client::Code::Cancelled => {
+                Self::NOT_ACQUIRED
+            }
+            // The server cannot do what it would.
+            Error::Refused { status: 500..=599, .. } => Self::UNREACHABLE,
+            Error::Refused { .. } => Self::REFUSED,
+            _ => Self::UNREACHABLE,
+        }
+    }
+
     /// Ended by a signal, as the shell says.
     pub(crate) fn signal(number: i32) -> Self {
         Self(128_u8.wrapping_add(u8::try_from(number).unwrap_or_default()))
@@ -63,33 +83,56 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        Self::new(Code::of(&error), error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
         let code = match &error {
-            Error::InvalidName { .. }
-            | Error::InvalidRequest { .. }
-            | Error::InvalidSetting { .. }
-            | Error::InvalidUrl { .. } => Code::USAGE,
-            Error::Refused { .. } => Code::REFUSED,
+            LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
+                Code::of(source)
+            }
+            // Nothing was held yet; the next attempt may have more luck.
+            LockError::AlreadyHeld { .. }
+            | LockError::Lost { .. }
+            | LockError::NotInTime { .. } => Code::NOT_ACQUIRED,
             _ => Code::UNREACHABLE,
         };
         Self::new(code, error)
     }
 }
 
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Failed { source, .. } => source.into(),
-            LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => {
-                Self::new(Code::NOT_ACQUIRED, error)
-            }
-            LockError::Lost { .. } => Self::new(Code::LOST, error),
-            _ => Self::new(Code::UNREACHABLE, error),
-        }
-    }
-}
-
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(Code::SYSTEM, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_by_its_status_whether_another_attempt_makes_sense() {
+        use throttle_client::Code as Reason;
+        for (reason, status, expected) in [
+            (Reason::UnknownSemaphore, 400, Code::REFUSED),
+            (Reason::LockHierarchyViolation, 409, Code::REFUSED),
+            (Reason::Cancelled, 409, Code::NOT_ACQUIRED),
+            (Reason::TooManyPeers, 429, Code::NOT_ACQUIRED),
+            (Reason::Internal, 500, Code::UNREACHABLE),
+            (Reason::NotReady, 503, Code::UNREACHABLE),
+        ] {
+            let error = Error::Refused {
+                code: reason,
+                status,
+                detail: String::new(),
+                uptime: None,
+                sequence: None,
+                retry_after: None,
+            };
+            assert_eq!(Code::of(&error), expected, "{reason}");
+        }
     }
 }

@@ -53,7 +53,7 @@ fn run() -> Result<Code, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match verb {
-            Verb::Lock(arguments) => lock::run(&server.client()?.build()?, arguments).await,
+            Verb::Lock(arguments) => lock::run(&server, &arguments).await,
             verb => show::run(&server, verb).await,
         }
     })

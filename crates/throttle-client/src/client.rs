@@ -296,9 +296,15 @@ impl Client {
         Self { shared: Arc::new(Shared { transport, timeout, retry }) }
     }
 
-    /// Where the server is, for people.
-    pub(crate) fn server(&self) -> String {
-        format!("{:?}", self.base())
+    /// How long each attempt of a request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    /// The same, but with another policy of repetition.
+    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
+        let (transport, timeout) = (Arc::clone(&self.shared.transport), self.shared.timeout);
+        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
     }
 
     /// The index of the base URL in use. If it is the same before and after a request, the request was

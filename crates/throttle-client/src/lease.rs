@@ -6,12 +6,18 @@
 //! that is not confirmed again until then has lost what it holds, whatever the reason, and says so
 //! before the server can grant it to somebody else.
 //!
+//! What the server said before it forgot a peer says nothing about the server as it is now: a grant that was
+//! sent for before that does not count, and a lease does not begin anew by it.
+//!
 //! [`Lease::poll`] tells what to do next; what was answered is told to [`Lease::renewed`],
-//! [`Lease::unknown_peer`], [`Lease::refused`] and [`Lease::no_answer`]. In the manner of
-//! quinn-proto: what goes in and what comes out are values, so lost answers, restarted servers and
-//! suspended machines are tested without any.
+//! [`Lease::restored`], [`Lease::inspected`], [`Lease::unknown_peer`], [`Lease::refused`] and
+//! [`Lease::no_answer`]. In the manner of quinn-proto: what goes in and what comes out are values, so lost
+//! answers, restarted servers and suspended machines are tested without any.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use throttle_wire::{Code, PeerId};
 
@@ -47,6 +53,8 @@ pub(crate) enum Step {
     Heartbeat { peer: PeerId, timeout: Duration },
     /// There is no peer, so there is nothing to do.
     Idle,
+    /// Ask the server what the peer holds.
+    Inspect { peer: PeerId, timeout: Duration },
     /// Everything is lost, as of now. Said once.
     Lost(Lost),
     /// Tell the server, which forgot the peer, what it holds.
@@ -59,10 +67,9 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Lease {
     length: Duration,
-    /// The longest time between two signs of life.
-    interval: Duration,
-    /// If not, the lease begins anew with requests for locks only.
-    shows_signs_of_life: bool,
+    /// The longest time between two signs of life. `None` if the lease begins anew only with requests that
+    /// have another purpose.
+    interval: Option<Duration>,
     state: Option<Living>,
 }
 
@@ -70,46 +77,91 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 struct Living {
     peer: PeerId,
-    /// When the last sign of life was sent that was answered.
+    standing: Standing,
+    /// When the last request was sent by whose answer the lease began anew.
     sent: Time,
-    /// When that answer arrived. `None` if somebody else has got it.
-    heard: Option<Time>,
+    /// Whether that answer arrived here. If not, this is what somebody else said.
+    is_confirmed: bool,
+    /// What was sent before this instant may have been answered before the server forgot the peer.
+    valid_from: Time,
+    /// Whether the last answer left open if the server forgot the peer or somebody removed it.
+    is_doubted: bool,
     /// When to show the next sign of life.
     next: Time,
+    /// Whether one is wanted also if none are shown by themselves.
+    is_wanted: bool,
     /// Signs of life since then that were not answered.
     failures: u32,
     /// How often the time for an answer has been doubled, for none came.
     patience: u32,
-    /// Since when it is known that the server does not know the peer, and shall hear of it again.
-    forgotten: Option<Time>,
     held: BTreeMap<String, u64>,
+    /// Those of them that were taken over, and that nobody has asked for here.
+    unclaimed: BTreeSet<String>,
+}
+
+/// What the server knows of a peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    /// It has the peer, but with other locks than it was told.
+    Disputed,
+    /// Nothing. It has to be told.
+    Forgotten,
+    /// The peer and its locks.
+    Known,
+}
+
+impl Living {
+    fn new(peer: PeerId, standing: Standing, sent: Time, next: Time) -> Self {
+        Self {
+            peer,
+            standing,
+            sent,
+            is_confirmed: false,
+            valid_from: sent,
+            is_doubted: false,
+            next,
+            is_wanted: false,
+            failures: 0,
+            patience: 0,
+            held: BTreeMap::new(),
+            unclaimed: BTreeSet::new(),
+        }
+    }
 }
 
 impl Lease {
     /// A lease of `length` that nobody has yet. Signs of life are shown every third of it, or more
     /// often.
-    pub(crate) fn new(
-        length: Duration,
-        interval: Option<Duration>,
-        shows_signs_of_life: bool,
-    ) -> Self {
+    pub(crate) fn new(length: Duration, interval: Option<Duration>) -> Self {
         let third = length / 3;
-        let interval = interval.map_or(third, |it| it.min(third));
-        Self { length, interval, shows_signs_of_life, state: None }
+        let interval = Some(interval.map_or(third, |it| it.min(third)));
+        Self { length, interval, state: None }
+    }
+
+    /// The same lease, for a peer that shows no signs of life by itself.
+    pub(crate) fn without_signs_of_life(self) -> Self {
+        Self { interval: None, ..self }
     }
 
     pub(crate) fn length(&self) -> Duration {
         self.length
     }
 
-    /// The peer, and whether the server has to be told of it again.
-    pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
-        self.state.as_ref().map(|living| (living.peer, living.forgotten.is_some()))
+    /// Whether signs of life are shown.
+    pub(crate) fn shows_signs_of_life(&self) -> bool {
+        self.interval.is_some()
     }
 
-    /// Whether `peer` holds `semaphore`.
+    /// The peer, and whether the server has to be told of it again.
+    pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
+        self.state.as_ref().map(|living| (living.peer, living.standing != Standing::Known))
+    }
+
+    /// Whether somebody here has `semaphore` by `peer`.
     pub(crate) fn holds(&self, peer: PeerId, semaphore: &str) -> bool {
-        self.living(peer).is_some_and(|living| living.held.contains_key(semaphore))
+        self.living(peer).is_some_and(|living| {
+            living.held.contains_key(semaphore) && !living.unclaimed.contains(semaphore)
+        })
     }
 
     /// Whether there is a peer that holds anything.
@@ -117,27 +169,38 @@ impl Lease {
         self.state.as_ref().is_some_and(|living| !living.held.is_empty())
     }
 
-    /// Until when the server certainly keeps the locks of `peer`.
+    /// Until when the server certainly keeps the locks of `peer`, if it ever confirmed them.
     ///
     /// A 64th of the lease is left out, for no two clocks go at the same rate.
     pub(crate) fn deadline(&self, peer: PeerId) -> Option<Time> {
         self.living(peer).map(|living| self.deadline_after(living.sent))
     }
 
-    /// The server has created `peer` on a request sent at `sent` and answered at `now`.
-    pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
-        let held = BTreeMap::new();
+    /// Until when it is certain that the server keeps what the peer holds.
+    pub(crate) fn certain_until(&self) -> Option<Time> {
+        let living = self.state.as_ref().filter(|living| living.is_confirmed)?;
+        Some(self.deadline_after(living.sent))
+    }
+
+    /// The server has created `peer` on a request sent at `sent`.
+    pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, jitter: f64) {
         let next = self.beat_after(sent, jitter);
-        let (failures, patience, forgotten, heard) = (0, 0, None, Some(now));
-        self.state = Some(Living { peer, sent, heard, next, failures, patience, forgotten, held });
+        let living = Living::new(peer, Standing::Known, sent, next);
+        self.state = Some(Living { is_confirmed: true, ..living });
+    }
+
+    /// `peer` was there before, and holds `held` as far as is known. The server has to be told.
+    pub(crate) fn resumed(&mut self, peer: PeerId, held: BTreeMap<String, u64>, now: Time) {
+        let living = Living::new(peer, Standing::Forgotten, now, now);
+        let unclaimed = held.keys().cloned().collect();
+        self.state = Some(Living { held, unclaimed, ..living });
     }
 
     /// The server knows `peer` already, which holds `held`, and whose last sign of life was sent at
     /// `sent`. The next one is due.
     pub(crate) fn adopted(&mut self, peer: PeerId, held: BTreeMap<String, u64>, sent: Time) {
-        let (failures, patience, forgotten, heard) = (0, 0, None, None);
-        let next = sent;
-        self.state = Some(Living { peer, sent, heard, next, failures, patience, forgotten, held });
+        let living = Living::new(peer, Standing::Known, sent, sent);
+        self.state = Some(Living { held, ..living });
     }
 
     /// This is all that `peer` holds now.
@@ -147,58 +210,119 @@ impl Lease {
         }
     }
 
-    /// The server has answered a request that let the lease of `peer` begin anew.
-    pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) {
-        let next = self.beat_after(sent, jitter);
-        let is_swift = now.since(sent) < self.length / SHORTEST_PATIENCE;
-        if let Some(living) = self.living_mut(peer) {
-            if is_swift {
-                living.patience = 0;
-            }
-            living.heard = living.heard.max(Some(now));
-            // What was sent before that may have been answered before the server forgot.
-            living.forgotten = living.forgotten.filter(|&since| sent < since);
-            living.failures = 0;
-            // An answer may be overtaken by that of a later request.
-            if living.sent <= sent && living.forgotten.is_none() {
-                living.sent = sent;
-                living.next = next;
-            }
+    /// A sign of life is wanted now.
+    pub(crate) fn wants_sign_of_life(&mut self, now: Time) {
+        if let Some(living) = &mut self.state {
+            living.is_wanted = true;
+            living.next = living.next.min(now);
         }
     }
 
-    /// `peer` holds `count` of `semaphore` now. Returns whether it counts: nothing is granted to whom
-    /// is lost already.
+    /// The server has answered a request that let the lease of `peer` begin anew. Returns whether it did.
+    pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
+        let is_fast = now.since(sent) < self.length / SHORTEST_PATIENCE;
+        let next = self.beat_after(sent, jitter);
+        let Some(living) = self.living_mut(peer) else { return false };
+        if is_fast {
+            living.patience = 0;
+        }
+        if living.standing != Standing::Known || sent < living.valid_from {
+            return false;
+        }
+        living.failures = 0;
+        // An answer may be overtaken by that of a later request.
+        if living.sent <= sent {
+            living.sent = sent;
+            living.is_confirmed = true;
+            living.is_doubted = false;
+            living.is_wanted = false;
+            living.next = next;
+        }
+        true
+    }
+
+    /// The server has taken what it was told of `peer`. Returns whether that counts.
+    pub(crate) fn restored(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
+        if let Some(living) = self.living_mut(peer)
+            && sent >= living.valid_from
+        {
+            living.standing = Standing::Known;
+        }
+        self.renewed(peer, sent, now, jitter)
+    }
+
+    /// The server has told that `peer` holds `held`. Returns why everything is lost, if it is: what the server
+    /// does not confirm, somebody else may have.
+    pub(crate) fn inspected(
+        &mut self,
+        peer: PeerId,
+        sent: Time,
+        now: Time,
+        held: &BTreeMap<String, u64>,
+    ) -> Option<Lost> {
+        let living = self.living_mut(peer)?;
+        living.next = now;
+        if living.standing != Standing::Disputed || sent < living.valid_from {
+            return None;
+        }
+        let is_confirmed =
+            |(name, count): (&String, &u64)| held.get(name).is_some_and(|told| count <= told);
+        if living.held.iter().all(is_confirmed) {
+            // To look at it was no sign of life, but one is due.
+            living.standing = Standing::Known;
+            living.is_wanted = true;
+            return None;
+        }
+        self.state = None;
+        Some(Lost::Refused(Code::RestoreConflict))
+    }
+
+    /// `peer` was granted `count` of `semaphore` on a request sent at `sent`. Returns whether it counts:
+    /// nothing is granted to whom is lost already, or by a server that has forgotten it since.
     #[must_use]
     pub(crate) fn acquired(
         &mut self,
         peer: PeerId,
         semaphore: &str,
         count: u64,
-        now: Time,
+        (sent, now): (Time, Time),
     ) -> bool {
         let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
         match self.living_mut(peer) {
-            Some(living) if is_safe => {
+            Some(living)
+                if is_safe && living.standing == Standing::Known && living.valid_from <= sent =>
+            {
                 living.held.insert(semaphore.to_owned(), count);
+                living.unclaimed.remove(semaphore);
                 true
             }
             _ => false,
         }
     }
 
+    /// `peer` will hold no more than `count` of `semaphore`, which it has. Returns whether it has it.
+    #[must_use]
+    pub(crate) fn shrunk(&mut self, peer: PeerId, semaphore: &str, count: u64, now: Time) -> bool {
+        let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
+        let held = self.living_mut(peer).and_then(|living| living.held.get_mut(semaphore));
+        held.filter(|_| is_safe).map(|held| *held = count).is_some()
+    }
+
     /// `peer` gives `semaphore` back, or has given it up.
     pub(crate) fn released(&mut self, peer: PeerId, semaphore: &str) {
         if let Some(living) = self.living_mut(peer) {
             living.held.remove(semaphore);
+            living.unclaimed.remove(semaphore);
         }
     }
 
-    /// The server does not know `peer`.
+    /// The server does not know `peer`, as it answered to a request sent at `sent`. Returns why everything
+    /// is lost, if it is.
     ///
-    /// `uptime` is for how long the server has been running, as it said itself. If it ran already when
-    /// it last confirmed the peer, it did not forget it: somebody removed it. If not, or if the server
-    /// does not say, it is told of the peer again. Returns why everything is lost, if it is.
+    /// `uptime` is for how long the server has been running, as it said itself. If it ran already when the last
+    /// request was sent that it confirmed, it did not forget the peer: somebody removed it. If not, or if the
+    /// server does not say, it is told of the peer again. The uptime was true at some instant between `sent`
+    /// and `now`; if that leaves both possible, the server is asked once more, which is answered sooner.
     ///
     /// An answer to something that was sent before the last confirmation is old news, and a reason to
     /// ask again.
@@ -211,28 +335,41 @@ impl Lease {
     ) -> Option<Lost> {
         let deadline = self.deadline(peer)?;
         let living = self.living_mut(peer)?;
-        let lost = if deadline <= now {
-            Lost::Expired
-        } else if sent < living.sent {
+        if deadline <= now {
+            self.state = None;
+            return Some(Lost::Expired);
+        }
+        if sent < living.sent || sent < living.valid_from {
             living.next = now;
+            living.is_wanted = true;
             return None;
-        } else if uptime.zip(living.heard).is_some_and(|(up, heard)| now.since(heard) < up) {
-            Lost::Revoked
-        } else {
-            living.forgotten = Some(now);
-            living.next = now;
+        }
+        let uptime = uptime.filter(|_| living.is_confirmed);
+        // Since the confirmed request, at most and at least, until the server told its uptime.
+        let (longest, shortest) = (now.since(living.sent), sent.since(living.sent));
+        if uptime.is_some_and(|up| longest <= up) {
+            self.state = None;
+            return Some(Lost::Revoked);
+        }
+        living.next = now;
+        if uptime.is_some_and(|up| shortest <= up) && !living.is_doubted {
+            living.is_doubted = true;
+            living.is_wanted = true;
             return None;
-        };
-        self.state = None;
-        Some(lost)
+        }
+        living.is_doubted = false;
+        living.standing = Standing::Forgotten;
+        living.valid_from = now;
+        None
     }
 
     /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
     pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
         let living = self.living_mut(peer)?;
         if code == Code::RestoreConflict {
-            // So it lives, with a lock that was granted or asked for while the answer got lost.
-            living.forgotten = None;
+            // So it lives, with a lock that was granted or asked for while the answer got lost; or without
+            // one that it should have.
+            living.standing = Standing::Disputed;
             living.next = now;
             return None;
         }
@@ -266,21 +403,22 @@ impl Lease {
             self.state = None;
             return Step::Lost(lost);
         }
-        let is_told_enough = !self.shows_signs_of_life && living.forgotten.is_none();
-        if is_told_enough {
+        let is_due = self.interval.is_some() || living.is_wanted;
+        if living.standing == Standing::Known && !is_due {
             return Step::Wait(deadline);
         }
         if now < living.next {
             return Step::Wait(living.next.min(deadline));
         }
         let peer = living.peer;
-        // One answer that gets lost is noticed soon; a way that is always slow is waited for.
+        // One answer that gets lost is noticed soon; a network that is always slow is waited for.
         let patience = self.length / SHORTEST_PATIENCE * (1 << living.patience);
         let timeout = patience.min(deadline.since(now));
-        if living.forgotten.is_some() {
-            return Step::Restore { peer, locks: living.held.clone(), timeout };
+        match living.standing {
+            Standing::Disputed => Step::Inspect { peer, timeout },
+            Standing::Forgotten => Step::Restore { peer, locks: living.held.clone(), timeout },
+            Standing::Known => Step::Heartbeat { peer, timeout },
         }
-        Step::Heartbeat { peer, timeout }
     }
 
     fn living(&self, peer: PeerId) -> Option<&Living> {
@@ -297,7 +435,7 @@ impl Lease {
 
     /// Up to a quarter earlier than the interval, so that peers that came together do not stay so.
     fn beat_after(&self, sent: Time, jitter: f64) -> Time {
-        sent + self.interval.mul_f64(1.0 - jitter / 4.0)
+        sent + self.interval.unwrap_or(self.length).mul_f64(1.0 - jitter / 4.0)
     }
 }
 

@@ -1,10 +1,11 @@
 """Takes a lock with `throttle_client.aio.lock`, as the other workers do with their clients.
 
-The arguments are the URL, the semaphore, the lease, the longest wait (or `forever`), and how often.
+The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait (or `forever`), and how often.
 """
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from throttle_client import LockLost, Refused, Timeout, Unreachable, aio
@@ -23,17 +24,25 @@ def wait_for_a_line():
     more = sys.stdin.readline() != ""
 
 
-async def work(url, semaphore, lease, wait):
+async def work(url, semaphores, lease, wait):
     say("asking")
-    guard = aio.lock(
-        url,
-        semaphore,
-        timeout=wait,
-        expiration_time=lease,
-        on_lost=lambda reason: say("noticed"),
-    )
+    *outer, name = semaphores.split(",")
     try:
-        async with guard:
+        async with AsyncExitStack() as stack:
+            peer = None
+            for semaphore in outer:
+                guard = aio.lock(url, semaphore, timeout=wait, expiration_time=lease, peer=peer)
+                await stack.enter_async_context(guard)
+                peer = guard.peer
+            guard = aio.lock(
+                url,
+                name,
+                timeout=wait,
+                expiration_time=lease,
+                peer=peer,
+                on_lost=lambda reason: say("noticed"),
+            )
+            await stack.enter_async_context(guard)
             say("held", guard.fencing_token)
             await asyncio.to_thread(wait_for_a_line)
     except LockLost as error:
@@ -49,12 +58,12 @@ async def work(url, semaphore, lease, wait):
     return ("released",)
 
 
-async def main(url, semaphore, lease, wait, rounds):
+async def main(url, semaphores, lease, wait, rounds):
     span = timedelta(seconds=float(lease.rstrip("s")))
     for _ in range(int(rounds)):
         if not more:
             break
-        end = await work(url, semaphore, span, None if wait == "forever" else float(wait.rstrip("s")))
+        end = await work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
         say(" ".join(" ".join(str(word) for word in end).split()))
 
 

@@ -1,9 +1,10 @@
 """Takes a lock with `throttle_client.lock`, as the other workers do with their clients.
 
-The arguments are the URL, the semaphore, the lease, the longest wait (or `forever`), and how often.
+The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait (or `forever`), and how often.
 """
 
 import sys
+from contextlib import ExitStack
 from datetime import timedelta
 
 from throttle_client import (
@@ -31,11 +32,15 @@ def wait_for_a_line():
     more = sys.stdin.readline() != ""
 
 
-def work(url, semaphore, wait):
+def work(url, semaphores, wait):
     say("asking")
-    guard = lock(url, semaphore, timeout=wait, on_lost=lambda reason: say("noticed"))
+    *outer, name = semaphores.split(",")
+    guard = lock(url, name, timeout=wait, on_lost=lambda reason: say("noticed"))
     try:
-        with guard:
+        with ExitStack() as stack:
+            for semaphore in outer:
+                stack.enter_context(lock(url, semaphore, timeout=wait))
+            stack.enter_context(guard)
             say("held", guard.fencing_token)
             wait_for_a_line()
     except LockLost as error:
@@ -51,13 +56,13 @@ def work(url, semaphore, wait):
     return ("released",)
 
 
-def main(url, semaphore, lease, wait, rounds):
+def main(url, semaphores, lease, wait, rounds):
     span = timedelta(seconds=float(lease.rstrip("s")))
     set_local_peer(url, PeerWithHeartbeat(Client(url), expiration_time=span))
     for _ in range(int(rounds)):
         if not more:
             break
-        end = work(url, semaphore, None if wait == "forever" else float(wait.rstrip("s")))
+        end = work(url, semaphores, None if wait == "forever" else float(wait.rstrip("s")))
         say(" ".join(" ".join(str(word) for word in end).split()))
 
 

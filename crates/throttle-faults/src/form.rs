@@ -43,8 +43,8 @@ pub struct Programs {
 pub struct Ask {
     /// Where the server is.
     pub url: String,
-    /// The name of the semaphore.
-    pub semaphore: String,
+    /// The names of the semaphores, of which the last one counts. What it is taken within stands before.
+    pub semaphores: Vec<&'static str>,
     /// The lease of the peer.
     pub lease: Duration,
     /// How long to wait; `None` for as long as it takes.
@@ -68,7 +68,7 @@ impl Form {
             Self::Rust => command.arg("worker"),
             Self::PythonSync => command.arg("-B").arg(script("sync_worker.py")),
             Self::PythonAsync => command.arg("-B").arg(script("async_worker.py")),
-            Self::Throttlectl => command.args(["lock", &ask.semaphore, "--url", &ask.url]),
+            Self::Throttlectl => command.args(["lock", "--url", &ask.url]).args(&ask.semaphores),
         };
         let seconds = |span: Duration| format!("{}s", span.as_secs_f64());
         if self == Self::Throttlectl {
@@ -80,7 +80,8 @@ impl Form {
         } else {
             let wait = ask.wait.map_or_else(|| "forever".to_owned(), seconds);
             let rounds = ask.rounds.to_string();
-            command.args([&ask.url, &ask.semaphore, &seconds(ask.lease), &wait, &rounds]);
+            let semaphores = ask.semaphores.join(",");
+            command.args([&ask.url, &semaphores, &seconds(ask.lease), &wait, &rounds]);
         }
         // What the environment of whoever runs this says about servers and proxies does not count.
         for name in ["http_proxy", "HTTP_PROXY", "THROTTLE_TOKEN", "THROTTLE_PEER", "THROTTLE_URL"]

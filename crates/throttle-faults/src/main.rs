@@ -45,7 +45,7 @@ struct TableArguments {
     #[arg(long)]
     row: Option<String>,
     /// How many rows are played at a time.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 48)]
     at_a_time: usize,
 }
 
@@ -102,7 +102,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::History(arguments) => history(arguments).await,
         Command::Table(arguments) => table(arguments).await,
         Command::Worker(arguments) => rust_worker::run(&arguments).await,
-        Command::Hold => rust_worker::hold(),
+        Command::Hold => rust_worker::hold().await,
     }
 }
 

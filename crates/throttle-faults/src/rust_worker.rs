@@ -4,15 +4,19 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use throttle_client::{Client, Error, LockError, Peer, http_client_builder};
+use throttle_client::{Client, Error, LockError, LockRequest, Peer, http_client_builder};
 use throttle_faults::outcome::{End, Outcome};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    sync::oneshot,
+};
 
 /// What a worker is told. Times are in seconds, as `2.5s`.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
     url: String,
-    semaphore: String,
+    /// With commas between them. The last one counts, and is taken within the others.
+    semaphores: String,
     #[arg(value_parser = span)]
     lease: Duration,
     /// `forever`, or for how long.
@@ -43,13 +47,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if !input.is_open {
             break;
         }
-        let peer = Peer::builder(&client).lease(arguments.lease).build();
         println!("asking");
-        let outcome = match work(&peer, arguments, &mut input).await {
+        // Nobody else has the peer, so it ends with its locks.
+        let peer = Peer::builder(&client).lease(arguments.lease).build();
+        let names = arguments.semaphores.split(',');
+        let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
+        drop(peer);
+        let outcome = match work(requests, arguments.wait, &mut input).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::new(end(&error), &chain(&error)),
         };
-        peer.close().await;
         println!("{outcome}");
     }
     Ok(ExitCode::SUCCESS)
@@ -67,37 +74,48 @@ impl Input {
     }
 }
 
-async fn work(peer: &Peer, arguments: &Arguments, input: &mut Input) -> Result<Outcome, LockError> {
-    let request = peer.lock(&arguments.semaphore);
-    let lock = match arguments.wait {
-        Wait(None) => request.await?,
-        Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
-            Some(lock) => lock,
-            None => return Ok(Outcome::new(End::Timeout, "not free")),
-        },
-        Wait(Some(wait)) => request.wait_at_most(wait).await?,
-    };
-    println!("held {}", lock.fencing_token().unwrap_or_default());
+async fn work(
+    requests: Vec<LockRequest>,
+    wait: Wait,
+    input: &mut Input,
+) -> Result<Outcome, LockError> {
+    let mut locks = Vec::new();
+    for request in requests {
+        let lock = match wait {
+            Wait(None) => request.await?,
+            Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
+                Some(lock) => lock,
+                None => return Ok(Outcome::new(End::Timeout, "not free")),
+            },
+            Wait(Some(wait)) => request.wait_at_most(wait).await?,
+        };
+        locks.push(lock);
+    }
+    let innermost = locks.last().expect("a text has at least one part");
+    println!("held {}", innermost.fencing_token().unwrap_or_default());
     tokio::select! {
         () = input.line() => {}
-        _ = lock.lost() => {
+        _ = innermost.lost() => {
             println!("noticed");
             input.line().await;
         }
     }
-    Ok(match lock.release().await {
-        Ok(()) => Outcome::new(End::Released, ""),
-        Err(lost) => Outcome::new(End::Lost, &lost.to_string()),
-    })
+    let mut outcome = Outcome::new(End::Released, "");
+    while let Some(lock) = locks.pop() {
+        if let Err(lost) = lock.release().await {
+            outcome = Outcome::new(End::Lost, &lost.to_string());
+        }
+    }
+    Ok(outcome)
 }
 
 fn end(error: &LockError) -> End {
     match error {
-        LockError::Failed(Error::Refused { .. }) => End::Refused,
-        LockError::Failed(_) | LockError::NoAnswer => End::Unreachable,
-        LockError::Lost(_) => End::Lost,
-        LockError::NotInTime => End::Timeout,
-        LockError::AlreadyHeld => End::Failed,
+        LockError::Failed { source: Error::Refused { .. }, .. } => End::Refused,
+        LockError::Failed { .. } | LockError::Unreachable { .. } => End::Unreachable,
+        LockError::Lost { .. } => End::Lost,
+        LockError::NotInTime { .. } => End::Timeout,
+        _ => End::Failed,
     }
 }
 
@@ -112,11 +130,41 @@ fn chain(error: &LockError) -> String {
     text
 }
 
-/// Prints the token that `throttlectl` got, and waits for a line or the end of the input.
-pub(crate) fn hold() -> anyhow::Result<ExitCode> {
+/// Prints the token that `throttlectl` got, and waits for a line or the end of the input. Whoever is told to
+/// end before has been told of a loss.
+pub(crate) async fn hold() -> anyhow::Result<ExitCode> {
     let token =
         std::env::var("THROTTLE_FENCING_TOKEN").context("THROTTLE_FENCING_TOKEN is not set")?;
+    let told_to_end = terminated()?;
     println!("held {token}");
-    std::io::stdin().read_line(&mut String::new())?;
-    Ok(ExitCode::SUCCESS)
+    // In a thread that nobody waits for, for reading cannot be cancelled.
+    let (done, line) = oneshot::channel();
+    std::thread::spawn(move || done.send(std::io::stdin().read_line(&mut String::new())));
+    tokio::select! {
+        line = line => {
+            line??;
+            Ok(ExitCode::SUCCESS)
+        }
+        () = told_to_end => {
+            println!("noticed");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Resolves when the system tells this program to end.
+#[cfg(unix)]
+fn terminated() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut signal = signal(SignalKind::terminate())?;
+    Ok(async move {
+        signal.recv().await;
+    })
+}
+
+/// There are no signals that tell a program to end.
+#[cfg(not(unix))]
+fn terminated() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(std::future::pending())
 }

@@ -45,15 +45,15 @@ impl Run {
 }
 
 impl Server {
-    /// Starts a server with these semaphores, each with its maximum.
+    /// Starts a server with these semaphores, each with its maximum and its level.
     ///
     /// # Panics
     ///
     /// If a maximum is zero, or there is no runtime of tokio.
-    pub fn start(semaphores: &[(&str, u64)]) -> Self {
-        let semaphores = semaphores.iter().map(|&(name, max)| {
+    pub fn start(semaphores: &[(&str, u64, i32)]) -> Self {
+        let semaphores = semaphores.iter().map(|&(name, max, level)| {
             let max = Count::new(max).expect("a maximum is positive");
-            (name.to_owned(), SemaphoreConfig { max, level: Level(0) })
+            (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
         });
         let semaphores = Arc::new(semaphores.collect());
         Self { run: Arc::new(Mutex::new(Run::start(&semaphores))), semaphores }
@@ -85,6 +85,16 @@ impl Server {
     /// If there is no such semaphore.
     pub fn waiters(&self, semaphore: &str) -> usize {
         self.handle().semaphore(semaphore).expect("the semaphore is there").waiters
+    }
+
+    /// How many of them have lost their connection, and are granted nothing until they ask again.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such semaphore.
+    pub fn parked(&self, semaphore: &str) -> usize {
+        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
     }
 
     /// Who holds a semaphore.

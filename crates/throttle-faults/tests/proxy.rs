@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(20);
 
 fn proxy() -> Proxy {
-    Proxy::start(Server::start(&[("A", 1)])).unwrap()
+    Proxy::start(Server::start(&[("A", 1, 0)])).unwrap()
 }
 
 /// A client that asks once.

@@ -1,41 +1,95 @@
 //! Errors of the client as exceptions of the package, which are defined in Python.
 
-use pyo3::{prelude::*, types::PyModule};
-use throttle_client::{Code, Error};
+use pyo3::{call::PyCallArgs, exceptions::PyRuntimeError, prelude::*, types::PyModule};
+use throttle_client::{Code, Error, LockError, Lost};
 
-/// The exception for an error, with all its causes in a sentence.
-pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
-    let made = match error {
-        Error::Refused { code: Code::UnknownPeer, detail, .. } => {
-            make(py, "UnknownPeer", (detail.as_str(),))
+use crate::operation::Raise;
+
+impl Raise for Error {
+    fn raise(self, py: Python<'_>) -> PyErr {
+        let text = with_causes(&self);
+        match self {
+            Self::Refused { code: Code::UnknownPeer, detail, .. } => {
+                make(py, "UnknownPeer", (detail,))
+            }
+            Self::Refused { code, detail, status, .. } => {
+                make(py, "Refused", (detail, code.as_str(), status))
+            }
+            Self::InvalidName { .. } => make(py, "Refused", (text, "invalid_name")),
+            Self::InvalidUrl { .. } => make(py, "Refused", (text, "invalid_url")),
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Transport { .. }
+            | Self::UnexpectedAnswer { .. } => make(py, "Unreachable", (text,)),
+            _ => make(py, "Refused", (text, "invalid_setting")),
         }
-        Error::Refused { code, detail, status, .. } => {
-            make(py, "Refused", (detail.as_str(), code.as_str(), *status))
-        }
-        Error::InvalidName { .. }
-        | Error::InvalidRequest { .. }
-        | Error::InvalidSetting { .. }
-        | Error::InvalidUrl { .. } => make(py, "Refused", (error.to_string(), "invalid_name", 0)),
-        _ => make(py, "Unreachable", (with_causes(error),)),
-    };
-    made.unwrap_or_else(|error| error)
+    }
 }
 
-/// An exception of `throttle_client.client`.
-fn make<'py>(
-    py: Python<'py>,
-    class: &str,
-    arguments: impl pyo3::call::PyCallArgs<'py>,
-) -> PyResult<PyErr> {
-    let class = PyModule::import(py, "throttle_client.client")?.getattr(class)?;
-    Ok(PyErr::from_value(class.call1(arguments)?))
+impl Raise for LockError {
+    fn raise(self, py: Python<'_>) -> PyErr {
+        let text = with_causes(&self);
+        match self {
+            Self::AlreadyHeld { .. } => make(py, "Refused", (text, "already_held")),
+            Self::Failed { source, .. } => source.raise(py),
+            Self::Lost { lost, .. } => make(py, "LockLost", (text, reason(lost))),
+            Self::NotInTime { .. } => make(py, "Timeout", (text,)),
+            _ => make(py, "Unreachable", (text,)),
+        }
+    }
 }
 
-fn with_causes(error: &Error) -> String {
+/// For an operation that belongs to the parent of this process.
+pub(crate) struct Foreign;
+
+impl Raise for Foreign {
+    fn raise(self, _: Python<'_>) -> PyErr {
+        PyRuntimeError::new_err("the peer belongs to the parent of this process, or is closed")
+    }
+}
+
+/// Why something is lost: a name for programs, and a sentence for people.
+pub(crate) fn lost(lost: Lost) -> (&'static str, String) {
+    (reason(lost), lost.to_string())
+}
+
+/// That a lock or a peer belongs to the parent of this process.
+pub(crate) fn held_by_parent() -> (&'static str, String) {
+    ("held_by_parent", "it belongs to the parent of this process".to_owned())
+}
+
+/// That a release goes on in the background.
+pub(crate) fn unconfirmed() -> (&'static str, String) {
+    ("unconfirmed", "the server has not confirmed the release yet".to_owned())
+}
+
+fn reason(lost: Lost) -> &'static str {
+    match lost {
+        Lost::Closed => "closed",
+        Lost::Refused(_) => "refused",
+        Lost::Revoked => "revoked",
+        Lost::Unreachable => "unreachable",
+        _ => "expired",
+    }
+}
+
+/// An exception of `throttle_client.errors`.
+fn make<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
+    let made = PyModule::import(py, "throttle_client.errors")
+        .and_then(|module| module.getattr(class))
+        .and_then(|class| class.call1(arguments));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The error and all its causes. A text that says the cause already is not said twice.
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        let sentence = error.to_string();
+        if !text.contains(&sentence) {
+            text += &format!(": {sentence}");
+        }
         cause = error.source();
     }
     text

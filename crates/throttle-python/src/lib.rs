@@ -1,24 +1,46 @@
-//! What the Python package `throttle_client` does outside of the interpreter: requests, and signs of
-//! life that go on whatever Python does.
+//! What the Python package `throttle_client` does outside of the interpreter: requests, waits, and signs
+//! of life that go on whatever Python does.
 //!
-//! All of it runs on one tokio runtime for each process (`world`). The rest of the package, with the
-//! interface that its users know, is Python, in `python/throttle_client`.
+//! Everything that takes time is an [`operation`]: a future on the tokio runtime of the [`process`], whose
+//! end is told to Python by a byte in a [`signal`]. No thread of this library ever enters the interpreter,
+//! and nothing of Python is done while a mutex of this library is locked. The interface that users know is
+//! written in Python, in `python/throttle_client`.
 
+mod client;
 mod errors;
-mod gate;
-mod keeper;
-mod requests;
-mod world;
+mod log;
+mod operation;
+mod peer;
+mod process;
+mod signal;
+mod test_server;
 
 use pyo3::prelude::*;
 
 /// The part of `throttle_client` that is written in Rust.
-#[pymodule]
+///
+/// It counts on the lock of the interpreter, so an interpreter that can do without it turns it on.
+#[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
-    use crate::gate::{after_fork, close};
+    use crate::client::Client;
     #[pymodule_export]
-    use crate::keeper::Keeper;
+    use crate::log::{forward_log, take_log};
     #[pymodule_export]
-    use crate::requests::{Client, Request};
+    use crate::operation::{Operation, pause};
+    #[pymodule_export]
+    use crate::peer::{Lock, Peer, process_labels};
+    #[pymodule_export]
+    use crate::process::farewell;
+    #[pymodule_export]
+    use crate::signal::{Signal, signal};
+    #[pymodule_export]
+    use crate::test_server::TestServer;
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("VERSION", env!("CARGO_PKG_VERSION"))
+    }
 }

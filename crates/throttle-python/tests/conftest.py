@@ -1,11 +1,19 @@
 """What every test has at hand."""
 
+import asyncio
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
+from urllib.request import urlopen
 
 import pytest
-from server import LONG, Server
-from throttle_client import clear_peers
+from proxy import Proxy
+from server import LONG, Server, free_port
+from throttle_client import aio, clear_peers, lock
 
 
 @pytest.fixture
@@ -18,9 +26,9 @@ def serve(tmp_path):
         return servers[-1]
 
     yield start
-    clear_peers()
     for server in servers:
         server.kill()
+    clear_peers()
 
 
 @pytest.fixture
@@ -28,22 +36,95 @@ def program():
     """Starts a Python program with arguments; it ends with the test."""
     programs = []
 
-    def start(source: str, *arguments: str) -> subprocess.Popen:
+    def start(source: str, *arguments: str, environment=None) -> subprocess.Popen:
         command = [sys.executable, "-B", "-c", source, *arguments]
         programs.append(
             subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                env=environment,
+                # What the program starts itself ends with it.
+                start_new_session=True,
             )
         )
         return programs[-1]
 
     yield start
     for process in programs:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(params=["sync", "async"])
+def hold(request):
+    """Calls a function with a lock while it is held, by `with` or by `async with`."""
+
+    def sync(work, *arguments, **options):
+        guard = lock(*arguments, **options)
+        with guard:
+            return work(guard)
+
+    def in_loop(work, *arguments, **options):
+        async def hold_it():
+            async with aio.lock(*arguments, **options) as guard:
+                return await asyncio.to_thread(work, guard)
+
+        return asyncio.run(hold_it())
+
+    return sync if request.param == "sync" else in_loop
+
+
+@pytest.fixture
+def proxy():
+    """Puts a proxy before a server; it ends with the test."""
+    proxies = []
+
+    def start(server: Server) -> Proxy:
+        proxies.append(Proxy(server))
+        return proxies[-1]
+
+    yield start
+    for one in proxies:
+        one.close()
+
+
+@pytest.fixture
+def nobody():
+    """A URL where nobody listens."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@contextmanager
+def within(seconds: float):
+    """Fails if the block takes longer."""
+    start = time.monotonic()
+    yield
+    took = time.monotonic() - start
+    assert took < seconds, f"it took {took:.1f} s"
 
 
 def end(process: subprocess.Popen) -> tuple:
     """Waits for a program to end: its exit code and what it printed."""
     stdout, stderr = process.communicate(timeout=LONG)
     return process.returncode, stdout.strip(), stderr.strip()
+
+
+def run(work):
+    """Runs a coroutine to its end, which comes soon."""
+    return asyncio.run(asyncio.wait_for(work, LONG))
+
+
+def peers(server) -> list:
+    """The peers that the server knows."""
+    with urlopen(f"{server.url}/peers/", timeout=LONG) as answer:
+        return json.load(answer)
+
+
+def holders(server, semaphore: str) -> list:
+    """The peers that hold some of a semaphore, as the server tells them."""
+    with urlopen(f"{server.url}/semaphores/{semaphore}", timeout=LONG) as answer:
+        return json.load(answer)["held_by"]

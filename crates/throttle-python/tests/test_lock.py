@@ -12,7 +12,7 @@ import throttle_client
 from server import LONG, spawn
 from throttle_client import (
     Client,
-    PeerWithHeartbeat,
+    Lock,
     Refused,
     Timeout,
     UnknownPeer,
@@ -112,17 +112,6 @@ def test_a_thread_has_a_semaphore_once(serve):
         assert server.client.remainder("A") == 1
 
 
-def test_a_function_can_run_under_a_lock(serve):
-    server = serve()
-
-    @lock(server.url, "A")
-    def remainder():
-        return server.client.remainder("A")
-
-    assert [remainder(), remainder()] == [0, 0]
-    assert server.client.remainder("A") == 1
-
-
 def test_a_client_is_its_url():
     client = pickle.loads(pickle.dumps(Client("http://localhost:1")))
     assert client.base_url == "http://localhost:1"
@@ -145,11 +134,11 @@ def test_the_package_is_typed():
 def test_an_interrupt_right_after_the_grant_gives_the_lock_back(serve, monkeypatch):
     server = serve()
 
-    def interrupted(_):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(PeerWithHeartbeat, "start_heartbeat", interrupted)
+        patch.setattr(Lock, "_subscribe", interrupted)
         with pytest.raises(KeyboardInterrupt):
             with lock(server.url, "A"):
                 pass

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 
 import pytest
 from conftest import end
@@ -65,6 +64,94 @@ def test_a_fork_has_no_part_in_the_locks_of_its_parent(serve):
         assert server.client.is_acquired(peer.id)
         assert server.client.remainder("A") == 0
     assert server.client.remainder("A") == 1
+
+
+# A server that has workers: the parent has taken locks itself before, and has one while it forks.
+PREFORK = """
+import asyncio, os, sys
+from threading import Thread
+from throttle_client import aio, lock
+
+url = sys.argv[1]
+
+async def task():
+    async with aio.lock(url, "B"):
+        await asyncio.sleep(0)
+
+async def tasks():
+    await asyncio.gather(*(task() for _ in range(3)))
+
+def thread():
+    with lock(url, "B"):
+        pass
+
+def work():
+    threads = [Thread(target=thread) for _ in range(3)]
+    for one in threads:
+        one.start()
+    asyncio.run(tasks())
+    for one in threads:
+        one.join()
+
+work()
+guard = lock(url, "A")
+with guard:
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            work()
+            # The usual end of an interpreter, with all that is registered for it.
+            sys.exit(number)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0, 1, 2, 3], codes
+    assert guard.is_held()
+    assert guard.client.remainder("A") == 0
+print("done")
+"""
+
+
+@unix
+def test_workers_of_a_server_that_forks_take_locks_and_leave_that_of_the_parent_alone(
+    serve, program
+):
+    server = serve("A = { max = 1, level = 1 }\nB = 1")
+    code, printed, errors = end(program(PREFORK, server.url))
+    assert (code, printed) == (0, "done"), errors
+    assert [server.client.remainder(name) for name in "AB"] == [1, 1]
+
+
+@unix
+def test_a_fork_while_threads_take_locks_stops_nobody(serve, program):
+    server = serve("A = 8")
+    source = """
+import os, sys, threading
+from throttle_client import lock
+
+done = threading.Event()
+
+def busy():
+    while not done.is_set():
+        with lock(sys.argv[1], "A"):
+            pass
+
+threads = [threading.Thread(target=busy) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        with lock(sys.argv[1], "A"):
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+done.set()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+    code, printed, errors = end(program(source, server.url))
+    assert (code, printed) == (0, "done"), errors
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -137,4 +224,45 @@ with lock(sys.argv[1], "A"):
 """
     assert end(program(source, server.url))[0] == 3
     assert server.client.remainder("A") == 1
-    assert sys.version_info >= (3, 9)
+
+
+SUBINTERPRETER = """
+try:
+    import _interpreters as interpreters
+    interpreter = interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    interpreter = interpreters.create(isolated=False)
+import sys
+import throttle_client
+with throttle_client.lock(sys.argv[1], "A"):
+    pass
+interpreters.run_string(interpreter, {program!r})
+if {destroy}:
+    interpreters.destroy(interpreter)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("destroy", [True, False])
+def test_a_program_with_a_subinterpreter_ends(serve, program, destroy):
+    server = serve()
+    # Whether the package works there or says that it does not, nothing hangs.
+    inner = "try:\n    import throttle_client\nexcept ImportError:\n    pass"
+    process = program(SUBINTERPRETER.format(program=inner, destroy=destroy), server.url)
+    code, printed, errors = end(process)
+    assert (code, printed) == (0, "done"), errors
+
+
+def test_a_subinterpreter_alone_does_not_keep_the_program_from_ending(program):
+    source = """
+try:
+    import _interpreters as interpreters
+    interpreter = interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    interpreter = interpreters.create(isolated=False)
+interpreters.run_string(interpreter, "import throttle_client")
+print("done")
+"""
+    assert end(program(source)) == (0, "done", "")

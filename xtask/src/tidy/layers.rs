@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("throttle-client", &["throttle-wire"]),
     ("throttle-server", &["throttle-core", "throttle-http", "throttle-runtime", "throttle-wire"]),
     ("throttle-cli", &["throttle-client", "throttle-wire"]),
-    ("throttle-python", &["throttle-client", "throttle-wire"]),
+    ("throttle-python", &["throttle-client", "throttle-http", "throttle-runtime"]),
     ("throttle-bench", &["throttle-wire"]),
     ("throttle-faults", &["throttle-client", "throttle-http", "throttle-runtime"]),
     ("throttle-transcripts", &[]),
@@ -24,7 +24,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Libraries that are the business of some packages only. The core is pure: it is in no row.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("axum", &["throttle-bench", "throttle-faults", "throttle-http", "throttle-server"]),
+    (
+        "axum",
+        &[
+            "throttle-bench",
+            "throttle-faults",
+            "throttle-http",
+            "throttle-python",
+            "throttle-server",
+        ],
+    ),
     ("reqwest", &["throttle-client"]),
     (
         "serde",

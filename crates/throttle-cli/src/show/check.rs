@@ -8,16 +8,10 @@ use throttle_client::Client;
 use super::{parse, semaphore, tables::Details};
 use crate::{
     exit::{Code, Failure},
+    lock::args::Wanted,
     say,
     tame::tame,
 };
-
-/// A semaphore, and how much of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Wanted {
-    pub(crate) name: String,
-    pub(crate) count: u64,
-}
 
 /// Tells of each semaphore whether its lock would be granted at once, and ends with
 /// [`Code::NOT_ACQUIRED`] unless all of them would.

@@ -1,7 +1,6 @@
 //! A server to talk to, commands to run, and conditions to wait for.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -16,7 +15,7 @@ use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// A server with a mutex `A` and a semaphore `B` of three, and a directory for what commands write.
+/// A server with semaphores, and a directory for what commands write.
 pub(crate) struct World {
     runtime: Runtime,
     pub(crate) url: String,
@@ -24,6 +23,7 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// With a mutex `A`, and a semaphore `B` of three of a higher level.
     pub(crate) fn new() -> Self {
         Self::with(Api::new)
     }

@@ -12,7 +12,7 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{End, Owner, Peer, Shared, State, keeper};
+use super::{End, Owner, Peer, Shared, State, background};
 use crate::{
     Client,
     lease::Lease,
@@ -133,11 +133,7 @@ impl PeerBuilder {
         let resumed = self.resumed.clone();
         let shared = Arc::new(self.shared(End::Remove));
         if let Some((peer, held)) = resumed {
-            let mut state = shared.state();
-            state.lease.adopted(peer, held, shared.now());
-            state.has_keeper = true;
-            drop(state);
-            keeper::start(&shared);
+            start(&shared, |lease| lease.resumed(peer, held, Time::START));
         }
         Peer { owner: Arc::new(Owner(shared)) }
     }
@@ -154,43 +150,51 @@ impl PeerBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn adopt(self, peer: PeerId, held: BTreeMap<String, u64>, sent_ago: Duration) -> Peer {
-        let mut shared = self.shared(End::Leave);
-        shared.clock = Clock::started(sent_ago);
+        let shared = Shared { clock: Clock::started(sent_ago), ..self.shared(End::Leave) };
         let shared = Arc::new(shared);
-        let mut state = shared.state();
-        state.lease.adopted(peer, held, Time::START);
-        state.has_keeper = true;
-        drop(state);
-        keeper::start(&shared);
+        start(&shared, |lease| lease.adopted(peer, held, Time::START));
         Peer { owner: Arc::new(Owner(shared)) }
     }
 
     fn shared(self, end: End) -> Shared {
-        let Self { client, lease, interval, labels, default_labels, shows_signs_of_life, .. } =
-            self;
-        let labels = default_labels.into_iter().chain(labels).collect();
+        let Self { client, lease: length, interval, labels, default_labels, .. } = self;
+        let lease = Lease::new(length, interval);
         let state = State {
-            lease: Lease::new(lease, interval, shows_signs_of_life),
-            fate: watch::Sender::new(None),
-            has_keeper: false,
-            way: None,
+            lease: if self.shows_signs_of_life { lease } else { lease.without_signs_of_life() },
+            loss: watch::Sender::new(None),
+            has_background: false,
+            to_remove: None,
+            refuses_default_labels: false,
+            url: None,
         };
         Shared {
             end,
-            swift: client.single_attempt(lease / 3 * 2),
+            single_attempt: client.single_attempt(client.timeout()),
+            server: client.urls().join(", ").into(),
             client,
             labels,
+            default_labels,
             clock: Clock::start(),
             runtime: runtime::Handle::current(),
             state: Mutex::new(state),
             changed: Notify::new(),
+            confirmed: watch::Sender::new(None),
             closing: watch::Sender::new(None),
             closed: watch::Sender::new(false),
-            upkeep: Arc::default(),
-            turn: Arc::default(),
-            giving_back: watch::Sender::new(BTreeSet::new()),
+            telling: Arc::default(),
+            acquiring: Arc::default(),
+            releasing: watch::Sender::new(BTreeSet::new()),
         }
     }
+}
+
+/// Starts the background task of a peer that is there from the beginning.
+fn start(shared: &Arc<Shared>, begin: impl FnOnce(&mut Lease)) {
+    let mut state = shared.state();
+    begin(&mut state.lease);
+    state.has_background = true;
+    drop(state);
+    background::start(shared);
 }
 
 /// Below it the network decides whether a lock is lost.

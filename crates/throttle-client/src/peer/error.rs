@@ -1,6 +1,6 @@
 //! Why there is no lock.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use throttle_wire::Code;
 
@@ -21,7 +21,7 @@ pub enum LockError {
         /// The semaphore.
         semaphore: String,
         /// The server.
-        server: String,
+        server: Arc<str>,
     },
     /// The request was refused, by the server or before it was sent, or the answer was none of Throttle.
     /// Asking again would end the same.
@@ -31,7 +31,7 @@ pub enum LockError {
         /// The semaphore.
         semaphore: String,
         /// The server.
-        server: String,
+        server: Arc<str>,
         /// Why.
         source: Error,
     },
@@ -42,7 +42,7 @@ pub enum LockError {
         /// The semaphore.
         semaphore: String,
         /// The server.
-        server: String,
+        server: Arc<str>,
         /// Why.
         lost: Lost,
     },
@@ -53,7 +53,7 @@ pub enum LockError {
         /// The semaphore.
         semaphore: String,
         /// The server.
-        server: String,
+        server: Arc<str>,
         /// For how long it was waited for.
         patience: Duration,
     },
@@ -64,7 +64,7 @@ pub enum LockError {
         /// The semaphore.
         semaphore: String,
         /// The server.
-        server: String,
+        server: Arc<str>,
         /// Why the last attempt failed.
         source: Error,
     },
@@ -115,17 +115,10 @@ impl From<Lost> for Obstacle {
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) semaphore: String,
-    pub(super) server: String,
+    pub(super) server: Arc<str>,
 }
 
 impl Subject {
-    pub(super) fn hindered(self, obstacle: Obstacle) -> LockError {
-        match obstacle {
-            Obstacle::Error(error) => self.failed(error),
-            Obstacle::Lost(lost) => self.lost(lost),
-        }
-    }
-
     pub(super) fn already_held(self) -> LockError {
         let Self { semaphore, server } = self;
         LockError::AlreadyHeld { semaphore, server }

@@ -1,18 +1,17 @@
 //! A lock that is held, and what can be done with it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use throttle_wire::PeerId;
+use throttle_wire::{Code, PeerId};
 use tokio::sync::watch;
 
-use super::{LockError, Peer, error::Subject, outcome};
-use crate::{Admission, Lost};
+use super::{End, LockError, Peer, error::Subject, outcome};
+use crate::{Admission, Error, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
 ///
-/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done. A
-/// program that ends right after a drop may not have told the server, which then waits for the lease to
-/// end.
+/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done, and tells
+/// whether it was held until then.
 ///
 /// It can be lost: the server may be out of reach, the machine may sleep, an operator may take it
 /// away. Then the server grants it to somebody else, and this program must not go on as if it had it.
@@ -26,7 +25,7 @@ pub struct Lock {
     pub(super) semaphore: String,
     pub(super) count: u64,
     pub(super) token: Option<u64>,
-    pub(super) fate: watch::Receiver<Option<Lost>>,
+    pub(super) loss: watch::Receiver<Option<Lost>>,
     /// Whether somebody sees to the release already.
     pub(super) is_released: bool,
 }
@@ -65,7 +64,7 @@ impl Lock {
     /// lost.
     pub fn time_left(&self) -> Duration {
         let shared = self.peer.shared();
-        if self.fate.borrow().is_some() {
+        if self.loss.borrow().is_some() {
             return Duration::ZERO;
         }
         let deadline = shared.state().lease.deadline(self.id);
@@ -98,7 +97,7 @@ impl Lock {
 
     /// Why it is lost, if it is lost.
     fn reason(&self) -> Lost {
-        self.fate.borrow().unwrap_or(Lost::Expired)
+        self.loss.borrow().unwrap_or(Lost::Expired)
     }
 
     /// Returns when the lock is lost, and why; never while it is held.
@@ -107,21 +106,25 @@ impl Lock {
     /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
     /// refused, of which it learns with the next sign of life; and a machine that sleeps: it learns of
     /// it within a second of waking up.
-    pub async fn lost(&self) -> Lost {
-        let mut fate = self.fate.clone();
-        loop {
-            let shared = self.peer.shared();
-            let deadline = shared.state().lease.deadline(self.id);
-            let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
-            tokio::select! {
-                biased;
-                lost = fate.wait_for(Option::is_some) => {
-                    // Without an answer there is a new life of the peer, which begins after a loss.
-                    return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
-                }
-                // Also if the keeper is not as punctual.
-                () = shared.clock.sleep_until(deadline) => {
-                    shared.next_step(&mut shared.state());
+    ///
+    /// To wait for it does not keep the lock.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
+        let (mut loss, id) = (self.loss.clone(), self.id);
+        let shared = Arc::clone(self.peer.shared());
+        async move {
+            loop {
+                let deadline = shared.state().lease.deadline(id);
+                let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
+                tokio::select! {
+                    biased;
+                    lost = loss.wait_for(Option::is_some) => {
+                        // Without an answer there is a new life of the peer, which begins after a loss.
+                        return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
+                    }
+                    // Also if the background task is not as punctual.
+                    () = shared.clock.sleep_until(deadline) => {
+                        shared.next_step(&mut shared.state());
+                    }
                 }
             }
         }
@@ -151,60 +154,76 @@ impl Lock {
     ///   larger count
     /// - [`LockError::Lost`]
     pub async fn shrink(&mut self, count: u64) -> Result<(), LockError> {
-        let shared = self.peer.shared();
-        let _upkeep = shared.upkeep.lock().await;
-        if let Some(lost) = *self.fate.borrow() {
-            return Err(self.subject().lost(lost));
-        }
-        if (1..self.count).contains(&count) {
-            // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
-            let mut state = shared.state();
-            if !state.lease.acquired(self.id, &self.semaphore, count, shared.now()) {
-                shared.next_step(&mut state);
-                return Err(self.subject().lost(self.reason()));
+        let shared = Arc::clone(self.peer.shared());
+        loop {
+            let telling = shared.telling.lock().await;
+            if let Some(lost) = *self.loss.borrow() {
+                return Err(self.subject().lost(lost));
             }
-            self.count = count;
-        }
-        match shared
-            .swift
-            .acquire(self.id, &self.semaphore, count)
-            .await
-            .map_err(|error| self.subject().failed(error))?
-        {
-            Admission::Held { .. } => Ok(()),
-            // So the server has forgotten that it was held. Nobody stays in the queue for it.
-            Admission::Pending => {
-                self.is_released = true;
-                drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
-                Err(self.subject().lost(Lost::Expired))
+            if (1..self.count).contains(&count) {
+                // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
+                let mut state = shared.state();
+                if !state.lease.shrunk(self.id, &self.semaphore, count, shared.now()) {
+                    shared.next_step(&mut state);
+                    return Err(self.subject().lost(self.reason()));
+                }
+                self.count = count;
+            }
+            let sent = shared.sent();
+            let answer = shared.single_attempt.acquire(self.id, &self.semaphore, count).await;
+            drop(telling);
+            match answer {
+                Ok(Admission::Held { .. }) => return Ok(()),
+                // So the server has forgotten that it was held. Nobody stays in the queue for it.
+                Ok(Admission::Pending) => {
+                    self.is_released = true;
+                    drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
+                    return Err(self.subject().lost(Lost::Expired));
+                }
+                Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
+                    if let Some(lost) = shared.unknown_peer(self.id, sent, uptime) {
+                        return Err(self.subject().lost(lost));
+                    }
+                    // A server that forgot is told of the smaller lock first.
+                    shared.known_again(self.id).await;
+                }
+                Err(error) => return Err(self.subject().failed(error)),
             }
         }
     }
 
     /// Gives the lock back, and returns when the server has heard of it.
     ///
-    /// What is begun goes on in the background if this is dropped.
+    /// If nobody else has the [peer](Self::peer), nor a lock of it, it is removed from the server before this
+    /// returns, unless the server does not answer to that within two seconds. What is begun goes on in the
+    /// background if this is dropped.
     ///
     /// # Errors
     ///
     /// Why it was lost, if it was, be it while this waited for a server that did not answer. Then work
-    /// that was done last may have been done without the lock.
+    /// that was done last may have been done without the lock. [`Lost::Revoked`] is found out by this very
+    /// request if somebody removed the peer. A server that was started again and has forgotten the peer is no
+    /// reason for an error, and neither is one of version 0.5, which does not say for how long it runs.
     pub async fn release(mut self) -> Result<(), Lost> {
-        let lost = *self.fate.borrow();
+        let lost = *self.loss.borrow();
         self.is_released = true;
         if let Some(lost) = lost {
             return Err(lost);
         }
-        let task = self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None);
-        outcome(task.await)?;
-        let lost = *self.fate.borrow();
-        lost.map_or(Ok(()), Err)
+        let shared = self.peer.shared();
+        let task = shared.give_back(self.id, self.semaphore.clone(), None, None);
+        outcome(task.await)??;
+        if self.peer.is_sole() {
+            shared.close(End::Remove).await;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if !self.is_released && self.fate.borrow().is_none() {
+        // With the peer goes the lock.
+        if !self.is_released && !self.peer.is_sole() && self.loss.borrow().is_none() {
             drop(self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None));
         }
     }

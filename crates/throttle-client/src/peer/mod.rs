@@ -1,28 +1,32 @@
 //! Peers and locks that keep themselves alive.
 //!
-//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the background, its
-//! [keeper], which shows signs of life as long as anybody has the peer or one of its locks, tells a
-//! server that forgot it what it holds, and tells everybody who holds a lock when it is lost
-//! ([upkeep]). Who [asks](request) for a lock, or [gives it back](giving_back), does so from a task of
-//! its own.
+//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the [background], which shows signs
+//! of life as long as anybody has the peer or one of its locks, tells a server that forgot it what it holds
+//! ([contact]), and tells everybody who holds a lock when it is lost. Who asks for a lock ([request],
+//! [acquire]), or [gives it back](release), does so from a task of its own. The [farewell] is what happens if
+//! the runtime ends before the peer is removed.
 //!
 //! What is sent is sent in an order in which no request overtakes another one that it must not overtake, as
 //! far as the server has answered:
 //!
 //! - One request for a lock at a time, and none for a semaphore while it is being given back:
-//!   [`Shared::turn`], [`Shared::giving_back`].
-//! - Nothing is given back while the server is told what is held: [`Shared::upkeep`].
-//! - The keeper has ended when the peer is removed.
+//!   [`Shared::acquiring`], [`Shared::releasing`].
+//! - Nothing is given back while the server is told what is held: [`Shared::telling`].
+//! - The background task sends nothing any more when the peer is removed.
 //!
-//! What it has not answered, and then gets late all the same, it refuses for its [number](crate::order).
+//! What the server has not answered, and then gets late all the same, it refuses for its
+//! [number](crate::order).
 
+mod acquire;
+mod background;
 mod builder;
+mod contact;
 mod error;
-mod giving_back;
-mod keeper;
+mod farewell;
 mod lock;
+mod pauses;
+mod release;
 mod request;
-mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,10 +52,11 @@ use crate::{
 
 /// A client of the server that holds locks, and keeps itself and them alive.
 ///
-/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The server
-/// hears of it when the first lock is asked for. Clones are the same peer. When the last of them and
-/// of its locks is dropped, the peer is removed from the server in the background; whoever wants to
-/// wait for that calls [`Peer::close`].
+/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The server hears of it
+/// when the first lock is asked for, so a peer that was never used leaves nothing there. Clones are the same
+/// peer. When the last of them and of its locks is dropped, the peer is removed from the server in the
+/// background; whoever wants to wait for that calls [`Peer::close`]. A runtime that ends right after the drop
+/// waits for the removal, but no longer than a second for all peers of the program together.
 ///
 /// Locks of one peer are *nested*: each further one must be of a lower level than all those it holds,
 /// and it waits for one at a time. Workers that are independent of each other have a peer each.
@@ -63,18 +68,23 @@ pub struct Peer {
 /// Ends the peer when nobody is left who could use it.
 struct Owner(Arc<Shared>);
 
-/// What is common to a peer, its locks and its keeper.
+/// What is common to a peer, its locks and its background task.
 struct Shared {
     /// Repeats requests.
     client: Client,
-    /// Sends requests once; the lease decides what to do next.
-    swift: Client,
+    /// Sends requests once; the lease, or who asks for a lock, decides what to do next.
+    single_attempt: Client,
+    /// Where the server is, for people.
+    server: Arc<str>,
     labels: Labels,
+    default_labels: Labels,
     clock: Clock,
     runtime: runtime::Handle,
     state: Mutex<State>,
-    /// Wakes the keeper when the lease has changed.
+    /// Wakes the background task when the lease has changed.
     changed: Notify,
+    /// When the latest request was sent that the server confirmed the peer with.
+    confirmed: watch::Sender<Option<Time>>,
     /// What happens to the peer at the server when nobody has it any more here.
     end: End,
     /// Says when the peer is given up here.
@@ -82,11 +92,11 @@ struct Shared {
     /// Turns true when that is done.
     closed: watch::Sender<bool>,
     /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
-    upkeep: Arc<tokio::sync::Mutex<()>>,
+    telling: Arc<tokio::sync::Mutex<()>>,
     /// Held while a lock is asked for, until it is certain that nothing is pending any more.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// Semaphores that are on the way back to the server.
-    giving_back: watch::Sender<BTreeSet<String>>,
+    acquiring: Arc<tokio::sync::Mutex<()>>,
+    /// Semaphores that are being given back to the server.
+    releasing: watch::Sender<BTreeSet<String>>,
 }
 
 /// What becomes of a peer at the server.
@@ -99,11 +109,15 @@ enum End {
 struct State {
     lease: Lease,
     /// Tells the locks of this life of the peer how it ended.
-    fate: watch::Sender<Option<Lost>>,
-    has_keeper: bool,
-    /// On which of several ways the server last confirmed the peer, if that is known. Another one may
-    /// lead to another server, which can know nothing of it.
-    way: Option<usize>,
+    loss: watch::Sender<Option<Lost>>,
+    has_background: bool,
+    /// A peer that was given up here, and of whose removal the server has not heard yet.
+    to_remove: Option<PeerId>,
+    /// Whether the server took no labels beyond those that somebody asked for.
+    refuses_default_labels: bool,
+    /// Which of several URLs led to the server when it last confirmed the peer, if that is known. Another one
+    /// may lead to another server, which can know nothing of it.
+    url: Option<usize>,
 }
 
 impl Client {
@@ -149,10 +163,42 @@ impl Peer {
         self.shared().state().lease.length()
     }
 
-    /// Removes the peer from the server with all that it holds, and returns when that is done.
+    /// Shows a sign of life now, and returns when the server has confirmed the peer. A server that forgot it is
+    /// told what it holds. Nothing is sent if there is no peer at the server.
     ///
-    /// Locks that are still held are lost with [`Lost::Closed`]. If the server cannot be reached, it
-    /// returns when the lease is over at the latest.
+    /// This is for a peer that shows [none by itself](PeerBuilder::heartbeat). It is repeated until the lease
+    /// ends.
+    ///
+    /// # Errors
+    ///
+    /// Why the peer is lost, if it is.
+    pub async fn renew(&self) -> Result<(), Lost> {
+        let shared = self.shared();
+        let (mut confirmed, asked) = (shared.confirmed.subscribe(), shared.now());
+        let mut loss = {
+            let mut state = shared.state();
+            shared.next_step(&mut state);
+            if state.lease.peer().is_none() {
+                return state.loss.borrow().map_or(Ok(()), Err);
+            }
+            state.lease.wants_sign_of_life(asked);
+            state.loss.subscribe()
+        };
+        shared.changed.notify_one();
+        tokio::select! {
+            biased;
+            lost = loss.wait_for(Option::is_some) => {
+                Err(lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Closed))
+            }
+            // The sender is in `shared`.
+            _ = confirmed.wait_for(|sent| sent.is_some_and(|sent| asked <= sent)) => Ok(()),
+        }
+    }
+
+    /// Removes the peer from the server with all that it holds, and returns when that is done, or after two
+    /// seconds. Then it goes on in the background until the lease is over.
+    ///
+    /// Locks that are still held are lost with [`Lost::Closed`].
     pub async fn close(self) {
         self.shared().close(End::Remove).await;
     }
@@ -166,20 +212,19 @@ impl Peer {
     /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
     /// it was there for the first time. To wait for it does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut fate = self.shared().state().fate.subscribe();
+        let mut loss = self.shared().state().loss.subscribe();
         async move {
-            let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+            let lost = loss.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
             lost.unwrap_or(Lost::Closed)
         }
     }
 
     /// For how long the peer is certain even if no further sign of life gets through. Zero if there is
-    /// none, or if it is lost.
+    /// none, if it is lost, or if it was taken over and the server has not confirmed it yet.
     pub fn time_left(&self) -> Duration {
         let shared = self.shared();
-        let state = shared.state();
-        let deadline = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
-        deadline.map_or(Duration::ZERO, |deadline| deadline.since(shared.now()))
+        let until = shared.state().lease.certain_until();
+        until.map_or(Duration::ZERO, |until| until.since(shared.now()))
     }
 
     /// Says what a peer that was [adopted](PeerBuilder::adopt) holds now.
@@ -187,7 +232,7 @@ impl Peer {
     /// Returns when the server is not just being told something else.
     pub async fn holds_now(&self, held: BTreeMap<String, u64>) {
         let shared = self.shared();
-        let _upkeep = shared.upkeep.lock().await;
+        let _telling = shared.telling.lock().await;
         let mut state = shared.state();
         if let Some((peer, _)) = state.lease.peer() {
             state.lease.holds_now(peer, held);
@@ -196,6 +241,11 @@ impl Peer {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.owner.0
+    }
+
+    /// Whether nobody else can use the peer, nor has a lock of it.
+    fn is_sole(&self) -> bool {
+        Arc::strong_count(&self.owner) == 1
     }
 }
 
@@ -216,15 +266,14 @@ impl Shared {
     }
 
     fn subject(&self, semaphore: &str) -> Subject {
-        let semaphore = semaphore.to_owned();
-        Subject { semaphore, server: self.client.server() }
+        Subject { semaphore: semaphore.to_owned(), server: Arc::clone(&self.server) }
     }
 
     fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// Lets the keeper give up the peer. Nothing can be locked any more.
+    /// Lets the background task give up the peer. Nothing can be locked any more.
     fn begin_to_close(&self, end: End) {
         self.closing.send_if_modified(|closing| {
             let is_first = closing.is_none();
@@ -233,13 +282,21 @@ impl Shared {
         });
     }
 
+    /// Gives up the peer, and waits for that as long as a farewell may take.
     async fn close(&self, end: End) {
         self.begin_to_close(end);
-        // Behind this nobody opens a peer any more.
-        drop(self.upkeep.lock().await);
-        if self.state().has_keeper {
-            // The sender is in here.
-            let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
+        let closed = async {
+            // Behind this nobody opens a peer any more.
+            drop(self.telling.lock().await);
+            if self.state().has_background {
+                // The sender is in here.
+                let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = closed => {}
+            () = self.clock.sleep_until(self.now() + FAREWELL) => {}
         }
     }
 }
@@ -261,9 +318,13 @@ impl fmt::Debug for Peer {
 /// A request for a lock that goes on when nobody waits for it any more.
 type Asking = JoinHandle<Result<Admission, Error>>;
 
+/// How long somebody waits for the server to hear of the end of a peer.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Between two attempts to tell the server that something is over, after the client itself has made
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
+
 
 /// Of all events.
 const TARGET: &str = "throttle::client";

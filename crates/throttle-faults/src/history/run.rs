@@ -48,7 +48,7 @@ pub struct Plan {
 /// If a worker did.
 pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summary, usize)> {
     let permits = if plan.grants_twice { 2 } else { 1 };
-    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * permits));
+    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * permits, 0));
     let mut proxy = Proxy::start(Server::start(&semaphores))?;
     let history = Arc::new(Mutex::new(History::default()));
     let end = clock::now() + plan.span;
@@ -133,9 +133,8 @@ impl Player {
     }
 }
 
-fn ask(url: String, semaphore: &str) -> Ask {
-    let semaphore = semaphore.to_owned();
-    Ask { url, semaphore, lease: LEASE, wait: None, rounds: u32::MAX }
+fn ask(url: String, semaphore: &'static str) -> Ask {
+    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait: None, rounds: u32::MAX }
 }
 
 /// Whether enough has happened to prove anything.

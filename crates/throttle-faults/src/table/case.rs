@@ -18,6 +18,9 @@ use crate::{
 /// The semaphore that everybody wants: a mutex.
 pub(super) const MUTEX: &str = "A";
 
+/// What the mutex is taken within, if anything.
+pub(super) const OUTER: &str = "outer";
+
 /// How long something may take that takes no time, on a machine that has a lot to do.
 pub(super) const SOON: Duration = Duration::from_secs(4);
 
@@ -33,6 +36,7 @@ pub struct Case {
     programs: Arc<Programs>,
     form: Form,
     lease: Duration,
+    semaphores: Vec<&'static str>,
     /// The proxy, with the server behind it.
     pub proxy: Proxy,
 }
@@ -54,13 +58,19 @@ impl Case {
     ///
     /// The system has no free port.
     pub fn new(programs: Arc<Programs>, form: Form) -> anyhow::Result<Self> {
-        let proxy = Proxy::start(Server::start(&[(MUTEX, 1)]))?;
-        Ok(Self { programs, form, lease: seconds(10), proxy })
+        let proxy = Proxy::start(Server::start(&[(MUTEX, 1, 0), (OUTER, 1, 1)]))?;
+        Ok(Self { programs, form, lease: seconds(10), semaphores: vec![MUTEX], proxy })
     }
 
     /// Gives workers a lease of this length.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
+        self
+    }
+
+    /// Lets workers hold another mutex first.
+    pub fn nested(mut self) -> Self {
+        self.semaphores = vec![OUTER, MUTEX];
         self
     }
 
@@ -75,8 +85,8 @@ impl Case {
     ///
     /// The program cannot be run.
     pub fn worker(&self, wait: Option<Duration>) -> anyhow::Result<Worker> {
-        let (url, semaphore) = (self.proxy.url(), MUTEX.to_owned());
-        let ask = Ask { url, semaphore, lease: self.lease, wait, rounds: 1 };
+        let (url, semaphores) = (self.proxy.url(), self.semaphores.clone());
+        let ask = Ask { url, semaphores, lease: self.lease, wait, rounds: 1 };
         Worker::start(self.form, &self.programs, &ask)
     }
 

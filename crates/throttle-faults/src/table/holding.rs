@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::{
     Case, Phase, Row,
-    case::{MUTEX, SOON, TOLERANCE, in_time, is, page, pass, seconds},
+    case::{MUTEX, OUTER, SOON, TOLERANCE, in_time, is, page, pass, seconds},
 };
 use crate::{
     clock,
@@ -17,23 +17,46 @@ use crate::{
 };
 
 pub(super) fn rows() -> Vec<Row> {
-    let mut rows = vec![row("nothing, for two leases", KEPT, |case| keeps(case, None))];
+    let late = Duration::from_millis(500);
+    let mut rows = vec![row("nothing, for two leases", KEPT, undisturbed)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for half a lease");
-        rows.push(row(fault, KEPT, move |case| keeps(case, Some(page(status)))));
+        rows.push(row(fault, KEPT, move |case| outlives(case, page(status))));
     }
     rows.extend([
-        row("no answer for half a lease", KEPT, |case| keeps(case, Some(Fault::Silence))),
-        row("answers are lost for half a lease", KEPT, |case| keeps(case, Some(Fault::CutAnswer))),
+        row("no answer for half a lease", KEPT, |case| outlives(case, Fault::Silence)),
+        row("requests are lost for half a lease", KEPT, |case| outlives(case, Fault::CutRequest)),
         row("connection refused for half a lease", KEPT, refused_for_a_while),
-        row("redirect 307", KEPT, |case| keeps(case, Some(page(307)))),
+        row("redirect 307 for two leases", KEPT, |case| lives_with(case, page(307))),
+        row("redirect 308 for two leases", KEPT, |case| lives_with(case, page(308))),
+        row("requests are late for two leases", KEPT, move |case| {
+            lives_with(case, Fault::DelayRequest(late))
+        }),
+        row("answers are late for two leases", KEPT, move |case| {
+            lives_with(case, Fault::DelayAnswer(late))
+        }),
+        row("requests come twice for two leases", KEPT, move |case| {
+            lives_with(case, Fault::Duplicate(late))
+        }),
         row("no answer for a whole lease", LOST, |case| loses(case, Fault::Silence)),
         row("502 with a page for a whole lease", LOST, |case| loses(case, page(502))),
         row("requests are lost for a whole lease", LOST, |case| loses(case, Fault::CutRequest)),
+        row("answers are lost for a whole lease", LOST, |case| loses(case, Fault::CutAnswer)),
         row("connection refused for a whole lease", LOST, refused),
         row("an operator removes the peer", "lost with the next heartbeat", removed),
         row("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
-        row("the server restarts", "restored: nobody else gets in", restart),
+        row("the server restarts", RESTORED, |case| restart(case, Fault::CutAnswer)),
+        row("the server restarts, the restore is lost", RESTORED, |case| {
+            restart(case, Fault::CutRequest)
+        }),
+        row("the server restarts, the restore meets 502", RESTORED, |case| {
+            restart(case, page(502))
+        }),
+        row("the server restarts, the restore comes twice", RESTORED, move |case| {
+            restart(case, Fault::Duplicate(late))
+        }),
+        row("the server restarts, two locks are held", RESTORED, restart_nested),
+        row("the server restarts and is away for half a lease", RESTORED, away),
     ]);
     rows
 }
@@ -49,19 +72,37 @@ where
     Row::new(Phase::Holding, fault, right, script)
 }
 
-/// A fault meets every request for half a lease. The worker keeps its lock, and is still in when two
-/// leases are over.
-async fn keeps(mut case: Case, fault: Option<Fault>) -> anyhow::Result<()> {
+async fn undisturbed(case: Case) -> anyhow::Result<()> {
+    let case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    let next = case.server().rival(MUTEX).await?;
+    stays(case, worker, next).await
+}
+
+/// A fault meets every request for half a lease. The worker is still in when two leases are over.
+async fn outlives(mut case: Case, fault: Fault) -> anyhow::Result<()> {
     case = case.lease(LEASE);
     let worker = case.holder().await?;
-    if let Some(fault) = fault {
-        case.proxy.inject(Rule::always(fault));
-        case.proxy.cut_connections().await?;
-    }
+    case.proxy.inject(Rule::always(fault));
+    case.proxy.cut_connections().await?;
     let next = case.server().rival(MUTEX).await?;
     pass(LEASE / 2).await;
     case.proxy.clear();
     stays(case, worker, next).await
+}
+
+/// A fault meets every sign of life, and none of them keeps it from being one.
+async fn lives_with(mut case: Case, fault: Fault) -> anyhow::Result<()> {
+    case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    case.proxy.inject(Rule::always(fault));
+    case.proxy.cut_connections().await?;
+    let next = case.server().rival(MUTEX).await?;
+    pass(LEASE * 2).await;
+    ensure!(case.proxy.faults() > 1, "the fault has met nobody");
+    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
+    case.proxy.clear();
+    case.hand_over(worker, next).await
 }
 
 async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
@@ -99,7 +140,9 @@ async fn refused(mut case: Case) -> anyhow::Result<()> {
 async fn knows(case: Case, worker: &mut Worker) -> anyhow::Result<()> {
     let start = clock::now();
     let mut next = case.server().rival(MUTEX).await?;
-    let (noticed, granted) = tokio::join!(worker.lost(LEASE + SOON), next.held(LEASE + SOON));
+    // The server may have got a last sign of life that nobody was told of.
+    let granted = next.held(LEASE * 2 + SOON);
+    let (noticed, granted) = tokio::join!(worker.lost(LEASE + SOON), granted);
     let (noticed, granted) = (noticed?, granted?);
     in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
     in_time("it notices the loss before somebody else is in", granted, noticed, PIPE)?;
@@ -128,14 +171,41 @@ async fn removed_unnoticed(case: Case) -> anyhow::Result<()> {
     case.leaves_nothing(worker, SOON).await
 }
 
-/// The server forgets everybody. The worker tells it what it holds before somebody asks for it.
-async fn restart(case: Case) -> anyhow::Result<()> {
+/// The server forgets everybody. The worker tells it what it holds before somebody asks for it, whatever
+/// meets the first attempt to tell it.
+async fn restart(case: Case, fault: Fault) -> anyhow::Result<()> {
     let case = case.lease(LEASE);
     let worker = case.holder().await?;
-    case.proxy.inject(Rule::once(Fault::CutAnswer).on(&[Kind::Restore]));
+    case.proxy.inject(Rule::once(fault).on(&[Kind::Restore]));
+    case.server().restart();
+    restored(case, worker).await
+}
+
+/// The same with two locks, one within the other.
+async fn restart_nested(case: Case) -> anyhow::Result<()> {
+    let case = case.nested().lease(LEASE);
+    let worker = case.holder().await?;
     case.server().restart();
     let restored = || !case.server().holders(MUTEX).is_empty();
     clock::until("it is restored", LEASE, restored).await?;
+    ensure!(case.server().holders(OUTER).len() == 1, "only one of two locks was restored");
+    case.finish(worker).await
+}
+
+/// The same while nobody listens for a while.
+async fn away(mut case: Case) -> anyhow::Result<()> {
+    case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    case.proxy.die().await;
+    case.server().restart();
+    pass(LEASE / 2).await;
+    case.proxy.revive()?;
+    restored(case, worker).await
+}
+
+async fn restored(case: Case, worker: Worker) -> anyhow::Result<()> {
+    let is_restored = || !case.server().holders(MUTEX).is_empty();
+    clock::until("it is restored", LEASE, is_restored).await?;
     let next = case.server().rival(MUTEX).await?;
     stays(case, worker, next).await
 }
@@ -147,5 +217,7 @@ const LEASE: Duration = Duration::from_secs(4);
 const PIPE: Duration = Duration::from_millis(200);
 
 const KEPT: &str = "stays in; nothing is left";
+
+const RESTORED: &str = "restored: nobody else gets in";
 
 const LOST: &str = "lost before somebody else gets in";

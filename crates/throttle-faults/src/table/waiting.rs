@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::{
     Case, Phase, Row,
-    case::{MUTEX, NOTICED, SOON, START, TOLERANCE, ends, is, page, pass, seconds},
+    case::{MUTEX, NOTICED, OUTER, SOON, START, TOLERANCE, ends, is, page, pass, seconds},
 };
 use crate::{
     clock,
@@ -28,7 +28,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("no answer for 4 s", kept, |case| outlives(case, Some(Fault::Silence), seconds(4))),
         row("connection refused for 4 s", kept, refused_for_a_while),
     ];
-    for status in [404, 502, 503, 504] {
+    for status in [307, 404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 7 s");
         let page = Some(page(status));
         rows.push(row(fault, kept, move |case| outlives(case, page, seconds(7))));
@@ -42,6 +42,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("the request is later than the wait", "nothing is left", late_request),
         row("an operator removes the peer", "lost soon", removed),
         row("the server restarts", "held after whoever came first", restart),
+        row(
+            "a grant is later than a restart and a restore",
+            "not held while somebody else is in",
+            late_grant_within,
+        ),
         row("a grant is later than a restart", "not held while somebody else is in", late_grant),
     ]);
     rows
@@ -101,7 +106,8 @@ async fn goes_first(
     mut worker: Worker,
     next: Rival,
 ) -> anyhow::Result<()> {
-    pass(NOTICED).await;
+    let is_back = || case.server().parked(MUTEX) == 0;
+    clock::until("it is back in its place", NOTICED, is_back).await?;
     holder.leave().await?;
     worker.held(SOON).await?;
     ensure!(!next.is_answered(), "somebody who came later was let in at the same time");
@@ -221,6 +227,27 @@ async fn late_grant(case: Case) -> anyhow::Result<()> {
     let rival = case.server().rival(MUTEX).await?;
     let early = worker.held(late + seconds(2)).await;
     ensure!(early.is_err(), "it holds the lock, and so does somebody else");
+    rival.leave().await?;
+    worker.held(NOTICED + SOON).await?;
+    case.finish(worker).await
+}
+
+/// The same while the worker holds another lock: its next sign of life tells it that it is forgotten, and
+/// it restores that lock. What was granted before does not count then.
+async fn late_grant_within(case: Case) -> anyhow::Result<()> {
+    let lease = seconds(4);
+    let case = case.nested().lease(lease);
+    // Behind the request for the other lock.
+    let inner = Rule::once(Fault::DelayAnswer(seconds(3))).on(&[Kind::Acquire]).skip(1);
+    case.proxy.inject(inner);
+    let mut worker = case.worker(Some(seconds(30)))?;
+    let granted = || case.server().holders(MUTEX).len() == 1;
+    clock::until("the lock is granted", START, granted).await?;
+    case.server().restart();
+    let rival = case.server().rival(MUTEX).await?;
+    let early = worker.held(seconds(5)).await;
+    ensure!(early.is_err(), "it holds the lock, and so does somebody else");
+    ensure!(case.server().holders(OUTER).len() == 1, "the other lock was not restored");
     rival.leave().await?;
     worker.held(NOTICED + SOON).await?;
     case.finish(worker).await

@@ -10,144 +10,56 @@ queue. Each lock has a peer of its own, unless one is handed in: within one peer
 """
 
 import asyncio
-from contextlib import suppress
+import functools
+import sys
 from datetime import timedelta
-from time import monotonic
 from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar, cast
+from typing import Any, Callable, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
-from . import LockLost, Timeout, _native
-from .client import Client, Refused, Span, UnknownPeer, Unreachable, seconds
-from .peer import Loss, PeerWithHeartbeat, _now
+from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
+from ._waiting import begin, run_async
+from .client import Client, Pem, Span, Urls
+from .errors import LockLost, LostReason, Refused, Timeout
+from .peer import PeerWithHeartbeat
 
 __all__ = ["Lock", "lock"]
 
-# How long one request waits for a lock. Then it is sent again.
-_BLOCK_FOR = 5.0
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-# How long to wait for the server when something else is to be told already.
-_FAREWELL = 5.0
+# The lease of the peer that is made for a lock.
+_LEASE = timedelta(minutes=1)
 
 
-class Lock:
-    """A lock on a semaphore, held within an `async with` block."""
+class Lock(Guard):
+    """A lock on a semaphore, held within an `async with` block, or while a function it decorates runs.
+
+    Tasks can share it: each of them has a lock of its own while it is within a block.
+    """
+
+    _owners = "tasks"
 
     def __init__(
         self,
-        server_url: str,
+        server_url: Union[Urls, Client, None],
         semaphore: str,
         count: int = 1,
         timeout: Optional[Span] = None,
-        on_lost: Optional[Callable[[str], None]] = None,
-        expiration_time: timedelta = timedelta(minutes=1),
+        on_lost: Optional[OnLost] = None,
+        expiration_time: Optional[Span] = None,
         peer: Optional[PeerWithHeartbeat] = None,
+        *,
+        cancel_on_lost: bool = False,
+        **options: Any,
     ):
-        self.semaphore = semaphore
-        self.count = count
-        #: The peer that has the lock, as long as there is one.
-        self.peer = peer
-        self._is_own_peer = peer is None
-        self._client = Client(server_url)
-        self._timeout = None if timeout is None else seconds(timeout)
-        self._on_lost = on_lost
-        self._expiration_time = expiration_time
-        self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._cancel: Optional[Callable[[str], None]] = None
-
-    @property
-    def lost(self) -> Loss:
-        """Whether the lock is lost: an object with `is_set()` and `reason`."""
-        return self._held_by().lost
-
-    @property
-    def fencing_token(self) -> Optional[int]:
-        """A number that grows with each grant of the semaphore."""
-        return self._held_by().fencing_tokens.get(self.semaphore)
-
-    def is_held(self) -> bool:
-        """Whether it is certain at this moment that nobody else has the lock."""
-        return self.peer is not None and not self.peer.lost.is_set()
-
-    def _held_by(self) -> PeerWithHeartbeat:
-        if self.peer is None:
-            raise RuntimeError("the lock is not held")
-        return self.peer
+        super().__init__(
+            server_url, semaphore, count, timeout, on_lost, expiration_time=expiration_time, **options
+        )
+        self._shared_peer = peer
+        self._cancel_on_lost = cancel_on_lost
 
     async def __aenter__(self) -> "Lock":
-        peer = self.peer = self.peer or await self._open()
-        if self.semaphore in peer.acquired:
-            raise Refused(f"{self.semaphore!r} is held by this peer already", "already_held")
-        try:
-            await self._acquire(peer)
-            self._subscribe(peer)
-            await _in_thread(peer.start_heartbeat)
-        except BaseException:
-            # Shielded, for a task that is cancelled leaves the queue as well, or gives back what it
-            # was granted in that moment.
-            with suppress(asyncio.TimeoutError):
-                await asyncio.shield(asyncio.wait_for(self._give_back(), _FAREWELL))
-            raise
+        await self._begin(self._timeout)
         return self
-
-    async def _open(self) -> PeerWithHeartbeat:
-        native = self._client._native
-        sent = _now()
-        opening = asyncio.ensure_future(
-            _answer(native.new_peer(self._expiration_time.total_seconds()))
-        )
-        try:
-            id = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # The server may have made it already.
-            with suppress(asyncio.TimeoutError, Unreachable, ValueError):
-                id = await asyncio.wait_for(opening, _FAREWELL)
-                await asyncio.wait_for(_answer(native.remove_peer(id)), _FAREWELL)
-            raise
-        peer = PeerWithHeartbeat(self._client, id, expiration_time=self._expiration_time)
-        peer._sent = sent
-        return peer
-
-    async def _acquire(self, peer: PeerWithHeartbeat) -> None:
-        start = monotonic()
-        block_for = _BLOCK_FOR
-        while True:
-            if self._timeout is not None:
-                block_for = max(0.0, min(self._timeout - (monotonic() - start), _BLOCK_FOR))
-            sent = _now()
-            lease = peer.expiration_time.total_seconds()
-            native = self._client._native
-            try:
-                held, token = await _answer(
-                    native.acquire(peer.id, self.semaphore, self.count, lease, block_for)
-                )
-            except UnknownPeer:
-                if peer.lost.is_set():
-                    raise LockLost(peer.lost.reason) from None
-                await _answer(native.restore(peer.id, peer.acquired, lease))
-                continue
-            peer._sent = sent
-            if held:
-                peer.acquired[self.semaphore] = self.count
-                peer.fencing_tokens[self.semaphore] = token
-                return
-            if self._timeout is not None and monotonic() - start >= self._timeout:
-                raise Timeout(f"{self.semaphore!r} was not to be had in time")
-
-    def _subscribe(self, peer: PeerWithHeartbeat) -> None:
-        on_lost = self._on_lost
-        if on_lost is None:
-            return
-        loop = asyncio.get_running_loop()
-
-        def tell(reason: str) -> None:
-            try:
-                loop.call_soon_threadsafe(on_lost, reason)
-            except RuntimeError:
-                # The loop is closed, and nobody is there to be told.
-                pass
-
-        self._cancel = tell
-        peer._on_lost.append(tell)
 
     async def __aexit__(
         self,
@@ -155,93 +67,137 @@ class Lock:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        reason = self._held_by().lost.reason
-        await asyncio.shield(self._give_back(reason is not None))
-        if reason is not None and kind is None:
-            raise LockLost(f"{self.semaphore!r}: {reason}")
+        await self._end(error)
 
-    async def _give_back(self, is_lost: bool = False) -> None:
-        peer = self._held_by()
-        native = self._client._native
-        was_held = peer.acquired.pop(self.semaphore, None) is not None
-        peer.fencing_tokens.pop(self.semaphore, None)
-        if self._cancel is not None:
-            peer._on_lost.remove(self._cancel)
-            self._cancel = None
-        if self._is_own_peer:
-            self.peer = None
+    async def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
+        """Waits for the lock, and returns whether it is held.
+
+        Without `blocking` it does not wait. `timeout` takes the place of that of the guard.
+        """
         try:
-            if not peer.acquired:
-                await _in_thread(peer.stop_heartbeat)
-            elif was_held and not is_lost:
-                # The heartbeat must not bring back what is given back.
-                await _in_thread(peer.start_heartbeat)
-            # Of what is lost the server has nothing any more.
-            if is_lost:
+            await self._begin(self._patience(blocking, timeout))
+        except Timeout:
+            return False
+        return True
+
+    async def release(self) -> None:
+        """Gives the lock back. Raises `LockLost` if it was lost before."""
+        await self._end(None)
+
+    async def extend(self) -> float:
+        """Shows a sign of life now, and returns for how many seconds the lock is certain.
+
+        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`.
+        """
+        grant = self._held()
+        await run_async(grant.peer._renew())
+        return grant.lock.time_left()
+
+    def __call__(self, function: _F) -> _F:
+        """Decorates a coroutine function, which holds the lock while it runs."""
+        reject_generators(function)
+        if not is_coroutine_function(function):
+            name = getattr(function, "__qualname__", repr(function))
+            raise TypeError(f"{name} is no coroutine function: `throttle_client.lock` is for those")
+
+        @functools.wraps(function)
+        async def holding(*args: Any, **kwargs: Any) -> Any:
+            async with self:
+                return await function(*args, **kwargs)
+
+        return cast(_F, holding)
+
+    def _owner(self) -> object:
+        try:
+            return asyncio.current_task()
+        except RuntimeError:
+            # Asked from outside of any loop.
+            return None
+
+    async def _begin(self, patience: Optional[float]) -> Grant:
+        peer = self._shared_peer or self._new_peer(_LEASE)
+        if self.semaphore in peer.acquired:
+            error = Refused(f"{self.semaphore!r} is held by this peer already", "already_held")
+            self._explain(error)
+            raise error
+        return await run_async(self._enter(peer, patience))
+
+    async def _end(self, error: Optional[BaseException]) -> None:
+        grant = self._held()
+        # It is given back also if the task is cancelled meanwhile.
+        await run_async(self._leave(grant, error), cancel=False)
+        if grant.loss is not None and isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and sys.version_info >= (3, 11):
+                task.uncancel()
+            raise LockLost(f"{self._where()} was lost: {grant.loss}", grant.loss) from error
+
+    def _subscribe(self, grant: Grant) -> None:
+        if self._on_lost is None and not self._cancel_on_lost:
+            return
+        task = asyncio.current_task()
+        operation = grant.lock.wait_lost(None)
+
+        def tell(_: "asyncio.Future[None]") -> None:
+            try:
+                lost: Optional[Tuple[str, str]] = operation.result()
+            except RuntimeError:
+                # It was given up, for the lock is released.
                 return
-            if self._is_own_peer:
-                await _answer(native.remove_peer(peer.id))
-            else:
-                await _answer(native.release(peer.id, self.semaphore))
-        except (Unreachable, UnknownPeer, ValueError):
-            # It is free when the lease ends.
-            pass
+            if lost is None or grant not in self._grants:
+                return
+            if self._cancel_on_lost and task is not None:
+                grant.loss = LostReason(lost[0])
+                task.cancel()
+            if self._on_lost is not None:
+                self._on_lost(LostReason(lost[0]))
+
+        begin(operation).add_done_callback(tell)
+        grant.unsubscribe = operation.cancel
 
 
 def lock(
-    server_url: str,
+    server_url: Union[Urls, Client, None],
     semaphore: str,
     count: int = 1,
     timeout: Optional[Span] = None,
-    on_lost: Optional[Callable[[str], None]] = None,
-    expiration_time: timedelta = timedelta(minutes=1),
+    on_lost: Optional[OnLost] = None,
+    expiration_time: Optional[Span] = None,
     peer: Optional[PeerWithHeartbeat] = None,
+    *,
+    cancel_on_lost: bool = False,
+    hold_at_least: Optional[Span] = None,
+    labels: Optional[Mapping[str, str]] = None,
+    default_labels: bool = True,
+    headers: Optional[Mapping[str, str]] = None,
+    token: Optional[str] = None,
+    ca: Optional[Pem] = None,
+    client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
 ) -> Lock:
     """A lock on a semaphore, to be held within an `async with` block.
 
-    * `count`, `timeout`, `on_lost`: as for `throttle_client.lock`; `on_lost` is called in the loop.
-    * `expiration_time`: the lease of the peer that is made for the lock.
+    * `on_lost`: is called with the `LostReason`, in the loop.
+    * `expiration_time`: the lease of the peer that is made for the lock. Default: a minute.
     * `peer`: a peer that may hold other locks already.
+    * `cancel_on_lost`: cancels the task within the block should the lock be lost. The block then raises
+      `LockLost`.
+
+    Everything else is as for `throttle_client.lock`.
     """
-    return Lock(server_url, semaphore, count, timeout, on_lost, expiration_time, peer)
-
-
-_T = TypeVar("_T")
-
-
-async def _in_thread(function: Callable[[], None]) -> None:
-    """Calls it in a thread, and returns when that has ended, also to a task that is cancelled."""
-    call = asyncio.ensure_future(asyncio.to_thread(function))
-    try:
-        await asyncio.shield(call)
-    except asyncio.CancelledError:
-        await asyncio.wait([call])
-        raise
-
-
-async def _answer(request: "_native.Request[_T]") -> _T:
-    """Sends a request, and waits for the answer without blocking the loop."""
-    loop = asyncio.get_running_loop()
-    future: "asyncio.Future[_T]" = loop.create_future()
-
-    def settle(answer: Optional[_T], error: Optional[BaseException]) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(cast(_T, answer))
-        else:
-            future.set_exception(error)
-
-    def settle_from_thread(answer: Optional[_T], error: Optional[BaseException]) -> None:
-        try:
-            loop.call_soon_threadsafe(settle, answer, error)
-        except RuntimeError:
-            # The loop is closed, and nobody waits any more.
-            pass
-
-    request.begin(settle_from_thread)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        request.cancel()
-        raise
+    return Lock(
+        server_url,
+        semaphore,
+        count,
+        timeout,
+        on_lost,
+        expiration_time,
+        peer,
+        cancel_on_lost=cancel_on_lost,
+        hold_at_least=hold_at_least,
+        labels=labels,
+        default_labels=default_labels,
+        headers=headers,
+        token=token,
+        ca=ca,
+        client_cert=client_cert,
+    )

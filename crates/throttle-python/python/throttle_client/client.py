@@ -1,48 +1,29 @@
-"""The calls of the interface, one method for each, and the exceptions of the package."""
+"""The calls of the interface, one method for each."""
 
+import math
+import os
+import re
 from datetime import timedelta
-from typing import Dict, Optional, Tuple, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
+from ._waiting import wait
+from .errors import Refused, UnknownPeer, Unreachable
 
-try:
-    # Programs written for version 0.5 catch what `requests` raises, if they have it.
-    from requests import ConnectionError as _RequestsConnectionError  # type: ignore
+__all__ = ["Client", "Refused", "Span", "UnknownPeer", "Unreachable", "seconds"]
 
-    _CONNECTION_ERRORS: Tuple[type, ...] = (_RequestsConnectionError, ConnectionError)
-except ImportError:
-    _CONNECTION_ERRORS = (ConnectionError,)
-
+#: A span of time: a `timedelta`, or a number of seconds.
 Span = Union[timedelta, float, int]
 
+#: Certificates as PEM: a file, or its content.
+Pem = Union[str, "os.PathLike[str]", bytes]
 
-class Refused(ValueError):
-    """The server refuses, and nothing has changed.
-
-    `code` says why, by a name that never changes its meaning, such as `never_acquirable`.
-    """
-
-    def __init__(self, message: str = "", code: str = "unknown", status: int = 0):
-        super().__init__(message)
-        self.code = code
-        self.status = status
-
-    def __reduce__(self) -> Tuple[type, Tuple[str, str, int]]:
-        return type(self), (str(self), self.code, self.status)
-
-
-class UnknownPeer(Exception):
-    """The server does not know the peer: it expired, was removed, or the server was started again."""
-
-    code = "unknown_peer"
-
-
-class Unreachable(*_CONNECTION_ERRORS):  # type: ignore
-    """There was no answer, or none of a Throttle server, although it was asked again and again."""
+#: Where a server is: one URL, or several, as a sequence or separated by commas.
+Urls = Union[str, Sequence[str]]
 
 
 class Client:
-    """Talks to a server of Throttle. It can be pickled, and knows nothing but the URL.
+    """Talks to a server of Throttle. It can be pickled, and knows nothing but how to reach the server.
 
     Who wants a lock looks at `throttle_client.lock` instead.
 
@@ -50,23 +31,57 @@ class Client:
     >>> peer = client.new_peer(expires_in=timedelta(minutes=5))  # doctest: +SKIP
     """
 
-    def __init__(self, base_url: str):
-        """`base_url` is where the server is, such as `http://localhost:8000`.
-
-        One that listens on a socket in the file system is at `unix:/run/throttle.sock`.
+    def __init__(
+        self,
+        base_url: Optional[Urls] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        token: Optional[str] = None,
+        ca: Optional[Pem] = None,
+        client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
+        timeout: Optional[Span] = None,
+    ):
         """
-        self.base_url = base_url
+        * `base_url`: where the server is, such as `http://localhost:8000`, or `unix:/run/throttle.sock` for
+          one that listens on a socket in the file system. Of several URLs the next one is asked when one
+          does not answer. Without it, the environment variable `THROTTLE_URL` tells.
+        * `headers`: sent with each request.
+        * `token`: sent as `Authorization: Bearer …`.
+        * `ca`: certificates that are trusted besides those of the system.
+        * `client_cert`: a certificate and its key, in one file or in two.
+        * `timeout`: for how long a request is repeated that is not answered, and how long it may take, in
+          addition to `block_for`. Default: a minute, and ten seconds. Locks have timeouts of their own.
+        """
+        if base_url is None:
+            base_url = os.environ.get("THROTTLE_URL")
+            if not base_url:
+                raise ValueError("there is no URL: neither an argument nor THROTTLE_URL names one")
+        urls = _split(base_url) if isinstance(base_url, str) else [str(url) for url in base_url]
+        self.base_url = ",".join(urls)
+        self._urls = tuple(urls)
+        self._headers = list((headers or {}).items())
+        self._token = token
+        self._ca = None if ca is None else _read(ca)
+        parts = client_cert if isinstance(client_cert, tuple) else (client_cert,)
+        self._client_cert = b"\n".join(_read(part) for part in parts if part is not None) or None
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
 
     def __repr__(self) -> str:
-        return f"Client({self.base_url!r})"
+        return f"Client({without_password(self.base_url)!r})"
 
     @property
     def _native(self) -> "_native.Client":
-        return _native.Client(self.base_url)
+        return _native.Client(
+            list(self._urls),
+            self._headers,
+            self._token,
+            self._ca,
+            self._client_cert,
+            self._timeout,
+        )
 
     def new_peer(self, expires_in: Span) -> int:
         """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
-        return self._native.new_peer(seconds(expires_in)).wait()
+        return wait(self._native.new_peer(seconds(expires_in, "expires_in")))
 
     def acquire(
         self,
@@ -81,55 +96,80 @@ class Client:
         * `expires_in`: the length of the lease of the peer, which begins anew.
         * `block_for`: how long the answer may wait for the lock. `None`: not at all.
         """
-        return self._acquire(peer_id, semaphore, count, expires_in, block_for)[0]
-
-    def _acquire(
-        self,
-        peer_id: int,
-        semaphore: str,
-        count: int = 1,
-        expires_in: Optional[Span] = None,
-        block_for: Optional[Span] = None,
-    ) -> Tuple[bool, Optional[int]]:
-        """Whether it is held, and its fencing token."""
-        if count < 0:
-            # There is no way to ask for that, so the answer of the server is given here.
-            message = f"Lock count must be a positive number. Found: {count}."
-            raise Refused(message, "invalid_lock_count", 400)
-        request = self._native.acquire(
+        check_count(count)
+        operation = self._native.acquire(
             peer_id,
             semaphore,
             count,
-            None if expires_in is None else seconds(expires_in),
-            None if block_for is None else seconds(block_for),
+            None if expires_in is None else seconds(expires_in, "expires_in"),
+            None if block_for is None else seconds(block_for, "block_for"),
         )
-        return request.wait()
+        return wait(operation)[0]
 
     def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
         """Tells a server that forgot the peer which locks it holds."""
-        self._native.restore(peer_id, acquired, seconds(expires_in)).wait()
+        wait(self._native.restore(peer_id, acquired, seconds(expires_in, "expires_in")))
 
     def remainder(self, semaphore: str) -> int:
         """What is free of a semaphore. Negative while more is held after restores."""
-        return self._native.remainder(semaphore).wait()
+        return wait(self._native.remainder(semaphore))
 
     def is_acquired(self, peer_id: int) -> bool:
         """Whether the peer waits for nothing."""
-        return self._native.is_acquired(peer_id).wait()
+        return wait(self._native.is_acquired(peer_id))
 
     def release(self, peer_id: int) -> None:
         """Removes the peer with all its locks, held and pending."""
-        self._native.remove_peer(peer_id).wait()
+        wait(self._native.remove_peer(peer_id))
 
     def release_lock(self, peer_id: int, semaphore: str) -> None:
         """Releases one lock of the peer, or takes it out of the queue."""
-        self._native.release(peer_id, semaphore).wait()
+        wait(self._native.release(peer_id, semaphore))
 
     def heartbeat(self, peer_id: int, expires_in: Span) -> None:
         """Lets the lease of the peer begin anew."""
-        self._native.heartbeat(peer_id, seconds(expires_in)).wait()
+        wait(self._native.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
-def seconds(span: Span) -> float:
-    """A span in seconds."""
-    return span.total_seconds() if isinstance(span, timedelta) else float(span)
+def seconds(span: Span, name: str = "a span of time") -> float:
+    """A span in seconds. What is negative or no number at all is a `ValueError`."""
+    value = span.total_seconds() if isinstance(span, timedelta) else float(span)
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} cannot be {span}: it takes a number that is not negative")
+    return value
+
+
+def timespan(span: Span, name: str) -> timedelta:
+    """A span that is longer than nothing."""
+    value = seconds(span, name)
+    if value == 0:
+        raise ValueError(f"{name} cannot be {span}: it takes a number that is greater than zero")
+    try:
+        return timedelta(seconds=value)
+    except OverflowError:
+        return timedelta.max
+
+
+def check_count(count: int) -> None:
+    """Refuses what cannot be asked for, in the words of the server."""
+    if count < 0:
+        message = f"Lock count must be a positive number. Found: {count}."
+        raise Refused(message, "invalid_lock_count", 400)
+
+
+def without_password(url: str) -> str:
+    """A URL, or several, as people may see them."""
+    return re.sub(r"(//[^:/@,]*):[^@/,]*@", r"\1:***@", url)
+
+
+def _split(urls: str) -> List[str]:
+    return re.split(r"\s*,\s*(?=https?://|unix:)", urls.strip())
+
+
+def _read(pem: Pem) -> bytes:
+    if isinstance(pem, bytes):
+        return pem
+    if isinstance(pem, str) and "-----BEGIN" in pem:
+        return pem.encode()
+    with open(pem, "rb") as file:
+        return file.read()

@@ -1,25 +1,25 @@
-"""Peers: sessions with a server, and what they hold."""
+"""Peers: clients of a server that hold locks, and what they hold."""
 
 import os
 import sys
-import time
-import weakref
 from datetime import timedelta
+from functools import lru_cache
 from threading import Event
-from typing import Callable, Dict, List, Optional, Type, TypeVar
+from typing import Dict, Generator, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _native
-from .client import Client, Span, Unreachable, seconds
+from ._dispatcher import dispatcher
+from ._waiting import Steps, finish, run, wait
+from .client import Client, Span, check_count, seconds, timespan
+from .errors import LockLost, LostReason, Timeout
 
-# A clock that goes on while the machine sleeps, where there is one.
-_CLOCK: Optional[int] = getattr(time, "CLOCK_BOOTTIME", None)
-if sys.platform == "darwin":
-    _CLOCK = time.CLOCK_MONOTONIC
+__all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
 
+# For how long the server is told that something is over, before it is told so in the background.
+RELEASE_PATIENCE = 10.0
 
-def _now() -> float:
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
-
+# The same if something else is to be told already, such as an exception.
+FAREWELL_PATIENCE = 2.0
 
 _P = TypeVar("_P", bound="Peer")
 
@@ -27,70 +27,124 @@ _P = TypeVar("_P", bound="Peer")
 class Peer:
     """A peer without a heartbeat: it lives as long as somebody asks for something in time.
 
-    It remembers what it holds, so that it can tell a server that forgot it.
+    Beyond its lease it never says to hold anything. The server hears of it when the first lock is asked
+    for, and no more when nobody has it any more. Locks of one peer are nested: each further one is of a
+    lower level.
     """
+
+    _shows_signs_of_life = False
 
     def __init__(
         self,
         client: Client,
         id: Optional[int] = None,
-        acquired: Optional[Dict[str, int]] = None,
-        expiration_time: Optional[timedelta] = None,
+        acquired: Optional[Mapping[str, int]] = None,
+        expiration_time: Optional[Span] = None,
+        *,
+        labels: Optional[Mapping[str, str]] = None,
+        default_labels: bool = True,
     ):
-        self.expiration_time = expiration_time or timedelta(minutes=5)
+        """
+        * `id`, `acquired`: takes over a peer that was there before, with what it holds. The first contact
+          tells the server of it.
+        * `expiration_time`: the length of the lease. Default: five minutes.
+        * `labels`: what the server tells about the peer to those who ask who holds a lock.
+        * `default_labels`: whether host, user, process and script are told as well, which the environment
+          variable `THROTTLE_LABELS=0` switches off for the whole program.
+        """
         self.client = client
-        self._sent = _now()
-        self.id = client.new_peer(expires_in=self.expiration_time) if id is None else id
-        self.acquired: Dict[str, int] = {} if acquired is None else acquired
+        #: The length of the lease.
+        self.expiration_time = (
+            timedelta(minutes=5)
+            if expiration_time is None
+            else timespan(expiration_time, "expiration_time")
+        )
+        #: What it holds of which semaphore.
+        self.acquired: Dict[str, int] = dict(acquired or {})
         #: The fencing token of each lock, by the name of the semaphore.
         self.fencing_tokens: Dict[str, Optional[int]] = {}
+        self._labels = dict(labels or {})
+        self._default_labels = default_labels
+        self._interval: Optional[float] = None
+        self._locks: Dict[str, _native.Lock] = {}
+        self._native: Optional[_native.Peer] = None
+        # To be taken over.
+        self._id = id
+        # How many ask for a lock at this moment.
+        self._asking = 0
 
     @classmethod
     def from_server_url(cls: Type[_P], baseurl: str) -> _P:
         """A peer of the server at a URL."""
         return cls(client=Client(base_url=baseurl))
 
-    def acquire(
-        self, semaphore: str, count: int = 1, block_for: Optional[Span] = None
-    ) -> bool:
-        """Asks for a lock, and returns whether it is held. `block_for` lets the answer wait for it."""
-        sent = _now()
-        held, token = self.client._acquire(
-            self.id,
-            semaphore,
-            count=count,
-            block_for=block_for,
-            expires_in=self.expiration_time,
-        )
-        self._sent = sent
-        if held:
-            self.acquired[semaphore] = count
-            self.fencing_tokens[semaphore] = token
-        return held
+    @property
+    def id(self) -> int:
+        """The id under which the server knows the peer, which begins when it is asked for."""
+        known = None if self._native is None else self._native.id
+        if known is not None:
+            return known
+        if self._id is None:
+            self._id = self.client.new_peer(expires_in=self.expiration_time)
+            self._native = None
+        self._open()
+        return self._id
 
-    def restore(self) -> None:
-        """Tells a server that forgot this peer what it holds."""
-        sent = _now()
-        self.client.restore(self.id, self.acquired, expires_in=self.expiration_time)
-        self._sent = sent
+    @property
+    def fencing_token(self) -> Optional[int]:
+        """The fencing token of the lock that the peer holds.
 
-    def release(self, semaphore: str) -> None:
-        """Releases a lock, or leaves the queue for it."""
-        self.client.release_lock(self.id, semaphore)
+        If it holds several, that is a `RuntimeError`: `fencing_tokens` has them by name.
+        """
+        if len(self.fencing_tokens) != 1:
+            count = len(self.fencing_tokens)
+            raise RuntimeError(f"the peer has {count} locks: look into `fencing_tokens`")
+        return next(iter(self.fencing_tokens.values()))
 
-    def heartbeat(self) -> None:
-        """Shows a sign of life."""
-        sent = _now()
-        self.client.heartbeat(self.id, expires_in=self.expiration_time)
-        self._sent = sent
+    @property
+    def lost(self) -> "Loss":
+        """Whether all that it holds is lost."""
+        return Loss(self._native)
 
     def has_acquired(self) -> bool:
         """Whether it holds anything."""
         return len(self.acquired) != 0
 
+    def is_held(self) -> bool:
+        """Whether it holds something, and it is certain at this moment that nobody else has it."""
+        return self.has_acquired() and self._native is not None and self._native.time_left() > 0
+
+    def acquire(
+        self, semaphore: str, count: int = 1, block_for: Optional[Span] = None
+    ) -> bool:
+        """Asks for a lock, and returns whether it is held. `block_for` lets the answer wait for it.
+
+        If it is not held, the peer does not stay in the queue.
+        """
+        if self.acquired.get(semaphore) == count:
+            return True
+        patience = 0.0 if block_for is None else seconds(block_for, "block_for")
+        try:
+            run(self._acquire(semaphore, count, patience))
+        except Timeout:
+            return False
+        return True
+
+    def release(self, semaphore: str) -> None:
+        """Releases a lock. That there is none is no error."""
+        run(self._release(semaphore, is_last=False, patience=RELEASE_PATIENCE))
+
+    def heartbeat(self) -> None:
+        """Shows a sign of life, and tells a server that forgot this peer what it holds."""
+        run(self._renew())
+
+    def restore(self) -> None:
+        """Tells a server that forgot this peer what it holds."""
+        run(self._renew())
+
     def remove_from_server(self) -> None:
         """Removes the peer from the server, with all that it holds."""
-        self.client.release(self.id)
+        run(self._close(RELEASE_PATIENCE))
 
     def start_heartbeat(self) -> None:
         """Nothing here; see `PeerWithHeartbeat`."""
@@ -98,91 +152,172 @@ class Peer:
     def stop_heartbeat(self) -> None:
         """Nothing here; see `PeerWithHeartbeat`."""
 
-    @property
-    def lost(self) -> "Loss":
-        """Whether everything that it held is lost. Without a heartbeat nobody knows."""
-        return Loss(None)
+    def _open(self) -> "_native.Peer":
+        if self._native is None:
+            resumed = None if self._id is None else (self._id, self.acquired)
+            self._native = _native.Peer(
+                self.client._native,
+                self.expiration_time.total_seconds(),
+                self._interval,
+                self._labels,
+                _process_labels(os.getpid()) if self._has_default_labels() else {},
+                self._shows_signs_of_life,
+                resumed,
+            )
+            dispatcher()
+        return self._native
+
+    def _has_default_labels(self) -> bool:
+        return self._default_labels and os.environ.get("THROTTLE_LABELS") != "0"
+
+    def _acquire(
+        self, semaphore: str, count: int, patience: Optional[float]
+    ) -> "Steps[_native.Lock]":
+        check_count(count)
+        native = self._open()
+        self._asking += 1
+        try:
+            lock = yield native.lock(semaphore, count, patience)
+        finally:
+            self._asking -= 1
+        self._locks[semaphore] = lock
+        self.acquired[semaphore] = count
+        self.fencing_tokens[semaphore] = lock.fencing_token
+        return lock  # type: ignore[no-any-return]
+
+    def _release(
+        self, semaphore: str, is_last: bool, patience: float
+    ) -> "Steps[Optional[Tuple[str, str]]]":
+        """Returns why the lock was lost, if it was. If it `is_last`, the peer goes with it."""
+        count = self.acquired.pop(semaphore, None)
+        lock = self._locks.pop(semaphore, None)
+        self.fencing_tokens.pop(semaphore, None)
+        if count is None:
+            return None
+        if lock is None:
+            # It was taken over, and nobody has asked for it here.
+            lock = yield self._open().lock(semaphore, count, patience)
+        is_last = is_last and not self.acquired and not self._asking
+        if is_last:
+            self._native = self._id = None
+        lost = yield lock.release(is_last, patience)
+        return lost  # type: ignore[no-any-return]
+
+    def _renew(self) -> "Steps[None]":
+        lost = yield self._open().renew()
+        if lost is not None:
+            reason, sentence = lost
+            raise LockLost(f"the peer of {self.client.base_url} is lost: {sentence}", reason)
+
+    def _abandon(self, semaphore: str, patience: float) -> "Steps[None]":
+        """Forgets what was asked for, and goes if there is nothing else."""
+        # What was granted in that moment is released in the background.
+        self._locks.pop(semaphore, None)
+        self.acquired.pop(semaphore, None)
+        self.fencing_tokens.pop(semaphore, None)
+        if not self.acquired and not self._asking:
+            yield from self._close(patience)
+
+    def _close(self, patience: float) -> "Steps[None]":
+        native, self._native, self._id = self._native, None, None
+        self._locks.clear()
+        self.acquired.clear()
+        self.fencing_tokens.clear()
+        if native is not None:
+            yield native.close(patience)
 
 
 class PeerWithHeartbeat(Peer):
     """A peer that shows signs of life from a thread of its own, outside of the interpreter.
 
-    They are shown at least every third of `expiration_time`, or every `heartbeat_interval` if that is
-    shorter, as long as the heartbeat is started and something is held.
+    They are shown more than three times within `expiration_time`, or every `heartbeat_interval` if that is
+    shorter. `lock` starts the heartbeat; who acquires by the methods of the peer starts it.
     """
 
     def __init__(
         self,
         client: Client,
         id: Optional[int] = None,
-        acquired: Optional[Dict[str, int]] = None,
-        expiration_time: Optional[timedelta] = None,
-        heartbeat_interval: Optional[timedelta] = None,
+        acquired: Optional[Mapping[str, int]] = None,
+        expiration_time: Optional[Span] = None,
+        heartbeat_interval: Optional[Span] = None,
+        *,
+        labels: Optional[Mapping[str, str]] = None,
+        default_labels: bool = True,
     ):
-        self._keeper: Optional[_native.Keeper] = None
-        self._on_lost: List[Callable[[str], None]] = []
-        self._interval = None if heartbeat_interval is None else seconds(heartbeat_interval)
-        super().__init__(client, id, acquired, expiration_time)
-        if id is not None:
-            # When it last gave a sign of life nobody knows.
-            self._sent = _now()
+        super().__init__(
+            client, id, acquired, expiration_time, labels=labels, default_labels=default_labels
+        )
+        if heartbeat_interval is not None:
+            interval = timespan(heartbeat_interval, "heartbeat_interval")
+            self._interval = interval.total_seconds()
 
     def start_heartbeat(self) -> None:
-        """Begins to show signs of life if anything is held, and knows from now on what that is."""
-        if not self.has_acquired():
-            return
-        if self._keeper is not None and self._keeper.lost() is None:
-            self._keeper.hold(self.acquired)
-            return
-        self._keeper = _native.Keeper(
-            self.client.base_url,
-            self.id,
-            self.acquired,
-            self.expiration_time.total_seconds(),
-            self._interval,
-            _now() - self._sent,
-            _Announce(self),
-        )
-        _beating.add(self)
+        """Begins to show signs of life. The first one tells the server what the peer holds."""
+        run(self._beat(True))
 
     def stop_heartbeat(self) -> None:
-        """Ends the signs of life, and returns when none is on its way any more."""
-        keeper, self._keeper = self._keeper, None
-        _beating.discard(self)
-        if keeper is not None:
-            keeper.stop()
+        """Ends the signs of life. At the server the peer stays until its lease ends."""
+        run(self._beat(False))
 
-    @property
-    def lost(self) -> "Loss":
-        """Whether everything that it held is lost: an object with `is_set`, `wait` and `reason`."""
-        return Loss(self._keeper)
+    def _beat(self, shows_signs_of_life: bool) -> "Steps[None]":
+        if self._shows_signs_of_life == shows_signs_of_life:
+            return
+        self._shows_signs_of_life = shows_signs_of_life
+        native, self._native = self._native, None
+        if native is not None:
+            self._id = native.id
+            self._locks.clear()
+            yield native.leave()
+        if self.acquired:
+            self._open()
 
 
 class Loss:
-    """The loss of locks, to be asked and waited for like a `threading.Event`."""
+    """The loss of locks, to be asked and waited for like a `threading.Event`, or to be awaited."""
 
-    def __init__(self, keeper: Optional["_native.Keeper"]):
-        self._keeper = keeper
+    def __init__(self, native: "Optional[Union[_native.Lock, _native.Peer]]"):
+        self._native = native
 
     def is_set(self) -> bool:
-        """Whether the locks are lost."""
-        return self.reason is not None
+        """Whether the locks are lost: whether they may have been granted to somebody else by now."""
+        return self._lost() is not None
 
-    def wait(self, timeout: Optional[float] = None) -> bool:
+    def wait(self, timeout: Optional[Span] = None) -> bool:
         """Waits for the loss, at most `timeout` seconds, and returns whether it has come."""
-        if self._keeper is not None:
-            return self._keeper.wait_lost(timeout) is not None
-        return Event().wait(timeout)
+        patience = None if timeout is None else seconds(timeout, "timeout")
+        if self._native is None:
+            return Event().wait(patience)
+        return wait(self._native.wait_lost(patience)) is not None
+
+    def __await__(self) -> Generator[object, None, Optional[LostReason]]:
+        return self._await().__await__()
+
+    async def _await(self) -> Optional[LostReason]:
+        if self._native is None:
+            return None
+        lost = await finish(self._native.wait_lost(None))
+        return None if lost is None else LostReason(lost[0])
 
     @property
-    def reason(self) -> Optional[str]:
+    def reason(self) -> Optional[LostReason]:
         """Why the locks are lost, if they are."""
-        return None if self._keeper is None else self._keeper.lost()
+        lost = self._lost()
+        return None if lost is None else LostReason(lost[0])
+
+    @property
+    def detail(self) -> Optional[str]:
+        """The same as a sentence."""
+        lost = self._lost()
+        return None if lost is None else lost[1]
 
     @property
     def time_left(self) -> float:
         """For how many seconds the locks are certain even if nobody shows a sign of life."""
-        return 0.0 if self._keeper is None else self._keeper.time_left()
+        return 0.0 if self._native is None else self._native.time_left()
+
+    def _lost(self) -> Optional[Tuple[str, str]]:
+        return None if self._native is None else self._native.lost()
 
     def __bool__(self) -> bool:
         return self.is_set()
@@ -191,36 +326,10 @@ class Loss:
         return f"Loss({self.reason!r})"
 
 
-class _Announce:
-    """Tells all who want to hear it that a peer is lost, without keeping the peer."""
-
-    def __init__(self, peer: PeerWithHeartbeat):
-        self._callbacks = peer._on_lost
-
-    def __call__(self, reason: str) -> None:
-        for callback in list(self._callbacks):
-            callback(reason)
-
-
-# Peers with a heartbeat that was not stopped.
-_beating: "weakref.WeakSet[PeerWithHeartbeat]" = weakref.WeakSet()
-
-
-def _farewell() -> None:
-    """When the interpreter ends, others need not wait for the leases to end."""
-    for peer in list(_beating):
-        peer.stop_heartbeat()
-        try:
-            peer.client._native.remove_peer(peer.id).wait(_FAREWELL)
-        except (OSError, TimeoutError, Unreachable, ValueError):
-            pass
-    # From now on no thread of ours wants anything of the interpreter.
-    _native.close()
-
-
-_FAREWELL = 2.0
-
-if hasattr(os, "register_at_fork"):
-    # What a child inherits belongs to its parent.
-    os.register_at_fork(after_in_child=_native.after_fork)
-    os.register_at_fork(after_in_child=_beating.clear)
+@lru_cache(maxsize=1)
+def _process_labels(process: int) -> Dict[str, str]:
+    labels = _native.process_labels()
+    script = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if script not in ("", "-c", "-m"):
+        labels["script"] = script
+    return labels

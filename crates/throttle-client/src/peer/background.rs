@@ -6,26 +6,28 @@ use throttle_wire::PeerId;
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, debug_span, warn};
 
-use super::{End, FAREWELL_PAUSE, Shared, TARGET};
+use super::{End, FAREWELL_PAUSE, Shared, TARGET, farewell};
 use crate::{Lost, lease::Step, world::Time};
 
-/// Starts the keeper of a peer that has none.
+/// Starts the background task of a peer that has none.
 pub(super) fn start(shared: &Arc<Shared>) {
-    let kept = Kept(Arc::clone(shared));
-    let span = debug_span!(target: TARGET, parent: None, "keeper");
-    shared.runtime.spawn(async move { keep(&kept.0).await }.instrument(span));
+    let running = Running(Arc::clone(shared));
+    let span = debug_span!(target: TARGET, parent: None, "peer");
+    shared.runtime.spawn(async move { run(&running.0).await }.instrument(span));
 }
 
-/// A peer that has a keeper. If that ends, be it because the runtime ends, nobody has to wait for it.
-struct Kept(Arc<Shared>);
+/// A peer that has a background task. If that ends, be it because the runtime ends, nobody has to wait for
+/// it.
+struct Running(Arc<Shared>);
 
-impl Drop for Kept {
+impl Drop for Running {
     fn drop(&mut self) {
+        farewell::make_up_for(&self.0);
         self.0.closed.send_replace(true);
     }
 }
 
-async fn keep(shared: &Shared) {
+async fn run(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     while closing.borrow().is_none() {
         let step = shared.next_step(&mut shared.state());
@@ -35,7 +37,7 @@ async fn keep(shared: &Shared) {
             }
             Step::Idle | Step::Lost(_) => unless(&mut closing, shared.changed.notified()).await,
             // Not cut short: what is on its way would bring the peer back after it was removed.
-            Step::Restore { .. } => restore(shared).await,
+            Step::Inspect { .. } | Step::Restore { .. } => tell(shared).await,
             Step::Wait(time) => {
                 let pause = async {
                     tokio::select! {
@@ -48,7 +50,7 @@ async fn keep(shared: &Shared) {
         }
     }
     let end = *closing.borrow();
-    if let Some(peer) = give_up(shared).await
+    if let Some(peer) = give_up(shared, end).await
         && end == Some(End::Remove)
     {
         remove(shared, peer).await;
@@ -64,23 +66,26 @@ async fn unless(closing: &mut watch::Receiver<Option<End>>, perform: impl Future
     }
 }
 
-/// Tells the server what the peer holds, as soon as nothing is just changing about that.
-async fn restore(shared: &Shared) {
-    let _upkeep = shared.upkeep.lock().await;
+/// Tells the server what the peer holds, or asks it, as soon as nothing is just changing about that.
+async fn tell(shared: &Shared) {
+    let _telling = shared.telling.lock().await;
     let step = shared.next_step(&mut shared.state());
-    if let Step::Restore { peer, locks, timeout } = step {
-        shared.restore(peer, locks, timeout).await;
+    match step {
+        Step::Inspect { peer, timeout } => shared.inspect(peer, timeout).await,
+        Step::Restore { peer, locks, timeout } => shared.restore(peer, locks, timeout).await,
+        Step::Heartbeat { .. } | Step::Idle | Step::Lost(_) | Step::Wait(_) => {}
     }
 }
 
 /// Forgets the peer here. Returns which it was, and until when it is certain at the server.
-async fn give_up(shared: &Shared) -> Option<(PeerId, Time)> {
-    let _upkeep = shared.upkeep.lock().await;
+async fn give_up(shared: &Shared, end: Option<End>) -> Option<(PeerId, Time)> {
+    let _telling = shared.telling.lock().await;
     let mut state = shared.state();
     let (peer, _) = state.lease.peer()?;
     let deadline = state.lease.deadline(peer)?;
     state.lease.close();
-    state.fate.send_replace(Some(Lost::Closed));
+    state.to_remove = (end == Some(End::Remove)).then_some(peer);
+    state.loss.send_replace(Some(Lost::Closed));
     Some((peer, deadline))
 }
 
@@ -88,7 +93,8 @@ async fn give_up(shared: &Shared) -> Option<(PeerId, Time)> {
 async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
     let removed = async {
         while let Err(error) = shared.client.remove_peer(peer).await {
-            warn!(target: TARGET, peer, %error, "cannot remove the peer, trying again");
+            let url = &*shared.server;
+            warn!(target: TARGET, peer, url, %error, "cannot remove the peer, trying again");
             shared.clock.sleep_until(shared.now() + FAREWELL_PAUSE).await;
         }
         debug!(target: TARGET, peer, "removed");
@@ -97,4 +103,5 @@ async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
         () = removed => {}
         () = shared.clock.sleep_until(deadline) => {}
     }
+    shared.state().to_remove = None;
 }

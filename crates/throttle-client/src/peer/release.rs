@@ -1,0 +1,135 @@
+//! Locks are given back and places in queues given up, until it is certain that the server has nothing of
+//! it any more.
+
+use std::{sync::Arc, time::Duration};
+
+use throttle_wire::{Code, PeerId};
+use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
+use tracing::{debug, warn};
+
+use super::{Asking, FAREWELL_PAUSE, Shared, TARGET};
+use crate::{Error, Lost};
+
+/// What comes of giving something back: why it was lost before, if it was.
+pub(super) type Release = JoinHandle<Result<(), Lost>>;
+
+impl Shared {
+    /// Gives a lock back, or withdraws from a queue, in the background and until it is certain that
+    /// the server has nothing of it any more.
+    ///
+    /// `asking` is a request for it that is being answered. Nothing else is asked for meanwhile if
+    /// `acquiring` is here.
+    pub(super) fn give_back(
+        self: &Arc<Self>,
+        peer: PeerId,
+        semaphore: String,
+        asking: Option<Asking>,
+        acquiring: Option<OwnedMutexGuard<()>>,
+    ) -> Release {
+        let releasing = Releasing::begin(self, semaphore);
+        self.runtime.spawn(async move {
+            let Releasing { shared, semaphore } = &releasing;
+            // A server that is just told what the peer holds must not hear of this before.
+            let telling = shared.telling.lock().await;
+            shared.state().lease.released(peer, semaphore);
+            drop(telling);
+            let released = shared.tell_released(peer, semaphore).await;
+            if let Some(asking) = asking {
+                shared.withdraw(peer, semaphore, asking).await;
+            }
+            drop((releasing, acquiring));
+            released
+        })
+    }
+
+    /// Goes on to withdraw until a request that was sent has been answered. It may arrive behind the
+    /// withdrawal, and be granted what nobody wants any more.
+    async fn withdraw(&self, peer: PeerId, semaphore: &str, mut asking: Asking) {
+        loop {
+            let answered = tokio::select! {
+                biased;
+                _ = &mut asking => true,
+                () = self.clock.sleep_until(self.now() + WITHDRAWAL_PAUSE) => false,
+            };
+            let released = self.tell_released(peer, semaphore).await;
+            if answered || released.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Repeats that a lock is released until the server has heard it, or forgets all of it anyway.
+    ///
+    /// A server that does not know the peer although it ran when it last confirmed it proves that the lock was
+    /// lost before. One that forgot the peer, or does not say for how long it runs, has nothing to release.
+    async fn tell_released(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
+        loop {
+            let deadline = {
+                let mut state = self.state();
+                // If it is over by now, that has to be said before anything is asked.
+                self.next_step(&mut state);
+                let lost = *state.loss.borrow();
+                state.lease.deadline(peer).ok_or_else(|| lost.unwrap_or(Lost::Expired))?
+            };
+            let sent = self.sent();
+            let answer = tokio::select! {
+                biased;
+                answer = self.client.release(peer, semaphore) => answer,
+                // It may have moved meanwhile.
+                () = self.clock.sleep_until(deadline) => continue,
+            };
+            match answer {
+                Ok(()) => {
+                    debug!(target: TARGET, peer, semaphore, "released");
+                    return Ok(());
+                }
+                Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
+                    if let Some(lost) = self.unknown_peer(peer, sent, uptime) {
+                        return Err(lost);
+                    }
+                    if self.state().lease.peer().is_some_and(|(_, is_forgotten)| is_forgotten) {
+                        debug!(target: TARGET, peer, semaphore, "the server forgot the lock");
+                        return Ok(());
+                    }
+                    // That was old news, or left open what happened.
+                }
+                Err(error) if error.is_refusal() => {
+                    debug!(target: TARGET, peer, semaphore, %error, "nothing to release");
+                    return Ok(());
+                }
+                Err(error) => {
+                    let url = &*self.server;
+                    warn!(target: TARGET, peer, semaphore, url, %error, "cannot release, trying again");
+                    self.clock.sleep_until(self.now() + FAREWELL_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// A semaphore that is being given back to the server, until this is dropped, be it because the runtime
+/// ends.
+struct Releasing {
+    shared: Arc<Shared>,
+    semaphore: String,
+}
+
+impl Releasing {
+    fn begin(shared: &Arc<Shared>, semaphore: String) -> Self {
+        shared.releasing.send_modify(|names| {
+            names.insert(semaphore.clone());
+        });
+        Self { shared: Arc::clone(shared), semaphore }
+    }
+}
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.shared.releasing.send_modify(|names| {
+            names.remove(&self.semaphore);
+        });
+    }
+}
+
+/// Between two withdrawals of a request that is not answered yet.
+const WITHDRAWAL_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,89 @@
+"""One thread of Python for what native threads have to tell: events for `logging`, and losses of locks.
+
+It is made by `threading` when it is needed first, so it is a greenlet where threads are greenlets.
+"""
+
+import itertools
+import logging
+import os
+import threading
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from . import _native
+from ._waiting import Pair
+
+log = logging.getLogger("throttle_client")
+
+
+class Dispatcher:
+    """Waits for operations on behalf of others, and calls them back."""
+
+    def __init__(self) -> None:
+        self._pair = Pair()
+        self._callbacks: Dict[int, Tuple["_native.Operation[Any]", Callable[[Any], object]]] = {}
+        self._tokens = itertools.count(1)
+        self._lowest: Optional[int] = None
+
+    def start(self) -> None:
+        """Begins to dispatch."""
+        threading.Thread(target=self._run, name="throttle-client", daemon=True).start()
+
+    def forward_log(self) -> None:
+        """From now on events of the client get into the log, as far as it wants them."""
+        lowest = min(log.getEffectiveLevel(), logging.CRITICAL)
+        if self._lowest != lowest:
+            self._lowest = lowest
+            _native.forward_log(self._pair.signal, lowest)
+
+    def watch(
+        self, operation: "_native.Operation[Any]", callback: Callable[[Any], object]
+    ) -> None:
+        """Begins an operation, and calls back with its result. One that is cancelled has none."""
+        token = next(self._tokens)
+        self._callbacks[token] = (operation, callback)
+        operation.start(self._pair.signal, token)
+
+    def drain(self) -> None:
+        """Tells what has happened so far."""
+        for level, text in _native.take_log():
+            log.log(level, "%s", text)
+        for token in self._pair.signal.ended():
+            operation, callback = self._callbacks.pop(token)
+            try:
+                result = operation.result()
+            except RuntimeError:
+                continue
+            try:
+                callback(result)
+            except Exception:
+                log.exception("a callback of a lock failed")
+
+    def _run(self) -> None:
+        while True:
+            self._pair.read(4096)
+            self.drain()
+
+
+# By the process they belong to. A child has none of its parent's threads.
+_dispatchers: Dict[int, Dispatcher] = {}
+
+
+def dispatcher() -> Dispatcher:
+    """That of this process, which is started if there is none."""
+    process = os.getpid()
+    found = _dispatchers.get(process)
+    if found is None:
+        made = Dispatcher()
+        # Of two threads that come at once, one starts it. No mutex, for greenlets change in between.
+        found = _dispatchers.setdefault(process, made)
+        if found is made:
+            made.start()
+    found.forward_log()
+    return found
+
+
+def drain() -> None:
+    """Tells what has happened so far, without waiting for the thread."""
+    found = _dispatchers.get(os.getpid())
+    if found is not None:
+        found.drain()

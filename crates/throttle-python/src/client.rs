@@ -1,0 +1,201 @@
+//! The server at one or several URLs, and one operation for each route.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use pyo3::prelude::*;
+use throttle_client::{
+    Admission, Error, Labels, Restore, RetryPolicy,
+    reqwest::header::{HeaderName, HeaderValue},
+};
+
+use crate::{
+    operation::{Operation, Raise as _, seconds},
+    process::Process,
+};
+
+/// How to reach a server. Clients with the same settings share their connections.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub(crate) struct Settings {
+    urls: Vec<String>,
+    headers: Vec<(String, String)>,
+    token: Option<String>,
+    ca: Option<Vec<u8>>,
+    client_cert: Option<Vec<u8>>,
+    /// How long a request may take. Peers have rules of their own.
+    timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// The client, which gets over a server that is away for a minute, unless a timeout is set.
+    pub(crate) fn build(&self) -> Result<throttle_client::Client, Error> {
+        let mut urls = self.urls.iter();
+        let policy = RetryPolicy { budget: self.timeout.unwrap_or(PATIENT.budget), ..PATIENT };
+        let mut builder = throttle_client::Client::builder(urls.next().map_or("", |url| url));
+        builder = builder.retry(policy);
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        for url in urls {
+            builder = builder.or_url(url);
+        }
+        for (name, value) in &self.headers {
+            builder = builder.header(header_name(name)?, header_value(name, value)?);
+        }
+        //R1
+        builder.build()
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Error> {
+    name.parse().map_err(|error| invalid(name, &error))
+}
+
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
+    let mut value: HeaderValue = value.parse().map_err(|error| invalid(name, &error))?;
+    // Whatever it is, it does not get into logs.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn invalid(name: &str, error: &dyn std::error::Error) -> Error {
+    Error::InvalidSetting { setting: format!("the header {name:?}"), reason: error.to_string() }
+}
+
+/// The server at one or several URLs.
+#[pyclass(frozen, module = "throttle_client._native")]
+pub(crate) struct Client {
+    settings: Settings,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (
+        urls, headers=Vec::new(), token=None, ca=None, client_cert=None, timeout=None,
+    ))]
+    fn new(
+        urls: Vec<String>,
+        headers: Vec<(String, String)>,
+        token: Option<String>,
+        ca: Option<Vec<u8>>,
+        client_cert: Option<Vec<u8>>,
+        timeout: Option<f64>,
+    ) -> Self {
+        let timeout = timeout.map(seconds);
+        Self { settings: Settings { urls, headers, token, ca, client_cert, timeout } }
+    }
+
+    /// Raises what is wrong with the settings, if anything is.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        client(py, &self.settings).map(drop)
+    }
+
+    fn new_peer(&self, py: Python<'_>, expires_in: f64) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.new_peer(seconds(expires_in)).await)
+    }
+
+    /// Whether the lock is held, and its fencing token.
+    #[pyo3(signature = (peer, semaphore, count, expires_in=None, block_for=None))]
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        peer: u64,
+        semaphore: String,
+        count: i64,
+        expires_in: Option<f64>,
+        block_for: Option<f64>,
+    ) -> PyResult<Operation> {
+        // What is no count at all is for the server to refuse, in its own words.
+        let count = u64::try_from(count).unwrap_or(0);
+        self.operation(py, async move |client| {
+            let mut acquire = client.acquire(peer, &semaphore, count);
+            if let Some(expires_in) = expires_in {
+                acquire = acquire.expires_in(seconds(expires_in));
+            }
+            if let Some(block_for) = block_for {
+                acquire = acquire.block_for(seconds(block_for));
+            }
+            Ok(match acquire.await? {
+                Admission::Held { token } => (true, token),
+                Admission::Pending => (false, None),
+            })
+        })
+    }
+
+    fn restore(
+        &self,
+        py: Python<'_>,
+        peer: u64,
+        acquired: BTreeMap<String, i64>,
+        expires_in: f64,
+    ) -> PyResult<Operation> {
+        let (expires_in, labels, sequence) = (seconds(expires_in), Labels::new(), None);
+        let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence };
+        self.operation(py, async move |client| client.restore(&restore).await)
+    }
+
+    fn remainder(&self, py: Python<'_>, semaphore: String) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.remainder(&semaphore).await)
+    }
+
+    fn is_acquired(&self, py: Python<'_>, peer: u64) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.is_acquired(peer).await)
+    }
+
+    fn remove_peer(&self, py: Python<'_>, peer: u64) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.remove_peer(peer).await)
+    }
+
+    fn release(&self, py: Python<'_>, peer: u64, semaphore: String) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.release(peer, &semaphore).await)
+    }
+
+    fn heartbeat(&self, py: Python<'_>, peer: u64, expires_in: f64) -> PyResult<Operation> {
+        let expires_in = seconds(expires_in);
+        self.operation(py, async move |client| client.heartbeat(peer, expires_in).await)
+    }
+}
+
+impl Client {
+    /// The client of this process that peers use.
+    pub(crate) fn for_peers(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<(Arc<Process>, throttle_client::Client)> {
+        client(py, &Settings { timeout: None, ..self.settings.clone() })
+    }
+
+    fn operation<T, F>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(throttle_client::Client) -> F,
+    ) -> PyResult<Operation>
+    where
+        T: for<'py> IntoPyObject<'py> + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (process, client) = client(py, &self.settings)?;
+        Ok(Operation::new(process.runtime(), ask(client)))
+    }
+}
+
+/// The client of this process for these settings.
+fn client(
+    py: Python<'_>,
+    settings: &Settings,
+) -> PyResult<(Arc<Process>, throttle_client::Client)> {
+    let process = Process::current(py)?;
+    // Nothing is locked any more when the exception is made.
+    match process.client(settings) {
+        Ok(client) => Ok((process, client)),
+        Err(error) => Err(error.raise(py)),
+    }
+}
+
+/// Gets over a server that is away for a minute, as the package always has.
+const PATIENT: RetryPolicy = RetryPolicy {
+    attempts: 60,
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(2),
+    budget: Duration::from_secs(60),
+};

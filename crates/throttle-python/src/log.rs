@@ -1,0 +1,175 @@
+//! Events of the client on their way to Python's `logging`.
+//!
+//! The threads of the runtime put them into a queue, and a thread of Python takes them out. The queue is
+//! bounded: whoever writes never waits, and what does not fit is counted.
+
+use std::{
+    collections::VecDeque,
+    fmt::{self, Write as _},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use pyo3::prelude::*;
+use tracing::{
+    Dispatch, Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+    subscriber::Interest,
+};
+
+use crate::{
+    process::Process,
+    signal::{Sender, Signal},
+};
+
+/// The events of one process that Python has not taken yet.
+pub(crate) struct Log {
+    queue: Mutex<Queue>,
+    /// Below which level nothing is wanted, as `logging` counts.
+    lowest: AtomicU8,
+}
+
+#[derive(Default)]
+struct Queue {
+    records: VecDeque<(u8, String)>,
+    dropped: u64,
+    /// `None` as long as nobody takes anything out.
+    reader: Option<Arc<Sender>>,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self { queue: Mutex::default(), lowest: AtomicU8::new(WARNING) }
+    }
+
+    /// What writes into this log.
+    pub(crate) fn dispatch(self: &Arc<Self>) -> Dispatch {
+        Dispatch::new(Writer(Arc::clone(self)))
+    }
+
+    fn write(&self, level: u8, text: String) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.records.len() < LONGEST_QUEUE {
+            queue.records.push_back((level, text));
+        } else {
+            queue.dropped += 1;
+        }
+        let reader = queue.reader.clone();
+        drop(queue);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn take(&self) -> Vec<(u8, String)> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records: Vec<_> = mem::take(&mut queue.records).into();
+        let dropped = mem::take(&mut queue.dropped);
+        drop(queue);
+        if dropped > 0 {
+            records.push((WARNING, format!("{dropped} events did not fit into the queue")));
+        }
+        records
+    }
+}
+
+/// From now on the signal wakes its reader when there is something to [take](take_log), of this level or a
+/// higher one.
+#[pyfunction]
+pub(crate) fn forward_log(py: Python<'_>, signal: &Signal, lowest: u8) -> PyResult<()> {
+    let process = Process::current(py)?;
+    process.log.lowest.store(lowest, Ordering::Relaxed);
+    let mut queue = process.log.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.reader = Some(Arc::clone(&signal.sender));
+    drop(queue);
+    signal.sender.wake();
+    Ok(())
+}
+
+/// The events since this was called last: levels as those of `logging`, and texts.
+#[pyfunction]
+pub(crate) fn take_log(py: Python<'_>) -> PyResult<Vec<(u8, String)>> {
+    Ok(Process::current(py)?.log.take())
+}
+
+/// Writes events of the client into the log, and knows no spans.
+struct Writer(Arc<Log>);
+
+impl Subscriber for Writer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        is_ours(metadata) && level(metadata) >= self.0.lowest.load(Ordering::Relaxed)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        self.0.write(level(event.metadata()), text.finish());
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && metadata.target().starts_with("throttle::client")
+}
+
+/// The level as `logging` counts.
+fn level(metadata: &Metadata<'_>) -> u8 {
+    match *metadata.level() {
+        Level::ERROR => 40,
+        Level::WARN => WARNING,
+        Level::INFO => 20,
+        Level::DEBUG => 10,
+        Level::TRACE => 5,
+    }
+}
+
+/// The message of an event, and then its fields.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Text {
+    fn finish(self) -> String {
+        let Self { message, fields } = self;
+        if fields.is_empty() { message } else { format!("{message} ({fields})") }
+    }
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Nothing fails that is written into a text.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            let comma = if self.fields.is_empty() { "" } else { ", " };
+            write!(self.fields, "{comma}{}={value:?}", field.name())
+        };
+    }
+}
+
+/// Of events. More of them come only if nobody takes them out.
+const LONGEST_QUEUE: usize = 1_024;
+
+/// The level of `logging`.
+const WARNING: u8 = 30;

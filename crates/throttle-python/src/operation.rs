@@ -1,0 +1,132 @@
+//! Operations: whatever takes time is a future, which runs on the runtime of the process once it is
+//! started, and tells its end by a signal.
+
+use std::{
+    pin::Pin,
+    process,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use pyo3::{IntoPyObjectExt as _, exceptions::PyRuntimeError, prelude::*};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+use crate::{
+    process::Process,
+    signal::{Sender, Signal},
+};
+
+/// Something that takes time. It is started once, and its result is taken once.
+#[pyclass(frozen, module = "throttle_client._native")]
+pub(crate) struct Operation {
+    future: Mutex<Option<Running>>,
+    runtime: Handle,
+    result: Arc<Mutex<Option<Answer>>>,
+    started: OnceLock<AbortHandle>,
+    process: u32,
+}
+
+type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Makes the result, or the exception, when the interpreter asks for it.
+type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+
+/// What becomes an exception when the interpreter asks for it.
+pub(crate) trait Raise: Send + 'static {
+    /// The exception.
+    fn raise(self, py: Python<'_>) -> PyErr;
+}
+
+impl Operation {
+    /// An operation on `runtime` whose result is what `future` returns.
+    pub(crate) fn new<T, E>(
+        runtime: Handle,
+        future: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Self
+    where
+        T: for<'py> IntoPyObject<'py> + Send + 'static,
+        E: Raise,
+    {
+        let future: Running = Box::pin(async move {
+            let result = future.await;
+            let answer: Answer = Box::new(move |py| match result {
+                Ok(value) => value.into_py_any(py),
+                Err(error) => Err(error.raise(py)),
+            });
+            answer
+        });
+        Self {
+            future: Mutex::new(Some(future)),
+            runtime,
+            result: Arc::default(),
+            started: OnceLock::new(),
+            process: process::id(),
+        }
+    }
+}
+
+#[pymethods]
+impl Operation {
+    /// Begins. The signal tells `token` when it has ended, whatever the end is.
+    fn start(&self, signal: &Signal, token: u64) -> PyResult<()> {
+        let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let future = future.filter(|_| self.process == process::id());
+        let future = future.ok_or_else(|| {
+            PyRuntimeError::new_err("an operation is started once, by the process that made it")
+        })?;
+        let end = End { sender: Arc::clone(&signal.sender), token };
+        let result = Arc::clone(&self.result);
+        let task = self.runtime.spawn(async move {
+            let answer = future.await;
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            drop(end);
+        });
+        let _ = self.started.set(task.abort_handle());
+        Ok(())
+    }
+
+    /// The result, or the exception.
+    fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let answer = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match answer {
+            Some(answer) => answer(py),
+            None => Err(PyRuntimeError::new_err("the operation has no result")),
+        }
+    }
+
+    /// Gives it up, unless it has ended already.
+    fn cancel(&self) {
+        if self.process == process::id()
+            && let Some(task) = self.started.get()
+        {
+            task.abort();
+        }
+    }
+}
+
+/// Tells the end when it is dropped: after the result is there, or if there will be none.
+struct End {
+    sender: Arc<Sender>,
+    token: u64,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.sender.end(self.token);
+    }
+}
+
+/// An operation that does nothing, for so many seconds.
+#[pyfunction]
+pub(crate) fn pause(py: Python<'_>, span: f64) -> PyResult<Operation> {
+    let future = async move {
+        tokio::time::sleep(seconds(span)).await;
+        Ok::<_, throttle_client::Error>(())
+    };
+    Ok(Operation::new(Process::current(py)?.runtime(), future))
+}
+
+/// Seconds as Python counts them. Nothing is less than none, and nothing longer than the longest.
+pub(crate) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,266 @@
+//! Peers and locks that keep themselves alive, as objects of Python.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use pyo3::prelude::*;
+use throttle_client::{Error, Labels, LockError, Lost};
+use tokio::time;
+
+use crate::{
+    client::Client,
+    errors::{self, Foreign},
+    operation::{Operation, Raise as _, seconds},
+    process::OpenPeer,
+};
+
+/// What tells others whose locks they are: host, user, process and program.
+#[pyfunction]
+pub(crate) fn process_labels() -> Labels {
+    throttle_client::process_labels()
+}
+
+/// A peer that is removed from the server when nobody has it any more.
+#[pyclass(frozen, module = "throttle_client._native")]
+pub(crate) struct Peer {
+    peer: Arc<OpenPeer>,
+}
+
+#[pymethods]
+impl Peer {
+    /// All spans are in seconds. `resumed` is an id that was there before, and what it holds.
+    #[new]
+    #[pyo3(signature = (
+        client, lease, interval=None, labels=BTreeMap::new(), default_labels=BTreeMap::new(),
+        heartbeat=true, resumed=None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "one place in Python calls it")]
+    fn new(
+        py: Python<'_>,
+        client: &Client,
+        lease: f64,
+        interval: Option<f64>,
+        labels: BTreeMap<String, String>,
+        default_labels: BTreeMap<String, String>,
+        heartbeat: bool,
+        resumed: Option<(u64, BTreeMap<String, u64>)>,
+    ) -> PyResult<Self> {
+        let (process, client) = client.for_peers(py)?;
+        let mut builder = throttle_client::Peer::builder(&client)
+            .lease(seconds(lease))
+            .heartbeat(heartbeat)
+            .default_labels(default_labels.into_iter().collect())
+            .labels(labels);
+        if let Some(interval) = interval {
+            builder = builder.heartbeat_every(seconds(interval));
+        }
+        if let Some((id, held)) = resumed {
+            builder = builder.resume(id, held);
+        }
+        let runtime = process.runtime();
+        let _runtime = runtime.enter();
+        Ok(Self { peer: process.open(builder.build()) })
+    }
+
+    /// The id under which the server knows the peer, if there is one at present.
+    #[getter]
+    fn id(&self) -> Option<u64> {
+        self.peer.get()?.id()
+    }
+
+    /// For how many seconds the peer is certain even if no further sign of life gets through.
+    fn time_left(&self) -> f64 {
+        self.peer.get().map_or(0.0, |peer| peer.time_left().as_secs_f64())
+    }
+
+    /// Why the peer is lost, if it is: a name for programs, and a sentence for people.
+    fn lost(&self) -> Option<(&'static str, String)> {
+        if self.peer.is_foreign() {
+            return Some(errors::held_by_parent());
+        }
+        let peer = self.peer.get()?;
+        match pin!(peer.lost()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(lost) => Some(errors::lost(lost)),
+            Poll::Pending if peer.id().is_some() && peer.time_left().is_zero() => {
+                Some(errors::lost(Lost::Expired))
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    /// Waits until the peer is lost, at most `timeout` seconds. The result is as that of `lost`.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
+        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
+        Ok(wait_lost(&self.peer, peer.lost(), timeout))
+    }
+
+    /// Waits for a lock, at most `timeout` seconds; without, as long as it takes.
+    #[pyo3(signature = (semaphore, count, timeout=None))]
+    fn lock(
+        &self,
+        py: Python<'_>,
+        semaphore: String,
+        count: i64,
+        timeout: Option<f64>,
+    ) -> PyResult<Operation> {
+        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
+        let opened = Arc::clone(&self.peer);
+        // What is no count at all is for the server to refuse, in its own words.
+        let count = u64::try_from(count).unwrap_or(0);
+        let future = async move {
+            let request = peer.lock(semaphore).count(count);
+            let request = match timeout {
+                Some(timeout) => request.wait_at_most(seconds(timeout)),
+                None => request,
+            };
+            let lock = request.await?;
+            Ok::<_, LockError>(Lock::new(lock, opened))
+        };
+        Ok(Operation::new(self.peer.process().runtime(), future))
+    }
+
+    /// Shows a sign of life now, and brings the peer back if the server does not know it.
+    ///
+    /// The result is why the peer is lost, if it is.
+    fn renew(&self, py: Python<'_>) -> PyResult<Operation> {
+        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
+        let future = async move { Ok::<_, Error>(peer.renew().await.err().map(errors::lost)) };
+        Ok(Operation::new(self.peer.process().runtime(), future))
+    }
+
+    /// Removes the peer from the server, and returns when that is done, after `patience` seconds at the
+    /// latest; then it goes on in the background.
+    fn close(&self, patience: f64) -> Operation {
+        let opened = Arc::clone(&self.peer);
+        Operation::new(self.peer.process().runtime(), async move {
+            let _ = time::timeout(seconds(patience), opened.close()).await;
+            Ok::<_, Error>(())
+        })
+    }
+
+    /// Ends the signs of life, and returns when none is on its way any more. At the server the peer stays
+    /// until its lease ends.
+    fn leave(&self, py: Python<'_>) -> PyResult<Operation> {
+        let peer = self.peer.take().ok_or_else(|| Foreign.raise(py))?;
+        let future = async move {
+            peer.leave().await;
+            Ok::<_, Error>(())
+        };
+        Ok(Operation::new(self.peer.process().runtime(), future))
+    }
+}
+
+/// A lock that is held. It is released in the background when nobody has it any more.
+#[pyclass(frozen, module = "throttle_client._native")]
+pub(crate) struct Lock {
+    /// `None` once it is released.
+    lock: Mutex<Option<throttle_client::Lock>>,
+    peer: Arc<OpenPeer>,
+    #[pyo3(get)]
+    fencing_token: Option<u64>,
+    #[pyo3(get)]
+    peer_id: u64,
+}
+
+impl Lock {
+    fn new(lock: throttle_client::Lock, peer: Arc<OpenPeer>) -> Self {
+        let (fencing_token, peer_id) = (lock.fencing_token(), lock.peer_id());
+        Self { lock: Mutex::new(Some(lock)), peer, fencing_token, peer_id }
+    }
+
+    /// Does something with the lock, unless it is released, or belongs to the parent of this process.
+    fn with<T>(&self, act: impl FnOnce(&throttle_client::Lock) -> T) -> Option<T> {
+        if self.peer.is_foreign() {
+            return None;
+        }
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(act)
+    }
+}
+
+#[pymethods]
+impl Lock {
+    /// For how many seconds the lock is certain even if no further sign of life gets through.
+    fn time_left(&self) -> f64 {
+        self.with(|lock| lock.time_left().as_secs_f64()).unwrap_or(0.0)
+    }
+
+    /// Why the lock is lost, if it is: a name for programs, and a sentence for people.
+    fn lost(&self) -> Option<(&'static str, String)> {
+        if self.peer.is_foreign() {
+            return Some(errors::held_by_parent());
+        }
+        self.with(|lock| lock.check().err()).flatten().map(errors::lost)
+    }
+
+    /// Waits until the lock is lost, at most `timeout` seconds. The result is as that of `lost`. A lock
+    /// that is released is not lost any more.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
+        let lost = self.with(throttle_client::Lock::lost).ok_or_else(|| Foreign.raise(py))?;
+        Ok(wait_lost(&self.peer, lost, timeout))
+    }
+
+    /// Gives the lock back, and returns when the server has heard of it, after `patience` seconds at the
+    /// latest; then it goes on in the background. The result is why the lock was lost, if it was, or that
+    /// the server has not confirmed the release.
+    ///
+    /// With `is_last` the peer is removed as well.
+    fn release(&self, py: Python<'_>, is_last: bool, patience: f64) -> PyResult<Operation> {
+        if self.peer.is_foreign() {
+            return Err(Foreign.raise(py));
+        }
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lock = lock.ok_or_else(|| Foreign.raise(py))?;
+        let peer = is_last.then(|| self.peer.take()).flatten();
+        let (process, closing) = (Arc::clone(self.peer.process()), self.peer.process().closing());
+        let runtime = process.runtime();
+        let future = async move {
+            // A task of its own, which goes on if nobody waits any more. The lock is now the last that has
+            // its peer, which goes with it.
+            drop(peer);
+            let released = process.runtime().spawn(async move {
+                let released = lock.release().await;
+                drop(closing);
+                released
+            });
+            let lost = match time::timeout(seconds(patience), released).await {
+                Ok(Ok(released)) => released.err().map(errors::lost),
+                Ok(Err(_)) | Err(_) => Some(errors::unconfirmed()),
+            };
+            Ok::<_, Error>(lost)
+        };
+        Ok(Operation::new(runtime, future))
+    }
+}
+
+/// Waits for the end of `lost`, at most `timeout` seconds.
+fn wait_lost(
+    peer: &OpenPeer,
+    lost: impl Future<Output = Lost> + Send + 'static,
+    timeout: Option<f64>,
+) -> Operation {
+    Operation::new(peer.process().runtime(), async move {
+        let lost = match timeout {
+            Some(timeout) => time::timeout(seconds(timeout), lost).await.ok(),
+            None => Some(lost.await),
+        };
+        Ok::<_, Error>(lost.map(errors::lost))
+    })
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.peer.is_foreign()
+            && let Ok(lock) = self.lock.get_mut()
+        {
+            // Threads that are not there may have its locks, so it must not even be dropped.
+            mem::forget(lock.take());
+        }
+    }
+}

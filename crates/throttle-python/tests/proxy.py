@@ -1,0 +1,82 @@
+"""A proxy between a client and the server, which answers itself when it is told to."""
+
+import http.client
+import socket
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+PAGE = b"<html><body><h1>An ingress says that nobody is there</h1></body></html>"
+
+
+class Proxy:
+    """Passes requests on, or answers `status` with a page, as long as `status` is set."""
+
+    def __init__(self, server):
+        self.status = None
+        #: Where an answer of the proxy leads to, as a function of the path.
+        self.location = None
+        #: Those that came, with `command`, `path` and `headers`.
+        self.requests = []
+        self._upstreams = set()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_request(self):
+                proxy.requests.append(self)
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if proxy.status is not None:
+                    self.answer_itself(proxy.status)
+                    return
+                upstream = http.client.HTTPConnection(*server.endpoint)
+                headers = {name: self.headers[name] for name in self.headers if name != "Host"}
+                try:
+                    upstream.connect()
+                    proxy._upstreams.add(upstream.sock)
+                    upstream.request(self.command, self.path, body, headers)
+                    answer = upstream.getresponse()
+                    content = answer.read()
+                except (OSError, http.client.HTTPException):
+                    self.answer_itself(proxy.status or 502)
+                    return
+                finally:
+                    proxy._upstreams.discard(upstream.sock)
+                    upstream.close()
+                kind = {"Content-Type": answer.headers["Content-Type"]}
+                self.answer(answer.status, kind, content)
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_request
+
+            def answer_itself(self, status):
+                locate = proxy.location
+                self.answer(status, {"Location": locate(self.path)} if locate else {}, PAGE)
+
+            def answer(self, status, headers, content):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        class Listener(ThreadingHTTPServer):
+            daemon_threads = True
+            # Clients that go away in the middle of an answer are nothing to tell about.
+            handle_error = staticmethod(lambda *_: None)
+
+        self._listener = Listener(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self._listener.server_address[1]
+        Thread(target=self._listener.serve_forever, args=[0.01], daemon=True).start()
+
+    def interrupt(self):
+        """Lets the requests that the server has not answered yet fail."""
+        for upstream in list(self._upstreams):
+            upstream.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self._listener.shutdown()
+        self._listener.server_close()

@@ -1,0 +1,229 @@
+"""The interface that people know from other locks, in threads and in tasks."""
+
+import asyncio
+import re
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import throttle_client
+from conftest import end, holders, peers, run
+from server import LONG, eventually, spawn
+from throttle_client import (
+    Client,
+    LockLost,
+    Refused,
+    ThrottleError,
+    Timeout,
+    Unreachable,
+    aio,
+    get_local_peer,
+    lock,
+)
+
+
+def test_a_lock_can_be_taken_and_given_back_without_a_block(serve):
+    server = serve()
+    guard = lock(server.url, "A")
+    assert not guard.locked()
+    assert guard.acquire() is True
+    assert guard.locked() and server.client.remainder("A") == 0
+    guard.release()
+    assert not guard.locked() and peers(server) == []
+
+
+def test_a_lock_that_is_not_free_is_not_taken_without_blocking(serve):
+    server = serve()
+    with lock(server.url, "A"):
+        assert spawn(lock(server.url, "A").acquire, blocking=False).result(timeout=LONG) is False
+        assert spawn(lock(server.url, "A").acquire, timeout=0.1).result(timeout=LONG) is False
+        assert server.pending("A") == 0
+    assert peers(server) == []
+
+
+def test_the_timeout_of_a_lock_counts_for_acquire_too(serve):
+    server = serve()
+    with lock(server.url, "A"):
+        assert spawn(lock(server.url, "A", timeout=0.1).acquire).result(timeout=LONG) is False
+
+
+def test_arguments_of_acquire_that_contradict_each_other_are_refused(nobody):
+    for arguments in ({"blocking": False, "timeout": 1}, {"timeout": -2}, {"timeout": float("nan")}):
+        with pytest.raises(ValueError):
+            lock(nobody, "A").acquire(**arguments)
+
+
+def test_to_give_back_what_is_not_held_is_an_error(nobody):
+    with pytest.raises(RuntimeError):
+        lock(nobody, "A").release()
+
+
+def test_a_task_can_take_a_lock_and_give_it_back_without_a_block(serve):
+    server = serve()
+
+    async def work():
+        guard, other = aio.lock(server.url, "A"), aio.lock(server.url, "A")
+        assert not guard.locked()
+        assert await guard.acquire() is True
+        assert guard.locked()
+        assert await other.acquire(blocking=False) is False
+        assert await other.acquire(timeout=0.1) is False
+        await guard.release()
+        assert not guard.locked()
+        with pytest.raises(RuntimeError):
+            await guard.release()
+
+    run(work())
+    assert peers(server) == []
+
+
+def test_a_lease_can_be_extended_by_hand(serve):
+    server = serve()
+
+    held = lock(server.url, "A", expiration_time=60)
+    with held:
+        eventually(lambda: held.lost.time_left < 59.9)
+        held.extend()
+        assert held.lost.time_left > 59.9
+
+    async def task():
+        async with aio.lock(server.url, "A", expiration_time=60) as held:
+            while held.lost.time_left >= 59.9:
+                await asyncio.sleep(0.01)
+            await held.extend()
+            assert held.lost.time_left > 59.9
+
+    run(task())
+
+
+def test_what_the_block_gets_can_be_used_as_a_peer(serve):
+    server = serve()
+    with lock(server.url, "A") as held:
+        assert held.acquired == {"A": 1} and held.has_acquired()
+        assert held.id == get_local_peer(server.url).id == holders(server, "A")[0]["peer_id"]
+        assert server.client.is_acquired(held.id)
+        assert held.expiration_time == timedelta(minutes=5)
+        assert held.client.base_url == server.url
+
+
+def test_what_the_block_gets_tells_of_the_lock(serve, hold):
+    server = serve("A = 5")
+
+    def work(held):
+        [holder] = holders(server, "A")
+        assert held.fencing_token == holder["fencing_token"]
+        assert held.peer.id == holder["peer_id"]
+        assert held.semaphore == "A" and held.count == 3
+        assert held.is_held() and not held.lost.is_set()
+        assert not held.lost
+        assert held.lost.reason is None and held.lost.time_left > 10
+
+    hold(work, server.url, "A", count=3)
+
+
+def test_others_see_whose_lock_it_is(serve, hold):
+    server = serve()
+
+    def work(held):
+        [peer] = peers(server)
+        assert peer["labels"]["pid"] and peer["labels"]["host"]
+        assert peer["labels"]["job"] == "nightly"
+
+    hold(work, server.url, "A", labels={"job": "nightly"})
+
+
+def test_a_script_is_told_by_its_name(serve, program, tmp_path):
+    server = serve()
+    script = tmp_path / "nightly_report.py"
+    script.write_text(
+        """
+from throttle_client import lock
+with lock(sys.argv[1], "A"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    )
+    source = f"import runpy, sys; sys.argv[0] = {str(script)!r}; runpy.run_path({str(script)!r}, run_name='__main__')"
+    process = program(source, server.url)
+    assert process.stdout.readline() == "held\n"
+    [peer] = peers(server)
+    assert any("nightly_report" in value for value in peer["labels"].values())
+    assert end(process)[0] == 0
+
+
+def test_nobody_has_to_tell_who_it_is(serve, hold, monkeypatch):
+    server = serve()
+
+    def unknown(held):
+        [peer] = peers(server)
+        assert peer["labels"] == {}
+
+    hold(unknown, server.url, "A", default_labels=False)
+    monkeypatch.setenv("THROTTLE_LABELS", "0")
+    hold(unknown, server.url, "A")
+
+
+def test_the_second_url_is_asked_when_the_first_is_away(serve, nobody, hold):
+    server = serve()
+    seen = []
+    hold(lambda held: seen.append(server.client.remainder("A")), [nobody, server.url], "A")
+    hold(lambda held: seen.append(server.client.remainder("A")), f"{nobody},{server.url}", "A")
+    assert seen == [0, 0]
+    assert Client([nobody, server.url]).remainder("A") == 1
+
+
+def test_errors_have_a_class_in_common_and_name_what_they_are_about(serve, nobody, hold):
+    server = serve()
+    with pytest.raises(ThrottleError, match="nosuch") as refused:
+        hold(print, server.url, "nosuch")
+    assert isinstance(refused.value, Refused) and refused.value.code == "unknown_semaphore"
+    assert server.url in str(refused.value)
+    with pytest.raises(ThrottleError, match=re.escape(nobody)) as unreachable:
+        hold(print, nobody, "A", timeout=0.1)
+    assert isinstance(unreachable.value, Unreachable)
+    for error in (Timeout, LockLost, Refused, Unreachable, throttle_client.UnknownPeer):
+        assert issubclass(error, ThrottleError)
+
+
+def test_a_url_without_a_scheme_is_told_what_is_missing(hold):
+    with pytest.raises(ValueError, match="http://localhost:8000"):
+        hold(print, "localhost:8000", "A", timeout=1)
+
+
+def test_the_package_tells_its_version():
+    manifest = Path(__file__).parents[3] / "Cargo.toml"
+    [version] = re.findall(r'^version = "(.+)"$', manifest.read_text(), re.MULTILINE)
+    assert throttle_client.__version__ == version
+
+
+def test_a_lock_is_held_for_at_least_as_long_as_it_has_to(serve, hold):
+    server = serve()
+    start = time.monotonic()
+    hold(lambda held: None, server.url, "A", hold_at_least=0.5)
+    eventually(lambda: server.client.remainder("A") == 1)
+    assert time.monotonic() - start >= 0.5
+
+
+def test_a_lock_that_was_held_for_long_enough_is_given_back_at_once(serve, hold):
+    server = serve()
+    hold(lambda held: held.lost.wait(0.2), server.url, "A", hold_at_least=0.1)
+    assert server.client.remainder("A") == 1
+
+
+def test_headers_and_a_token_are_sent_with_every_request(serve, hold, proxy):
+    server = serve()
+    between = proxy(server)
+    hold(lambda held: None, between.url, "A", headers={"X-Team": "blue"}, token="secret")
+    assert len(between.requests) >= 3
+    for request in between.requests:
+        assert request.headers["X-Team"] == "blue"
+        assert request.headers["Authorization"] == "Bearer secret"
+
+
+def test_a_secret_is_in_no_message(nobody):
+    client = Client(nobody, token="s3cret", headers={"X-Key": "k3y"}, timeout=0.1)
+    with pytest.raises(Unreachable) as error:
+        client.remainder("A")
+    assert "s3cret" not in repr(client) + str(error.value)
+    assert "k3y" not in repr(client) + str(error.value)
