@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use throttle_client::{Error, LockError};
+use throttle_client::{Code as Reason, Error, LockError};
 
 /// An exit status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,16 +39,19 @@ impl Code {
             | Error::InvalidRequest { .. }
             | Error::InvalidSetting { .. }
             | Error::InvalidUrl { .. } => Self::USAGE,
+            Error::Refused { code, status, .. } => Self::of_refusal(*code, *status),
+            _ => Self::UNREACHABLE,
+        }
+    }
+
+    fn of_refusal(code: Reason, status: u16) -> Self {
+        match (status, code) {
             // Too many requests, or a place in the queue that somebody took away: a matter of this
             // moment.
-            Error::Refused { status: 429, .. } => Self::NOT_ACQUIRED,
-            Error::Refused { code, .. } if *code == throttle_client::Code::Cancelled => {
-                Self::NOT_ACQUIRED
-            }
+            (429, _) | (_, Reason::Cancelled) => Self::NOT_ACQUIRED,
             // The server cannot do what it would.
-            Error::Refused { status: 500..=599, .. } => Self::UNREACHABLE,
-            Error::Refused { .. } => Self::REFUSED,
-            _ => Self::UNREACHABLE,
+            (500..=599, _) => Self::UNREACHABLE,
+            _ => Self::REFUSED,
         }
     }
 
@@ -115,7 +118,6 @@ mod tests {
 
     #[test]
     fn a_refusal_says_by_its_status_whether_another_attempt_makes_sense() {
-        use throttle_client::Code as Reason;
         for (reason, status, expected) in [
             (Reason::UnknownSemaphore, 400, Code::REFUSED),
             (Reason::LockHierarchyViolation, 409, Code::REFUSED),
@@ -124,15 +126,7 @@ mod tests {
             (Reason::Internal, 500, Code::UNREACHABLE),
             (Reason::NotReady, 503, Code::UNREACHABLE),
         ] {
-            let error = Error::Refused {
-                code: reason,
-                status,
-                detail: String::new(),
-                uptime: None,
-                sequence: None,
-                retry_after: None,
-            };
-            assert_eq!(Code::of(&error), expected, "{reason}");
+            assert_eq!(Code::of_refusal(reason, status), expected, "{reason}");
         }
     }
 }

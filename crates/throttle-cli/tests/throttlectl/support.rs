@@ -1,6 +1,7 @@
 //! A server to talk to, commands to run, and conditions to wait for.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
