@@ -38,6 +38,7 @@ pub(crate) struct Server {
         long,
         global = true,
         env = "THROTTLE_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8000",
         value_delimiter = ','
     )]

@@ -16,7 +16,7 @@ use clap_complete::{
     engine::ValueCompleter, env::Shells,
 };
 use throttle_client::RetryPolicy;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::timeout};
 
 use crate::{
     args::{Arguments, Server},
@@ -116,8 +116,10 @@ fn ask() -> Option<Vec<String>> {
     let client = server()?.client().ok()?.timeout(PATIENCE).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let names = async { tokio::time::timeout(PATIENCE, show::names(&client)).await };
-    runtime.block_on(names).ok()?.ok()
+    let names = runtime.block_on(async { timeout(PATIENCE, show::names(&client)).await });
+    // The name of a host may still be looked up.
+    runtime.shutdown_background();
+    names.ok()?.ok()
 }
 
 /// The server of the command line that is being completed.

@@ -128,3 +128,13 @@ fn there_is_a_script_for_each_shell() {
         assert!(text.contains("THROTTLECTL_COMPLETE"), "{shell}");
     }
 }
+
+#[test]
+fn help_does_not_tell_what_the_environment_has() {
+    for arguments in [&["--help"][..], &["lock", "--help"], &["man"]] {
+        let mut command = throttlectl("http://ann:secret@localhost", arguments);
+        let (code, text, _) = run(command.env("THROTTLE_TOKEN", "secret"));
+        assert_eq!(code, 0);
+        assert!(text.contains("THROTTLE_URL") && !text.contains("secret"), "{text}");
+    }
+}
