@@ -100,19 +100,19 @@ impl Lock {
     }
 }
 
-/// A name, and a count if digits follow its last colon.
+/// A name, and a count if digits and nothing else follow its last colon.
 ///
 /// # Errors
 ///
-/// If the digits are no count.
+/// If they are no count, or there are none.
 pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
-    let digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
         return Ok(Wanted { name: text.to_owned(), count: 1 });
     };
     match count.parse() {
         Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
-        _ => bail!("{text:?}: {count} is no count of a semaphore"),
+        _ => bail!("{text:?}: {count:?} is no count of a semaphore"),
     }
 }
 
@@ -177,7 +177,8 @@ mod tests {
             (&["db:prod"], Some(vec![("db:prod", 1)])),
             (&["db:5432:1"], Some(vec![("db:5432", 1)])),
             (&["db:5432", "--count", "3"], Some(vec![("db:5432", 3)])),
-            (&["A:"], Some(vec![("A:", 1)])),
+            (&["A:"], None),
+            (&["A::1"], Some(vec![("A:", 1)])),
             (&["A:0"], None),
             (&["A:99999999999999999999"], None),
             (&["A", "A:2"], None),
