@@ -60,10 +60,14 @@ pub(crate) fn asked() -> Option<Result<Code, Failure>> {
     }
 }
 
-/// The command line, with what can be offered for its arguments.
+/// The command line without its internals, and with what can be offered for its arguments.
 fn command() -> Command {
     let command = Arguments::command();
-    command.mut_subcommands(|command| command.mut_args(with_candidates))
+    let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(command.get_arguments())
+        .subcommands(visible.map(|command| command.clone().mut_args(with_candidates)))
 }
 
 fn with_candidates(argument: Arg) -> Arg {

@@ -1,5 +1,7 @@
 //! The program as a process, against the real routes.
 
+#[cfg(target_os = "linux")]
+mod completions;
 mod documents;
 #[cfg(target_os = "linux")]
 mod ends;

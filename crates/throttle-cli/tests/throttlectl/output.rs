@@ -84,8 +84,9 @@ fn a_message_that_cannot_be_written_changes_no_status() {
 fn who_asks_is_told_what_the_client_does() {
     let requests = Arc::new(AtomicUsize::new(0));
     let version = move || {
-        let is_lost = requests.fetch_add(1, Ordering::Relaxed) % 2 == 0;
-        let answer = if is_lost { (StatusCode::BAD_GATEWAY, "") } else { (StatusCode::OK, "0.6.0") };
+        let is_lost = requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let answer =
+            if is_lost { (StatusCode::BAD_GATEWAY, "") } else { (StatusCode::OK, "0.6.0") };
         std::future::ready(answer)
     };
     let world = World::serve(|| {
