@@ -382,8 +382,7 @@ impl Client {
         block_for: Option<Duration>,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let request = request.build();
-        let request = request.map_err(|error| Error::InvalidRequest { source: error.into() })?;
+        let request = request.build().map_err(Error::unmakeable)?;
         let Shared { transport, timeout, retry } = &*self.shared;
         let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
