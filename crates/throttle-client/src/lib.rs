@@ -60,6 +60,9 @@
 //! ask about this moment. Each further attempt is an event of `tracing` at level DEBUG with the target
 //! `throttle::client`.
 //!
+//! A [`LockRequest`] does not count attempts: it asks until the time of whoever waits is over, and for ever
+//! without a limit.
+//!
 //! # Redirects and proxies
 //!
 //! Redirects that keep the method (307, 308) are followed. Other servers to which they lead get neither
