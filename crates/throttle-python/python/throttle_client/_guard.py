@@ -4,9 +4,11 @@ A guard says what to lock, and can be entered by many threads or tasks at once: 
 own, and whoever leaves gives back exactly that one.
 """
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import inspect
 import time
-from datetime import timedelta
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _native

@@ -1,5 +1,8 @@
 """Peers: clients of a server that hold locks, and what they hold."""
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import os
 import sys
 import time
