@@ -33,8 +33,8 @@ class Grant:
         self.unsubscribe: Optional[Callable[[], None]] = None
         #: Whether the block is over.
         self.is_left = False
-        #: Why the task was cancelled, if that was done because the lock was lost.
-        self.loss: Optional[LostReason] = None
+        #: Whether the task was cancelled because the lock was lost.
+        self.is_cancelled = False
 
 
 class Guard:

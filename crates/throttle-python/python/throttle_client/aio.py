@@ -127,13 +127,17 @@ class Lock(Guard):
 
     async def _end(self, error: Optional[BaseException]) -> None:
         grant = self._held()
-        # It is given back also if the task is cancelled meanwhile.
-        await run_async(self._leave(grant, error), cancel=False)
-        if grant.loss is not None and isinstance(error, asyncio.CancelledError):
+        is_ours = grant.is_cancelled and isinstance(error, asyncio.CancelledError)
+        try:
+            # It is given back also if the task is cancelled meanwhile.
+            await run_async(self._leave(grant, None if is_ours else error), cancel=False)
+        except LockLost as lost:
+            if not is_ours:
+                raise
             task = asyncio.current_task()
             if task is not None and sys.version_info >= (3, 11):
                 task.uncancel()
-            raise LockLost(f"{self._where()} was lost: {grant.loss}", grant.loss) from error
+            raise lost from error
 
     def _subscribe(self, grant: Grant) -> None:
         if self._on_lost is None and not self._cancel_on_lost:
@@ -150,7 +154,7 @@ class Lock(Guard):
             if reason is None or grant.is_left:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.loss = reason
+                grant.is_cancelled = True
                 task.cancel()
             if self._on_lost is not None:
                 self._on_lost(reason)
