@@ -24,6 +24,8 @@ Without pytest, `Server` does the same as a context manager:
 
 The server is the one that is installed elsewhere, with all its rules, without a file and without a
 process of its own. It starts in milliseconds, and forgets everything at its end.
+
+This module may be imported before pytest loads it as a plugin, hence PYTEST_DONT_REWRITE.
 """
 
 import json
