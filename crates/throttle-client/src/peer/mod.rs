@@ -325,6 +325,5 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
 
-
 /// Of all events.
 const TARGET: &str = "throttle::client";

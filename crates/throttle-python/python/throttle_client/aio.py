@@ -9,6 +9,9 @@ The heartbeat goes on while the event loop is blocked. To cancel a task that wai
 queue. Each lock has a peer of its own, unless one is handed in: within one peer locks are nested.
 """
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import functools
 import sys

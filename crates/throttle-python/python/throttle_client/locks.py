@@ -1,5 +1,8 @@
 """Locks for threads, and for greenlets."""
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import functools
 import os
 import threading
@@ -15,7 +18,7 @@ from ._guard import (
     reject_coroutine,
     reject_generators,
 )
-from ._waiting import Steps, run
+from ._waiting import run
 from .client import Client, Pem, Span, Urls
 from .errors import LostReason, Refused, Timeout
 from .peer import Peer, PeerWithHeartbeat
