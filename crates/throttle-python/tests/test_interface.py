@@ -139,14 +139,15 @@ def test_a_script_is_told_by_its_name(serve, program, tmp_path):
     script = tmp_path / "nightly_report.py"
     script.write_text(
         """
+import sys
 from throttle_client import lock
 with lock(sys.argv[1], "A"):
     print("held", flush=True)
     sys.stdin.read()
 """
     )
-    source = f"import runpy, sys; sys.argv[0] = {str(script)!r}; runpy.run_path({str(script)!r}, run_name='__main__')"
-    process = program(source, server.url)
+    source = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    process = program(source, str(script), server.url)
     assert process.stdout.readline() == "held\n"
     [peer] = peers(server)
     assert any("nightly_report" in value for value in peer["labels"].values())
@@ -179,10 +180,9 @@ def test_errors_have_a_class_in_common_and_name_what_they_are_about(serve, nobod
     with pytest.raises(ThrottleError) as refused:
         hold(print, server.url, "nosuch")
     assert isinstance(refused.value, Refused) and refused.value.code == "unknown_semaphore"
-    # The text is that of the server, which programs may know. Tracebacks show the rest as a note.
+    # The text is that of the server, which programs compare. Tracebacks show the rest as the cause.
     assert (refused.value.semaphore, refused.value.url) == ("nosuch", server.url)
-    if hasattr(refused.value, "add_note"):
-        assert f"'nosuch' at {server.url}" in refused.value.__notes__[0]
+    assert f"'nosuch' at {server.url}" in str(refused.value.__cause__)
     with pytest.raises(ThrottleError, match=re.escape(nobody)) as unreachable:
         hold(print, nobody, "A", timeout=0.1)
     assert isinstance(unreachable.value, Unreachable)
