@@ -31,6 +31,8 @@ class Grant:
         self.since = time.monotonic()
         #: Ends what was begun to hear of the loss.
         self.unsubscribe: Optional[Callable[[], None]] = None
+        #: Whether the block is over.
+        self.is_left = False
         #: Why the task was cancelled, if that was done because the lock was lost.
         self.loss: Optional[LostReason] = None
 
@@ -165,6 +167,8 @@ class Guard:
 
     def _enter(self, peer: Peer, patience: Optional[float]) -> "Steps[Grant]":
         check_count(self.count)
+        lock: Optional[_native.Lock] = None
+        grant: Optional[Grant] = None
         try:
             if isinstance(peer, PeerWithHeartbeat):
                 yield from peer._beat(True)
@@ -175,16 +179,15 @@ class Guard:
             return grant
         except BaseException as error:
             # Nobody stays in the queue unattended, or has what was granted in that moment.
-            yield from peer._abandon(self.semaphore, _patience_after(error))
+            if grant is not None:
+                self._forget_grant(grant)
+            yield from peer._abandon(self.semaphore, lock, _patience_after(error))
             if isinstance(error, Refused):
                 self._explain(error)
             raise
 
     def _leave(self, grant: Grant, error: Optional[BaseException]) -> "Steps[None]":
-        if grant in self._grants:
-            self._grants.remove(grant)
-        if grant.unsubscribe is not None:
-            grant.unsubscribe()
+        self._forget_grant(grant)
         lost = grant.lock.lost()
         if lost is not None and lost[0] == LostReason.HELD_BY_PARENT:
             # What a child inherits belongs to its parent.
@@ -198,13 +201,20 @@ class Guard:
             except BaseException as raised:
                 interruption = raised
         patience = RELEASE_PATIENCE if error is None and interruption is None else FAREWELL_PATIENCE
-        released = yield from grant.peer._release(self.semaphore, is_last=True, patience=patience)
+        released = yield from grant.peer._release(self.semaphore, grant.lock, True, patience)
         lost = lost or released
         if interruption is not None:
             raise interruption
         if lost is not None:
             is_expected = not isinstance(grant.peer, PeerWithHeartbeat)
             self._tell_loss(lost, error, is_expected)
+
+    def _forget_grant(self, grant: Grant) -> None:
+        grant.is_left = True
+        if grant in self._grants:
+            self._grants.remove(grant)
+        if grant.unsubscribe is not None:
+            grant.unsubscribe()
 
     def _tell_loss(
         self, lost: Tuple[str, str], error: Optional[BaseException], is_expected: bool = False
@@ -222,6 +232,11 @@ class Guard:
 
     def _subscribe(self, grant: Grant) -> None:
         """Sees to it that somebody hears of the loss."""
+
+    def _loss(self, lost: Optional[Tuple[str, str]]) -> Optional[LostReason]:
+        """Why a lock was lost, unless this program closed the peer itself."""
+        reason = None if lost is None else LostReason(lost[0])
+        return None if reason is LostReason.CLOSED else reason
 
     def _explain(self, error: Refused) -> None:
         url = without_password(self.server_url)

@@ -79,7 +79,8 @@ def _idle_pairs() -> List[Pair]:
     pairs: Optional[Tuple[int, List[Pair]]] = getattr(_idle, "pairs", None)
     if pairs is None or pairs[0] != os.getpid():
         # The other ends of those that a child inherits are with its parent.
-        pairs = _idle.pairs = (os.getpid(), [])
+        pairs = (os.getpid(), [])
+        _idle.pairs = pairs
     return pairs[1]
 
 

@@ -22,7 +22,7 @@ from typing import Any, Callable, Mapping, Optional, Tuple, Type, TypeVar, Union
 from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
 from ._waiting import begin, run_async
 from .client import Client, Pem, Span, Urls
-from .errors import LockLost, LostReason, Refused, Timeout
+from .errors import LockLost, Refused, Timeout
 from .peer import PeerWithHeartbeat
 
 __all__ = ["Lock", "lock"]
@@ -143,17 +143,17 @@ class Lock(Guard):
 
         def tell(_: "asyncio.Future[None]") -> None:
             try:
-                lost: Optional[Tuple[str, str]] = operation.result()
+                reason = self._loss(operation.result())
             except RuntimeError:
                 # It was given up, for the lock is released.
                 return
-            if lost is None or grant not in self._grants:
+            if reason is None or grant.is_left:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.loss = LostReason(lost[0])
+                grant.loss = reason
                 task.cancel()
             if self._on_lost is not None:
-                self._on_lost(LostReason(lost[0]))
+                self._on_lost(reason)
 
         begin(operation).add_done_callback(tell)
         grant.unsubscribe = operation.cancel

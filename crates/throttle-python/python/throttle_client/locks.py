@@ -20,7 +20,7 @@ from ._guard import (
 )
 from ._waiting import run
 from .client import Client, Pem, Span, Urls
-from .errors import LostReason, Refused, Timeout
+from .errors import Refused, Timeout
 from .peer import Peer, PeerWithHeartbeat
 
 __all__ = ["Lock", "clear_peers", "get_local_peer", "lock", "set_local_peer"]
@@ -171,8 +171,9 @@ class Lock(Guard):
             return
 
         def tell(lost: Optional[Tuple[str, str]]) -> None:
-            if lost is not None:
-                on_lost(LostReason(lost[0]))
+            reason = self._loss(lost)
+            if reason is not None:
+                on_lost(reason)
 
         operation = grant.lock.wait_lost(None)
         dispatcher().watch(operation, tell)
