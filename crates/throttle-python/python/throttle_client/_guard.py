@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 from . import _native
 from ._dispatcher import log
 from ._waiting import Steps
-from .client import Client, Pem, Span, Urls, check_count, seconds, timespan, without_password
+from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
 from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
 
@@ -45,7 +45,7 @@ class Guard:
 
     def __init__(
         self,
-        server_url: Union[Urls, Client, None],
+        server_url: Union[Urls, ClientBase, None],
         semaphore: str,
         count: int = 1,
         timeout: Optional[Span] = None,
@@ -60,7 +60,7 @@ class Guard:
         ca: Optional[Pem] = None,
         client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
     ):
-        if not isinstance(server_url, Client):
+        if not isinstance(server_url, ClientBase):
             server_url = Client(server_url, headers, token, ca, client_cert)
         #: The server.
         self.client = server_url
