@@ -40,6 +40,8 @@ const STATUS: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("THROTTLE_URL", "the server, as --url"),
     ("THROTTLE_TOKEN", "the bearer token, as --token"),
+    ("THROTTLE_CA", "a file with certificates of authorities, as --ca"),
+    ("THROTTLE_CLIENT_CERT", "a file with a certificate and its key, as --client-cert"),
     (
         "http_proxy, https_proxy, all_proxy, no_proxy",
         "the proxy by which the server is asked, and the hosts for which there is none, also in capitals; \

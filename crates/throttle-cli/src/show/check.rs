@@ -47,8 +47,8 @@ pub(super) async fn run(client: &Client, wanted: &[Wanted]) -> Result<Code, Fail
 
 /// Whether somebody waits who comes first. Those whose connection broke hold nobody up.
 fn is_awaited(Details { summary, queue, .. }: &Details) -> bool {
-    match summary.waiters {
-        Some(_) => queue.iter().any(|waiter| !waiter.parked),
+    match queue {
+        Some(queue) => queue.iter().any(|waiter| !waiter.parked),
         None => summary.pending > 0,
     }
 }
