@@ -7,7 +7,7 @@ use std::{
 };
 
 use humantime::format_duration;
-use throttle_client::{Client, Error, Peer, PeerStatus};
+use throttle_client::{Client, Error, Peer, PeerStatus, PendingLock};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::say;
@@ -73,6 +73,8 @@ impl<'a> Progress<'a> {
 
 fn place(status: &PeerStatus) -> String {
     match &status.pending {
+        Some(PendingLock { place: Some(place), .. }) => format!("place {place} in the queue"),
+        // Far behind, or the server tells no places.
         Some(_) => "in the queue".to_owned(),
         None => "it is asked for".to_owned(),
     }

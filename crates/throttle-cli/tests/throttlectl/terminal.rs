@@ -12,7 +12,9 @@ use std::{
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{World, is_alive, line, process, started_by, state, until};
+use crate::support::{
+    World, end, is_alive, line, process, signal, start, started_by, state, until,
+};
 
 /// A shell at a terminal of its own, in which `$T` is `throttlectl`.
 struct Terminal {
@@ -192,4 +194,28 @@ fn without_a_shell_to_continue_it_ctrl_z_stops_nothing_for_ever() {
     until(|| counts(&world) > before + 10);
     terminal.types("\x03");
     until(|| !is_alive(counter));
+}
+
+#[test]
+fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
+    let world = World::new();
+    let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
+    line(&world.file("in"));
+    let mut before = start(&mut world.lock(&[], "exit 5"));
+    world.until_waiters(1);
+    let mut terminal = Terminal::new(&world);
+    terminal.types("$T lock A -- true\n");
+    terminal.until_shows("waiting for \"A\" since 1s: place 2 in the queue");
+    terminal.types("\x1a");
+    terminal.until_shows("Stopped");
+    let shell = terminal.shell.id();
+    let jobs = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let waiter = jobs.trim().parse().unwrap();
+    terminal.types("fg\n");
+    until(|| !is_stopped(waiter));
+    terminal.types("\x03");
+    assert_eq!(status(&mut terminal, &world.file("status")), "130");
+    world.until_waiters(1);
+    signal("TERM", holder.id());
+    assert_eq!((end(&mut holder), end(&mut before)), (143, 5));
 }
