@@ -219,3 +219,33 @@ fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
     signal("TERM", holder.id());
     assert_eq!((end(&mut holder), end(&mut before)), (143, 5));
 }
+
+/// `stty tostop` stops whoever writes from the background, where this program is while the command runs.
+#[test]
+fn a_message_does_not_hold_up_the_end_of_a_command() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "trap \"\" TERM; echo $$ > shell; while :; do :; done";
+    terminal.types("stty tostop\n");
+    terminal.types(&format!("$T lock A --lease 2s --grace 100ms -- sh -c '{script}'\n"));
+    let shell = process(&world.file("shell"));
+    let files = world.die();
+    until(|| !is_alive(shell));
+    terminal.until_shows("the command is told to end");
+    assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
+}
+
+/// As an editor leaves it that is killed.
+#[test]
+fn the_terminal_is_as_it_was_after_a_command_that_was_killed() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "trap \"\" TERM; stty -echo raw; echo $$ > shell; while :; do :; done";
+    let flags = "--lease 1s --grace 100ms";
+    let line = format!("sh -c '$T lock A {flags} -- sh -c \"$0\"; stty -a > modes' '{script}'");
+    terminal.types(&format!("{line}\n"));
+    process(&world.file("shell"));
+    let files = world.die();
+    let modes = files.path().join("modes");
+    until(|| fs::read_to_string(&modes).is_ok_and(|it| it.contains(" echo ")));
+}
