@@ -118,7 +118,7 @@ impl Process {
         self.end = Some(code(status));
         let has_terminal = self.takes_terminal_back();
         if self.is_killed
-            && let Some(terminal) = &self.terminal
+            && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
         {
             terminal.restore();
         }
