@@ -40,7 +40,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// More were in than allowed, tokens did not grow, a lock was lost, a client failed, or less happened than
+/// More were in than allowed, tokens did not grow, a lock was lost or left behind, a client failed, or less happened than
 /// is needed to prove anything.
 ///
 /// # Panics
@@ -59,26 +59,29 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
             let worker = players.len();
             let player = Player {
                 programs: Arc::clone(programs),
+                server: proxy.server().clone(),
                 history: Arc::clone(&history),
                 worker,
                 form: *form,
-                ask: ask(proxy.url(), semaphore),
+                ask: ask(proxy.url(), semaphore, worker),
                 semaphore,
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
             };
             players.spawn(player.play(end));
         }
     }
-    let players = async {
+    let mut left = Vec::new();
+    let playing = async {
         while let Some(player) = players.join_next().await {
-            player??;
+            left.extend(player??);
         }
         anyhow::Ok(())
     };
     tokio::select! {
-        result = players => result?,
+        result = playing => result?,
         result = chaos(&mut proxy, plan.seed) => result?,
     }
+    finish(&mut proxy, left).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
@@ -89,6 +92,7 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
 /// A worker, and how it is told what to do.
 struct Player {
     programs: Arc<Programs>,
+    server: Server,
     history: Arc<Mutex<History>>,
     worker: usize,
     form: Form,
@@ -98,8 +102,9 @@ struct Player {
 }
 
 impl Player {
-    /// Takes the lock again and again. A program that takes it once is started anew each time.
-    async fn play(mut self, end: Instant) -> anyhow::Result<()> {
+    /// Takes the lock again and again. A program that takes it once is started anew each time. Returns the
+    /// process that is left, which asks once more.
+    async fn play(mut self, end: Instant) -> anyhow::Result<Option<Worker>> {
         let who = format!("{} {}", self.form, self.worker);
         let mut process = None;
         while clock::now() < end {
@@ -108,16 +113,27 @@ impl Player {
                 Some(worker) => worker,
                 None => Worker::start(self.form, &self.programs, &self.ask)?,
             };
-            self.round(&mut worker).await.with_context(|| who.clone())?;
+            self.round(&mut worker).await.with_context(|| {
+                format!("{who} at {:?}, {}", self.semaphore, self.server.describe(self.semaphore))
+            })?;
             if self.form != Form::Throttlectl {
                 process = Some(worker);
             }
         }
-        Ok(())
+        Ok(process)
     }
 
     async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
-        let (_, token) = worker.held(PATIENCE).await?;
+        let token = match worker.asks(PATIENCE).await? {
+            Ok((_, token)) => token,
+            Err(outcome) => {
+                let is_impatient = self.ask.wait.is_some();
+                let is_late = matches!(outcome.end, End::Timeout | End::Unreachable);
+                ensure!(is_impatient && is_late, "it should hold the lock, but ends: {outcome}");
+                self.note(Step::GiveUp);
+                return Ok(());
+            }
+        };
         self.note(Step::Enter(token));
         sleep(Duration::from_millis(self.random.random_range(0..20))).await;
         self.note(Step::Leave);
@@ -133,8 +149,31 @@ impl Player {
     }
 }
 
-fn ask(url: String, semaphore: &'static str) -> Ask {
-    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait: None, rounds: u32::MAX }
+/// Lets everybody end without faults, and checks that nobody holds or awaits anything then.
+///
+/// Peers may be left, for an answer that is lost may be that with the id of a new one.
+async fn finish(proxy: &mut Proxy, workers: Vec<Worker>) -> anyhow::Result<()> {
+    proxy.clear();
+    proxy.cut_connections().await?;
+    let mut ends = JoinSet::new();
+    for worker in workers {
+        ends.spawn(worker.finish(PATIENCE));
+    }
+    while let Some(end) = ends.join_next().await {
+        end??;
+    }
+    let server = proxy.server();
+    for (semaphore, _) in SEMAPHORES {
+        let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
+        clock::until("nobody holds or awaits anything at the end", ABANDONED, is_free).await?;
+    }
+    Ok(())
+}
+
+/// Of each form at each semaphore one worker has little patience.
+fn ask(url: String, semaphore: &'static str, worker: usize) -> Ask {
+    let wait = (worker % EACH == 1).then_some(IMPATIENCE);
+    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
 }
 
 /// Whether enough has happened to prove anything.
@@ -147,7 +186,8 @@ fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
         }
     }
     let entries = summary.entries.values().sum::<usize>();
-    let Summary { contended, handovers, .. } = summary;
+    let Summary { contended, handovers, given_up, .. } = summary;
+    ensure!(*given_up >= FEW, "only {given_up} attempts were given up");
     ensure!(contended * 2 > entries, "only {contended} of {entries} entries were contended");
     ensure!(*handovers >= FEW || plan.forms.len() == 1, "only {handovers} handovers between forms");
     ensure!(faults >= 10 * FEW, "only {faults} requests have met a fault");
@@ -165,6 +205,12 @@ const FEW: usize = 5;
 
 /// Longer than faults and queues together.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Soon enough for many to give up, and late enough for some not to.
+const IMPATIENCE: Duration = Duration::from_millis(400);
+
+/// After this time the server passes over who asked for a lock and went away.
+const ABANDONED: Duration = Duration::from_secs(12);
 
 /// Within this time everybody is let in.
 const PATIENCE: Duration = Duration::from_secs(60);
