@@ -32,7 +32,8 @@ pub struct Plan {
     pub span: Duration,
     /// Decides which faults are injected.
     pub seed: u64,
-    /// Whether the server lets in twice as many as it should, to see that the check finds out.
+    /// Whether the server lets in twice as many as it should, without further faults, to see that the check
+    /// finds out.
     pub grants_twice: bool,
 }
 
@@ -70,18 +71,17 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
             players.spawn(player.play(end));
         }
     }
-    let mut left = Vec::new();
     let playing = async {
         while let Some(player) = players.join_next().await {
-            left.extend(player??);
+            player??;
         }
         anyhow::Ok(())
     };
     tokio::select! {
         result = playing => result?,
-        result = chaos(&mut proxy, plan.seed) => result?,
+        result = chaos(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
-    finish(&mut proxy, left).await?;
+    nothing_is_left(&proxy).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
@@ -102,9 +102,9 @@ struct Player {
 }
 
 impl Player {
-    /// Takes the lock again and again. A program that takes it once is started anew each time. Returns the
-    /// process that is left, which asks once more.
-    async fn play(mut self, end: Instant) -> anyhow::Result<Option<Worker>> {
+    /// Takes the lock again and again. A program that takes it once is started anew each time. In the
+    /// end nobody is left.
+    async fn play(mut self, end: Instant) -> anyhow::Result<()> {
         let who = format!("{} {}", self.form, self.worker);
         let mut process = None;
         while clock::now() < end {
@@ -120,7 +120,11 @@ impl Player {
                 process = Some(worker);
             }
         }
-        Ok(process)
+        if let Some(worker) = process {
+            // It has asked once more, and gives back at once what it gets.
+            worker.finish(PATIENCE).await.context(who)?;
+        }
+        Ok(())
     }
 
     async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
@@ -149,23 +153,16 @@ impl Player {
     }
 }
 
-/// Lets everybody end without faults, and checks that nobody holds or awaits anything then.
+/// Checks that nobody holds or awaits anything when all workers have ended.
 ///
 /// Peers may be left, for an answer that is lost may be that with the id of a new one.
-async fn finish(proxy: &mut Proxy, workers: Vec<Worker>) -> anyhow::Result<()> {
+async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     proxy.clear();
-    proxy.cut_connections().await?;
-    let mut ends = JoinSet::new();
-    for worker in workers {
-        ends.spawn(worker.finish(PATIENCE));
-    }
-    while let Some(end) = ends.join_next().await {
-        end??;
-    }
     let server = proxy.server();
     for (semaphore, _) in SEMAPHORES {
         let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
-        clock::until("nobody holds or awaits anything at the end", ABANDONED, is_free).await?;
+        let is_free = clock::until("nobody is left at the end", ABANDONED, is_free).await;
+        is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
     }
     Ok(())
 }
