@@ -1,20 +1,20 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use throttle_client::{
-    Client, ClientBuilder,
-    reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue},
-};
+use throttle_client::{Client, ClientBuilder};
 
 use crate::{
     exit::{Code, Failure},
-    lock::args::{Bond, Lock},
+    lock::args::{Bond, Lock, Wanted, wanted},
     manual,
-    show::Wanted,
 };
 
 /// Runs commands under a lock of Throttle, and shows who holds what.
@@ -38,6 +38,7 @@ pub(crate) struct Server {
         long,
         global = true,
         env = "THROTTLE_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8000",
         value_delimiter = ','
     )]
@@ -48,6 +49,12 @@ pub(crate) struct Server {
     /// Bearer token for a proxy that wants one; better in the environment than on the command line
     #[arg(long, global = true, env = "THROTTLE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// File with certificates (PEM) of authorities that are trusted besides the system's
+    #[arg(long, global = true, env = "THROTTLE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// File with a certificate and its private key (PEM), for a server or proxy that asks for one
+    #[arg(long, global = true, env = "THROTTLE_CLIENT_CERT", value_name = "FILE")]
+    client_cert: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,31 +149,36 @@ pub(crate) enum Output {
 impl Server {
     /// What a client of this server is built from.
     pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
-        let usage = |error| Failure::new(Code::USAGE, error);
-        let (first, others) =
-            self.url.split_first().ok_or_else(|| usage(anyhow!("there is no URL")))?;
-        let mut builder = Client::builder(first);
+        let (first, others) = self.url.split_first().ok_or_else(|| usage("there is no URL"))?;
+        let mut client = Client::builder(first);
         for url in others {
-            builder = builder.or_url(url);
+            client = client.or_url(url);
         }
         if let Some(token) = &self.token {
-            let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-                .map_err(|_| usage(anyhow!("the token has characters that no header can have")))?;
-            value.set_sensitive(true);
-            builder = builder.header(AUTHORIZATION, value);
+            client = client.bearer_token(token);
         }
         for header in &self.header {
             let (name, value) = header
                 .split_once(':')
-                .and_then(|(name, value)| {
-                    let value = HeaderValue::try_from(value.trim()).ok()?;
-                    Some((HeaderName::try_from(name.trim()).ok()?, value))
-                })
-                .ok_or_else(|| usage(anyhow!("no header, which is `Name: value`: {header:?}")))?;
-            builder = builder.header(name, value);
+                .ok_or_else(|| usage(format!("no header, which is `Name: value`: {header:?}")))?;
+            client = client.header(name.trim(), value.trim());
         }
-        Ok(builder)
+        if let Some(file) = &self.ca {
+            client = client.ca_certificates(read(file)?);
+        }
+        if let Some(file) = &self.client_cert {
+            client = client.client_certificate(read(file)?);
+        }
+        Ok(client)
     }
+}
+
+fn usage(message: impl fmt::Display) -> Failure {
+    Failure::new(Code::USAGE, anyhow!("{message}"))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| usage(format!("cannot read {}: {error}", file.display())))
 }
 
 /// How often to look, which no server may be asked without a pause.
@@ -176,18 +188,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
-fn wanted(text: &str) -> Result<Wanted, String> {
-    let (name, count) = match text.rsplit_once(':') {
-        Some((name, count)) => (name, count.parse().map_err(|_| format!("{count:?} is no count"))?),
-        None => (text, 1),
-    };
-    if count == 0 {
-        Err("a count is one at least".to_owned())
-    } else {
-        Ok(Wanted { name: name.to_owned(), count })
-    }
-}
 
 #[cfg(test)]
 mod tests {

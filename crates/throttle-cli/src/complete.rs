@@ -16,7 +16,7 @@ use clap_complete::{
     engine::ValueCompleter, env::Shells,
 };
 use throttle_client::RetryPolicy;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::timeout};
 
 use crate::{
     args::{Arguments, Server},
@@ -60,10 +60,14 @@ pub(crate) fn asked() -> Option<Result<Code, Failure>> {
     }
 }
 
-/// The command line, with what can be offered for its arguments.
+/// The command line without its internals, and with what can be offered for its arguments.
 fn command() -> Command {
     let command = Arguments::command();
-    command.mut_subcommands(|command| command.mut_args(with_candidates))
+    let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(command.get_arguments())
+        .subcommands(visible.map(|command| command.clone().mut_args(with_candidates)))
 }
 
 fn with_candidates(argument: Arg) -> Arg {
@@ -116,8 +120,10 @@ fn ask() -> Option<Vec<String>> {
     let client = server()?.client().ok()?.timeout(PATIENCE).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let names = async { tokio::time::timeout(PATIENCE, show::names(&client)).await };
-    runtime.block_on(names).ok()?.ok()
+    let names = runtime.block_on(async { timeout(PATIENCE, show::names(&client)).await });
+    // The name of a host may still be looked up.
+    runtime.shutdown_background();
+    names.ok()?.ok()
 }
 
 /// The server of the command line that is being completed.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use throttle_client::{Error, LockError};
+use throttle_client::{Code as Reason, Error, LockError};
 
 /// An exit status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +31,29 @@ impl Code {
     pub(crate) const NOT_EXECUTABLE: Self = Self(126);
     /// There is no such command, as the shell says.
     pub(crate) const NOT_FOUND: Self = Self(127);
+
+    /// What to exit with after an error of the client.
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => Self::USAGE,
+            Error::Refused { code, status, .. } => Self::of_refusal(*code, *status),
+            _ => Self::UNREACHABLE,
+        }
+    }
+
+    fn of_refusal(code: Reason, status: u16) -> Self {
+        match (status, code) {
+            // Too many requests, or a place in the queue that somebody took away: a matter of this
+            // moment.
+            (429, _) | (_, Reason::Cancelled) => Self::NOT_ACQUIRED,
+            // The server cannot do what it would.
+            (500..=599, _) => Self::UNREACHABLE,
+            _ => Self::REFUSED,
+        }
+    }
 
     /// Ended by a signal, as the shell says.
     pub(crate) fn signal(number: i32) -> Self {
@@ -63,33 +86,47 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        Self::new(Code::of(&error), error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
         let code = match &error {
-            Error::InvalidName { .. }
-            | Error::InvalidRequest { .. }
-            | Error::InvalidSetting { .. }
-            | Error::InvalidUrl { .. } => Code::USAGE,
-            Error::Refused { .. } => Code::REFUSED,
+            LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
+                Code::of(source)
+            }
+            // Nothing was held yet; the next attempt may have more luck.
+            LockError::AlreadyHeld { .. }
+            | LockError::Lost { .. }
+            | LockError::NotInTime { .. } => Code::NOT_ACQUIRED,
             _ => Code::UNREACHABLE,
         };
         Self::new(code, error)
     }
 }
 
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Failed { source, .. } => source.into(),
-            LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => {
-                Self::new(Code::NOT_ACQUIRED, error)
-            }
-            LockError::Lost { .. } => Self::new(Code::LOST, error),
-            _ => Self::new(Code::UNREACHABLE, error),
-        }
-    }
-}
-
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(Code::SYSTEM, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_by_its_status_whether_another_attempt_makes_sense() {
+        for (reason, status, expected) in [
+            (Reason::UnknownSemaphore, 400, Code::REFUSED),
+            (Reason::LockHierarchyViolation, 409, Code::REFUSED),
+            (Reason::Cancelled, 409, Code::NOT_ACQUIRED),
+            (Reason::TooManyPeers, 429, Code::NOT_ACQUIRED),
+            (Reason::Internal, 500, Code::UNREACHABLE),
+            (Reason::NotReady, 503, Code::UNREACHABLE),
+        ] {
+            assert_eq!(Code::of_refusal(reason, status), expected, "{reason}");
+        }
     }
 }

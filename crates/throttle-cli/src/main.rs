@@ -51,12 +51,15 @@ fn run() -> Result<Code, Failure> {
     };
     // One thread: a child that shall end with its parent ends with the thread that made it.
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match verb {
-            Verb::Lock(arguments) => lock::run(&server.client()?.build()?, arguments).await,
+            Verb::Lock(arguments) => lock::run(&server, &arguments).await,
             verb => show::run(&server, verb).await,
         }
-    })
+    });
+    // The name of a host may still be looked up, which nobody wants to wait for any more.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.

@@ -21,11 +21,16 @@ const STATUS: &[(&str, &str)] = &[
     ),
     ("71", "something failed on this machine"),
     ("74", "the result cannot be written to standard output"),
-    ("75", "the lock was not free, or not in time; of check: it could not be locked now"),
+    (
+        "75",
+        "the lock was not free, or not in time (of lock: -E chooses another status), or the server takes no \
+         more at this moment; of check: it could not be locked now",
+    ),
     ("76", "the lock was lost, and the command was ended before others can be granted it"),
     (
         "78",
-        "the server refused: no such semaphore, a count that it can never grant, a wrong configuration",
+        "the server refused: no such semaphore, a count that it can never grant, an order of locks that \
+         could deadlock, a wrong configuration",
     ),
     ("126", "the command cannot be executed"),
     ("127", "there is no such command"),
@@ -35,14 +40,21 @@ const STATUS: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("THROTTLE_URL", "the server, as --url"),
     ("THROTTLE_TOKEN", "the bearer token, as --token"),
+    ("THROTTLE_CA", "a file with certificates of authorities, as --ca"),
+    ("THROTTLE_CLIENT_CERT", "a file with a certificate and its key, as --client-cert"),
     (
         "http_proxy, https_proxy, all_proxy, no_proxy",
         "the proxy by which the server is asked, and the hosts for which there is none, also in capitals; \
          localhost counts like any other host",
     ),
     ("SSL_CERT_FILE", "on Linux: certificates that are trusted instead of the system's"),
-    ("THROTTLE_SEMAPHORE", "set for the command of lock: what is locked"),
-    ("THROTTLE_PEER", "set for the command of lock: the id of the peer that holds it"),
+    ("THROTTLE_SEMAPHORE", "set for the command of lock: the first semaphore that it was given"),
+    (
+        "THROTTLE_PEER",
+        "set for the command of lock: the id of the peer that holds it; a lock within that command is refused \
+         if the two could deadlock",
+    ),
+    ("THROTTLE_LOCKS", "set for the command of lock: all locks that are held, as JSON"),
     (
         "THROTTLE_FENCING_TOKEN",
         "set for the command of lock: a number that grows with each grant, for what must not be written twice",
@@ -51,6 +63,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("throttlectl lock A -- make deploy", "hold one of A while a command runs"),
+    ("throttlectl lock B A:2 -- ./both.sh", "hold one of B and two of A"),
     ("throttlectl lock A --nonblocking -- ./nightly.sh", "end with 75 if it is not free"),
     ("throttlectl lock A --wait 10m --lease 30s -- ./import.sh", "wait no longer than ten minutes"),
     ("throttlectl check A && echo free", "ask whether it could be locked"),

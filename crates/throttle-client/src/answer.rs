@@ -31,6 +31,9 @@ const SENTENCES: &[(&str, Code)] = &[
 /// How much of a body is shown that nobody understands, in characters.
 const EXCERPT: usize = 200;
 
+/// How much of an answer is read that is no success, in bytes. No refusal of Throttle is as long.
+const LONGEST_REFUSAL: usize = 1 << 16;
+
 /// A whole answer that promises success: its status is 200 or 202.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -46,22 +49,28 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Reads the answer of an endpoint to its end, and sorts out what is no success.
-    pub(crate) async fn read(response: Response, endpoint: &Endpoint) -> Result<Self, Error> {
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body =
-            response.bytes().await.map_err(|error| Error::of_request(error, endpoint))?.into();
+    pub(crate) async fn read(mut response: Response, endpoint: &Endpoint) -> Result<Self, Error> {
+        let status = response.status();
+        let is_success = matches!(status, StatusCode::OK | StatusCode::ACCEPTED);
+        let mut body = Vec::new();
+        // The rest of a long page of somebody else is not worth the time.
+        while is_success || body.len() < LONGEST_REFUSAL {
+            let chunk = response.chunk().await;
+            match chunk.map_err(|error| Error::of_request(error, endpoint))? {
+                Some(chunk) => body.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        let headers = response.headers();
         let answer = Self {
             endpoint: endpoint.clone(),
             status,
-            location: location(&headers),
-            media_type: media_type(&headers),
-            retry_after: retry_after(&headers),
+            location: location(headers),
+            media_type: media_type(headers),
+            retry_after: retry_after(headers),
             body,
         };
-        if matches!(status, StatusCode::OK | StatusCode::ACCEPTED) {
-            return Ok(answer);
-        }
-        Err(answer.refusal())
+        if is_success { Ok(answer) } else { Err(answer.refusal()) }
     }
 
     /// Whether what was asked for has to be waited for.

@@ -2,8 +2,10 @@
 //!
 //! The same as [`Peer`](crate::Peer) and [`Lock`](crate::Lock), with methods that block the thread. A
 //! thread in the background, one for the whole program, does what keeps them alive. What waits panics within
-//! an asynchronous task. A lock that is dropped is released by that thread, which ends with the program: who
-//! ends right afterwards releases it by [`Lock::release`].
+//! an asynchronous task.
+//!
+//! A lock that is dropped is released, and a peer that nobody has any more is removed from the server. The drop
+//! waits for that, but no longer than two seconds; within an asynchronous task it does not wait.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,18 +28,24 @@
 use std::{sync::OnceLock, time::Duration};
 
 use throttle_wire::PeerId;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::{Client, LockError, LockRequest, Lost, PeerBuilder};
+use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::FAREWELL};
 
 /// A client of the server that holds locks, and keeps itself and them alive. See [`crate::Peer`].
 #[derive(Clone, Debug)]
-pub struct Peer(crate::Peer);
+pub struct Peer {
+    /// `None` only while it is dropped.
+    peer: Option<crate::Peer>,
+}
 
 /// A lock that is held, and kept alive until it is dropped. See [`crate::Lock`].
 #[derive(Debug)]
 #[must_use = "it is released when it is dropped"]
-pub struct Lock(crate::Lock);
+pub struct Lock {
+    /// `None` only while it is dropped.
+    lock: Option<crate::Lock>,
+}
 
 /// Blocks the thread until `future` is done, such as that of a method of [`Client`].
 ///
@@ -58,7 +66,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 ///
 /// As [`wait`].
 pub fn lock(request: LockRequest) -> Result<Lock, LockError> {
-    wait(request.into_future()).map(Lock)
+    wait(request.into_future()).map(Lock::new)
 }
 
 /// The lock, if it is free at this moment.
@@ -71,7 +79,7 @@ pub fn lock(request: LockRequest) -> Result<Lock, LockError> {
 ///
 /// As [`wait`].
 pub fn try_lock(request: LockRequest) -> Result<Option<Lock>, LockError> {
-    wait(request.try_lock()).map(|lock| lock.map(Lock))
+    wait(request.try_lock()).map(|lock| lock.map(Lock::new))
 }
 
 impl Peer {
@@ -91,7 +99,7 @@ impl Peer {
     /// If the system has no thread to give.
     pub fn build(builder: PeerBuilder) -> Self {
         let _runtime = runtime().enter();
-        Self(builder.build())
+        Self { peer: Some(builder.build()) }
     }
 
     /// Waits for `count` of `semaphore`, at most for as long as `patience`; without, as long as it
@@ -106,7 +114,7 @@ impl Peer {
         count: u64,
         patience: Option<Duration>,
     ) -> Result<Lock, LockError> {
-        let request = self.0.lock(semaphore).count(count);
+        let request = self.peer().lock(semaphore).count(count);
         let request = match patience {
             Some(patience) => request.wait_at_most(patience),
             None => request,
@@ -120,29 +128,55 @@ impl Peer {
     ///
     /// As [`LockRequest::try_lock`].
     pub fn try_lock(&self, semaphore: &str, count: u64) -> Result<Option<Lock>, LockError> {
-        try_lock(self.0.lock(semaphore).count(count))
+        try_lock(self.peer().lock(semaphore).count(count))
     }
 
     /// The id under which the server knows the peer, if there is one at present.
     pub fn id(&self) -> Option<PeerId> {
-        self.0.id()
+        self.peer().id()
     }
 
     /// Removes the peer from the server with all that it holds. See [`crate::Peer::close`].
-    pub fn close(self) {
-        wait(self.0.close());
+    pub fn close(mut self) {
+        if let Some(peer) = self.peer.take() {
+            wait(peer.close());
+        }
+    }
+
+    fn peer(&self) -> &crate::Peer {
+        self.peer.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer.take().filter(crate::Peer::is_sole) {
+            wait_briefly(peer.close());
+        }
     }
 }
 
 impl Lock {
+    fn new(lock: crate::Lock) -> Self {
+        Self { lock: Some(lock) }
+    }
+
+    fn lock(&self) -> &crate::Lock {
+        self.lock.as_ref().expect("it is there until it is dropped")
+    }
+
+    fn lock_mut(&mut self) -> &mut crate::Lock {
+        self.lock.as_mut().expect("it is there until it is dropped")
+    }
+
     /// The fencing token. See [`crate::Lock::fencing_token`].
     pub fn fencing_token(&self) -> Option<u64> {
-        self.0.fencing_token()
+        self.lock().fencing_token()
     }
 
     /// For how long the lock is certain even if no further sign of life gets through.
     pub fn time_left(&self) -> Duration {
-        self.0.time_left()
+        self.lock().time_left()
     }
 
     /// Nothing, as long as the lock is held for certain.
@@ -151,12 +185,12 @@ impl Lock {
     ///
     /// Why it is lost.
     pub fn check(&self) -> Result<(), Lost> {
-        self.0.check()
+        self.lock().check()
     }
 
     /// Waits at most so long for the lock to be lost, and returns why; `None` if it is still held.
     pub fn lost_within(&self, patience: Duration) -> Option<Lost> {
-        wait(async { tokio::time::timeout(patience, self.0.lost()).await.ok() })
+        wait(async { tokio::time::timeout(patience, self.lock().lost()).await.ok() })
     }
 
     /// Gives back a part. See [`crate::Lock::shrink`].
@@ -165,7 +199,7 @@ impl Lock {
     ///
     /// As there.
     pub fn shrink(&mut self, count: u64) -> Result<(), LockError> {
-        wait(self.0.shrink(count))
+        wait(self.lock_mut().shrink(count))
     }
 
     /// Gives the lock back, and returns when the server has heard of it. See [`crate::Lock::release`].
@@ -173,9 +207,26 @@ impl Lock {
     /// # Errors
     ///
     /// Why it was lost, if it was.
-    pub fn release(self) -> Result<(), Lost> {
-        wait(self.0.release())
+    pub fn release(mut self) -> Result<(), Lost> {
+        self.lock.take().map_or(Ok(()), |lock| wait(lock.release()))
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            wait_briefly(lock.release());
+        }
+    }
+}
+
+/// Blocks the thread until `future` is done, but not for long. What it began goes on in the background, and
+/// only there if the thread must not be blocked.
+fn wait_briefly(future: impl Future) {
+    if Handle::try_current().is_ok() {
+        return drop(future);
+    }
+    let _ = wait(async { tokio::time::timeout(FAREWELL, future).await });
 }
 
 /// What keeps all peers of the program alive. It is never shut down.

@@ -258,10 +258,20 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-#[cfg(all(test, not(feature = "tls")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_a_program_adds_to_the_headers_is_secret() {
+        let builder =
+            Client::builder("http://host").header("x-key", "secret").bearer_token("secret");
+        let headers = builder.all_headers().unwrap();
+        let is_secret = |name| HeaderValue::is_sensitive(&headers[name]);
+        assert!(is_secret("x-key") && is_secret("authorization") && !is_secret("accept"));
+    }
+
+    #[cfg(not(feature = "tls"))]
     #[test]
     fn https_is_refused_without_the_feature_tls_when_the_client_is_built() {
         let builder = || Client::builder("http://host").or_url("https://ann:secret@host/throttle/");

@@ -301,12 +301,6 @@ impl Client {
         self.shared.timeout
     }
 
-    /// The same, but with another policy of repetition.
-    pub(crate) fn with_retry(&self, retry: RetryPolicy) -> Self {
-        let (transport, timeout) = (Arc::clone(&self.shared.transport), self.shared.timeout);
-        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
-    }
-
     /// The index of the base URL in use. If it is the same before and after a request, the request was
     /// answered there.
     pub(crate) fn base_url_index(&self) -> usize {
@@ -388,8 +382,7 @@ impl Client {
         block_for: Option<Duration>,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let request = request.build();
-        let request = request.map_err(|error| Error::InvalidRequest { source: error.into() })?;
+        let request = request.build().map_err(Error::unmakeable)?;
         let Shared { transport, timeout, retry } = &*self.shared;
         let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");

@@ -1,6 +1,6 @@
 //! What can go wrong, and what is known then.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use throttle_wire::Code;
 
@@ -115,6 +115,34 @@ pub enum Error {
 /// What lies behind an [`Error`].
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// An error of the HTTP library, without the layers of it that say no more than that a request failed.
+#[derive(Debug)]
+struct HttpCause(reqwest::Error);
+
+impl HttpCause {
+    /// The first layer that tells something.
+    fn told(&self) -> &(dyn std::error::Error + 'static) {
+        let mut told: &(dyn std::error::Error + 'static) = &self.0;
+        while told.is::<reqwest::Error>() || told.is::<hyper_util::client::legacy::Error>() {
+            let Some(source) = told.source() else { break };
+            told = source;
+        }
+        told
+    }
+}
+
+impl fmt::Display for HttpCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.told(), f)
+    }
+}
+
+impl std::error::Error for HttpCause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.told().source()
+    }
+}
+
 impl Error {
     /// The code, if the server refused.
     pub fn code(&self) -> Option<Code> {
@@ -136,12 +164,17 @@ impl Error {
         }
     }
 
+    /// A request that the HTTP library cannot make.
+    pub(crate) fn unmakeable(error: reqwest::Error) -> Self {
+        Self::InvalidRequest { source: HttpCause(error.without_url()).into() }
+    }
+
     /// Sorts an error of the HTTP library by what is known about the request.
     pub(crate) fn of_request(error: reqwest::Error, endpoint: &Endpoint) -> Self {
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         let cannot_be_made = error.is_builder() || error.is_redirect();
         // The endpoint names the URL, and without what may be secret.
-        let (endpoint, source) = (endpoint.clone(), error.without_url().into());
+        let (endpoint, source) = (endpoint.clone(), HttpCause(error.without_url()).into());
         // A connection that takes too long to come about is both; that it did not says more.
         if is_connect {
             Self::Connect { endpoint, source }

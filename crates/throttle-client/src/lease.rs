@@ -196,20 +196,6 @@ impl Lease {
         self.state = Some(Living { held, unclaimed, ..living });
     }
 
-    /// The server knows `peer` already, which holds `held`, and whose last sign of life was sent at
-    /// `sent`. The next one is due.
-    pub(crate) fn adopted(&mut self, peer: PeerId, held: BTreeMap<String, u64>, sent: Time) {
-        let living = Living::new(peer, Standing::Known, sent, sent);
-        self.state = Some(Living { held, ..living });
-    }
-
-    /// This is all that `peer` holds now.
-    pub(crate) fn holds_now(&mut self, peer: PeerId, held: BTreeMap<String, u64>) {
-        if let Some(living) = self.living_mut(peer) {
-            living.held = held;
-        }
-    }
-
     /// A sign of life is wanted now.
     pub(crate) fn wants_sign_of_life(&mut self, now: Time) {
         if let Some(living) = &mut self.state {

@@ -120,11 +120,48 @@ fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
     );
     let location = response.headers().get(LOCATION).filter(|_| is_followed)?;
     let mut target = url.join(location.to_str().ok()?).ok()?;
-    target.set_fragment(None);
-    // Only URLs with a host can be without credentials.
-    let is_plain = target.set_username("").is_ok() && target.set_password(None).is_ok();
-    (is_plain && matches!(target.scheme(), "http" | "https")).then_some(target)
+    if !matches!(target.scheme(), "http" | "https") {
+        return None;
+    }
+    // A server does not choose as whom the client speaks to another one.
+    target.set_username("").and_then(|()| target.set_password(None)).ok()?;
+    Some(target)
 }
 
 /// As many as browsers and `reqwest` follow.
 const MOST_REDIRECTS: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use axum::http;
+
+    use super::*;
+
+    #[test]
+    fn a_redirect_leads_to_a_url_without_credentials_or_nowhere() {
+        let url = Url::parse("https://host:1/a/health").unwrap();
+        for (status, location, expected) in [
+            (307, "/b", Some("https://host:1/b")),
+            (308, "b?c=d", Some("https://host:1/a/b?c=d")),
+            (308, "//other/b", Some("https://other/b")),
+            (307, "http://host:1/", Some("http://host:1/")),
+            (307, "http://ann:secret@other/b", Some("http://other/b")),
+            (307, "ftp://other/", None),
+            (307, "mailto:ann@other", None),
+            (307, "unix:/run/throttle.sock", None),
+            (308, "http://", None),
+            (308, "/\u{e4}", None),
+            (301, "/b", None),
+            (302, "/b", None),
+            (303, "/b", None),
+            (200, "/b", None),
+        ] {
+            let response = http::Response::builder().status(status);
+            let response = response.header(LOCATION, location.as_bytes()).body("").unwrap();
+            let target = redirect_target(&response.into(), &url);
+            assert_eq!(target.as_ref().map(Url::as_str), expected, "{status} {location}");
+        }
+        let response = http::Response::builder().status(308).body("").unwrap();
+        assert_eq!(redirect_target(&response.into(), &url), None);
+    }
+}

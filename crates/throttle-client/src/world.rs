@@ -48,9 +48,6 @@ impl RealStopwatch {
 pub(crate) struct Time(Duration);
 
 impl Time {
-    /// When the clock was started.
-    pub(crate) const START: Self = Self(Duration::ZERO);
-
     #[cfg(test)]
     pub(crate) const fn at(since_start: Duration) -> Self {
         Self(since_start)
@@ -77,22 +74,15 @@ impl Add<Duration> for Time {
 pub(crate) struct Clock {
     stopwatch: Stopwatch,
     sleep: Sleep,
-    head_start: Duration,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self::started(Duration::ZERO)
-    }
-
-    /// A clock that was started that long `ago`.
-    pub(crate) fn started(ago: Duration) -> Self {
-        Self { stopwatch: Stopwatch::start(), sleep: Sleep::start(), head_start: ago }
+        Self { stopwatch: Stopwatch::start(), sleep: Sleep::start() }
     }
 
     pub(crate) fn now(self) -> Time {
-        let awake = self.head_start.saturating_add(self.stopwatch.elapsed());
-        Time(awake.saturating_add(self.sleep.elapsed()))
+        Time(self.stopwatch.elapsed().saturating_add(self.sleep.elapsed()))
     }
 
     /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in

@@ -75,3 +75,43 @@ fn a_lock_that_is_lost_is_told_to_who_asks() {
     assert_eq!(lock.release(), Err(Lost::Closed));
     assert_eq!(ann.id(), None);
 }
+
+#[test]
+fn what_is_dropped_is_given_back_before_the_drop_returns() {
+    let throttle = client();
+    let peers = || blocking::wait(throttle.peers()).unwrap();
+    let ann = blocking::Peer::new(&throttle);
+    let lock = ann.lock("A", 3, PATIENCE).unwrap();
+    drop(lock);
+    assert_eq!(blocking::wait(throttle.remainder("A")).unwrap(), 3);
+    let clone = ann.clone();
+    drop(ann);
+    assert_eq!(peers().len(), 1);
+    drop(clone);
+    assert_eq!(peers(), []);
+}
+
+#[test]
+fn a_lock_can_be_had_without_a_peer() {
+    let throttle = client();
+    let peers = || blocking::wait(throttle.peers()).unwrap();
+    let request = || throttle.lock("A").count(3).wait_at_most(Duration::from_millis(300));
+    let lock = blocking::lock(request()).unwrap();
+    assert!(blocking::try_lock(throttle.lock("A")).unwrap().is_none());
+    let in_vain = blocking::lock(request());
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
+    assert_eq!(peers().len(), 1);
+    lock.release().unwrap();
+    assert_eq!(peers(), []);
+    drop(blocking::lock(request()).unwrap());
+    assert_eq!(peers(), []);
+}
+
+#[test]
+fn a_lock_that_is_dropped_within_a_task_does_not_block_it() {
+    let throttle = client();
+    let lock = blocking::lock(throttle.lock("A").count(3)).unwrap();
+    blocking::wait(async move { drop(lock) });
+    // It is given back in the background.
+    drop(blocking::lock(throttle.lock("A").count(3)).unwrap());
+}

@@ -7,16 +7,7 @@ import sys
 from contextlib import ExitStack
 from datetime import timedelta
 
-from throttle_client import (
-    Client,
-    LockLost,
-    PeerWithHeartbeat,
-    Refused,
-    Timeout,
-    Unreachable,
-    lock,
-    set_local_peer,
-)
+from throttle_client import LockLost, Refused, Timeout, Unreachable, lock
 
 
 # Whether there is more to come on the standard input.
@@ -32,14 +23,15 @@ def wait_for_a_line():
     more = sys.stdin.readline() != ""
 
 
-def work(url, semaphores, wait):
+def work(url, semaphores, lease, wait):
     say("asking")
     *outer, name = semaphores.split(",")
-    guard = lock(url, name, timeout=wait, on_lost=lambda reason: say("noticed"))
+    options = {"timeout": wait, "expiration_time": lease}
+    guard = lock(url, name, on_lost=lambda reason: say("noticed"), **options)
     try:
         with ExitStack() as stack:
             for semaphore in outer:
-                stack.enter_context(lock(url, semaphore, timeout=wait))
+                stack.enter_context(lock(url, semaphore, **options))
             stack.enter_context(guard)
             say("held", guard.fencing_token)
             wait_for_a_line()
@@ -58,11 +50,10 @@ def work(url, semaphores, wait):
 
 def main(url, semaphores, lease, wait, rounds):
     span = timedelta(seconds=float(lease.rstrip("s")))
-    set_local_peer(url, PeerWithHeartbeat(Client(url), expiration_time=span))
     for _ in range(int(rounds)):
         if not more:
             break
-        end = work(url, semaphores, None if wait == "forever" else float(wait.rstrip("s")))
+        end = work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
         say(" ".join(" ".join(str(word) for word in end).split()))
 
 

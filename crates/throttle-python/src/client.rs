@@ -1,15 +1,12 @@
 //! The server at one or several URLs, and one operation for each route.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use pyo3::prelude::*;
-use throttle_client::{
-    Admission, Error, Labels, Restore, RetryPolicy,
-    reqwest::header::{HeaderName, HeaderValue},
-};
+use throttle_client::{Admission, Error, Labels, Restore, RetryPolicy};
 
 use crate::{
-    operation::{Operation, Raise as _, seconds},
+    operation::{Operation, seconds},
     process::Process,
 };
 
@@ -39,26 +36,19 @@ impl Settings {
             builder = builder.or_url(url);
         }
         for (name, value) in &self.headers {
-            builder = builder.header(header_name(name)?, header_value(name, value)?);
+            builder = builder.header(name, value);
         }
-        //R1
+        if let Some(token) = &self.token {
+            builder = builder.bearer_token(token);
+        }
+        if let Some(pem) = &self.ca {
+            builder = builder.ca_certificates(pem.as_slice());
+        }
+        if let Some(pem) = &self.client_cert {
+            builder = builder.client_certificate(pem.as_slice());
+        }
         builder.build()
     }
-}
-
-fn header_name(name: &str) -> Result<HeaderName, Error> {
-    name.parse().map_err(|error| invalid(name, &error))
-}
-
-fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
-    let mut value: HeaderValue = value.parse().map_err(|error| invalid(name, &error))?;
-    // Whatever it is, it does not get into logs.
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn invalid(name: &str, error: &dyn std::error::Error) -> Error {
-    Error::InvalidSetting { setting: format!("the header {name:?}"), reason: error.to_string() }
 }
 
 /// The server at one or several URLs.
@@ -85,9 +75,17 @@ impl Client {
         Self { settings: Settings { urls, headers, token, ca, client_cert, timeout } }
     }
 
-    /// Raises what is wrong with the settings, if anything is.
-    fn check(&self, py: Python<'_>) -> PyResult<()> {
-        client(py, &self.settings).map(drop)
+    /// Whether peers can be made without a pause.
+    fn is_ready(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(Process::current(py)?.built_client(&self.for_peers()).is_some())
+    }
+
+    /// Does what takes time before peers can be made, such as to read the certificates of the system.
+    fn prepare(&self, py: Python<'_>) -> PyResult<Operation> {
+        let (process, settings) = (Process::current(py)?, self.for_peers());
+        let runtime = process.runtime();
+        let future = async move { process.client(settings).await.map(drop) };
+        Ok(Operation::new(runtime, future))
     }
 
     fn new_peer(&self, py: Python<'_>, expires_in: f64) -> PyResult<Operation> {
@@ -157,38 +155,24 @@ impl Client {
 }
 
 impl Client {
-    /// The client of this process that peers use.
-    pub(crate) fn for_peers(
-        &self,
-        py: Python<'_>,
-    ) -> PyResult<(Arc<Process>, throttle_client::Client)> {
-        client(py, &Settings { timeout: None, ..self.settings.clone() })
+    /// The settings of the client that peers use.
+    pub(crate) fn for_peers(&self) -> Settings {
+        Settings { timeout: None, ..self.settings.clone() }
     }
 
     fn operation<T, F>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(throttle_client::Client) -> F,
+        ask: impl FnOnce(throttle_client::Client) -> F + Send + 'static,
     ) -> PyResult<Operation>
     where
         T: for<'py> IntoPyObject<'py> + Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (process, client) = client(py, &self.settings)?;
-        Ok(Operation::new(process.runtime(), ask(client)))
-    }
-}
-
-/// The client of this process for these settings.
-fn client(
-    py: Python<'_>,
-    settings: &Settings,
-) -> PyResult<(Arc<Process>, throttle_client::Client)> {
-    let process = Process::current(py)?;
-    // Nothing is locked any more when the exception is made.
-    match process.client(settings) {
-        Ok(client) => Ok((process, client)),
-        Err(error) => Err(error.raise(py)),
+        let (process, settings) = (Process::current(py)?, self.settings.clone());
+        let runtime = process.runtime();
+        let future = async move { ask(process.client(settings).await?).await };
+        Ok(Operation::new(runtime, future))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use throttle_client::{Error, Labels, LockError, Lost};
 use tokio::time;
 
@@ -16,7 +16,7 @@ use crate::{
     client::Client,
     errors::{self, Foreign},
     operation::{Operation, Raise as _, seconds},
-    process::OpenPeer,
+    process::{OpenPeer, Process},
 };
 
 /// What tells others whose locks they are: host, user, process and program.
@@ -33,7 +33,7 @@ pub(crate) struct Peer {
 
 #[pymethods]
 impl Peer {
-    /// All spans are in seconds. `resumed` is an id that was there before, and what it holds.
+    /// Takes a client that is ready. All spans are in seconds. `resumed` is an id that was there before, and what it holds.
     #[new]
     #[pyo3(signature = (
         client, lease, interval=None, labels=BTreeMap::new(), default_labels=BTreeMap::new(),
@@ -50,7 +50,10 @@ impl Peer {
         heartbeat: bool,
         resumed: Option<(u64, BTreeMap<String, u64>)>,
     ) -> PyResult<Self> {
-        let (process, client) = client.for_peers(py)?;
+        let process = Process::current(py)?;
+        let client = process.built_client(&client.for_peers());
+        let client = client
+            .ok_or_else(|| PyRuntimeError::new_err("the client has to be prepared before"))?;
         let mut builder = throttle_client::Peer::builder(&client)
             .lease(seconds(lease))
             .heartbeat(heartbeat)
@@ -153,6 +156,12 @@ impl Peer {
             Ok::<_, Error>(())
         };
         Ok(Operation::new(self.peer.process().runtime(), future))
+    }
+}
+
+impl Peer {
+    pub(crate) fn opened(&self) -> &OpenPeer {
+        &self.peer
     }
 }
 

@@ -7,8 +7,8 @@
 
 use std::{
     collections::HashMap,
-    mem, process,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    mem, panic, process,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use tokio::{
     time,
 };
 
-use crate::{client::Settings, log::Log, operation::seconds};
+use crate::{client::Settings, log::Log, operation::seconds, peer::Peer as PyPeer};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
@@ -29,7 +29,6 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
-    peers: Mutex<Vec<Weak<OpenPeer>>>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
@@ -61,7 +60,6 @@ impl Process {
             id: process::id(),
             runtime,
             clients: Mutex::default(),
-            peers: Mutex::default(),
             closing: watch::Sender::new(0),
             log,
         });
@@ -74,27 +72,31 @@ impl Process {
     }
 
     /// The client for a server, which all that have the same settings share.
-    pub(crate) fn client(&self, settings: &Settings) -> Result<Client, Error> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(settings) {
-            return Ok(client.clone());
+    pub(crate) async fn client(&self, settings: Settings) -> Result<Client, Error> {
+        if let Some(client) = self.built_client(&settings) {
+            return Ok(client);
         }
-        let client = settings.build()?;
-        clients.insert(settings.clone(), client.clone());
-        Ok(client)
+        let build = {
+            let settings = settings.clone();
+            self.runtime.spawn_blocking(move || settings.build())
+        };
+        let client = match build.await {
+            Ok(client) => client?,
+            Err(error) => panic::resume_unwind(error.into_panic()),
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two that were built at once, one is used.
+        Ok(clients.entry(settings).or_insert(client).clone())
     }
 
-    /// From now on `peer` is closed when nobody has it any more, or when the interpreter ends.
+    /// The client for a server, if it was built already.
+    pub(crate) fn built_client(&self, settings: &Settings) -> Option<Client> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned()
+    }
+
+    /// From now on `peer` is closed when nobody has it any more.
     pub(crate) fn open(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
-        let opened = OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) };
-        let opened = Arc::new(opened);
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.len() == peers.capacity() {
-            // Before the list grows, those that are gone leave it.
-            peers.retain(|peer| peer.strong_count() > 0);
-        }
-        peers.push(Arc::downgrade(&opened));
-        opened
+        Arc::new(OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) })
     }
 
     /// Removes a peer from the server, in the background.
@@ -175,21 +177,31 @@ impl Drop for Closing {
     }
 }
 
-/// Removes all peers of this process from their servers, all at once, and returns when that is done, after
-/// `patience` seconds at the latest.
+/// Removes peers from their servers, all at once, and returns when that and all that was begun before is done,
+/// after `patience` seconds at the latest.
+///
+/// When the main interpreter has ended already, no other thread may run meanwhile, for this one would not be
+/// let in again.
 #[pyfunction]
-pub(crate) fn farewell(py: Python<'_>, patience: f64) {
+pub(crate) fn farewell(
+    py: Python<'_>,
+    peers: Vec<Py<PyPeer>>,
+    patience: f64,
+    lets_others_run: bool,
+) {
     let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(process) = process.filter(|it| it.id == process::id()) else { return };
-    let peers = mem::take(&mut *process.peers.lock().unwrap_or_else(PoisonError::into_inner));
-    for peer in peers.iter().filter_map(Weak::upgrade).filter_map(|peer| peer.take()) {
+    for peer in peers.iter().filter_map(|peer| peer.get().opened().take()) {
         drop(process.close(peer));
     }
     let mut closing = process.closing.subscribe();
-    py.detach(|| {
-        process.runtime.block_on(async {
-            let closed = closing.wait_for(|&closing| closing == 0);
-            let _ = time::timeout(seconds(patience), closed).await;
-        });
-    });
+    let closed = async move {
+        let closed = closing.wait_for(|&closing| closing == 0);
+        let _ = time::timeout(seconds(patience), closed).await;
+    };
+    if lets_others_run {
+        py.detach(|| process.runtime.block_on(closed));
+    } else {
+        process.runtime.block_on(closed);
+    }
 }

@@ -40,6 +40,11 @@ pub(crate) fn signal() -> PyResult<(Signal, u64)> {
 
 #[pymethods]
 impl Signal {
+    /// Wakes the reader.
+    fn wake(&self) {
+        self.sender.wake();
+    }
+
     /// The tokens of the operations that have ended since this was asked last.
     fn ended(&self) -> Vec<u64> {
         mem::take(&mut *self.sender.ended.lock().unwrap_or_else(PoisonError::into_inner))

@@ -143,7 +143,8 @@ for _ in range(20):
     child = os.fork()
     if child == 0:
         with lock(sys.argv[1], "A"):
-            os._exit(7)
+            pass
+        os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 done.set()
 for thread in threads:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from conftest import end
 from server import LONG, eventually, spawn
-from throttle_client import LockLost, Timeout, aio, lock
+from throttle_client import LockLost, aio, lock
 from throttle_client.testing import Semaphore, Server
 
 # As a user writes them.
@@ -44,7 +44,10 @@ def server():
 def test_a_suite_of_a_user_gets_servers_by_the_name_of_an_argument(program, tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_job.py").write_text(TESTS)
-    source = "import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', sys.argv[1]]))"
+    source = """
+import pytest, sys
+sys.exit(pytest.main(["-q", "-W", "error", "-p", "no:cacheprovider", sys.argv[1]]))
+"""
     code, printed, errors = end(program(source, str(tmp_path)))
     assert code == 0 and "2 passed" in printed, printed + errors
 
@@ -121,8 +124,6 @@ def test_a_lock_can_be_taken_away(server):
 
 
 def test_servers_know_nothing_of_each_other(server):
-    with Server({"A": 1}) as other, lock(server.url, "A"):
-        assert (server.remainder("A"), other.remainder("A")) == (0, 1)
-        with pytest.raises(Timeout):
-            with lock(server.url, "A", timeout=0):
-                pass
+    with Server({"A": 1}) as other, lock(server.url, "A"), lock(other.url, "A"):
+        assert (server.remainder("A"), other.remainder("A")) == (0, 0)
+        assert server.holders("A") != other.holders("A")

@@ -2,42 +2,117 @@
 
 use std::{ffi::OsString, time::Duration};
 
+use anyhow::{anyhow, bail};
 use clap::Args;
+use humantime::format_duration;
+
+use crate::exit::{Code, Failure};
 
 /// `throttlectl lock`
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
-    /// The semaphore
-    pub(crate) name: String,
-    /// How much of it
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: u64,
+    /// The semaphores, each with how much of it: `B:2`, and without a number 1
+    #[arg(required = true, value_name = "NAME[:COUNT]")]
+    names: Vec<String>,
+    /// How much of a single semaphore, whose name is then taken literally
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
     /// Give up after this time; without it, wait as long as it takes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
     /// Give up at once if it is not free
     #[arg(long, conflicts_with = "wait")]
     pub(crate) nonblocking: bool,
+    /// The exit status if it is not free, or not in time, instead of 75
+    #[arg(long, short = 'E', value_name = "STATUS")]
+    pub(crate) conflict_exit_code: Option<u8>,
     /// How long others have to wait if this machine dies, and how long the server may be away
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
     pub(crate) lease: Duration,
     /// How long before the lease ends the command is told to end (TERM) when no sign of life gets
-    /// through, and how long it has for that in every case before it is killed. Default: a tenth of
-    /// the lease, but no more than ten seconds
+    /// through, and how long it has for that in every case before it is killed; at most half of the
+    /// lease. Default: a tenth of the lease, but no more than ten seconds
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) grace: Option<Duration>,
+    grace: Option<Duration>,
+    /// Keep the lock for this long at least, also if the command ends sooner: for jobs that several
+    /// machines start at nearly the same time, and one of them shall do
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) hold_at_least: Option<Duration>,
     /// What the server tells about the peer; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
-    /// The command, and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// Do not let the server tell the host, user, process and command
+    #[arg(long)]
+    pub(crate) no_default_labels: bool,
+    /// The command, and its arguments. Without one the lock is held until standard input ends
+    #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
 
+/// A lock that is asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) count: u64,
+}
+
 impl Lock {
-    pub(crate) fn grace(&self) -> Duration {
-        let default = (self.lease / 10).min(Duration::from_secs(10));
-        self.grace.unwrap_or(default).min(self.lease / 2)
+    /// The locks to ask for, in the order of the command line.
+    ///
+    /// # Errors
+    ///
+    /// With [`Code::USAGE`], if they make no sense together.
+    pub(crate) fn wanted(&self) -> Result<Vec<Wanted>, Failure> {
+        let usage = |error| Failure::new(Code::USAGE, error);
+        if let Some(count) = self.count {
+            let [name] = &*self.names else {
+                return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
+            };
+            return Ok(vec![Wanted { name: name.clone(), count }]);
+        }
+        let mut all = Vec::<Wanted>::new();
+        for text in &self.names {
+            let wanted = wanted(text).map_err(usage)?;
+            if all.iter().any(|it| it.name == wanted.name) {
+                return Err(usage(anyhow!("{:?} is named twice", wanted.name)));
+            }
+            all.push(wanted);
+        }
+        Ok(all)
+    }
+
+    /// How long the command has to end.
+    ///
+    /// # Errors
+    ///
+    /// With [`Code::USAGE`], if the lease leaves no room for it.
+    pub(crate) fn grace(&self) -> Result<Duration, Failure> {
+        let longest = self.lease / 2;
+        match self.grace {
+            None => Ok((self.lease / 10).min(Duration::from_secs(10))),
+            Some(grace) if grace <= longest => Ok(grace),
+            Some(grace) => {
+                let (grace, longest) = (format_duration(grace), format_duration(longest));
+                let error = anyhow!("a grace of {grace} is more than half of the lease, {longest}");
+                Err(Failure::new(Code::USAGE, error))
+            }
+        }
+    }
+}
+
+/// A name, and a count if digits and nothing else follow its last colon.
+///
+/// # Errors
+///
+/// If they are no count, or there are none.
+pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
+    let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
+        return Ok(Wanted { name: text.to_owned(), count: 1 });
+    };
+    match count.parse() {
+        Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
+        _ => bail!("{text:?}: {count:?} is no count of a semaphore"),
     }
 }
 
@@ -74,17 +149,48 @@ mod tests {
     use super::*;
     use crate::args::{Arguments, Verb};
 
+    fn parse(words: &[&str]) -> Lock {
+        let line = ["throttlectl", "lock"].iter().chain(words).chain(&["--", "true"]);
+        let Verb::Lock(lock) = Arguments::parse_from(line).verb else { panic!("it is lock") };
+        lock
+    }
+
     #[test]
     fn grace_is_a_tenth_of_the_lease_and_never_more_than_half_of_it() {
         for (flags, expected) in [
-            (vec![], 6_000),
-            (vec!["--lease", "1h"], 10_000),
-            (vec!["--grace", "1s"], 1_000),
-            (vec!["--lease", "2s", "--grace", "5s"], 1_000),
+            (&["A"][..], Some(6_000)),
+            (&["A", "--lease", "1h"], Some(10_000)),
+            (&["A", "--grace", "1s"], Some(1_000)),
+            (&["A", "--lease", "2s", "--grace", "1s"], Some(1_000)),
+            (&["A", "--lease", "2s", "--grace", "5s"], None),
         ] {
-            let line = ["throttlectl", "lock", "A"].into_iter().chain(flags).chain(["--", "true"]);
-            let Verb::Lock(lock) = Arguments::parse_from(line).verb else { panic!("it is lock") };
-            assert_eq!(lock.grace(), Duration::from_millis(expected));
+            let grace = parse(flags).grace().ok();
+            assert_eq!(grace, expected.map(Duration::from_millis), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_follows_the_last_colon_and_any_name_can_be_asked_for() {
+        for (words, expected) in [
+            (&["A"][..], Some(vec![("A", 1)])),
+            (&["A:2", "B"], Some(vec![("A", 2), ("B", 1)])),
+            (&["db:prod"], Some(vec![("db:prod", 1)])),
+            (&["db:5432:1"], Some(vec![("db:5432", 1)])),
+            (&["db:5432", "--count", "3"], Some(vec![("db:5432", 3)])),
+            (&["A:"], None),
+            (&["A::1"], Some(vec![("A:", 1)])),
+            (&["A:0"], None),
+            (&["A:99999999999999999999"], None),
+            (&["A", "A:2"], None),
+            (&["A", "B", "--count", "2"], None),
+        ] {
+            let wanted = parse(words).wanted().ok();
+            let names = expected.map(|all| {
+                let all = all.into_iter();
+                let own = all.map(|(name, count)| Wanted { name: name.to_owned(), count });
+                own.collect::<Vec<_>>()
+            });
+            assert_eq!(wanted, names, "{words:?}");
         }
     }
 }

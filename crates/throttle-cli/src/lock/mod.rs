@@ -1,20 +1,31 @@
 //! `throttlectl lock`: waits for a lock, runs a command, and sees to it that nobody works without the
 //! lock.
 
+mod acquire;
 pub(crate) mod args;
 mod child;
+mod held;
+mod hold;
+mod order;
+mod patience;
 mod progress;
 mod signals;
 mod work;
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
-use throttle_client::{Client, Lock, Lost, Peer};
+use humantime::format_duration;
+use throttle_client::Peer;
+use tokio::time::{sleep, timeout};
 
 #[cfg(unix)]
 pub(crate) use self::signals::is_ignored;
-use self::{child::Child, progress::Progress, signals::Signals, work::End};
+use self::{args::Wanted, child::Child, held::Held, signals::Signals, work::End};
 use crate::{
+    args::Server,
     exit::{Code, Failure},
     say,
 };
@@ -24,87 +35,68 @@ pub(crate) fn bond(bond: &args::Bond) -> Result<Code, Failure> {
     Err(child::bond(bond))
 }
 
-pub(crate) async fn run(client: &Client, arguments: args::Lock) -> Result<Code, Failure> {
+pub(crate) async fn run(server: &Server, arguments: &args::Lock) -> Result<Code, Failure> {
+    let (wanted, grace) = (arguments.wanted()?, arguments.grace()?);
     let mut signals = Signals::listen()?;
-    let mut peer = Peer::builder(client).lease(arguments.lease);
-    for (name, value) in &arguments.label {
-        peer = peer.label(name, value);
-    }
-    let peer = peer.build();
-    let code = match acquire(client, &peer, &arguments, &mut signals).await {
-        Ok(Outcome::Held(lock)) => work(lock, &arguments, &mut signals).await,
-        Ok(Outcome::Interrupted(signal)) => Ok(Code::signal(signal)),
-        Err(failure) => Err(failure.context(format!("no lock on {:?}", arguments.name))),
+    let peer = acquire::peer(server, arguments)?;
+    let held = tokio::select! {
+        biased;
+        held = acquire::all(server, &peer, &wanted, arguments) => held.map(Ok),
+        signal = signals.that_ends() => Ok(Err(signal)),
+    };
+    let code = match held {
+        Ok(Ok(held)) => work(held, &wanted, grace, arguments, &mut signals).await,
+        Ok(Err(signal)) => Ok(Code::signal(signal)),
+        Err(failure) => Err(failure),
     };
     farewell(peer).await;
     code
 }
 
-enum Outcome {
-    Held(Lock),
-    /// A signal came while it waited.
-    Interrupted(i32),
-}
-
-async fn acquire(
-    client: &Client,
-    peer: &Peer,
+/// Does what is to be done under the lock, and gives it back.
+async fn work(
+    held: Held,
+    wanted: &[Wanted],
+    grace: Duration,
     arguments: &args::Lock,
     signals: &mut Signals,
-) -> Result<Outcome, Failure> {
-    let mut request = peer.lock(&arguments.name).count(arguments.count);
-    if arguments.nonblocking {
-        request = request.wait_at_most(Duration::ZERO);
-    } else if let Some(patience) = arguments.wait {
-        request = request.wait_at_most(patience);
+) -> Result<Code, Failure> {
+    let least = arguments.hold_at_least.unwrap_or_default();
+    let is_long_enough = sleep(least);
+    let names = wanted.iter().map(|it| &*it.name);
+    let end = if arguments.command.is_empty() {
+        // Who cannot read it does not know that it holds anything.
+        say::write(&held.listing(names)).map_err(say::unwritten)?;
+        hold::run(&held, grace, signals).await?
+    } else {
+        let mut child = Child::start(&arguments.command, &held.environment(names))?;
+        work::run(&mut child, &held, grace, signals).await?
+    };
+    let code = match end {
+        End::Done(code) => code,
+        End::Lost(loss) => return Err(loss.into()),
+    };
+    if !least.is_zero() && io::stderr().is_terminal() {
+        let least = format_duration(least);
+        say::message(format_args!("done; the lock is kept for {least} from when it was granted"));
     }
-    let progress = Progress::new(client, &arguments.name, peer);
     tokio::select! {
         biased;
-        lock = request.into_future() => Ok(Outcome::Held(lock?)),
-        signal = signals.that_ends() => Ok(Outcome::Interrupted(signal)),
-        never = progress.show() => match never {},
-    }
-}
-
-/// Runs the command as long as there is a lock.
-async fn work(lock: Lock, arguments: &args::Lock, signals: &mut Signals) -> Result<Code, Failure> {
-    let environment = [
-        ("THROTTLE_SEMAPHORE", lock.semaphore().to_owned()),
-        ("THROTTLE_PEER", lock.peer_id().to_string()),
-        (
-            "THROTTLE_FENCING_TOKEN",
-            lock.fencing_token().map_or_else(String::new, |it| it.to_string()),
-        ),
-    ];
-    let mut child = Child::start(&arguments.command, &environment)?;
-    match work::run(&mut child, &lock, arguments.grace(), signals).await? {
-        End::Done(code) => {
-            let outcome = released(lock, &arguments.name).await;
-            outcome.map(|()| code).map_err(|lost| ended(&arguments.name, lost))
-        }
-        End::Lost(lost) => Err(ended(&arguments.name, lost)),
-    }
-}
-
-/// Gives the lock back, but does not wait for long: the lease ends anyway.
-async fn released(lock: Lock, name: &str) -> Result<(), Lost> {
-    match tokio::time::timeout(FAREWELL, lock.release()).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            say::message(format_args!("{name:?} is free when its lease ends: no answer"));
-            Ok(())
+        () = is_long_enough => {}
+        _ = signals.that_ends() => {}
+        // The work was done under the lock, so this is no failure of the command.
+        loss = held.lost() => {
+            say::message(format_args!("{loss}, before its time was over but when all was done"));
+            return Ok(code);
         }
     }
+    held.release().await?;
+    Ok(code)
 }
 
 async fn farewell(peer: Peer) {
     // What is not told now, the end of the lease tells.
-    let _ = tokio::time::timeout(FAREWELL, peer.close()).await;
-}
-
-fn ended(name: &str, lost: Lost) -> Failure {
-    Failure::new(Code::LOST, anyhow::anyhow!("the lock on {name:?} is lost: {lost}"))
+    let _ = timeout(FAREWELL, peer.close()).await;
 }
 
 /// How long to wait for the server when everything is done.

@@ -1,64 +1,93 @@
-//! A line that tells somebody at a terminal how the wait goes on.
+//! What somebody hears who waits: at a terminal a line that tells how the wait goes on, elsewhere a message
+//! now and then.
 
 use std::{
-    convert::Infallible,
     io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use humantime::format_duration;
-use throttle_client::{Client, Peer, Semaphore};
+use throttle_client::{Client, Error, Peer, PeerStatus};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::say;
 
-/// Shows the place in the queue, until it is dropped. Then the line is gone.
+/// Tells how a wait goes on.
 pub(super) struct Progress<'a> {
+    /// Makes a single attempt.
     client: &'a Client,
     semaphore: &'a str,
     peer: &'a Peer,
-    is_on_terminal: bool,
+    is_at_terminal: bool,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(client: &'a Client, semaphore: &'a str, peer: &'a Peer) -> Self {
-        Self { client, semaphore, peer, is_on_terminal: io::stderr().is_terminal() }
+        Self { client, semaphore, peer, is_at_terminal: io::stderr().is_terminal() }
     }
 
-    pub(super) async fn show(&self) -> Infallible {
-        if !self.is_on_terminal {
-            return std::future::pending().await;
-        }
-        let mut seconds = 0;
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            seconds += 1;
-            let place = match self.client.semaphore(self.semaphore).await {
-                Ok(semaphore) => place(&semaphore, self.peer.id()),
-                Err(error) => error.to_string(),
-            };
-            let waited = format_duration(Duration::from_secs(seconds));
-            say::raw(format!("{CLEAR}waiting for {:?} since {waited}: {place}", self.semaphore));
-        }
-    }
-}
-
-/// Where a peer stands.
-fn place(semaphore: &Semaphore, peer: Option<u64>) -> String {
-    let (holders, waiters) = (semaphore.held_by.len(), semaphore.queue.len());
-    let place = semaphore.queue.iter().position(|waiter| Some(waiter.peer_id) == peer);
-    match place {
-        Some(place) => format!("place {} of {waiters}, held by {holders}", place + 1),
-        None => format!("{waiters} wait, held by {holders}"),
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        if self.is_on_terminal {
+    /// Tells it as long as this goes on.
+    pub(super) async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
+        let period = if self.is_at_terminal { AT_TERMINAL } else { ELSEWHERE };
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let tell = async {
+            let start = ticks.tick().await;
+            loop {
+                let waited = ticks.tick().await.duration_since(start).as_secs();
+                let waited = format_duration(Duration::from_secs(waited));
+                let state = self.state().await;
+                let text = format!("waiting for {:?} since {waited}: {state}", self.semaphore);
+                if self.is_at_terminal {
+                    say::raw(format!("{CLEAR}{text}"));
+                } else {
+                    say::message(text);
+                }
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            result = wait => result,
+            never = tell => match never {},
+        };
+        if self.is_at_terminal {
             say::raw(CLEAR.to_owned());
         }
+        result
+    }
+
+    /// What the server says about this peer alone, for the queue may be long.
+    async fn state(&self) -> String {
+        match self.peer.id() {
+            None => match self.client.health().await {
+                Ok(()) => "it is asked for".to_owned(),
+                Err(error) => cause(error),
+            },
+            Some(id) => match self.client.peer(id).await {
+                Ok(status) => place(&status),
+                Err(error) => cause(error),
+            },
+        }
     }
 }
+
+fn place(status: &PeerStatus) -> String {
+    match &status.pending {
+        Some(_) => "in the queue".to_owned(),
+        None => "it is asked for".to_owned(),
+    }
+}
+
+/// The error with what lies behind it.
+fn cause(error: Error) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}
+
+/// How often the line is written anew.
+const AT_TERMINAL: Duration = Duration::from_secs(1);
+
+/// How often a message is written where messages are kept.
+const ELSEWHERE: Duration = Duration::from_secs(30);
 
 /// To the beginning of the line, and erase it.
 const CLEAR: &str = "\r\x1b[K";

@@ -7,11 +7,11 @@
 
 use std::{io, time::Duration};
 
-use throttle_client::{Lock, Lost};
 use tokio::time::sleep;
 
 use super::{
     child::{Child, Event, Manner},
+    held::{Held, Loss},
     signals::{Signals, is_ending},
 };
 use crate::{
@@ -24,31 +24,30 @@ pub(super) enum End {
     /// The command ended by itself, under the lock.
     Done(Code),
     /// The lock was lost first, and nothing of the command is left.
-    Lost(Lost),
+    Lost(Loss),
 }
 
 /// Lets the command run, with all signals, as long as there is a lock.
 pub(super) async fn run(
     child: &mut Child,
-    lock: &Lock,
+    held: &Held,
     grace: Duration,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
     loop {
         tokio::select! {
             biased;
-            lost = endangered(lock, grace) => {
-                let lost = end(child, lock, lost, grace, signals).await?;
-                return Ok(End::Lost(lost));
+            known = endangered(held, grace) => {
+                return Ok(End::Lost(end(child, held, known, grace, signals).await?));
             }
             event = child.event() => match event? {
                 Event::Ended(code) => return Ok(End::Done(code)),
-                Event::Continued => match confirmed(lock, grace).await {
+                Event::Continued => match confirmed(held, grace).await {
                     Ok(()) => child.resume(),
-                    Err(lost) => {
+                    Err(loss) => {
                         // It would go on without the lock.
                         kill(child).await?;
-                        return Ok(End::Lost(lost));
+                        return Ok(End::Lost(loss));
                     }
                 },
             },
@@ -58,15 +57,15 @@ pub(super) async fn run(
 }
 
 /// Returns when the lock is lost, with the reason, or when it will be after the grace.
-async fn endangered(lock: &Lock, grace: Duration) -> Option<Lost> {
+pub(super) async fn endangered(held: &Held, grace: Duration) -> Option<Loss> {
     loop {
-        let left = lock.time_left().saturating_sub(grace);
+        let left = held.time_left().saturating_sub(grace);
         if left.is_zero() {
-            return lock.check().err();
+            return held.check().err();
         }
         tokio::select! {
             biased;
-            lost = lock.lost() => return Some(lost),
+            loss = held.lost() => return Some(loss),
             // In pieces, for a machine that slept has less time than its timers think.
             () = sleep(left.min(PIECE)) => {}
         }
@@ -79,20 +78,19 @@ async fn endangered(lock: &Lock, grace: Duration) -> Option<Lost> {
 /// uncertain, waiting makes it neither better nor much worse, so the command has all of its grace.
 async fn end(
     child: &mut Child,
-    lock: &Lock,
-    known: Option<Lost>,
+    held: &Held,
+    known: Option<Loss>,
     grace: Duration,
     signals: &mut Signals,
-) -> io::Result<Lost> {
+) -> io::Result<Loss> {
     child.end(Manner::Gently);
-    match known {
-        Some(lost) => say::message(format_args!("{lost}: the command ends")),
-        None => say::message(format_args!(
-            "no sign of life gets through to the server: the command ends before the lock on {:?} is lost",
-            lock.semaphore(),
-        )),
+    match &known {
+        Some(loss) => say::message(format_args!("{loss}; the command is told to end")),
+        None => say::message(
+            "the server does not answer; the command is told to end before the lock is lost",
+        ),
     }
-    let time = if known.is_some() { grace } else { grace.min(lock.time_left()) };
+    let time = if known.is_some() { grace } else { grace.min(held.time_left()) };
     let is_over = sleep(time);
     tokio::pin!(is_over);
     let mut is_urged = false;
@@ -119,7 +117,7 @@ async fn end(
         }
     }
     kill(child).await?;
-    Ok(lock.check().err().or(known).unwrap_or(Lost::Unreachable))
+    Ok(held.check().err().or(known).unwrap_or_else(|| held.out_of_reach()))
 }
 
 /// Ends the command with all that it started and left behind.
@@ -131,9 +129,9 @@ async fn kill(child: &mut Child) -> io::Result<()> {
 /// Returns when it is certain that the lock stays for longer than the grace.
 ///
 /// After a stop the lease may be nearly over, although the server is there; the next sign of life tells.
-async fn confirmed(lock: &Lock, grace: Duration) -> Result<(), Lost> {
-    while lock.time_left() <= grace {
-        lock.check()?;
+async fn confirmed(held: &Held, grace: Duration) -> Result<(), Loss> {
+    while held.time_left() <= grace {
+        held.check()?;
         sleep(LOOK).await;
     }
     Ok(())

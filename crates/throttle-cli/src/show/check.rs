@@ -8,16 +8,10 @@ use throttle_client::Client;
 use super::{parse, semaphore, tables::Details};
 use crate::{
     exit::{Code, Failure},
+    lock::args::Wanted,
     say,
     tame::tame,
 };
-
-/// A semaphore, and how much of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Wanted {
-    pub(crate) name: String,
-    pub(crate) count: u64,
-}
 
 /// Tells of each semaphore whether its lock would be granted at once, and ends with
 /// [`Code::NOT_ACQUIRED`] unless all of them would.
@@ -53,8 +47,8 @@ pub(super) async fn run(client: &Client, wanted: &[Wanted]) -> Result<Code, Fail
 
 /// Whether somebody waits who comes first. Those whose connection broke hold nobody up.
 fn is_awaited(Details { summary, queue, .. }: &Details) -> bool {
-    match summary.waiters {
-        Some(_) => queue.iter().any(|waiter| !waiter.parked),
+    match queue {
+        Some(queue) => queue.iter().any(|waiter| !waiter.parked),
         None => summary.pending > 0,
     }
 }

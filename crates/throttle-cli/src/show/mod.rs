@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use throttle_client::{Client, Error, Reloaded, RetryPolicy};
 
-pub(crate) use self::check::Wanted;
 use self::{
     table::Table,
     tables::{Details, Peer, Summary},

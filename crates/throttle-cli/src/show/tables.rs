@@ -1,6 +1,6 @@
 //! Answers of the server as tables for people.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, Waiter};
@@ -22,15 +22,13 @@ pub(super) struct Summary {
     longest_pending: Duration,
 }
 
-/// A semaphore with those who hold it and those who wait.
+/// A semaphore with those who hold it and those who wait, if the server tells.
 #[derive(Debug, Deserialize)]
 pub(super) struct Details {
     #[serde(flatten)]
     pub(super) summary: Summary,
-    #[serde(default)]
-    pub(super) held_by: Vec<Holder>,
-    #[serde(default)]
-    pub(super) queue: Vec<Waiter>,
+    held_by: Option<Vec<Holder>>,
+    pub(super) queue: Option<Vec<Waiter>>,
 }
 
 /// A peer. An old server tells no more than its id.
@@ -74,10 +72,19 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
 
 /// One semaphore: its numbers, its holders and its queue.
 pub(super) fn semaphore(semaphore: &Details) -> String {
-    let mut text = semaphores([&semaphore.summary]);
-    let mut holders = Table::new(&["HOLDER", "COUNT", "SINCE", "LEASE ENDS", "TOKEN", "LABELS"]);
-    for it in &semaphore.held_by {
-        holders.row([
+    let numbers = semaphores([&semaphore.summary]);
+    let tables = [
+        Some(numbers),
+        semaphore.held_by.as_deref().map(holders),
+        semaphore.queue.as_deref().map(waiters),
+    ];
+    tables.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+fn holders(holders: &[Holder]) -> String {
+    let mut table = Table::new(&["HOLDER", "COUNT", "SINCE", "LEASE ENDS", "TOKEN", "LABELS"]);
+    for it in holders {
+        table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
             age(it.held_for),
@@ -86,10 +93,14 @@ pub(super) fn semaphore(semaphore: &Details) -> String {
             labels(&it.labels),
         ]);
     }
-    let mut waiters = Table::new(&["WAITER", "COUNT", "SINCE", "LEASE ENDS", "PLACE", "LABELS"]);
-    for (place, it) in semaphore.queue.iter().enumerate() {
+    table.to_string()
+}
+
+fn waiters(waiters: &[Waiter]) -> String {
+    let mut table = Table::new(&["WAITER", "COUNT", "SINCE", "LEASE ENDS", "PLACE", "LABELS"]);
+    for (place, it) in waiters.iter().enumerate() {
         let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
-        waiters.row([
+        table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
             age(it.waiting_for),
@@ -98,9 +109,7 @@ pub(super) fn semaphore(semaphore: &Details) -> String {
             labels(&it.labels),
         ]);
     }
-    // Writing to a string does not fail.
-    let _ = write!(text, "\n{holders}\n{waiters}");
-    text
+    table.to_string()
 }
 
 /// All peers, with what they hold and wait for.

@@ -22,7 +22,8 @@ use crate::{
 /// It asks again `interval` after each answer. The client has to send each request once: the next look
 /// is the next attempt, and whoever watches wants to know that the last one failed.
 pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Failure> {
-    match show(client, interval).await {
+    let signals = Signals::listen()?;
+    match show(client, interval, signals).await {
         Ok(code) => Ok(code),
         // As in `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Code::SUCCESS),
@@ -30,8 +31,8 @@ pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Fai
     }
 }
 
-async fn show(client: &Client, interval: Duration) -> io::Result<Code> {
-    let mut signals = Signals::listen()?;
+/// Shows them. An error is one of standard output.
+async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<Code> {
     let screen = Screen::open()?;
     let mut view = View::new(interval);
     let ask = async |pause| {
@@ -47,7 +48,7 @@ async fn show(client: &Client, interval: Duration) -> io::Result<Code> {
                 Signal::Redraw => {}
                 Signal::Stop => {
                     screen.leave();
-                    stop()?;
+                    stop();
                     screen.enter()?;
                 }
             },

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::support::{
-    World, end, is_alive, line, process, run, signal, start, started_by, until, with_signals,
+    World, end, is_alive, line, process, run, signal, start, started_by, throttlectl, until,
+    with_signals,
 };
 
 #[test]
@@ -151,4 +152,75 @@ fn signals_are_passed_on_during_the_grace_and_a_second_one_cuts_it_short() {
     signal("TERM", program.id());
     assert_eq!(end(&mut program), 76);
     assert!(!is_alive(shell));
+}
+
+/// As the first process of a container inherits those whose parents are gone.
+#[test]
+fn processes_that_it_did_not_start_are_collected_as_well() {
+    let world = World::new();
+    let lock = world.lock(&[], "while [ -e /proc/$OTHER ]; do sleep 0.01; done; exit 5");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 0.1 & export OTHER=$!; exec \"$0\" \"$@\""]).arg(lock.get_program());
+    assert_eq!(end(&mut start(&mut started_by(shell, &lock))), 5);
+}
+
+#[test]
+fn the_status_of_the_command_is_passed_through_although_the_release_gets_no_answer() {
+    let world = World::new();
+    let script = "echo in > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
+    let mut program = start(&mut world.lock(&["--lease", "20s"], script));
+    line(&world.file("in"));
+    let files = world.die();
+    fs::write(files.path().join("go"), "").unwrap();
+    assert_eq!(end(&mut program), 5);
+}
+
+#[test]
+fn a_lock_that_was_lost_before_the_command_ended_is_not_reported_as_success() {
+    let world = World::new();
+    // The server has to have run for longer than since it last heard of the peer.
+    let script = "sleep 0.1; $0 remove-peer $THROTTLE_PEER";
+    let mut program = world.throttlectl(&["lock", "A", "--", "sh", "-c", script]);
+    let (code, _, stderr) = run(program.arg(env!("CARGO_BIN_EXE_throttlectl")));
+    assert_eq!(code, 76, "{stderr}");
+    assert!(stderr.contains("the lock on \"A\" is lost: somebody removed the peer"), "{stderr}");
+}
+
+#[test]
+fn a_lock_is_waited_for_also_while_the_server_is_not_there_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let url = format!("unix:{}", path.display());
+    let mut waiters = [&["A"][..], &["A", "--wait", "1m"], &["A", "B"]].map(|words| {
+        let words = [&["lock"], words, &["--", "sh", "-c", "exit 5"]].concat();
+        start(&mut throttlectl(&url, &words))
+    });
+    // The first attempts fail for certain if another one has failed since.
+    assert_eq!(run(&mut throttlectl(&url, &["health"])).0, 69);
+    assert!(waiters.iter_mut().all(|it| it.try_wait().unwrap().is_none()));
+    let _world = World::at(&path);
+    for waiter in &mut waiters {
+        assert_eq!(end(waiter), 5);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
+fn the_time_to_wait_is_kept_whether_there_is_a_server_or_not() {
+    let world = World::new();
+    let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
+    line(&world.file("in"));
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = format!("unix:{}", directory.path().join("nobody").display());
+    for (url, expected) in [(&world.url, 75), (&nobody, 69)] {
+        let begin = Instant::now();
+        let (code, _, stderr) =
+            run(&mut throttlectl(url, &["lock", "A", "--wait", "1500ms", "--", "true"]));
+        assert_eq!(code, expected, "{stderr}");
+        let waited = begin.elapsed();
+        let span = Duration::from_millis(1_490)..Duration::from_millis(2_300);
+        assert!(span.contains(&waited), "{url}: {waited:?}");
+    }
+    signal("TERM", holder.id());
+    assert_eq!(end(&mut holder), 143);
 }

@@ -1,5 +1,7 @@
 //! The program as a process, against the real routes.
 
+#[cfg(target_os = "linux")]
+mod completions;
 mod documents;
 #[cfg(target_os = "linux")]
 mod ends;
@@ -15,6 +17,7 @@ mod show;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tls;
 mod unix_socket;
 #[cfg(target_os = "linux")]
 mod watch;

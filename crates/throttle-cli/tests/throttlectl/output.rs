@@ -3,7 +3,13 @@
 use std::{
     fs::{File, OpenOptions},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use axum::{Router, http::StatusCode, routing::get};
 
 use crate::support::{World, run, throttlectl};
 
@@ -73,21 +79,51 @@ fn a_message_that_cannot_be_written_changes_no_status() {
     }
 }
 
+/// The first request of each run meets a proxy without a server behind it.
 #[test]
 fn who_asks_is_told_what_the_client_does() {
-    let nobody = "http://127.0.0.1:9";
-    let (code, stdout, stderr) = run(&mut throttlectl(nobody, &["health", "-vv"]));
-    assert_eq!((code, &*stdout), (69, ""));
-    assert!(stderr.contains("DEBUG"), "{stderr}");
-    let (_, _, stderr) = run(&mut throttlectl(nobody, &["health"]));
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let requests = Arc::new(AtomicUsize::new(0));
+    let version = move || {
+        let is_lost = requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let answer =
+            if is_lost { (StatusCode::BAD_GATEWAY, "") } else { (StatusCode::OK, "0.6.0") };
+        std::future::ready(answer)
+    };
+    let world = World::serve(|| {
+        Router::new().route("/version", get(version)).route("/semaphores", get(async || "[]"))
+    });
+    for (flag, [attempts, connections]) in
+        [(None, [false, false]), (Some("-v"), [true, false]), (Some("-vv"), [true, true])]
+    {
+        let (code, _, stderr) = run(world.throttlectl(&["semaphores"]).args(flag));
+        assert_eq!(code, 0);
+        assert_eq!(
+            stderr.contains("throttle::client: trying again"),
+            attempts,
+            "{flag:?}: {stderr}"
+        );
+        assert_eq!(stderr.contains("hyper_util"), connections, "{flag:?}: {stderr}");
+        assert_eq!(stderr.is_empty(), flag.is_none());
+    }
 }
 
 /// What a proxy says may be anything.
 #[test]
 fn a_message_cannot_move_the_cursor() {
-    let world = World::serve(|| axum::Router::new().fallback(async || "\x1b[2J"));
+    let world = World::serve(|| Router::new().fallback(async || "\x1b[2J"));
     let (code, _, stderr) = run(&mut world.throttlectl(&["health"]));
     assert_eq!(code, 69);
     assert!(stderr.contains("u{1b}") && !stderr.contains('\x1b'), "{stderr}");
+}
+
+/// The server is there, and the variable that is forgotten by everybody leads elsewhere.
+#[test]
+fn a_proxy_that_does_not_answer_is_named() {
+    let world = World::new();
+    let mut command = world.throttlectl(&["health"]);
+    command.env_remove("NO_PROXY").env("http_proxy", "http://127.0.0.1:9");
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, 69);
+    let told = format!("cannot connect to {} through the proxy http://127.0.0.1:9:", world.url);
+    assert!(stderr.contains(&told), "{stderr}");
 }

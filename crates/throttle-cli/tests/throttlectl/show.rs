@@ -189,6 +189,7 @@ fn a_server_of_version_0_5_shows_what_it_tells() {
     ] {
         let (code, stdout, stderr) = run(&mut world.throttlectl(arguments));
         assert_eq!(code, expected, "{arguments:?}: {stderr}");
+        assert!(!stdout.contains("HOLDER  "), "nobody knows: {stdout}");
         assert!((stdout.clone() + &stderr).contains(shown), "{arguments:?}: {stdout}{stderr}");
     }
 }

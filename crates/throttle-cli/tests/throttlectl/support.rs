@@ -16,7 +16,7 @@ use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// A server with a mutex `A` and a semaphore `B` of three, and a directory for what commands write.
+/// A server with semaphores, and a directory for what commands write.
 pub(crate) struct World {
     runtime: Runtime,
     pub(crate) url: String,
@@ -24,6 +24,7 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// With a mutex `A`, and a semaphore `B` of three of a higher level.
     pub(crate) fn new() -> Self {
         Self::with(Api::new)
     }
@@ -38,12 +39,20 @@ impl World {
         semaphores: [(&str, u64, i32); N],
         api: impl FnOnce(Handle) -> Api,
     ) -> Self {
-        let semaphores = semaphores.map(|(name, max, level)| {
-            let max = Count::new(max).unwrap();
-            (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+        Self::serve(|| api(handle(semaphores)).routes())
+    }
+
+    /// The same semaphores as always, at a socket in the file system.
+    #[cfg(unix)]
+    pub(crate) fn at(path: &Path) -> Self {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::UnixListener::bind(path).unwrap();
+            let routes = Api::new(handle([("A", 1, 0), ("B", 3, 1)])).routes();
+            tokio::spawn(async { axum::serve(listener, routes).await });
         });
-        let start = || Handle::start(Settings::default(), &BTreeMap::from(semaphores));
-        Self::serve(|| api(start()).routes())
+        let url = format!("unix:{}", path.display());
+        Self { runtime, url, directory: tempfile::tempdir().unwrap() }
     }
 
     /// A server of any kind.
@@ -97,6 +106,15 @@ impl World {
             self.ask(|it| async move { it.semaphore("A").await.unwrap().summary.waiters }) == number
         });
     }
+}
+
+/// Semaphores of these maxima and levels.
+fn handle<const N: usize>(semaphores: [(&str, u64, i32); N]) -> Handle {
+    let semaphores = semaphores.map(|(name, max, level)| {
+        let max = Count::new(max).unwrap();
+        (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
+    });
+    Handle::start(Settings::default(), &BTreeMap::from(semaphores))
 }
 
 pub(crate) fn throttlectl(url: &str, arguments: &[&str]) -> Command {

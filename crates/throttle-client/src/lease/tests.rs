@@ -91,10 +91,6 @@ fn change(lease: &mut Lease, command: &[&str], now: Time) -> bool {
         ["resumed", "with", semaphore, number] => {
             lease.resumed(ANN, [(semaphore.to_string(), count(number))].into(), now);
         }
-        ["adopted", "with", semaphore, number, "at", sent] => {
-            let held = [(semaphore.to_string(), count(number))];
-            lease.adopted(ANN, held.into(), instant(sent));
-        }
         ["acquired", semaphore, number] => {
             return lease.acquired(ANN, semaphore, count(number), (now, now));
         }
@@ -374,16 +370,6 @@ fn a_peer_that_was_given_up_is_not_brought_back_by_an_answer_that_is_late() {
         3300ms closed -> nobody
         3400ms answered at 3200ms -> nobody
         3400ms unknown peer up 1s -> nobody
-    "#]]);
-}
-
-#[test]
-fn a_peer_that_was_there_before_shows_a_sign_of_life_at_once_and_is_restored_whatever_the_uptime() {
-    check(expect![[r#"
-        5s adopted with A 2 at 4s -> heartbeat, at most 1s 600ms
-        5s unknown peer up 1h -> restore {"A": 2}, at most 1s 600ms
-        5s restored at 5s -> wait until 8s 200ms
-        9s unknown peer up 1h -> lost: somebody removed the peer
     "#]]);
 }
 

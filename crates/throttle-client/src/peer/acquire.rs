@@ -280,7 +280,8 @@ impl Acquisition {
         let longest = if shows_signs_of_life { LONGEST_POLL } else { LONGEST_POLL.min(length / 3) };
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
-        if left <= LONGEST_MARGIN.min(longest) && self.latest.is_answered {
+        // What is answered then is that the lock is not free, as it was a moment ago.
+        if left <= LONGEST_MARGIN.min(longest) && self.latest.is_answered && self.is_waiting {
             return (left, end + LONGEST_MARGIN);
         }
         let block_for = longest.min(left - (left / 4).min(LONGEST_MARGIN));

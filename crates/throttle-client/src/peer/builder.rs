@@ -12,12 +12,8 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{End, Owner, Peer, Shared, State, background};
-use crate::{
-    Client,
-    lease::Lease,
-    world::{Clock, Time},
-};
+use super::{Owner, Peer, Shared, State, background};
+use crate::{Client, lease::Lease, world::Clock};
 
 /// Builds a [`Peer`].
 ///
@@ -131,32 +127,18 @@ impl PeerBuilder {
     #[must_use]
     pub fn build(self) -> Peer {
         let resumed = self.resumed.clone();
-        let shared = Arc::new(self.shared(End::Remove));
+        let shared = Arc::new(self.shared());
         if let Some((peer, held)) = resumed {
-            start(&shared, |lease| lease.resumed(peer, held, Time::START));
+            let mut state = shared.state();
+            state.lease.resumed(peer, held, shared.now());
+            state.has_background = true;
+            drop(state);
+            background::start(&shared);
         }
         Peer { owner: Arc::new(Owner(shared)) }
     }
 
-    /// A peer that the server knows already, with what it holds, whose last sign of life was sent
-    /// `sent_ago`. From now on it is kept alive, and restored if the server does not know it.
-    ///
-    /// When it is dropped the signs of life end, and it stays where it is. It tells nobody but
-    /// [`Peer::lost`] if it is lost, and [`Peer::lock`] does not know what it holds: this is for
-    /// programs that ask for locks by the methods of [`Client`] themselves.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    #[must_use]
-    pub fn adopt(self, peer: PeerId, held: BTreeMap<String, u64>, sent_ago: Duration) -> Peer {
-        let shared = Shared { clock: Clock::started(sent_ago), ..self.shared(End::Leave) };
-        let shared = Arc::new(shared);
-        start(&shared, |lease| lease.adopted(peer, held, Time::START));
-        Peer { owner: Arc::new(Owner(shared)) }
-    }
-
-    fn shared(self, end: End) -> Shared {
+    fn shared(self) -> Shared {
         let Self { client, lease: length, interval, labels, default_labels, .. } = self;
         let lease = Lease::new(length, interval);
         let state = State {
@@ -168,7 +150,6 @@ impl PeerBuilder {
             url: None,
         };
         Shared {
-            end,
             single_attempt: client.single_attempt(client.timeout()),
             server: client.urls().join(", ").into(),
             client,
@@ -186,15 +167,6 @@ impl PeerBuilder {
             releasing: watch::Sender::new(BTreeSet::new()),
         }
     }
-}
-
-/// Starts the background task of a peer that is there from the beginning.
-fn start(shared: &Arc<Shared>, begin: impl FnOnce(&mut Lease)) {
-    let mut state = shared.state();
-    begin(&mut state.lease);
-    state.has_background = true;
-    drop(state);
-    background::start(shared);
 }
 
 /// Below it the network decides whether a lock is lost.

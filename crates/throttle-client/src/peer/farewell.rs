@@ -15,11 +15,11 @@ use std::{
 };
 
 use throttle_wire::PeerId;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, task::JoinSet, time};
 use tracing::debug;
 
 use super::{End, Shared, TARGET};
-use crate::{Client, RetryPolicy, world::RealStopwatch};
+use crate::{Client, world::RealStopwatch};
 
 /// Removes a peer that was to be removed, if that has not been done.
 pub(super) fn make_up_for(shared: &Arc<Shared>) {
@@ -42,10 +42,9 @@ fn remove(client: Client, peer: PeerId, left: Duration) {
     let (done, is_done) = mpsc::channel();
     let work = move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-        let removed = runtime.block_on(async {
-            tokio::time::timeout(left, client.with_retry(PATIENT).remove_peer(peer)).await
-        });
-        debug!(target: TARGET, peer, is_removed = matches!(removed, Ok(Ok(_))), "the runtime ended");
+        let removed =
+            runtime.block_on(async { time::timeout(left, ask(client, peer, left)).await });
+        debug!(target: TARGET, peer, is_removed = removed.is_ok(), "the runtime ended");
         // A name may be looked up for longer.
         runtime.shutdown_background();
         let _ = done.send(());
@@ -53,6 +52,22 @@ fn remove(client: Client, peer: PeerId, left: Duration) {
     // Without a thread it is up to the lease.
     if thread::Builder::new().name("throttle-farewell".to_owned()).spawn(work).is_ok() {
         let _ = is_done.recv_timeout(left);
+    }
+}
+
+/// Asks for the removal again and again without waiting for the answers, until there is one.
+///
+/// The first attempts may use connections of the runtime that ends, which nobody serves any more.
+async fn ask(client: Client, peer: PeerId, left: Duration) {
+    let client = client.single_attempt(left);
+    let mut attempts = JoinSet::new();
+    loop {
+        let client = client.clone();
+        attempts.spawn(async move { client.remove_peer(peer).await.is_ok() });
+        tokio::select! {
+            Some(Ok(true)) = attempts.join_next() => return,
+            () = time::sleep(PAUSE) => {}
+        }
     }
 }
 
@@ -73,13 +88,8 @@ impl Budget {
     }
 }
 
-/// Connections of the runtime that ended are found to be dead with the first attempt, perhaps.
-const PATIENT: RetryPolicy = RetryPolicy {
-    attempts: 10,
-    first_pause: Duration::from_millis(10),
-    longest_pause: Duration::from_millis(200),
-    budget: ALTOGETHER,
-};
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(40);
 
 const ALTOGETHER: Duration = Duration::from_secs(1);
 const RENEWED_AFTER: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ mod release;
 mod request;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt, panic,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -85,8 +85,6 @@ struct Shared {
     changed: Notify,
     /// When the latest request was sent that the server confirmed the peer with.
     confirmed: watch::Sender<Option<Time>>,
-    /// What happens to the peer at the server when nobody has it any more here.
-    end: End,
     /// Says when the peer is given up here.
     closing: watch::Sender<Option<End>>,
     /// Turns true when that is done.
@@ -227,31 +225,19 @@ impl Peer {
         until.map_or(Duration::ZERO, |until| until.since(shared.now()))
     }
 
-    /// Says what a peer that was [adopted](PeerBuilder::adopt) holds now.
-    ///
-    /// Returns when the server is not just being told something else.
-    pub async fn holds_now(&self, held: BTreeMap<String, u64>) {
-        let shared = self.shared();
-        let _telling = shared.telling.lock().await;
-        let mut state = shared.state();
-        if let Some((peer, _)) = state.lease.peer() {
-            state.lease.holds_now(peer, held);
-        }
-    }
-
     fn shared(&self) -> &Arc<Shared> {
         &self.owner.0
     }
 
     /// Whether nobody else can use the peer, nor has a lock of it.
-    fn is_sole(&self) -> bool {
+    pub(crate) fn is_sole(&self) -> bool {
         Arc::strong_count(&self.owner) == 1
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.begin_to_close(self.0.end);
+        self.0.begin_to_close(End::Remove);
     }
 }
 
@@ -319,12 +305,11 @@ impl fmt::Debug for Peer {
 type Asking = JoinHandle<Result<Admission, Error>>;
 
 /// How long somebody waits for the server to hear of the end of a peer.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Between two attempts to tell the server that something is over, after the client itself has made
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
-
 
 /// Of all events.
 const TARGET: &str = "throttle::client";

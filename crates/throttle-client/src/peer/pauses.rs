@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64) -> Time {
-        Time::START + Duration::from_secs(seconds)
+        Time::at(Duration::from_secs(seconds))
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What the client makes of answers, those of other servers included.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use axum::{body::Body, http::Response};
+use futures_util::stream;
 use throttle_client::{Admission, Code, Error, RetryPolicy};
 
 use crate::support::{LEASE, Reaction, Server, answer, client, json, text};
@@ -131,6 +133,15 @@ async fn only_the_beginning_of_a_long_body_is_shown_and_cut_between_characters()
     let error = heartbeat(text(500, &"ä".repeat(1_000_000))).await;
     let Error::UnexpectedAnswer { body, .. } = error else { panic!("{error:?}") };
     assert_eq!(body, "ä".repeat(200));
+}
+
+#[tokio::test]
+async fn an_error_without_end_is_read_no_further_than_a_refusal_can_be() {
+    let endless = stream::repeat_with(|| Ok::<_, io::Error>("<html>".repeat(1_000)));
+    let endless = Response::builder().status(500).body(Body::from_stream(endless)).unwrap();
+    let error = heartbeat(Reaction::Answer(endless)).await;
+    let Error::UnexpectedAnswer { status: 500, body, .. } = error else { panic!("{error:?}") };
+    assert!(body.starts_with("<html><html>"), "{body}");
 }
 
 #[tokio::test]

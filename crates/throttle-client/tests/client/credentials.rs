@@ -3,15 +3,15 @@
 use axum::http::header::AUTHORIZATION;
 use throttle_client::{Client, Error};
 
-use crate::support::{Cut, LEASE, Server, client, text};
+use crate::support::{Cut, Heard, LEASE, Server, client, text};
 
 /// `Authorization` of all requests that a server got.
 fn authorizations(server: &Server) -> Vec<String> {
-    let value = |heard: &crate::support::Heard| {
-        let value = heard.headers.get(AUTHORIZATION)?;
-        Some(value.to_str().unwrap().to_owned())
+    let values = |heard: &Heard| {
+        let values = heard.headers.get_all(AUTHORIZATION).iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(", ")
     };
-    server.heard().iter().map(|heard| value(heard).unwrap_or_default()).collect()
+    server.heard().iter().map(values).collect()
 }
 
 fn with_user(server: &Server, user: &str) -> String {

@@ -3,7 +3,12 @@
 mod answers;
 mod contract;
 mod credentials;
+mod farewells;
 mod faults;
+mod house;
+mod labels;
+mod losses;
+mod patience;
 mod peers;
 mod proxies;
 mod redirects;

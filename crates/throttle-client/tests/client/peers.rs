@@ -1,123 +1,22 @@
 //! Peers and locks that keep themselves alive, against the real routes.
 
 use std::{
-    collections::BTreeMap,
     future::pending,
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use axum::{Router, extract::Request, response::Response};
-use throttle_client::{Client, Code, LockError, Lost, Peer, PeerStatus};
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tower::ServiceExt as _;
+use throttle_client::{Code, LockError, Lost, Peer, PeerStatus};
+use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::support::{Cut, client, serve};
-
-/// Short, so that tests are; and not so short that a busy machine misses it.
-const LEASE: Duration = Duration::from_millis(600);
-/// Longer than anything takes here.
-const LONG: Duration = Duration::from_secs(20);
-
-/// A server that can be started again, and put out of reach.
-struct House {
-    /// Nobody is in while it is out of reach.
-    inside: watch::Sender<Option<Router>>,
-    url: String,
-}
-
-impl House {
-    /// Serves semaphores by name, maximum and level.
-    async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
-        let inside = watch::Sender::new(Some(routes(semaphores)));
-        let url = format!("http://{}", open(inside.clone()).await);
-        Self { inside, url }
-    }
-
-    /// Forgets everything, and serves these.
-    fn restart_with(&self, semaphores: &[(&str, u64, i32)]) {
-        self.inside.send_replace(Some(routes(semaphores)));
-    }
-
-    /// From now on there are no answers.
-    fn fall_silent(&self) {
-        self.inside.send_replace(None);
-    }
-
-    /// Another way to the same server.
-    async fn another_way(&self) -> String {
-        let inside = self.inside.clone();
-        format!("http://{}", open(inside).await)
-    }
-
-    /// A way on which every third answer gets lost, and every seventh request.
-    async fn lossy_way(&self) -> String {
-        let inside = self.inside.clone();
-        let requests = Arc::new(AtomicU64::new(0));
-        let answer = async move |request: Request| -> Response {
-            let number = requests.fetch_add(1, Ordering::Relaxed);
-            let router = inside.borrow().clone().expect("it is within reach");
-            if number % 7 == 6 {
-                return Cut.perform().await;
-            }
-            let answer = router.oneshot(request).await.unwrap();
-            if number % 3 == 2 { Cut.perform().await } else { answer }
-        };
-        format!("http://{}", serve(Router::new().fallback(answer)).await.0)
-    }
-
-    fn client(&self) -> Client {
-        client(&self.url).build().unwrap()
-    }
-
-    fn peer(&self) -> Peer {
-        Peer::builder(&self.client()).lease(LEASE).build()
-    }
-
-    /// Asks until the peers are as they shall be.
-    async fn until(&self, condition: impl Fn(&[PeerStatus]) -> bool) -> Vec<PeerStatus> {
-        let asking = async {
-            loop {
-                let peers = self.client().peers().await.unwrap();
-                if condition(&peers) {
-                    return peers;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(LONG, asking).await.expect("it comes about soon")
-    }
-}
-
-/// Starts to let requests in, and returns where.
-async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
-    let answer = async move |request: Request| -> Response {
-        let mut inside = inside.subscribe();
-        let Some(router) = inside.borrow_and_update().clone() else { return pending().await };
-        tokio::select! {
-            answer = router.oneshot(request) => answer.unwrap(),
-            _ = inside.changed() => Cut.perform().await,
-        }
-    };
-    serve(Router::new().fallback(answer)).await.0
-}
-
-fn routes(semaphores: &[(&str, u64, i32)]) -> Router {
-    let semaphores = semaphores.iter().map(|&(name, max, level)| {
-        let max = Count::new(max).unwrap();
-        (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
-    });
-    let semaphores: BTreeMap<_, _> = semaphores.collect();
-    throttle_http::routes(Handle::start(Settings::default(), &semaphores))
-}
-
-const MUTEX: &[(&str, u64, i32)] = &[("A", 1, 0)];
+use crate::{
+    house::{House, LEASE, LONG, MUTEX, now},
+    support::client,
+};
 
 #[tokio::test]
 async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() {
@@ -159,7 +58,7 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
     let (ann, bob) = (house.peer(), house.peer());
     let lock = ann.lock("A").await.unwrap();
 
-    let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(50)).await;
+    let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(300)).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
     assert!(bob.lock("A").try_lock().await.unwrap().is_none());
@@ -181,7 +80,7 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_server_that_was_started_again_is_told_of_locks() {
     let house = House::with(&[("A", 1, 0), ("B", 5, 1)]).await;
-    let ann = house.peer();
+    let ann = house.watchful_peer();
     let outer = ann.lock("B").count(3).await.unwrap();
     let inner = ann.lock("A").await.unwrap();
     house.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
@@ -373,44 +272,6 @@ async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
     house.until(|peers| peers.is_empty()).await;
 }
 
-#[tokio::test]
-async fn a_peer_that_was_there_before_is_kept_alive_restored_and_left_where_it_is() {
-    let house = House::with(&[("A", 1, 0), ("B", 5, 1)]).await;
-    let throttle = house.client();
-    let id = throttle.new_peer(LEASE).await.unwrap();
-    let _ = throttle.acquire(id, "B", 2).await.unwrap();
-    let held = BTreeMap::from([("B".to_owned(), 2)]);
-    let builder = Peer::builder(&throttle).lease(LEASE).heartbeat_every(LEASE / 20);
-    let ann = builder.adopt(id, held, Duration::ZERO);
-    let in_vain = house.peer().lock("B").count(5).wait_at_most(2 * LEASE).await;
-    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
-    assert!(ann.time_left() > LEASE / 2);
-
-    let _ = throttle.acquire(id, "A", 1).await.unwrap();
-    ann.holds_now([("A".to_owned(), 1), ("B".to_owned(), 2)].into()).await;
-    house.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
-    house.until(|peers| peers.iter().any(|peer| peer.held.len() == 2)).await;
-
-    ann.clone().leave().await;
-    assert_eq!(ann.lost().await, Lost::Closed);
-    assert!(throttle.is_acquired(id).await.unwrap(), "nobody has removed it");
-}
-
-#[tokio::test]
-async fn a_peer_that_was_there_before_is_lost_as_any_other() {
-    let house = House::with(MUTEX).await;
-    let throttle = house.client();
-    let id = throttle.new_peer(LEASE).await.unwrap();
-    // Its last sign of life was long ago, so it is over before another one can be shown.
-    let ann = Peer::builder(&throttle).lease(LEASE).adopt(id, BTreeMap::new(), LEASE);
-    assert_eq!(ann.lost().await, Lost::Expired);
-
-    let bob = Peer::builder(&throttle).lease(LEASE).adopt(id, BTreeMap::new(), LEASE / 2);
-    house.fall_silent();
-    assert_eq!(bob.lost().await, Lost::Unreachable);
-    assert_eq!(bob.time_left(), Duration::ZERO);
-}
-
 /// T8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_requests_and_answers_let_no_two_hold_the_mutex_and_leave_nothing_behind() {
@@ -438,7 +299,7 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
             let (peer, inside, held) = (peer.clone(), Arc::clone(&inside), Arc::clone(&held));
             tasks.spawn(async move {
                 for round in 0..rounds {
-                    let patience = Duration::from_millis(1 + (task + 7 * round) % 5);
+                    let patience = Duration::from_millis(1 + (task + 7 * round) % 50);
                     let request = peer.lock("A").wait_at_most(patience);
                     let lock = if (task + round) % 4 == 0 {
                         let hung_up =
@@ -472,9 +333,4 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
         task.unwrap();
     }
     held.load(Ordering::Relaxed)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -2,9 +2,13 @@
 //!
 //! The environment belongs to the process, so each test starts one of its own.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::Command,
+};
 
-use throttle_client::{Client, RetryPolicy};
+use axum::http::header::LOCATION;
+use throttle_client::{Client, RetryPolicy, http_client_builder};
 
 use crate::support::{Server, text};
 
@@ -24,6 +28,8 @@ fn health_seen_with(variables: &[(&str, &str)], url: &str) -> String {
 }
 
 const SERVER: &str = "THROTTLE_CLIENT_TEST_SERVER";
+/// Set for a client of its own that goes through no proxy.
+const DIRECT: &str = "THROTTLE_CLIENT_TEST_DIRECT";
 const REPORT: &str = "the server is ";
 
 #[tokio::test]
@@ -31,7 +37,12 @@ const REPORT: &str = "the server is ";
 #[expect(clippy::print_stdout, reason = "this is read by the test that started the process")]
 async fn report_health() {
     let url = std::env::var(SERVER).unwrap();
-    let client = Client::builder(url).retry(RetryPolicy::none()).build().unwrap();
+    let client = Client::builder(url).retry(RetryPolicy::none());
+    let client = match std::env::var_os(DIRECT) {
+        Some(_) => client.http_client(http_client_builder().no_proxy().build().unwrap()),
+        None => client,
+    };
+    let client = client.build().unwrap();
     match client.health().await {
         Ok(()) => println!("{REPORT}healthy"),
         Err(error) => println!("{REPORT}lost: {error}"),
@@ -55,14 +66,25 @@ async fn a_proxy_that_the_environment_names_is_used_and_an_exception_is_heeded()
 
 #[test]
 fn an_error_names_the_proxy_that_cannot_be_reached_without_its_password() {
-    // Nobody listens there any more.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = nobody();
     let variables = [("http_proxy", &*format!("http://ann:secret@{address}"))];
     let seen = health_seen_with(&variables, "http://127.0.0.1:1/throttle/");
     let expected = format!(
         "lost: cannot connect to http://127.0.0.1:1/throttle through the proxy http://{address}"
     );
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn an_error_names_no_proxy_that_the_program_does_not_use() {
+    let (url, proxy) = (format!("http://{}", nobody()), format!("http://{}", nobody()));
+    let seen = health_seen_with(&[("http_proxy", &proxy), (DIRECT, "")], &url);
+    assert_eq!(seen, format!("lost: cannot connect to {url}"));
+}
+
+/// An address at which nobody listens any more.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,4 +97,19 @@ async fn an_error_names_the_proxy_that_answers_in_place_of_the_server() {
         proxy.url()
     );
     assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_names_the_proxy_also_behind_a_redirect() {
+    let redirect = text(307, "").with(LOCATION, "http://ann:secret@other.invalid/health");
+    let proxy = Server::start([redirect, text(407, "")]).await;
+    let seen = health_seen_with(&[("http_proxy", &proxy.url())], "http://throttle.invalid");
+    let expected = format!(
+        "lost: not an answer of Throttle: status 407 from http://other.invalid through the proxy \
+         {}, redirected by http://throttle.invalid, body \"\"",
+        proxy.url()
+    );
+    assert_eq!(seen, expected);
+    let requests = ["throttle", "other"].map(|host| format!("GET http://{host}.invalid/health"));
+    assert_eq!(proxy.lines(), requests);
 }

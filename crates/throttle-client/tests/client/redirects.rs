@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::{StatusCode, header};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::Redirect,
+};
 use throttle_client::{Error, RetryPolicy};
 
-use crate::support::{Heard, LEASE, Reaction, Server, Silence, client, json, text};
+use crate::support::{Heard, LEASE, Reaction, Server, Silence, client, json, serve, text};
 
 fn redirect(status: u16, location: &str) -> Reaction {
     text(status, "moved").with(header::LOCATION, location)
@@ -103,7 +107,7 @@ async fn credentials_of_a_url_do_not_go_to_another_server_to_which_it_redirects(
 }
 
 #[tokio::test]
-async fn the_timeout_is_one_for_all_redirects_and_the_error_names_who_did_not_answer() {
+async fn the_error_names_who_did_not_answer_behind_a_redirect() {
     let target = Server::start([Silence]).await;
     let server = Server::start([redirect(307, &target.url())]).await;
     let client = client(&server.url()).retry(RetryPolicy::none());
@@ -114,6 +118,19 @@ async fn the_timeout_is_one_for_all_redirects_and_the_error_names_who_did_not_an
     let expected =
         format!("no answer in time from {}, redirected by {}", target.url(), server.url());
     assert_eq!(error.to_string(), expected);
+}
+
+/// Each redirect comes in time, but they are too many for the time that there is.
+#[tokio::test]
+async fn the_timeout_is_one_for_all_redirects() {
+    let slow = async || {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Redirect::temporary("/health")
+    };
+    let (address, _) = serve(Router::new().fallback(slow)).await;
+    let client = client(&format!("http://{address}")).timeout(Duration::from_millis(100));
+    let error = client.build().unwrap().health().await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
 }
 
 #[tokio::test]

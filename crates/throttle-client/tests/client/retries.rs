@@ -242,3 +242,27 @@ async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
     assert!(matches!(client.health().await, Err(Error::Connect { .. })));
     assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize + 1);
 }
+
+/// Neither the URL once more, which may have secrets, nor that a request failed, which is known.
+#[tokio::test]
+async fn the_causes_of_an_error_tell_what_happened_and_nothing_twice() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = Server::start([Silence]).await;
+    let broken = Server::start([Cut]).await;
+    for (url, expected) in [
+        (format!("http://{nobody}"), "cannot connect to URL: tcp connect error: "),
+        (silent.url(), "no answer in time from URL: operation timed out"),
+        (broken.url(), "the connection to URL failed: "),
+    ] {
+        let client = client(&url).retry(RetryPolicy::none()).timeout(Duration::from_millis(200));
+        let error = client.build().unwrap().heartbeat(42, LEASE).await.unwrap_err();
+        let mut told = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            told += &format!(": {error}");
+            cause = error.source();
+        }
+        assert!(told.replace(&url, "URL").starts_with(expected), "{told}");
+        assert!(!told.contains("error sending request") && !told.contains("/peers/42"), "{told}");
+    }
+}

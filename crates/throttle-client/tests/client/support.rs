@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,7 +20,10 @@ use axum::{
 };
 use futures_util::stream;
 use throttle_client::{Client, ClientBuilder, RetryPolicy, http_client_builder, reqwest};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
@@ -119,16 +122,29 @@ impl Heard {
 }
 
 /// Starts serving `router`; returns where, and a counter of connections.
+///
+/// The server lives until the tests end, for a peer that a test leaves behind says goodbye to it when the
+/// runtime of the test ends.
 pub(crate) async fn serve(router: Router) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&connections);
-    let listener = listener.tap_io(move |_| {
-        counter.fetch_add(1, Ordering::Relaxed);
+    let serving = servers().spawn(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = listener.tap_io(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        tokio::spawn(async { axum::serve(listener, router).await });
+        address
     });
-    tokio::spawn(async { axum::serve(listener, router).await });
-    (address, connections)
+    (serving.await.unwrap(), connections)
+}
+
+/// Runs all servers.
+fn servers() -> &'static Runtime {
+    static SERVERS: OnceLock<Runtime> = OnceLock::new();
+    SERVERS
+        .get_or_init(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
 }
 
 /// A server that reacts to one request after the other as its script says.

@@ -1,8 +1,9 @@
 //! Whether a history is one that Throttle promises.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use anyhow::{bail, ensure};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display, Formatter},
+};
 
 use crate::form::Form;
 
@@ -34,6 +35,10 @@ pub enum Step {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History(pub Vec<Event>);
 
+/// What must not happen, with the number of the event, the worker and the semaphore.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Violation(String);
+
 /// What a history consists of. One in which nothing happened proves nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Summary {
@@ -55,12 +60,15 @@ impl History {
     /// # Errors
     ///
     /// They did something else: names who and where.
-    pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> anyhow::Result<Summary> {
+    pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
         let mut places = BTreeMap::<&str, Place<'_>>::new();
         for (number, event) in self.0.iter().enumerate() {
             let Event { worker, form, semaphore, step } = event;
-            let Some(&max) = maxima.get(semaphore) else { bail!("nobody knows {semaphore:?}") };
+            let violation = |what: String| {
+                Violation(format!("event {number}: {form} {worker} at {semaphore:?}: {what}"))
+            };
+            let max = maxima.get(semaphore).copied().unwrap_or_default();
             let place = places.entry(semaphore).or_default();
             match *step {
                 Step::Ask => {
@@ -68,19 +76,15 @@ impl History {
                 }
                 Step::Enter(token) => {
                     place.asking.remove(worker);
-                    let who = format!("event {number}: {form} {worker} enters {semaphore:?}");
-                    place.enter(event, token, max).map_err(|error| error.context(who))?;
+                    place.enter(event, token, max).map_err(violation)?;
                     *summary.entries.entry((form.to_string(), semaphore)).or_default() += 1;
                     summary.contended += usize::from(!place.asking.is_empty());
                     let is_other = place.last.replace(*form).is_some_and(|last| last != *form);
                     summary.handovers += usize::from(is_other);
                 }
                 Step::Leave => {
-                    let was_in = place.inside.remove(worker).is_some();
-                    ensure!(
-                        was_in,
-                        "event {number}: {form} {worker} leaves {semaphore:?} from outside"
-                    );
+                    let inside = place.inside.remove(worker);
+                    inside.ok_or_else(|| violation("it leaves from outside".to_owned()))?;
                 }
             }
         }
@@ -98,20 +102,30 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> anyhow::Result<()> {
+    fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> Result<(), String> {
         if self.inside.len() >= max {
             let inside = self.inside.values().map(|it| format!("{} {}", it.form, it.worker));
             let inside = inside.collect::<Vec<_>>().join(", ");
-            bail!("the maximum is {max}, and in are already: {inside}");
+            return Err(format!("the maximum is {max}, and in are already: {inside}"));
         }
-        if let Some(&newest) = self.tokens.last().filter(|_| max == 1) {
-            ensure!(token > newest, "its token {token} is not above {newest}");
+        if let Some(&newest) = self.tokens.last().filter(|&&newest| max == 1 && newest > token) {
+            return Err(format!("its token {token} is not above {newest}"));
         }
-        ensure!(self.tokens.insert(token), "its token {token} was given before");
+        if !self.tokens.insert(token) {
+            return Err(format!("its token {token} was given before"));
+        }
         self.inside.insert(event.worker, event);
         Ok(())
     }
 }
+
+impl Display for Violation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Violation {}
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +137,7 @@ mod tests {
             Event { worker, form, semaphore: "A", step }
         });
         let maxima = BTreeMap::from([("A", max)]);
-        History(events.collect()).check(&maxima).map_err(|error| format!("{error:#}"))
+        History(events.collect()).check(&maxima).map_err(|violation| violation.to_string())
     }
 
     use Step::{Ask, Enter, Leave};
@@ -142,7 +156,7 @@ mod tests {
         let message = check(2, &steps).unwrap_err();
         assert_eq!(
             message,
-            "event 2: throttlectl 2 enters \"A\": the maximum is 2, and in are already: Rust 0, throttlectl 1"
+            "event 2: throttlectl 2 at \"A\": the maximum is 2, and in are already: Rust 0, throttlectl 1"
         );
         assert!(check(3, &steps).is_ok());
     }

@@ -12,6 +12,6 @@ mod check;
 mod run;
 
 pub use self::{
-    check::{Event, History, Step, Summary},
+    check::{Event, History, Step, Summary, Violation},
     run::{Plan, run},
 };

@@ -8,9 +8,7 @@ The lease is kept alive by a thread outside of the interpreter, whatever Python 
 lost nevertheless, `lost` of the lock tells it, and leaving the block raises `LockLost`.
 """
 
-import atexit
-
-from . import _dispatcher, _native
+from . import _farewell, _native
 from .client import Client
 from .errors import (
     LockLost,
@@ -22,7 +20,7 @@ from .errors import (
     Unreachable,
 )
 from .locks import Lock, clear_peers, get_local_peer, lock, set_local_peer
-from .peer import FAREWELL_PATIENCE, Loss, Peer, PeerWithHeartbeat
+from .peer import Loss, Peer, PeerWithHeartbeat
 
 __all__ = [
     "Client",
@@ -47,10 +45,4 @@ __all__ = [
 __version__: str = _native.VERSION
 
 
-def _farewell() -> None:
-    """When the interpreter ends, others need not wait for the leases to end."""
-    _native.farewell(FAREWELL_PATIENCE)
-    _dispatcher.drain()
-
-
-atexit.register(_farewell)
+_farewell.register()

@@ -3,9 +3,12 @@
 It is made by `threading` when it is needed first, so it is a greenlet where threads are greenlets.
 """
 
+import functools
+import importlib
 import itertools
 import logging
 import os
+import sys
 import threading
 from typing import Any, Callable, Dict, Optional, Tuple
 
@@ -23,10 +26,21 @@ class Dispatcher:
         self._callbacks: Dict[int, Tuple["_native.Operation[Any]", Callable[[Any], object]]] = {}
         self._tokens = itertools.count(1)
         self._lowest: Optional[int] = None
+        self._thread: Optional[threading.Thread] = None
+        self._is_stopping = False
 
     def start(self) -> None:
         """Begins to dispatch."""
-        threading.Thread(target=self._run, name="throttle-client", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="throttle-client", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tells what has happened so far, and nothing any more."""
+        self._is_stopping = True
+        self._pair.signal.wake()
+        if self._thread is not None:
+            # It has only to return from a callback. One that never does must not keep us for ever.
+            self._thread.join(timeout=1)
 
     def forward_log(self) -> None:
         """From now on events of the client get into the log, as far as it wants them."""
@@ -43,8 +57,7 @@ class Dispatcher:
         self._callbacks[token] = (operation, callback)
         operation.start(self._pair.signal, token)
 
-    def drain(self) -> None:
-        """Tells what has happened so far."""
+    def _drain(self) -> None:
         for level, text in _native.take_log():
             log.log(level, "%s", text)
         for token in self._pair.signal.ended():
@@ -59,9 +72,9 @@ class Dispatcher:
                 log.exception("a callback of a lock failed")
 
     def _run(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._pair.read(4096)
-            self.drain()
+            self._drain()
 
 
 # By the process they belong to. A child has none of its parent's threads.
@@ -78,12 +91,30 @@ def dispatcher() -> Dispatcher:
         found = _dispatchers.setdefault(process, made)
         if found is made:
             made.start()
-    found.forward_log()
     return found
 
 
-def drain() -> None:
-    """Tells what has happened so far, without waiting for the thread."""
+def forward_log() -> None:
+    """Lets the log hear of what happens outside of the interpreter."""
+    # Another interpreter of this process could not be destroyed as long as it had a thread.
+    if _is_main_interpreter():
+        dispatcher().forward_log()
+
+
+@functools.lru_cache(maxsize=None)
+def _is_main_interpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() == interpreters.get_main())
+    return True
+
+
+def stop() -> None:
+    """Ends the thread. An interpreter that ends must not have it any more."""
     found = _dispatchers.get(os.getpid())
-    if found is not None:
-        found.drain()
+    # When the main interpreter is gone already, nobody can wait for a thread.
+    if found is not None and not sys.is_finalizing():
+        found.stop()

@@ -14,7 +14,7 @@ from ._dispatcher import log
 from ._waiting import Steps
 from .client import Client, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
-from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, Loss, Peer, PeerWithHeartbeat
+from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
 
 OnLost = Callable[[LostReason], object]
 
@@ -208,7 +208,7 @@ class Guard:
         self, lost: Tuple[str, str], error: Optional[BaseException], is_expected: bool = False
     ) -> None:
         reason, sentence = lost
-        if reason == "unconfirmed":
+        if reason == UNCONFIRMED:
             log.warning("%s may not be free before the lease ends: %s", self._where(), sentence)
         elif error is not None or is_expected:
             log.warning("%s was lost: %s", self._where(), sentence)

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import weakref
-from typing import Any, Dict, Generator, List, Optional, TypeVar
+from typing import Any, Callable, Dict, Generator, List, Optional, TypeVar
 
 from . import _native
 
@@ -38,9 +38,15 @@ class Pair:
         self.socket = socket.socket(_FAMILY, socket.SOCK_STREAM, 0, number)
         self.socket.settimeout(timeout)
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         reader = getattr(self, "socket", None)
-        if reader is not None:
+        if reader is None:
+            return
+        if is_finalizing():
+            # To close it would let other threads run, and a thread of another interpreter than the main one
+            # would not be let in again. The process ends anyway.
+            reader.detach()
+        else:
             reader.close()
 
     def read(self, size: int) -> None:

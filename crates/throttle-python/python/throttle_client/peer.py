@@ -2,13 +2,15 @@
 
 import os
 import sys
+import time
+import weakref
 from datetime import timedelta
 from functools import lru_cache
 from threading import Event
-from typing import Dict, Generator, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _native
-from ._dispatcher import dispatcher
+from ._dispatcher import forward_log
 from ._waiting import Steps, finish, run, wait
 from .client import Client, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout
@@ -21,7 +23,22 @@ RELEASE_PATIENCE = 10.0
 # The same if something else is to be told already, such as an exception.
 FAREWELL_PATIENCE = 2.0
 
+# Why a lock may still be held at the server although it was released.
+UNCONFIRMED = "unconfirmed"
+
+#: When a server was told last that something is over and did not answer.
+unanswered_at = float("-inf")
+
 _P = TypeVar("_P", bound="Peer")
+
+# By identity.
+_peers: "weakref.WeakValueDictionary[int, Peer]" = weakref.WeakValueDictionary()
+
+
+def open_peers() -> "List[_native.Peer]":
+    """The peers of this interpreter that a server may know."""
+    peers = [reference() for reference in _peers.valuerefs()]
+    return [peer._native for peer in peers if peer is not None and peer._native is not None]
 
 
 class Peer:
@@ -87,7 +104,7 @@ class Peer:
         if self._id is None:
             self._id = self.client.new_peer(expires_in=self.expiration_time)
             self._native = None
-        self._open()
+        run(self._open())
         return self._id
 
     @property
@@ -152,11 +169,14 @@ class Peer:
     def stop_heartbeat(self) -> None:
         """Nothing here; see `PeerWithHeartbeat`."""
 
-    def _open(self) -> "_native.Peer":
+    def _open(self) -> "Steps[_native.Peer]":
+        client = self.client._native
+        if not client.is_ready():
+            yield client.prepare()
         if self._native is None:
             resumed = None if self._id is None else (self._id, self.acquired)
             self._native = _native.Peer(
-                self.client._native,
+                client,
                 self.expiration_time.total_seconds(),
                 self._interval,
                 self._labels,
@@ -164,7 +184,8 @@ class Peer:
                 self._shows_signs_of_life,
                 resumed,
             )
-            dispatcher()
+            _peers[id(self)] = self
+            forward_log()
         return self._native
 
     def _has_default_labels(self) -> bool:
@@ -174,7 +195,7 @@ class Peer:
         self, semaphore: str, count: int, patience: Optional[float]
     ) -> "Steps[_native.Lock]":
         check_count(count)
-        native = self._open()
+        native = yield from self._open()
         self._asking += 1
         try:
             lock = yield native.lock(semaphore, count, patience)
@@ -196,15 +217,20 @@ class Peer:
             return None
         if lock is None:
             # It was taken over, and nobody has asked for it here.
-            lock = yield self._open().lock(semaphore, count, patience)
+            native = yield from self._open()
+            lock = yield native.lock(semaphore, count, patience)
         is_last = is_last and not self.acquired and not self._asking
         if is_last:
             self._native = self._id = None
-        lost = yield lock.release(is_last, patience)
-        return lost  # type: ignore[no-any-return]
+        lost: Optional[Tuple[str, str]] = yield lock.release(is_last, patience)
+        if lost is not None and lost[0] == UNCONFIRMED:
+            global unanswered_at
+            unanswered_at = time.monotonic()
+        return lost
 
     def _renew(self) -> "Steps[None]":
-        lost = yield self._open().renew()
+        native = yield from self._open()
+        lost = yield native.renew()
         if lost is not None:
             reason, sentence = lost
             raise LockLost(f"the peer of {self.client.base_url} is lost: {sentence}", reason)
@@ -270,7 +296,7 @@ class PeerWithHeartbeat(Peer):
             self._locks.clear()
             yield native.leave()
         if self.acquired:
-            self._open()
+            yield from self._open()
 
 
 class Loss:

@@ -1,0 +1,95 @@
+//! Waits for everything that is asked for.
+
+use std::{path::Path, time::Duration};
+
+use throttle_client::{Client, Labels, Lock, LockError, Peer, RetryPolicy, process_labels};
+
+use super::{
+    args::{self, Wanted},
+    held::Held,
+    order,
+    patience::Patience,
+    progress::Progress,
+};
+use crate::{
+    args::Server,
+    exit::{Code, Failure},
+};
+
+/// A peer for all locks of this program.
+pub(super) fn peer(server: &Server, arguments: &args::Lock) -> Result<Peer, Failure> {
+    let client = server.client()?.build()?;
+    let mut peer = Peer::builder(&client).lease(arguments.lease);
+    if !arguments.no_default_labels {
+        peer = peer.default_labels(default_labels(arguments));
+    }
+    Ok(peer.labels(arguments.label.iter().cloned()).build())
+}
+
+/// Who it is, for people who ask who has a lock.
+fn default_labels(arguments: &args::Lock) -> Labels {
+    let mut labels = process_labels();
+    if let Some(program) = arguments.command.first() {
+        let name = Path::new(program).file_name().unwrap_or(program);
+        labels.insert("command".to_owned(), name.to_string_lossy().into_owned());
+    }
+    labels
+}
+
+/// Takes one lock after the other, in the order of their levels.
+pub(super) async fn all(
+    server: &Server,
+    peer: &Peer,
+    wanted: &[Wanted],
+    arguments: &args::Lock,
+) -> Result<Held, Failure> {
+    let patience = Patience::new(match arguments.nonblocking {
+        true => Some(Duration::ZERO),
+        false => arguments.wait,
+    });
+    let time = patience.left().unwrap_or(ONE_TRY).clamp(SHORTEST_TRY, ONE_TRY);
+    let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
+    let progress = Progress::new(&client, &wanted[0].name, peer);
+    let sorted = progress.during(order::sorted(&client, wanted, &patience)).await?;
+    let mut locks = Vec::new();
+    for wanted in &sorted {
+        let lock = one(&client, peer, wanted, &patience).await;
+        let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
+        locks.push(lock);
+    }
+    Ok(Held::new(locks))
+}
+
+async fn one(
+    client: &Client,
+    peer: &Peer,
+    Wanted { name, count }: &Wanted,
+    patience: &Patience,
+) -> Result<Lock, LockError> {
+    let mut request = peer.lock(name).count(*count);
+    if let Some(left) = patience.left() {
+        request = request.wait_at_most(left);
+    }
+    Progress::new(client, name, peer).during(request.into_future()).await
+}
+
+fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {
+    let conflict = match &error {
+        LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => arguments.conflict_exit_code,
+        _ => None,
+    };
+    let code = match &error {
+        // It may be somebody else's already, so this is no matter of bad luck.
+        LockError::Lost { .. } if is_something_held => Some(Code::LOST),
+        _ => conflict.map(Code),
+    };
+    let mut failure = Failure::from(error);
+    failure.code = code.unwrap_or(failure.code);
+    failure
+}
+
+/// How long a single question may take.
+const ONE_TRY: Duration = Duration::from_secs(5);
+
+/// Below it no network answers.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);

@@ -1,0 +1,80 @@
+//! What bash offers when somebody presses Tab.
+
+use std::process::{Command, Stdio};
+
+use axum::{Router, routing::get};
+
+use crate::support::{World, run};
+
+/// What bash would offer for the last of these words.
+fn offered(world: &World, words: &[&str]) -> Vec<String> {
+    let script = r#"
+        source <("$THROTTLECTL" completions bash)
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
+        _clap_complete_throttlectl throttlectl "${COMP_WORDS[COMP_CWORD]}" ""
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash", "throttlectl"]).args(words).stdin(Stdio::null());
+    command.env("THROTTLECTL", env!("CARGO_BIN_EXE_throttlectl"));
+    command.env("THROTTLE_URL", &world.url).env("NO_PROXY", "*");
+    let (code, stdout, stderr) = run(&mut command);
+    assert_eq!((code, &*stderr), (0, ""));
+    stdout.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_offers_what_fits() {
+    let world = World::new();
+    assert_eq!(offered(&world, &["sema"]), ["semaphores", "semaphore"]);
+    assert_eq!(offered(&world, &["semaphore", ""])[..2], ["A", "B"]);
+    assert_eq!(offered(&world, &["check", "A", "B"]), ["B"]);
+    assert_eq!(offered(&world, &["lock", "--nonb"]), ["--nonblocking"]);
+    assert_eq!(offered(&world, &["lock", "A"]), ["A"]);
+    assert_eq!(offered(&world, &["semaphores", "--output", ""]), ["json", "table"]);
+    let commands = offered(&world, &[""]);
+    assert!(commands.contains(&"lock".to_owned()), "{commands:?}");
+    assert!(commands.iter().all(|it| !it.starts_with('_')), "{commands:?}");
+    assert_eq!(offered(&world, &["__"]), Vec::<String>::new(), "internals are nobody's business");
+}
+
+#[test]
+fn behind_two_dashes_bash_offers_commands_and_files_and_no_options() {
+    let world = World::new();
+    let offers = offered(&world, &["lock", "A", "--", "--"]);
+    assert_eq!(offers, Vec::<String>::new());
+    let offers = offered(&world, &["lock", "A", "--", "bas"]);
+    assert!(offers.contains(&"bash".to_owned()), "{offers:?}");
+    let offers = offered(&world, &["lock", "A", "--", "cat", "Cargo.to"]);
+    assert_eq!(offers, ["Cargo.toml"]);
+}
+
+#[test]
+fn without_a_server_bash_offers_the_rest() {
+    let world = World::new();
+    let away = ["semaphore", "--url", "http://127.0.0.1:9", ""];
+    let offers = offered(&world, &away);
+    assert!(
+        !offers.contains(&"A".to_owned()) && offers.contains(&"--output".to_owned()),
+        "{offers:?}"
+    );
+}
+
+/// A completion is inserted as it is.
+#[test]
+fn a_name_that_a_shell_would_obey_is_not_offered() {
+    let names = ["good", "$(reboot)", "a b", "a;b", "`x`", "-x", "a'b", "a\\nb"];
+    let semaphore = |name: &str| {
+        format!(
+            r#"{{"name":"{name}","max":1,"held":0,"pending":0,"remainder":1,"longest_pending":"0s"}}"#
+        )
+    };
+    let body = format!("[{}]", names.map(semaphore).join(","));
+    let world = World::serve(|| {
+        let routes = Router::new().route("/version", get(async || "0.6.0"));
+        routes.route("/semaphores", get(async move || body))
+    });
+    let offers = offered(&world, &["semaphore", ""]);
+    assert!(offers.iter().all(|it| it == "good" || it.starts_with('-')), "{offers:?}");
+    assert!(offers.contains(&"good".to_owned()));
+}

@@ -1,0 +1,252 @@
+//! Locks that are lost, and how those who hold them get to know.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, header::ACCEPT},
+    response::Response,
+};
+use throttle_client::{Code, LockError, Lost, Peer, PeerId};
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+use crate::{
+    house::{House, LONG, MUTEX, routes},
+    support::{client, serve},
+};
+
+const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];
+
+/// Removes a peer as an operator does.
+async fn remove(house: &House, peer: &Peer) {
+    assert!(house.client().remove_peer(peer.id().unwrap()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_release_tells_that_somebody_removed_the_peer_and_another_one_has_the_lock() {
+    let house = House::with(MUTEX).await;
+    let (ann, bob) = (house.quiet_peer(), house.quiet_peer());
+    let lock = ann.lock("A").await.unwrap();
+    remove(&house, &ann).await;
+    let other = bob.lock("A").try_lock().await.unwrap().expect("it is free");
+    assert!(lock.is_held(), "nobody has told it yet");
+    assert_eq!(lock.release().await, Err(Lost::Revoked));
+    assert_eq!(ann.lost().await, Lost::Revoked);
+    other.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_release_of_one_lock_tells_the_others_of_the_peer_that_they_are_lost_too() {
+    let house = House::with(TWO).await;
+    let ann = house.quiet_peer();
+    let outer = ann.lock("B").await.unwrap();
+    let inner = ann.lock("A").await.unwrap();
+    remove(&house, &ann).await;
+    assert_eq!(inner.release().await, Err(Lost::Revoked));
+    assert_eq!(outer.check(), Err(Lost::Revoked));
+}
+
+#[tokio::test]
+async fn a_shrink_tells_that_somebody_removed_the_peer() {
+    let house = House::with(TWO).await;
+    let ann = house.quiet_peer();
+    let mut lock = ann.lock("B").count(3).await.unwrap();
+    remove(&house, &ann).await;
+    let refused = lock.shrink(1).await;
+    assert!(matches!(refused, Err(LockError::Lost { lost: Lost::Revoked, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_release_at_a_server_that_was_started_again_is_no_loss() {
+    let house = House::with(TWO).await;
+    let ann = house.quiet_peer();
+    let outer = ann.lock("B").await.unwrap();
+    let inner = ann.lock("A").await.unwrap();
+    house.restart_with(TWO);
+    inner.release().await.unwrap();
+    // That the server forgot is known now, and it is told of the other one.
+    let peers = house.until(|peers| peers.len() == 1).await;
+    assert_eq!(peers[0].held.iter().map(|lock| &*lock.semaphore).collect::<Vec<_>>(), ["B"]);
+    outer.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shrink_at_a_server_that_was_started_again_is_told_with_the_restore() {
+    let house = House::with(TWO).await;
+    let ann = house.quiet_peer();
+    let mut lock = ann.lock("B").count(5).await.unwrap();
+    house.restart_with(TWO);
+    lock.shrink(2).await.unwrap();
+    assert_eq!(house.client().remainder("B").await.unwrap(), 3);
+    lock.release().await.unwrap();
+}
+
+/// Servers of version 0.5 tell no uptime, so nobody can know.
+#[tokio::test]
+async fn a_release_at_a_server_that_does_not_say_for_how_long_it_runs_is_no_loss() {
+    let inside = routes(MUTEX);
+    let without_problems = move |mut request: Request| {
+        let inside = inside.clone();
+        async move {
+            request.headers_mut().remove(ACCEPT);
+            inside.oneshot(request).await.unwrap()
+        }
+    };
+    let (address, _) = serve(Router::new().fallback(without_problems)).await;
+    let throttle = client(&format!("http://{address}")).build().unwrap();
+    let ann = Peer::builder(&throttle).lease(5 * LONG).build();
+    let lock = ann.lock("A").await.unwrap();
+    assert!(throttle.remove_peer(ann.id().unwrap()).await.unwrap());
+    assert_eq!(lock.release().await, Ok(()));
+}
+
+/// Holds back the first answer to a request for a lock.
+#[derive(Clone, Default)]
+struct Delay {
+    has_held_back: Arc<AtomicBool>,
+    held_back: Arc<Notify>,
+    go: Arc<Notify>,
+}
+
+#[tokio::test]
+async fn a_grant_of_a_server_that_has_forgotten_it_since_is_asked_for_again() {
+    let house = House::with(TWO).await;
+    let delay = Delay::default();
+    let (inner, url) = (delay.clone(), house.url.clone());
+    let http = throttle_client::http_client_builder().no_proxy().build().unwrap();
+    // Passes everything on, so that what is held back is an answer that the server has given.
+    let pass = move |request: Request| {
+        let (delay, url, http) = (inner.clone(), url.clone(), http.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let is_about_a = parts.method == Method::PUT && parts.uri.path().ends_with("/A");
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            let request = http.request(parts.method, format!("{url}{}", parts.uri));
+            let answer = request.headers(parts.headers).body(body).send().await.unwrap();
+            let mut response = Response::builder().status(answer.status());
+            *response.headers_mut().unwrap() = answer.headers().clone();
+            let body = answer.bytes().await.unwrap();
+            if is_about_a && !delay.has_held_back.swap(true, Ordering::SeqCst) {
+                delay.held_back.notify_one();
+                delay.go.notified().await;
+            }
+            response.body(axum::body::Body::from(body)).unwrap()
+        }
+    };
+    let (address, _) = serve(Router::new().fallback(pass)).await;
+    let throttle = client(&format!("http://{address}")).build().unwrap();
+    let often = Duration::from_millis(20);
+    let ann = Peer::builder(&throttle).lease(LONG).heartbeat_every(often).build();
+    let outer = ann.lock("B").await.unwrap();
+    let asking = tokio::spawn(ann.lock("A").into_future());
+    delay.held_back.notified().await;
+
+    // The server that granted it ends. The next one is told of the peer, and grants it to somebody else.
+    house.restart_with(TWO);
+    house.until(|peers| peers.len() == 1).await;
+    let bob = house.quiet_peer();
+    let other = bob.lock("A").try_lock().await.unwrap().expect("this server has not granted it");
+    delay.go.notify_one();
+    house.until_somebody_waits().await;
+    assert!(!asking.is_finished(), "two have the mutex");
+    other.release().await.unwrap();
+    let lock = asking.await.unwrap().unwrap();
+    assert_eq!(house.client().semaphore("A").await.unwrap().held_by[0].peer_id, lock.peer_id());
+    lock.release().await.unwrap();
+    outer.release().await.unwrap();
+}
+
+/// A peer at the server that holds these, as one of a process that is gone.
+async fn left_behind(house: &House, held: &[(&str, u64)]) -> PeerId {
+    let throttle = house.client();
+    let peer = throttle.new_peer(LONG).await.unwrap();
+    for &(semaphore, count) in held {
+        let _ = throttle.acquire(peer, semaphore, count).await.unwrap();
+    }
+    peer
+}
+
+fn resumed(house: &House, peer: PeerId, held: &[(&str, u64)]) -> Peer {
+    let held = held.iter().map(|&(name, count)| (name.to_owned(), count)).collect();
+    Peer::builder(&house.client()).lease(LONG).resume(peer, held).build()
+}
+
+#[tokio::test]
+async fn a_lock_that_the_server_does_not_confirm_after_a_conflict_is_lost() {
+    let house = House::with(TWO).await;
+    for held in [&[("B", 1)][..], &[("B", 4)]] {
+        let id = left_behind(&house, held).await;
+        let ann = resumed(&house, id, &[("A", 1), ("B", 2)]);
+        let lost = tokio::time::timeout(LONG, ann.lost());
+        assert_eq!(lost.await.unwrap(), Lost::Refused(Code::RestoreConflict));
+        assert_eq!(ann.time_left(), Duration::ZERO);
+        // What is left there of the peer is removed.
+        house.until(|peers| peers.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_has_more_than_it_was_resumed_with_goes_on() {
+    let house = House::with(TWO).await;
+    let id = left_behind(&house, &[("B", 2), ("A", 1)]).await;
+    let ann = resumed(&house, id, &[("B", 2)]);
+    let lock = ann.lock("B").count(2).wait_at_most(LONG).await.unwrap();
+    assert_eq!(lock.peer_id(), id);
+    assert!(lock.is_held());
+    lock.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_asked_for_again() {
+    let house = House::with(TWO).await;
+    let id = left_behind(&house, &[("B", 2), ("A", 1)]).await;
+    for restart in [false, true] {
+        if restart {
+            house.restart_with(TWO);
+        }
+        let ann = resumed(&house, id, &[("A", 1), ("B", 2)]);
+        assert_eq!(
+            (ann.id(), ann.time_left()),
+            (Some(id), Duration::ZERO),
+            "nobody has confirmed it"
+        );
+        let outer = ann.lock("B").count(2).wait_at_most(LONG).await.unwrap();
+        let inner = ann.lock("A").wait_at_most(LONG).await.unwrap();
+        assert_eq!((outer.peer_id(), inner.peer_id()), (id, id));
+        assert!(ann.time_left() > LONG / 2 && inner.is_held());
+        let again = ann.lock("A").await;
+        assert!(matches!(again, Err(LockError::AlreadyHeld { .. })), "{again:?}");
+        assert_eq!(house.client().remainder("B").await.unwrap(), 3);
+        if restart {
+            drop((ann, inner, outer));
+            house.until(|peers| peers.is_empty()).await;
+        } else {
+            // As if the process had died.
+            std::mem::forget((ann, inner, outer));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_left_stays_at_the_server_and_can_be_resumed() {
+    let house = House::with(MUTEX).await;
+    let ann = house.quiet_peer();
+    let lock = ann.lock("A").await.unwrap();
+    let id = lock.peer_id();
+    ann.clone().leave().await;
+    assert_eq!((lock.lost().await, ann.lost().await), (Lost::Closed, Lost::Closed));
+    drop((lock, ann));
+    assert_eq!(house.client().remainder("A").await.unwrap(), 0);
+    let lock = resumed(&house, id, &[("A", 1)]).lock("A").wait_at_most(LONG).await.unwrap();
+    assert_eq!(lock.peer_id(), id);
+    lock.release().await.unwrap();
+    assert_eq!(house.client().peers().await.unwrap(), []);
+}

@@ -1,0 +1,24 @@
+"""What is told to the servers when the interpreter ends."""
+
+import atexit
+import sys
+import time
+
+from . import _dispatcher, _native, peer
+
+# For how long a server is told, if it has just been told something and did not answer.
+_LAST_TRY = 0.2
+
+
+def register() -> None:
+    """Sees to it that others need not wait for the leases to end."""
+    atexit.register(_farewell)
+
+
+def _farewell() -> None:
+    patience = peer.FAREWELL_PATIENCE
+    if time.monotonic() - peer.unanswered_at < 2 * patience:
+        patience = _LAST_TRY
+    others_can_run = not sys.is_finalizing()
+    _native.farewell(peer.open_peers(), patience, others_can_run)
+    _dispatcher.stop()
