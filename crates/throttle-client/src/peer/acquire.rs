@@ -3,7 +3,7 @@
 //! Every request is an attempt of its own. The time of whoever asks is the only limit: attempts that get no
 //! answer are repeated until then, after pauses that grow, and the last cause is told.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
 use throttle_wire::{Code, PeerId};
 use tokio::sync::{OwnedMutexGuard, watch};
@@ -90,6 +90,10 @@ impl Acquisition {
         }
         let acquiring = match self.until_end(self.alone(&shared)).await {
             Some(acquiring) => acquiring?,
+            // Only an answer to a release is missing then.
+            None if !shared.releasing.borrow().is_empty() => {
+                return Err(self.subject().unreachable(shared.no_answer()));
+            }
             None => return Err(self.not_in_time()),
         };
         let (outer, is_nested) = {
@@ -263,15 +267,15 @@ impl Acquisition {
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
         // What is answered then is that the lock is not free, as it was a moment ago.
-        if left <= LONGEST_MARGIN.min(longest) && self.latest.is_answered && self.is_waiting {
-            return (left, end + LONGEST_MARGIN);
+        if left <= MARGIN && self.latest.is_answered && self.is_waiting {
+            return (left.min(longest), end + MARGIN);
         }
-        let block_for = longest.min(left - (left / 4).min(LONGEST_MARGIN));
+        let block_for = longest.min(left.saturating_sub(MARGIN));
         (block_for, now + block_for)
     }
 
-    /// Waits until nobody else asks for a lock of this peer, and what it held of this semaphore is
-    /// given back.
+    /// Waits until nobody else asks for a lock of this peer, and nothing is being given back: it might be of a
+    /// level at which this one would be refused.
     async fn alone(&self, shared: &Arc<Shared>) -> Result<OwnedMutexGuard<()>, LockError> {
         let acquiring = Arc::clone(&shared.acquiring);
         let acquiring = if self.is_try() {
@@ -286,7 +290,7 @@ impl Acquisition {
             let was_held = shared.holds(&self.semaphore);
             let mut releasing = shared.releasing.subscribe();
             // The sender is in `shared`, so there is always an answer.
-            let _ = releasing.wait_for(|names| !names.contains(&self.semaphore)).await;
+            let _ = releasing.wait_for(BTreeSet::is_empty).await;
             if !was_held {
                 return Ok(acquiring);
             }
@@ -427,8 +431,9 @@ fn is_transient(error: &Error) -> bool {
 /// is noticed.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
-/// How long before the end of the time the last but one answer is expected, at most.
-const LONGEST_MARGIN: Duration = Duration::from_millis(500);
+/// How long before the end of the time the last but one answer is expected. Who waits less is told at once where
+/// they stand, and then waits.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// Before a request is sent again that was overtaken. That is rare; a server that always says so is not to
 /// be asked without pause.
