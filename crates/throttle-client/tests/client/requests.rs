@@ -191,6 +191,9 @@ async fn a_name_too_long_for_any_url_is_an_error_at_once() {
     let release = timeout(Duration::from_millis(1), client.release(42, &name));
     let error = release.await.expect("no pause").unwrap_err();
     assert!(matches!(error, Error::InvalidRequest { .. }), "{error:?}");
+    let cause = std::error::Error::source(&error).unwrap();
+    let told = format!("{error}: {cause}");
+    assert!(told.contains("too long") && !told.contains("xxx"), "{told}");
 }
 
 #[tokio::test]
