@@ -40,13 +40,27 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
         cmd!(sh, "{python} -B -m pytest --quiet crates/throttle-python/tests").run()?;
         cmd!(sh, "{python} -B -m pytest --quiet compat/python").run()?;
     }
+    let (plain, plugin) = (["-p", "no:cacheprovider"], ["-p", "throttle_client.testing"]);
+    let tests = "examples/python/test_job.py";
+    cmd!(sh, "{python} -B -m pytest --quiet {plain...} {plugin...} {tests}").run()?;
     let (mut server, url) = serve(&server)?;
     let examples = ["worker", "async_worker"].map(|name| format!("examples/python/{name}.py"));
-    let ran = examples.iter().try_for_each(|example| cmd!(sh, "{python} -B {example} {url}").run());
+    let ran = examples
+        .iter()
+        .try_for_each(|example| cmd!(sh, "{python} -B {example} {url}").run())
+        .and_then(|()| cmd!(sh, "{python} -B -c {NOBODY_IS_LEFT} {url}").run());
     server.kill().context("the server has ended before")?;
     server.wait()?;
     Ok(ran?)
 }
+
+/// Examples close what they open: an operator is told to look into peers that expire.
+const NOBODY_IS_LEFT: &str = "
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1] + '/peers/') as answer:
+    peers = answer.read()
+assert peers.strip() == b'[]', peers
+";
 
 /// Checks the types of the package and of a program that uses it, as both of the checkers that people
 /// have see them. `pyproject.toml` says how strict they are.

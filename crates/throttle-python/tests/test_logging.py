@@ -28,7 +28,7 @@ def test_a_restart_of_the_server_is_heard_of(serve, log):
     held = lock(server.url, "A", expiration_time=1)
     with held:
         server.restart()
-        eventually(lambda: heard(log(), "restore"))
+        eventually(lambda: heard(log(logging.WARNING), "told what the peer holds", "A"))
         assert held.is_held()
 
 
@@ -38,7 +38,7 @@ def test_failed_signs_of_life_and_the_loss_are_heard_of(serve, log):
         held = lock(server.url, "A", expiration_time=1)
         with held:
             server.kill()
-            eventually(lambda: heard(log(logging.WARNING), "heartbeat"))
+            eventually(lambda: heard(log(logging.WARNING), "sign of life", server.url))
             assert held.lost.wait(LONG)
             eventually(lambda: heard(log(logging.WARNING), "lost"))
 
@@ -54,7 +54,7 @@ def test_messages_name_the_semaphore_or_the_server(serve, log):
 
 
 def test_who_waits_without_a_deadline_for_a_server_that_is_away_says_so(nobody, log):
-    waiting = spawn(lambda: lock(nobody, "A", timeout=timedelta(seconds=8)).__enter__())
+    waiting = spawn(lambda: lock(nobody, "A", timeout=timedelta(seconds=4)).__enter__())
     eventually(lambda: heard(log(logging.WARNING), nobody))
     with pytest.raises(ConnectionError):
         waiting.result(timeout=LONG)

@@ -34,7 +34,8 @@ URL = "http://localhost:8000"
 
 
 def on_lost(reason: LostReason) -> None:
-    assert_type(reason.value, str)
+    name: str = reason.value
+    print(name)
 
 
 def options() -> Lock:

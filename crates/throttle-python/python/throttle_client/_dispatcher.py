@@ -8,7 +8,6 @@ import importlib
 import itertools
 import logging
 import os
-import sys
 import threading
 from typing import Any, Callable, Dict, Optional, Tuple
 
@@ -115,6 +114,5 @@ def _is_main_interpreter() -> bool:
 def stop() -> None:
     """Ends the thread. An interpreter that ends must not have it any more."""
     found = _dispatchers.get(os.getpid())
-    # When the main interpreter is gone already, nobody can wait for a thread.
-    if found is not None and not sys.is_finalizing():
+    if found is not None:
         found.stop()

@@ -4,7 +4,7 @@ import atexit
 import sys
 import time
 
-from . import _dispatcher, _native, peer
+from . import _dispatcher, _native, _waiting, peer
 
 # For how long a server is told, if it has just been told something and did not answer.
 _LAST_TRY = 0.2
@@ -21,4 +21,9 @@ def _farewell() -> None:
         patience = _LAST_TRY
     others_can_run = not sys.is_finalizing()
     _native.farewell(peer.open_peers(), patience, others_can_run)
-    _dispatcher.stop()
+    if others_can_run:
+        _dispatcher.stop()
+    else:
+        # A thread of another interpreter than the main one would not be let in again after it has let
+        # others run.
+        _waiting.abandon_pairs()

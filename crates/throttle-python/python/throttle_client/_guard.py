@@ -4,15 +4,17 @@ A guard says what to lock, and can be entered by many threads or tasks at once: 
 own, and whoever leaves gives back exactly that one.
 """
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import inspect
 import time
-from datetime import timedelta
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _native
 from ._dispatcher import log
 from ._waiting import Steps
-from .client import Client, Pem, Span, Urls, check_count, seconds, timespan, without_password
+from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
 from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
 
@@ -29,8 +31,10 @@ class Grant:
         self.since = time.monotonic()
         #: Ends what was begun to hear of the loss.
         self.unsubscribe: Optional[Callable[[], None]] = None
-        #: Why the task was cancelled, if that was done because the lock was lost.
-        self.loss: Optional[LostReason] = None
+        #: Whether the block is over.
+        self.is_left = False
+        #: Whether the task was cancelled because the lock was lost.
+        self.is_cancelled = False
 
 
 class Guard:
@@ -41,7 +45,7 @@ class Guard:
 
     def __init__(
         self,
-        server_url: Union[Urls, Client, None],
+        server_url: Union[Urls, ClientBase, None],
         semaphore: str,
         count: int = 1,
         timeout: Optional[Span] = None,
@@ -56,7 +60,7 @@ class Guard:
         ca: Optional[Pem] = None,
         client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
     ):
-        if not isinstance(server_url, Client):
+        if not isinstance(server_url, ClientBase):
             server_url = Client(server_url, headers, token, ca, client_cert)
         #: The server.
         self.client = server_url
@@ -163,6 +167,8 @@ class Guard:
 
     def _enter(self, peer: Peer, patience: Optional[float]) -> "Steps[Grant]":
         check_count(self.count)
+        lock: Optional[_native.Lock] = None
+        grant: Optional[Grant] = None
         try:
             if isinstance(peer, PeerWithHeartbeat):
                 yield from peer._beat(True)
@@ -173,16 +179,15 @@ class Guard:
             return grant
         except BaseException as error:
             # Nobody stays in the queue unattended, or has what was granted in that moment.
-            yield from peer._abandon(self.semaphore, _patience_after(error))
+            if grant is not None:
+                self._forget_grant(grant)
+            yield from peer._abandon(self.semaphore, lock, _patience_after(error))
             if isinstance(error, Refused):
                 self._explain(error)
             raise
 
     def _leave(self, grant: Grant, error: Optional[BaseException]) -> "Steps[None]":
-        if grant in self._grants:
-            self._grants.remove(grant)
-        if grant.unsubscribe is not None:
-            grant.unsubscribe()
+        self._forget_grant(grant)
         lost = grant.lock.lost()
         if lost is not None and lost[0] == LostReason.HELD_BY_PARENT:
             # What a child inherits belongs to its parent.
@@ -196,13 +201,20 @@ class Guard:
             except BaseException as raised:
                 interruption = raised
         patience = RELEASE_PATIENCE if error is None and interruption is None else FAREWELL_PATIENCE
-        released = yield from grant.peer._release(self.semaphore, is_last=True, patience=patience)
+        released = yield from grant.peer._release(self.semaphore, grant.lock, True, patience)
         lost = lost or released
         if interruption is not None:
             raise interruption
         if lost is not None:
             is_expected = not isinstance(grant.peer, PeerWithHeartbeat)
             self._tell_loss(lost, error, is_expected)
+
+    def _forget_grant(self, grant: Grant) -> None:
+        grant.is_left = True
+        if grant in self._grants:
+            self._grants.remove(grant)
+        if grant.unsubscribe is not None:
+            grant.unsubscribe()
 
     def _tell_loss(
         self, lost: Tuple[str, str], error: Optional[BaseException], is_expected: bool = False
@@ -220,6 +232,11 @@ class Guard:
 
     def _subscribe(self, grant: Grant) -> None:
         """Sees to it that somebody hears of the loss."""
+
+    def _loss(self, lost: Optional[Tuple[str, str]]) -> Optional[LostReason]:
+        """Why a lock was lost, unless this program closed the peer itself."""
+        reason = None if lost is None else LostReason(lost[0])
+        return None if reason is LostReason.CLOSED else reason
 
     def _explain(self, error: Refused) -> None:
         url = without_password(self.server_url)

@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 import weakref
-from typing import Any, Callable, Dict, Generator, List, Optional, TypeVar
+from contextlib import suppress
+from typing import Any, Dict, Generator, List, Optional, Tuple, TypeVar
 
 from . import _native
 
@@ -29,6 +30,18 @@ if sys.platform == "win32":
 _SLICE: Optional[float] = 0.1 if sys.platform == "win32" else None
 
 
+# By identity.
+_pairs: "weakref.WeakValueDictionary[int, Pair]" = weakref.WeakValueDictionary()
+
+
+def abandon_pairs() -> None:
+    """Leaves all sockets to the end of the process, so that none of them has to be closed before."""
+    for reference in _pairs.valuerefs():
+        pair = reference()
+        if pair is not None:
+            pair.socket.detach()
+
+
 class Pair:
     """The end of a pair of sockets that Python reads, and the native one."""
 
@@ -38,28 +51,20 @@ class Pair:
         self.socket = socket.socket(_FAMILY, socket.SOCK_STREAM, 0, number)
         self.socket.settimeout(timeout)
 
-    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        _pairs[id(self)] = self
+
+    def __del__(self) -> None:
         reader = getattr(self, "socket", None)
-        if reader is None:
-            return
-        if is_finalizing():
-            # To close it would let other threads run, and a thread of another interpreter than the main one
-            # would not be let in again. The process ends anyway.
-            reader.detach()
-        else:
+        if reader is not None:
             reader.close()
 
     def read(self, size: int) -> None:
         """Blocks until there is a byte."""
         while True:
-            try:
+            # Before version 3.10 it is an exception of its own.
+            with suppress(socket.timeout, TimeoutError):
                 self.socket.recv(size)
                 return
-            except TimeoutError:
-                pass
-            except socket.timeout:
-                # Before version 3.10 it is an exception of its own.
-                pass
 
 
 # The pairs of each thread that nobody uses at the moment. Made when it is needed, for by then it is known
@@ -71,12 +76,12 @@ def _idle_pairs() -> List[Pair]:
     global _idle
     if _idle is None:
         _idle = threading.local()
-    if getattr(_idle, "process", None) != os.getpid():
+    pairs: Optional[Tuple[int, List[Pair]]] = getattr(_idle, "pairs", None)
+    if pairs is None or pairs[0] != os.getpid():
         # The other ends of those that a child inherits are with its parent.
-        _idle.pairs = []
-        _idle.process = os.getpid()
-    pairs: List[Pair] = _idle.pairs
-    return pairs
+        pairs = (os.getpid(), [])
+        _idle.pairs = pairs
+    return pairs[1]
 
 
 def wait(operation: "_native.Operation[_T]") -> _T:

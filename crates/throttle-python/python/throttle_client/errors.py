@@ -7,9 +7,9 @@ try:
     # Programs written for version 0.5 catch what `requests` raises, if they have it.
     from requests import ConnectionError as _RequestsConnectionError  # type: ignore
 
-    _CONNECTION_ERRORS: Tuple[type, ...] = (_RequestsConnectionError, ConnectionError)
+    _connection_errors: Tuple[type, ...] = (_RequestsConnectionError, ConnectionError)
 except ImportError:
-    _CONNECTION_ERRORS = (ConnectionError,)
+    _connection_errors = (ConnectionError,)
 
 
 class LostReason(str, Enum):
@@ -60,7 +60,7 @@ class UnknownPeer(ThrottleError):
     code = "unknown_peer"
 
 
-class Unreachable(ThrottleError, *_CONNECTION_ERRORS):  # type: ignore
+class Unreachable(ThrottleError, *_connection_errors):  # type: ignore
     """There was no answer, or none of a Throttle server, although it was asked again and again."""
 
 

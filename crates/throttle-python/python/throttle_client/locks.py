@@ -1,5 +1,8 @@
 """Locks for threads, and for greenlets."""
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import functools
 import os
 import threading
@@ -15,9 +18,9 @@ from ._guard import (
     reject_coroutine,
     reject_generators,
 )
-from ._waiting import Steps, run
-from .client import Client, Pem, Span, Urls
-from .errors import LostReason, Refused, Timeout
+from ._waiting import run
+from .client import ClientBase, Pem, Span, Urls
+from .errors import Refused, Timeout
 from .peer import Peer, PeerWithHeartbeat
 
 __all__ = ["Lock", "clear_peers", "get_local_peer", "lock", "set_local_peer"]
@@ -168,8 +171,9 @@ class Lock(Guard):
             return
 
         def tell(lost: Optional[Tuple[str, str]]) -> None:
-            if lost is not None:
-                on_lost(LostReason(lost[0]))
+            reason = self._loss(lost)
+            if reason is not None:
+                on_lost(reason)
 
         operation = grant.lock.wait_lost(None)
         dispatcher().watch(operation, tell)
@@ -177,7 +181,7 @@ class Lock(Guard):
 
 
 def lock(
-    server_url: Union[Urls, Client, None],
+    server_url: Union[Urls, ClientBase, None],
     semaphore: str,
     count: int = 1,
     timeout: Optional[Span] = None,

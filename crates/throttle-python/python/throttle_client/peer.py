@@ -1,5 +1,8 @@
 """Peers: clients of a server that hold locks, and what they hold."""
 
+# What begins with an underscore is the business of this package.
+# pyright: reportPrivateUsage=false
+
 import os
 import sys
 import time
@@ -12,7 +15,7 @@ from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVa
 from . import _native
 from ._dispatcher import forward_log
 from ._waiting import Steps, finish, run, wait
-from .client import Client, Span, check_count, seconds, timespan
+from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
@@ -53,7 +56,7 @@ class Peer:
 
     def __init__(
         self,
-        client: Client,
+        client: ClientBase,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
         expiration_time: Optional[Span] = None,
@@ -102,7 +105,8 @@ class Peer:
         if known is not None:
             return known
         if self._id is None:
-            self._id = self.client.new_peer(expires_in=self.expiration_time)
+            lease = self.expiration_time.total_seconds()
+            self._id = wait(self.client._server.new_peer(lease))
             self._native = None
         run(self._open())
         return self._id
@@ -138,7 +142,7 @@ class Peer:
 
         If it is not held, the peer does not stay in the queue.
         """
-        if self.acquired.get(semaphore) == count:
+        if self.acquired.get(semaphore) == count and self.is_held():
             return True
         patience = 0.0 if block_for is None else seconds(block_for, "block_for")
         try:
@@ -149,7 +153,8 @@ class Peer:
 
     def release(self, semaphore: str) -> None:
         """Releases a lock. That there is none is no error."""
-        run(self._release(semaphore, is_last=False, patience=RELEASE_PATIENCE))
+        lock = self._locks.get(semaphore)
+        run(self._release(semaphore, lock, is_last=False, patience=RELEASE_PATIENCE))
 
     def heartbeat(self) -> None:
         """Shows a sign of life, and tells a server that forgot this peer what it holds."""
@@ -170,7 +175,7 @@ class Peer:
         """Nothing here; see `PeerWithHeartbeat`."""
 
     def _open(self) -> "Steps[_native.Peer]":
-        client = self.client._native
+        client = self.client._server
         if not client.is_ready():
             yield client.prepare()
         if self._native is None:
@@ -198,27 +203,44 @@ class Peer:
         native = yield from self._open()
         self._asking += 1
         try:
-            lock = yield native.lock(semaphore, count, patience)
+            lock: _native.Lock = yield native.lock(semaphore, count, patience)
         finally:
             self._asking -= 1
-        self._locks[semaphore] = lock
-        self.acquired[semaphore] = count
-        self.fencing_tokens[semaphore] = lock.fencing_token
-        return lock  # type: ignore[no-any-return]
+        try:
+            self._locks[semaphore] = lock
+            self.acquired[semaphore] = count
+            self.fencing_tokens[semaphore] = lock.fencing_token
+        except BaseException:
+            # An interrupt.
+            self._forget(semaphore, lock)
+            yield lock.release(False, FAREWELL_PATIENCE)
+            raise
+        return lock
+
+    def _forget(self, semaphore: str, lock: "Optional[_native.Lock]") -> Optional[int]:
+        """Forgets a lock, and returns how much it was; not if it is another one that is held by now."""
+        if self._locks.get(semaphore) is not lock:
+            return None
+        self._locks.pop(semaphore, None)
+        self.fencing_tokens.pop(semaphore, None)
+        return self.acquired.pop(semaphore, None)
 
     def _release(
-        self, semaphore: str, is_last: bool, patience: float
+        self,
+        semaphore: str,
+        lock: "Optional[_native.Lock]",
+        is_last: bool,
+        patience: float,
     ) -> "Steps[Optional[Tuple[str, str]]]":
         """Returns why the lock was lost, if it was. If it `is_last`, the peer goes with it."""
-        count = self.acquired.pop(semaphore, None)
-        lock = self._locks.pop(semaphore, None)
-        self.fencing_tokens.pop(semaphore, None)
+        count = self._forget(semaphore, lock)
         if count is None:
             return None
         if lock is None:
             # It was taken over, and nobody has asked for it here.
             native = yield from self._open()
-            lock = yield native.lock(semaphore, count, patience)
+            taken: _native.Lock = yield native.lock(semaphore, count, patience)
+            lock = taken
         is_last = is_last and not self.acquired and not self._asking
         if is_last:
             self._native = self._id = None
@@ -235,22 +257,24 @@ class Peer:
             reason, sentence = lost
             raise LockLost(f"the peer of {self.client.base_url} is lost: {sentence}", reason)
 
-    def _abandon(self, semaphore: str, patience: float) -> "Steps[None]":
-        """Forgets what was asked for, and goes if there is nothing else."""
-        # What was granted in that moment is released in the background.
-        self._locks.pop(semaphore, None)
-        self.acquired.pop(semaphore, None)
-        self.fencing_tokens.pop(semaphore, None)
+    def _abandon(
+        self, semaphore: str, lock: "Optional[_native.Lock]", patience: float
+    ) -> "Steps[None]":
+        """Gives back a lock, if there is one, and goes if there is nothing else."""
+        if lock is not None:
+            yield from self._release(semaphore, lock, True, patience)
         if not self.acquired and not self._asking:
             yield from self._close(patience)
 
     def _close(self, patience: float) -> "Steps[None]":
         native, self._native, self._id = self._native, None, None
-        self._locks.clear()
+        # Whoever drops them before the peer is closed releases each of them.
+        locks, self._locks = self._locks, {}
         self.acquired.clear()
         self.fencing_tokens.clear()
         if native is not None:
             yield native.close(patience)
+        del locks
 
 
 class PeerWithHeartbeat(Peer):
@@ -262,7 +286,7 @@ class PeerWithHeartbeat(Peer):
 
     def __init__(
         self,
-        client: Client,
+        client: ClientBase,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
         expiration_time: Optional[Span] = None,
@@ -293,8 +317,10 @@ class PeerWithHeartbeat(Peer):
         native, self._native = self._native, None
         if native is not None:
             self._id = native.id
-            self._locks.clear()
+            # Whoever drops them before the peer is left releases each of them.
+            locks, self._locks = self._locks, {}
             yield native.leave()
+            del locks
         if self.acquired:
             yield from self._open()
 

@@ -24,9 +24,12 @@ Without pytest, `Server` does the same as a context manager:
 
 The server is the one that is installed elsewhere, with all its rules, without a file and without a
 process of its own. It starts in milliseconds, and forgets everything at its end.
+
+This module may be imported before pytest loads it as a plugin, hence PYTEST_DONT_REWRITE.
 """
 
 import json
+from dataclasses import dataclass
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -35,7 +38,6 @@ from typing import (
     Iterator,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Type,
     Union,
@@ -58,14 +60,16 @@ else:
 __all__ = ["Holder", "Semaphore", "Server", "Waiter"]
 
 
-class Semaphore(NamedTuple):
+@dataclass(frozen=True)
+class Semaphore:
     """How much there is of a semaphore, and its place in the lock hierarchy."""
 
     max: int
     level: int = 0
 
 
-class Holder(NamedTuple):
+@dataclass(frozen=True)
+class Holder:
     """A peer that holds some of a semaphore."""
 
     peer_id: int
@@ -74,7 +78,8 @@ class Holder(NamedTuple):
     labels: Dict[str, str]
 
 
-class Waiter(NamedTuple):
+@dataclass(frozen=True)
+class Waiter:
     """A peer that waits for some of a semaphore."""
 
     peer_id: int
@@ -91,7 +96,9 @@ class Server:
     def __init__(self, semaphores: Mapping[str, Union[int, Semaphore]]):
         self._native = _native.TestServer(
             {
-                name: (semaphore, 0) if isinstance(semaphore, int) else tuple(semaphore)
+                name: (semaphore, 0)
+                if isinstance(semaphore, int)
+                else (semaphore.max, semaphore.level)
                 for name, semaphore in semaphores.items()
             }
         )
