@@ -43,7 +43,7 @@ impl World {
     }
 
     /// The same semaphores as always, at a socket in the file system.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub(crate) fn at(path: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
