@@ -267,3 +267,25 @@ interpreters.run_string(interpreter, "import throttle_client")
 print("done")
 """
     assert end(program(source)) == (0, "done", "")
+
+
+@unix
+def test_a_program_that_dies_of_broken_pipes_survives_the_interrupt_of_a_wait(serve, program):
+    server = serve()
+    source = """
+import signal
+import sys
+from throttle_client import lock
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with lock(sys.argv[1], "A"):
+        print("acquired")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    with lock(server.url, "A"):
+        waiting = program(source, server.url)
+        server.await_pending("A", 1)
+        waiting.send_signal(signal.SIGINT)
+        assert end(waiting) == (0, "interrupted", "")

@@ -135,7 +135,8 @@ class Lock(Guard):
     async def extend(self) -> float:
         """Shows a sign of life now, and returns for how many seconds the lock is certain.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`.
+        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
+        end of the lease if the server does not answer.
         """
         grant = self._held()
         await run_async(grant.peer._renew())

@@ -106,7 +106,8 @@ class Lock(Guard):
     def extend(self) -> float:
         """Shows a sign of life now, and returns for how many seconds the lock is certain.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`.
+        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
+        end of the lease if the server does not answer.
         """
         grant = self._held()
         run(grant.peer._renew())
