@@ -34,9 +34,10 @@ fn main() -> anyhow::Result<()> {
     let database = peer.lock("database", 1, PATIENCE)?;
     let refused = peer.lock("licence", 1, PATIENCE).expect_err("it is above the database");
     assert_eq!(refused.code(), Some(Code::LockHierarchyViolation));
-    println!("the other way round: {refused}");
+    println!("the other way round: {:#}", anyhow::Error::from(refused));
     database.release()?;
     peer.close();
+    assert_eq!(blocking::wait(throttle.peers())?, [], "nobody has left anything behind");
     println!("free: {} licences", blocking::wait(throttle.remainder("licence"))?);
     Ok(())
 }

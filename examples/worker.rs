@@ -10,7 +10,7 @@
 use std::{env, sync::Mutex, time::Duration};
 
 use anyhow::ensure;
-use throttle_client::{Client, LockError, Peer};
+use throttle_client::{Client, LockError, Peer, PeerStatus};
 
 mod serve;
 
@@ -42,6 +42,11 @@ async fn main() -> anyhow::Result<()> {
     // The server need not wait for the leases to end.
     ann.close().await;
     bob.close().await;
+
+    // A lock that is taken now and then needs no peer that stays.
+    throttle.lock("B").await?.release().await?;
+    let is_worker = |peer: &PeerStatus| peer.labels.contains_key("worker");
+    ensure!(!throttle.peers().await?.iter().any(is_worker), "a worker left something behind");
     println!("the ledger: {:?}", ledger.0.into_inner()?);
     Ok(())
 }

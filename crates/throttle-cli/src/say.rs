@@ -87,6 +87,9 @@ static QUEUE: OnceLock<Option<SyncSender<Entry>>> = OnceLock::new();
 fn start() -> Option<SyncSender<Entry>> {
     let (queue, entries) = mpsc::sync_channel(LENGTH);
     let write = move || {
+        // In the background of a terminal with `stty tostop` a write would stop the program.
+        #[cfg(unix)]
+        let _ = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGTTOU).thread_block();
         for entry in entries {
             match entry {
                 Entry::Text(text) => {

@@ -149,6 +149,16 @@ impl Error {
         if let Self::Refused { code, .. } = self { Some(*code) } else { None }
     }
 
+    /// How long to wait before the next attempt, if the answer says so (`Retry-After`, in seconds).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::UnexpectedAnswer { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the request was certainly not done, and the same request would be refused again.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {

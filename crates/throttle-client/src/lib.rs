@@ -23,6 +23,7 @@
 //! // Should the lock get lost, the work ends before anybody else can be granted it.
 //! let rows = lock.run(async { 42 }).await?;
 //! lock.release().await?;
+//! # assert!(throttle.peers().await?.is_empty());
 //! # assert_eq!(rows, 42);
 //! # Ok(())
 //! # }
@@ -58,6 +59,9 @@
 //! certainly had no effect, and [`health`](Client::health) and [`ready`](Client::ready) never, for they
 //! ask about this moment. Each further attempt is an event of `tracing` at level DEBUG with the target
 //! `throttle::client`.
+//!
+//! A [`LockRequest`] does not count attempts: it asks until the time of whoever waits is over, and for ever
+//! without a limit.
 //!
 //! # Redirects and proxies
 //!

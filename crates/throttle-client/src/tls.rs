@@ -51,6 +51,9 @@ impl Certificates {
     }
 
     fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        if cfg!(target_os = "android") && !self.authorities.is_empty() {
+            return Err(unusable(AUTHORITY, "Android trusts no other than those of the system"));
+        }
         let mut authorities = Vec::new();
         for pem in &self.authorities {
             let found = certificates(pem).map_err(|reason| unusable(AUTHORITY, reason))?;
@@ -98,11 +101,28 @@ impl Trust {
     }
 
     fn verifier(&self) -> Result<&Verifier, rustls::Error> {
-        let verifier = self.verifier.get_or_init(|| {
-            Verifier::new_with_extra_roots(self.authorities.clone(), Arc::clone(&self.provider))
-        });
+        let verifier = self
+            .verifier
+            .get_or_init(|| verifier(self.authorities.clone(), Arc::clone(&self.provider)));
         verifier.as_ref().map_err(Clone::clone)
     }
+}
+
+#[cfg(not(target_os = "android"))]
+fn verifier(
+    authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, rustls::Error> {
+    Verifier::new_with_extra_roots(authorities, provider)
+}
+
+/// The system trusts nobody else here, which is told when the client is built.
+#[cfg(target_os = "android")]
+fn verifier(
+    _: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, rustls::Error> {
+    Verifier::new(provider)
 }
 
 impl ServerCertVerifier for Trust {

@@ -238,6 +238,11 @@ impl Semaphore {
         })
     }
 
+    /// How many stand in the queue before a ticket, parked waiters aside; no more than `limit` are counted.
+    pub(crate) fn queued_before(&self, ticket: Ticket, limit: usize) -> usize {
+        self.queue.range(..ticket).take(limit).count()
+    }
+
     /// Whether `count` more can be held without exceeding the maximum.
     pub(crate) fn has_room_for(&self, count: Count) -> bool {
         self.held + count.get() <= self.max.get()

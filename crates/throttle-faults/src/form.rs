@@ -41,7 +41,7 @@ pub struct Programs {
 /// What a worker asks for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Where the server is.
+    /// Where the server is; with commas between them if there are several ways to it.
     pub url: String,
     /// The names of the semaphores, of which the last one counts. What it is taken within stands before.
     pub semaphores: Vec<&'static str>,

@@ -115,8 +115,10 @@ async fn history(arguments: HistoryArguments) -> anyhow::Result<ExitCode> {
     for ((form, semaphore), entries) in &summary.entries {
         println!("{form:13}{semaphore:7}{entries:6} entries");
     }
-    let Summary { contended, handovers, .. } = summary;
-    println!("{contended} contended, {handovers} handovers between forms, {faults} faults");
+    let Summary { contended, given_up, handovers, .. } = summary;
+    println!(
+        "{contended} contended, {handovers} handovers between forms, {given_up} given up, {faults} faults"
+    );
     // A check that finds nothing where there is something would be worth nothing.
     let control = Plan { span: Duration::from_secs(3), grants_twice: true, ..plan };
     let Err(error) = history::run(&programs, &control).await else {

@@ -14,7 +14,8 @@ use tokio::{
 /// What a worker is told. Times are in seconds, as `2.5s`.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    url: String,
+    /// With commas between them.
+    urls: String,
     /// With commas between them. The last one counts, and is taken within the others.
     semaphores: String,
     #[arg(value_parser = span)]
@@ -41,7 +42,9 @@ fn wait(text: &str) -> Result<Wait, String> {
 /// Takes the lock as often as it was told.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http_client_builder().no_proxy().build()?;
-    let client = Client::builder(&arguments.url).http_client(http).build()?;
+    let mut urls = arguments.urls.split(',');
+    let first = Client::builder(urls.next().expect("a text has at least one part"));
+    let client = urls.fold(first, |builder, url| builder.or_url(url)).http_client(http).build()?;
     let mut input = Input { lines: BufReader::new(tokio::io::stdin()).lines(), is_open: true };
     for _ in 0..arguments.rounds {
         if !input.is_open {

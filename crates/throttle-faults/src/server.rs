@@ -107,6 +107,24 @@ impl Server {
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
+    /// Who holds and who awaits a semaphore, in a text for people.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such semaphore.
+    pub fn describe(&self, semaphore: &str) -> String {
+        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let holders = overview.holders.entries.into_iter().map(|it| {
+            format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
+        });
+        let waiters = overview.waiters.entries.into_iter().map(|it| {
+            let parked = if it.parked { "parked " } else { "" };
+            format!("{} {parked}for {:?}, {:?}", it.peer, it.waiting_for, it.labels)
+        });
+        let list = |it: Vec<String>| it.join("; ");
+        format!("held by [{}], awaited by [{}]", list(holders.collect()), list(waiters.collect()))
+    }
+
     /// Removes whoever holds a semaphore, as an operator does.
     ///
     /// # Errors

@@ -79,9 +79,24 @@ impl Worker {
     ///
     /// It says something else, or nothing within this time.
     pub async fn held(&mut self, within: Duration) -> anyhow::Result<(Instant, u64)> {
+        match self.asks(within).await? {
+            Ok(held) => Ok(held),
+            Err(outcome) => bail!("it should hold the lock, but ends: {outcome}"),
+        }
+    }
+
+    /// Waits until it holds the lock, or ends without. Returns the same, or how it ended.
+    ///
+    /// # Errors
+    ///
+    /// It says something else, or nothing within this time.
+    pub async fn asks(
+        &mut self,
+        within: Duration,
+    ) -> anyhow::Result<Result<(Instant, u64), Outcome>> {
         match self.next(within).await.context("it should hold the lock")? {
-            (at, Line::Held(token)) => Ok((at, token)),
-            (_, Line::Ended(outcome)) => bail!("it should hold the lock, but ends: {outcome}"),
+            (at, Line::Held(token)) => Ok(Ok((at, token))),
+            (_, Line::Ended(outcome)) => Ok(Err(outcome)),
             (_, Line::Exited(Err(message))) => bail!("it should hold the lock, but {message}"),
             (_, line) => bail!("it should hold the lock, but says {line:?}"),
         }
@@ -139,6 +154,21 @@ impl Worker {
         match self.next(within).await.context("it should exit")? {
             (_, Line::Exited(result)) => result.map_err(|message| anyhow::anyhow!("{message}")),
             (_, line) => bail!("it should exit, but says {line:?}"),
+        }
+    }
+
+    /// Tells it that nobody has more to say, and waits until the process is gone. A lock that it gets
+    /// meanwhile it gives back.
+    ///
+    /// # Errors
+    ///
+    /// It goes on, or exits as it should not.
+    pub async fn finish(mut self, within: Duration) -> anyhow::Result<()> {
+        self.stdin = None;
+        loop {
+            if let (_, Line::Exited(result)) = self.next(within).await.context("it should exit")? {
+                return result.map_err(|message| anyhow::anyhow!("{message}"));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) fn peer(
         waiting_for: readable(lock.waiting_for),
         waiting_for_seconds: readable(lock.waiting_for).into(),
         parked: lock.parked,
+        place: lock.place.map(|place| place as u64),
     });
     let without_locks = Peer {
         id: peer.id.get(),

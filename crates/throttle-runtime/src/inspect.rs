@@ -80,6 +80,9 @@ pub struct PendingLock {
     pub waiting_for: Duration,
     /// Whether the waiter is passed over because its connection broke.
     pub parked: bool,
+    /// Where it stands in the queue, those passed over aside; 1 comes next. Known of a single peer that is
+    /// among the first [`PLACES`].
+    pub place: Option<usize>,
 }
 
 /// A peer that holds a semaphore.
@@ -158,11 +161,16 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        let (names, copy) = self.attempt(|state, _| {
+        let (names, copy, place) = self.attempt(|state, _| {
             let copy = state.throttle.peer_status(peer).map(Copied::from)?;
-            Ok::<_, Refused>((Arc::clone(&state.names), copy))
+            let place = state.throttle.place(peer, PLACES)?;
+            Ok::<_, Refused>((Arc::clone(&state.names), copy, place))
         })?;
-        Ok(copy.named(&names))
+        let mut status = copy.named(&names);
+        if let Some(pending) = &mut status.pending {
+            pending.place = place;
+        }
+        Ok(status)
     }
 
     /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
@@ -384,10 +392,14 @@ impl Copied {
             count: lock.count,
             waiting_for: lock.waiting_for,
             parked: lock.parked,
+            place: None,
         });
         PeerStatus { held: held.collect(), pending, ..self.status }
     }
 }
+
+/// Up to where in a queue places are told: they are counted while nobody else can do anything.
+pub const PLACES: usize = 1_000;
 
 /// What it costs to copy a peer with these labels, in bytes.
 fn cost_of(labels: &Labels) -> usize {

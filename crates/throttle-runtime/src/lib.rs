@@ -69,7 +69,9 @@ pub use crate::{
     error::Error,
     failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
-    inspect::{HeldLock, Holder, Overview, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    inspect::{
+        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
+    },
     listeners::OpenWaits,
     observer::Observer,
     rate_limit::RateLimit,

@@ -150,4 +150,8 @@ pub struct PendingLock {
     /// Whether the peer is passed over because its connection broke. It stands where it stood if it
     /// asks again in time.
     pub parked: bool,
+    /// Where the peer stands in the queue, those that are passed over aside; 1 comes next. Only in the
+    /// answer to `GET /peers/{id}`, and only for one of the first thousand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u64>,
 }

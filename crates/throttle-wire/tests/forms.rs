@@ -109,12 +109,13 @@ fn views_of_peers() {
                 waiting_for: Duration::ZERO,
                 waiting_for_seconds: Duration::ZERO.into(),
                 parked: true,
+                place: Some(3),
             }),
         },
         json!({
             "id": 42, "expires_in": "5m", "expires_in_seconds": 300.0, "time_left": "5m", "time_left_seconds": 300.0, "labels": {},
             "held": [{ "semaphore": "A", "count": 1, "fencing_token": 7, "held_for": "1s 500ms", "held_for_seconds": 1.5 }],
-            "pending": { "semaphore": "B", "count": 2, "waiting_for": "0s", "waiting_for_seconds": 0.0, "parked": true },
+            "pending": { "semaphore": "B", "count": 2, "waiting_for": "0s", "waiting_for_seconds": 0.0, "parked": true, "place": 3 },
         }),
     );
 }

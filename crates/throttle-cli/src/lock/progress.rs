@@ -7,7 +7,7 @@ use std::{
 };
 
 use humantime::format_duration;
-use throttle_client::{Client, Error, Peer, PeerStatus};
+use throttle_client::{Client, Error, Peer, PeerStatus, PendingLock};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::say;
@@ -36,6 +36,9 @@ impl<'a> Progress<'a> {
             loop {
                 let waited = ticks.tick().await.duration_since(start).as_secs();
                 let waited = format_duration(Duration::from_secs(waited));
+                if self.is_at_terminal && !is_in_foreground() {
+                    continue;
+                }
                 let state = self.state().await;
                 let text = format!("waiting for {:?} since {waited}: {state}", self.semaphore);
                 if self.is_at_terminal {
@@ -73,9 +76,23 @@ impl<'a> Progress<'a> {
 
 fn place(status: &PeerStatus) -> String {
     match &status.pending {
+        Some(PendingLock { place: Some(place), .. }) => format!("place {place} in the queue"),
+        // Far behind, or the server tells no places.
         Some(_) => "in the queue".to_owned(),
         None => "it is asked for".to_owned(),
     }
+}
+
+/// Whether somebody who looks at the terminal looks at this program. A job in the background leaves the line
+/// to others.
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()) == Ok(rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    true
 }
 
 /// The error with what lies behind it.

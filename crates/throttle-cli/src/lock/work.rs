@@ -123,7 +123,16 @@ async fn end(
 /// Ends the command with all that it started and left behind.
 async fn kill(child: &mut Child) -> io::Result<()> {
     child.end(Manner::Certainly);
-    child.ended().await.map(drop)
+    child.ended().await?;
+    // Whoever was just starting something else may have got it started.
+    for _ in 0..LOOKS {
+        if !child.is_left() {
+            break;
+        }
+        child.end(Manner::Certainly);
+        sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Returns when it is certain that the lock stays for longer than the grace.
@@ -139,6 +148,10 @@ async fn confirmed(held: &Held, grace: Duration) -> Result<(), Loss> {
 
 /// How long to wait before looking again at what tells nothing by itself.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often to look for what is left of a command that was killed. What the system cannot end at once, it
+/// ends when it can.
+const LOOKS: u32 = 100;
 
 /// How long a timer may be trusted by a machine that may sleep.
 const PIECE: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use throttle_client::{Client, Error, Reloaded, RetryPolicy};
@@ -54,7 +55,7 @@ pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
             print(form, &text, |it: Details| tables::semaphore(&it))
         }
         Verb::Peers { form } => {
-            let text = client.get(&["peers"]).await?;
+            let text = client.get(&["peers/"]).await?;
             print(form, &text, |it: Vec<Peer>| tables::peers(&it))
         }
         Verb::Watch { interval } => watch::run(&client, interval).await,
@@ -62,6 +63,11 @@ pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
         Verb::Metrics => metrics(&client).await,
         Verb::Health { live } => health(&client, live).await,
         Verb::Reload { form } => {
+            if old::is_asked(&client).await? {
+                let error =
+                    anyhow!("a server of version 0.5 reads its configuration at its start only");
+                return Err(Failure::new(Code::REFUSED, error));
+            }
             let text = client.post_empty(&["admin", "reload"]).await?;
             print(form, &text, |it: Reloaded| tables::reloaded(&it))
         }
@@ -69,7 +75,7 @@ pub(crate) async fn run(server: &Server, verb: Verb) -> Result<Code, Failure> {
             if client.remove_peer(id).await? {
                 return print_text("removed\n");
             }
-            Err(Failure::new(Code::NO_SUCH_PEER, anyhow::anyhow!("there is no peer {id}")))
+            Err(Failure::new(Code::NO_SUCH_PEER, anyhow!("there is no peer {id}")))
         }
         Verb::Bond(_) | Verb::Completions { .. } | Verb::Lock(_) | Verb::Man => {
             unreachable!("they are done elsewhere")
@@ -143,10 +149,11 @@ async fn health(client: &Client, live: bool) -> Result<Code, Failure> {
     if live {
         return print_text("alive\n");
     }
-    if client.ready().await.map_err(of_no_use)? {
+    let is_old = old::is_asked(client).await.map_err(of_no_use)?;
+    if is_old || client.ready().await.map_err(of_no_use)? {
         return print_text("ready\n");
     }
-    let error = anyhow::anyhow!("the server is alive and takes on no work: it shuts down");
+    let error = anyhow!("the server is alive and takes on no work: it shuts down");
     Err(Failure::new(Code::UNREACHABLE, error))
 }
 

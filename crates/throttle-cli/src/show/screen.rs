@@ -3,8 +3,15 @@
 use std::{
     io::{self, IsTerminal as _},
     panic,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
+
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::say::write;
 
@@ -13,66 +20,65 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Shows the cursor and returns to the first screen.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
+/// How long a terminal may take to show the first screen. One that was stopped by Ctrl+S takes for ever.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Whether the second screen is shown. A terminal is one for the whole process, as its state is.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Standard output: the second screen if it is a terminal, else text behind text.
 ///
+/// It is written on another thread, for a terminal or a pipe may take nothing for as long as it likes, and
+/// signals have to be attended meanwhile.
+///
 /// When it is dropped, the first screen is back. A panic brings it back before it writes its message,
 /// which would go with the second screen otherwise.
 pub(super) struct Screen {
     is_terminal: bool,
+    writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Screen {
-    /// Shows the second screen of a terminal.
-    pub(super) fn open() -> io::Result<Self> {
-        let screen = Self { is_terminal: io::stdout().is_terminal() };
-        if screen.is_terminal {
+    pub(super) fn new() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        if is_terminal {
             let report = panic::take_hook();
             panic::set_hook(Box::new(move |panic| {
                 leave();
                 report(panic);
             }));
         }
-        screen.enter()?;
-        Ok(screen)
+        Self { is_terminal, writing: None }
     }
 
-    /// Shows the second screen again, after [`leave`](Self::leave).
-    pub(super) fn enter(&self) -> io::Result<()> {
-        if self.is_terminal && !IS_SHOWN.swap(true, Ordering::Relaxed) {
-            write(ENTER)?;
-        }
-        Ok(())
+    /// Whether each text takes the place of the one before.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
-    /// Shows the first screen, as it was.
+    /// Whether the last text is still being written.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Begins to write a text. At a terminal it replaces the one before, and as much of it is shown as
+    /// fits.
+    pub(super) fn show(&mut self, text: &str) {
+        let text = if self.is_terminal { frame(text) } else { format!("{text}\n") };
+        self.writing = Some(spawn_blocking(move || write(&text)));
+    }
+
+    /// Returns when the last text is written.
+    pub(super) async fn written(&mut self) -> io::Result<()> {
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let written = writing.await;
+        self.writing = None;
+        written?
+    }
+
+    /// Shows the first screen, as it was, until the next text.
     pub(super) fn leave(&self) {
         leave();
-    }
-
-    /// Prints a text behind what was printed before, unless it is a terminal.
-    pub(super) fn print(&self, text: &str) -> io::Result<()> {
-        if self.is_terminal { Ok(()) } else { write(&format!("{text}\n")) }
-    }
-
-    /// Shows a text in place of the one before, as much of it as fits, if it is a terminal.
-    pub(super) fn refresh(&self, text: &str) -> io::Result<()> {
-        if !self.is_terminal {
-            return Ok(());
-        }
-        // From the top left corner; what was there before is erased line by line, so that nothing
-        // flickers.
-        let mut frame = "\x1b[H".to_owned();
-        for (number, line) in fit(text, size()).iter().enumerate() {
-            if number > 0 {
-                frame += "\r\n";
-            }
-            frame += line;
-            frame += "\x1b[K";
-        }
-        write(&(frame + "\x1b[J"))
     }
 }
 
@@ -82,10 +88,34 @@ impl Drop for Screen {
     }
 }
 
+/// What makes a terminal show a text on its second screen.
+fn frame(text: &str) -> String {
+    let is_shown = IS_SHOWN.swap(true, Ordering::Relaxed);
+    let mut frame = if is_shown { String::new() } else { ENTER.to_owned() };
+    // From the top left corner; what was there before is erased line by line, so that nothing flickers.
+    frame += "\x1b[H";
+    for (number, line) in fit(text, size()).iter().enumerate() {
+        if number > 0 {
+            frame += "\r\n";
+        }
+        frame += line;
+        frame += "\x1b[K";
+    }
+    frame + "\x1b[J"
+}
+
 fn leave() {
-    if IS_SHOWN.swap(false, Ordering::Relaxed) {
+    if !IS_SHOWN.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    let (written, is_written) = mpsc::channel();
+    let leave = move || {
         // A terminal that is gone has nothing to bring back.
         let _ = write(LEAVE);
+        let _ = written.send(());
+    };
+    if thread::Builder::new().spawn(leave).is_ok() {
+        let _ = is_written.recv_timeout(PATIENCE);
     }
 }
 

@@ -60,11 +60,7 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
             it.remainder.to_string(),
             known(it.holders),
             known(it.waiters),
-            if it.longest_pending.is_zero() && it.waiters.unwrap_or_default() == 0 {
-                known(None::<u64>)
-            } else {
-                age(it.longest_pending)
-            },
+            known((it.pending > 0).then(|| age(it.longest_pending))),
         ]);
     }
     table.to_string()

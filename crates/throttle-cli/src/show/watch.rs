@@ -33,34 +33,39 @@ pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Fai
 
 /// Shows them. An error is one of standard output.
 async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<Code> {
-    let screen = Screen::open()?;
+    let mut screen = Screen::new();
     let mut view = View::new(interval);
     let ask = async |pause| {
         sleep(pause).await;
         parse(&super::semaphores(client).await?)
     };
     let mut answer = Box::pin(ask(Duration::ZERO));
+    let mut is_due = screen.is_terminal();
     loop {
+        if is_due && !screen.is_busy() {
+            screen.show(&view.text(now()));
+            is_due = false;
+        }
         tokio::select! {
             biased;
             signal = signals.next() => match signal {
                 Signal::End(code) => return Ok(code),
-                Signal::Redraw => {}
+                Signal::Redraw => is_due = screen.is_terminal(),
                 Signal::Stop => {
                     screen.leave();
                     stop();
-                    screen.enter()?;
+                    is_due = screen.is_terminal();
                 }
             },
+            written = screen.written() => written?,
             result = &mut answer => {
                 view.record(result, now());
                 answer.set(ask(interval));
-                screen.print(&view.text(now()))?;
+                is_due = true;
             }
             // The age of what is shown grows also while there is no answer.
-            () = sleep(SECOND) => {}
+            () = sleep(SECOND), if screen.is_terminal() => is_due = true,
         }
-        screen.refresh(&view.text(now()))?;
     }
 }
 

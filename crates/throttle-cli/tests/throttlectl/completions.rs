@@ -31,6 +31,7 @@ fn bash_offers_what_fits() {
     assert_eq!(offered(&world, &["check", "A", "B"]), ["B"]);
     assert_eq!(offered(&world, &["lock", "--nonb"]), ["--nonblocking"]);
     assert_eq!(offered(&world, &["lock", "A"]), ["A"]);
+    assert_eq!(offered(&world, &["lock", "B:2", "A"]), ["A"]);
     assert_eq!(offered(&world, &["semaphores", "--output", ""]), ["json", "table"]);
     let commands = offered(&world, &[""]);
     assert!(commands.contains(&"lock".to_owned()), "{commands:?}");

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{World, end, is_alive, process, signal, start, until, with_signals};
+use crate::support::{
+    World, end, is_alive, process, signal, start, started_by, until, with_signals,
+};
 
 /// A shell that tells its number and that of a child in the background, and waits.
 const FAMILY: &str = "sleep 60 & echo $! > child; echo $$ > shell; wait";
@@ -37,9 +39,9 @@ fn when_the_server_dies_the_command_is_dead_before_the_lease_ends_whatever_it_ig
     let family = [process(&world.file("child")), process(&world.file("shell"))];
     let files = world.die();
     let death = Instant::now();
-    assert_eq!(end(&mut program), 76);
-    assert!(death.elapsed() < Duration::from_secs(3), "others can have it now");
     until(|| !family.iter().any(|&process| is_alive(process)));
+    assert!(death.elapsed() < Duration::from_secs(3), "others can have it now");
+    assert_eq!(end(&mut program), 76);
     drop(files);
 }
 
@@ -71,4 +73,48 @@ fn the_command_does_not_outlive_a_program_that_is_killed() {
     until(|| !is_alive(shell));
     // What the command itself had started is out of reach.
     signal("KILL", child);
+}
+
+/// An interactive shell does so with its jobs, and `throttlectl` with its command.
+#[test]
+fn what_a_command_started_outside_of_its_process_group_ends_with_a_lost_lock() {
+    let world = World::new();
+    let script = format!("setsid -f sh -c \"{STUBBORN}\" & sleep 60");
+    let mut program =
+        start(&mut world.lock(&["--lease", "2s", "--grace", "100ms"], &script.replace('$', "\\$")));
+    let family = [process(&world.file("child")), process(&world.file("shell"))];
+    let files = world.die();
+    assert_eq!(end(&mut program), 76);
+    assert!(!family.iter().any(|&process| is_alive(process)));
+    drop(files);
+}
+
+#[test]
+fn a_lock_within_a_lost_lock_ends_with_all_that_runs_under_it() {
+    let world = World::new();
+    let inner = [env!("CARGO_BIN_EXE_throttlectl"), "lock", "A", "--", "sh", "-c", STUBBORN];
+    let outer = ["lock", "B", "--lease", "2s", "--grace", "100ms", "--"];
+    let mut program = start(&mut world.throttlectl(&[&outer[..], &inner].concat()));
+    let family = [process(&world.file("child")), process(&world.file("shell"))];
+    let files = world.die();
+    assert_eq!(end(&mut program), 76);
+    assert!(!family.iter().any(|&process| is_alive(process)));
+    drop(files);
+}
+
+/// As with `sh -c 'something & exec throttlectl …'`.
+#[test]
+fn what_was_there_before_the_command_does_not_end_with_the_lock() {
+    let world = World::new();
+    let lock = world.lock(&["--lease", "2s", "--grace", "100ms"], "echo in > in; sleep 60");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "sleep 60 & echo $! > other; exec \"$0\" \"$@\""]).arg(lock.get_program());
+    let mut program = start(&mut started_by(shell, &lock));
+    let other = process(&world.file("other"));
+    until(|| world.file("in").exists());
+    let files = world.die();
+    assert_eq!(end(&mut program), 76);
+    assert!(is_alive(other));
+    signal("KILL", other);
+    drop(files);
 }

@@ -120,7 +120,8 @@ fn health_is_told_by_the_status_alone() {
     };
     let draining = World::serve(|| {
         let not_ready = async move || (StatusCode::SERVICE_UNAVAILABLE, problem("not_ready"));
-        Router::new().route("/health", get(async || "Ok")).route("/ready", get(not_ready))
+        let routes = Router::new().route("/health", get(async || "Ok"));
+        routes.route("/version", get(async || "0.6.0")).route("/ready", get(not_ready))
     });
     assert_eq!(run(&mut draining.throttlectl(&["health", "--live"])).0, 0);
     let (code, _, stderr) = run(&mut draining.throttlectl(&["health"]));

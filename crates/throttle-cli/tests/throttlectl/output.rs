@@ -107,13 +107,22 @@ fn who_asks_is_told_what_the_client_does() {
     }
 }
 
-/// What a proxy says may be anything.
+/// What a server or a proxy says may be anything.
 #[test]
 fn a_message_cannot_move_the_cursor() {
-    let world = World::serve(|| Router::new().fallback(async || "\x1b[2J"));
-    let (code, _, stderr) = run(&mut world.throttlectl(&["health"]));
-    assert_eq!(code, 69);
-    assert!(stderr.contains("u{1b}") && !stderr.contains('\x1b'), "{stderr}");
+    let problem =
+        r#"{"type":"x","title":"x","status":400,"code":"unknown_semaphore","detail":"\u001b[2J"}"#;
+    let refusal =
+        (StatusCode::BAD_REQUEST, [("content-type", "application/problem+json")], problem);
+    let world = World::serve(|| {
+        let routes = Router::new().route("/semaphores/A", get(async move || refusal));
+        routes.route("/version", get(async || "0.6.0")).fallback(async || "\x1b[2J")
+    });
+    for (arguments, expected) in [(&["semaphore", "A"][..], 78), (&["health"], 69)] {
+        let (code, _, stderr) = run(&mut world.throttlectl(arguments));
+        assert_eq!(code, expected);
+        assert!(stderr.contains("u{1b}[2J") && !stderr.contains('\x1b'), "{stderr}");
+    }
 }
 
 /// The server is there, and the variable that is forgotten by everybody leads elsewhere.

@@ -174,9 +174,10 @@ fn a_server_of_version_0_5_shows_what_it_tells() {
         };
         Router::new()
             .route("/version", get(async || "0.5.13"))
+            .route("/health", get(async || "Ok"))
             .route("/metrics", get(async move || metrics))
             .route("/remainder", get(remainder))
-            .route("/peers", get(async || r#"[{"id":42}]"#))
+            .route("/peers/", get(async || r#"[{"id":42}]"#))
     });
     for (arguments, expected, shown) in [
         (&["semaphores"][..], 0, "A          -      5    3     2     -        -        1m 1s"),
@@ -184,6 +185,8 @@ fn a_server_of_version_0_5_shows_what_it_tells() {
         (&["semaphore", "X"], 78, "Unknown semaphore"),
         (&["status"], 0, "semaphores     1"),
         (&["peers"], 0, "42"),
+        (&["health"], 0, "ready"),
+        (&["reload"], 78, "at its start only"),
         (&["check", "A:2"], 75, "others wait"),
         (&["check", "A:6"], 78, "can never be granted"),
     ] {

@@ -12,7 +12,9 @@ use std::{
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{World, is_alive, line, process, started_by, state, until};
+use crate::support::{
+    World, end, is_alive, line, process, signal, start, started_by, state, until,
+};
 
 /// A shell at a terminal of its own, in which `$T` is `throttlectl`.
 struct Terminal {
@@ -192,4 +194,58 @@ fn without_a_shell_to_continue_it_ctrl_z_stops_nothing_for_ever() {
     until(|| counts(&world) > before + 10);
     terminal.types("\x03");
     until(|| !is_alive(counter));
+}
+
+#[test]
+fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
+    let world = World::new();
+    let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
+    line(&world.file("in"));
+    let mut before = start(&mut world.lock(&[], "exit 5"));
+    world.until_waiters(1);
+    let mut terminal = Terminal::new(&world);
+    terminal.types("$T lock A -- true\n");
+    terminal.until_shows("waiting for \"A\" since 1s: place 2 in the queue");
+    terminal.types("\x1a");
+    terminal.until_shows("Stopped");
+    let shell = terminal.shell.id();
+    let jobs = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let waiter = jobs.trim().parse().unwrap();
+    terminal.types("fg\n");
+    until(|| !is_stopped(waiter));
+    terminal.types("\x03");
+    assert_eq!(status(&mut terminal, &world.file("status")), "130");
+    world.until_waiters(1);
+    signal("TERM", holder.id());
+    assert_eq!((end(&mut holder), end(&mut before)), (143, 5));
+}
+
+/// `stty tostop` stops whoever writes from the background, where this program is while the command runs.
+#[test]
+fn a_message_does_not_hold_up_the_end_of_a_command() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "trap \"\" TERM; echo $$ > shell; while :; do :; done";
+    terminal.types("stty tostop\n");
+    terminal.types(&format!("$T lock A --lease 2s --grace 100ms -- sh -c '{script}'\n"));
+    let shell = process(&world.file("shell"));
+    let files = world.die();
+    until(|| !is_alive(shell));
+    terminal.until_shows("the command is told to end");
+    assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
+}
+
+/// As an editor leaves it that is killed.
+#[test]
+fn the_terminal_is_as_it_was_after_a_command_that_was_killed() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "trap \"\" TERM; stty -echo raw; echo $$ > shell; while :; do :; done";
+    let flags = "--lease 1s --grace 100ms";
+    let line = format!("sh -c '$T lock A {flags} -- sh -c \"$0\"; stty -a > modes' '{script}'");
+    terminal.types(&format!("{line}\n"));
+    process(&world.file("shell"));
+    let files = world.die();
+    let modes = files.path().join("modes");
+    until(|| fs::read_to_string(&modes).is_ok_and(|it| it.contains(" echo ")));
 }

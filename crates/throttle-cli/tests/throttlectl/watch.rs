@@ -2,14 +2,18 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
+use axum::{Router, routing::get};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::{
@@ -22,6 +26,12 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Starts a command at a terminal of 40 columns, and returns what the terminal was sent.
 fn at_a_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
+    let (child, sent, _) = with_terminal(command);
+    (child, sent)
+}
+
+/// The same, with the terminal.
+fn with_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -30,7 +40,8 @@ fn at_a_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
     let terminal = File::options().read(true).write(true).open(path).unwrap();
     let size = rustix::termios::Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&terminal, size).unwrap();
-    let child = command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
+    let stdout = terminal.try_clone().unwrap();
+    let child = command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
     let sent = Arc::new(Mutex::new(String::new()));
     let screen = Arc::clone(&sent);
     let mut master = File::from(master);
@@ -41,7 +52,7 @@ fn at_a_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
             screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
         }
     });
-    (child, sent)
+    (child, sent, terminal)
 }
 
 fn watch(world: &World) -> Command {
@@ -95,6 +106,39 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(end(&mut program), 143);
 }
 
+/// Signals are attended and the server is asked although the pipe takes nothing.
+#[test]
+fn a_reader_that_reads_nothing_holds_nothing_up() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let semaphores = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::future::ready("[]")
+    };
+    let world = World::serve(|| {
+        let routes = Router::new().route("/version", get(async || "0.6.0"));
+        routes.route("/semaphores", get(semaphores))
+    });
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let capacity = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![b' '; capacity]).unwrap();
+    let mut program = watch(&world).stdout(writer).spawn().unwrap();
+    until(|| asked.load(Ordering::Relaxed) >= 3);
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
+/// As by Ctrl+S.
+#[test]
+fn a_terminal_that_takes_nothing_holds_no_signal_up() {
+    let (world, _) = crowded();
+    let (mut program, sent, terminal) = with_terminal(&mut watch(&world));
+    until(|| sent.lock().unwrap().contains("SEMAPHORE"));
+    rustix::termios::tcflow(&terminal, rustix::termios::Action::OOff).unwrap();
+    signal("TERM", program.id());
+    assert_eq!(end(&mut program), 143);
+}
+
 #[test]
 fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
     let (world, _) = crowded();
@@ -117,10 +161,14 @@ fn no_line_is_longer_than_the_terminal_is_wide() {
     let (world, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&world));
     let sent = || sent.lock().unwrap().clone();
-    until(|| sent().contains("\x1b[J"));
-    let frame = sent();
-    let frame = &frame[ENTER.len() + "\x1b[H".len()..];
-    let lines: Vec<_> = frame.split("\x1b[J").next().unwrap().split("\x1b[K").collect();
+    let table = || {
+        let sent = sent();
+        let mut frames = sent.split("\x1b[H").filter_map(|it| it.strip_suffix("\x1b[J"));
+        frames.find(|frame| frame.contains("SEMAPHORE")).map(str::to_owned)
+    };
+    until(|| table().is_some());
+    let table = table().unwrap();
+    let lines: Vec<_> = table.split("\x1b[K").collect();
     let width = |line: &&str| line.trim_start().chars().count();
     assert_eq!(lines.iter().map(width).max(), Some(40), "{lines:?}");
     signal("TERM", program.id());

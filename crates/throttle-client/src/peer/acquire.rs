@@ -134,8 +134,9 @@ impl Acquisition {
                 Err(Failure::Error(error)) if is_transient(&error) => Some(error),
                 Err(failure) => return Err(self.give_up(place, failure).await),
             };
-            let pause = self.pauses.next(world::jitter());
+            let mut pause = self.pauses.next(world::jitter());
             if let Some(error) = failure {
+                pause += error.retry_after().unwrap_or_default().min(LONGEST_POLL);
                 self.complain(&error);
                 self.latest = Latest { error: Some(error), ..Latest::default() };
                 if self.is_try() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use throttle_wire::PeerId;
 use tokio::sync::watch;
-use tracing::{Instrument as _, debug, debug_span, warn};
+use tracing::{Instrument as _, debug, debug_span, info, warn};
 
 use super::{End, FAREWELL_PAUSE, Shared, TARGET, farewell};
 use crate::{Lost, lease::Step, world::Time};
@@ -91,13 +91,18 @@ async fn give_up(shared: &Shared, end: Option<End>) -> Option<(PeerId, Time)> {
 
 /// Removes the peer, until the server has heard it or forgets the peer anyway.
 async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
+    let url = &*shared.server;
     let removed = async {
-        while let Err(error) = shared.client.remove_peer(peer).await {
-            let url = &*shared.server;
-            warn!(target: TARGET, peer, url, %error, "cannot remove the peer, trying again");
+        loop {
+            match shared.client.remove_peer(peer).await {
+                Ok(true) => return debug!(target: TARGET, peer, url, "removed"),
+                Ok(false) => return info!(target: TARGET, peer, url, "the peer was gone already"),
+                Err(error) => {
+                    warn!(target: TARGET, peer, url, %error, "cannot remove the peer, trying again");
+                }
+            }
             shared.clock.sleep_until(shared.now() + FAREWELL_PAUSE).await;
         }
-        debug!(target: TARGET, peer, "removed");
     };
     tokio::select! {
         () = removed => {}

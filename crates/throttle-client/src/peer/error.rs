@@ -47,7 +47,7 @@ pub enum LockError {
         lost: Lost,
     },
     /// The server answered, and the semaphore was not free in time. Nothing is left behind at the server.
-    #[error("{semaphore:?} of {server} was not free within {}", humantime::format_duration(*patience))]
+    #[error("{semaphore:?} of {server} was not free{}", within(*patience))]
     #[non_exhaustive]
     NotInTime {
         /// The semaphore.
@@ -90,6 +90,13 @@ impl LockError {
             | Self::Unreachable { semaphore, .. } => semaphore,
         }
     }
+}
+
+fn within(patience: Duration) -> String {
+    if patience.is_zero() {
+        return String::new();
+    }
+    format!(" within {}", humantime::format_duration(patience))
 }
 
 /// Why the peer cannot ask for a lock.

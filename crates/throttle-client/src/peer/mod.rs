@@ -211,7 +211,12 @@ impl Peer {
     /// it was there for the first time. To wait for it does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let mut loss = self.shared().state().loss.subscribe();
+        let shared = Arc::downgrade(self.shared());
         async move {
+            // Also if the background task is not as punctual.
+            if let Some(shared) = shared.upgrade() {
+                shared.next_step(&mut shared.state());
+            }
             let lost = loss.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
             lost.unwrap_or(Lost::Closed)
         }

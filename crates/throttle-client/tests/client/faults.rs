@@ -119,13 +119,6 @@ async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_a
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_at_all_is_not_told_to_be_busy() {
-    let throttle = served(|_| pending()).await;
-    let refused = Peer::new(&throttle).lock("A").try_lock().await;
-    assert!(matches!(refused, Err(LockError::Unreachable { .. })), "{refused:?}");
-}
-
-#[tokio::test]
 async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lost() {
     let routes = routes();
     let throttle = served(move |request: Request| {

@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     house::{House, LONG, MUTEX, routes},
-    support::{answer, client, serve},
+    support::{Reaction, answer, client, serve},
 };
 
 #[tokio::test]
@@ -27,6 +27,14 @@ async fn labels_of_ones_own_take_the_place_of_default_ones() {
     let shown: Vec<_> = shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(shown, ["host=h", "job=nightly", "team=a", "tier=1"]);
     lock.release().await.unwrap();
+}
+
+fn refusal(status: u16, code: &str) -> Reaction {
+    let problem = format!(
+        r#"{{"type": "urn:throttle:error:{code}", "title": "No", "status": {status}, "detail": "No.",
+            "code": "{code}"}}"#
+    );
+    answer(status, "application/problem+json", &problem)
 }
 
 /// Whatever the reason, they are only good to have.
@@ -46,11 +54,7 @@ async fn default_labels_are_left_out_if_the_server_takes_no_more() {
                     log.lock().unwrap().push(text.clone());
                 }
                 if text.contains("program") {
-                    let problem = format!(
-                        r#"{{"type": "urn:throttle:error:{code}", "title": "No", "status": {status},
-                            "detail": "No.", "code": "{code}"}}"#
-                    );
-                    return answer(status, "application/problem+json", &problem).perform().await;
+                    return refusal(status, code).perform().await;
                 }
                 inside.oneshot(Request::from_parts(parts, Body::from(body))).await.unwrap()
             }
@@ -67,4 +71,34 @@ async fn default_labels_are_left_out_if_the_server_takes_no_more() {
         let refused = builder().label("program", "p").build().lock("A").try_lock().await;
         assert_eq!(refused.unwrap_err().code().map(|it| it.to_string()), Some(code.to_owned()));
     }
+}
+
+/// A server that was started again may allow less than before.
+#[tokio::test]
+async fn a_lock_is_not_lost_because_a_server_that_forgot_it_does_not_take_default_labels() {
+    let inside = Arc::new(Mutex::new(routes(MUTEX)));
+    let server = Arc::clone(&inside);
+    let answer = move |request: Request| {
+        let inside = inside.lock().unwrap().clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let has_defaults = String::from_utf8_lossy(&body).contains("program");
+            if parts.uri.path() == "/restore" && has_defaults {
+                return refusal(422, "labels_too_large").perform().await;
+            }
+            inside.oneshot(Request::from_parts(parts, Body::from(body))).await.unwrap()
+        }
+    };
+    let (address, _) = serve(Router::new().fallback(answer)).await;
+    let throttle = client(&format!("http://{address}")).build().unwrap();
+    let builder = Peer::builder(&throttle).lease(LONG).default_labels(process_labels());
+    let ann = builder.label("job", "nightly").build();
+    let lock = ann.lock("A").await.unwrap();
+    *server.lock().unwrap() = routes(MUTEX);
+    ann.renew().await.unwrap();
+    assert!(lock.is_held());
+    let peers = throttle.peers().await.unwrap();
+    assert_eq!((peers[0].id, peers[0].labels.len()), (lock.peer_id(), 1));
+    lock.release().await.unwrap();
 }

@@ -127,6 +127,15 @@ async fn who_does_not_wait_hears_at_once_that_there_is_no_server() {
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
+/// There is nothing else to do here than to wait, so time passes at once.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_not_told_to_be_busy() {
+    let (throttle, _) = served(|_| pending()).await;
+    let bound = Duration::from_millis(5_010);
+    let refused = tokio::time::timeout(bound, throttle.lock("A").try_lock()).await.unwrap();
+    assert!(matches!(refused, Err(LockError::Unreachable { .. })), "{refused:?}");
+}
+
 /// With 404 as an ingress does while nobody is behind it.
 #[tokio::test]
 async fn whoever_comes_or_waits_while_a_proxy_has_no_server_gets_the_lock_afterwards() {

@@ -12,11 +12,14 @@ use std::{
 
 use axum::http::header::RETRY_AFTER;
 use throttle_client::{
-    Admission, Client, Code, Error, Labels, Restore, RetryPolicy, http_client_builder,
+    Admission, Client, Code, Error, Labels, Peer, Restore, RetryPolicy, http_client_builder,
     reqwest::dns::{Addrs, Name, Resolve, Resolving},
 };
 
-use crate::support::{Cut, LEASE, Reaction, SWIFT, Server, Silence, answer, client, json, text};
+use crate::{
+    house::now,
+    support::{Cut, LEASE, Reaction, SWIFT, Server, Silence, answer, client, json, text},
+};
 
 fn too_many_waiters() -> Reaction {
     let body = r#"{
@@ -133,6 +136,21 @@ async fn a_busy_server_is_left_alone_if_it_asks_for_more_time_than_there_is() {
     let error = server.client().acquire(42, "A", 1).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::TooManyWaiters));
     assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_left_alone_for_as_long_as_it_says_by_who_waits_for_a_lock() {
+    let busy = too_many_waiters().with(RETRY_AFTER, "1");
+    let released = json(200, "\"Peer released\"");
+    let script = [json(200, "42"), busy, json(200, "42"), text(200, "Ok"), released];
+    let server = Server::start(script).await;
+    let begin = now();
+    let peer = Peer::new(&server.client());
+    let lock = peer.lock("A").await.unwrap();
+    assert!(now() - begin >= Duration::from_secs(1));
+    assert_eq!(server.lines().len(), 3);
+    lock.release().await.unwrap();
+    peer.close().await;
 }
 
 #[tokio::test]

@@ -155,6 +155,23 @@ impl Throttle {
         Ok(self.status(self.peers.get(self.slot(peer)?)))
     }
 
+    /// Where the peer stands in the queue that it waits in; 1 is the one that comes next. Waiters whose
+    /// connection broke are passed over.
+    ///
+    /// None if it waits for nothing, is passed over itself, or stands behind the first `limit`. Costs
+    /// O(limit).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPeer`]
+    pub fn place(&self, peer: PeerId, limit: usize) -> Result<Option<usize>, Error> {
+        let peer = self.peers.get(self.slot(peer)?);
+        let queued = |lock: &&Pending| !matches!(lock.wait, Wait::Parked(_));
+        let Some(lock) = peer.pending.as_ref().filter(queued) else { return Ok(None) };
+        let before = self.semaphore(lock.semaphore)?.queued_before(lock.ticket, limit);
+        Ok((before < limit).then_some(before + 1))
+    }
+
     /// All peers behind `after`, in an order of no meaning that stays the same.
     ///
     /// Who lists them in several steps sees each peer that lives all the while exactly once.

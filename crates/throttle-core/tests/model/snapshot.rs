@@ -65,6 +65,12 @@ fn semaphore(throttle: &Throttle, id: SemaphoreId) -> Option<Semaphore> {
         let page = throttle.waiters(id, after.map(|(_, lock)| lock.ticket)).expect("known");
         page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
     });
+    let mut queued = 0;
+    for (peer, lock) in &waiters {
+        queued += usize::from(!lock.parked);
+        let place = (!lock.parked && queued <= PLACES).then_some(queued);
+        assert_eq!(throttle.place(*peer, PLACES), Ok(place), "a place is that in the list");
+    }
     Some(Semaphore { id, status, holders, waiters })
 }
 
@@ -103,5 +109,8 @@ fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
         all.extend(next);
     }
 }
+
+/// Few, so that some waiters stand behind them.
+const PLACES: usize = 2;
 
 const PAGE: usize = 2;

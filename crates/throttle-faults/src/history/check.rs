@@ -29,6 +29,8 @@ pub enum Step {
     Enter(u64),
     /// It is going to give it back.
     Leave,
+    /// It has not got it in time.
+    GiveUp,
 }
 
 /// What happened, in its order.
@@ -46,6 +48,8 @@ pub struct Summary {
     pub entries: BTreeMap<(String, &'static str), usize>,
     /// How many of the entries somebody else waited for.
     pub contended: usize,
+    /// How often somebody did not get in in time.
+    pub given_up: usize,
     /// How often somebody entered after somebody with another form of the client.
     pub handovers: usize,
 }
@@ -73,6 +77,10 @@ impl History {
             match *step {
                 Step::Ask => {
                     place.asking.insert(*worker);
+                }
+                Step::GiveUp => {
+                    place.asking.remove(worker);
+                    summary.given_up += 1;
                 }
                 Step::Enter(token) => {
                     place.asking.remove(worker);

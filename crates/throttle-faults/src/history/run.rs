@@ -32,7 +32,8 @@ pub struct Plan {
     pub span: Duration,
     /// Decides which faults are injected.
     pub seed: u64,
-    /// Whether the server lets in twice as many as it should, to see that the check finds out.
+    /// Whether the server lets in twice as many as it should, without further faults, to see that the check
+    /// finds out.
     pub grants_twice: bool,
 }
 
@@ -40,7 +41,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// More were in than allowed, tokens did not grow, a lock was lost, a client failed, or less happened than
+/// More were in than allowed, tokens did not grow, a lock was lost or left behind, a client failed, or less happened than
 /// is needed to prove anything.
 ///
 /// # Panics
@@ -59,26 +60,28 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
             let worker = players.len();
             let player = Player {
                 programs: Arc::clone(programs),
+                server: proxy.server().clone(),
                 history: Arc::clone(&history),
                 worker,
                 form: *form,
-                ask: ask(proxy.url(), semaphore),
+                ask: ask(proxy.url(), semaphore, worker),
                 semaphore,
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
             };
             players.spawn(player.play(end));
         }
     }
-    let players = async {
+    let playing = async {
         while let Some(player) = players.join_next().await {
             player??;
         }
         anyhow::Ok(())
     };
     tokio::select! {
-        result = players => result?,
-        result = chaos(&mut proxy, plan.seed) => result?,
+        result = playing => result?,
+        result = chaos(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
+    nothing_is_left(&proxy).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
@@ -89,6 +92,7 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
 /// A worker, and how it is told what to do.
 struct Player {
     programs: Arc<Programs>,
+    server: Server,
     history: Arc<Mutex<History>>,
     worker: usize,
     form: Form,
@@ -98,7 +102,8 @@ struct Player {
 }
 
 impl Player {
-    /// Takes the lock again and again. A program that takes it once is started anew each time.
+    /// Takes the lock again and again. A program that takes it once is started anew each time. In the
+    /// end nobody is left.
     async fn play(mut self, end: Instant) -> anyhow::Result<()> {
         let who = format!("{} {}", self.form, self.worker);
         let mut process = None;
@@ -108,16 +113,31 @@ impl Player {
                 Some(worker) => worker,
                 None => Worker::start(self.form, &self.programs, &self.ask)?,
             };
-            self.round(&mut worker).await.with_context(|| who.clone())?;
+            self.round(&mut worker).await.with_context(|| {
+                format!("{who} at {:?}, {}", self.semaphore, self.server.describe(self.semaphore))
+            })?;
             if self.form != Form::Throttlectl {
                 process = Some(worker);
             }
+        }
+        if let Some(worker) = process {
+            // It has asked once more, and gives back at once what it gets.
+            worker.finish(PATIENCE).await.context(who)?;
         }
         Ok(())
     }
 
     async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
-        let (_, token) = worker.held(PATIENCE).await?;
+        let token = match worker.asks(PATIENCE).await? {
+            Ok((_, token)) => token,
+            Err(outcome) => {
+                let is_impatient = self.ask.wait.is_some();
+                let is_late = matches!(outcome.end, End::Timeout | End::Unreachable);
+                ensure!(is_impatient && is_late, "it should hold the lock, but ends: {outcome}");
+                self.note(Step::GiveUp);
+                return Ok(());
+            }
+        };
         self.note(Step::Enter(token));
         sleep(Duration::from_millis(self.random.random_range(0..20))).await;
         self.note(Step::Leave);
@@ -133,8 +153,24 @@ impl Player {
     }
 }
 
-fn ask(url: String, semaphore: &'static str) -> Ask {
-    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait: None, rounds: u32::MAX }
+/// Checks that nobody holds or awaits anything when all workers have ended.
+///
+/// Peers may be left, for an answer that is lost may be that with the id of a new one.
+async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
+    proxy.clear();
+    let server = proxy.server();
+    for (semaphore, _) in SEMAPHORES {
+        let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
+        let is_free = clock::until("nobody is left at the end", ABANDONED, is_free).await;
+        is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
+    }
+    Ok(())
+}
+
+/// Of each form at each semaphore one worker has little patience.
+fn ask(url: String, semaphore: &'static str, worker: usize) -> Ask {
+    let wait = (worker % EACH == 1).then_some(IMPATIENCE);
+    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
 }
 
 /// Whether enough has happened to prove anything.
@@ -147,7 +183,8 @@ fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
         }
     }
     let entries = summary.entries.values().sum::<usize>();
-    let Summary { contended, handovers, .. } = summary;
+    let Summary { contended, handovers, given_up, .. } = summary;
+    ensure!(*given_up >= FEW, "only {given_up} attempts were given up");
     ensure!(contended * 2 > entries, "only {contended} of {entries} entries were contended");
     ensure!(*handovers >= FEW || plan.forms.len() == 1, "only {handovers} handovers between forms");
     ensure!(faults >= 10 * FEW, "only {faults} requests have met a fault");
@@ -165,6 +202,12 @@ const FEW: usize = 5;
 
 /// Longer than faults and queues together.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Soon enough for many to give up, and late enough for some not to.
+const IMPATIENCE: Duration = Duration::from_millis(400);
+
+/// After this time the server passes over who asked for a lock and went away.
+const ABANDONED: Duration = Duration::from_secs(12);
 
 /// Within this time everybody is let in.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -37,6 +37,7 @@ pub struct Case {
     form: Form,
     lease: Duration,
     semaphores: Vec<&'static str>,
+    has_two_urls: bool,
     /// The proxy, with the server behind it.
     pub proxy: Proxy,
 }
@@ -59,12 +60,25 @@ impl Case {
     /// The system has no free port.
     pub fn new(programs: Arc<Programs>, form: Form) -> anyhow::Result<Self> {
         let proxy = Proxy::start(Server::start(&[(MUTEX, 1, 0), (OUTER, 1, 1)]))?;
-        Ok(Self { programs, form, lease: seconds(10), semaphores: vec![MUTEX], proxy })
+        Ok(Self {
+            programs,
+            form,
+            lease: seconds(10),
+            semaphores: vec![MUTEX],
+            has_two_urls: false,
+            proxy,
+        })
     }
 
     /// Gives workers a lease of this length.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
+        self
+    }
+
+    /// Tells workers of a second URL of the server, which meets no faults.
+    pub fn two_urls(mut self) -> Self {
+        self.has_two_urls = true;
         self
     }
 
@@ -85,7 +99,10 @@ impl Case {
     ///
     /// The program cannot be run.
     pub fn worker(&self, wait: Option<Duration>) -> anyhow::Result<Worker> {
-        let (url, semaphores) = (self.proxy.url(), self.semaphores.clone());
+        let (mut url, semaphores) = (self.proxy.url(), self.semaphores.clone());
+        if self.has_two_urls {
+            url = format!("{url},{}", self.proxy.second_url());
+        }
         let ask = Ask { url, semaphores, lease: self.lease, wait, rounds: 1 };
         Worker::start(self.form, &self.programs, &ask)
     }

@@ -24,6 +24,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend([
         row("no answer for 4 s", HELD, |case| outlives(case, Fault::Silence, seconds(4))),
         row("connection refused for 8 s", HELD, refused_for_a_while),
+        row("the first of two URLs refuses", "held; nothing is left", first_url_refuses),
         row("the request is lost", "held soon", |case| once(case, Fault::CutRequest)),
         row("the answer is lost", "held soon", |case| once(case, Fault::CutAnswer)),
         row("the request is late", "held soon", move |case| once(case, Fault::DelayRequest(short))),
@@ -81,6 +82,14 @@ async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
     pass(seconds(8)).await;
     case.proxy.revive()?;
     worker.held(START).await?;
+    case.finish(worker).await
+}
+
+/// Nobody listens at one of two addresses.
+async fn first_url_refuses(case: Case) -> anyhow::Result<()> {
+    let mut case = case.two_urls();
+    case.proxy.die().await;
+    let worker = case.holder().await?;
     case.finish(worker).await
 }
 

@@ -27,6 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("no answer for half a lease", KEPT, |case| outlives(case, Fault::Silence)),
         row("requests are lost for half a lease", KEPT, |case| outlives(case, Fault::CutRequest)),
         row("connection refused for half a lease", KEPT, refused_for_a_while),
+        row("the first of two URLs refuses from then on", KEPT, first_url_refuses),
         row("redirect 307 for two leases", KEPT, |case| lives_with(case, page(307))),
         row("redirect 308 for two leases", KEPT, |case| lives_with(case, page(308))),
         row("requests are late for two leases", KEPT, move |case| {
@@ -112,6 +113,14 @@ async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
     let next = case.server().rival(MUTEX).await?;
     pass(LEASE / 2).await;
     case.proxy.revive()?;
+    stays(case, worker, next).await
+}
+
+async fn first_url_refuses(case: Case) -> anyhow::Result<()> {
+    let mut case = case.two_urls().lease(LEASE);
+    let worker = case.holder().await?;
+    case.proxy.die().await;
+    let next = case.server().rival(MUTEX).await?;
     stays(case, worker, next).await
 }
 

@@ -27,6 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("connections break", kept, |case| outlives(case, None, Duration::ZERO)),
         row("no answer for 4 s", kept, |case| outlives(case, Some(Fault::Silence), seconds(4))),
         row("connection refused for 4 s", kept, refused_for_a_while),
+        row("the first of two URLs refuses from then on", kept, first_url_refuses),
     ];
     for status in [307, 404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 7 s");
@@ -96,6 +97,14 @@ async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
     let next = case.server().rival(MUTEX).await?;
     pass(seconds(4)).await;
     case.proxy.revive()?;
+    goes_first(case, holder, worker, next).await
+}
+
+async fn first_url_refuses(case: Case) -> anyhow::Result<()> {
+    let mut case = case.two_urls();
+    let (holder, worker) = case.waiter(Some(seconds(40))).await?;
+    case.proxy.die().await;
+    let next = case.server().rival(MUTEX).await?;
     goes_first(case, holder, worker, next).await
 }
 

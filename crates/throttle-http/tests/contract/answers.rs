@@ -183,7 +183,7 @@ async fn labels_tell_who_holds_and_who_waits() {
     assert_eq!(peer["labels"], json!({"host": "worker-8"}));
     let pending = json!({
         "semaphore": "A", "count": 1, "waiting_for": "1s 500ms",
-        "waiting_for_seconds": 1.5, "parked": false,
+        "waiting_for_seconds": 1.5, "parked": false, "place": 1,
     });
     assert_eq!(peer["pending"], pending);
     check_durations(&peer);

@@ -4,11 +4,13 @@
 //! terminal](terminal) if there is one. Stopped there, it stops this program as well, so that the shell
 //! takes over; when both continue, the caller looks at the lock first. On Linux the command is killed if
 //! this program dies first: it begins as a [bond], which asks the system for that before it becomes the
-//! command. On Windows it has a job, which ends with this program and takes all with it that the command
+//! command; and what it starts is [found](descendants) also beyond its group. On Windows it has a job, which ends with this program and takes all with it that the command
 //! started.
 
 #[cfg(unix)]
 mod bond;
+#[cfg(target_os = "linux")]
+mod descendants;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod system;
@@ -88,7 +90,7 @@ impl Child {
     }
 
     /// Whether anything of it is left that [`Child::end`] reaches.
-    pub(super) fn is_left(&self) -> bool {
+    pub(super) fn is_left(&mut self) -> bool {
         self.0.is_left()
     }
 

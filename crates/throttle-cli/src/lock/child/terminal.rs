@@ -45,8 +45,7 @@ impl Terminal {
     pub(super) fn give(&self, group: Pid) {
         // Whoever does so from the background is stopped by this signal, unless it is blocked. A
         // command does not inherit that, for the standard library clears the mask.
-        let mut stop = SigSet::empty();
-        stop.add(Signal::SIGTTOU);
+        let stop = SigSet::from(Signal::SIGTTOU);
         if stop.thread_block().is_ok() {
             // The terminal may be gone, or the group.
             let _ = tcsetpgrp(&self.file, group);

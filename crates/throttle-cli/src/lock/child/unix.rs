@@ -14,6 +14,8 @@ use rustix::{
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+#[cfg(target_os = "linux")]
+use super::descendants::Descendants;
 use super::{
     Event, Manner, bond,
     terminal::{Terminal, is_in_pipeline},
@@ -33,6 +35,8 @@ pub(super) struct Process {
     /// Whether this program was told to stop and has told the command.
     is_stopping: bool,
     is_killed: bool,
+    #[cfg(target_os = "linux")]
+    descendants: Descendants,
 }
 
 impl Process {
@@ -49,6 +53,8 @@ impl Process {
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
         let mut command = bond::prepare(program, arguments, is_ours && !is_in_pipeline())?;
+        #[cfg(target_os = "linux")]
+        let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -62,6 +68,8 @@ impl Process {
             continues,
             is_stopping: false,
             is_killed: false,
+            #[cfg(target_os = "linux")]
+            descendants,
         })
     }
 
@@ -86,7 +94,7 @@ impl Process {
     ///
     /// All of them: as the first process of a container this program inherits those of others.
     fn look(&mut self) -> io::Result<Option<Event>> {
-        while self.end.is_none() {
+        loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((id, status))) if id == self.id => {
                     if let Some(stop) = status.stopping_signal() {
@@ -98,7 +106,8 @@ impl Process {
                     }
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return Ok(None),
+                Ok(None) => break,
+                Err(Errno::CHILD) if self.end.is_some() => break,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -109,7 +118,7 @@ impl Process {
         self.end = Some(code(status));
         let has_terminal = self.takes_terminal_back();
         if self.is_killed
-            && let Some(terminal) = &self.terminal
+            && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
         {
             terminal.restore();
         }
@@ -168,6 +177,8 @@ impl Process {
             Manner::Certainly => {
                 self.is_killed = true;
                 self.send(Signal::KILL);
+                #[cfg(target_os = "linux")]
+                self.descendants.kill();
             }
             Manner::Gently => {
                 self.send(Signal::TERM);
@@ -181,7 +192,14 @@ impl Process {
         self.end.is_some()
     }
 
-    pub(super) fn is_left(&self) -> bool {
+    pub(super) fn is_left(&mut self) -> bool {
+        // Those whose ends nobody has asked for count as members of their group. Should that fail, so
+        // does the next wait.
+        let _ = self.look();
+        #[cfg(target_os = "linux")]
+        if self.descendants.are_left() {
+            return true;
+        }
         test_kill_process_group(self.id).is_ok()
     }
 

@@ -58,7 +58,8 @@ impl Process {
         self.is_ended
     }
 
-    pub(super) fn is_left(&self) -> bool {
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
+    pub(super) fn is_left(&mut self) -> bool {
         !self.is_ended
     }
 
