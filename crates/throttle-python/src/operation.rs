@@ -2,6 +2,7 @@
 //! started, and tells its end by a signal.
 
 use std::{
+    mem,
     pin::Pin,
     process,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -100,6 +101,16 @@ impl Operation {
             && let Some(task) = self.started.get()
         {
             task.abort();
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if self.process != process::id() {
+            // Threads that are not there may have locks of what is in it, so it must not even be dropped.
+            mem::forget(self.future.get_mut().map(Option::take));
+            mem::forget(Arc::clone(&self.result));
         }
     }
 }

@@ -89,9 +89,6 @@ impl Peer {
         let peer = self.peer.get()?;
         match pin!(peer.lost()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(lost) => Some(errors::lost(lost)),
-            Poll::Pending if peer.id().is_some() && peer.time_left().is_zero() => {
-                Some(errors::lost(Lost::Expired))
-            }
             Poll::Pending => None,
         }
     }

@@ -12,6 +12,7 @@ mod patience;
 mod peers;
 mod proxies;
 mod redirects;
+mod renewals;
 mod repeats;
 mod requests;
 mod retries;

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 from . import _native
 from ._dispatcher import log
 from ._waiting import Steps
-from .client import Client, Pem, Span, Urls, check_count, seconds, timespan, without_password
+from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
 from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
 
@@ -33,8 +33,8 @@ class Grant:
         self.unsubscribe: Optional[Callable[[], None]] = None
         #: Whether the block is over.
         self.is_left = False
-        #: Why the task was cancelled, if that was done because the lock was lost.
-        self.loss: Optional[LostReason] = None
+        #: Whether the task was cancelled because the lock was lost.
+        self.is_cancelled = False
 
 
 class Guard:
@@ -45,7 +45,7 @@ class Guard:
 
     def __init__(
         self,
-        server_url: Union[Urls, Client, None],
+        server_url: Union[Urls, ClientBase, None],
         semaphore: str,
         count: int = 1,
         timeout: Optional[Span] = None,
@@ -60,7 +60,7 @@ class Guard:
         ca: Optional[Pem] = None,
         client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
     ):
-        if not isinstance(server_url, Client):
+        if not isinstance(server_url, ClientBase):
             server_url = Client(server_url, headers, token, ca, client_cert)
         #: The server.
         self.client = server_url

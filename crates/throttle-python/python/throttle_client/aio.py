@@ -17,20 +17,65 @@ import functools
 import sys
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Callable, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
 from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
-from ._waiting import begin, run_async
-from .client import Client, Pem, Span, Urls
+from ._waiting import begin, finish, run_async
+from .client import ClientBase, Pem, Span, Urls, seconds
 from .errors import LockLost, Refused, Timeout
 from .peer import PeerWithHeartbeat
 
-__all__ = ["Lock", "lock"]
+__all__ = ["Client", "Lock", "lock"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 # The lease of the peer that is made for a lock.
 _LEASE = timedelta(minutes=1)
+
+
+class Client(ClientBase):
+    """`throttle_client.Client` for programs with asyncio: the same methods, to be awaited."""
+
+    async def new_peer(self, expires_in: Span) -> int:
+        """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
+        return await finish(self._server.new_peer(seconds(expires_in, "expires_in")))
+
+    async def acquire(
+        self,
+        peer_id: int,
+        semaphore: str,
+        count: int = 1,
+        expires_in: Optional[Span] = None,
+        block_for: Optional[Span] = None,
+    ) -> bool:
+        """Asks for a lock, and returns whether it is held; if not, the peer stands in the queue."""
+        operation = self._acquire(peer_id, semaphore, count, expires_in, block_for)
+        return (await finish(operation))[0]
+
+    async def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
+        """Tells a server that forgot the peer which locks it holds."""
+        lease = seconds(expires_in, "expires_in")
+        await finish(self._server.restore(peer_id, acquired, lease))
+
+    async def remainder(self, semaphore: str) -> int:
+        """What is free of a semaphore. Negative while more is held after restores."""
+        return await finish(self._server.remainder(semaphore))
+
+    async def is_acquired(self, peer_id: int) -> bool:
+        """Whether the peer waits for nothing."""
+        return await finish(self._server.is_acquired(peer_id))
+
+    async def release(self, peer_id: int) -> None:
+        """Removes the peer with all its locks, held and pending."""
+        await finish(self._server.remove_peer(peer_id))
+
+    async def release_lock(self, peer_id: int, semaphore: str) -> None:
+        """Releases one lock of the peer, or takes it out of the queue."""
+        await finish(self._server.release(peer_id, semaphore))
+
+    async def heartbeat(self, peer_id: int, expires_in: Span) -> None:
+        """Lets the lease of the peer begin anew."""
+        await finish(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
 class Lock(Guard):
@@ -43,7 +88,7 @@ class Lock(Guard):
 
     def __init__(
         self,
-        server_url: Union[Urls, Client, None],
+        server_url: Union[Urls, ClientBase, None],
         semaphore: str,
         count: int = 1,
         timeout: Optional[Span] = None,
@@ -127,13 +172,17 @@ class Lock(Guard):
 
     async def _end(self, error: Optional[BaseException]) -> None:
         grant = self._held()
-        # It is given back also if the task is cancelled meanwhile.
-        await run_async(self._leave(grant, error), cancel=False)
-        if grant.loss is not None and isinstance(error, asyncio.CancelledError):
+        is_ours = grant.is_cancelled and isinstance(error, asyncio.CancelledError)
+        try:
+            # It is given back also if the task is cancelled meanwhile.
+            await run_async(self._leave(grant, None if is_ours else error), cancel=False)
+        except LockLost as lost:
+            if not is_ours:
+                raise
             task = asyncio.current_task()
             if task is not None and sys.version_info >= (3, 11):
                 task.uncancel()
-            raise LockLost(f"{self._where()} was lost: {grant.loss}", grant.loss) from error
+            raise lost from error
 
     def _subscribe(self, grant: Grant) -> None:
         if self._on_lost is None and not self._cancel_on_lost:
@@ -150,7 +199,7 @@ class Lock(Guard):
             if reason is None or grant.is_left:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.loss = reason
+                grant.is_cancelled = True
                 task.cancel()
             if self._on_lost is not None:
                 self._on_lost(reason)
@@ -160,7 +209,7 @@ class Lock(Guard):
 
 
 def lock(
-    server_url: Union[Urls, Client, None],
+    server_url: Union[Urls, ClientBase, None],
     semaphore: str,
     count: int = 1,
     timeout: Optional[Span] = None,

@@ -10,7 +10,7 @@ from . import _native
 from ._waiting import wait
 from .errors import Refused, UnknownPeer, Unreachable
 
-__all__ = ["Client", "Refused", "Span", "UnknownPeer", "Unreachable", "seconds"]
+__all__ = ["Client", "ClientBase", "Refused", "Span", "UnknownPeer", "Unreachable", "seconds"]
 
 #: A span of time: a `timedelta`, or a number of seconds.
 Span = Union[timedelta, float, int]
@@ -22,14 +22,8 @@ Pem = Union[str, "os.PathLike[str]", bytes]
 Urls = Union[str, Sequence[str]]
 
 
-class Client:
-    """Talks to a server of Throttle. It can be pickled, and knows nothing but how to reach the server.
-
-    Who wants a lock looks at `throttle_client.lock` instead.
-
-    >>> client = Client("http://localhost:8000")
-    >>> peer = client.new_peer(expires_in=timedelta(minutes=5))  # doctest: +SKIP
-    """
+class ClientBase:
+    """How to reach a server."""
 
     def __init__(
         self,
@@ -66,10 +60,10 @@ class Client:
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
 
     def __repr__(self) -> str:
-        return f"Client({without_password(self.base_url)!r})"
+        return f"{type(self).__name__}({without_password(self.base_url)!r})"
 
     @property
-    def _native(self) -> "_native.Client":
+    def _server(self) -> "_native.Client":
         return _native.Client(
             list(self._urls),
             self._headers,
@@ -79,9 +73,36 @@ class Client:
             self._timeout,
         )
 
+    def _acquire(
+        self,
+        peer_id: int,
+        semaphore: str,
+        count: int,
+        expires_in: Optional[Span],
+        block_for: Optional[Span],
+    ) -> "_native.Operation[Tuple[bool, Optional[int]]]":
+        check_count(count)
+        return self._server.acquire(
+            peer_id,
+            semaphore,
+            count,
+            None if expires_in is None else seconds(expires_in, "expires_in"),
+            None if block_for is None else seconds(block_for, "block_for"),
+        )
+
+
+class Client(ClientBase):
+    """Talks to a server of Throttle. It can be pickled, and knows nothing but how to reach the server.
+
+    Who wants a lock looks at `throttle_client.lock` instead.
+
+    >>> client = Client("http://localhost:8000")
+    >>> peer = client.new_peer(expires_in=timedelta(minutes=5))  # doctest: +SKIP
+    """
+
     def new_peer(self, expires_in: Span) -> int:
         """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
-        return wait(self._native.new_peer(seconds(expires_in, "expires_in")))
+        return wait(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     def acquire(
         self,
@@ -96,39 +117,31 @@ class Client:
         * `expires_in`: the length of the lease of the peer, which begins anew.
         * `block_for`: how long the answer may wait for the lock. `None`: not at all.
         """
-        check_count(count)
-        operation = self._native.acquire(
-            peer_id,
-            semaphore,
-            count,
-            None if expires_in is None else seconds(expires_in, "expires_in"),
-            None if block_for is None else seconds(block_for, "block_for"),
-        )
-        return wait(operation)[0]
+        return wait(self._acquire(peer_id, semaphore, count, expires_in, block_for))[0]
 
     def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
         """Tells a server that forgot the peer which locks it holds."""
-        wait(self._native.restore(peer_id, acquired, seconds(expires_in, "expires_in")))
+        wait(self._server.restore(peer_id, acquired, seconds(expires_in, "expires_in")))
 
     def remainder(self, semaphore: str) -> int:
         """What is free of a semaphore. Negative while more is held after restores."""
-        return wait(self._native.remainder(semaphore))
+        return wait(self._server.remainder(semaphore))
 
     def is_acquired(self, peer_id: int) -> bool:
         """Whether the peer waits for nothing."""
-        return wait(self._native.is_acquired(peer_id))
+        return wait(self._server.is_acquired(peer_id))
 
     def release(self, peer_id: int) -> None:
         """Removes the peer with all its locks, held and pending."""
-        wait(self._native.remove_peer(peer_id))
+        wait(self._server.remove_peer(peer_id))
 
     def release_lock(self, peer_id: int, semaphore: str) -> None:
         """Releases one lock of the peer, or takes it out of the queue."""
-        wait(self._native.release(peer_id, semaphore))
+        wait(self._server.release(peer_id, semaphore))
 
     def heartbeat(self, peer_id: int, expires_in: Span) -> None:
         """Lets the lease of the peer begin anew."""
-        wait(self._native.heartbeat(peer_id, seconds(expires_in, "expires_in")))
+        wait(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
 def seconds(span: Span, name: str = "a span of time") -> float:

@@ -19,7 +19,7 @@ from ._guard import (
     reject_generators,
 )
 from ._waiting import run
-from .client import Client, Pem, Span, Urls
+from .client import ClientBase, Pem, Span, Urls
 from .errors import Refused, Timeout
 from .peer import Peer, PeerWithHeartbeat
 
@@ -181,7 +181,7 @@ class Lock(Guard):
 
 
 def lock(
-    server_url: Union[Urls, Client, None],
+    server_url: Union[Urls, ClientBase, None],
     semaphore: str,
     count: int = 1,
     timeout: Optional[Span] = None,

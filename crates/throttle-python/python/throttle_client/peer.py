@@ -15,7 +15,7 @@ from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVa
 from . import _native
 from ._dispatcher import forward_log
 from ._waiting import Steps, finish, run, wait
-from .client import Client, Span, check_count, seconds, timespan
+from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
@@ -56,7 +56,7 @@ class Peer:
 
     def __init__(
         self,
-        client: Client,
+        client: ClientBase,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
         expiration_time: Optional[Span] = None,
@@ -105,7 +105,8 @@ class Peer:
         if known is not None:
             return known
         if self._id is None:
-            self._id = self.client.new_peer(expires_in=self.expiration_time)
+            lease = self.expiration_time.total_seconds()
+            self._id = wait(self.client._server.new_peer(lease))
             self._native = None
         run(self._open())
         return self._id
@@ -174,7 +175,7 @@ class Peer:
         """Nothing here; see `PeerWithHeartbeat`."""
 
     def _open(self) -> "Steps[_native.Peer]":
-        client = self.client._native
+        client = self.client._server
         if not client.is_ready():
             yield client.prepare()
         if self._native is None:
@@ -285,7 +286,7 @@ class PeerWithHeartbeat(Peer):
 
     def __init__(
         self,
-        client: Client,
+        client: ClientBase,
         id: Optional[int] = None,
         acquired: Optional[Mapping[str, int]] = None,
         expiration_time: Optional[Span] = None,
