@@ -23,7 +23,7 @@ def test_a_timeout_is_a_timeout_error(serve, hold):
     server = serve()
     with lock(server.url, "A"):
         with pytest.raises(TimeoutError, match="A"), within(SOON):
-            spawn(hold, nothing, server.url, "A", timeout=0.1).result()
+            spawn(hold, nothing, server.url, "A", timeout=0.5).result()
     assert issubclass(Timeout, TimeoutError)
 
 
