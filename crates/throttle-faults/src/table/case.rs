@@ -70,6 +70,11 @@ impl Case {
         })
     }
 
+    /// Which client the workers use.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// Gives workers a lease of this length.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
