@@ -34,6 +34,10 @@ impl Raise for LockError {
             Self::Failed { source, .. } => source.raise(py),
             Self::Lost { lost, .. } => make(py, "LockLost", (text, reason(lost))),
             Self::NotInTime { .. } => make(py, "Timeout", (text,)),
+            // Whether it is free nobody knows, and the time is over as well.
+            Self::Unreachable { source: Error::Timeout { .. }, .. } => {
+                make(py, "NoAnswer", (text,))
+            }
             _ => make(py, "Unreachable", (text,)),
         }
     }

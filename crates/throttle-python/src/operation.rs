@@ -20,14 +20,14 @@ use crate::{
 /// Something that takes time. It is started once, and its result is taken once.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Operation {
-    future: Mutex<Option<Running>>,
+    future: Mutex<Option<BoxedFuture>>,
     runtime: Handle,
     result: Arc<Mutex<Option<Answer>>>,
     started: OnceLock<AbortHandle>,
     process: u32,
 }
 
-type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type BoxedFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Makes the result, or the exception, when the interpreter asks for it.
 type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -48,7 +48,7 @@ impl Operation {
         T: for<'py> IntoPyObject<'py> + Send + 'static,
         E: Raise,
     {
-        let future: Running = Box::pin(async move {
+        let future: BoxedFuture = Box::pin(async move {
             let result = future.await;
             let answer: Answer = Box::new(move |py| match result {
                 Ok(value) => value.into_py_any(py),

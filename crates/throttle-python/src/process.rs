@@ -29,6 +29,8 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
+    /// Locked while a client is built, so that tasks that begin at once do not build one each.
+    building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
@@ -49,6 +51,8 @@ impl Process {
         let dispatch = log.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
+            // For names of servers and certificates. Many waits at once need not look one up each.
+            .max_blocking_threads(MOST_BLOCKING_THREADS)
             .thread_name("throttle-client")
             .enable_all()
             .on_thread_start(move || {
@@ -60,6 +64,7 @@ impl Process {
             id: process::id(),
             runtime,
             clients: Mutex::default(),
+            building: tokio::sync::Mutex::default(),
             closing: watch::Sender::new(0),
             log,
         });
@@ -73,6 +78,7 @@ impl Process {
 
     /// The client for a server, which all that have the same settings share.
     pub(crate) async fn client(&self, settings: Settings) -> Result<Client, Error> {
+        let _building = self.building.lock().await;
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
@@ -85,8 +91,8 @@ impl Process {
             Err(error) => panic::resume_unwind(error.into_panic()),
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two that were built at once, one is used.
-        Ok(clients.entry(settings).or_insert(client).clone())
+        clients.insert(settings, client.clone());
+        Ok(client)
     }
 
     /// The client for a server, if it was built already.
@@ -205,3 +211,6 @@ pub(crate) fn farewell(
         process.runtime.block_on(closed);
     }
 }
+
+/// A slow lookup of one name must not hold up that of another.
+const MOST_BLOCKING_THREADS: usize = 8;

@@ -81,7 +81,7 @@ def test_a_task_that_is_cancelled_leaves_the_queue(serve):
                 await waiting
             await pending(server, 0)
             with pytest.raises(Timeout):
-                async with aio.lock(server.url, "A", timeout=0.05):
+                async with aio.lock(server.url, "A", timeout=0.5):
                     pass
             await pending(server, 0)
         assert await remainder(server) == 1

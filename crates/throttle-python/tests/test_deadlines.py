@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from conftest import end, peers, within
 from server import LONG, spawn
-from throttle_client import Timeout, Unreachable, aio, lock
+from throttle_client import NoAnswer, Timeout, Unreachable, aio, lock
 
 # For what must not wait for a server that does not answer.
 SOON = 5
@@ -23,7 +23,7 @@ def test_a_timeout_is_a_timeout_error(serve, hold):
     server = serve()
     with lock(server.url, "A"):
         with pytest.raises(TimeoutError, match="A"), within(SOON):
-            spawn(hold, nothing, server.url, "A", timeout=0.1).result()
+            spawn(hold, nothing, server.url, "A", timeout=0.5).result()
     assert issubclass(Timeout, TimeoutError)
 
 
@@ -191,3 +191,14 @@ def test_a_program_with_many_peers_gives_back_all_of_them(serve, program):
     assert len(peers(server)) == 8
     assert end(crowd)[0] == 0
     assert peers(server) == []
+
+
+def test_silence_until_the_end_of_the_time_is_both_a_timeout_and_no_answer(serve, hold):
+    server = serve()
+    server.suspend()
+    with pytest.raises(NoAnswer) as error:
+        hold(nothing, server.url, "A", timeout=0.2)
+    assert isinstance(error.value, Unreachable) and isinstance(error.value, Timeout)
+    # That it was not free is more than anybody knows.
+    with pytest.raises(NoAnswer):
+        lock(server.url, "A").acquire(timeout=0.2)

@@ -26,12 +26,12 @@ def tick():
 def work(name):
     with lock(sys.argv[1], "C"):
         steps.append(name)
-        sleep(0.3)
+        sleep(1)
         steps.append(name)
 
 def give_up():
     try:
-        with lock(sys.argv[1], "C", timeout=0.1):
+        with lock(sys.argv[1], "C", timeout=0.5):
             pass
     except Timeout:
         steps.append("timeout")
@@ -161,7 +161,7 @@ def test_tasks_of_uvloop_wait_for_each_other(serve):
         await asyncio.gather(*(visit() for _ in range(10)))
         async with aio.lock(server.url, "A"):
             with pytest.raises(Timeout):
-                async with aio.lock(server.url, "A", timeout=0.05):
+                async with aio.lock(server.url, "A", timeout=0.5):
                     pass
             waiting = asyncio.ensure_future(aio.lock(server.url, "A").__aenter__())
             await asyncio.sleep(0.01)

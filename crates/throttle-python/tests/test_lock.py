@@ -69,7 +69,7 @@ def test_nothing_is_left_at_the_server(serve):
     assert server.client.remainder("A") == 1
 
 
-@pytest.mark.parametrize("timeout", [timedelta(milliseconds=50), 0.05, 0, timedelta(0)])
+@pytest.mark.parametrize("timeout", [timedelta(milliseconds=500), 0.5, 0, timedelta(0)])
 def test_a_timeout_takes_the_wait_out_of_the_queue(serve, timeout):
     server = serve("A = { max = 1, level = 0 }\nB = { max = 1, level = 1 }")
 

@@ -267,3 +267,52 @@ interpreters.run_string(interpreter, "import throttle_client")
 print("done")
 """
     assert end(program(source)) == (0, "done", "")
+
+
+@pytest.mark.parametrize("destroy", [True, False])
+def test_a_subinterpreter_gives_back_its_own_locks_only(serve, program, destroy):
+    server = serve("A = 1\nB = 1")
+    # It leaves its block by the end of the interpreter.
+    inner = f"import throttle_client\nthrottle_client.lock({server.url!r}, 'B').acquire()"
+    source = f"""
+try:
+    import _interpreters as interpreters
+    interpreter = interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    interpreter = interpreters.create(isolated=False)
+import throttle_client
+client = throttle_client.Client({server.url!r})
+with throttle_client.lock({server.url!r}, "A") as peer:
+    interpreters.run_string(interpreter, {inner!r})
+    if {destroy}:
+        interpreters.destroy(interpreter)
+        print(client.remainder("B"), peer.is_held(), client.remainder("A"))
+    else:
+        print(1, peer.is_held(), client.remainder("A"))
+"""
+    code, printed, errors = end(program(source))
+    assert (code, printed) == (0, "1 True 0"), errors
+    assert [server.client.remainder(name) for name in "AB"] == [1, 1]
+
+
+@unix
+def test_a_program_that_dies_of_broken_pipes_survives_the_interrupt_of_a_wait(serve, program):
+    server = serve()
+    source = """
+import signal
+import sys
+from throttle_client import lock
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with lock(sys.argv[1], "A"):
+        print("acquired")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    with lock(server.url, "A"):
+        waiting = program(source, server.url)
+        server.await_pending("A", 1)
+        waiting.send_signal(signal.SIGINT)
+        assert end(waiting) == (0, "interrupted", "")

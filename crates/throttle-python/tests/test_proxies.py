@@ -47,7 +47,7 @@ def test_a_page_that_is_no_answer_is_named_when_the_time_is_over(serve, proxy, h
     between = proxy(serve())
     between.status = 502
     with pytest.raises(Unreachable, match="502"):
-        hold(token, between.url, "A", timeout=0.5)
+        hold(token, between.url, "A", timeout=1)
 
 
 @pytest.mark.parametrize("status", [301, 302])

@@ -116,7 +116,7 @@ def test_a_mutex_that_threads_share_lets_one_in_at_a_time(serve):
 
 def test_a_waiter_that_gives_up_leaves_the_entry_of_another_alone(serve):
     server = serve()
-    guard = lock(server.url, "A", timeout=0.1)
+    guard = lock(server.url, "A", timeout=1)
 
     def in_vain():
         with pytest.raises(Timeout):
@@ -134,7 +134,7 @@ def test_entries_of_a_task_within_each_other_are_grants_of_their_own(serve):
     server = serve("A = 2")
 
     async def work():
-        guard = aio.lock(server.url, "A", timeout=0.1)
+        guard = aio.lock(server.url, "A", timeout=1)
         async with guard:
             outer = guard.fencing_token
             async with guard:

@@ -10,11 +10,11 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Asking, End, Lock, LockError, Peer, Shared, TARGET,
+    End, Lock, LockError, Peer, Shared, TARGET,
     error::{Obstacle, Subject},
     outcome,
-    pauses::{Complaints, Pauses},
-    release::Release,
+    patience::{Complaints, Latest, Pauses},
+    place::Place,
 };
 use crate::{
     Admission, Error, Lost,
@@ -35,25 +35,6 @@ pub(super) struct Acquisition {
     complaints: Complaints,
     latest: Latest,
     is_waiting: bool,
-}
-
-/// What the latest attempts came to.
-#[derive(Debug, Default)]
-struct Latest {
-    /// When the answer to the request that was sent last was expected, if it has not come.
-    due: Option<Time>,
-    /// Whether the server has answered since anything failed.
-    is_answered: bool,
-    /// Why the latest attempt failed, if none was answered since.
-    error: Option<Error>,
-}
-
-impl Latest {
-    /// Why it is not known, at the end of all time, that the lock was not free.
-    fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
-        let is_missing = |due| !self.is_answered || due <= now;
-        self.error.or_else(|| self.due.is_some_and(is_missing).then(no_answer))
-    }
 }
 
 /// What one answer means.
@@ -401,7 +382,7 @@ impl Acquisition {
         let shared = self.peer.shared();
         let (semaphore, url) = (&*self.semaphore, &*shared.server);
         debug!(target: TARGET, semaphore, url, %error, "no answer about a lock");
-        if let Some(failing) = self.complaints.failed(shared.now()) {
+        if let Some(failing) = self.complaints.failed(shared.now(), self.latest.due) {
             let failing = humantime::format_duration(Duration::from_secs(failing.as_secs()));
             warn!(
                 target: TARGET, semaphore, url, %error, %failing,
@@ -440,33 +421,6 @@ impl Acquisition {
 /// Whether the next attempt may end otherwise.
 fn is_transient(error: &Error) -> bool {
     !error.is_refusal() && error.failure().is_some()
-}
-
-/// A place in the queue of the server, or what may be one.
-struct Place {
-    shared: Arc<Shared>,
-    semaphore: String,
-    /// `None` if there is certainly no place.
-    peer: Option<PeerId>,
-    /// In which order it is asked for among all requests of the peer.
-    order: Order,
-    /// A request that is being answered.
-    asking: Option<Asking>,
-    acquiring: Option<OwnedMutexGuard<()>>,
-}
-
-impl Place {
-    fn give_up(&mut self) -> Option<Release> {
-        let peer = self.peer.take()?;
-        let (asking, acquiring) = (self.asking.take(), self.acquiring.take());
-        Some(self.shared.give_back(peer, self.semaphore.clone(), asking, acquiring))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        drop(self.give_up());
-    }
 }
 
 /// How long one request waits. Then it is sent again, so that a connection that broke without a word

@@ -24,7 +24,8 @@ mod contact;
 mod error;
 mod farewell;
 mod lock;
-mod pauses;
+mod patience;
+mod place;
 mod release;
 mod request;
 

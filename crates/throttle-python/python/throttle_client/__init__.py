@@ -13,6 +13,7 @@ from .client import Client
 from .errors import (
     LockLost,
     LostReason,
+    NoAnswer,
     Refused,
     ThrottleError,
     Timeout,
@@ -28,6 +29,7 @@ __all__ = [
     "LockLost",
     "Loss",
     "LostReason",
+    "NoAnswer",
     "Peer",
     "PeerWithHeartbeat",
     "Refused",

@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar,
 from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
 from ._waiting import begin, finish, run_async
 from .client import ClientBase, Pem, Span, Urls, seconds
-from .errors import LockLost, Refused, Timeout
+from .errors import LockLost, Refused, Timeout, Unreachable
 from .peer import PeerWithHeartbeat
 
 __all__ = ["Client", "Lock", "lock"]
@@ -124,6 +124,8 @@ class Lock(Guard):
         """
         try:
             await self._begin(self._patience(blocking, timeout))
+        except Unreachable:
+            raise
         except Timeout:
             return False
         return True
@@ -135,7 +137,8 @@ class Lock(Guard):
     async def extend(self) -> float:
         """Shows a sign of life now, and returns for how many seconds the lock is certain.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`.
+        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
+        end of the lease if the server does not answer.
         """
         grant = self._held()
         await run_async(grant.peer._renew())

@@ -68,6 +68,10 @@ class Timeout(ThrottleError, TimeoutError):
     """The server answered, and the lock was not free in time. Nothing is left of the wait."""
 
 
+class NoAnswer(Unreachable, Timeout):
+    """The time was over before the server said whether the lock is free. It is both of its bases."""
+
+
 class LockLost(ThrottleError):
     """The lock was lost before it was given back; what was done last may have been done without it.
 

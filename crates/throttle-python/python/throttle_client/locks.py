@@ -20,7 +20,7 @@ from ._guard import (
 )
 from ._waiting import run
 from .client import ClientBase, Pem, Span, Urls
-from .errors import Refused, Timeout
+from .errors import Refused, Timeout, Unreachable
 from .peer import Peer, PeerWithHeartbeat
 
 __all__ = ["Lock", "clear_peers", "get_local_peer", "lock", "set_local_peer"]
@@ -95,6 +95,8 @@ class Lock(Guard):
         """
         try:
             self._begin(self._patience(blocking, timeout))
+        except Unreachable:
+            raise
         except Timeout:
             return False
         return True
@@ -106,7 +108,8 @@ class Lock(Guard):
     def extend(self) -> float:
         """Shows a sign of life now, and returns for how many seconds the lock is certain.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`.
+        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
+        end of the lease if the server does not answer.
         """
         grant = self._held()
         run(grant.peer._renew())
@@ -202,8 +205,8 @@ def lock(
       variable `THROTTLE_URL` says.
     * `count`: how much of the semaphore.
     * `timeout`: raises `Timeout` if the lock is not free within this time, a `timedelta` or a number of
-      seconds, and `Unreachable` if the server does not answer; 0 does not wait at all. Without it, it waits
-      as long as it takes.
+      seconds, and `Unreachable` (or `NoAnswer`, which is both) if the server does not answer; 0 does not
+      wait at all. Without it, it waits as long as it takes.
     * `on_lost`: is called with the `LostReason`, from another thread, should the lock be lost.
     * `expiration_time`: the lease, which is how long others wait if this program dies, and how long the
       server may be away. Default: five minutes.

@@ -16,7 +16,7 @@ from . import _native
 from ._dispatcher import forward_log
 from ._waiting import Steps, finish, run, wait
 from .client import Client, ClientBase, Span, check_count, seconds, timespan
-from .errors import LockLost, LostReason, Timeout
+from .errors import LockLost, LostReason, Timeout, Unreachable
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
 
@@ -147,6 +147,8 @@ class Peer:
         patience = 0.0 if block_for is None else seconds(block_for, "block_for")
         try:
             run(self._acquire(semaphore, count, patience))
+        except Unreachable:
+            raise
         except Timeout:
             return False
         return True
