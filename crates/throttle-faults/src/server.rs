@@ -68,6 +68,11 @@ impl Server {
         *self.lock() = Run::start(&self.semaphores);
     }
 
+    /// Lets the server prepare its end: it answers those who wait, and lets nobody else wait.
+    pub fn drain(&self) {
+        self.handle().drain();
+    }
+
     /// The state of the present run.
     pub fn handle(&self) -> Handle {
         self.lock().handle.clone()

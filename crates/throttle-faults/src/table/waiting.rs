@@ -43,6 +43,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("silence until the time is over", "unreachable in time", silence),
         row("the request is later than the wait", "nothing is left", late_request),
         row("an operator removes the peer", "lost soon", removed),
+        row("the server drains for 3 s, then restarts", "held after whoever came first", draining),
         row("the server restarts", "held after whoever came first", restart),
         row(
             "a grant is later than a restart and a restore",
@@ -87,7 +88,7 @@ async fn outlives(mut case: Case, fault: Option<Fault>, span: Duration) -> anyho
     }
     case.proxy.cut_connections().await?;
     let next = case.server().rival(MUTEX).await?;
-    pass(span).await;
+    case.calmly(span).await?;
     case.proxy.clear();
     goes_first(case, holder, worker, next).await
 }
@@ -210,9 +211,21 @@ async fn removed(case: Case) -> anyhow::Result<()> {
     case.leaves_nothing(worker, SOON).await
 }
 
+/// The server is going to end, and says so to everybody.
+async fn draining(case: Case) -> anyhow::Result<()> {
+    let (_, worker) = case.waiter(Some(seconds(30))).await?;
+    case.server().drain();
+    case.calmly(seconds(3)).await?;
+    comes_second(case, worker).await
+}
+
 /// The server forgets everybody, and somebody else comes first.
 async fn restart(case: Case) -> anyhow::Result<()> {
-    let (_, mut worker) = case.waiter(Some(seconds(30))).await?;
+    let (_, worker) = case.waiter(Some(seconds(30))).await?;
+    comes_second(case, worker).await
+}
+
+async fn comes_second(case: Case, mut worker: Worker) -> anyhow::Result<()> {
     case.proxy.inject(Rule::always(page(503)));
     case.server().restart();
     let holder = case.server().rival(MUTEX).await?;
