@@ -221,12 +221,12 @@ impl Acquisition {
         (sent, block_for): ((Time, usize), Duration),
     ) -> Result<Outcome, Failure> {
         let now = shared.now();
-        let mut state = shared.state();
-        shared.renewed(&mut state, peer, sent);
+        shared.renewed(peer, sent);
         match admission {
             Admission::Held { token } => {
                 // Not if the answer took so long that it may be over again, or if it comes from before the
                 // server forgot the peer.
+                let mut state = shared.state();
                 if !state.lease.acquired(peer, &self.semaphore, self.count, (sent.0, now)) {
                     return Ok(Outcome::AgainLater);
                 }
@@ -238,7 +238,6 @@ impl Acquisition {
                 Err(Failure::NotInTime)
             }
             Admission::Pending => {
-                drop(state);
                 self.tell_waiting(peer);
                 // A server that shuts down answers at once.
                 let is_early = now.since(sent.0) < block_for - block_for / 8;

@@ -30,7 +30,7 @@ impl Drop for Running {
 async fn run(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     while closing.borrow().is_none() {
-        let step = shared.next_step(&mut shared.state());
+        let step = shared.next_step();
         match step {
             Step::Heartbeat { peer, timeout } => {
                 unless(&mut closing, shared.heartbeat(peer, timeout)).await;
@@ -69,7 +69,7 @@ async fn unless(closing: &mut watch::Receiver<Option<End>>, perform: impl Future
 /// Tells the server what the peer holds, or asks it, as soon as nothing is just changing about that.
 async fn tell(shared: &Shared) {
     let _telling = shared.telling.lock().await;
-    let step = shared.next_step(&mut shared.state());
+    let step = shared.next_step();
     match step {
         Step::Inspect { peer, timeout } => shared.inspect(peer, timeout).await,
         Step::Restore { peer, locks, timeout } => shared.restore(peer, locks, timeout).await,

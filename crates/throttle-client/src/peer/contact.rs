@@ -1,6 +1,11 @@
 //! What is told to the server to keep a peer alive, and what its answers mean for the lease.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use throttle_wire::{Code, Labels, PeerId, Restore};
 use tokio::sync::OwnedMutexGuard;
@@ -9,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::{Shared, State, TARGET, background, error::Obstacle, outcome};
 use crate::{
     Error, Lost,
-    lease::Step,
+    lease::{Lease, Step},
     world::{self, Time},
 };
 
@@ -25,11 +30,8 @@ impl Shared {
             if self.closing.borrow().is_some() {
                 return Err(Lost::Closed.into());
             }
-            let known = {
-                let mut state = self.state();
-                self.next_step(&mut state);
-                state.lease.peer()
-            };
+            self.next_step();
+            let known = self.state().lease.peer();
             match known {
                 Some((peer, true)) => {
                     // That is up to the background task, which is not dropped with whoever asks.
@@ -49,17 +51,24 @@ impl Shared {
 
     /// Returns when the server knows the peer, or the peer is lost.
     pub(super) async fn known_again(&self, peer: PeerId) {
+        let mut confirmed = self.confirmed.subscribe();
         loop {
-            let known = {
-                let mut state = self.state();
-                self.next_step(&mut state);
-                state.lease.peer()
+            self.next_step();
+            let (known, mut loss) = {
+                let state = self.state();
+                (state.lease.peer(), state.loss.subscribe())
             };
             if known != Some((peer, true)) {
                 return;
             }
             self.changed.notify_one();
-            self.clock.sleep_until(self.now() + RESTORE_PAUSE).await;
+            tokio::select! {
+                // The senders are in here. Another life of the peer has another one, and is there later.
+                _ = confirmed.changed() => {}
+                _ = loss.wait_for(Option::is_some) => {}
+                // Also if the background task is not as punctual.
+                () = self.clock.sleep_until(self.now() + LONGEST_UNAWARE) => {}
+            }
         }
     }
 
@@ -105,8 +114,9 @@ impl Shared {
         if !is_about_labels || state.refuses_default_labels || self.default_labels.is_empty() {
             return false;
         }
-        debug!(target: TARGET, url = &*self.server, %error, "without default labels from now on");
         state.refuses_default_labels = true;
+        drop(state);
+        debug!(target: TARGET, url = &*self.server, %error, "without default labels from now on");
         true
     }
 
@@ -133,7 +143,7 @@ impl Shared {
             info!(target: TARGET, peer, url, semaphores, "the server knows the peer again");
             let mut state = self.state();
             if state.lease.restored(peer, sent.0, self.now(), world::jitter()) {
-                self.confirmed(&mut state, sent);
+                self.confirmed(state, sent);
             }
             return;
         }
@@ -151,11 +161,9 @@ impl Shared {
         match self.within(timeout, self.single_attempt.peer(peer)).await {
             Some(Ok(status)) => {
                 let held = status.held.into_iter().map(|lock| (lock.semaphore, lock.count));
-                let mut state = self.state();
-                let lost = state.lease.inspected(peer, sent.0, self.now(), &held.collect());
-                if let Some(lost) = lost {
-                    self.announce(&state, peer, lost);
-                    drop(state);
+                let held = held.collect();
+                let lost = self.decide(|lease| lease.inspected(peer, sent.0, self.now(), &held));
+                if lost.is_some() {
                     // What is left of it there is of no use to anybody.
                     let client = self.client.clone();
                     self.runtime.spawn(async move { client.remove_peer(peer).await });
@@ -170,7 +178,7 @@ impl Shared {
         let length = self.state().lease.length();
         let sent = self.sent();
         match self.within(timeout, self.single_attempt.heartbeat(peer, length)).await {
-            Some(Ok(())) => self.renewed(&mut self.state(), peer, sent),
+            Some(Ok(())) => self.renewed(peer, sent),
             answer => self.not_confirmed(peer, sent, answer.and_then(Result::err)),
         }
     }
@@ -195,20 +203,16 @@ impl Shared {
             self.unknown_peer(peer, (sent, url), uptime);
             return;
         }
-        let mut state = self.state();
         match error {
             Some(ref error @ Error::Refused { code, .. }) if error.is_refusal() => {
-                let lost = state.lease.refused(peer, self.now(), code);
                 warn!(target: TARGET, peer, url = &*self.server, %error, "the peer is refused");
-                if let Some(lost) = lost {
-                    self.announce(&state, peer, lost);
-                }
+                self.decide(|lease| lease.refused(peer, self.now(), code));
             }
             error => {
                 if error.is_none() {
                     self.single_attempt.use_next_base_url(url);
                 }
-                state.lease.no_answer(peer, self.now(), world::jitter());
+                self.state().lease.no_answer(peer, self.now(), world::jitter());
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
                 warn!(
                     target: TARGET, peer, url = &*self.server, %error, "a sign of life was not confirmed"
@@ -229,19 +233,17 @@ impl Shared {
     }
 
     /// The server has answered something that let the lease begin anew.
-    pub(super) fn renewed(&self, state: &mut State, peer: PeerId, sent: Sent) {
+    pub(super) fn renewed(&self, peer: PeerId, sent: Sent) {
+        let mut state = self.state();
         if state.lease.renewed(peer, sent.0, self.now(), world::jitter()) {
             self.confirmed(state, sent);
         }
     }
 
-    fn confirmed(&self, state: &mut State, (sent, url): Sent) {
+    fn confirmed(&self, mut state: MutexGuard<'_, State>, (sent, url): Sent) {
         state.url = self.unchanged(url);
-        self.confirmed.send_if_modified(|latest| {
-            let is_later = *latest < Some(sent);
-            *latest = (*latest).max(Some(sent));
-            is_later
-        });
+        drop(state);
+        self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent)));
         debug!(target: TARGET, url = &*self.server, "the lease began anew");
     }
 
@@ -252,14 +254,10 @@ impl Shared {
         (sent, url): Sent,
         uptime: Option<Duration>,
     ) -> Option<Lost> {
-        let mut state = self.state();
-        let url = self.unchanged(url);
-        let uptime = uptime.filter(|_| url.is_some() && state.url == url);
-        let lost = state.lease.unknown_peer(peer, sent, self.now(), uptime);
+        let url = self.unchanged(url).filter(|&url| self.state().url == Some(url));
+        let uptime = uptime.filter(|_| url.is_some());
+        let lost = self.decide(|lease| lease.unknown_peer(peer, sent, self.now(), uptime));
         debug!(target: TARGET, peer, url = &*self.server, ?uptime, ?lost, "the peer is unknown");
-        if let Some(lost) = lost {
-            self.announce(&state, peer, lost);
-        }
         self.changed.notify_one();
         lost
     }
@@ -270,20 +268,32 @@ impl Shared {
     }
 
     /// What to do now. If that is to say that everything is lost, it is said here.
-    pub(super) fn next_step(&self, state: &mut State) -> Step {
-        let peer = state.lease.peer();
-        let step = state.lease.poll(self.now());
-        if let (Step::Lost(lost), Some((peer, _))) = (&step, peer) {
-            self.announce(state, peer, *lost);
-        }
+    pub(super) fn next_step(&self) -> Step {
+        let mut step = Step::Idle;
+        self.decide(|lease| {
+            step = lease.poll(self.now());
+            if let Step::Lost(lost) = step { Some(lost) } else { None }
+        });
         step
     }
 
-    fn announce(&self, state: &State, peer: PeerId, lost: Lost) {
-        warn!(target: TARGET, peer, url = &*self.server, %lost, "the peer lost all that it held");
+    /// Lets the lease decide whether everything is lost, and says so if it is. Nothing is told to others while
+    /// the state is locked, for they may ask the peer about itself.
+    fn decide(&self, decide: impl FnOnce(&mut Lease) -> Option<Lost>) -> Option<Lost> {
+        let mut state = self.state();
+        let (peer, held_anything) = (state.lease.peer(), state.lease.holds_anything());
+        let lost = decide(&mut state.lease)?;
         state.loss.send_replace(Some(lost));
+        drop(state);
+        let (peer, url) = (peer.map(|(peer, _)| peer), &*self.server);
+        if held_anything {
+            warn!(target: TARGET, peer, url, %lost, "the peer lost all that it held");
+        } else {
+            info!(target: TARGET, peer, url, %lost, "the peer is gone, and held nothing");
+        }
+        Some(lost)
     }
 }
 
-/// How long to give the background task to restore the peer.
-const RESTORE_PAUSE: Duration = Duration::from_millis(10);
+/// For how long whoever waits for the background task may not notice that it does nothing.
+const LONGEST_UNAWARE: Duration = Duration::from_secs(1);

@@ -87,7 +87,7 @@ impl Lock {
         }
         // The one who looks first says it to all.
         let shared = self.peer.shared();
-        shared.next_step(&mut shared.state());
+        shared.next_step();
         Err(self.reason())
     }
 
@@ -123,7 +123,7 @@ impl Lock {
                     }
                     // Also if the background task is not as punctual.
                     () = shared.clock.sleep_until(deadline) => {
-                        shared.next_step(&mut shared.state());
+                        shared.next_step();
                     }
                 }
             }
@@ -162,9 +162,9 @@ impl Lock {
             }
             if (1..self.count).contains(&count) {
                 // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
-                let mut state = shared.state();
-                if !state.lease.shrunk(self.id, &self.semaphore, count, shared.now()) {
-                    shared.next_step(&mut state);
+                let now = shared.now();
+                if !shared.state().lease.shrunk(self.id, &self.semaphore, count, now) {
+                    shared.next_step();
                     return Err(self.subject().lost(self.reason()));
                 }
                 self.count = count;

@@ -174,9 +174,9 @@ impl Peer {
     pub async fn renew(&self) -> Result<(), Lost> {
         let shared = self.shared();
         let (mut confirmed, asked) = (shared.confirmed.subscribe(), shared.now());
+        shared.next_step();
         let mut loss = {
             let mut state = shared.state();
-            shared.next_step(&mut state);
             if state.lease.peer().is_none() {
                 return state.loss.borrow().map_or(Ok(()), Err);
             }
@@ -184,6 +184,7 @@ impl Peer {
             state.loss.subscribe()
         };
         shared.changed.notify_one();
+        let mut closed = shared.closed.subscribe();
         tokio::select! {
             biased;
             lost = loss.wait_for(Option::is_some) => {
@@ -191,6 +192,8 @@ impl Peer {
             }
             // The sender is in `shared`.
             _ = confirmed.wait_for(|sent| sent.is_some_and(|sent| asked <= sent)) => Ok(()),
+            // Its runtime is gone, and with it the background task.
+            _ = closed.wait_for(|&closed| closed) => Err(Lost::Closed),
         }
     }
 
@@ -212,14 +215,25 @@ impl Peer {
     /// it was there for the first time. To wait for it does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let mut loss = self.shared().state().loss.subscribe();
-        let shared = Arc::downgrade(self.shared());
+        let (clock, shared) = (self.shared().clock, Arc::downgrade(self.shared()));
         async move {
-            // Also if the background task is not as punctual.
-            if let Some(shared) = shared.upgrade() {
-                shared.next_step(&mut shared.state());
+            loop {
+                let mut next = None;
+                if let Some(shared) = shared.upgrade() {
+                    shared.next_step();
+                    let state = shared.state();
+                    next = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
+                }
+                let next = next.unwrap_or_else(|| clock.now() + Duration::from_secs(1));
+                tokio::select! {
+                    biased;
+                    lost = loss.wait_for(Option::is_some) => {
+                        return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Closed);
+                    }
+                    // Also if the background task is not as punctual.
+                    () = clock.sleep_until(next) => {}
+                }
             }
-            let lost = loss.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
-            lost.unwrap_or(Lost::Closed)
         }
     }
 

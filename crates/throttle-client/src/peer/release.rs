@@ -1,14 +1,14 @@
 //! Locks are given back and places in queues given up, until it is certain that the server has nothing of
 //! it any more.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use throttle_wire::{Code, PeerId};
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 use tracing::{debug, warn};
 
-use super::{Asking, FAREWELL_PAUSE, Shared, TARGET};
-use crate::{Error, Lost};
+use super::{Asking, FAREWELL_PAUSE, Shared, TARGET, patience::Pauses};
+use crate::{Error, Lost, world};
 
 /// What comes of giving something back: why it was lost before, if it was.
 pub(super) type Release = JoinHandle<Result<(), Lost>>;
@@ -37,7 +37,8 @@ impl Shared {
             if let Some(asking) = asking {
                 shared.withdraw(peer, semaphore, asking).await;
             }
-            drop((releasing, acquiring));
+            // In this order: as long as somebody withdraws, it can be seen that something is given back.
+            drop((acquiring, releasing));
             released
         })
     }
@@ -45,11 +46,13 @@ impl Shared {
     /// Goes on to withdraw until a request that was sent has been answered. It may arrive behind the
     /// withdrawal, and be granted what nobody wants any more.
     async fn withdraw(&self, peer: PeerId, semaphore: &str, mut asking: Asking) {
+        let mut pauses = Pauses::default();
         loop {
+            let pause = pauses.next(world::jitter());
             let answered = tokio::select! {
                 biased;
                 _ = &mut asking => true,
-                () = self.clock.sleep_until(self.now() + WITHDRAWAL_PAUSE) => false,
+                () = self.clock.sleep_until(self.now() + pause) => false,
             };
             let released = self.tell_released(peer, semaphore).await;
             if answered || released.is_err() {
@@ -64,10 +67,10 @@ impl Shared {
     /// lost before. One that forgot the peer, or does not say for how long it runs, has nothing to release.
     async fn tell_released(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
         loop {
+            // If it is over by now, that has to be said before anything is asked.
+            self.next_step();
             let deadline = {
-                let mut state = self.state();
-                // If it is over by now, that has to be said before anything is asked.
-                self.next_step(&mut state);
+                let state = self.state();
                 let lost = *state.loss.borrow();
                 state.lease.deadline(peer).ok_or_else(|| lost.unwrap_or(Lost::Expired))?
             };
@@ -130,6 +133,3 @@ impl Drop for Releasing {
         });
     }
 }
-
-/// Between two withdrawals of a request that is not answered yet.
-const WITHDRAWAL_PAUSE: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, extract::Request};
-use throttle_client::{Client, LockError, Peer};
+use throttle_client::{Client, LockError, Lost, Peer};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
@@ -133,6 +133,23 @@ fn a_lock_that_somebody_still_has_when_its_runtime_ends_is_left_to_its_lease() {
     drop(runtime);
     assert!(lock.is_held());
     assert_eq!(server.block_on(house.client().remainder("A")).unwrap(), 0);
+}
+
+#[test]
+fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_renewed() {
+    let server = Runtime::new().unwrap();
+    let house = server.block_on(House::with(MUTEX));
+    let [runtime, _] = runtimes();
+    let ann = house.peer_on(&runtime);
+    let lock = runtime.block_on(ann.lock("A").into_future()).unwrap();
+    drop(runtime);
+    server.block_on(async {
+        let renewed = tokio::time::timeout(LONG, ann.renew()).await;
+        assert_eq!(renewed.expect("nobody will renew it"), Err(Lost::Closed));
+        assert!(lock.is_held());
+        assert_eq!(tokio::time::timeout(LONG, ann.lost()).await.unwrap(), Lost::Expired);
+        assert_eq!(lock.lost().await, Lost::Expired);
+    });
 }
 
 #[test]

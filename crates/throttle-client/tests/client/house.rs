@@ -14,7 +14,7 @@ use std::{
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Peer, PeerStatus};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use tokio::sync::watch;
+use tokio::{runtime::Runtime, sync::watch};
 use tower::ServiceExt as _;
 
 use crate::support::{Cut, client, serve};
@@ -79,6 +79,12 @@ impl House {
 
     pub(crate) fn peer(&self) -> Peer {
         Peer::builder(&self.client()).lease(LEASE).build()
+    }
+
+    /// A peer whose background task runs on another runtime.
+    pub(crate) fn peer_on(&self, runtime: &Runtime) -> Peer {
+        let _entered = runtime.enter();
+        self.peer()
     }
 
     /// A peer that soon hears of everything, and outlives a machine that is busy.

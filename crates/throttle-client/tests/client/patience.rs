@@ -299,5 +299,78 @@ async fn a_request_can_be_made_by_a_task_of_its_own() {
     drop(throttle);
     let lock = tokio::spawn(request.into_future()).await.unwrap().unwrap();
     assert_eq!((lock.semaphore(), lock.count()), ("A", 2));
+#[tokio::test]
+async fn a_peer_that_holds_nothing_can_end_without_a_warning() {
+    let house = House::with(MUTEX).await;
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let ann = Peer::builder(&house.client()).lease(LEASE / 2).heartbeat(false).build();
+    ann.lock("A").await.unwrap().release().await.unwrap();
+    assert_eq!(ann.lost().await, Lost::Expired);
+    assert_eq!(*warnings.0.lock().unwrap(), [""; 0]);
+
+    let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
+    assert_eq!(lock.lost().await, Lost::Expired);
+    assert_eq!(warnings.0.lock().unwrap().len(), 1);
+}
+
+/// Looks at a lock whenever something is said about it.
+#[derive(Clone, Default)]
+struct Curious(Arc<Mutex<Option<Peer>>>, Arc<AtomicU64>);
+
+impl Subscriber for Curious {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "throttle::client"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        if let Some(peer) = &*self.0.lock().unwrap() {
+            let _ = (peer.id(), peer.time_left());
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// It would stand still if it were told with a lock on the peer.
+#[test]
+fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let house = House::with(MUTEX).await;
+            let curious = Curious::default();
+            let _guard = tracing::subscriber::set_default(curious.clone());
+            let ann = house.watchful_peer();
+            *curious.0.lock().unwrap() = Some(ann.clone());
+            let lock = ann.lock("A").await.unwrap();
+            house.restart_with(MUTEX);
+            ann.renew().await.unwrap();
+            assert!(house.client().remove_peer(lock.peer_id()).await.unwrap());
+            house.fall_silent();
+            let ended = Peer::builder(&house.client()).lease(LEASE / 2).build();
+            ended.lock("A").wait_at_most(LEASE).await.unwrap_err();
+            house.restart_with(&[("B", 1, 0)]);
+            lock.lost().await;
+            *curious.0.lock().unwrap() = None;
+            assert!(curious.1.load(Ordering::SeqCst) > 5);
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(LONG).expect("it does not stand still");
+}
+
     lock.release().await.unwrap();
 }
