@@ -278,8 +278,14 @@ impl Acquisition {
     async fn alone(&self, shared: &Arc<Shared>) -> Result<OwnedMutexGuard<()>, LockError> {
         let acquiring = Arc::clone(&shared.acquiring);
         let acquiring = if self.is_try() {
-            // Who holds it waits for a lock itself, so this one is not to be had at this moment.
-            acquiring.try_lock_owned().map_err(|_| self.not_in_time())?
+            let mut releasing = shared.releasing.subscribe();
+            tokio::select! {
+                biased;
+                acquiring = acquiring.lock_owned() => acquiring,
+                // Who holds it waits for a lock itself, so this one is not to be had at this moment; unless
+                // it has given up, and withdraws.
+                _ = releasing.wait_for(BTreeSet::is_empty) => return Err(self.not_in_time()),
+            }
         } else {
             acquiring.lock_owned().await
         };
@@ -421,9 +427,11 @@ impl Acquisition {
     }
 }
 
-/// Whether the next attempt may end otherwise.
+/// Whether the next attempt may end otherwise. A server that is broken says so and ends, and another one
+/// follows it.
 fn is_transient(error: &Error) -> bool {
-    !error.is_refusal() && error.failure().is_some()
+    let may_recover = matches!(error, Error::Refused { .. }) || error.failure().is_some();
+    may_recover && !error.is_refusal()
 }
 
 /// How long one request waits. Then it is sent again, so that a connection that broke without a word

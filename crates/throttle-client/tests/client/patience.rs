@@ -163,6 +163,57 @@ async fn whoever_comes_or_waits_while_a_proxy_has_no_server_gets_the_lock_afterw
     }
 }
 
+/// As a server does whose disk fails, and that is about to end.
+#[tokio::test]
+async fn whoever_waits_at_a_server_that_is_broken_gets_the_lock_from_the_one_that_follows_it() {
+    for method in [Method::POST, Method::PUT] {
+        let (inside, left) = (routes(MUTEX), Arc::new(AtomicU64::new(3)));
+        let (throttle, _) = served(move |request: Request| {
+            let (inside, left) = (inside.clone(), Arc::clone(&left));
+            let is_meant = request.method() == method;
+            async move {
+                let less = |left: u64| left.checked_sub(1);
+                if is_meant && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                    let body = r#"{"type": "urn:throttle:error:internal", "title": "Internal error",
+                        "status": 500, "detail": "The server is broken.", "code": "internal"}"#;
+                    return answer(500, "application/problem+json", body).perform().await;
+                }
+                inside.oneshot(request).await.unwrap()
+            }
+        })
+        .await;
+        let lock = throttle.lock("A").wait_at_most(LONG).await.unwrap();
+        lock.release().await.unwrap();
+        assert_eq!(throttle.peers().await.unwrap(), []);
+    }
+}
+
+/// The request that was given up is still being withdrawn then.
+#[tokio::test]
+async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock_is_not_free() {
+    let house = House::with(&[("A", 1, 0), ("B", 1, 0)]).await;
+    let ann = house.quiet_peer();
+    ann.lock("B").await.unwrap().release().await.unwrap();
+    house.fall_silent();
+    let in_vain = ann.lock("A").wait_at_most(PATIENCE / 3).await;
+    assert!(matches!(in_vain, Err(LockError::Unreachable { .. })), "{in_vain:?}");
+    // There is nothing to do but to wait, so time passes at once.
+    tokio::time::pause();
+    for name in ["A", "B"] {
+        let refused = ann.lock(name).try_lock().await;
+        assert!(matches!(refused, Err(LockError::Unreachable { .. })), "{refused:?}");
+    }
+
+    tokio::time::resume();
+
+    // Whoever comes while the server is there again is told of the lock, not of the withdrawal.
+    let asking = tokio::spawn(ann.lock("A").try_lock());
+    tokio::task::yield_now().await;
+    house.restart_with(&[("A", 1, 0), ("B", 1, 0)]);
+    let lock = asking.await.unwrap().unwrap().expect("it is free");
+    lock.release().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_answers_sooner_than_asked_is_not_asked_without_pause() {
     let pending = r#"{"peer_id": 42, "semaphore": "A", "count": 1, "acquired": false}"#;
@@ -249,57 +300,6 @@ async fn who_has_no_limit_keeps_trying_and_says_so_now_and_then() {
 }
 
 #[tokio::test]
-async fn a_wait_longer_than_the_lease_keeps_the_lock_at_the_grant() {
-    for shows_signs_of_life in [true, false] {
-        let house = House::with(MUTEX).await;
-        let held = house.quiet_peer().lock("A").await.unwrap();
-        let builder = Peer::builder(&house.client()).lease(LEASE);
-        let ann = builder.heartbeat(shows_signs_of_life).build();
-        let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG).into_future());
-        house.until_somebody_waits().await;
-        let start = now();
-        house.until(|_| start.elapsed() > 2 * LEASE).await;
-        assert!(!waiting.is_finished());
-        held.release().await.unwrap();
-        let lock = waiting.await.unwrap().unwrap();
-        assert!(lock.time_left() > LEASE / 2, "{:?}", lock.time_left());
-        let start = now();
-        house.until(|_| start.elapsed() > LEASE / 3).await;
-        assert_eq!(lock.check(), Ok(()));
-        lock.release().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
-    let house = House::with(MUTEX).await;
-    let ann = Peer::builder(&house.client()).lease(LEASE / 2).heartbeat(false).build();
-    let start = now();
-    let lock = ann.lock("A").await.unwrap();
-    let answered = now();
-    assert_eq!(lock.lost().await, Lost::Expired);
-    assert!(LEASE / 3 < start.elapsed() && answered.elapsed() < LEASE / 2);
-    assert!(!lock.is_held());
-    assert_eq!(ann.time_left(), Duration::ZERO);
-
-    // Another one is confirmed as long as somebody asks for that.
-    let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
-    let start = now();
-    while start.elapsed() < LEASE {
-        ann.renew().await.unwrap();
-    }
-    assert_eq!(lock.release().await, Ok(()));
-}
-
-#[tokio::test]
-async fn a_request_can_be_made_by_a_task_of_its_own() {
-    let house = House::with(&[("A", 2, 0)]).await;
-    let throttle = house.client();
-    let request = throttle.lock(String::from("A")).count(2).wait_at_most(LONG);
-    drop(throttle);
-    let lock = tokio::spawn(request.into_future()).await.unwrap().unwrap();
-    assert_eq!((lock.semaphore(), lock.count()), ("A", 2));
-#[tokio::test]
 async fn a_peer_that_holds_nothing_can_end_without_a_warning() {
     let house = House::with(MUTEX).await;
     let warnings = Warnings::default();
@@ -372,5 +372,56 @@ fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
     is_done.recv_timeout(LONG).expect("it does not stand still");
 }
 
+#[tokio::test]
+async fn a_wait_longer_than_the_lease_keeps_the_lock_at_the_grant() {
+    for shows_signs_of_life in [true, false] {
+        let house = House::with(MUTEX).await;
+        let held = house.quiet_peer().lock("A").await.unwrap();
+        let builder = Peer::builder(&house.client()).lease(LEASE);
+        let ann = builder.heartbeat(shows_signs_of_life).build();
+        let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG).into_future());
+        house.until_somebody_waits().await;
+        let start = now();
+        house.until(|_| start.elapsed() > 2 * LEASE).await;
+        assert!(!waiting.is_finished());
+        held.release().await.unwrap();
+        let lock = waiting.await.unwrap().unwrap();
+        assert!(lock.time_left() > LEASE / 2, "{:?}", lock.time_left());
+        let start = now();
+        house.until(|_| start.elapsed() > LEASE / 3).await;
+        assert_eq!(lock.check(), Ok(()));
+        lock.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
+    let house = House::with(MUTEX).await;
+    let ann = Peer::builder(&house.client()).lease(LEASE / 2).heartbeat(false).build();
+    let start = now();
+    let lock = ann.lock("A").await.unwrap();
+    let answered = now();
+    assert_eq!(lock.lost().await, Lost::Expired);
+    assert!(LEASE / 3 < start.elapsed() && answered.elapsed() < LEASE / 2);
+    assert!(!lock.is_held());
+    assert_eq!(ann.time_left(), Duration::ZERO);
+
+    // Another one is confirmed as long as somebody asks for that.
+    let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
+    let start = now();
+    while start.elapsed() < LEASE {
+        ann.renew().await.unwrap();
+    }
+    assert_eq!(lock.release().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_request_can_be_made_by_a_task_of_its_own() {
+    let house = House::with(&[("A", 2, 0)]).await;
+    let throttle = house.client();
+    let request = throttle.lock(String::from("A")).count(2).wait_at_most(LONG);
+    drop(throttle);
+    let lock = tokio::spawn(request.into_future()).await.unwrap().unwrap();
+    assert_eq!((lock.semaphore(), lock.count()), ("A", 2));
     lock.release().await.unwrap();
 }
