@@ -10,7 +10,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    End, Lock, LockError, Peer, Shared, TARGET,
+    End, LONGEST_POLL, Lock, LockError, Peer, Shared, TARGET,
     error::{Obstacle, Subject},
     outcome,
     patience::{Complaints, Latest, Pauses},
@@ -208,6 +208,13 @@ impl Acquisition {
                 shared.clock.sleep_until(shared.now() + OVERTAKEN_PAUSE).await;
                 Ok(Outcome::Again)
             }
+            Err(error)
+                if error.code() == Some(Code::BlockForTooLong) && SHORTEST_POLL < block_for =>
+            {
+                self.answered();
+                shared.state().longest_poll = block_for / 2;
+                Ok(Outcome::Again)
+            }
             Err(error) => Err(Failure::Error(error)),
         }
     }
@@ -257,12 +264,13 @@ impl Acquisition {
         if self.is_try() {
             return (Duration::ZERO, now);
         }
-        let (length, shows_signs_of_life) = {
-            let lease = &shared.state().lease;
-            (lease.length(), lease.shows_signs_of_life())
+        let longest = {
+            let state = shared.state();
+            let third = state.lease.length() / 3;
+            // Without other signs of life this is the only one.
+            let is_only = !state.lease.shows_signs_of_life();
+            if is_only { state.longest_poll.min(third) } else { state.longest_poll }
         };
-        // Without other signs of life this is the only one.
-        let longest = if shows_signs_of_life { LONGEST_POLL } else { LONGEST_POLL.min(length / 3) };
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
         // What is answered then is that the lock is not free, as it was a moment ago.
@@ -434,9 +442,8 @@ fn is_transient(error: &Error) -> bool {
     may_recover && !error.is_refusal()
 }
 
-/// How long one request waits. Then it is sent again, so that a connection that broke without a word
-/// is noticed.
-const LONGEST_POLL: Duration = Duration::from_secs(20);
+/// A server that does not let requests wait for so long is not asked again and again.
+const SHORTEST_POLL: Duration = Duration::from_millis(100);
 
 /// How long before the end of the time the last but one answer is expected. Who waits less is told at once where
 /// they stand, and then waits.

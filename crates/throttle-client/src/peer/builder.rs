@@ -12,7 +12,7 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{Owner, Peer, Shared, State, background};
+use super::{LONGEST_POLL, Owner, Peer, Shared, State, background};
 use crate::{Client, lease::Lease, world::Clock};
 
 /// Builds a [`Peer`].
@@ -147,6 +147,7 @@ impl PeerBuilder {
             has_background: false,
             to_remove: None,
             refuses_default_labels: false,
+            longest_poll: LONGEST_POLL,
             url: None,
         };
         Shared {

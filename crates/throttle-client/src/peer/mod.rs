@@ -114,6 +114,8 @@ struct State {
     to_remove: Option<PeerId>,
     /// Whether the server took no labels beyond those that somebody asked for.
     refuses_default_labels: bool,
+    /// For how long a request for a lock waits at most.
+    longest_poll: Duration,
     /// Which of several URLs led to the server when it last confirmed the peer, if that is known. Another one
     /// may lead to another server, which can know nothing of it.
     url: Option<usize>,
@@ -267,6 +269,7 @@ impl Shared {
     }
 
     fn holds(&self, semaphore: &str) -> bool {
+        self.next_step();
         let state = self.state();
         state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
     }
@@ -330,6 +333,10 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 /// Between two attempts to tell the server that something is over, after the client itself has made
 /// several.
 const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a request for a lock waits, if the server lets it. Then it is sent again, so that a connection that
+/// broke without a word is noticed.
+const LONGEST_POLL: Duration = Duration::from_secs(20);
 
 /// Of all events.
 const TARGET: &str = "throttle::client";

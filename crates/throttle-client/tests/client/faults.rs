@@ -95,6 +95,18 @@ async fn a_release_after_a_thread_was_blocked_for_the_whole_lease_says_that_the_
 }
 
 #[tokio::test]
+async fn a_lock_that_was_lost_while_a_thread_was_blocked_is_not_held_already() {
+    let throttle = sound().await;
+    let ann = Peer::builder(&throttle).lease(Duration::from_millis(200)).build();
+    let lock = ann.lock("A").await.unwrap();
+    let start = now();
+    while start.elapsed() < Duration::from_millis(250) {}
+    let again = ann.lock("A").wait_at_most(LONG).await.unwrap();
+    assert_ne!(lock.peer_id(), again.peer_id());
+    assert!(!lock.is_held());
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_ask_without_end() {
     let (routes, asked) = (routes(), Arc::new(AtomicU64::new(0)));
     let count = Arc::clone(&asked);

@@ -13,6 +13,7 @@ use std::{
 
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Peer, PeerStatus};
+use throttle_http::{Api, Limits};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{runtime::Runtime, sync::watch};
 use tower::ServiceExt as _;
@@ -36,7 +37,12 @@ pub(crate) struct House {
 impl House {
     /// Serves semaphores by name, maximum and level.
     pub(crate) async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
-        let inside = watch::Sender::new(Some(routes(semaphores)));
+        Self::with_limits(semaphores, Limits::default()).await
+    }
+
+    pub(crate) async fn with_limits(semaphores: &[(&str, u64, i32)], limits: Limits) -> Self {
+        let api = Api::new(handle(semaphores)).limits(limits);
+        let inside = watch::Sender::new(Some(api.routes()));
         let url = format!("http://{}", open(inside.clone()).await);
         Self { inside, url }
     }
@@ -132,12 +138,16 @@ async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
 }
 
 pub(crate) fn routes(semaphores: &[(&str, u64, i32)]) -> Router {
+    throttle_http::routes(handle(semaphores))
+}
+
+fn handle(semaphores: &[(&str, u64, i32)]) -> Handle {
     let semaphores = semaphores.iter().map(|&(name, max, level)| {
         let max = Count::new(max).unwrap();
         (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
     });
     let semaphores: BTreeMap<_, _> = semaphores.collect();
-    throttle_http::routes(Handle::start(Settings::default(), &semaphores))
+    Handle::start(Settings::default(), &semaphores)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]

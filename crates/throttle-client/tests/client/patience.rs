@@ -13,6 +13,7 @@ use std::{
 
 use axum::{Router, extract::Request, http::Method, response::Response};
 use throttle_client::{Client, Error, LockError, Lost, Peer};
+use throttle_http::Limits;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tracing::{
@@ -212,6 +213,27 @@ async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock
     house.restart_with(&[("A", 1, 0), ("B", 1, 0)]);
     let lock = asking.await.unwrap().unwrap().expect("it is free");
     lock.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_at_a_server_that_allows_only_short_waits_asks_more_often() {
+    let limits = Limits { block_for: PATIENCE, ..Limits::default() };
+    let house = House::with_limits(MUTEX, limits).await;
+    let held = house.quiet_peer().lock("A").await.unwrap();
+    let ann = house.quiet_peer();
+    for _ in 0..2 {
+        let waiting = tokio::spawn(ann.lock("A").into_future());
+        house.until_somebody_waits().await;
+        let start = now();
+        house.until(|_| start.elapsed() > 2 * PATIENCE).await;
+        assert!(!waiting.is_finished());
+        waiting.abort();
+        house.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
+    }
+    let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG).into_future());
+    house.until_somebody_waits().await;
+    held.release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test]
