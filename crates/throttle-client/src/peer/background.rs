@@ -27,17 +27,18 @@ impl Drop for Running {
     }
 }
 
+/// Whatever sends requests is boxed, for a peer waits most of the time, and takes little memory then.
 async fn run(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     while closing.borrow().is_none() {
         let step = shared.next_step();
         match step {
             Step::Heartbeat { peer, timeout } => {
-                unless(&mut closing, shared.heartbeat(peer, timeout)).await;
+                unless(&mut closing, Box::pin(shared.heartbeat(peer, timeout))).await;
             }
             Step::Idle | Step::Lost(_) => unless(&mut closing, shared.changed.notified()).await,
             // Not cut short: what is on its way would bring the peer back after it was removed.
-            Step::Inspect { .. } | Step::Restore { .. } => tell(shared).await,
+            Step::Inspect { .. } | Step::Restore { .. } => Box::pin(tell(shared)).await,
             Step::Wait(time) => {
                 let pause = async {
                     tokio::select! {
@@ -53,7 +54,7 @@ async fn run(shared: &Shared) {
     if let Some(peer) = give_up(shared, end).await
         && end == Some(End::Remove)
     {
-        remove(shared, peer).await;
+        Box::pin(remove(shared, peer)).await;
     }
 }
 
@@ -109,4 +110,17 @@ async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
         () = shared.clock.sleep_until(deadline) => {}
     }
     shared.state().to_remove = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, Peer};
+
+    #[tokio::test]
+    async fn a_peer_that_waits_for_its_next_sign_of_life_takes_little_memory() {
+        let peer = Peer::new(&Client::new("http://localhost:8000").unwrap());
+        let size = size_of_val(&run(peer.shared()));
+        assert!(size < 2_048, "{size} bytes");
+    }
 }
