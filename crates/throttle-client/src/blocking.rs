@@ -169,6 +169,26 @@ impl Lock {
         self.lock.as_mut().expect("it is there until it is dropped")
     }
 
+    /// The semaphore.
+    pub fn semaphore(&self) -> &str {
+        self.lock().semaphore()
+    }
+
+    /// How much of it.
+    pub fn count(&self) -> u64 {
+        self.lock().count()
+    }
+
+    /// The id of the peer that has the lock, as the server knows it.
+    pub fn peer_id(&self) -> PeerId {
+        self.lock().peer_id()
+    }
+
+    /// Whether it is certain at this moment that nobody else has been granted this lock.
+    pub fn is_held(&self) -> bool {
+        self.lock().is_held()
+    }
+
     /// The fencing token. See [`crate::Lock::fencing_token`].
     pub fn fencing_token(&self) -> Option<u64> {
         self.lock().fencing_token()

@@ -36,6 +36,9 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     let in_vain = bob.lock("A", 1, Some(3 * lease));
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert_eq!(lock.check(), Ok(()));
+    assert!(lock.is_held());
+    assert_eq!((lock.semaphore(), lock.count()), ("A", 3));
+    assert_eq!(Some(lock.peer_id()), ann.id());
     assert!(lock.time_left() <= lease);
     assert_eq!(lock.lost_within(Duration::from_millis(1)), None);
 
