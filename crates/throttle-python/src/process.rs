@@ -20,7 +20,7 @@ use tokio::{
     time,
 };
 
-use crate::{client::Settings, log::Log, operation::seconds, peer::Peer as PyPeer};
+use crate::{client::Settings, fork, log::Log, operation::seconds, peer::Peer as PyPeer};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
@@ -29,6 +29,7 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
+    building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
@@ -60,11 +61,18 @@ impl Process {
             id: process::id(),
             runtime,
             clients: Mutex::default(),
+            building: tokio::sync::Mutex::default(),
             closing: watch::Sender::new(0),
             log,
         });
         *current = Some(Arc::clone(&process));
         Ok(process)
+    }
+
+    /// That of this process, if there is one.
+    pub(crate) fn existing() -> Option<Arc<Self>> {
+        let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        process.filter(|it| it.id == process::id())
     }
 
     pub(crate) fn runtime(&self) -> Handle {
@@ -76,17 +84,25 @@ impl Process {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
+        // One at a time, for each takes a thread, and most of those who come together want the same.
+        let _building = self.building.lock().await;
+        if let Some(client) = self.built_client(&settings) {
+            return Ok(client);
+        }
         let build = {
             let settings = settings.clone();
-            self.runtime.spawn_blocking(move || settings.build())
+            self.runtime.spawn_blocking(move || {
+                let _unforked = fork::exclude();
+                settings.build()
+            })
         };
         let client = match build.await {
             Ok(client) => client?,
             Err(error) => panic::resume_unwind(error.into_panic()),
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two that were built at once, one is used.
-        Ok(clients.entry(settings).or_insert(client).clone())
+        clients.insert(settings, client.clone());
+        Ok(client)
     }
 
     /// The client for a server, if it was built already.
@@ -189,8 +205,7 @@ pub(crate) fn farewell(
     patience: f64,
     lets_others_run: bool,
 ) {
-    let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(process) = process.filter(|it| it.id == process::id()) else { return };
+    let Some(process) = Process::existing() else { return };
     for peer in peers.iter().filter_map(|peer| peer.get().opened().take()) {
         drop(process.close(peer));
     }
