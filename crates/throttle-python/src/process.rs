@@ -29,6 +29,7 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
+    /// Locked while a client is built, so that tasks that begin at once do not build one each.
     building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
@@ -50,6 +51,8 @@ impl Process {
         let dispatch = log.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
+            // For names of servers and certificates. Many waits at once need not look one up each.
+            .max_blocking_threads(MOST_BLOCKING_THREADS)
             .thread_name("throttle-client")
             .enable_all()
             .on_thread_start(move || {
@@ -84,7 +87,6 @@ impl Process {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
-        // One at a time, for each takes a thread, and most of those who come together want the same.
         let _building = self.building.lock().await;
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
@@ -220,3 +222,6 @@ pub(crate) fn farewell(
         process.runtime.block_on(closed);
     }
 }
+
+/// A slow lookup of one name must not hold up that of another.
+const MOST_BLOCKING_THREADS: usize = 8;

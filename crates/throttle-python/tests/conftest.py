@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from urllib.request import urlopen
 
 import pytest
@@ -83,8 +84,8 @@ def proxy():
     """Puts a proxy before a server; it ends with the test."""
     proxies = []
 
-    def start(server: Server) -> Proxy:
-        proxies.append(Proxy(server))
+    def start(server: Server, tls=None) -> Proxy:
+        proxies.append(Proxy(server, tls))
         return proxies[-1]
 
     yield start
@@ -105,6 +106,12 @@ def within(seconds: float):
     yield
     took = time.monotonic() - start
     assert took < seconds, f"it took {took:.1f} s"
+
+
+def need(package: str):
+    """Skips the test if a package is not installed. It is not imported: it might change this process."""
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
 
 
 def end(process: subprocess.Popen) -> tuple:
