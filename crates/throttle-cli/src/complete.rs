@@ -30,18 +30,13 @@ const VARIABLE: &str = "THROTTLECTL_COMPLETE";
 /// How long a person who pressed Tab is kept waiting for a server.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Prints the script that makes a shell ask for completions.
+/// Prints the script that makes a shell ask for completions. It asks the program by its name, so that it
+/// can be packed on one machine and used on others.
 pub(crate) fn script(shell: Shell) -> Result<Code, Failure> {
     let shells = Shells::builtins();
     let shell = shells.completer(&shell.to_string()).expect("all shells are built in");
-    // A program that was called by its path is not to be found by its name.
-    let program = env::args_os().next().unwrap_or_else(|| NAME.into());
-    let program = match Path::new(&program).parent() {
-        Some(parent) if parent != Path::new("") => env::current_dir()?.join(&program),
-        _ => program.into(),
-    };
     let mut script = Vec::new();
-    shell.write_registration(VARIABLE, NAME, NAME, &program.to_string_lossy(), &mut script)?;
+    shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
     say::result(&String::from_utf8_lossy(&script))?;
     Ok(Code::SUCCESS)
 }

@@ -31,7 +31,7 @@ pub enum Error {
         name: String,
     },
     /// The request cannot be expressed in HTTP; for instance its URL is too long. Nothing was sent.
-    #[error("this request cannot be made")]
+    #[error("this request cannot be made, perhaps because its URL is too long")]
     #[non_exhaustive]
     InvalidRequest {
         /// What the HTTP library has against it.

@@ -10,10 +10,10 @@ use throttle_wire::Code;
 
 use crate::{Error, world};
 
-/// What becomes of a request that comes after a greater number.
+/// What happens to a request that arrives after one with a greater number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Order {
-    /// It is sent again with a greater one: it was overtaken on its way, for somebody waits for it.
+    /// It is sent again with a number greater still, because its caller waits for the answer.
     Insist,
     /// It is refused.
     Keep,

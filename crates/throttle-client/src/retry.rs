@@ -65,7 +65,7 @@ pub(crate) enum Failure {
     Busy { retry_after: Option<Duration> },
     /// The server may have done it.
     Lost,
-    /// The server never heard of it.
+    /// The request did not reach the server.
     Unsent,
 }
 

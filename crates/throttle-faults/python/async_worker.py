@@ -1,6 +1,7 @@
 """Takes a lock with `throttle_client.aio.lock`, as the other workers do with their clients.
 
-The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait (or `forever`), and how often.
+The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait
+(or `forever`), and how often.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from throttle_client import LockLost, Refused, Timeout, Unreachable, aio
-
 
 # Whether there is more to come on the standard input.
 more = True
@@ -47,12 +47,13 @@ async def work(url, semaphores, lease, wait):
             await asyncio.to_thread(wait_for_a_line)
     except LockLost as error:
         return "lost", error
-    except Timeout as error:
-        return "timeout", error
     except Refused as error:
         return "refused", f"{error.code} {error}"
+    # Before `Timeout`: silence until the time is over is both.
     except Unreachable as error:
         return "unreachable", error
+    except Timeout as error:
+        return "timeout", error
     except Exception as error:
         return "failed", f"{type(error).__name__} {error}"
     return ("released",)

@@ -1,6 +1,7 @@
 """Takes a lock with `throttle_client.lock`, as the other workers do with their clients.
 
-The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait (or `forever`), and how often.
+The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait
+(or `forever`), and how often.
 """
 
 import sys
@@ -8,7 +9,6 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from throttle_client import LockLost, Refused, Timeout, Unreachable, lock
-
 
 # Whether there is more to come on the standard input.
 more = True
@@ -37,12 +37,13 @@ def work(url, semaphores, lease, wait):
             wait_for_a_line()
     except LockLost as error:
         return "lost", error
-    except Timeout as error:
-        return "timeout", error
     except Refused as error:
         return "refused", f"{error.code} {error}"
+    # Before `Timeout`: silence until the time is over is both.
     except Unreachable as error:
         return "unreachable", error
+    except Timeout as error:
+        return "timeout", error
     except Exception as error:
         return "failed", f"{type(error).__name__} {error}"
     return ("released",)

@@ -45,7 +45,7 @@ struct TableArguments {
     #[arg(long)]
     row: Option<String>,
     /// How many rows are played at a time.
-    #[arg(long, default_value_t = 48)]
+    #[arg(long, default_value_t = 24)]
     at_a_time: usize,
 }
 
@@ -135,6 +135,9 @@ async fn table(arguments: TableArguments) -> anyhow::Result<ExitCode> {
     let (programs, forms) = programs.resolve()?;
     let report = table::run(&programs, &Selection { row, forms, at_a_time }).await?;
     println!("{report}");
+    for doubt in report.doubts() {
+        println!("{doubt}");
+    }
     let mismatches = report.mismatches();
     for mismatch in &mismatches {
         eprintln!("{mismatch}");

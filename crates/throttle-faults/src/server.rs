@@ -68,6 +68,11 @@ impl Server {
         *self.lock() = Run::start(&self.semaphores);
     }
 
+    /// Lets the server prepare its end: it answers those who wait, and lets nobody else wait.
+    pub fn drain(&self) {
+        self.handle().drain();
+    }
+
     /// The state of the present run.
     pub fn handle(&self) -> Handle {
         self.lock().handle.clone()
@@ -173,13 +178,15 @@ impl Server {
         let handle = self.handle();
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
         let (asking, name) = (handle.clone(), semaphore.to_owned());
-        let queue = self.waiters(semaphore) + self.holders(semaphore).len();
         let granted = tokio::spawn(async move {
             let ask = Ask { block_for: Some(RIVAL_LEASE), ..Ask::now(Count::ONE) };
             let admission = asking.acquire(peer, &name, ask).await;
             matches!(admission, Ok(Admission::Held { .. })).then(clock::now)
         });
-        let has_asked = || self.waiters(semaphore) + self.holders(semaphore).len() > queue;
+        let has_asked = || {
+            let status = handle.peer(peer);
+            status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
+        };
         clock::until("a rival stands in the queue", RIVAL_LEASE, has_asked).await?;
         Ok(Rival { handle, peer, granted })
     }

@@ -101,6 +101,14 @@ async fn answer<T>(
             Error::UnexpectedAnswer { status: 404 | 405, .. } if client.version().await.is_ok() => {
                 return Ok(None);
             }
+            // Neither a redirect nor a proxy that wants to know who asks changes its mind.
+            Error::UnexpectedAnswer { status: 300..=399 | 401 | 403 | 407, .. } => {
+                return Err(error.into());
+            }
+            Error::InvalidName { .. }
+            | Error::InvalidRequest { .. }
+            | Error::InvalidSetting { .. }
+            | Error::InvalidUrl { .. } => return Err(error.into()),
             _ => {}
         }
         match patience.left() {

@@ -1,6 +1,10 @@
 //! What bash offers when somebody presses Tab.
 
-use std::process::{Command, Stdio};
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use axum::{Router, routing::get};
 
@@ -9,14 +13,15 @@ use crate::support::{World, run};
 /// What bash would offer for the last of these words.
 fn offered(world: &World, words: &[&str]) -> Vec<String> {
     let script = r#"
-        source <("$THROTTLECTL" completions bash)
+        source <(throttlectl completions bash)
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
         _clap_complete_throttlectl throttlectl "${COMP_WORDS[COMP_CWORD]}" ""
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
     let mut command = Command::new("bash");
     command.args(["-c", script, "bash", "throttlectl"]).args(words).stdin(Stdio::null());
-    command.env("THROTTLECTL", env!("CARGO_BIN_EXE_throttlectl"));
+    let directory = Path::new(env!("CARGO_BIN_EXE_throttlectl")).parent().unwrap().display();
+    command.env("PATH", format!("{directory}:{}", env::var("PATH").unwrap()));
     command.env("THROTTLE_URL", &world.url).env("NO_PROXY", "*");
     let (code, stdout, stderr) = run(&mut command);
     assert_eq!((code, &*stderr), (0, ""));

@@ -128,6 +128,7 @@ fn a_command_ends_with_its_lock_although_nobody_reads_the_messages() {
 
 /// What holds up a command that was told to end holds up nobody who says so again.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a grace is real time")]
 fn signals_are_passed_on_during_the_grace_and_a_second_one_cuts_it_short() {
     let world = World::new();
     let script = "trap 'echo x >> told' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
@@ -145,12 +146,14 @@ fn signals_are_passed_on_during_the_grace_and_a_second_one_cuts_it_short() {
         until(|| fs::read(world.file("told")).unwrap_or_default().len() == 2 * times)
     };
     told(1);
+    let begin = Instant::now();
     signal("USR1", program.id());
     line(&world.file("usr1"));
     signal("TERM", program.id());
     told(2);
     signal("TERM", program.id());
     assert_eq!(end(&mut program), 76);
+    assert!(begin.elapsed() < Duration::from_millis(2_400), "the grace was not over");
     assert!(!is_alive(shell));
 }
 

@@ -40,7 +40,7 @@ fn a_lock_that_is_not_free_has_an_exit_code_of_its_own_and_leaves_no_waiter() {
     let world = World::new();
     let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
     line(&world.file("in"));
-    for flags in [&["--nonblocking"][..], &["--wait", "50ms"]] {
+    for flags in [&["--nonblocking"][..], &["--wait", "1s"]] {
         let (code, stdout, stderr) = run(&mut world.lock(flags, "echo never"));
         assert_eq!((code, &*stdout), (75, ""));
         assert!(stderr.contains("\"A\"") && stderr.contains("was not free"), "{stderr}");
@@ -104,12 +104,46 @@ fn a_server_out_of_reach_has_an_exit_code_of_its_own_and_the_cause_is_told() {
     }
 }
 
+/// As of a proxy that wants a token, or one that leads elsewhere.
+#[test]
+fn an_answer_that_does_not_change_ends_the_wait() {
+    use axum::{Router, http::StatusCode};
+
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FOUND] {
+        let world = World::serve(|| Router::new().fallback(async move || (status, "no")));
+        for names in [&["A"][..], &["A", "B"]] {
+            let words = [&["lock"], names, &["--", "true"]].concat();
+            let (code, _, stderr) = run(&mut world.throttlectl(&words));
+            assert_eq!(code, 69, "{stderr}");
+            assert!(stderr.contains(status.as_str()), "{stderr}");
+        }
+    }
+}
+
+/// A server of version 0.5 tells no levels.
+#[test]
+fn a_server_that_tells_no_levels_is_asked_in_the_order_of_the_command_line() {
+    use axum::http::StatusCode;
+
+    let world = World::serve(|| {
+        let api = throttle_http::Api::new(crate::support::handle([("A", 1, 0), ("B", 3, 1)]));
+        let gone = async || (StatusCode::NOT_FOUND, "not found");
+        axum::Router::new()
+            .route("/semaphores", axum::routing::get(gone))
+            .fallback_service(api.routes())
+    });
+    assert_eq!(run(&mut world.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);
+    let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "A", "B", "--", "true"]));
+    assert_eq!(code, 78);
+    assert!(stderr.contains("409 lock_hierarchy_violation"), "{stderr}");
+}
+
 #[test]
 fn a_conflict_may_have_another_status() {
     let world = World::new();
     let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
     line(&world.file("in"));
-    for flags in [["--nonblocking", "-E", "3"], ["--wait=50ms", "--conflict-exit-code", "3"]] {
+    for flags in [["--nonblocking", "-E", "3"], ["--wait=1s", "--conflict-exit-code", "3"]] {
         assert_eq!(run(&mut world.lock(&flags, "echo never")).0, 3);
     }
     let (code, _, _) = run(&mut world.throttlectl(&["lock", "X", "-E", "3", "--", "true"]));

@@ -1,5 +1,7 @@
 //! The manual page, the help and the scripts for completions.
 
+use std::path::Path;
+
 use crate::support::{run, throttlectl};
 
 #[test]
@@ -48,6 +50,8 @@ fn there_is_a_script_for_each_shell() {
         let (code, text, _) = run(&mut throttlectl("http://localhost", &["completions", shell]));
         assert_eq!(code, 0);
         assert!(text.contains("THROTTLECTL_COMPLETE"), "{shell}");
+        let directory = Path::new(env!("CARGO_BIN_EXE_throttlectl")).parent().unwrap();
+        assert!(!text.contains(directory.to_str().unwrap()), "{shell}: it can be packed");
     }
 }
 

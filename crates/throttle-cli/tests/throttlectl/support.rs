@@ -43,7 +43,7 @@ impl World {
     }
 
     /// The same semaphores as always, at a socket in the file system.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub(crate) fn at(path: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
@@ -109,7 +109,7 @@ impl World {
 }
 
 /// Semaphores of these maxima and levels.
-fn handle<const N: usize>(semaphores: [(&str, u64, i32); N]) -> Handle {
+pub(crate) fn handle<const N: usize>(semaphores: [(&str, u64, i32); N]) -> Handle {
     let semaphores = semaphores.map(|(name, max, level)| {
         let max = Count::new(max).unwrap();
         (name.to_owned(), SemaphoreConfig { max, level: Level(level) })

@@ -3,18 +3,18 @@
 //! Every request is an attempt of its own. The time of whoever asks is the only limit: attempts that get no
 //! answer are repeated until then, after pauses that grow, and the last cause is told.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
 use throttle_wire::{Code, PeerId};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Asking, End, Lock, LockError, Peer, Shared, TARGET,
+    End, Lock, LockError, Peer, Shared, TARGET,
     error::{Obstacle, Subject},
     outcome,
-    pauses::{Complaints, Pauses},
-    release::Release,
+    patience::{Complaints, Latest, Pauses},
+    place::Place,
 };
 use crate::{
     Admission, Error, Lost,
@@ -35,25 +35,6 @@ pub(super) struct Acquisition {
     complaints: Complaints,
     latest: Latest,
     is_waiting: bool,
-}
-
-/// What the latest attempts came to.
-#[derive(Debug, Default)]
-struct Latest {
-    /// When the answer to the request that was sent last was expected, if it has not come.
-    due: Option<Time>,
-    /// Whether the server has answered since anything failed.
-    is_answered: bool,
-    /// Why the latest attempt failed, if none was answered since.
-    error: Option<Error>,
-}
-
-impl Latest {
-    /// Why it is not known, at the end of all time, that the lock was not free.
-    fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
-        let is_missing = |due| !self.is_answered || due <= now;
-        self.error.or_else(|| self.due.is_some_and(is_missing).then(no_answer))
-    }
 }
 
 /// What one answer means.
@@ -109,6 +90,10 @@ impl Acquisition {
         }
         let acquiring = match self.until_end(self.alone(&shared)).await {
             Some(acquiring) => acquiring?,
+            // Only an answer to a release is missing then.
+            None if !shared.releasing.borrow().is_empty() => {
+                return Err(self.subject().unreachable(shared.no_answer()));
+            }
             None => return Err(self.not_in_time()),
         };
         let (outer, is_nested) = {
@@ -282,15 +267,15 @@ impl Acquisition {
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
         // What is answered then is that the lock is not free, as it was a moment ago.
-        if left <= LONGEST_MARGIN.min(longest) && self.latest.is_answered && self.is_waiting {
-            return (left, end + LONGEST_MARGIN);
+        if left <= MARGIN && self.latest.is_answered && self.is_waiting {
+            return (left.min(longest), end + MARGIN);
         }
-        let block_for = longest.min(left - (left / 4).min(LONGEST_MARGIN));
+        let block_for = longest.min(left.saturating_sub(MARGIN));
         (block_for, now + block_for)
     }
 
-    /// Waits until nobody else asks for a lock of this peer, and what it held of this semaphore is
-    /// given back.
+    /// Waits until nobody else asks for a lock of this peer, and nothing is being given back: it might be of a
+    /// level at which this one would be refused.
     async fn alone(&self, shared: &Arc<Shared>) -> Result<OwnedMutexGuard<()>, LockError> {
         let acquiring = Arc::clone(&shared.acquiring);
         let acquiring = if self.is_try() {
@@ -305,7 +290,7 @@ impl Acquisition {
             let was_held = shared.holds(&self.semaphore);
             let mut releasing = shared.releasing.subscribe();
             // The sender is in `shared`, so there is always an answer.
-            let _ = releasing.wait_for(|names| !names.contains(&self.semaphore)).await;
+            let _ = releasing.wait_for(BTreeSet::is_empty).await;
             if !was_held {
                 return Ok(acquiring);
             }
@@ -401,7 +386,7 @@ impl Acquisition {
         let shared = self.peer.shared();
         let (semaphore, url) = (&*self.semaphore, &*shared.server);
         debug!(target: TARGET, semaphore, url, %error, "no answer about a lock");
-        if let Some(failing) = self.complaints.failed(shared.now()) {
+        if let Some(failing) = self.complaints.failed(shared.now(), self.latest.due) {
             let failing = humantime::format_duration(Duration::from_secs(failing.as_secs()));
             warn!(
                 target: TARGET, semaphore, url, %error, %failing,
@@ -442,39 +427,13 @@ fn is_transient(error: &Error) -> bool {
     !error.is_refusal() && error.failure().is_some()
 }
 
-/// A place in the queue of the server, or what may be one.
-struct Place {
-    shared: Arc<Shared>,
-    semaphore: String,
-    /// `None` if there is certainly no place.
-    peer: Option<PeerId>,
-    /// In which order it is asked for among all requests of the peer.
-    order: Order,
-    /// A request that is being answered.
-    asking: Option<Asking>,
-    acquiring: Option<OwnedMutexGuard<()>>,
-}
-
-impl Place {
-    fn give_up(&mut self) -> Option<Release> {
-        let peer = self.peer.take()?;
-        let (asking, acquiring) = (self.asking.take(), self.acquiring.take());
-        Some(self.shared.give_back(peer, self.semaphore.clone(), asking, acquiring))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        drop(self.give_up());
-    }
-}
-
 /// How long one request waits. Then it is sent again, so that a connection that broke without a word
 /// is noticed.
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
-/// How long before the end of the time the last but one answer is expected, at most.
-const LONGEST_MARGIN: Duration = Duration::from_millis(500);
+/// How long before the end of the time the last but one answer is expected. Who waits less is told at once where
+/// they stand, and then waits.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// Before a request is sent again that was overtaken. That is rare; a server that always says so is not to
 /// be asked without pause.

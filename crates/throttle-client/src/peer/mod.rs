@@ -9,7 +9,7 @@
 //! What is sent is sent in an order in which no request overtakes another one that it must not overtake, as
 //! far as the server has answered:
 //!
-//! - One request for a lock at a time, and none for a semaphore while it is being given back:
+//! - One request for a lock at a time, and none while anything is being given back:
 //!   [`Shared::acquiring`], [`Shared::releasing`].
 //! - Nothing is given back while the server is told what is held: [`Shared::telling`].
 //! - The background task sends nothing any more when the peer is removed.
@@ -24,7 +24,8 @@ mod contact;
 mod error;
 mod farewell;
 mod lock;
-mod pauses;
+mod patience;
+mod place;
 mod release;
 mod request;
 

@@ -3,15 +3,15 @@
 use axum::http::header::AUTHORIZATION;
 use throttle_client::{Client, Error};
 
-use crate::support::{Cut, Heard, LEASE, Server, client, text};
+use crate::support::{Cut, LEASE, Received, Server, client, text};
 
 /// `Authorization` of all requests that a server got.
 fn authorizations(server: &Server) -> Vec<String> {
-    let values = |heard: &Heard| {
-        let values = heard.headers.get_all(AUTHORIZATION).iter();
+    let values = |received: &Received| {
+        let values = received.headers.get_all(AUTHORIZATION).iter();
         values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(", ")
     };
-    server.heard().iter().map(values).collect()
+    server.received().iter().map(values).collect()
 }
 
 fn with_user(server: &Server, user: &str) -> String {
@@ -50,8 +50,8 @@ async fn headers_and_the_token_go_to_every_url_in_place_of_its_own_credentials()
     client.build().unwrap().heartbeat(42, LEASE).await.unwrap();
     for server in [first, second] {
         assert_eq!(authorizations(&server), ["Bearer token"]);
-        let heard = &server.heard()[0];
-        assert_eq!(heard.headers.get_all("x-team").iter().collect::<Vec<_>>(), ["blue"]);
+        let received = &server.received()[0];
+        assert_eq!(received.headers.get_all("x-team").iter().collect::<Vec<_>>(), ["blue"]);
     }
 }
 

@@ -283,6 +283,23 @@ async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
     assert_eq!(swamp.asked(&Method::PUT), 3);
 }
 
+#[tokio::test]
+async fn a_lock_that_was_dropped_is_no_reason_to_refuse_one_of_a_higher_level() {
+    let swamp = Swamp::new(false, |request| request.method() == Method::DELETE);
+    let ann = Peer::new(&swamp.client().await);
+    drop(ann.lock("A").await.unwrap());
+    swamp.stuck.notified().await;
+    let mut asking = Box::pin(ann.lock("B").into_future());
+    tokio::select! {
+        biased;
+        refused = &mut asking => panic!("{refused:?}"),
+        () = spin(Duration::from_millis(50)) => {}
+    }
+    assert_eq!(swamp.asked(&Method::PUT), 1);
+    swamp.go.notify_one();
+    asking.await.unwrap().release().await.unwrap();
+}
+
 /// D8.
 #[tokio::test]
 async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_came_late() {

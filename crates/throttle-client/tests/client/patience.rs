@@ -179,6 +179,23 @@ async fn a_server_that_answers_sooner_than_asked_is_not_asked_without_pause() {
     assert!(asked.load(Ordering::SeqCst) < 20, "{asked:?}");
 }
 
+/// The lease lets requests wait only for a part of what is left.
+#[tokio::test]
+async fn who_shows_no_signs_of_life_asks_a_few_times_until_the_time_is_over() {
+    let inside = routes(MUTEX);
+    let (throttle, asked) = served(move |request| {
+        let inside = inside.clone();
+        async move { inside.oneshot(request).await.unwrap() }
+    })
+    .await;
+    let held = Peer::builder(&throttle).lease(LONG).build().lock("A").await.unwrap();
+    let ann = Peer::builder(&throttle).lease(LEASE).heartbeat(false).build();
+    let in_vain = ann.lock("A").wait_at_most(2 * PATIENCE).await;
+    assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
+    assert!(asked.load(Ordering::SeqCst) < 20, "{asked:?}");
+    held.release().await.unwrap();
+}
+
 /// Counts what is said at WARN about a lock.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);

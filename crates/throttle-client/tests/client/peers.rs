@@ -136,7 +136,7 @@ async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
     let ann = house.peer();
     let lock = ann.lock("A").await.unwrap();
     let id = ann.id().unwrap();
-    // The server has run for longer than since it last heard of the peer.
+    // The server has run for longer than since it last received of the peer.
     house.until(|_| lock.time_left() < LEASE * 29 / 30).await;
     assert!(house.client().remove_peer(id).await.unwrap());
 

@@ -113,3 +113,17 @@ async fn an_error_names_the_proxy_also_behind_a_redirect() {
     let requests = ["throttle", "other"].map(|host| format!("GET http://{host}.invalid/health"));
     assert_eq!(proxy.lines(), requests);
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_at_a_socket_is_asked_without_a_proxy() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("throttle.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let router = axum::Router::new().fallback(async || "Ok");
+    tokio::spawn(async { axum::serve(listener, router).await });
+    let proxy = Server::start([]).await;
+    let seen =
+        health_seen_with(&[("all_proxy", &proxy.url())], &format!("unix:{}", path.display()));
+    assert_eq!((seen.as_str(), proxy.lines().len()), ("healthy", 0));
+}

@@ -9,7 +9,7 @@ use axum::{
 };
 use throttle_client::{Error, RetryPolicy};
 
-use crate::support::{Heard, LEASE, Reaction, Server, Silence, client, json, serve, text};
+use crate::support::{LEASE, Reaction, Received, Server, Silence, client, json, serve, text};
 
 fn redirect(status: u16, location: &str) -> Reaction {
     text(status, "moved").with(header::LOCATION, location)
@@ -87,13 +87,14 @@ async fn what_is_meant_for_the_server_does_not_go_to_another_one_to_which_it_red
     let client = client(&server.url()).header("x-api-key", "secret").bearer_token("secret");
     client.build().unwrap().heartbeat(42, LEASE).await.unwrap();
 
-    let secrets =
-        |heard: &Heard| ["authorization", "x-api-key"].map(|name| heard.headers.contains_key(name));
-    assert_eq!(server.heard().iter().map(secrets).collect::<Vec<_>>(), [[true; 2]; 2]);
-    let heard = target.heard();
-    assert_eq!(heard.iter().map(secrets).collect::<Vec<_>>(), [[false; 2]]);
-    assert_eq!(heard[0].headers[header::ACCEPT], "application/problem+json");
-    assert_eq!(heard[0].headers[header::CONTENT_TYPE], "application/json");
+    let secrets = |received: &Received| {
+        ["authorization", "x-api-key"].map(|name| received.headers.contains_key(name))
+    };
+    assert_eq!(server.received().iter().map(secrets).collect::<Vec<_>>(), [[true; 2]; 2]);
+    let received = target.received();
+    assert_eq!(received.iter().map(secrets).collect::<Vec<_>>(), [[false; 2]]);
+    assert_eq!(received[0].headers[header::ACCEPT], "application/problem+json");
+    assert_eq!(received[0].headers[header::CONTENT_TYPE], "application/json");
 }
 
 #[tokio::test]
@@ -102,8 +103,8 @@ async fn credentials_of_a_url_do_not_go_to_another_server_to_which_it_redirects(
     let server = Server::start([redirect(308, &format!("{}/health", target.url()))]).await;
     let url = server.url().replace("http://", "http://ann:secret@");
     client(&url).build().unwrap().health().await.unwrap();
-    assert!(server.heard()[0].headers.contains_key(header::AUTHORIZATION));
-    assert!(!target.heard()[0].headers.contains_key(header::AUTHORIZATION));
+    assert!(server.received()[0].headers.contains_key(header::AUTHORIZATION));
+    assert!(!target.received()[0].headers.contains_key(header::AUTHORIZATION));
 }
 
 #[tokio::test]

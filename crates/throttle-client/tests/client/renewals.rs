@@ -37,7 +37,7 @@ async fn a_renewal_says_that_the_peer_was_removed() {
     let ann = house.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let left = lock.time_left();
-    // The server has run for longer than since it last heard of the peer.
+    // The server has run for longer than since it last received of the peer.
     house.until(|_| lock.time_left() < left - LEASE / 30).await;
     assert!(house.client().remove_peer(lock.peer_id()).await.unwrap());
     assert_eq!(ann.renew().await, Err(Lost::Revoked));

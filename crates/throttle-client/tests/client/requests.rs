@@ -70,11 +70,11 @@ async fn every_method_asks_for_its_route() {
             "POST /admin/reload",
         ]
     );
-    for heard in server.heard() {
-        assert_eq!(heard.headers[header::ACCEPT], "application/problem+json");
+    for received in server.received() {
+        assert_eq!(received.headers[header::ACCEPT], "application/problem+json");
         let is_json =
-            heard.headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/json");
-        assert_eq!(is_json, !heard.body.is_empty(), "{}", heard.line());
+            received.headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/json");
+        assert_eq!(is_json, !received.body.is_empty(), "{}", received.line());
     }
 }
 
@@ -87,7 +87,7 @@ async fn what_concerns_locks_is_numbered_in_its_order_and_repeated_under_its_num
     client.release(42, "A").await.unwrap();
     let _ = client.acquire(42, "A", 1).await.unwrap();
     client.release(42, "A").await.unwrap();
-    let numbers: Vec<_> = server.heard().iter().map(|it| it.number().unwrap()).collect();
+    let numbers: Vec<_> = server.received().iter().map(|it| it.number().unwrap()).collect();
     let [first, again, second, third, third_again] = numbers[..] else { panic!("{numbers:?}") };
     assert_eq!((first, third), (again, third_again));
     assert!(first < second && second < third, "{numbers:?}");
@@ -106,7 +106,7 @@ async fn what_was_overtaken_is_sent_again_with_a_number_greater_than_all() {
     let server = Server::start([stale(), text(200, "Ok"), stale(), json(202, "42")]).await;
     server.client().release(42, "A").await.unwrap();
     let _ = server.client().acquire(42, "A", 1).await.unwrap();
-    let numbers: Vec<_> = server.heard().iter().map(|it| it.number().unwrap()).collect();
+    let numbers: Vec<_> = server.received().iter().map(|it| it.number().unwrap()).collect();
     assert_eq!(numbers.len(), 4);
     assert!(numbers[1..].iter().all(|&number| number > ahead), "{numbers:?}");
 }
@@ -125,7 +125,7 @@ async fn what_no_number_can_exceed_is_asked_without_one() {
     // And if that is stale as well, something else is wrong.
     let error = server.client().release(42, "A").await.unwrap_err();
     assert_eq!(error.code(), Some(Code::StaleRequest));
-    let has_number: Vec<_> = server.heard().iter().map(|it| it.number().is_some()).collect();
+    let has_number: Vec<_> = server.received().iter().map(|it| it.number().is_some()).collect();
     assert_eq!(has_number, [true, false, true, false]);
 }
 
@@ -191,6 +191,9 @@ async fn a_name_too_long_for_any_url_is_an_error_at_once() {
     let release = timeout(Duration::from_millis(1), client.release(42, &name));
     let error = release.await.expect("no pause").unwrap_err();
     assert!(matches!(error, Error::InvalidRequest { .. }), "{error:?}");
+    let cause = std::error::Error::source(&error).unwrap();
+    let told = format!("{error}: {cause}");
+    assert!(told.contains("too long") && !told.contains("xxx"), "{told}");
 }
 
 #[tokio::test]
@@ -201,8 +204,10 @@ async fn headers_of_ones_own_go_with_every_request() {
     let builder = client(&server.url()).header(header::AUTHORIZATION, token);
     let client = builder.clone().build().unwrap();
     client.heartbeat(42, LEASE).await.unwrap();
-    assert_eq!(server.heard().len(), 2);
-    assert!(server.heard().iter().all(|it| it.headers[header::AUTHORIZATION] == "Bearer secret"));
+    assert_eq!(server.received().len(), 2);
+    assert!(
+        server.received().iter().all(|it| it.headers[header::AUTHORIZATION] == "Bearer secret")
+    );
 
     let shown = format!("{builder:?} {client:?}");
     assert!(!shown.contains("secret"), "{shown}");
@@ -215,5 +220,5 @@ async fn clones_share_a_connection_that_is_used_again() {
     for _ in 0..4 {
         client.clone().heartbeat(42, LEASE).await.unwrap();
     }
-    assert_eq!((server.heard().len(), server.connections()), (4, 1));
+    assert_eq!((server.received().len(), server.connections()), (4, 1));
 }

@@ -18,7 +18,7 @@ use throttle_client::{
 
 use crate::{
     house::now,
-    support::{Cut, LEASE, Reaction, SWIFT, Server, Silence, answer, client, json, text},
+    support::{Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text},
 };
 
 fn too_many_waiters() -> Reaction {
@@ -127,7 +127,7 @@ async fn a_server_that_stays_busy_is_asked_a_limited_number_of_times() {
     let server = Server::start((0..100).map(|_| too_many_waiters())).await;
     let error = server.client().acquire(42, "A", 1).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::TooManyWaiters));
-    assert_eq!(server.lines().len(), SWIFT.attempts as usize);
+    assert_eq!(server.lines().len(), QUICK_RETRIES.attempts as usize);
 }
 
 #[tokio::test]
@@ -186,8 +186,8 @@ async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
     let admission = client.acquire(42, "A", 1).block_for(wait).await.unwrap();
     assert_eq!(admission, Admission::Pending);
 
-    let heard = server.heard();
-    let asked: Vec<_> = heard.iter().map(|request| request.duration("block_for")).collect();
+    let received = server.received();
+    let asked: Vec<_> = received.iter().map(|request| request.duration("block_for")).collect();
     assert_eq!(asked.len(), 3);
     assert_eq!(asked[0], wait);
     assert!(asked[1] < wait && !asked[1].is_zero(), "{asked:?}");
@@ -234,7 +234,7 @@ fn client_of_an_absent(
         .dns_resolver(resolver)
         .connect_timeout(Duration::from_millis(200));
     let url = format!("http://throttle.test:{}", address.port());
-    let client = Client::builder(url).http_client(http.build().unwrap()).retry(SWIFT);
+    let client = Client::builder(url).http_client(http.build().unwrap()).retry(QUICK_RETRIES);
     (client.build().unwrap(), asked)
 }
 
@@ -255,10 +255,10 @@ async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
     let (client, asked) = client_of_an_absent(&server, usize::MAX, unknown_host);
     let error = client.new_peer(LEASE).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize);
+    assert_eq!(asked.load(Ordering::Relaxed), QUICK_RETRIES.attempts as usize);
 
     assert!(matches!(client.health().await, Err(Error::Connect { .. })));
-    assert_eq!(asked.load(Ordering::Relaxed), SWIFT.attempts as usize + 1);
+    assert_eq!(asked.load(Ordering::Relaxed), QUICK_RETRIES.attempts as usize + 1);
 }
 
 /// Neither the URL once more, which may have secrets, nor that a request failed, which is known.

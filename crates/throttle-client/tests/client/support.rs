@@ -28,7 +28,7 @@ use tokio::{
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// The default, but for pauses that nobody notices.
-pub(crate) const SWIFT: RetryPolicy = RetryPolicy {
+pub(crate) const QUICK_RETRIES: RetryPolicy = RetryPolicy {
     attempts: 4,
     first_pause: Duration::from_millis(1),
     longest_pause: Duration::from_millis(1),
@@ -83,7 +83,7 @@ impl Reaction {
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) target: String,
@@ -91,7 +91,7 @@ pub(crate) struct Heard {
     pub(crate) body: String,
 }
 
-impl Heard {
+impl Received {
     /// Method, target and body, each but the first where there is one. The number of the request, which
     /// nobody can foresee, is `N`.
     pub(crate) fn line(&self) -> String {
@@ -151,18 +151,18 @@ fn servers() -> &'static Runtime {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Server {
     pub(crate) async fn start(script: impl IntoIterator<Item = Reaction>) -> Self {
         let script = Arc::new(Mutex::new(VecDeque::from_iter(script)));
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let transcript = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let transcript = Arc::clone(&received);
         let react = async move |request: Request| {
             let (parts, body) = request.into_parts();
             let body = to_bytes(body, usize::MAX).await.unwrap();
-            transcript.lock().unwrap().push(Heard {
+            transcript.lock().unwrap().push(Received {
                 method: parts.method,
                 target: parts.uri.to_string(),
                 headers: parts.headers,
@@ -173,7 +173,7 @@ impl Server {
             reaction.unwrap_or_else(over).perform().await
         };
         let (address, connections) = serve(Router::new().fallback(react)).await;
-        Self { address, connections, heard }
+        Self { address, connections, received }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -186,13 +186,13 @@ impl Server {
     }
 
     /// All requests until now.
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 
     /// All requests until now, a line for each.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.heard().iter().map(Heard::line).collect()
+        self.received().iter().map(Received::line).collect()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -203,5 +203,5 @@ impl Server {
 /// A client of the server at `url`, whatever proxies the environment names.
 pub(crate) fn client(url: &str) -> ClientBuilder {
     let http = http_client_builder().no_proxy().build().unwrap();
-    Client::builder(url).http_client(http).retry(SWIFT)
+    Client::builder(url).http_client(http).retry(QUICK_RETRIES)
 }

@@ -38,7 +38,7 @@ async fn a_server_is_asked_by_its_socket_whatever_client_other_servers_are_asked
 }
 
 #[tokio::test]
-async fn a_socket_can_be_one_of_several_ways() {
+async fn a_socket_can_be_one_of_several_urls() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("throttle.sock");
     let _serving = serve(&path);

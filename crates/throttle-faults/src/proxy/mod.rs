@@ -38,6 +38,7 @@ struct Shared {
     server: Server,
     rules: Mutex<Vec<Rule>>,
     faults: AtomicUsize,
+    requests: AtomicUsize,
     /// Changes when rules are removed.
     cleared: watch::Sender<()>,
     /// Where redirects lead.
@@ -56,6 +57,7 @@ impl Proxy {
             server,
             rules: Mutex::default(),
             faults: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
             cleared: watch::channel(()).0,
             second: second.address(),
         });
@@ -82,6 +84,11 @@ impl Proxy {
     /// How many requests have met a fault until now.
     pub fn faults(&self) -> usize {
         self.shared.faults.load(Ordering::Relaxed)
+    }
+
+    /// How many requests have come until now.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// Adds a rule. The first rule that applies to a request decides.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display, Formatter},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use axum::{
@@ -37,6 +37,7 @@ pub(super) async fn pass(
     let kind = Kind::of(&head.method, head.uri.path());
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let request = Request::from_parts(head, body);
+    shared.requests.fetch_add(1, Ordering::Relaxed);
     let server = shared.server.clone();
     let struck = if has_faults { shared.strike(kind) } else { None };
     let Some((fault, mut cleared)) = struck else { return deliver(&server, request).await };

@@ -70,6 +70,11 @@ impl Case {
         })
     }
 
+    /// Which client the workers use.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// Gives workers a lease of this length.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -152,6 +157,24 @@ impl Case {
         next.held(SOON).await?;
         next.leave().await?;
         self.leaves_nothing(worker, SOON).await
+    }
+
+    /// Lets time pass in which a fault does its work, and checks that the worker asks with pauses, and not in
+    /// a loop that keeps a processor busy.
+    ///
+    /// # Errors
+    ///
+    /// It does.
+    pub async fn calmly(&self, span: Duration) -> anyhow::Result<()> {
+        let before = self.proxy.requests();
+        sleep(span).await;
+        let requests = self.proxy.requests() - before;
+        let most = BURST + usize::try_from(span.as_secs())? * A_SECOND;
+        ensure!(
+            requests <= most,
+            "it sends {requests} requests in {span:?}, right are {most} at most"
+        );
+        Ok(())
     }
 
     /// Checks that a worker exits, and that the server soon knows of no peer.
@@ -237,3 +260,9 @@ pub(super) fn in_time(
 
 /// How long an interpreter may take to start on a machine that has a lot to do.
 pub(super) const START: Duration = Duration::from_secs(15);
+
+/// How many requests may come at once when a fault begins, for pauses are short at first.
+const BURST: usize = 10;
+
+/// How many requests a second may come while a fault lasts.
+const A_SECOND: usize = 5;

@@ -23,6 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
     }
     rows.extend([
         row("no answer for 4 s", HELD, |case| outlives(case, Fault::Silence, seconds(4))),
+        row("the server drains for 3 s, then restarts", HELD, draining),
         row("connection refused for 8 s", HELD, refused_for_a_while),
         row("the first of two URLs refuses", "held; nothing is left", first_url_refuses),
         row("the request is lost", "held soon", |case| once(case, Fault::CutRequest)),
@@ -69,8 +70,19 @@ async fn outlives(case: Case, fault: Fault, span: Duration) -> anyhow::Result<()
     case.proxy.inject(Rule::always(fault));
     let mut worker = case.worker(Some(seconds(20)))?;
     clock::until("a request comes", START, || case.proxy.faults() > 0).await?;
-    pass(span).await;
+    case.calmly(span).await?;
     case.proxy.clear();
+    worker.held(NOTICED).await?;
+    case.finish(worker).await
+}
+
+/// The server is going to end, and says so to everybody.
+async fn draining(case: Case) -> anyhow::Result<()> {
+    case.server().drain();
+    let mut worker = case.worker(Some(seconds(20)))?;
+    clock::until("a request comes", START, || case.proxy.requests() > 0).await?;
+    case.calmly(seconds(3)).await?;
+    case.server().restart();
     worker.held(NOTICED).await?;
     case.finish(worker).await
 }

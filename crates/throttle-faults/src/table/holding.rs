@@ -46,6 +46,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("connection refused for a whole lease", LOST, refused),
         row("an operator removes the peer", "lost with the next heartbeat", removed),
         row("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
+        row("the server drains for half a lease, then restarts", RESTORED, draining),
         row("the server restarts", RESTORED, |case| restart(case, Fault::CutAnswer)),
         row("the server restarts, the restore is lost", RESTORED, |case| {
             restart(case, Fault::CutRequest)
@@ -87,7 +88,7 @@ async fn outlives(mut case: Case, fault: Fault) -> anyhow::Result<()> {
     case.proxy.inject(Rule::always(fault));
     case.proxy.cut_connections().await?;
     let next = case.server().rival(MUTEX).await?;
-    pass(LEASE / 2).await;
+    case.calmly(LEASE / 2).await?;
     case.proxy.clear();
     stays(case, worker, next).await
 }
@@ -199,6 +200,16 @@ async fn restart_nested(case: Case) -> anyhow::Result<()> {
     clock::until("it is restored", LEASE, restored).await?;
     ensure!(case.server().holders(OUTER).len() == 1, "only one of two locks was restored");
     case.finish(worker).await
+}
+
+/// The server is going to end, and says so to everybody.
+async fn draining(case: Case) -> anyhow::Result<()> {
+    let case = case.lease(LEASE);
+    let worker = case.holder().await?;
+    case.server().drain();
+    case.calmly(LEASE / 2).await?;
+    case.server().restart();
+    restored(case, worker).await
 }
 
 /// The same while nobody listens for a while.

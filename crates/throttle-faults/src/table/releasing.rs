@@ -64,7 +64,7 @@ async fn outlives(case: Case, rule: Rule) -> anyhow::Result<()> {
     case.proxy.inject(rule);
     let mut next = case.server().rival(MUTEX).await?;
     let (outcome, granted) = tokio::join!(worker.release(seconds(3) + NOTICED), async {
-        pass(seconds(3)).await;
+        case.calmly(seconds(3)).await?;
         case.proxy.clear();
         next.held(NOTICED).await
     });

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     clock,
+    form::Form,
     outcome::End,
     proxy::{Fault, Kind, Rule},
     server::Rival,
@@ -42,6 +43,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("silence until the time is over", "unreachable in time", silence),
         row("the request is later than the wait", "nothing is left", late_request),
         row("an operator removes the peer", "lost soon", removed),
+        row("the server drains for 3 s, then restarts", "held after whoever came first", draining),
         row("the server restarts", "held after whoever came first", restart),
         row(
             "a grant is later than a restart and a restore",
@@ -86,7 +88,7 @@ async fn outlives(mut case: Case, fault: Option<Fault>, span: Duration) -> anyho
     }
     case.proxy.cut_connections().await?;
     let next = case.server().rival(MUTEX).await?;
-    pass(span).await;
+    case.calmly(span).await?;
     case.proxy.clear();
     goes_first(case, holder, worker, next).await
 }
@@ -193,23 +195,37 @@ async fn late_request(case: Case) -> anyhow::Result<()> {
     holder.leave().await?;
     let server = case.server();
     ensure!(server.holders(MUTEX).is_empty(), "the lock was granted to somebody who is gone");
-    ensure!(server.peers() == 0, "a late request has brought a peer back");
-    Ok(())
+    let what = "the peer whose request was late is gone";
+    clock::until(what, SOON, || server.peers() == 0).await
 }
 
+/// Whoever is taken out of the queue does not come back. That nothing was held yet is what the status of
+/// `throttlectl` tells: there was no command that could have ended.
 async fn removed(case: Case) -> anyhow::Result<()> {
     let case = case.lease(seconds(3));
     let (holder, mut worker) = case.waiter(Some(seconds(20))).await?;
     case.server().remove_waiters(MUTEX).await?;
     let (_, outcome) = worker.ended(SOON).await?;
-    is(&outcome, End::Lost)?;
+    is(&outcome, if case.form() == Form::Throttlectl { End::Timeout } else { End::Lost })?;
     holder.leave().await?;
     case.leaves_nothing(worker, SOON).await
 }
 
+/// The server is going to end, and says so to everybody.
+async fn draining(case: Case) -> anyhow::Result<()> {
+    let (_, worker) = case.waiter(Some(seconds(30))).await?;
+    case.server().drain();
+    case.calmly(seconds(3)).await?;
+    comes_second(case, worker).await
+}
+
 /// The server forgets everybody, and somebody else comes first.
 async fn restart(case: Case) -> anyhow::Result<()> {
-    let (_, mut worker) = case.waiter(Some(seconds(30))).await?;
+    let (_, worker) = case.waiter(Some(seconds(30))).await?;
+    comes_second(case, worker).await
+}
+
+async fn comes_second(case: Case, mut worker: Worker) -> anyhow::Result<()> {
     case.proxy.inject(Rule::always(page(503)));
     case.server().restart();
     let holder = case.server().rival(MUTEX).await?;
@@ -244,17 +260,17 @@ async fn late_grant(case: Case) -> anyhow::Result<()> {
 /// The same while the worker holds another lock: its next sign of life tells it that it is forgotten, and
 /// it restores that lock. What was granted before does not count then.
 async fn late_grant_within(case: Case) -> anyhow::Result<()> {
-    let lease = seconds(4);
-    let case = case.nested().lease(lease);
+    // Signs of life come every two seconds, so some are in time.
+    let case = case.nested().lease(seconds(6));
     // Behind the request for the other lock.
-    let inner = Rule::once(Fault::DelayAnswer(seconds(3))).on(&[Kind::Acquire]).skip(1);
+    let inner = Rule::once(Fault::DelayAnswer(seconds(5))).on(&[Kind::Acquire]).skip(1);
     case.proxy.inject(inner);
     let mut worker = case.worker(Some(seconds(30)))?;
     let granted = || case.server().holders(MUTEX).len() == 1;
     clock::until("the lock is granted", START, granted).await?;
     case.server().restart();
     let rival = case.server().rival(MUTEX).await?;
-    let early = worker.held(seconds(5)).await;
+    let early = worker.held(seconds(7)).await;
     ensure!(early.is_err(), "it holds the lock, and so does somebody else");
     ensure!(case.server().holders(OUTER).len() == 1, "the other lock was not restored");
     rival.leave().await?;

@@ -1,8 +1,9 @@
-//! How long to wait before the server is asked again, and when to tell somebody that nothing moves on.
+//! How long to wait before the server is asked again, when to tell somebody that nothing moves on, and what
+//! to say when the time is over.
 
 use std::time::Duration;
 
-use crate::world::Time;
+use crate::{Error, world::Time};
 
 /// Pauses that grow, of which chance takes away up to a half.
 #[derive(Debug, Default)]
@@ -32,11 +33,12 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// An attempt failed. Returns for how long all have failed, if that is to be said now.
-    pub(super) fn failed(&mut self, now: Time) -> Option<Duration> {
+    /// An attempt failed that should have been answered when it was `due`. Returns for how long all have
+    /// failed, if that is to be said now.
+    pub(super) fn failed(&mut self, now: Time, due: Option<Time>) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(|| {
             self.next = FIRST_COMPLAINT;
-            now
+            due.map_or(now, |due| due.min(now))
         });
         let failing = now.since(since);
         (self.next <= failing).then(|| {
@@ -48,6 +50,25 @@ impl Complaints {
     /// The server answered.
     pub(super) fn answered(&mut self) {
         self.since = None;
+    }
+}
+
+/// What the latest attempts came to.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    /// When the answer to the request that was sent last was expected, if it has not come.
+    pub(super) due: Option<Time>,
+    /// Whether the server has answered since anything failed.
+    pub(super) is_answered: bool,
+    /// Why the latest attempt failed, if none was answered since.
+    pub(super) error: Option<Error>,
+}
+
+impl Latest {
+    /// Why it is not known, at the end of all time, that the lock was not free.
+    pub(super) fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
+        let is_missing = |due| !self.is_answered || due <= now;
+        self.error.or_else(|| self.due.is_some_and(is_missing).then(no_answer))
     }
 }
 
@@ -85,10 +106,13 @@ mod tests {
     fn what_fails_for_seconds_is_said_and_then_every_half_minute() {
         let mut complaints = Complaints::default();
         let said: Vec<_> =
-            (0..70).filter(|&second| complaints.failed(at(second)).is_some()).collect();
+            (0..70).filter(|&second| complaints.failed(at(second), None).is_some()).collect();
         assert_eq!(said, [3, 33, 63]);
         complaints.answered();
-        assert_eq!(complaints.failed(at(100)), None);
-        assert_eq!(complaints.failed(at(104)), Some(Duration::from_secs(4)));
+        assert_eq!(complaints.failed(at(100), Some(at(120))), None);
+        assert_eq!(complaints.failed(at(104), None), Some(Duration::from_secs(4)));
+        complaints.answered();
+        // It was silent for a while before it was found to have failed.
+        assert_eq!(complaints.failed(at(200), Some(at(190))), Some(Duration::from_secs(10)));
     }
 }
