@@ -29,7 +29,6 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
-    /// Locked while a client is built, so that tasks that begin at once do not build one each.
     building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
