@@ -29,7 +29,6 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
-    /// Locked while a client is built, so that tasks that begin at once do not build one each.
     building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
@@ -87,7 +86,6 @@ impl Process {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
-        // One at a time, for each takes a thread, and most of those who come together want the same.
         let _building = self.building.lock().await;
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
