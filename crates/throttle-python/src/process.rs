@@ -86,7 +86,6 @@ impl Process {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
-        // One at a time, for each takes a thread, and most of those who come together want the same.
         let _building = self.building.lock().await;
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);

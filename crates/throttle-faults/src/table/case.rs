@@ -216,6 +216,15 @@ pub(super) fn is(outcome: &Outcome, end: End) -> anyhow::Result<()> {
     Ok(())
 }
 
+impl Case {
+    /// How long after its limit a worker may end. `throttlectl` has an end when it exits, and before that it
+    /// may try for a while to tell the server that nobody waits any more.
+    pub fn delay(&self) -> Duration {
+        let farewell = if self.form == Form::Throttlectl { FAREWELL } else { Duration::ZERO };
+        farewell + TOLERANCE
+    }
+}
+
 /// Waits for the end of a worker, and checks that it is this one, so long after it asked.
 ///
 /// # Errors
@@ -266,3 +275,6 @@ const BURST: usize = 10;
 
 /// How many requests a second may come while a fault lasts.
 const A_SECOND: usize = 5;
+
+/// How long leaving the queue may be tried when nobody answers.
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -174,8 +174,7 @@ async fn silence(mut case: Case) -> anyhow::Result<()> {
     let (holder, mut worker) = case.waiter(Some(wait)).await?;
     case.proxy.inject(Rule::always(Fault::Silence));
     case.proxy.cut_connections().await?;
-    // The farewell is bounded, but may be tried for a while.
-    ends(&mut worker, End::Unreachable, wait, wait + FAREWELL + TOLERANCE).await?;
+    ends(&mut worker, End::Unreachable, wait, wait + case.delay()).await?;
     holder.leave().await?;
     case.proxy.clear();
     // What could not be told is over with the lease, or earlier with the place of a broken connection.
@@ -277,6 +276,3 @@ async fn late_grant_within(case: Case) -> anyhow::Result<()> {
     worker.held(NOTICED + SOON).await?;
     case.finish(worker).await
 }
-
-/// How long leaving the queue may be tried when nobody answers.
-const FAREWELL: Duration = Duration::from_secs(2);
