@@ -31,9 +31,9 @@ pub(super) fn rows() -> Vec<Row> {
         row("the first of two URLs refuses from then on", kept, first_url_refuses),
     ];
     for status in [307, 404, 429, 502, 503, 504] {
-        let fault = format!("{status} with a page for 7 s");
+        let fault = format!("{status} with a page for 6 s");
         let page = Some(page(status));
-        rows.push(row(fault, kept, move |case| outlives(case, page, seconds(7))));
+        rows.push(row(fault, kept, move |case| outlives(case, page, seconds(6))));
     }
     rows.extend([
         row("the answer of the grant is lost", "held soon", grant_is_lost),
