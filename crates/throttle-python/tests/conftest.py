@@ -9,7 +9,8 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from proxy import Proxy
@@ -129,6 +130,21 @@ def peers(server) -> list:
     """The peers that the server knows."""
     with urlopen(f"{server.url}/peers/", timeout=LONG) as answer:
         return json.load(answer)
+
+
+def uptime(server) -> float:
+    """For how many seconds the server has been running, as it says in the answer about an unknown peer.
+
+    A client takes the removal of a peer for a restart if the server is younger than an answer takes.
+    """
+    question = Request(
+        f"{server.url}/peers/1/is_acquired", headers={"Accept": "application/problem+json"}
+    )
+    try:
+        urlopen(question, timeout=LONG)
+    except HTTPError as answer:
+        return json.load(answer)["uptime_seconds"]
+    raise AssertionError("the peer is known")
 
 
 def holders(server, semaphore: str) -> list:
