@@ -45,7 +45,7 @@ struct TableArguments {
     #[arg(long)]
     row: Option<String>,
     /// How many rows are played at a time.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 36)]
     at_a_time: usize,
 }
 

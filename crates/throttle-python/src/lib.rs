@@ -8,6 +8,7 @@
 
 mod client;
 mod errors;
+mod fork;
 mod log;
 mod operation;
 mod peer;
@@ -24,6 +25,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::client::Client;
+    #[pymodule_export]
+    use crate::fork::{after_fork_in_child, after_fork_in_parent, before_fork};
     #[pymodule_export]
     use crate::log::{forward_log, take_log};
     #[pymodule_export]

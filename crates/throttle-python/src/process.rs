@@ -20,7 +20,7 @@ use tokio::{
     time,
 };
 
-use crate::{client::Settings, log::Log, operation::seconds, peer::Peer as PyPeer};
+use crate::{client::Settings, fork, log::Log, operation::seconds, peer::Peer as PyPeer};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
@@ -29,7 +29,6 @@ pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
-    /// Locked while a client is built, so that tasks that begin at once do not build one each.
     building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
     closing: watch::Sender<usize>,
@@ -72,19 +71,31 @@ impl Process {
         Ok(process)
     }
 
+    /// That of this process, if there is one.
+    pub(crate) fn existing() -> Option<Arc<Self>> {
+        let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        process.filter(|it| it.id == process::id())
+    }
+
     pub(crate) fn runtime(&self) -> Handle {
         self.runtime.handle().clone()
     }
 
     /// The client for a server, which all that have the same settings share.
     pub(crate) async fn client(&self, settings: Settings) -> Result<Client, Error> {
+        if let Some(client) = self.built_client(&settings) {
+            return Ok(client);
+        }
         let _building = self.building.lock().await;
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
         }
         let build = {
             let settings = settings.clone();
-            self.runtime.spawn_blocking(move || settings.build())
+            self.runtime.spawn_blocking(move || {
+                let _unforked = fork::exclude();
+                settings.build()
+            })
         };
         let client = match build.await {
             Ok(client) => client?,
@@ -195,8 +206,7 @@ pub(crate) fn farewell(
     patience: f64,
     lets_others_run: bool,
 ) {
-    let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(process) = process.filter(|it| it.id == process::id()) else { return };
+    let Some(process) = Process::existing() else { return };
     for peer in peers.iter().filter_map(|peer| peer.get().opened().take()) {
         drop(process.close(peer));
     }

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from urllib.request import urlopen
+from importlib.util import find_spec
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from proxy import Proxy
@@ -83,8 +85,8 @@ def proxy():
     """Puts a proxy before a server; it ends with the test."""
     proxies = []
 
-    def start(server: Server) -> Proxy:
-        proxies.append(Proxy(server))
+    def start(server: Server, tls=None) -> Proxy:
+        proxies.append(Proxy(server, tls))
         return proxies[-1]
 
     yield start
@@ -107,6 +109,12 @@ def within(seconds: float):
     assert took < seconds, f"it took {took:.1f} s"
 
 
+def need(package: str):
+    """Skips the test if a package is not installed. It is not imported: it might change this process."""
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+
+
 def end(process: subprocess.Popen) -> tuple:
     """Waits for a program to end: its exit code and what it printed."""
     stdout, stderr = process.communicate(timeout=LONG)
@@ -122,6 +130,21 @@ def peers(server) -> list:
     """The peers that the server knows."""
     with urlopen(f"{server.url}/peers/", timeout=LONG) as answer:
         return json.load(answer)
+
+
+def uptime(server) -> float:
+    """For how many seconds the server has been running, as it says in the answer about an unknown peer.
+
+    A client takes the removal of a peer for a restart if the server is younger than an answer takes.
+    """
+    question = Request(
+        f"{server.url}/peers/1/is_acquired", headers={"Accept": "application/problem+json"}
+    )
+    try:
+        urlopen(question, timeout=LONG)
+    except HTTPError as answer:
+        return json.load(answer)["uptime_seconds"]
+    raise AssertionError("the peer is known")
 
 
 def holders(server, semaphore: str) -> list:

@@ -9,9 +9,12 @@ PAGE = b"<html><body><h1>An ingress says that nobody is there</h1></body></html>
 
 
 class Proxy:
-    """Passes requests on, or answers `status` with a page, as long as `status` is set."""
+    """Passes requests on, or answers `status` with a page, as long as `status` is set.
 
-    def __init__(self, server):
+    With `tls`, an `ssl.SSLContext`, it is at an `https` URL.
+    """
+
+    def __init__(self, server, tls=None):
         self.status = None
         #: Where an answer of the proxy leads to, as a function of the path.
         self.location = None
@@ -69,7 +72,13 @@ class Proxy:
             handle_error = staticmethod(lambda *_: None)
 
         self._listener = Listener(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:%d" % self._listener.server_address[1]
+        if tls is not None:
+            # The handshake belongs to the thread of the connection, so that none holds up the others.
+            self._listener.socket = tls.wrap_socket(
+                self._listener.socket, server_side=True, do_handshake_on_connect=False
+            )
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.server_address[1]}"
         Thread(target=self._listener.serve_forever, args=[0.01], daemon=True).start()
 
     def interrupt(self):

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from conftest import end
+from conftest import end, uptime
 from server import LONG, eventually, spawn
 from throttle_client import LockLost, PeerWithHeartbeat, lock, set_local_peer
 
@@ -50,6 +50,7 @@ def test_the_default_keeps_a_lock_for_longer_than_the_lease(serve):
 
 def test_an_operator_takes_a_lock_away_for_good(serve):
     server = serve()
+    eventually(lambda: uptime(server) > 0.1)
     short_lease(server)
     guard = lock(server.url, "A")
     with pytest.raises(LockLost, match="removed"):

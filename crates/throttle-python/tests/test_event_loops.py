@@ -1,10 +1,9 @@
 """Other people's event loops, with the packages as they are published."""
 
 import asyncio
-from importlib.util import find_spec
 
 import pytest
-from conftest import end, peers
+from conftest import end, need, peers
 from server import LONG
 from throttle_client import LockLost, Timeout, aio
 
@@ -53,9 +52,7 @@ each = pytest.mark.parametrize("package", LIBRARIES)
 
 
 def patched(package: str, source: str) -> str:
-    # Not imported here: it would change this process too.
-    if find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+    need(package)
     patch, start, join = LIBRARIES[package]
     # Imported after the patch, as the documents of both ask for.
     return patch + "\n" + source.format(package=package, start=start, join=join)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import current_thread
 
 import pytest
-from conftest import end, run
+from conftest import end, run, uptime
 from server import LONG, eventually, spawn
 from throttle_client import (
     LockLost,
@@ -30,7 +30,7 @@ def remove(server, held):
 
 def test_a_lock_that_was_taken_away_is_not_released_in_peace(serve, hold):
     server = serve()
-
+    eventually(lambda: uptime(server) > 0.1)
     # Nobody waited for the next sign of life, so the answer to the release is the first that tells.
     with pytest.raises(LockLost, match="A") as error:
         hold(lambda held: remove(server, held), server.url, "A")

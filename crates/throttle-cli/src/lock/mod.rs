@@ -96,8 +96,12 @@ async fn work(
 
 async fn farewell(peer: Peer) {
     // What is not told now, the end of the lease tells.
-    let _ = timeout(FAREWELL, peer.close()).await;
+    let _ = timeout(CLOSING, peer.close()).await;
 }
 
-/// How long to wait for the server when everything is done.
+/// How long giving back may take when everything is done.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the server may take to hear that nobody waits any more. The client tries for another second when
+/// the program ends, so that both together are no more than two.
+const CLOSING: Duration = Duration::from_secs(1);

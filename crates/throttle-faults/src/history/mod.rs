@@ -4,8 +4,8 @@
 //! the order in which it notes both is the clock that they share: whoever is noted as in is in. Nobody is
 //! noted before it holds the lock, and nobody gives it back before it is noted as out.
 //!
-//! While they work, [`chaos`] injects faults. None lasts as long as a lease, so nobody may lose a lock.
-//! [`check`] finds out whether the history is one that Throttle promises.
+//! While they work, faults are injected at random. None lasts as long as a lease, so nobody may lose a lock.
+//! [`History::check`] finds out whether the history is one that Throttle promises.
 
 mod chaos;
 mod check;

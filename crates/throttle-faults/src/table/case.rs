@@ -27,6 +27,9 @@ pub(super) const SOON: Duration = Duration::from_secs(4);
 /// How long a client may take to notice that a fault is over: it pauses two seconds at most.
 pub(super) const NOTICED: Duration = Duration::from_secs(5);
 
+/// How much later than it was written a line of another process may be read.
+pub(super) const PIPE: Duration = Duration::from_millis(200);
+
 /// How late a limit of the caller may be kept.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(900);
 
@@ -216,6 +219,15 @@ pub(super) fn is(outcome: &Outcome, end: End) -> anyhow::Result<()> {
     Ok(())
 }
 
+impl Case {
+    /// How long after its limit a worker may end. `throttlectl` has an end when it exits, and before that it
+    /// may try for a while to tell the server that nobody waits any more.
+    pub fn delay(&self) -> Duration {
+        let farewell = if self.form == Form::Throttlectl { FAREWELL } else { Duration::ZERO };
+        farewell + TOLERANCE
+    }
+}
+
 /// Waits for the end of a worker, and checks that it is this one, so long after it asked.
 ///
 /// # Errors
@@ -231,8 +243,8 @@ pub(super) async fn ends(
     is(&outcome, end)?;
     let took = at - worker.asked();
     ensure!(took <= within, "{outcome}: it took {took:?}, more than {within:?}");
-    // Timers of processes may differ by some milliseconds.
-    let early = after.saturating_sub(Duration::from_millis(50));
+    // That it asks may be read later than it was written.
+    let early = after.saturating_sub(PIPE);
     ensure!(took >= early, "{outcome}: it took {took:?}, less than {after:?}");
     Ok(outcome)
 }
@@ -266,3 +278,6 @@ const BURST: usize = 10;
 
 /// How many requests a second may come while a fault lasts.
 const A_SECOND: usize = 5;
+
+/// How long leaving the queue may be tried when nobody answers.
+const FAREWELL: Duration = Duration::from_secs(2);

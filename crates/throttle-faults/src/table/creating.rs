@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::{
     Case, Phase, Row,
-    case::{NOTICED, SOON, START, TOLERANCE, ends, page, pass, released, seconds},
+    case::{NOTICED, SOON, START, ends, page, pass, released, seconds},
 };
 use crate::{
     clock,
@@ -154,7 +154,7 @@ async fn silence(case: Case, wait: Option<Duration>) -> anyhow::Result<()> {
 async fn unreachable(case: &Case, wait: Option<Duration>) -> anyhow::Result<()> {
     let mut worker = case.worker(Some(wait.unwrap_or_default()))?;
     let (after, within) = wait.map_or((Duration::ZERO, ONE_TRY), |wait| (wait, wait));
-    let outcome = ends(&mut worker, End::Unreachable, after, within + TOLERANCE).await?;
+    let outcome = ends(&mut worker, End::Unreachable, after, within + case.delay()).await?;
     let url = case.proxy.url();
     ensure!(outcome.detail.contains(&url), "it does not tell the URL {url}: {outcome}");
     case.leaves_nothing(worker, SOON).await

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use super::{
     Case, Phase, Row,
-    case::{MUTEX, OUTER, SOON, TOLERANCE, in_time, is, page, pass, seconds},
+    case::{MUTEX, OUTER, PIPE, SOON, TOLERANCE, in_time, is, page, pass, seconds},
 };
 use crate::{
     clock,
@@ -232,9 +232,6 @@ async fn restored(case: Case, worker: Worker) -> anyhow::Result<()> {
 
 /// Long enough for a heartbeat to fail and to be repeated.
 const LEASE: Duration = Duration::from_secs(4);
-
-/// How much later than an event in this process one of another process may be read.
-const PIPE: Duration = Duration::from_millis(200);
 
 const KEPT: &str = "stays in; nothing is left";
 

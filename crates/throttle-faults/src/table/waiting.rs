@@ -31,9 +31,9 @@ pub(super) fn rows() -> Vec<Row> {
         row("the first of two URLs refuses from then on", kept, first_url_refuses),
     ];
     for status in [307, 404, 429, 502, 503, 504] {
-        let fault = format!("{status} with a page for 7 s");
+        let fault = format!("{status} with a page for 6 s");
         let page = Some(page(status));
-        rows.push(row(fault, kept, move |case| outlives(case, page, seconds(7))));
+        rows.push(row(fault, kept, move |case| outlives(case, page, seconds(6))));
     }
     rows.extend([
         row("the answer of the grant is lost", "held soon", grant_is_lost),
@@ -174,8 +174,7 @@ async fn silence(mut case: Case) -> anyhow::Result<()> {
     let (holder, mut worker) = case.waiter(Some(wait)).await?;
     case.proxy.inject(Rule::always(Fault::Silence));
     case.proxy.cut_connections().await?;
-    // The farewell is bounded, but may be tried for a while.
-    ends(&mut worker, End::Unreachable, wait, wait + FAREWELL + TOLERANCE).await?;
+    ends(&mut worker, End::Unreachable, wait, wait + case.delay()).await?;
     holder.leave().await?;
     case.proxy.clear();
     // What could not be told is over with the lease, or earlier with the place of a broken connection.
@@ -277,6 +276,3 @@ async fn late_grant_within(case: Case) -> anyhow::Result<()> {
     worker.held(NOTICED + SOON).await?;
     case.finish(worker).await
 }
-
-/// How long leaving the queue may be tried when nobody answers.
-const FAREWELL: Duration = Duration::from_secs(2);

@@ -3,7 +3,6 @@
 It is made by `threading` when it is needed first, so it is a greenlet where threads are greenlets.
 """
 
-import functools
 import importlib
 import itertools
 import logging
@@ -96,11 +95,10 @@ def dispatcher() -> Dispatcher:
 def forward_log() -> None:
     """Lets the log hear of what happens outside of the interpreter."""
     # Another interpreter of this process could not be destroyed as long as it had a thread.
-    if _is_main_interpreter():
+    if _IS_MAIN_INTERPRETER:
         dispatcher().forward_log()
 
 
-@functools.lru_cache(maxsize=None)
 def _is_main_interpreter() -> bool:
     for name in ("_interpreters", "_xxsubinterpreters"):
         try:
@@ -109,6 +107,10 @@ def _is_main_interpreter() -> bool:
             continue
         return bool(interpreters.get_current() == interpreters.get_main())
     return True
+
+
+# Known from the beginning: a child that is forked while another thread imports something waits for ever.
+_IS_MAIN_INTERPRETER = _is_main_interpreter()
 
 
 def stop() -> None:

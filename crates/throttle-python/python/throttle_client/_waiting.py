@@ -207,5 +207,10 @@ _readers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Reader]" = (
 )
 
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_native.before_fork,
+        after_in_parent=_native.after_fork_in_parent,
+        after_in_child=_native.after_fork_in_child,
+    )
     # A child must not read what is meant for its parent.
     os.register_at_fork(after_in_child=_readers.clear)

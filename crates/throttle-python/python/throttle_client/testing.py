@@ -23,12 +23,13 @@ Without pytest, `Server` does the same as a context manager:
 ...     assert server.holders("A") == []
 
 The server is the one that is installed elsewhere, with all its rules, without a file and without a
-process of its own. It starts in milliseconds, and forgets everything at its end.
+process of its own. It starts in a twentieth of a second, and forgets everything at its end.
 
 This module may be imported before pytest loads it as a plugin, hence PYTEST_DONT_REWRITE.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import (
@@ -102,6 +103,7 @@ class Server:
                 for name, semaphore in semaphores.items()
             }
         )
+        time.sleep(_AGE)
 
     def __repr__(self) -> str:
         return f"Server(url={self.url!r})"
@@ -134,6 +136,7 @@ class Server:
     def start(self) -> None:
         """Starts a server that was stopped, at the same URL."""
         self._native.start()
+        time.sleep(_AGE)
 
     def restart(self) -> None:
         """Stops the server and starts it again. It knows no peer and no lock any more."""
@@ -176,6 +179,10 @@ class Server:
         with opener.open(url, timeout=_PATIENCE) as answer:
             return json.load(answer)
 
+
+# Clients tell a removed peer from a restarted server by how long the server has been running. It has to be
+# older than an answer takes, or they take a removal for a restart.
+_AGE = 0.05
 
 # The server answers at once, unless it is stopped.
 _PATIENCE = 10.0

@@ -3,9 +3,9 @@
 //! On Unix it has a process group of its own, so that signals reach all of it, and is [handed the
 //! terminal](terminal) if there is one. Stopped there, it stops this program as well, so that the shell
 //! takes over; when both continue, the caller looks at the lock first. On Linux the command is killed if
-//! this program dies first: it begins as a [bond], which asks the system for that before it becomes the
-//! command; and what it starts is [found](descendants) also beyond its group. On Windows it has a job, which ends with this program and takes all with it that the command
-//! started.
+//! this program dies first: it begins as a [helper](mod@bond) that asks the system for that before it becomes
+//! the command; and what it starts is [found](descendants) also beyond its group. On Windows it has a job,
+//! which ends with this program and takes all with it that the command started.
 
 #[cfg(unix)]
 mod bond;
