@@ -184,8 +184,22 @@ impl Acquisition {
             }
             request.await
         }));
-        let Some(answer) = self.until_end(asking).await else { return Err(Failure::NotInTime) };
-        place.asking = None;
+        let answered = async {
+            tokio::select! {
+                biased;
+                answer = asking => Some(answer),
+                () = shared.alive_by_another_url(sent.1) => None,
+            }
+        };
+        let Some(answer) = self.until_end(answered).await else { return Err(Failure::NotInTime) };
+        let asking = place.asking.take();
+        let Some(answer) = answer else {
+            // If it gets through all the same, it comes after a greater number.
+            if let Some(asking) = asking {
+                asking.abort();
+            }
+            return Ok(Outcome::Again);
+        };
         match outcome(answer)? {
             Ok(admission) => {
                 self.answered();

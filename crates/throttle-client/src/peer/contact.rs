@@ -72,6 +72,13 @@ impl Shared {
         }
     }
 
+    /// Returns when another URL than that of this index has turned out to keep the peer alive.
+    pub(super) async fn alive_by_another_url(&self, index: usize) {
+        let mut confirmed = self.confirmed.subscribe();
+        // The sender is in here.
+        while confirmed.changed().await.is_ok() && self.single_attempt.base_url_index() == index {}
+    }
+
     /// Lets the server create a peer.
     async fn open(self: Arc<Self>, _telling: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();

@@ -506,6 +506,34 @@ async fn a_way_that_falls_silent_is_left_in_time() {
     assert!(lost.is_err(), "{lost:?}");
 }
 
+/// The server is the same by both URLs, and the first one falls silent while a request waits there.
+#[tokio::test]
+async fn who_waits_at_a_url_that_falls_silent_asks_at_the_one_that_keeps_the_peer_alive() {
+    let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
+    let (one, silent, stuck) = (routes.clone(), Arc::clone(&is_silent), Arc::new(Notify::new()));
+    let waits = Arc::clone(&stuck);
+    let answer = async move |request: Request| -> Response {
+        let is_wait = request.uri().query().is_some_and(|query| query.contains("block_for"));
+        if is_wait {
+            waits.notify_one();
+        }
+        let answer = one.oneshot(request).await.unwrap();
+        if silent.load(Ordering::SeqCst) { pending().await } else { answer }
+    };
+    let (one, _) = serve(Router::new().fallback(answer)).await;
+    let (other, _) = serve(routes).await;
+    let throttle = client(&format!("http://{one}")).or_url(format!("http://{other}"));
+    let throttle = throttle.build().unwrap();
+    let held = Peer::new(&client(&format!("http://{other}")).build().unwrap());
+    let held = held.lock("A").await.unwrap();
+    let ann = Peer::builder(&throttle).lease(Duration::from_millis(900)).build();
+    let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG / 2).into_future());
+    stuck.notified().await;
+    is_silent.store(true, Ordering::SeqCst);
+    held.release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
+}
+
 #[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]
 fn now() -> Instant {
     Instant::now()
