@@ -31,7 +31,7 @@ impl Order {
             Self::Insist => {
                 for _ in 0..OVERTAKEN_AT_MOST {
                     match send(Some(world::next_number())).await {
-                        Err(error) if error.is_stale() && error.is_to_be_exceeded() => {}
+                        Err(error) if error.is_stale() && error.can_be_followed() => {}
                         Err(error) if error.is_stale() => break,
                         answer => return answer,
                     }
@@ -53,8 +53,8 @@ impl Error {
     /// Whether the next number will be greater than the one that came before. It may be that of another
     /// process that had the peer, and whose clock is ahead; or one that no clock shows, which leaves no
     /// room for more.
-    pub(crate) fn is_to_be_exceeded(&self) -> bool {
-        matches!(*self, Self::Refused { sequence: Some(latest), .. } if world::exceed_number(latest))
+    pub(crate) fn can_be_followed(&self) -> bool {
+        matches!(*self, Self::Refused { sequence: Some(latest), .. } if world::continue_numbers_after(latest))
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn next_number() -> u64 {
 
 /// From now on numbers are greater than this one. Returns whether that is possible: they have to stay
 /// within 53 bits.
-pub(crate) fn exceed_number(number: u64) -> bool {
+pub(crate) fn continue_numbers_after(number: u64) -> bool {
     let is_possible = number <= LARGEST_START;
     if is_possible {
         LATEST_NUMBER.fetch_max(number, Ordering::Relaxed);

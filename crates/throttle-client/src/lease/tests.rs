@@ -349,7 +349,7 @@ fn only_a_restore_makes_up_for_that_the_server_forgot() {
 }
 
 #[test]
-fn a_way_that_is_always_slow_is_waited_for_and_one_that_was_so_once_is_not() {
+fn a_network_that_is_always_slow_is_waited_for_and_one_that_was_so_once_is_not() {
     check(expect![[r#"
         0s opened at 0s -> wait until 3s 200ms
         3200ms then -> heartbeat, at most 1s 600ms

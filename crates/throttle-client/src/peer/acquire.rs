@@ -216,7 +216,7 @@ impl Acquisition {
             Err(error) if error.is_stale() => {
                 self.answered();
                 // Another request was faster, such as a release of something else.
-                if !error.is_to_be_exceeded() {
+                if !error.can_be_followed() {
                     place.order = Order::Ignore;
                 }
                 shared.clock.sleep_until(shared.now() + OVERTAKEN_PAUSE).await;

@@ -147,8 +147,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// If it fails without a refusal, it is unknown whether the server has heard of it. Here the lock is
-    /// smaller from then on, and it can be repeated.
+    /// If it fails, the lock is smaller here all the same, and it can be repeated: the server may not have heard
+    /// of it, or has refused because the peer waits for another lock (`already_pending`).
     ///
     /// - [`LockError::Failed`], also with `invalid_lock_count`, and `lock_hierarchy_violation` for a
     ///   larger count

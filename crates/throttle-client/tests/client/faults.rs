@@ -467,7 +467,7 @@ async fn a_number_that_cannot_be_exceeded_hinders_nobody() {
 }
 
 #[tokio::test]
-async fn a_way_that_is_slow_but_sound_keeps_the_lock() {
+async fn a_network_that_is_slow_but_sound_keeps_the_lock() {
     let routes = routes();
     let throttle = served(move |request: Request| {
         let routes = routes.clone();
@@ -485,7 +485,7 @@ async fn a_way_that_is_slow_but_sound_keeps_the_lock() {
 }
 
 #[tokio::test]
-async fn a_way_that_falls_silent_is_left_in_time() {
+async fn a_url_that_falls_silent_is_left_in_time() {
     let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
     let (one, silent) = (routes.clone(), Arc::clone(&is_silent));
     let answer = async move |request: Request| -> Response {

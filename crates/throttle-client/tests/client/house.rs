@@ -57,14 +57,14 @@ impl House {
         self.inside.send_replace(None);
     }
 
-    /// Another way to the same server.
-    pub(crate) async fn another_way(&self) -> String {
+    /// Another URL of the same server.
+    pub(crate) async fn another_url(&self) -> String {
         let inside = self.inside.clone();
         format!("http://{}", open(inside).await)
     }
 
-    /// A way on which every third answer gets lost, and every seventh request.
-    pub(crate) async fn lossy_way(&self) -> String {
+    /// A URL at which every third answer gets lost, and every seventh request.
+    pub(crate) async fn lossy_url(&self) -> String {
         let inside = self.inside.clone();
         let requests = Arc::new(AtomicU64::new(0));
         let answer = async move |request: Request| -> Response {

@@ -160,12 +160,12 @@ async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
 }
 
 #[tokio::test]
-async fn a_lock_survives_the_loss_of_one_of_two_ways_to_the_server() {
+async fn a_lock_survives_the_loss_of_one_of_two_urls_of_the_server() {
     let house = House::with(MUTEX).await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead_end = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
-    let throttle = client(&dead_end).or_url(house.another_way().await).build().unwrap();
+    let throttle = client(&dead_end).or_url(house.another_url().await).build().unwrap();
     let ann = Peer::builder(&throttle).lease(LEASE).build();
     let lock = ann.lock("A").await.unwrap();
     let in_vain = house.peer().lock("A").wait_at_most(2 * LEASE).await;
@@ -276,7 +276,7 @@ async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_requests_and_answers_let_no_two_hold_the_mutex_and_leave_nothing_behind() {
     let house = House::with(MUTEX).await;
-    let throttle = client(&house.lossy_way().await).build().unwrap();
+    let throttle = client(&house.lossy_url().await).build().unwrap();
     let peer = || Peer::builder(&throttle).lease(LEASE).build();
     let peers = [peer(), peer(), peer()];
     let held = contend(&peers, 30).await;
