@@ -303,10 +303,12 @@ impl Acquisition {
             let mut releasing = shared.releasing.subscribe();
             tokio::select! {
                 biased;
-                acquiring = acquiring.lock_owned() => acquiring,
+                acquiring = Arc::clone(&acquiring).lock_owned() => acquiring,
                 // Who holds it waits for a lock itself, so this one is not to be had at this moment; unless
                 // it has given up, and withdraws.
-                _ = releasing.wait_for(BTreeSet::is_empty) => return Err(self.not_in_time()),
+                _ = releasing.wait_for(BTreeSet::is_empty) => {
+                    acquiring.try_lock_owned().map_err(|_| self.not_in_time())?
+                }
             }
         } else {
             acquiring.lock_owned().await
