@@ -8,8 +8,8 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitOptions, WaitStatus, getpgrp, kill_current_process_group,
-        kill_process_group, test_kill_process_group, wait,
+        Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_current_process_group,
+        kill_process, kill_process_group, test_kill_process_group, wait,
     },
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -85,7 +85,10 @@ impl Process {
                     self.is_stopping = true;
                     self.send(Signal::TSTP);
                 }
-                () = next(&mut self.continues) => return Ok(Event::Continued),
+                () = next(&mut self.continues) => {
+                    self.is_stopping = false;
+                    return Ok(Event::Continued);
+                }
             }
         }
     }
@@ -142,24 +145,29 @@ impl Process {
     /// The command was stopped. Returns whether this program was stopped along with it, and continues.
     fn stopped(&mut self, stop: i32) -> bool {
         let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
+        // One in the foreground does not need it. It was stopped as one job with its own commands.
         if needs_terminal
-            && let Some(terminal) = &self.terminal
-            && (terminal.is_ours() || terminal.belongs_to(self.id))
+            && !self.is_stopping
+            && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
         {
             terminal.give(self.id);
             self.send(Signal::CONT);
             return false;
         }
         let has_terminal = self.takes_terminal_back();
-        if stop == Signal::STOP.as_raw() && !has_terminal && !self.is_stopping {
+        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
+        // continue must not stop. Here this program stands still.
+        let _ = if has_terminal || needs_terminal && !self.is_stopping {
+            // The whole job stops, as with Ctrl+Z: the shell then takes over.
+            kill_current_process_group(Signal::TTIN)
+        } else if self.is_stopping {
+            // Others of the same job were told as well, or were not meant.
+            kill_process(getpid(), Signal::TTIN)
+        } else {
             // Somebody has stopped the command alone, who means to continue it as well.
             return false;
-        }
+        };
         self.is_stopping = false;
-        // The whole job stops, as with Ctrl+Z: the shell then takes over. Not by TSTP, for which there is
-        // a handler, and not by STOP, for a job that no shell would continue must not stop. Here this
-        // program stands still.
-        let _ = kill_current_process_group(Signal::TTIN);
         true
     }
 
