@@ -208,6 +208,20 @@ fn a_job_in_the_background_stops_when_it_wants_the_terminal_and_gets_it_by_fg() 
 }
 
 #[test]
+fn a_script_keeps_the_terminal_from_what_it_runs_in_the_background() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\" & \
+                  while [ ! -e in ]; do sleep 0.01; done; \
+                  read -r word; echo $word > word; kill $!; wait $!";
+    terminal.types(&format!("sh -c '{script}'\n"));
+    line(&world.file("in"));
+    terminal.types("swordfish\n");
+    assert_eq!(line(&world.file("word")), "swordfish");
+    assert_eq!(status(&mut terminal, &world.file("status")), "143");
+}
+
+#[test]
 fn ctrl_c_interrupts_the_script_that_runs_it_as_well() {
     let world = World::new();
     let mut terminal = Terminal::new(&world);

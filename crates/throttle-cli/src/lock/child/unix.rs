@@ -52,7 +52,7 @@ impl Process {
         let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = bond::prepare(program, arguments, is_ours && !is_in_pipeline())?;
+        let mut command = bond::prepare(program, arguments, is_ours && !is_aside())?;
         #[cfg(target_os = "linux")]
         let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -173,7 +173,7 @@ impl Process {
 
     pub(super) fn resume(&self) {
         if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-            && !is_in_pipeline()
+            && !is_aside()
         {
             terminal.give(self.id);
         }
@@ -219,6 +219,13 @@ impl Process {
         // Whoever is gone already has no need of it.
         let _ = kill_process_group(self.id, signal);
     }
+}
+
+/// Whether others in the same job may need the terminal more than the command does, which gets it when it
+/// asks for it.
+fn is_aside() -> bool {
+    // This is how a script starts what it runs in the background, while it has the terminal itself.
+    is_in_pipeline() || is_ignored(Signal::INT)
 }
 
 /// The next signal; none if it is not listened to.
