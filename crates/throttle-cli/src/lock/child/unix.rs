@@ -17,10 +17,13 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
 use super::{
-    Event, Manner, bond,
+    Event, Manner, bond, cannot_run,
     terminal::{Terminal, is_in_pipeline},
 };
-use crate::{exit::Code, lock::signals::is_ignored};
+use crate::{
+    exit::{Code, Failure},
+    lock::signals::is_ignored,
+};
 
 /// A command that leads a process group of its own.
 pub(super) struct Process {
@@ -44,7 +47,7 @@ impl Process {
         program: &OsStr,
         arguments: &[OsString],
         environment: &[(&str, String)],
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Failure> {
         // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
         // its children end.
         let children = signal(SignalKind::child())?;
@@ -56,7 +59,7 @@ impl Process {
         #[cfg(target_os = "linux")]
         let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let child = command.spawn()?;
+        let child = command.spawn().map_err(|error| cannot_start(program, error))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let id = id.expect("the number of a child is positive");
         Ok(Self {
@@ -228,6 +231,15 @@ fn is_aside() -> bool {
     is_in_pipeline() || is_ignored(Signal::INT)
 }
 
+/// Why there is no process. It would have executed this program first, which executes the command later, so
+/// most of the reasons have nothing to do with the command.
+fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ArgumentListTooLong => cannot_run(program, &error),
+        _ => Failure::from(error).context("cannot start another process".to_owned()),
+    }
+}
+
 /// The next signal; none if it is not listened to.
 async fn next(signals: &mut Option<Signals>) {
     match signals {
@@ -246,5 +258,21 @@ fn code(status: WaitStatus) -> Code {
     match status.exit_status() {
         Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         None => Code::signal(status.terminating_signal().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
+        for (error, expected) in [
+            (Errno::AGAIN, Code::SYSTEM),
+            (Errno::NOENT, Code::SYSTEM),
+            (Errno::TOOBIG, Code::NOT_EXECUTABLE),
+        ] {
+            assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
+        }
     }
 }
