@@ -262,6 +262,25 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     assert_ne!(code, 0, "{stderr}");
 }
 
+/// A pipe that is full and not read lets nobody write, for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
+    use std::{io::Write as _, process::Stdio};
+
+    let world = World::new();
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let room = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![0; room]).unwrap();
+    let mut command = world.throttlectl(&["lock", "A"]);
+    let mut holder = command.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    let remainder = || world.ask(|it| async move { it.remainder("A").await.unwrap() });
+    until(|| remainder() == 0);
+    signal("TERM", holder.id());
+    assert_eq!(end(&mut holder), 143);
+    assert_eq!(remainder(), 1);
+}
+
 #[test]
 fn people_can_see_who_holds_a_lock() {
     let world = World::new();
