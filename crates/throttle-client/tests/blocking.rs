@@ -36,7 +36,8 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     let in_vain = bob.lock("A", 1, Some(3 * lease));
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert_eq!(lock.check(), Ok(()));
-    assert!(lock.time_left() <= lease);
+    assert!(lock.is_held() && lock.time_left() <= lease);
+    assert_eq!((Some(lock.peer_id()), ann.renew()), (ann.id(), Ok(())));
     assert_eq!(lock.lost_within(Duration::from_millis(1)), None);
 
     lock.shrink(2).unwrap();
@@ -71,6 +72,7 @@ fn a_lock_that_is_lost_is_told_to_who_asks() {
     let lock = ann.lock("A", 1, PATIENCE).unwrap();
     ann.clone().close();
     assert_eq!(lock.check(), Err(Lost::Closed));
+    assert!(!lock.is_held());
     assert_eq!(lock.lost_within(Duration::from_secs(20)), Some(Lost::Closed));
     assert_eq!(lock.release(), Err(Lost::Closed));
     assert_eq!(ann.id(), None);
