@@ -136,7 +136,7 @@ impl Peer {
         self.peer().id()
     }
 
-    /// Shows a sign of life now. See [`crate::Peer::renew`].
+    /// Sends a heartbeat now. See [`crate::Peer::renew`].
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl Lock {
         self.lock().fencing_token()
     }
 
-    /// For how long the lock is certain even if no further sign of life gets through.
+    /// For how long the lock is certain even if no further heartbeat gets through.
     pub fn time_left(&self) -> Duration {
         self.lock().time_left()
     }

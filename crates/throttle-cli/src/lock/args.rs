@@ -26,7 +26,7 @@ pub(crate) struct Lock {
     /// Exit status if the lock is not free, or not in time, instead of 75
     #[arg(long, short = 'E', value_name = "STATUS")]
     pub(crate) conflict_exit_code: Option<u8>,
-    /// How long the lock lives without a sign of life: so long others wait if this machine dies, and so
+    /// How long the lock lives without a heartbeat: so long others wait if this machine dies, and so
     /// long the server may be away
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
     pub(crate) lease: Duration,
