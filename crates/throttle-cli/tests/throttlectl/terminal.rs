@@ -256,7 +256,7 @@ fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
     world.until_waiters(1);
     let mut terminal = Terminal::new(&world);
     terminal.types("$T lock A -- true\n");
-    terminal.until_shows("waiting for \"A\" since 1s: place 2 in the queue");
+    terminal.until_shows("waiting for \"A\" after 1s: place 2 in the queue");
     terminal.types("\x1a");
     terminal.until_shows("Stopped");
     let shell = terminal.shell.id();
