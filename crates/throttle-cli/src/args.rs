@@ -13,7 +13,7 @@ use throttle_client::{Client, ClientBuilder};
 
 use crate::{
     exit::{Code, Failure},
-    lock::args::{Bond, Lock, Wanted, wanted},
+    lock::args::{Bond, Lock, Wanted, time, wanted},
     manual,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: Server,
     /// Tell on standard error what the client does: attempts, heartbeats, losses; twice for more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -33,27 +33,35 @@ pub(crate) struct Arguments {
 /// Where the server is.
 #[derive(Args, Debug)]
 pub(crate) struct Server {
-    /// URL of the server, or unix: and the file of its socket; several, separated by commas, if there are several ways to it
+    /// URL of the server, or `unix:` and the path of its socket; several with commas between them, if
+    /// the server has several addresses
     #[arg(
         long,
         global = true,
+        help_heading = SERVER,
         env = "THROTTLE_URL",
         hide_env_values = true,
         default_value = "http://127.0.0.1:8000",
         value_delimiter = ','
     )]
     url: Vec<String>,
-    /// Header for every request, as `Name: value`; may be given several times
-    #[arg(long, global = true, value_name = "HEADER")]
+    /// Header for every request, as 'Name: value'; may be given several times
+    #[arg(long, global = true, help_heading = SERVER, value_name = "HEADER")]
     header: Vec<String>,
     /// Bearer token for a proxy that wants one; better in the environment than on the command line
-    #[arg(long, global = true, env = "THROTTLE_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = SERVER, env = "THROTTLE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// File with certificates (PEM) of authorities that are trusted besides the system's
-    #[arg(long, global = true, env = "THROTTLE_CA", value_name = "FILE")]
+    /// File with certificates (PEM) of authorities to trust besides those of the system
+    #[arg(long, global = true, help_heading = SERVER, env = "THROTTLE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with a certificate and its private key (PEM), for a server or proxy that asks for one
-    #[arg(long, global = true, env = "THROTTLE_CLIENT_CERT", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = SERVER,
+        env = "THROTTLE_CLIENT_CERT",
+        value_name = "FILE"
+    )]
     client_cert: Option<PathBuf>,
 }
 
@@ -61,7 +69,7 @@ pub(crate) struct Server {
 pub(crate) enum Verb {
     /// Run a command under a lock
     Lock(Lock),
-    /// Whether the server is there, and how much there is to it
+    /// Whether the server answers and takes on work, with its version and numbers
     Status {
         #[command(flatten)]
         form: Form,
@@ -73,7 +81,7 @@ pub(crate) enum Verb {
     },
     /// One semaphore: who holds it, and who waits
     Semaphore {
-        /// Its name
+        /// Name of the semaphore
         name: String,
         #[command(flatten)]
         form: Form,
@@ -87,7 +95,7 @@ pub(crate) enum Verb {
     ///
     /// Ends with 0 if all of them would, and with 75 if not.
     Check {
-        /// Names, each with a count if it is not 1
+        /// The semaphores, each with how much of it: `B:2` is two of B, `B` is one
         #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = wanted)]
         semaphores: Vec<Wanted>,
     },
@@ -95,7 +103,7 @@ pub(crate) enum Verb {
     ///
     /// Ends with 69 if not, or if it cannot be reached at the first attempt.
     Health {
-        /// Whether it is alive is enough: it may be about to shut down
+        /// Ask only whether the server is alive; it may be shutting down
         #[arg(long)]
         live: bool,
     },
@@ -110,12 +118,13 @@ pub(crate) enum Verb {
     ///
     /// Ends with 67 if there is no such peer.
     RemovePeer {
-        /// Its id
+        /// Id of the peer, as `throttlectl peers` shows it
+        #[arg(value_parser = id)]
         id: u64,
     },
     /// All semaphores in a table that stays up to date, until Ctrl+C
     Watch {
-        /// How often to look
+        /// Time between two looks
         #[arg(short = 'n', long, value_name = "TIME", default_value = "1s", value_parser = interval)]
         interval: Duration,
     },
@@ -133,7 +142,7 @@ pub(crate) enum Verb {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Form {
-    /// How to print it
+    /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 }
@@ -160,7 +169,7 @@ impl Server {
         for header in &self.header {
             let (name, value) = header
                 .split_once(':')
-                .ok_or_else(|| usage(format!("no header, which is `Name: value`: {header:?}")))?;
+                .ok_or_else(|| usage(format!("{header:?} is no header: it is 'Name: value'")))?;
             client = client.header(name.trim(), value.trim());
         }
         if let Some(file) = &self.ca {
@@ -183,9 +192,16 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// How often to look, which no server may be asked without a pause.
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let interval = time(text)?;
     if interval < SHORTEST_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }
 }
+
+fn id(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "the id of a peer is a whole number")
+}
+
+/// Where help has the options that all commands have in common.
+const SERVER: &str = "Options for the server";
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 

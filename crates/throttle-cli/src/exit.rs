@@ -72,21 +72,24 @@ impl From<Code> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) code: Code,
     pub(crate) error: anyhow::Error,
+    /// What helps, if that is known.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into() }
+        Self { code, error: error.into(), hint: None }
     }
 
     pub(crate) fn context(self, context: String) -> Self {
-        Self { code: self.code, error: self.error.context(context) }
+        Self { error: self.error.context(context), ..self }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(Code::of(&error), error)
+        let (code, hint) = (Code::of(&error), hint(error.code()));
+        Self { hint, ..Self::new(code, error) }
     }
 }
 
@@ -102,8 +105,15 @@ impl From<LockError> for Failure {
             | LockError::NotInTime { .. } => Code::NOT_ACQUIRED,
             _ => Code::UNREACHABLE,
         };
-        Self::new(code, error)
+        let hint = hint(error.code());
+        Self { hint, ..Self::new(code, error) }
     }
+}
+
+/// What helps when the server refuses for this reason.
+fn hint(reason: Option<Reason>) -> Option<&'static str> {
+    (reason == Some(Reason::UnknownSemaphore))
+        .then_some("`throttlectl semaphores` lists those that are configured")
 }
 
 impl From<std::io::Error> for Failure {

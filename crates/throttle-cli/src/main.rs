@@ -16,11 +16,15 @@ mod tame;
 mod verbose;
 
 use std::{
+    env,
     io::{self, IsTerminal as _},
     process::ExitCode,
 };
 
-use clap::Parser as _;
+use clap::{
+    Parser as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -29,8 +33,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(|Failure { code, error }| {
-        say::message(format_args!("{error:#}"));
+    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(|failure| {
+        let Failure { code, error, hint } = failure;
+        match hint {
+            Some(hint) => say::message(format_args!("{error:#}; {hint}")),
+            None => say::message(format_args!("{error:#}")),
+        }
         code
     });
     say::flush();
@@ -40,7 +48,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Code, Failure> {
     let Arguments { server, verbose, verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(error),
     };
     verbose::start(verbose);
     let verb = match verb {
@@ -63,7 +71,13 @@ fn run() -> Result<Code, Failure> {
 }
 
 /// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
-fn explain(error: &clap::Error) -> Result<Code, Failure> {
+fn explain(mut error: clap::Error) -> Result<Code, Failure> {
+    let has = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
+    if error.kind() == ErrorKind::UnknownArgument && has("lock") && !has("--") {
+        // As in `lock A make -j4`.
+        let tip = "a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     let text = |is_terminal| {
         let text = error.render();
         if is_terminal { text.ansi().to_string() } else { text.to_string() }

@@ -12,7 +12,7 @@ use crate::{
 
 /// What each exit status means.
 const STATUS: &[(&str, &str)] = &[
-    ("0", "done; of lock: the command ended with it"),
+    ("0", "done; of lock: the command ended with 0"),
     ("64", "the command line makes no sense"),
     ("67", "of remove-peer: there is no such peer"),
     (
@@ -26,7 +26,7 @@ const STATUS: &[(&str, &str)] = &[
         "the lock was not free, or not in time (of lock: -E chooses another status), or the server takes no \
          more at this moment; of check: it could not be locked now",
     ),
-    ("76", "the lock was lost, and the command was ended before others can be granted it"),
+    ("76", "the lock was lost, and the command was ended"),
     (
         "78",
         "the server refused: no such semaphore, a count that it can never grant, an order of locks that \
@@ -48,7 +48,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
          localhost counts like any other host",
     ),
     ("SSL_CERT_FILE", "on Linux: certificates that are trusted instead of the system's"),
-    ("THROTTLE_SEMAPHORE", "set for the command of lock: the first semaphore that it was given"),
+    ("THROTTLE_SEMAPHORE", "set for the command of lock: the first semaphore on the command line"),
     (
         "THROTTLE_PEER",
         "set for the command of lock: the id of the peer that holds it; a lock within that command is refused \

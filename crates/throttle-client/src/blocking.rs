@@ -136,6 +136,15 @@ impl Peer {
         self.peer().id()
     }
 
+    /// Sends a heartbeat now. See [`crate::Peer::renew`].
+    ///
+    /// # Errors
+    ///
+    /// Why the peer is lost, if it is.
+    pub fn renew(&self) -> Result<(), Lost> {
+        wait(self.peer().renew())
+    }
+
     /// Removes the peer from the server with all that it holds. See [`crate::Peer::close`].
     pub fn close(mut self) {
         if let Some(peer) = self.peer.take() {
@@ -184,19 +193,19 @@ impl Lock {
         self.lock().peer_id()
     }
 
-    /// Whether it is certain at this moment that nobody else has been granted this lock.
-    pub fn is_held(&self) -> bool {
-        self.lock().is_held()
-    }
-
     /// The fencing token. See [`crate::Lock::fencing_token`].
     pub fn fencing_token(&self) -> Option<u64> {
         self.lock().fencing_token()
     }
 
-    /// For how long the lock is certain even if no further sign of life gets through.
+    /// For how long the lock is certain even if no further heartbeat gets through.
     pub fn time_left(&self) -> Duration {
         self.lock().time_left()
+    }
+
+    /// Whether it is certain at this moment that nobody else has been granted this lock.
+    pub fn is_held(&self) -> bool {
+        self.lock().is_held()
     }
 
     /// Nothing, as long as the lock is held for certain.

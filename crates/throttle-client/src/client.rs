@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
-    /// long it lives without a sign of life.
+    /// long it lives without a heartbeat.
     ///
     /// Should an answer get lost, it is asked for again, and the peer that nobody knows of lives until its
     /// lease ends.

@@ -133,7 +133,12 @@ impl HttpCause {
 
 impl fmt::Display for HttpCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.told(), f)
+        fmt::Display::fmt(self.told(), f)?;
+        #[cfg(feature = "tls")]
+        if crate::tls::is_no_tls(self.told()) {
+            f.write_str("; the answer is no TLS, so `http` may be right")?;
+        }
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@
 //! # Locks that are lost
 //!
 //! A server that gets no request of a peer for the length of its lease grants its locks to others. The
-//! client knows when that may happen, for it counts from before it sent its last sign of life, on a
+//! client knows when that may happen, for it counts from before it sent its last heartbeat, on a
 //! clock that goes on while the machine sleeps; and it says so before: [`Lock::run`] ends the work,
 //! [`Lock::lost`] returns, [`Lock::check`] fails. What cannot be ended in time is fenced by
 //! [`Lock::fencing_token`]. [`Lost`] tells the reasons. What happens is told by events of `tracing`

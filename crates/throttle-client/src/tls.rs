@@ -3,16 +3,23 @@
 //! The configuration of rustls is handed to the HTTP library ready-made. That one would take the provider of
 //! cryptography from a variable of the whole process, which is the program's to set and not ours.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{self, CryptoProvider},
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName, UnixTime,
         pem::{self, PemObject as _},
     },
+    server::ParsedCertificate,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -81,6 +88,16 @@ fn unusable(setting: &str, reason: impl ToString) -> Error {
     Error::InvalidSetting { setting: setting.to_owned(), reason: reason.to_string() }
 }
 
+/// Whether what was received is nothing that a server for `https` says.
+pub(crate) fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidMessage(_));
+    }
+    // It comes wrapped in errors that have its source for their own.
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| is_no_tls(inner))
+}
+
 const AUTHORITY: &str = "the CA certificate";
 const CLIENT: &str = "the client certificate";
 
@@ -125,6 +142,18 @@ fn verifier(
     Verifier::new(provider)
 }
 
+/// Whether nothing is wrong but that the server shows the certificate of an authority as its own, as one is
+/// that `openssl req -x509` makes. Its dates were looked at before. If this very certificate is trusted, then
+/// only its name is left to compare.
+fn is_of_authority(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(error)) => {
+            error.to_string().contains("CaUsedAsEndEntity")
+        }
+        _ => false,
+    }
+}
+
 impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
@@ -135,7 +164,15 @@ impl ServerCertVerifier for Trust {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verifier = self.verifier()?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verified =
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(error) if is_of_authority(&error) && self.authorities.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
     }
 
     fn verify_tls12_signature(

@@ -40,6 +40,7 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     assert_eq!((lock.semaphore(), lock.count()), ("A", 3));
     assert_eq!(Some(lock.peer_id()), ann.id());
     assert!(lock.time_left() <= lease);
+    assert_eq!(ann.renew(), Ok(()));
     assert_eq!(lock.lost_within(Duration::from_millis(1)), None);
 
     lock.shrink(2).unwrap();
@@ -74,6 +75,7 @@ fn a_lock_that_is_lost_is_told_to_who_asks() {
     let lock = ann.lock("A", 1, PATIENCE).unwrap();
     ann.clone().close();
     assert_eq!(lock.check(), Err(Lost::Closed));
+    assert!(!lock.is_held());
     assert_eq!(lock.lost_within(Duration::from_secs(20)), Some(Lost::Closed));
     assert_eq!(lock.release(), Err(Lost::Closed));
     assert_eq!(ann.id(), None);

@@ -71,6 +71,15 @@ impl Authority {
 /// `clients`, if there is such an authority. Returns its URL.
 async fn serve(authority: &Authority, clients: Option<&Authority>) -> String {
     let (certificate, key) = authority.issue("localhost");
+    serve_with(&certificate, &key, clients).await
+}
+
+/// The same with a certificate of one's own choice.
+async fn serve_with(
+    certificate: &rcgen::Certificate,
+    key: &KeyPair,
+    clients: Option<&Authority>,
+) -> String {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -132,6 +141,48 @@ async fn a_server_is_trusted_if_its_authority_is_and_nobody_else_is() {
         assert_eq!(error.to_string(), format!("cannot connect to {url}"));
         assert!(root_cause(&error).contains("invalid peer certificate"), "{error:?}");
     }
+}
+
+/// One that nobody has issued is often marked as that of an authority: `openssl req -x509` does so.
+#[tokio::test]
+async fn a_servers_own_certificate_is_trusted_by_who_names_it_and_by_nobody_else() {
+    let own = |name: &str, is_ca, year| {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+    let (stranger, _) = own("localhost", authority(), 4000);
+    for (name, is_ca, year, is_trusted) in [
+        ("localhost", authority(), 4000, true),
+        ("localhost", IsCa::ExplicitNoCa, 4000, true),
+        ("elsewhere", authority(), 4000, false),
+        ("localhost", authority(), 2021, false),
+    ] {
+        let (certificate, key) = own(name, is_ca, year);
+        let url = serve_with(&certificate, &key, None).await;
+        let trusting = client(&url).ca_certificates(certificate.pem()).build().unwrap();
+        let health = trusting.health().await;
+        assert_eq!(health.is_ok(), is_trusted, "{name} {is_ca:?} {year}: {health:?}");
+        let others = client(&url).ca_certificates(stranger.pem()).build().unwrap();
+        assert!(others.health().await.is_err());
+    }
+}
+
+/// Many try `https` with the port of a server that has nothing in front of it.
+#[tokio::test]
+async fn an_answer_without_encryption_is_told_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async { axum::serve(listener, axum::Router::new()).await });
+    let error = client(&url).build().unwrap().health().await.unwrap_err();
+    assert!(
+        root_cause(&error).contains("the answer is no TLS, so `http` may be right"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

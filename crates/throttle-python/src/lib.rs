@@ -1,8 +1,8 @@
 //! What the Python package `throttle_client` does outside of the interpreter: requests, waits, and signs
 //! of life that go on whatever Python does.
 //!
-//! Everything that takes time is an [`operation`]: a future on the tokio runtime of the [`process`], whose
-//! end is told to Python by a byte in a [`signal`]. No thread of this library ever enters the interpreter,
+//! Everything that takes time is an `operation`: a future on the tokio runtime of the `process`, whose
+//! end is told to Python by a byte in a `signal`. No thread of this library ever enters the interpreter,
 //! and nothing of Python is done while a mutex of this library is locked. The interface that users know is
 //! written in Python, in `python/throttle_client`.
 

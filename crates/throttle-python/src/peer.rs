@@ -76,7 +76,7 @@ impl Peer {
         self.peer.get()?.id()
     }
 
-    /// For how many seconds the peer is certain even if no further sign of life gets through.
+    /// For how many seconds the peer is certain even if no further heartbeat gets through.
     fn time_left(&self) -> f64 {
         self.peer.get().map_or(0.0, |peer| peer.time_left().as_secs_f64())
     }
@@ -125,7 +125,7 @@ impl Peer {
         Ok(Operation::new(self.peer.process().runtime(), future))
     }
 
-    /// Shows a sign of life now, and brings the peer back if the server does not know it.
+    /// Sends a heartbeat now, and brings the peer back if the server does not know it.
     ///
     /// The result is why the peer is lost, if it is.
     fn renew(&self, py: Python<'_>) -> PyResult<Operation> {
@@ -144,7 +144,7 @@ impl Peer {
         })
     }
 
-    /// Ends the signs of life, and returns when none is on its way any more. At the server the peer stays
+    /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer stays
     /// until its lease ends.
     fn leave(&self, py: Python<'_>) -> PyResult<Operation> {
         let peer = self.peer.take().ok_or_else(|| Foreign.raise(py))?;
@@ -191,7 +191,7 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// For how many seconds the lock is certain even if no further sign of life gets through.
+    /// For how many seconds the lock is certain even if no further heartbeat gets through.
     fn time_left(&self) -> f64 {
         self.with(|lock| lock.time_left().as_secs_f64()).unwrap_or(0.0)
     }

@@ -37,7 +37,7 @@ def test_failed_signs_of_life_and_the_loss_are_heard_of(serve, log):
         held = lock(server.url, "A", expiration_time=1)
         with held:
             server.kill()
-            eventually(lambda: heard(log(logging.WARNING), "sign of life", server.url))
+            eventually(lambda: heard(log(logging.WARNING), "heartbeat", server.url))
             assert held.lost.wait(LONG)
             eventually(lambda: heard(log(logging.WARNING), "lost"))
 

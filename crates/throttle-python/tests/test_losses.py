@@ -31,7 +31,7 @@ def remove(server, held):
 def test_a_lock_that_was_taken_away_is_not_released_in_peace(serve, hold):
     server = serve()
     eventually(lambda: uptime(server) > 0.1)
-    # Nobody waited for the next sign of life, so the answer to the release is the first that tells.
+    # Nobody waited for the next heartbeat, so the answer to the release is the first that tells.
     with pytest.raises(LockLost, match="A") as error:
         hold(lambda held: remove(server, held), server.url, "A")
     assert error.value.reason is LostReason.REVOKED
@@ -99,7 +99,7 @@ def test_a_peer_without_a_heartbeat_holds_nothing_beyond_its_lease(serve):
     peer = Peer(server.client, expiration_time=timedelta(milliseconds=300))
     set_local_peer(server.url, peer)
     guard = lock(server.url, "A")
-    # Nobody shows signs of life, so that this comes is no surprise.
+    # Nobody sends heartbeats, so that this comes is no surprise.
     with guard:
         assert guard.is_held()
         assert guard.lost.wait(LONG)

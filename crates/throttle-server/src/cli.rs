@@ -14,7 +14,7 @@ use throttle_server::{Address, config::Filter};
 #[derive(Debug, Parser)]
 #[command(name = "throttle", version)]
 pub(crate) struct Arguments {
-    /// Name or address to listen on, or `unix:` and the file of a socket.
+    /// Name or address to listen on, or `unix:` and the path of a socket.
     #[arg(long, env = "THROTTLE_ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: String,
 
@@ -22,12 +22,12 @@ pub(crate) struct Arguments {
     #[arg(long, env = "THROTTLE_PORT", default_value_t = 8000)]
     pub(crate) port: u16,
 
-    /// Configuration to serve. Without it: throttle.toml in the working directory, if there is one.
+    /// Configuration file. Without it: throttle.toml in the working directory, if there is one.
     #[arg(short, long, value_name = "FILE", env = "THROTTLE_CONFIGURATION")]
     pub(crate) configuration: Option<PathBuf>,
 
-    /// Least severe messages on the standard error stream, whatever the configuration says: ERROR,
-    /// WARN, INFO, DEBUG, TRACE or OFF; of parts of the program others: INFO,throttle_http=DEBUG.
+    /// Level of the messages on the standard error stream, whatever the configuration says: ERROR,
+    /// WARN, INFO, DEBUG, TRACE or OFF. Parts of the program can have others: INFO,throttle_http=DEBUG.
     #[arg(long, value_name = "FILTER", env = "THROTTLE_LOG")]
     pub(crate) log: Option<Filter>,
 
@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 
-    /// Ask the server that listens on this address and port whether it is there, and exit. In a
-    /// container, the flags of the server there count unless others are given.
+    /// Ask the server at this address and port whether it is healthy, and exit with 0 or 1. In a
+    /// container, without these flags, it finds address and port of the server by itself.
     #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
     pub(crate) check_health: bool,
 

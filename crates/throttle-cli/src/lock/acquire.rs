@@ -2,7 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use throttle_client::{Client, Labels, Lock, LockError, Peer, RetryPolicy, process_labels};
+use anyhow::anyhow;
+use humantime::format_duration;
+use throttle_client::{
+    Client, Code as Reason, Labels, Lock, LockError, Peer, RetryPolicy, process_labels,
+};
 
 use super::{
     args::{self, Wanted},
@@ -83,8 +87,21 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         LockError::Lost { .. } if is_something_held => Some(Code::LOST),
         _ => conflict.map(Code),
     };
-    let mut failure = Failure::from(error);
+    let is_unknown = error.code() == Some(Reason::UnknownSemaphore);
+    let mut failure = match (&error, arguments.wait) {
+        // Not what was left of it when the server was asked.
+        (LockError::NotInTime { semaphore, server, .. }, Some(wait)) => {
+            let wait = format_duration(wait);
+            let text = anyhow!("{semaphore:?} of {server} was not free within {wait}");
+            Failure::new(Code::NOT_ACQUIRED, text)
+        }
+        _ => Failure::from(error),
+    };
     failure.code = code.unwrap_or(failure.code);
+    if is_unknown && arguments.may_lack_dashes() {
+        failure.hint =
+            Some("a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`");
+    }
     failure
 }
 

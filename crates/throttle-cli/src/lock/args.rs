@@ -11,40 +11,41 @@ use crate::exit::{Code, Failure};
 /// `throttlectl lock`
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
-    /// The semaphores, each with how much of it: `B:2`, and without a number 1
+    /// The semaphores, each with how much of it: `B:2` is two of B, `B` is one
     #[arg(required = true, value_name = "NAME[:COUNT]")]
     names: Vec<String>,
-    /// How much of a single semaphore, whose name is then taken literally
+    /// How much of it, if there is one semaphore; its name may then end like `:2`
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Give up after this time; without it, wait as long as it takes
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Give up after this time, such as 30s or 10m; without it, wait as long as it takes
+    #[arg(long, short, value_name = "TIME", value_parser = time)]
     pub(crate) wait: Option<Duration>,
     /// Give up at once if it is not free
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, short, conflicts_with = "wait")]
     pub(crate) nonblocking: bool,
-    /// The exit status if it is not free, or not in time, instead of 75
+    /// Exit status if the lock is not free, or not in time, instead of 75
     #[arg(long, short = 'E', value_name = "STATUS")]
     pub(crate) conflict_exit_code: Option<u8>,
-    /// How long others have to wait if this machine dies, and how long the server may be away
+    /// How long the lock lives without a heartbeat: so long others wait if this machine dies, and so
+    /// long the server may be away
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
     pub(crate) lease: Duration,
-    /// How long before the lease ends the command is told to end (TERM) when no sign of life gets
-    /// through, and how long it has for that in every case before it is killed; at most half of the
-    /// lease. Default: a tenth of the lease, but no more than ten seconds
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// How long the command has between TERM and KILL when the lock is lost; if the server does not
+    /// answer, TERM comes this long before the lease ends. At most half of the lease. Default: a tenth
+    /// of it, but no more than ten seconds
+    #[arg(long, value_name = "TIME", value_parser = time)]
     grace: Option<Duration>,
-    /// Keep the lock for this long at least, also if the command ends sooner: for jobs that several
-    /// machines start at nearly the same time, and one of them shall do
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Keep the lock for this long at least, even if the command ends sooner. With --nonblocking, a
+    /// job that several machines start at nearly the same time then runs once
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) hold_at_least: Option<Duration>,
-    /// What the server tells about the peer; may be given several times
+    /// Shown to those who ask who holds the lock; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
-    /// Do not let the server tell the host, user, process and command
+    /// Do not show the host, user, process and command
     #[arg(long)]
     pub(crate) no_default_labels: bool,
-    /// The command, and its arguments. Without one the lock is held until standard input ends
+    /// The command and its arguments. Without one, the lock is held until standard input ends
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
@@ -57,6 +58,11 @@ pub(crate) struct Wanted {
 }
 
 impl Lock {
+    /// Whether what was taken for semaphores may be a command.
+    pub(crate) fn may_lack_dashes(&self) -> bool {
+        self.command.is_empty() && self.names.len() > 1
+    }
+
     /// The locks to ask for, in the order of the command line.
     ///
     /// # Errors
@@ -112,7 +118,9 @@ pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
     };
     match count.parse() {
         Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
-        _ => bail!("{text:?}: {count:?} is no count of a semaphore"),
+        _ => bail!(
+            "{text:?}: a count is a whole number from 1 on; if {count:?} belongs to the name, add --count 1"
+        ),
     }
 }
 
@@ -129,8 +137,14 @@ pub(crate) struct Bond {
     pub(crate) command: Vec<OsString>,
 }
 
+/// A time with units.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text);
+    parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
+}
+
 fn lease(text: &str) -> Result<Duration, String> {
-    let lease = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let lease = time(text)?;
     if lease < SHORTEST_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
 }
 
@@ -138,7 +152,7 @@ fn lease(text: &str) -> Result<Duration, String> {
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a label is `name=value`")?;
+    let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -13,29 +13,47 @@ use super::{
     signals::Signals,
     work::{End, endangered},
 };
-use crate::exit::{Code, Failure};
+use crate::{
+    exit::{Code, Failure},
+    say,
+};
 
-/// Returns when standard input ends, when a signal says so, or a grace before the lock is lost.
+/// Tells what is held, and returns when standard input ends, when a signal says so, or a grace before the
+/// lock is lost.
+///
+/// # Errors
+///
+/// [`Code::OUTPUT`]: who cannot read it does not know that it holds anything.
 pub(super) async fn run(
     held: &Held,
+    listing: String,
     grace: Duration,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
-    let end_of_input = end_of_input()?;
+    let conversation = conversation(listing)?;
     Ok(tokio::select! {
         biased;
         known = endangered(held, grace) => {
             End::Lost(known.unwrap_or_else(|| held.out_of_reach()))
         }
         signal = signals.that_ends() => End::Done(Code::signal(signal)),
-        _ = end_of_input => End::Done(Code::SUCCESS),
+        ended = conversation => {
+            ended.unwrap_or(Ok(())).map_err(say::unwritten)?;
+            End::Done(Code::SUCCESS)
+        }
     })
 }
 
-/// Becomes ready when standard input ends. What comes before is not looked at.
-fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
+/// Writes the listing, then becomes ready when standard input ends. What comes before is not looked at.
+///
+/// Both may take as long as whoever is at the other end likes.
+fn conversation(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let (end, ended) = oneshot::channel();
-    let read = move || {
+    let talk = move || {
+        if let Err(error) = say::write(&listing) {
+            let _ = end.send(Err(error));
+            return;
+        }
         let mut buffer = [0; 4096];
         let mut stdin = io::stdin().lock();
         loop {
@@ -47,8 +65,8 @@ fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
             }
         }
         // The program may be ending for another reason.
-        let _ = end.send(());
+        let _ = end.send(Ok(()));
     };
-    thread::Builder::new().name("input".to_owned()).spawn(read)?;
+    thread::Builder::new().name("conversation".to_owned()).spawn(talk)?;
     Ok(ended)
 }

@@ -65,9 +65,7 @@ async fn work(
     let is_long_enough = sleep(least);
     let names = wanted.iter().map(|it| &*it.name);
     let end = if arguments.command.is_empty() {
-        // Who cannot read it does not know that it holds anything.
-        say::write(&held.listing(names)).map_err(say::unwritten)?;
-        hold::run(&held, grace, signals).await?
+        hold::run(&held, held.listing(names), grace, signals).await?
     } else {
         let mut child = Child::start(&arguments.command, &held.environment(names))?;
         work::run(&mut child, &held, grace, signals).await?

@@ -40,7 +40,8 @@ impl<'a> Progress<'a> {
                     continue;
                 }
                 let state = self.state().await;
-                let text = format!("waiting for {:?} since {waited}: {state}", self.semaphore);
+                let text =
+                    format!("still waiting for {:?} after {waited}: {state}", self.semaphore);
                 if self.is_at_terminal {
                     say::raw(format!("{CLEAR}{text}"));
                 } else {

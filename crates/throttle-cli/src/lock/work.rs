@@ -2,7 +2,7 @@
 //!
 //! The order of ends is what matters. The lease of the peer ends at the server at some instant; before
 //! it, at the local deadline, the client says that the lock is lost; before that, by the grace, the
-//! command is told to end if no sign of life gets through. So it has the grace to end in good order, and
+//! command is told to end if no heartbeat gets through. So it has the grace to end in good order, and
 //! is dead when somebody else can be granted the lock.
 
 use std::{io, time::Duration};
@@ -137,7 +137,7 @@ async fn kill(child: &mut Child) -> io::Result<()> {
 
 /// Returns when it is certain that the lock stays for longer than the grace.
 ///
-/// After a stop the lease may be nearly over, although the server is there; the next sign of life tells.
+/// After a stop the lease may be nearly over, although the server is there; the next heartbeat tells.
 async fn confirmed(held: &Held, grace: Duration) -> Result<(), Loss> {
     while held.time_left() <= grace {
         held.check()?;

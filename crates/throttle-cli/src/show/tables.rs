@@ -49,8 +49,16 @@ pub(super) struct Peer {
 
 /// All semaphores in numbers.
 pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
-    let mut table =
-        Table::new(&["SEMAPHORE", "LEVEL", "MAX", "HELD", "FREE", "HOLDERS", "WAITERS", "LONGEST"]);
+    let mut table = Table::new(&[
+        "SEMAPHORE",
+        "LEVEL",
+        "MAX",
+        "HELD",
+        "FREE",
+        "HOLDERS",
+        "WAITERS",
+        "LONGEST WAIT",
+    ]);
     for it in semaphores {
         table.row([
             it.name.clone(),
@@ -78,7 +86,7 @@ pub(super) fn semaphore(semaphore: &Details) -> String {
 }
 
 fn holders(holders: &[Holder]) -> String {
-    let mut table = Table::new(&["HOLDER", "COUNT", "SINCE", "LEASE ENDS", "TOKEN", "LABELS"]);
+    let mut table = Table::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
     for it in holders {
         table.row([
             it.peer_id.to_string(),
@@ -93,7 +101,7 @@ fn holders(holders: &[Holder]) -> String {
 }
 
 fn waiters(waiters: &[Waiter]) -> String {
-    let mut table = Table::new(&["WAITER", "COUNT", "SINCE", "LEASE ENDS", "PLACE", "LABELS"]);
+    let mut table = Table::new(&["WAITER", "COUNT", "WAITING FOR", "TIME LEFT", "PLACE", "LABELS"]);
     for (place, it) in waiters.iter().enumerate() {
         let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
         table.row([
@@ -110,7 +118,7 @@ fn waiters(waiters: &[Waiter]) -> String {
 
 /// All peers, with what they hold and wait for.
 pub(super) fn peers(peers: &[Peer]) -> String {
-    let mut table = Table::new(&["PEER", "LEASE", "ENDS", "HOLDS", "WAITS FOR", "LABELS"]);
+    let mut table = Table::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
         let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));
         let held = held.collect::<Vec<_>>().join(", ");

@@ -1,6 +1,6 @@
 //! Commands under a lock, when all goes well or nothing begins.
 
-use std::fs;
+use std::{env, fs, path::Path};
 
 use crate::support::{World, end, line, run, signal, start, throttlectl, until};
 
@@ -87,6 +87,42 @@ fn what_cannot_begin_says_why() {
         assert_eq!(lock(flags).0, 64, "{flags:?}");
     }
     assert_eq!(run(&mut throttlectl("ftp://host", &["lock", "A", "--", "true"])).0, 64);
+}
+
+/// `flock`, `consul lock` and `etcdctl lock` take the command without dashes.
+#[test]
+fn whoever_forgets_the_dashes_or_a_unit_is_told_what_to_write() {
+    let world = World::new();
+    let lock = |flags: &[&str]| run(world.throttlectl(&["lock"]).args(flags));
+    for (flags, code, hint) in [
+        (&["A", "date"][..], 78, "behind `--`"),
+        (&["A", "make", "-j4"], 64, "behind `--`"),
+        (&["X", "--", "true"], 78, "`throttlectl semaphores` lists"),
+        (&["A", "--wait", "10", "--", "true"], 64, "30s"),
+        (&["A:0", "--", "true"], 64, "from 1 on"),
+    ] {
+        let (status, _, stderr) = lock(flags);
+        assert_eq!(status, code, "{flags:?}: {stderr}");
+        assert!(stderr.contains(hint), "{flags:?}: {stderr}");
+    }
+    let (code, _, stderr) = run(&mut world.throttlectl(&["semaphore", "X"]));
+    assert_eq!(code, 78);
+    assert!(stderr.contains("`throttlectl semaphores` lists"), "{stderr}");
+}
+
+#[test]
+fn the_short_options_are_those_of_flock_and_the_time_is_told_as_it_was_given() {
+    let world = World::new();
+    let inner = |flags: &str| {
+        let script = format!("env -u THROTTLE_PEER throttlectl lock A {flags} -- true");
+        let directory = Path::new(env!("CARGO_BIN_EXE_throttlectl")).parent().unwrap();
+        let path = format!("{}:{}", directory.display(), env::var("PATH").unwrap());
+        run(world.throttlectl(&["lock", "A", "--", "sh", "-c", &script]).env("PATH", path))
+    };
+    assert_eq!(inner("-n").0, 75);
+    let (code, _, stderr) = inner("-w 50ms");
+    assert_eq!(code, 75);
+    assert!(stderr.ends_with("was not free within 50ms\n"), "{stderr}");
 }
 
 #[test]
@@ -260,6 +296,25 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     let mut command = world.throttlectl(&["lock", "A"]);
     let (code, _, stderr) = run(command.stdin(Stdio::piped()).stdout(broken));
     assert_ne!(code, 0, "{stderr}");
+}
+
+/// A pipe that is full and not read lets nobody write, for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
+    use std::{io::Write as _, process::Stdio};
+
+    let world = World::new();
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let room = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![0; room]).unwrap();
+    let mut command = world.throttlectl(&["lock", "A"]);
+    let mut holder = command.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    let remainder = || world.ask(|it| async move { it.remainder("A").await.unwrap() });
+    until(|| remainder() == 0);
+    signal("TERM", holder.id());
+    assert_eq!(end(&mut holder), 143);
+    assert_eq!(remainder(), 1);
 }
 
 #[test]

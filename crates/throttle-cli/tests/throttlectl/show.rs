@@ -60,7 +60,7 @@ fn semaphores_in_numbers() {
     check(
         &["semaphores"],
         expect![[r#"
-        SEMAPHORE LEVEL MAX HELD FREE HOLDERS WAITERS LONGEST
+        SEMAPHORE LEVEL MAX HELD FREE HOLDERS WAITERS LONGEST WAIT
         A 0 1 1 0 1 1 ~
         B 1 3 2 1 1 0 -
     "#]],
@@ -72,13 +72,13 @@ fn one_semaphore_with_its_queue() {
     check(
         &["semaphore", "A"],
         expect![[r#"
-        SEMAPHORE LEVEL MAX HELD FREE HOLDERS WAITERS LONGEST
+        SEMAPHORE LEVEL MAX HELD FREE HOLDERS WAITERS LONGEST WAIT
         A 0 1 1 0 1 1 ~
 
-        HOLDER COUNT SINCE LEASE ENDS TOKEN LABELS
+        HOLDER COUNT HELD FOR TIME LEFT TOKEN LABELS
         BOB 1 ~ TA -
 
-        WAITER COUNT SINCE LEASE ENDS PLACE LABELS
+        WAITER COUNT WAITING FOR TIME LEFT PLACE LABELS
         ANN 1 ~ 1 job=nightly
     "#]],
     );

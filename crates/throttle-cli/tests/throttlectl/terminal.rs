@@ -125,6 +125,43 @@ fn a_job_that_was_stopped_goes_on_if_the_lock_is_still_there() {
 }
 
 #[test]
+fn a_job_that_was_stopped_under_two_locks_goes_on_in_the_foreground() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    terminal.types(&format!("$T lock B -- $T lock A -- sh -c '{COUNTER}'\n"));
+    let counter = process(&world.file("counter"));
+    let inner = parent(counter);
+    terminal.types("\x1a");
+    terminal.until_shows("Stopped");
+    assert!([counter, inner, parent(inner)].into_iter().all(is_stopped));
+    let before = counts(&world);
+    terminal.types("fg\n");
+    until(|| counts(&world) > before);
+    terminal.types("\x03");
+    assert_eq!(status(&mut terminal, &world.file("status")), "130");
+}
+
+#[test]
+fn whoever_stops_the_program_alone_does_not_stop_what_started_it() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo heard > heard\" USR1; \
+                  echo $$ > script; while :; do wait; done";
+    terminal.types(&format!("sh -c '{script}' '{COUNTER}'\n"));
+    let (script, counter) = (process(&world.file("script")), process(&world.file("counter")));
+    let program = parent(counter);
+    signal("TSTP", program);
+    until(|| is_stopped(program) && is_stopped(counter));
+    signal("USR1", script);
+    assert_eq!(line(&world.file("heard")), "heard");
+    let before = counts(&world);
+    signal("CONT", program);
+    until(|| counts(&world) > before);
+    signal("TERM", program);
+    until(|| !is_alive(program));
+}
+
+#[test]
 fn a_job_that_was_stopped_for_longer_than_the_lease_does_not_go_on() {
     let world = World::new();
     let mut terminal = Terminal::new(&world);
@@ -171,6 +208,20 @@ fn a_job_in_the_background_stops_when_it_wants_the_terminal_and_gets_it_by_fg() 
 }
 
 #[test]
+fn a_script_keeps_the_terminal_from_what_it_runs_in_the_background() {
+    let world = World::new();
+    let mut terminal = Terminal::new(&world);
+    let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\" & \
+                  while [ ! -e in ]; do sleep 0.01; done; \
+                  read -r word; echo $word > word; kill $!; wait $!";
+    terminal.types(&format!("sh -c '{script}'\n"));
+    line(&world.file("in"));
+    terminal.types("swordfish\n");
+    assert_eq!(line(&world.file("word")), "swordfish");
+    assert_eq!(status(&mut terminal, &world.file("status")), "143");
+}
+
+#[test]
 fn ctrl_c_interrupts_the_script_that_runs_it_as_well() {
     let world = World::new();
     let mut terminal = Terminal::new(&world);
@@ -205,7 +256,7 @@ fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
     world.until_waiters(1);
     let mut terminal = Terminal::new(&world);
     terminal.types("$T lock A -- true\n");
-    terminal.until_shows("waiting for \"A\" since 1s: place 2 in the queue");
+    terminal.until_shows("waiting for \"A\" after 1s: place 2 in the queue");
     terminal.types("\x1a");
     terminal.until_shows("Stopped");
     let shell = terminal.shell.id();

@@ -435,9 +435,9 @@ impl Acquisition {
     fn lock(&self, id: PeerId, token: Option<u64>, loss: watch::Receiver<Option<Lost>>) -> Lock {
         let (semaphore, waited) = (&*self.semaphore, self.peer.shared().now().since(self.start));
         if self.is_waiting {
-            info!(target: TARGET, peer = id, semaphore, ?token, ?waited, "held after waiting");
+            info!(target: TARGET, peer = id, semaphore, token, ?waited, "held after waiting");
         } else {
-            debug!(target: TARGET, peer = id, semaphore, ?token, "held");
+            debug!(target: TARGET, peer = id, semaphore, token, "held");
         }
         Lock {
             peer: self.peer.clone(),

@@ -55,24 +55,24 @@ impl PeerBuilder {
         }
     }
 
-    /// How long the server keeps the peer without a sign of life. Default: a minute; at least 100 ms.
+    /// How long the server keeps the peer without a heartbeat. Default: a minute; at least 100 ms.
     ///
     /// It is how long others have to wait if this program dies, and how long the server may be away
-    /// before locks are lost. Signs of life are shown more than three times as often.
+    /// before locks are lost. Heartbeats are sent more than three times as often.
     #[must_use]
     pub fn lease(mut self, length: Duration) -> Self {
         self.lease = length.max(SHORTEST_LEASE);
         self
     }
 
-    /// The longest time between two signs of life. Without it, and at most, it is a third of the lease.
+    /// The longest time between two heartbeats. Without it, and at most, it is a third of the lease.
     #[must_use]
     pub fn heartbeat_every(mut self, interval: Duration) -> Self {
         self.interval = Some(interval.max(SHORTEST_INTERVAL));
         self
     }
 
-    /// Whether signs of life are shown. Default: `true`.
+    /// Whether heartbeats are sent. Default: `true`.
     ///
     /// Without them the lease begins anew with each request for a lock only, and what the peer holds is lost
     /// when it ends. The peer never says to hold anything for longer.

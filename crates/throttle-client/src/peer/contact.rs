@@ -180,7 +180,7 @@ impl Shared {
         }
     }
 
-    /// Shows a sign of life.
+    /// Sends a heartbeat.
     pub(super) async fn heartbeat(&self, peer: PeerId, timeout: Duration) {
         let length = self.state().lease.length();
         let sent = self.sent();
@@ -222,7 +222,7 @@ impl Shared {
                 self.state().lease.no_answer(peer, self.now(), world::jitter());
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
                 warn!(
-                    target: TARGET, peer, url = &*self.server, %error, "a sign of life was not confirmed"
+                    target: TARGET, peer, url = &*self.server, %error, "a heartbeat was not confirmed"
                 );
             }
         }

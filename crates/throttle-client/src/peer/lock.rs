@@ -60,7 +60,7 @@ impl Lock {
         self.token
     }
 
-    /// For how long the lock is certain even if no further sign of life gets through. Zero if it is
+    /// For how long the lock is certain even if no further heartbeat gets through. Zero if it is
     /// lost.
     pub fn time_left(&self) -> Duration {
         let shared = self.peer.shared();
@@ -104,7 +104,7 @@ impl Lock {
     ///
     /// It does so before the server can grant the lock to somebody else, as far as clocks go at the
     /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
-    /// refused, of which it learns with the next sign of life; and a machine that sleeps: it learns of
+    /// refused, of which it learns with the next heartbeat; and a machine that sleeps: it learns of
     /// it within a second of waking up.
     ///
     /// To wait for it does not keep the lock.

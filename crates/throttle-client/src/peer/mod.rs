@@ -164,7 +164,7 @@ impl Peer {
         self.shared().state().lease.length()
     }
 
-    /// Shows a sign of life now, and returns when the server has confirmed the peer. A server that forgot it is
+    /// Sends a heartbeat now, and returns when the server has confirmed the peer. A server that forgot it is
     /// told what it holds. Nothing is sent if there is no peer at the server.
     ///
     /// This is for a peer that shows [none by itself](PeerBuilder::heartbeat). It is repeated until the lease
@@ -207,7 +207,7 @@ impl Peer {
         self.shared().close(End::Remove).await;
     }
 
-    /// Ends the signs of life, and returns when none is on its way any more. At the server the peer
+    /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer
     /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
     pub async fn leave(self) {
         self.shared().close(End::Leave).await;
@@ -239,7 +239,7 @@ impl Peer {
         }
     }
 
-    /// For how long the peer is certain even if no further sign of life gets through. Zero if there is
+    /// For how long the peer is certain even if no further heartbeat gets through. Zero if there is
     /// none, if it is lost, or if it was taken over and the server has not confirmed it yet.
     pub fn time_left(&self) -> Duration {
         let shared = self.shared();

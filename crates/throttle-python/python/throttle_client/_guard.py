@@ -100,7 +100,7 @@ class Guard:
 
     @property
     def time_left(self) -> float:
-        """For how many seconds the lock is certain even if no further sign of life gets through."""
+        """For how many seconds the lock is certain even if no further heartbeat gets through."""
         return self._held().lock.time_left()
 
     def is_held(self) -> bool:

@@ -37,7 +37,7 @@ class Client(ClientBase):
     """`throttle_client.Client` for programs with asyncio: the same methods, to be awaited."""
 
     async def new_peer(self, expires_in: Span) -> int:
-        """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
+        """Registers a new peer and returns its id. It lives for `expires_in` without a heartbeat."""
         return await finish(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     async def acquire(
@@ -135,7 +135,7 @@ class Lock(Guard):
         await self._end(None)
 
     async def extend(self) -> float:
-        """Shows a sign of life now, and returns for how many seconds the lock is certain.
+        """Sends a heartbeat now, and returns for how many seconds the lock is certain.
 
         The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
         end of the lease if the server does not answer.
@@ -168,7 +168,10 @@ class Lock(Guard):
     async def _begin(self, patience: Optional[float]) -> Grant:
         peer = self._shared_peer or self._new_peer(_LEASE)
         if self.semaphore in peer.acquired:
-            error = Refused(f"{self.semaphore!r} is held by this peer already", "already_held")
+            error = Refused(
+                f"{self.semaphore!r} is held by this peer already: a lock cannot be entered again",
+                "already_held",
+            )
             self._explain(error)
             raise error
         return await run_async(self._enter(peer, patience))

@@ -101,7 +101,7 @@ class Client(ClientBase):
     """
 
     def new_peer(self, expires_in: Span) -> int:
-        """Registers a new peer and returns its id. It lives for `expires_in` without a sign of life."""
+        """Registers a new peer and returns its id. It lives for `expires_in` without a heartbeat."""
         return wait(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     def acquire(

@@ -106,7 +106,7 @@ class Lock(Guard):
         self._end(None)
 
     def extend(self) -> float:
-        """Shows a sign of life now, and returns for how many seconds the lock is certain.
+        """Sends a heartbeat now, and returns for how many seconds the lock is certain.
 
         The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
         end of the lease if the server does not answer.
@@ -146,7 +146,8 @@ class Lock(Guard):
             peer = peers[self.server_url] = self._new_peer(None)
         if self.semaphore in peer.acquired:
             error = Refused(
-                f"{self.semaphore!r} is held by this thread already", "already_held"
+                f"{self.semaphore!r} is held by this thread already: a lock cannot be entered again",
+                "already_held",
             )
             self._explain(error)
             raise error

@@ -159,7 +159,7 @@ class Peer:
         run(self._release(semaphore, lock, is_last=False, patience=RELEASE_PATIENCE))
 
     def heartbeat(self) -> None:
-        """Shows a sign of life, and tells a server that forgot this peer what it holds."""
+        """Sends a heartbeat, and tells a server that forgot this peer what it holds."""
         run(self._renew())
 
     def restore(self) -> None:
@@ -280,7 +280,7 @@ class Peer:
 
 
 class PeerWithHeartbeat(Peer):
-    """A peer that shows signs of life from a thread of its own, outside of the interpreter.
+    """A peer that sends heartbeats from a thread of its own, outside of the interpreter.
 
     They are shown more than three times within `expiration_time`, or every `heartbeat_interval` if that is
     shorter. `lock` starts the heartbeat; who acquires by the methods of the peer starts it.
@@ -305,11 +305,11 @@ class PeerWithHeartbeat(Peer):
             self._interval = interval.total_seconds()
 
     def start_heartbeat(self) -> None:
-        """Begins to show signs of life. The first one tells the server what the peer holds."""
+        """Begins to send heartbeats. The first one tells the server what the peer holds."""
         run(self._beat(True))
 
     def stop_heartbeat(self) -> None:
-        """Ends the signs of life. At the server the peer stays until its lease ends."""
+        """Ends the heartbeats. At the server the peer stays until its lease ends."""
         run(self._beat(False))
 
     def _beat(self, shows_signs_of_life: bool) -> "Steps[None]":
@@ -367,7 +367,7 @@ class Loss:
 
     @property
     def time_left(self) -> float:
-        """For how many seconds the locks are certain even if nobody shows a sign of life."""
+        """For how many seconds the locks are certain even if nobody sends a heartbeat."""
         return 0.0 if self._native is None else self._native.time_left()
 
     def _lost(self) -> Optional[Tuple[str, str]]:

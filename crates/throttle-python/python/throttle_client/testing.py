@@ -168,7 +168,7 @@ class Server:
     def revoke(self, semaphore: str) -> int:
         """Removes all peers that hold some of a semaphore. Returns how many there were.
 
-        They hear of it by their next sign of life, or when they release the lock.
+        They hear of it by their next heartbeat, or when they release the lock.
         """
         return sum(self.remove_peer(holder.peer_id) for holder in self.holders(semaphore))
 

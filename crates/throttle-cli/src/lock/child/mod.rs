@@ -57,8 +57,7 @@ impl Child {
         environment: &[(&str, String)],
     ) -> Result<Self, Failure> {
         let (program, arguments) = command.split_first().expect("a command has a program");
-        let process = system::Process::start(program, arguments, environment);
-        process.map(Self).map_err(|error| cannot_run(program, &error))
+        system::Process::start(program, arguments, environment).map(Self)
     }
 
     /// Waits for what happens next. After its end it says [`Event::Ended`] again.

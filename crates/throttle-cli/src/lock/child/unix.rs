@@ -8,8 +8,8 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitOptions, WaitStatus, getpgrp, kill_current_process_group,
-        kill_process_group, test_kill_process_group, wait,
+        Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_current_process_group,
+        kill_process, kill_process_group, test_kill_process_group, wait,
     },
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -17,10 +17,13 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
 use super::{
-    Event, Manner, bond,
+    Event, Manner, bond, cannot_run,
     terminal::{Terminal, is_in_pipeline},
 };
-use crate::{exit::Code, lock::signals::is_ignored};
+use crate::{
+    exit::{Code, Failure},
+    lock::signals::is_ignored,
+};
 
 /// A command that leads a process group of its own.
 pub(super) struct Process {
@@ -44,7 +47,7 @@ impl Process {
         program: &OsStr,
         arguments: &[OsString],
         environment: &[(&str, String)],
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Failure> {
         // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
         // its children end.
         let children = signal(SignalKind::child())?;
@@ -52,11 +55,11 @@ impl Process {
         let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = bond::prepare(program, arguments, is_ours && !is_in_pipeline())?;
+        let mut command = bond::prepare(program, arguments, is_ours && !is_aside())?;
         #[cfg(target_os = "linux")]
         let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let child = command.spawn()?;
+        let child = command.spawn().map_err(|error| cannot_start(program, error))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let id = id.expect("the number of a child is positive");
         Ok(Self {
@@ -85,7 +88,10 @@ impl Process {
                     self.is_stopping = true;
                     self.send(Signal::TSTP);
                 }
-                () = next(&mut self.continues) => return Ok(Event::Continued),
+                () = next(&mut self.continues) => {
+                    self.is_stopping = false;
+                    return Ok(Event::Continued);
+                }
             }
         }
     }
@@ -142,30 +148,35 @@ impl Process {
     /// The command was stopped. Returns whether this program was stopped along with it, and continues.
     fn stopped(&mut self, stop: i32) -> bool {
         let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
+        // One in the foreground does not need it. It was stopped as one job with its own commands.
         if needs_terminal
-            && let Some(terminal) = &self.terminal
-            && (terminal.is_ours() || terminal.belongs_to(self.id))
+            && !self.is_stopping
+            && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
         {
             terminal.give(self.id);
             self.send(Signal::CONT);
             return false;
         }
         let has_terminal = self.takes_terminal_back();
-        if stop == Signal::STOP.as_raw() && !has_terminal && !self.is_stopping {
+        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
+        // continue must not stop. Here this program stands still.
+        let _ = if has_terminal || needs_terminal && !self.is_stopping {
+            // The whole job stops, as with Ctrl+Z: the shell then takes over.
+            kill_current_process_group(Signal::TTIN)
+        } else if self.is_stopping {
+            // Others of the same job were told as well, or were not meant.
+            kill_process(getpid(), Signal::TTIN)
+        } else {
             // Somebody has stopped the command alone, who means to continue it as well.
             return false;
-        }
+        };
         self.is_stopping = false;
-        // The whole job stops, as with Ctrl+Z: the shell then takes over. Not by TSTP, for which there is
-        // a handler, and not by STOP, for a job that no shell would continue must not stop. Here this
-        // program stands still.
-        let _ = kill_current_process_group(Signal::TTIN);
         true
     }
 
     pub(super) fn resume(&self) {
         if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-            && !is_in_pipeline()
+            && !is_aside()
         {
             terminal.give(self.id);
         }
@@ -213,6 +224,22 @@ impl Process {
     }
 }
 
+/// Whether others in the same job may need the terminal more than the command does, which gets it when it
+/// asks for it.
+fn is_aside() -> bool {
+    // This is how a script starts what it runs in the background, while it has the terminal itself.
+    is_in_pipeline() || is_ignored(Signal::INT)
+}
+
+/// Why there is no process. It would have executed this program first, which executes the command later, so
+/// most of the reasons have nothing to do with the command.
+fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ArgumentListTooLong => cannot_run(program, &error),
+        _ => Failure::from(error).context("cannot start another process".to_owned()),
+    }
+}
+
 /// The next signal; none if it is not listened to.
 async fn next(signals: &mut Option<Signals>) {
     match signals {
@@ -231,5 +258,21 @@ fn code(status: WaitStatus) -> Code {
     match status.exit_status() {
         Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         None => Code::signal(status.terminating_signal().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
+        for (error, expected) in [
+            (Errno::AGAIN, Code::SYSTEM),
+            (Errno::NOENT, Code::SYSTEM),
+            (Errno::TOOBIG, Code::NOT_EXECUTABLE),
+        ] {
+            assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
+        }
     }
 }

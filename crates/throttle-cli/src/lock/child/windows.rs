@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
 use tokio::process::Command;
 
-use super::{Event, Manner};
+use super::{Event, Manner, cannot_run};
 use crate::{
     exit::{Code, Failure},
     lock::args::Bond,
@@ -29,10 +29,11 @@ impl Process {
         program: &OsStr,
         arguments: &[OsString],
         environment: &[(&str, String)],
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
-        let job = CommandWrap::from(command).wrap(JobObject).wrap(KillOnDrop).spawn()?;
+        let job = CommandWrap::from(command).wrap(JobObject).wrap(KillOnDrop).spawn();
+        let job = job.map_err(|error| cannot_run(program, &error))?;
         Ok(Self { job, is_ended: false })
     }
 
