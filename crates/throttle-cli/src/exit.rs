@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use throttle_client::{Code as Reason, Error, LockError};
 
+use crate::say;
+
 /// An exit status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Code(pub(crate) u8);
@@ -79,6 +81,15 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
         Self { code, error: error.into(), hint: None }
+    }
+
+    /// Says what happened, and returns what to exit with.
+    pub(crate) fn tell(self) -> Code {
+        match self.hint {
+            Some(hint) => say::message(format_args!("{:#}; {hint}", self.error)),
+            None => say::message(format_args!("{:#}", self.error)),
+        }
+        self.code
     }
 
     pub(crate) fn context(self, context: String) -> Self {

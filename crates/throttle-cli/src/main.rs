@@ -33,14 +33,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(|failure| {
-        let Failure { code, error, hint } = failure;
-        match hint {
-            Some(hint) => say::message(format_args!("{error:#}; {hint}")),
-            None => say::message(format_args!("{error:#}")),
-        }
-        code
-    });
+    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(Failure::tell);
     say::flush();
     code.into()
 }

@@ -31,6 +31,11 @@ impl Raise for LockError {
         let text = with_causes(&self);
         match self {
             Self::AlreadyHeld { .. } => make(py, "Refused", (text, "already_held")),
+            Self::Failed {
+                source: Error::Transport { .. } | Error::UnexpectedAnswer { .. },
+                ..
+            } => make(py, "Unreachable", (text,)),
+            // In the words of the server, as in version 0.5.
             Self::Failed { source, .. } => source.raise(py),
             Self::Lost { lost, .. } => make(py, "LockLost", (text, reason(lost))),
             Self::NotInTime { .. } => make(py, "Timeout", (text,)),

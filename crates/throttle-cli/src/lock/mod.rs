@@ -47,7 +47,8 @@ pub(crate) async fn run(server: &Server, arguments: &args::Lock) -> Result<Code,
     let code = match held {
         Ok(Ok(held)) => work(held, &wanted, grace, arguments, &mut signals).await,
         Ok(Err(signal)) => Ok(Code::signal(signal)),
-        Err(failure) => Err(failure),
+        // The time is over now. To take leave of a server that does not answer may take a while.
+        Err(failure) => Ok(failure.tell()),
     };
     farewell(peer).await;
     code

@@ -1,6 +1,12 @@
 //! Commands under a lock, when all goes well or nothing begins.
 
-use std::{env, fs, path::Path};
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use crate::support::{World, end, line, run, signal, start, throttlectl, until};
 
@@ -140,6 +146,22 @@ fn a_server_out_of_reach_has_an_exit_code_of_its_own_and_the_cause_is_told() {
     }
 }
 
+/// A server that takes connections and says nothing is not waited for any longer; only the farewell is.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a farewell is real time")]
+fn the_cause_is_told_when_the_time_is_over_and_not_after_the_farewell() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut command = throttlectl(&url, &["lock", "A", "--wait", "50ms", "--", "true"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("no answer in time"), "{told}");
+    let told_at = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(69));
+    assert!(told_at.elapsed() > Duration::from_secs(1), "the farewell comes after that");
+}
+
 /// As of a proxy that wants a token, or one that leads elsewhere.
 #[test]
 fn an_answer_that_does_not_change_ends_the_wait() {
@@ -247,10 +269,10 @@ fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
 #[expect(clippy::disallowed_methods, reason = "somebody holds a lock in real time")]
 fn a_lock_is_held_for_its_least_time_also_if_the_command_is_quicker() {
     let world = World::new();
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let (code, _, _) = run(&mut world.lock(&["--hold-at-least", "300ms"], "exit 7"));
     assert_eq!(code, 7);
-    assert!(start.elapsed() >= std::time::Duration::from_millis(300));
+    assert!(start.elapsed() >= Duration::from_millis(300));
     // It ends before, if somebody says so.
     let mut holder = self::start(&mut world.lock(&["--hold-at-least", "1h"], "echo x > done"));
     line(&world.file("done"));

@@ -38,7 +38,7 @@ pub struct PeerBuilder {
     interval: Option<Duration>,
     labels: Labels,
     default_labels: Labels,
-    shows_signs_of_life: bool,
+    sends_heartbeats: bool,
     resumed: Option<(PeerId, BTreeMap<String, u64>)>,
 }
 
@@ -50,7 +50,7 @@ impl PeerBuilder {
             interval: None,
             labels: Labels::new(),
             default_labels: Labels::new(),
-            shows_signs_of_life: true,
+            sends_heartbeats: true,
             resumed: None,
         }
     }
@@ -77,8 +77,8 @@ impl PeerBuilder {
     /// Without them the lease begins anew with each request for a lock only, and what the peer holds is lost
     /// when it ends. The peer never says to hold anything for longer.
     #[must_use]
-    pub fn heartbeat(mut self, shows_signs_of_life: bool) -> Self {
-        self.shows_signs_of_life = shows_signs_of_life;
+    pub fn heartbeat(mut self, sends_heartbeats: bool) -> Self {
+        self.sends_heartbeats = sends_heartbeats;
         self
     }
 
@@ -142,7 +142,7 @@ impl PeerBuilder {
         let Self { client, lease: length, interval, labels, default_labels, .. } = self;
         let lease = Lease::new(length, interval);
         let state = State {
-            lease: if self.shows_signs_of_life { lease } else { lease.without_signs_of_life() },
+            lease: if self.sends_heartbeats { lease } else { lease.without_signs_of_life() },
             loss: watch::Sender::new(None),
             has_background: false,
             to_remove: None,
