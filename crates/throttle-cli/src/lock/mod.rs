@@ -18,7 +18,6 @@ use std::{
 };
 
 use humantime::format_duration;
-use throttle_client::Peer;
 use tokio::time::{sleep, timeout};
 
 #[cfg(unix)]
@@ -49,7 +48,8 @@ pub(crate) async fn run(server: &Server, arguments: &args::Lock) -> Result<Code,
         Ok(Err(signal)) => Ok(Code::signal(signal)),
         Err(failure) => Err(failure),
     };
-    farewell(peer).await;
+    // What is not told now, the end of the lease tells.
+    let _ = unless_urged(&mut signals, timeout(FAREWELL, peer.close())).await;
     code
 }
 
@@ -88,14 +88,29 @@ async fn work(
             return Ok(code);
         }
     }
-    held.release().await?;
+    match unless_urged(signals, held.release()).await {
+        Some(released) => released?,
+        None => say::message("it was not given back: others have to wait for the end of the lease"),
+    }
     Ok(code)
 }
 
-async fn farewell(peer: Peer) {
-    // What is not told now, the end of the lease tells.
-    let _ = timeout(FAREWELL, peer.close()).await;
+/// Does what is left to do. If a signal comes that means to end, it has to be done soon, or it is not: None.
+async fn unless_urged<T>(signals: &mut Signals, rest: impl Future<Output = T>) -> Option<T> {
+    let is_over = async {
+        signals.that_ends().await;
+        // A signal that ended the command may be about to come here as well, so that is no haste.
+        sleep(SOON).await;
+    };
+    tokio::select! {
+        biased;
+        done = rest => Some(done),
+        () = is_over => None,
+    }
 }
 
 /// How long to wait for the server when everything is done.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long somebody waits who said that it shall end, and a server that is there needs at most.
+const SOON: Duration = Duration::from_secs(1);
