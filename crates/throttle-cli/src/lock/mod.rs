@@ -18,7 +18,6 @@ use std::{
 };
 
 use humantime::format_duration;
-use throttle_client::Peer;
 use tokio::time::{sleep, timeout};
 
 #[cfg(unix)]
@@ -50,7 +49,8 @@ pub(crate) async fn run(server: &Server, arguments: &args::Lock) -> Result<Code,
         // The time is over now. To take leave of a server that does not answer may take a while.
         Err(failure) => Ok(failure.tell()),
     };
-    farewell(peer).await;
+    // What is not told now, the end of the lease tells.
+    let _ = unless_urged(&mut signals, timeout(CLOSING, peer.close())).await;
     code
 }
 
@@ -89,13 +89,25 @@ async fn work(
             return Ok(code);
         }
     }
-    held.release().await?;
+    match unless_urged(signals, held.release()).await {
+        Some(released) => released?,
+        None => say::message("it was not given back: others have to wait for the end of the lease"),
+    }
     Ok(code)
 }
 
-async fn farewell(peer: Peer) {
-    // What is not told now, the end of the lease tells.
-    let _ = timeout(CLOSING, peer.close()).await;
+/// Does what is left to do. If a signal comes that means to end, it has to be done soon, or it is not: None.
+async fn unless_urged<T>(signals: &mut Signals, rest: impl Future<Output = T>) -> Option<T> {
+    let is_over = async {
+        signals.that_ends().await;
+        // A signal that ended the command may be about to come here as well, so that is no haste.
+        sleep(SOON).await;
+    };
+    tokio::select! {
+        biased;
+        done = rest => Some(done),
+        () = is_over => None,
+    }
 }
 
 /// How long giving back may take when everything is done.
@@ -104,3 +116,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the server may take to hear that nobody waits any more. The client tries for another second when
 /// the program ends, so that both together are no more than two.
 const CLOSING: Duration = Duration::from_secs(1);
+
+/// How long somebody waits who said that it shall end, and a server that is there needs at most.
+const SOON: Duration = Duration::from_secs(1);

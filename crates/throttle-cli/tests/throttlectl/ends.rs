@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::support::{
-    World, end, is_alive, line, process, run, signal, start, started_by, throttlectl, until,
+    World, end, is_alive, line, process, run, signal, start, started_by, state, throttlectl, until,
     with_signals,
 };
 
@@ -176,6 +176,22 @@ fn the_status_of_the_command_is_passed_through_although_the_release_gets_no_answ
     let files = world.die();
     fs::write(files.path().join("go"), "").unwrap();
     assert_eq!(end(&mut program), 5);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
+fn whoever_ends_the_program_does_not_wait_for_a_server_that_is_away() {
+    let world = World::new();
+    let script = "echo $$ > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
+    let mut program = start(&mut world.lock(&["--lease", "20s"], script));
+    let shell = process(&world.file("in"));
+    let files = world.die();
+    fs::write(files.path().join("go"), "").unwrap();
+    until(|| state(shell).is_none());
+    let begin = Instant::now();
+    signal("INT", program.id());
+    assert_eq!(end(&mut program), 5);
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
 }
 
 #[test]
