@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    future, mem,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -135,11 +135,13 @@ impl Peer {
     }
 
     /// Removes the peer from the server, and returns when that is done, after `patience` seconds at the
-    /// latest; then it goes on in the background.
+    /// latest; then it goes on in the background. It begins at once, whether anybody waits for it or not.
     fn close(&self, patience: f64) -> Operation {
-        let opened = Arc::clone(&self.peer);
+        let closing = self.peer.close();
         Operation::new(self.peer.process().runtime(), async move {
-            let _ = time::timeout(seconds(patience), opened.close()).await;
+            if let Some(closing) = closing {
+                let _ = time::timeout(seconds(patience), closing).await;
+            }
             Ok::<_, Error>(())
         })
     }
@@ -205,16 +207,21 @@ impl Lock {
     }
 
     /// Waits until the lock is lost, at most `timeout` seconds. The result is as that of `lost`. A lock
-    /// that is released is not lost any more.
+    /// that is released counts as closed.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        let lost = self.with(throttle_client::Lock::lost).ok_or_else(|| Foreign.raise(py))?;
-        Ok(wait_lost(&self.peer, lost, timeout))
+        if self.peer.is_foreign() {
+            return Err(Foreign.raise(py));
+        }
+        Ok(match self.with(throttle_client::Lock::lost) {
+            Some(lost) => wait_lost(&self.peer, lost, timeout),
+            None => wait_lost(&self.peer, future::ready(Lost::Closed), timeout),
+        })
     }
 
     /// Gives the lock back, and returns when the server has heard of it, after `patience` seconds at the
     /// latest; then it goes on in the background. The result is why the lock was lost, if it was, or that
-    /// the server has not confirmed the release.
+    /// the server has not confirmed the release. It begins at once, whether anybody waits for it or not.
     ///
     /// With `is_last` the peer is removed as well.
     fn release(&self, py: Python<'_>, is_last: bool, patience: f64) -> PyResult<Operation> {
@@ -224,24 +231,24 @@ impl Lock {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         let lock = lock.ok_or_else(|| Foreign.raise(py))?;
         let peer = is_last.then(|| self.peer.take()).flatten();
-        let (process, closing) = (Arc::clone(self.peer.process()), self.peer.process().closing());
-        let runtime = process.runtime();
+        let closing = self.peer.process().closing();
+        let runtime = self.peer.process().runtime();
+        // The lock is now the last that has its peer, which goes with it.
+        let _runtime = runtime.enter();
+        drop(peer);
+        let released = runtime.spawn(async move {
+            let released = lock.release().await;
+            drop(closing);
+            released
+        });
         let future = async move {
-            // A task of its own, which goes on if nobody waits any more. The lock is now the last that has
-            // its peer, which goes with it.
-            drop(peer);
-            let released = process.runtime().spawn(async move {
-                let released = lock.release().await;
-                drop(closing);
-                released
-            });
             let lost = match time::timeout(seconds(patience), released).await {
                 Ok(Ok(released)) => released.err().map(errors::lost),
                 Ok(Err(_)) | Err(_) => Some(errors::unconfirmed()),
             };
             Ok::<_, Error>(lost)
         };
-        Ok(Operation::new(runtime, future))
+        Ok(Operation::new(runtime.clone(), future))
     }
 }
 

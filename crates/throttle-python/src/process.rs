@@ -155,11 +155,9 @@ impl OpenPeer {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Removes the peer from the server, and returns when that is done. It goes on if this is dropped.
-    pub(crate) async fn close(&self) {
-        if let Some(peer) = self.take() {
-            let _ = self.process.close(peer).await;
-        }
+    /// Begins to remove the peer from the server, unless that has been done.
+    pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
+        Some(self.process.close(self.take()?))
     }
 
     /// Whether the peer belongs to the parent of this process.

@@ -1,6 +1,7 @@
 """Locks in an event loop."""
 
 import asyncio
+import gc
 import json
 import time
 from contextlib import suppress
@@ -9,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 from conftest import end
-from server import LONG
+from server import LONG, eventually
 from test_alive import CONTENDER
 from throttle_client import LockLost, PeerWithHeartbeat, Refused, Timeout, aio, lock
 
@@ -211,3 +212,63 @@ def test_locks_of_one_peer_are_nested(serve):
     run(work())
     with lock(server.url, "A"):
         pass
+
+
+def test_a_task_that_is_cancelled_twice_leaves_no_peer_while_its_exception_is_kept(serve):
+    server = serve()
+
+    async def wait():
+        async with aio.lock(server.url, "A"):
+            pass
+
+    async def work():
+        async with aio.lock(server.url, "A"):
+            tasks = [asyncio.ensure_future(wait()) for _ in range(5)]
+            await pending(server, 5)
+            for task in tasks:
+                task.cancel()
+            # They have begun to leave, and are not done with it.
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            kept = await asyncio.gather(*tasks, return_exceptions=True)
+            while len(await asyncio.to_thread(peers, server)) > 1:
+                pass
+        assert len(kept) == 5
+
+    run(work())
+    assert peers(server) == []
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_task_that_is_left_with_a_closed_loop_leaves_nothing_behind(serve, is_held):
+    server = serve()
+    guard = aio.lock(server.url, "A")
+    other = lock(server.url, "A")
+    loop = asyncio.new_event_loop()
+
+    async def stay():
+        async with guard:
+            await asyncio.Event().wait()
+
+    async def begin():
+        task = asyncio.ensure_future(stay())
+        # Whoever abandons it on purpose wants no complaint.
+        task._log_destroy_pending = False
+        if is_held:
+            while not guard.locked():
+                await asyncio.sleep(0)
+        else:
+            await pending(server, 1)
+
+    if not is_held:
+        other.acquire()
+    loop.run_until_complete(asyncio.wait_for(begin(), LONG))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    del loop
+    gc.collect()
+    eventually(lambda: server.pending("A") == 0)
+    if not is_held:
+        other.release()
+    eventually(lambda: peers(server) == [])

@@ -1,10 +1,12 @@
 """Other people's event loops, with the packages as they are published."""
 
 import asyncio
+import gc
+import os
 
 import pytest
 from conftest import end, need, peers
-from server import LONG
+from server import LONG, eventually
 from throttle_client import LockLost, Timeout, aio
 
 # Two greenlets that want a mutex, and a third that shows that nobody keeps the others from running.
@@ -204,3 +206,22 @@ def test_a_loop_in_debug_mode_finds_nothing_to_complain_about(serve, caplog):
     asyncio.run(work(), debug=True)
     assert [record for record in caplog.records if record.name == "asyncio"
             and record.levelname != "DEBUG"] == []
+
+
+def test_a_loop_that_is_closed_while_something_waits_takes_everything_with_it(serve):
+    server = serve("A = 20")
+
+    async def leave_a_lock():
+        await aio.lock(server.url, "A", on_lost=print).acquire()
+
+    def count() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    asyncio.run(leave_a_lock())
+    eventually(lambda: server.client.remainder("A") == 20)
+    before = count()
+    for _ in range(10):
+        asyncio.run(leave_a_lock())
+    assert count() < before + 10
+    eventually(lambda: server.client.remainder("A") == 20)

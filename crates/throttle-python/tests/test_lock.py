@@ -1,5 +1,6 @@
 """Locks as the package offers them beyond that of version 0.5."""
 
+import copy
 import os
 import pickle
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import throttle_client
-from server import LONG, spawn
+from conftest import end, peers
+from server import LONG, eventually, spawn
 from throttle_client import (
     Client,
     Lock,
@@ -145,3 +147,73 @@ def test_an_interrupt_right_after_the_grant_gives_the_lock_back(serve, monkeypat
     assert server.client.remainder("A") == 1
     with lock(server.url, "A") as peer:
         assert peer.acquired == {"A": 1}
+
+
+def test_interrupts_at_any_instant_leave_nothing_behind(serve, program):
+    server = serve()
+    process = program(INTERRUPTED, server.url)
+    assert end(process) == (0, "", "")
+    eventually(lambda: peers(server) == [])
+
+
+# Steps are counted from one call to the next, so that each of them is tried. The first one of `__exit__`
+# itself cannot be caught by what is written in Python.
+INTERRUPTED = """
+import sys
+from throttle_client import clear_peers, lock
+
+class Interrupt(BaseException):
+    pass
+
+def interrupt_at(step):
+    def trace(frame, event, argument):
+        nonlocal step
+        path, name = frame.f_code.co_filename, frame.f_code.co_name
+        if event != "call" or "throttle_client" not in path or name in ("__exit__", "__del__"):
+            return
+        step -= 1
+        if step == 0:
+            sys.setprofile(None)
+            raise Interrupt
+    return trace
+
+guard = lock(sys.argv[1], "A")
+step = 0
+is_interrupted = True
+while is_interrupted:
+    step += 1
+    is_interrupted = False
+    sys.setprofile(interrupt_at(step))
+    try:
+        with guard:
+            pass
+    except Interrupt:
+        is_interrupted = True
+    sys.setprofile(None)
+    assert not guard.locked(), step
+    # Were it held still, this would be refused.
+    with guard:
+        pass
+assert step > 30, step
+"""
+
+
+def test_a_copy_is_a_lock_of_its_own(serve, hold):
+    server = serve("A = 2")
+
+    def work(guard):
+        for other in (copy.copy(guard), copy.deepcopy(guard), pickle.loads(pickle.dumps(guard))):
+            assert guard.locked() and not other.locked()
+            assert repr(other) == repr(guard)
+
+    hold(work, server.url, "A")
+
+
+def test_an_exception_from_another_process_says_all_of_it():
+    refused = Refused("No", "unknown_semaphore", 400)
+    refused.semaphore, refused.url = "A", "http://localhost:8000"
+    lost = throttle_client.LockLost("gone", "revoked")
+    lost.job = "nightly"
+    for error in (refused, lost, Timeout("late"), Unreachable("away"), UnknownPeer("who")):
+        other = pickle.loads(pickle.dumps(error))
+        assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))

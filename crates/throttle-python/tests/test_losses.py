@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import pickle
+import sys
 import time
 from datetime import timedelta
-from threading import current_thread
+from threading import Event, Thread, current_thread
 
 import pytest
 from conftest import end, run, uptime
@@ -264,3 +265,88 @@ def test_a_lock_that_nobody_gives_back_is_free_when_it_is_collected(serve):
     del guard, enter
     gc.collect()
     eventually(lambda: server.client.remainder("A") == 1)
+
+
+def test_a_lock_that_was_given_back_is_no_loss_to_who_waits_for_one(serve):
+    server = serve()
+    guard = lock(server.url, "A")
+    seen = []
+    with guard:
+        lost = guard.lost
+        watcher = Thread(target=lambda: seen.append(lost.wait(LONG)))
+        watcher.start()
+    watcher.join()
+    assert seen == [False] and not lost.wait(LONG)
+
+    async def work():
+        guard = aio.lock(server.url, "A")
+        async with guard:
+            lost = guard.lost
+        assert await lost is LostReason.CLOSED
+
+    run(work())
+
+
+def test_a_callback_that_wants_to_exit_keeps_no_other_from_being_called(serve, caplog):
+    server = serve()
+
+    def leave(told):
+        told.set()
+        sys.exit(1)
+
+    for _ in range(2):
+        told = Event()
+        guard = lock(
+            server.url, "A", on_lost=lambda _, told=told: leave(told), expiration_time=LEASE
+        )
+        with pytest.raises(LockLost):
+            with guard:
+                remove(server, guard)
+                assert told.wait(LONG)
+    eventually(lambda: "a callback of a lock failed" in caplog.text)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not count who cancels them")
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_a_task_that_caught_its_cancellation_is_not_cancelled_any_more(serve, error):
+    server = serve()
+
+    async def work():
+        with pytest.raises(error or LockLost):
+            async with aio.lock(
+                server.url, "A", expiration_time=LEASE, cancel_on_lost=True
+            ) as guard:
+                await asyncio.to_thread(remove, server, guard)
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    if error is not None:
+                        raise error from None
+        assert asyncio.current_task().cancelling() == 0
+
+    run(work())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not count who cancels them")
+def test_a_task_that_is_cancelled_by_somebody_else_too_stays_cancelled(serve):
+    server = serve()
+
+    async def stay():
+        async with aio.lock(
+            server.url,
+            "A",
+            expiration_time=LEASE,
+            cancel_on_lost=True,
+            on_lost=lambda _: task.cancel(),
+        ) as guard:
+            await asyncio.to_thread(remove, server, guard)
+            await asyncio.Event().wait()
+
+    async def work():
+        nonlocal task
+        task = asyncio.ensure_future(stay())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    task = None
+    run(work())

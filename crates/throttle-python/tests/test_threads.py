@@ -146,3 +146,23 @@ def test_many_losses_take_few_threads(serve):
 
     run(work())
     assert max(counts) - before < 16
+
+
+# As one that ends from version 3.12 on.
+WITHOUT_THREADS = """
+import sys, threading
+from throttle_client import lock
+
+def refuse(_):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refuse
+with lock(sys.argv[1], "A", on_lost=print) as peer:
+    print(peer.is_held())
+"""
+
+
+def test_an_interpreter_that_starts_no_thread_takes_locks(serve, program):
+    server = serve()
+    assert end(program(WITHOUT_THREADS, server.url)) == (0, "True", "")
+    assert server.client.remainder("A") == 1

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import _native
@@ -36,7 +37,7 @@ class Dispatcher:
         """Tells what has happened so far, and nothing any more."""
         self._is_stopping = True
         self._pair.signal.wake()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             # It has only to return from a callback. One that never does must not keep us for ever.
             self._thread.join(timeout=1)
 
@@ -66,7 +67,8 @@ class Dispatcher:
                 continue
             try:
                 callback(result)
-            except Exception:
+            except BaseException:
+                # Also `SystemExit`: it would end this thread, and nobody would hear of anything any more.
                 log.exception("a callback of a lock failed")
 
     def _run(self) -> None:
@@ -88,7 +90,9 @@ def dispatcher() -> Dispatcher:
         # Of two threads that come at once, one starts it. No mutex, for greenlets change in between.
         found = _dispatchers.setdefault(process, made)
         if found is made:
-            made.start()
+            # An interpreter that ends may start no thread. Locks work without one.
+            with suppress(RuntimeError):
+                made.start()
     return found
 
 

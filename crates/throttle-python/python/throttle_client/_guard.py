@@ -33,8 +33,9 @@ class Grant:
         self.unsubscribe: Optional[Callable[[], None]] = None
         #: Whether the block is over.
         self.is_left = False
-        #: Whether the task was cancelled because the lock was lost.
-        self.is_cancelled = False
+        #: Takes back that the task was cancelled because the lock was lost, if it was, and returns whether
+        #: nobody else wants to cancel it.
+        self.uncancel: Optional[Callable[[], bool]] = None
 
 
 class Guard:
@@ -116,6 +117,10 @@ class Guard:
         url = without_password(self.server_url)
         return f"{type(self).__name__}({url!r}, {self.semaphore!r}, count={self.count})"
 
+    def __getstate__(self) -> Dict[str, Any]:
+        # A copy is a guard for the same, and nobody has entered it.
+        return {**self.__dict__, "_grants": []}
+
     def _owner(self) -> object:
         """Who enters or leaves now."""
         raise NotImplementedError
@@ -181,6 +186,10 @@ class Guard:
             # Nobody stays in the queue unattended, or has what was granted in that moment.
             if grant is not None:
                 self._forget_grant(grant)
+            if isinstance(error, GeneratorExit):
+                # Nobody is there to wait.
+                peer._drop(self.semaphore, lock)
+                raise
             yield from peer._abandon(self.semaphore, lock, _patience_after(error))
             if isinstance(error, Refused):
                 self._explain(error)
@@ -198,6 +207,10 @@ class Guard:
         if rest > 0 and lost is None and not _is_interruption(error):
             try:
                 yield _native.pause(rest)
+            except GeneratorExit:
+                # Nobody is there to wait.
+                grant.peer._drop(self.semaphore, grant.lock)
+                raise
             except BaseException as raised:
                 interruption = raised
         patience = RELEASE_PATIENCE if error is None and interruption is None else FAREWELL_PATIENCE
@@ -208,6 +221,11 @@ class Guard:
         if lost is not None:
             is_expected = not isinstance(grant.peer, PeerWithHeartbeat)
             self._tell_loss(lost, error, is_expected)
+
+    def _drop(self, grant: Grant) -> None:
+        """Gives a lock back in the background, unless that has begun already."""
+        self._forget_grant(grant)
+        grant.peer._drop(self.semaphore, grant.lock)
 
     def _forget_grant(self, grant: Grant) -> None:
         grant.is_left = True

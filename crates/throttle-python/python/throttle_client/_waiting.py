@@ -114,6 +114,10 @@ def run(steps: "Steps[_T]") -> _T:
                 operation = steps.send(result)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+    except BaseException:
+        # An interrupt between two operations is told by the end only.
+        steps.close()
+        raise
 
 
 async def finish(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
@@ -123,7 +127,8 @@ async def finish(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
     """
     try:
         await begin(operation)
-    except asyncio.CancelledError:
+    except BaseException:
+        # Cancelled, or closed.
         if cancel:
             operation.cancel()
         raise
@@ -157,12 +162,19 @@ def begin(operation: "_native.Operation[Any]") -> "asyncio.Future[None]":
     return reader.begin(loop, operation)
 
 
+class _Waiting(Dict[int, "asyncio.Future[None]"]):
+    """Who waits, by token.
+
+    Nobody but the loop has it, for the futures have the loop, and one that is closed shall go with them.
+    """
+
+
 class _Reader:
     """What an event loop waits for. It does not keep the loop."""
 
     def __init__(self) -> None:
         self._pair = Pair(timeout=0.0)
-        self._waiting: Dict[int, "asyncio.Future[None]"] = {}
+        self._waiting: "weakref.ReferenceType[_Waiting]" = weakref.ref(_Waiting())
         self._tokens = itertools.count()
         self._task: Optional["asyncio.Task[None]"] = None
 
@@ -171,33 +183,38 @@ class _Reader:
     ) -> "asyncio.Future[None]":
         token = next(self._tokens)
         future = loop.create_future()
-        if not self._waiting:
+        waiting = self._waiting()
+        if not waiting:
+            waiting = _Waiting()
+            self._waiting = weakref.ref(waiting)
             try:
-                loop.add_reader(self._pair.socket, self._read, loop)
+                loop.add_reader(self._pair.socket, self._read, loop, waiting)
             except NotImplementedError:
                 # Of the loops for Windows, one can read only by itself.
-                self._task = loop.create_task(self._keep_reading(loop))
-        self._waiting[token] = future
+                self._task = loop.create_task(self._keep_reading(loop, waiting))
+        waiting[token] = future
         operation.start(self._pair.signal, token)
         return future
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _read(self, loop: asyncio.AbstractEventLoop, waiting: "_Waiting") -> None:
         try:
             self._pair.socket.recv(4096)
         except (BlockingIOError, InterruptedError):
             pass
-        self._settle()
-        if not self._waiting:
+        self._settle(waiting)
+        if not waiting:
             loop.remove_reader(self._pair.socket)
 
-    async def _keep_reading(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._waiting:
+    async def _keep_reading(
+        self, loop: asyncio.AbstractEventLoop, waiting: "_Waiting"
+    ) -> None:
+        while waiting:
             await loop.sock_recv(self._pair.socket, 4096)
-            self._settle()
+            self._settle(waiting)
 
-    def _settle(self) -> None:
+    def _settle(self, waiting: "_Waiting") -> None:
         for token in self._pair.signal.ended():
-            future = self._waiting.pop(token)
+            future = waiting.pop(token)
             if not future.done():
                 future.set_result(None)
 

@@ -15,6 +15,7 @@ queue. Each lock has a peer of its own, unless one is handed in: within one peer
 import asyncio
 import functools
 import sys
+import weakref
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
@@ -159,11 +160,9 @@ class Lock(Guard):
         return cast(_F, holding)
 
     def _owner(self) -> object:
-        try:
-            return asyncio.current_task()
-        except RuntimeError:
-            # Asked from outside of any loop.
-            return None
+        task = _current_task()
+        # A task that nobody has any more shall end, and give the lock back.
+        return None if task is None else weakref.ref(task)
 
     async def _begin(self, patience: Optional[float]) -> Grant:
         peer = self._shared_peer or self._new_peer(_LEASE)
@@ -178,16 +177,18 @@ class Lock(Guard):
 
     async def _end(self, error: Optional[BaseException]) -> None:
         grant = self._held()
-        is_ours = grant.is_cancelled and isinstance(error, asyncio.CancelledError)
+        if _current_task() is None:
+            # The loop is closed, and the coroutine with it. Nothing can be awaited.
+            self._drop(grant)
+            return
+        is_alone = grant.uncancel is not None and grant.uncancel()
+        is_ours = is_alone and isinstance(error, asyncio.CancelledError)
         try:
             # It is given back also if the task is cancelled meanwhile.
             await run_async(self._leave(grant, None if is_ours else error), cancel=False)
         except LockLost as lost:
             if not is_ours:
                 raise
-            task = asyncio.current_task()
-            if task is not None and sys.version_info >= (3, 11):
-                task.uncancel()
             raise lost from error
 
     def _subscribe(self, grant: Grant) -> None:
@@ -205,13 +206,30 @@ class Lock(Guard):
             if reason is None or grant.is_left:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.is_cancelled = True
-                task.cancel()
+                grant.uncancel = _cancel(task)
             if self._on_lost is not None:
                 self._on_lost(reason)
 
         begin(operation).add_done_callback(tell)
         grant.unsubscribe = operation.cancel
+
+
+def _current_task() -> "Optional[asyncio.Task[Any]]":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        # There is no loop.
+        return None
+
+
+def _cancel(task: "asyncio.Task[Any]") -> Callable[[], bool]:
+    """Cancels a task. What is returned takes that back, and tells whether nobody else wants to cancel it."""
+    if sys.version_info < (3, 11):
+        task.cancel()
+        return lambda: True
+    others = task.cancelling()
+    task.cancel()
+    return lambda: task.uncancel() <= others
 
 
 def lock(

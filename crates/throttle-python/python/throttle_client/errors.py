@@ -1,7 +1,7 @@
 """The exceptions of the package, which have one base class, and why a lock can be lost."""
 
 from enum import Enum
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 try:
     # Programs written for version 0.5 catch what `requests` raises, if they have it.
@@ -50,8 +50,8 @@ class Refused(ThrottleError, ValueError):
         self.semaphore: Optional[str] = None
         self.url: Optional[str] = None
 
-    def __reduce__(self) -> Tuple[type, Tuple[str, str, int]]:
-        return type(self), (str(self), self.code, self.status)
+    def __reduce__(self) -> Tuple[type, Tuple[str, str, int], Dict[str, Any]]:
+        return type(self), (str(self), self.code, self.status), self.__dict__
 
 
 class UnknownPeer(ThrottleError):
@@ -82,5 +82,5 @@ class LockLost(ThrottleError):
         super().__init__(message)
         self.reason = LostReason(reason)
 
-    def __reduce__(self) -> Tuple[type, Tuple[str, str]]:
-        return type(self), (str(self), self.reason.value)
+    def __reduce__(self) -> Tuple[type, Tuple[str, str], Dict[str, Any]]:
+        return type(self), (str(self), self.reason.value), self.__dict__

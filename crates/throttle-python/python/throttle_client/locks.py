@@ -86,7 +86,18 @@ class Lock(Guard):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        self._end(error)
+        # All in one, for an interrupt may come at each call.
+        grant = None
+        try:
+            grant = self._held()
+            run(self._leave(grant, error))
+        except BaseException:
+            grant = grant or self._find()
+            if grant is not None:
+                self._drop(grant)
+                self._forget(grant.peer)
+            raise
+        self._forget(grant.peer)
 
     def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
         """Waits for the lock, and returns whether it is held, as `threading.Lock` does.
@@ -103,7 +114,7 @@ class Lock(Guard):
 
     def release(self) -> None:
         """Gives the lock back. Raises `LockLost` if it was lost before."""
-        self._end(None)
+        self.__exit__(None, None, None)
 
     def extend(self) -> float:
         """Sends a heartbeat now, and returns for how many seconds the lock is certain.
@@ -153,15 +164,9 @@ class Lock(Guard):
             raise error
         try:
             return run(self._enter(peer, patience))
-        finally:
+        except BaseException:
             self._forget(peer)
-
-    def _end(self, error: Optional[BaseException]) -> None:
-        grant = self._held()
-        try:
-            run(self._leave(grant, error))
-        finally:
-            self._forget(grant.peer)
+            raise
 
     def _forget(self, peer: Peer) -> None:
         """A peer that holds nothing is gone; the next lock has another one."""

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import weakref
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from threading import Event
@@ -214,8 +215,7 @@ class Peer:
             self.fencing_tokens[semaphore] = lock.fencing_token
         except BaseException:
             # An interrupt.
-            self._forget(semaphore, lock)
-            yield lock.release(False, FAREWELL_PATIENCE)
+            self._drop(semaphore, lock)
             raise
         return lock
 
@@ -251,6 +251,18 @@ class Peer:
             global unanswered_at
             unanswered_at = time.monotonic()
         return lost
+
+    def _drop(self, semaphore: str, lock: "Optional[_native.Lock]") -> None:
+        """Gives back a lock, if there is one, and goes if there is nothing else, in the background."""
+        if lock is not None:
+            self._forget(semaphore, lock)
+            # It may have begun already, or belong to the parent of this process.
+            with suppress(RuntimeError):
+                lock.release(False, 0.0)
+        if not self.acquired and not self._asking:
+            native, self._native, self._id = self._native, None, None
+            if native is not None:
+                native.close(0.0)
 
     def _renew(self) -> "Steps[None]":
         native = yield from self._open()
@@ -342,7 +354,8 @@ class Loss:
         patience = None if timeout is None else seconds(timeout, "timeout")
         if self._native is None:
             return Event().wait(patience)
-        return wait(self._native.wait_lost(patience)) is not None
+        lost = wait(self._native.wait_lost(patience))
+        return lost is not None and lost[0] != LostReason.CLOSED
 
     def __await__(self) -> Generator[object, None, Optional[LostReason]]:
         return self._await().__await__()
