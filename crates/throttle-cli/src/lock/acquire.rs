@@ -54,7 +54,11 @@ pub(super) async fn all(
     let time = patience.left().unwrap_or(ONE_TRY).clamp(SHORTEST_TRY, ONE_TRY);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
     let progress = Progress::new(&client, &wanted[0].name, peer);
-    let sorted = progress.during(order::sorted(&client, wanted, &patience)).await?;
+    let sorted = progress.during(order::sorted(&client, wanted, &patience)).await;
+    let sorted = sorted.map_err(|failure| {
+        let names: Vec<_> = wanted.iter().map(|it| format!("{:?}", it.name)).collect();
+        failure.context(format!("no lock on {}", names.join(", ")))
+    })?;
     let mut locks = Vec::new();
     for wanted in &sorted {
         let lock = one(&client, peer, wanted, &patience).await;

@@ -231,6 +231,10 @@ fn the_time_to_wait_is_kept_whether_there_is_a_server_or_not() {
     line(&world.file("in"));
     let directory = tempfile::tempdir().unwrap();
     let nobody = format!("unix:{}", directory.path().join("nobody").display());
+    let (code, _, stderr) =
+        run(&mut throttlectl(&nobody, &["lock", "A", "B", "--nonblocking", "--", "true"]));
+    assert_eq!(code, 69, "{stderr}");
+    assert!(stderr.contains("no lock on \"A\", \"B\": cannot connect to"), "{stderr}");
     for (url, expected) in [(&world.url, 75), (&nobody, 69)] {
         let begin = Instant::now();
         let (code, _, stderr) =
