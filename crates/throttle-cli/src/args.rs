@@ -1,13 +1,13 @@
 //! The command line.
 
 use std::{
+    ffi::{OsStr, OsString},
     fmt, fs,
-    path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::anyhow;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use throttle_client::{Client, ClientBuilder};
 
@@ -52,17 +52,18 @@ pub(crate) struct Server {
     #[arg(long, global = true, help_heading = SERVER, env = "THROTTLE_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// File with certificates (PEM) of authorities to trust besides those of the system
-    #[arg(long, global = true, help_heading = SERVER, env = "THROTTLE_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[arg(long, global = true, help_heading = SERVER, env = "THROTTLE_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    ca: Option<OsString>,
     /// File with a certificate and its private key (PEM), for a server or proxy that asks for one
     #[arg(
         long,
         global = true,
         help_heading = SERVER,
         env = "THROTTLE_CLIENT_CERT",
-        value_name = "FILE"
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath
     )]
-    client_cert: Option<PathBuf>,
+    client_cert: Option<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -163,7 +164,8 @@ impl Server {
         for url in others {
             client = client.or_url(url);
         }
-        if let Some(token) = &self.token {
+        // A variable that is there but empty is as good as none.
+        if let Some(token) = self.token.as_ref().filter(|it| !it.is_empty()) {
             client = client.bearer_token(token);
         }
         for header in &self.header {
@@ -172,10 +174,10 @@ impl Server {
                 .ok_or_else(|| usage(format!("{header:?} is no header: it is 'Name: value'")))?;
             client = client.header(name.trim(), value.trim());
         }
-        if let Some(file) = &self.ca {
+        if let Some(file) = self.ca.as_ref().filter(|it| !it.is_empty()) {
             client = client.ca_certificates(read(file)?);
         }
-        if let Some(file) = &self.client_cert {
+        if let Some(file) = self.client_cert.as_ref().filter(|it| !it.is_empty()) {
             client = client.client_certificate(read(file)?);
         }
         Ok(client)
@@ -186,7 +188,7 @@ fn usage(message: impl fmt::Display) -> Failure {
     Failure::new(Code::USAGE, anyhow!("{message}"))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+fn read(file: &OsStr) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(|error| usage(format!("cannot read {}: {error}", file.display())))
 }
 

@@ -17,7 +17,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::support::{run, throttlectl};
+use crate::support::{World, run, throttlectl};
 
 /// Accepts connections that have shaken hands.
 struct Encrypted(TcpListener, TlsAcceptor);
@@ -108,4 +108,15 @@ fn files_say_whom_to_trust_and_who_asks() {
     let mut by_variables = throttlectl(&url, &["health", "--live"]);
     by_variables.env("THROTTLE_CA", &ca).env("THROTTLE_CLIENT_CERT", &client);
     assert_eq!(run(&mut by_variables).0, 0);
+}
+
+#[test]
+fn a_variable_that_is_empty_is_as_good_as_none() {
+    let world = World::new();
+    let mut check = world.throttlectl(&["health"]);
+    for name in ["THROTTLE_CA", "THROTTLE_CLIENT_CERT", "THROTTLE_TOKEN"] {
+        check.env(name, "");
+    }
+    let (code, _, stderr) = run(&mut check);
+    assert_eq!(code, 0, "{stderr}");
 }
