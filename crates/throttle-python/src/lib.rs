@@ -30,7 +30,7 @@ mod _native {
     #[pymodule_export]
     use crate::log::{forward_log, take_log};
     #[pymodule_export]
-    use crate::operation::{Operation, pause};
+    use crate::operation::Operation;
     #[pymodule_export]
     use crate::peer::{Lock, Peer, process_labels};
     #[pymodule_export]

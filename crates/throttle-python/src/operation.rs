@@ -12,10 +12,7 @@ use std::{
 use pyo3::{IntoPyObjectExt as _, exceptions::PyRuntimeError, prelude::*};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use crate::{
-    process::Process,
-    signal::{Sender, Signal},
-};
+use crate::signal::{Sender, Signal};
 
 /// Something that takes time. It is started once, and its result is taken once.
 #[pyclass(frozen, module = "throttle_client._native")]
@@ -125,16 +122,6 @@ impl Drop for End {
     fn drop(&mut self) {
         self.sender.end(self.token);
     }
-}
-
-/// An operation that does nothing, for so many seconds.
-#[pyfunction]
-pub(crate) fn pause(py: Python<'_>, span: f64) -> PyResult<Operation> {
-    let future = async move {
-        tokio::time::sleep(seconds(span)).await;
-        Ok::<_, throttle_client::Error>(())
-    };
-    Ok(Operation::new(Process::current(py)?.runtime(), future))
 }
 
 /// Seconds as Python counts them. Nothing is less than none, and nothing longer than the longest.

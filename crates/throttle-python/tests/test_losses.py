@@ -9,7 +9,7 @@ from datetime import timedelta
 from threading import Event, Thread, current_thread
 
 import pytest
-from conftest import end, run, uptime
+from conftest import end, run, uptime, within
 from server import LONG, eventually, spawn
 from throttle_client import (
     LockLost,
@@ -350,3 +350,14 @@ def test_a_task_that_is_cancelled_by_somebody_else_too_stays_cancelled(serve):
 
     task = None
     run(work())
+
+
+def test_a_lock_that_is_lost_is_not_held_for_any_longer(serve, hold):
+    server = serve()
+
+    def lose(guard):
+        assert guard.is_held()
+        remove(server, guard)
+
+    with within(LONG / 2), pytest.raises(LockLost):
+        hold(lose, server.url, "A", expiration_time=LEASE, hold_at_least=LONG)

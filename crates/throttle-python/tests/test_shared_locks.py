@@ -1,12 +1,13 @@
 """One lock object that several threads or tasks use at a time: each entry is a grant of its own."""
 
 import asyncio
+import signal
 import threading
 
 import pytest
 from conftest import holders, peers, run
 from server import LONG, spawn
-from throttle_client import Timeout, aio, lock
+from throttle_client import Timeout, aio, get_local_peer, lock
 
 
 class Visit:
@@ -161,3 +162,32 @@ def test_a_block_that_is_entered_in_one_task_can_be_left_in_another(serve):
         assert peers(server) == []
 
     run(work())
+
+
+def test_a_lock_of_a_signal_handler_leaves_the_peer_to_the_wait_it_interrupts(serve):
+    server = serve("A = { max = 1, level = 1 }\nB = 1")
+    had = []
+    may_leave = threading.Event()
+
+    def handle(*_):
+        may_leave.set()
+        with lock(server.url, "B") as peer:
+            had.append(peer)
+
+    def hold():
+        with lock(server.url, "A"):
+            is_held.set()
+            server.await_pending("A", 1)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            assert may_leave.wait(LONG)
+
+    is_held = threading.Event()
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        holder = spawn(hold)
+        assert is_held.wait(LONG)
+        with lock(server.url, "A") as peer:
+            assert had == [peer] and get_local_peer(server.url) is peer
+        holder.result(LONG)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -206,7 +206,8 @@ class Guard:
         rest = self._hold_at_least - (time.monotonic() - grant.since)
         if rest > 0 and lost is None and not _is_interruption(error):
             try:
-                yield _native.pause(rest)
+                # Who has lost it has nothing to wait for.
+                yield grant.lock.wait_lost(rest)
             except GeneratorExit:
                 # Nobody is there to wait.
                 grant.peer._drop(self.semaphore, grant.lock)

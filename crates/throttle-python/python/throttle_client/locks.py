@@ -171,7 +171,9 @@ class Lock(Guard):
     def _forget(self, peer: Peer) -> None:
         """A peer that holds nothing is gone; the next lock has another one."""
         peers = _peers()
-        if not peer.acquired and peers.get(self.server_url) is peer:
+        # The handler of a signal may have a lock while this thread asks for another one.
+        is_used = peer.acquired or peer._asking
+        if not is_used and peers.get(self.server_url) is peer:
             del peers[self.server_url]
 
     def _subscribe(self, grant: Grant) -> None:
