@@ -43,12 +43,18 @@ impl Descendants {
 
 /// All processes below this one, except these and what is below them.
 fn below(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
-    let mut found = vec![getpid().as_raw_pid()];
+    let this = getpid().as_raw_pid();
+    let mut children = BTreeMap::<i32, Vec<i32>>::new();
+    for (&child, &parent) in parents {
+        if child != this && !except.contains(&child) {
+            children.entry(parent).or_default().push(child);
+        }
+    }
+    let mut found = vec![this];
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        let children =
-            parents.iter().filter(|&(child, of)| *of == parent && !except.contains(child));
-        found.extend(children.map(|(child, _)| *child));
+    while let Some(parent) = found.get(next) {
+        // Each is taken once, also if the table was read while processes changed their parents.
+        found.extend(children.remove(parent).unwrap_or_default());
         next += 1;
     }
     found.split_off(1)
@@ -69,4 +75,18 @@ fn parent(id: i32) -> Option<i32> {
     let is_alive = !matches!(fields.next()?, "X" | "Z");
     let parent = fields.next()?.parse().ok();
     parent.filter(|_| is_alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table is not of one moment: a number may be given to another process while it is read.
+    #[test]
+    fn a_table_in_which_processes_are_below_each_other_has_an_end_and_never_this_process() {
+        let this = getpid().as_raw_pid();
+        let parents = BTreeMap::from([(this, -3), (-1, this), (-2, this), (-3, -2), (-4, -5)]);
+        assert_eq!(below(&parents, &[]), [-2, -1, -3]);
+        assert_eq!(below(&parents, &[-2]), [-1]);
+    }
 }
