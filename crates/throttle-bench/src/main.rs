@@ -17,6 +17,7 @@ mod load;
 mod pin;
 mod plan;
 mod report;
+mod scale;
 mod server;
 mod study;
 mod wire;
@@ -31,8 +32,8 @@ use crate::{
     load::Work,
     pin::Pins,
     plan::Plan,
+    scale::Size,
     server::{Kind, Yard},
-    study::Size,
 };
 
 /// Measures servers of semaphores side by side.

@@ -1,10 +1,12 @@
 //! Server and load on a processor each, so that neither takes the other's time.
 
-use std::{path::Path, process::Command, thread};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
 
 use serde::Serialize;
-
-use crate::server::succeeds;
 
 /// Which processors are for whom.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -38,4 +40,10 @@ impl Pins {
         command.args(["-c", "0"]).arg(program);
         command
     }
+}
+
+/// Runs a command without its streams; returns whether it succeeded.
+fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }

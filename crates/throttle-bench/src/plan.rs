@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     load::Work,
-    study::{Population, Size},
+    scale::{Population, Size},
 };
 
 /// A plan of measurements.

@@ -6,7 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -227,10 +227,4 @@ pub(crate) fn cpu_time_of(process: u32) -> Option<Duration> {
         text.split(' ').next()?.parse::<u64>().ok()
     });
     nanos.sum::<Option<u64>>().map(Duration::from_nanos)
-}
-
-/// Runs a command for what it does to somebody else; whether it worked.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }

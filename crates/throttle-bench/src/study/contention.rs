@@ -2,12 +2,12 @@
 
 use anyhow::Context as _;
 
-use super::Short;
 use crate::{
     engine::Engine,
     figures::{Figures, Measure, Subject},
     load::{Contend, Lease, populate},
     plan::Plan,
+    scale::Short,
     server::{Kind, Server, Yard},
 };
 

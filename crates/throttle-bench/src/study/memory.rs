@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Short;
 use crate::{
     engine::{Engine, Load, Times},
     figures::{Figures, Measure, Subject},
     load::{AMPLE, BLOCKING, Lease, Steady, TAKEN, Work, populate, remove},
     plan::Plan,
+    scale::Short,
     server::{Kind, Server, Yard},
     wire::{Answer, Request},
 };

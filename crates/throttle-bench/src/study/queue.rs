@@ -2,12 +2,12 @@
 
 use anyhow::Context as _;
 
-use super::Short;
 use crate::{
     engine::{Engine, Load, Times},
     figures::{Figures, Measure, Subject},
     load::{BLOCKING, MUTEX, Queue, line_up},
     plan::Plan,
+    scale::Short,
     server::{Kind, Yard},
     wire::{Answer, Request},
 };

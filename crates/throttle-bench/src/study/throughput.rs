@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Population;
 use crate::{
     engine::Engine,
     figures::{Figures, Measure, Subject},
     load::{Lease, Steady, TAKEN, Work, populate},
     plan::Plan,
+    scale::Population,
     server::{Kind, Server, Yard, cpu_time_of},
 };
 

@@ -10,13 +10,13 @@ mod semaphores;
 
 use std::time::{Duration, Instant};
 
-use super::Short;
 use crate::{
     clock,
     engine::Engine,
     figures::{Figures, Measure, Subject},
     load::{Lease, Probe, populate},
     plan::Plan,
+    scale::Short,
     server::{Kind, Semaphore, Server, Yard},
 };
 
@@ -45,17 +45,6 @@ pub(crate) fn pauses(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
         }
     }
     Ok(())
-}
-
-/// How many are concerned by what happens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Size {
-    peers: usize,
-    /// How many leases of length zero wait for each other.
-    chain: usize,
-    semaphores: usize,
-    /// How many locks each of a hundred peers holds.
-    locks: usize,
 }
 
 /// Plays scenes and notes what they cost others.
@@ -102,15 +91,6 @@ impl Stage {
             return Ok(None);
         }
         Ok(Some((end, ids?)))
-    }
-}
-
-impl Size {
-    /// So many peers, and of everything else as much as is usual beside them.
-    pub(crate) const fn of(peers: usize) -> Self {
-        let chain = if peers < 100_000 { peers.div_ceil(100) } else { 1_000 };
-        let locks = if peers < 100_000 { peers.div_ceil(20) } else { 7_000 };
-        Self { peers, chain, semaphores: peers.div_ceil(10), locks }
     }
 }
 

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::{MARGIN, RUN_UP, Scenes, Short, Stage};
+use super::{MARGIN, RUN_UP, Scenes, Stage};
 use crate::{
     clock,
     engine::{Engine, Load, Times},
     load::{AMPLE, LONG, Lease, MUTEX, TAKEN, populate},
+    scale::Short,
     wire::{Answer, Request},
 };
 

@@ -2,8 +2,13 @@
 
 use std::thread;
 
-use super::{Scenes, Short, Stage};
-use crate::{load::numbered, server::Semaphore, wire::Request};
+use super::{Scenes, Stage};
+use crate::{
+    load::{LONG, numbered},
+    scale::Short,
+    server::Semaphore,
+    wire::Request,
+};
 
 impl Scenes<'_> {
     /// All scenes of this kind with so many semaphores, and so many locks of each of a hundred peers.
@@ -32,7 +37,7 @@ impl Scenes<'_> {
         let mut stage = Stage::open(self.yard, &many(locks, 1_000))?;
         for peer in 1..=HOLDERS {
             let mut request = Request::default();
-            request.restore(peer as u64, (0..locks).map(numbered));
+            request.restore(peer as u64, LONG, (0..locks).map(numbered));
             stage.server.ask(&request)?;
         }
         let among = format!("{HOLDERS} peers with {} locks", Short(locks));
