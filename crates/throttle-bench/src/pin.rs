@@ -18,7 +18,7 @@ pub(crate) struct Pins {
 impl Pins {
     /// Keeps this process to the second processor, if there is one and the system lets us. It takes
     /// the program `taskset`, which Linux distributions bring with util-linux.
-    pub(crate) fn take() -> Self {
+    pub(crate) fn pin_load() -> Self {
         let several = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         let process = std::process::id().to_string();
         let pinned =
@@ -32,7 +32,7 @@ impl Pins {
     }
 
     /// A command that starts a server where it belongs.
-    pub(crate) fn server(self, program: &Path) -> Command {
+    pub(crate) fn server_command(self, program: &Path) -> Command {
         if !self.pinned {
             return Command::new(program);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::server::Kind;
+use crate::server::ServerKind;
 
 /// Who is there besides those that are measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,11 +17,11 @@ pub(crate) enum Population {
 impl Population {
     /// Whether a server can be brought there within minutes. Each request costs the old server time
     /// in proportion to those who are there, and one that has to wait costs it a millisecond more.
-    pub(crate) const fn is_bearable_for(self, kind: Kind) -> bool {
+    pub(crate) const fn is_bearable_for(self, kind: ServerKind) -> bool {
         match (kind, self) {
-            (Kind::Floor | Kind::Ours, _) | (Kind::Old, Self::Nobody) => true,
-            (Kind::Old, Self::Idle(peers)) => peers <= 100_000,
-            (Kind::Old, Self::Waiting(peers)) => peers <= 10_000,
+            (ServerKind::Floor | ServerKind::Ours, _) | (ServerKind::Old, Self::Nobody) => true,
+            (ServerKind::Old, Self::Idle(peers)) => peers <= 100_000,
+            (ServerKind::Old, Self::Waiting(peers)) => peers <= 10_000,
         }
     }
 }

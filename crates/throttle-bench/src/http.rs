@@ -73,7 +73,7 @@ impl Request {
     }
 
     /// Asks for something that may be long; the server hangs up behind its answer.
-    pub(crate) fn last_get(&mut self, path: &str) {
+    pub(crate) fn get_and_close(&mut self, path: &str) {
         self.write(format_args!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         ));
