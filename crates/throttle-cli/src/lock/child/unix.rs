@@ -17,19 +17,19 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
 use super::{
-    Event, Manner, bond, cannot_run,
+    Event, Manner, cannot_run, die_with_parent,
     terminal::{Terminal, is_in_pipeline},
 };
 use crate::{
-    exit::{Code, Failure},
-    lock::signals::is_ignored,
+    exit_status::{ExitStatus, Failure},
+    ignored_signals::is_ignored,
 };
 
 /// A command that leads a process group of its own.
 pub(super) struct Process {
     /// Its number and that of its group, which nobody else gets while somebody is in it.
     id: Pid,
-    end: Option<Code>,
+    end: Option<ExitStatus>,
     terminal: Option<Terminal>,
     children: Signals,
     /// What tells this program to stop, and to continue.
@@ -55,7 +55,7 @@ impl Process {
         let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = bond::prepare(program, arguments, is_ours && !is_aside())?;
+        let mut command = die_with_parent::command(program, arguments, is_ours && !is_aside())?;
         #[cfg(target_os = "linux")]
         let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -121,7 +121,7 @@ impl Process {
     }
 
     fn ended(&mut self, status: WaitStatus) {
-        self.end = Some(code(status));
+        self.end = Some(exit_status(status));
         let has_terminal = self.takes_terminal_back();
         if self.is_killed
             && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
@@ -254,10 +254,10 @@ fn kind(signal: Signal) -> SignalKind {
     SignalKind::from_raw(signal.as_raw())
 }
 
-fn code(status: WaitStatus) -> Code {
+fn exit_status(status: WaitStatus) -> ExitStatus {
     match status.exit_status() {
-        Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => Code::signal(status.terminating_signal().unwrap_or_default()),
+        Some(code) => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        None => ExitStatus::signal(status.terminating_signal().unwrap_or_default()),
     }
 }
 
@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
         for (error, expected) in [
-            (Errno::AGAIN, Code::SYSTEM),
-            (Errno::NOENT, Code::SYSTEM),
-            (Errno::TOOBIG, Code::NOT_EXECUTABLE),
+            (Errno::AGAIN, ExitStatus::SYSTEM),
+            (Errno::NOENT, ExitStatus::SYSTEM),
+            (Errno::TOOBIG, ExitStatus::NOT_EXECUTABLE),
         ] {
             assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
         }

@@ -11,43 +11,43 @@ use tokio::time::sleep;
 
 use super::{
     child::{Child, Event, Manner},
-    held::{Held, Loss},
-    signals::{Signals, is_ending},
+    forwarded_signals::{Signals, is_ending},
+    held_locks::{HeldLocks, LostLock},
 };
 use crate::{
-    exit::{Code, Failure},
-    say,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// How the work came to its end.
-pub(super) enum End {
+pub(super) enum Outcome {
     /// The command ended by itself, under the lock.
-    Done(Code),
+    Finished(ExitStatus),
     /// The lock was lost first, and nothing of the command is left.
-    Lost(Loss),
+    LockLost(LostLock),
 }
 
 /// Lets the command run, with all signals, as long as there is a lock.
 pub(super) async fn run(
     child: &mut Child,
-    held: &Held,
+    held: &HeldLocks,
     grace: Duration,
     signals: &mut Signals,
-) -> Result<End, Failure> {
+) -> Result<Outcome, Failure> {
     loop {
         tokio::select! {
             biased;
             known = endangered(held, grace) => {
-                return Ok(End::Lost(end(child, held, known, grace, signals).await?));
+                return Ok(Outcome::LockLost(end(child, held, known, grace, signals).await?));
             }
             event = child.event() => match event? {
-                Event::Ended(code) => return Ok(End::Done(code)),
+                Event::Ended(code) => return Ok(Outcome::Finished(code)),
                 Event::Continued => match confirmed(held, grace).await {
                     Ok(()) => child.resume(),
                     Err(loss) => {
                         // It would go on without the lock.
                         kill(child).await?;
-                        return Ok(End::Lost(loss));
+                        return Ok(Outcome::LockLost(loss));
                     }
                 },
             },
@@ -57,7 +57,7 @@ pub(super) async fn run(
 }
 
 /// Returns when the lock is lost, with the reason, or when it will be after the grace.
-pub(super) async fn endangered(held: &Held, grace: Duration) -> Option<Loss> {
+pub(super) async fn endangered(held: &HeldLocks, grace: Duration) -> Option<LostLock> {
     loop {
         let left = held.time_left().saturating_sub(grace);
         if left.is_zero() {
@@ -67,7 +67,7 @@ pub(super) async fn endangered(held: &Held, grace: Duration) -> Option<Loss> {
             biased;
             loss = held.lost() => return Some(loss),
             // In pieces, for a machine that slept has less time than its timers think.
-            () = sleep(left.min(PIECE)) => {}
+            () = sleep(left.min(LONGEST_SLEEP)) => {}
         }
     }
 }
@@ -78,22 +78,22 @@ pub(super) async fn endangered(held: &Held, grace: Duration) -> Option<Loss> {
 /// uncertain, waiting makes it neither better nor much worse, so the command has all of its grace.
 async fn end(
     child: &mut Child,
-    held: &Held,
-    known: Option<Loss>,
+    held: &HeldLocks,
+    known: Option<LostLock>,
     grace: Duration,
     signals: &mut Signals,
-) -> io::Result<Loss> {
+) -> io::Result<LostLock> {
     child.end(Manner::Gently);
     match &known {
-        Some(loss) => say::message(format_args!("{loss}; the command is told to end")),
-        None => say::message(
+        Some(loss) => output::message(format_args!("{loss}; the command is told to end")),
+        None => output::message(
             "the server does not answer; the command is told to end before the lock is lost",
         ),
     }
     let time = if known.is_some() { grace } else { grace.min(held.time_left()) };
     let is_over = sleep(time);
     tokio::pin!(is_over);
-    let mut is_urged = false;
+    let mut is_second_signal = false;
     loop {
         tokio::select! {
             biased;
@@ -104,13 +104,13 @@ async fn end(
                 }
             }
             // What the command has started may need its time as well.
-            () = sleep(LOOK), if child.is_ended() => if !child.is_left() { break },
+            () = sleep(POLL_INTERVAL), if child.is_ended() => if !child.is_left() { break },
             signal = signals.next() => {
                 // Who says so twice does not want to wait.
-                if is_urged && is_ending(signal) {
+                if is_second_signal && is_ending(signal) {
                     break;
                 }
-                is_urged |= is_ending(signal);
+                is_second_signal |= is_ending(signal);
                 child.forward(signal);
             }
             () = &mut is_over => break,
@@ -125,12 +125,12 @@ async fn kill(child: &mut Child) -> io::Result<()> {
     child.end(Manner::Certainly);
     child.ended().await?;
     // Whoever was just starting something else may have got it started.
-    for _ in 0..LOOKS {
+    for _ in 0..MAX_POLLS {
         if !child.is_left() {
             break;
         }
         child.end(Manner::Certainly);
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
@@ -138,20 +138,20 @@ async fn kill(child: &mut Child) -> io::Result<()> {
 /// Returns when it is certain that the lock stays for longer than the grace.
 ///
 /// After a stop the lease may be nearly over, although the server is there; the next heartbeat tells.
-async fn confirmed(held: &Held, grace: Duration) -> Result<(), Loss> {
+async fn confirmed(held: &HeldLocks, grace: Duration) -> Result<(), LostLock> {
     while held.time_left() <= grace {
         held.check()?;
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
 /// How long to wait before looking again at what tells nothing by itself.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often to look for what is left of a command that was killed. What the system cannot end at once, it
 /// ends when it can.
-const LOOKS: u32 = 100;
+const MAX_POLLS: u32 = 100;
 
 /// How long a timer may be trusted by a machine that may sleep.
-const PIECE: Duration = Duration::from_secs(1);
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
