@@ -9,9 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    forwarded_signals::Signals,
-    held_locks::HeldLocks,
-    run_command::{Outcome, endangered},
+    forwarded_signals::Signals, held_locks::HeldLocks, lock_lost::endangered, run_command::Outcome,
 };
 use crate::{
     exit_status::{ExitStatus, Failure},

@@ -8,6 +8,7 @@ mod forwarded_signals;
 mod held_locks;
 mod hold_without_command;
 mod levels;
+mod lock_lost;
 mod run_command;
 mod wait_limit;
 mod wait_progress;

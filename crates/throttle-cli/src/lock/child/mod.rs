@@ -33,13 +33,6 @@ pub(super) use self::die_with_parent::become_command;
 pub(super) use self::system::become_command;
 use crate::exit_status::{ExitStatus, Failure};
 
-/// How a command ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Manner {
-    Certainly,
-    Gently,
-}
-
 /// What happened to a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Event {
@@ -83,12 +76,17 @@ impl Child {
         self.0.resume();
     }
 
-    /// Ends all of it that can be reached.
-    pub(super) fn end(&mut self, manner: Manner) {
-        self.0.end(manner);
+    /// Asks all of it that can be reached to end.
+    pub(super) fn terminate(&self) {
+        self.0.terminate();
     }
 
-    /// Whether anything of it is left that [`Child::end`] reaches.
+    /// Ends all of it that can be reached.
+    pub(super) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Whether anything of it is left that [`Child::kill`] reaches.
     pub(super) fn is_left(&mut self) -> bool {
         self.0.is_left()
     }

@@ -1,5 +1,8 @@
 //! Processes of Unix: groups, signals, and job control.
 
+#[path = "job_control.rs"]
+mod job_control;
+
 use std::{
     ffi::{OsStr, OsString},
     io,
@@ -8,18 +11,16 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_current_process_group,
-        kill_process, kill_process_group, test_kill_process_group, wait,
+        Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group, kill_process_group,
+        test_kill_process_group, wait,
     },
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use self::job_control::is_aside;
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
-use super::{
-    Event, Manner, cannot_run, die_with_parent,
-    terminal::{Terminal, is_in_pipeline},
-};
+use super::{Event, cannot_run, die_with_parent, terminal::Terminal};
 use crate::{
     exit_status::{ExitStatus, Failure},
     ignored_signals::is_ignored,
@@ -136,67 +137,17 @@ impl Process {
         }
     }
 
-    /// Puts this program into the foreground if the command is there, and returns whether it was.
-    fn takes_terminal_back(&self) -> bool {
-        let terminal = self.terminal.as_ref().filter(|it| it.belongs_to(self.id));
-        if let Some(terminal) = terminal {
-            terminal.give(getpgrp());
-        }
-        terminal.is_some()
-    }
-
-    /// The command was stopped. Returns whether this program was stopped along with it, and continues.
-    fn stopped(&mut self, stop: i32) -> bool {
-        let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
-        // One in the foreground does not need it. It was stopped as one job with its own commands.
-        if needs_terminal
-            && !self.is_stopping
-            && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-        {
-            terminal.give(self.id);
-            self.send(Signal::CONT);
-            return false;
-        }
-        let has_terminal = self.takes_terminal_back();
-        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
-        // continue must not stop. Here this program stands still.
-        let _ = if has_terminal || needs_terminal && !self.is_stopping {
-            // The whole job stops, as with Ctrl+Z: the shell then takes over.
-            kill_current_process_group(Signal::TTIN)
-        } else if self.is_stopping {
-            // Others of the same job were told as well, or were not meant.
-            kill_process(getpid(), Signal::TTIN)
-        } else {
-            // Somebody has stopped the command alone, who means to continue it as well.
-            return false;
-        };
-        self.is_stopping = false;
-        true
-    }
-
-    pub(super) fn resume(&self) {
-        if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-            && !is_aside()
-        {
-            terminal.give(self.id);
-        }
+    pub(super) fn terminate(&self) {
+        self.send(Signal::TERM);
+        // One that is stopped would not hear of it.
         self.send(Signal::CONT);
     }
 
-    pub(super) fn end(&mut self, manner: Manner) {
-        match manner {
-            Manner::Certainly => {
-                self.is_killed = true;
-                self.send(Signal::KILL);
-                #[cfg(target_os = "linux")]
-                self.descendants.kill();
-            }
-            Manner::Gently => {
-                self.send(Signal::TERM);
-                // One that is stopped would not hear of it.
-                self.send(Signal::CONT);
-            }
-        }
+    pub(super) fn kill(&mut self) {
+        self.is_killed = true;
+        self.send(Signal::KILL);
+        #[cfg(target_os = "linux")]
+        self.descendants.kill();
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -222,13 +173,6 @@ impl Process {
         // Whoever is gone already has no need of it.
         let _ = kill_process_group(self.id, signal);
     }
-}
-
-/// Whether others in the same job may need the terminal more than the command does, which gets it when it
-/// asks for it.
-fn is_aside() -> bool {
-    // This is how a script starts what it runs in the background, while it has the terminal itself.
-    is_in_pipeline() || is_ignored(Signal::INT)
 }
 
 /// Why there is no process. It would have executed this program first, which executes the command later, so

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
 use tokio::process::Command;
 
-use super::{Event, Manner, cannot_run};
+use super::{Event, cannot_run};
 use crate::{
     exit_status::{ExitStatus, Failure},
     lock::args::DieWithParent,
@@ -47,11 +47,11 @@ impl Process {
     pub(super) fn resume(&self) {}
 
     /// There is no gentle way.
-    pub(super) fn end(&mut self, manner: Manner) {
-        if manner == Manner::Certainly {
-            // Whoever is gone already has no need of it.
-            let _ = self.job.start_kill();
-        }
+    pub(super) fn terminate(&self) {}
+
+    pub(super) fn kill(&mut self) {
+        // Whoever is gone already has no need of it.
+        let _ = self.job.start_kill();
     }
 
     pub(super) fn is_ended(&self) -> bool {
