@@ -132,9 +132,9 @@ fn the_short_options_are_those_of_flock_and_messages_show_the_time_as_given() {
         run(server.throttlectl(&["lock", "A", "--", "sh", "-c", &script]).env("PATH", path))
     };
     assert_eq!(inner("-n").0, 75);
-    let (code, _, stderr) = inner("-w 50ms");
+    let (code, _, stderr) = inner("-w 500ms");
     assert_eq!(code, 75);
-    assert!(stderr.ends_with("was not free within 50ms\n"), "{stderr}");
+    assert!(stderr.ends_with("was not free within 500ms\n"), "{stderr}");
 }
 
 #[test]
