@@ -22,7 +22,7 @@ mod expiry;
 mod inspect;
 mod lease;
 mod lock;
-mod order;
+mod sequence;
 mod validate;
 mod wait;
 

@@ -62,15 +62,13 @@ impl Core {
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
             Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
             Act::Leave(peer, number) => {
-                if let Some(sequence) = number.and_then(Sequence::new) {
-                    self.throttle.bar(now, id(*peer), sequence);
-                }
-                Ok(self.throttle.remove_peer(now, id(*peer)).to_string())
+                let sequence = number.and_then(Sequence::new);
+                Ok(self.throttle.remove_peer(now, id(*peer), sequence).to_string())
             }
             Act::Release(peer, name, number) => {
                 let semaphore = self.semaphore(name)?;
-                self.keep_order(*peer, *number)?;
-                self.throttle.release(now, id(*peer), semaphore).map(|_| ok(()))
+                let sequence = number.and_then(Sequence::new);
+                self.throttle.release(now, id(*peer), semaphore, sequence).map(|_| ok(()))
             }
             Act::Remainder(name) => {
                 let status = self.throttle.semaphore_status(self.semaphore(name)?)?;
@@ -103,8 +101,8 @@ impl Core {
             count: Count::try_from(*count)?,
             expires_in: *lease,
             listens: blocking.is_some(),
+            sequence: number.and_then(Sequence::new),
         };
-        self.keep_order(*peer, *number)?;
         Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {
             (Admission::Granted { .. }, _) => "granted".to_owned(),
             (Admission::Queued { ticket }, Some(time)) => {
@@ -113,11 +111,6 @@ impl Core {
             }
             (Admission::Queued { .. }, None) => "queued".to_owned(),
         })
-    }
-
-    fn keep_order(&mut self, peer: Peer, number: Option<u64>) -> Result<(), Error> {
-        let keep = |sequence| self.throttle.keep_order(self.now, id(peer), sequence);
-        number.and_then(Sequence::new).map_or(Ok(()), keep)
     }
 
     /// Passes on the news to the open requests that they concern.

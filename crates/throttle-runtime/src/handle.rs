@@ -160,9 +160,8 @@ impl Handle {
         let block_for = block_for.filter(|time| !time.is_zero());
         let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
             let listens = block_for.is_some() && !state.draining;
-            let request = Request { semaphore, count, expires_in, listens };
+            let request = Request { semaphore, count, expires_in, listens, sequence };
             let admitted = state.throttle.acquire(now, peer, request)?;
             let listening = match (admitted, block_for.filter(|_| listens)) {
                 (Admitted::Queued { ticket }, Some(block_for)) => {
@@ -205,8 +204,7 @@ impl Handle {
     ) -> Result<Release, Error> {
         self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
-            state.throttle.release(now, peer, semaphore)
+            state.throttle.release(now, peer, semaphore, sequence)
         })
     }
 
@@ -216,12 +214,12 @@ impl Handle {
     ///
     /// Only that the service has failed.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer)))
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, None)))
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
     /// arrive late. What is remembered of peers that are gone stands with
-    /// [`Throttle::bar`](throttle_core::Throttle::bar).
+    /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer).
     ///
     /// # Errors
     ///
@@ -232,8 +230,7 @@ impl Handle {
         sequence: Sequence,
     ) -> Result<bool, Error> {
         self.attempt(|state, now| {
-            state.throttle.bar(now, peer, sequence);
-            Ok::<_, Error>(state.throttle.remove_peer(now, peer))
+            Ok::<_, Error>(state.throttle.remove_peer(now, peer, Some(sequence)))
         })
     }
 

@@ -4,7 +4,7 @@ use core::{cmp::Ordering, time::Duration};
 
 use super::Throttle;
 use crate::{
-    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Ticket, Time,
+    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
     peers::{Held, Pending, Slot, Wait},
     semaphore::Waiter,
 };
@@ -23,11 +23,13 @@ pub struct Request {
     /// Each such request that was [queued](Admission::Queued) is ended by a grant, a cancellation,
     /// [`Throttle::end_wait`] or [`Throttle::park`].
     pub listens: bool,
+    /// The number of the request, if the client numbers them.
+    pub sequence: Option<Sequence>,
 }
 
 impl From<(SemaphoreId, Count)> for Request {
     fn from((semaphore, count): (SemaphoreId, Count)) -> Self {
-        Self { semaphore, count, expires_in: None, listens: false }
+        Self { semaphore, count, expires_in: None, listens: false, sequence: None }
     }
 }
 
@@ -78,6 +80,7 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     /// - [`Error::NeverAcquirable`] if the count exceeds the maximum.
     /// - [`Error::AlreadyPending`] if the peer waits for another semaphore, or for less of this one.
     /// - [`Error::LockHierarchyViolation`] unless the semaphore's level is below every level the peer
@@ -92,7 +95,7 @@ impl Throttle {
         self.advance(now);
         let request = request.into();
         self.semaphore(request.semaphore)?;
-        let slot = self.slot(peer)?;
+        let slot = self.accept_sequence(peer, request.sequence)?;
         if let Some(expires_in) = request.expires_in {
             self.renew_with(slot, expires_in);
         }
@@ -113,16 +116,18 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     pub fn release(
         &mut self,
         now: Time,
         peer: PeerId,
         semaphore: SemaphoreId,
+        sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
         self.advance(now);
         self.semaphore(semaphore)?;
-        let slot = self.slot(peer)?;
+        let slot = self.accept_sequence(peer, sequence)?;
         let entry = self.peers.get_mut(slot);
         let released =
             if let Some(at) = entry.held.iter().position(|lock| lock.semaphore == semaphore) {
