@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_core::{Count, Error, Event, Level, PeerId, Request, Settings, Throttle, Time};
+use throttle_core::{Count, Error, Event, Level, LockRequest, PeerId, Settings, Throttle, Time};
 
 fn main() -> Result<(), Error> {
     let mut throttle = Throttle::new(Settings::default());
@@ -20,7 +20,7 @@ fn main() -> Result<(), Error> {
     let mut ends: Option<(Time, PeerId)> = None;
 
     // To listen is to stay alive while waiting: the lease begins to run with the grant.
-    let ask = Request { listens: true, ..(gpu, Count::ONE).into() };
+    let ask = LockRequest { attended: true, ..(gpu, Count::ONE).into() };
     for worker in [ann, bob] {
         throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10), None)?;
         throttle.acquire(Time::ZERO, worker, ask)?;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Admission, Count, Error, Labels, Level, PeerId, Release, Request, Restoration, SemaphoreId,
+    Admission, Count, Error, Labels, Level, LockRequest, PeerId, Release, Restoration, SemaphoreId,
     Sequence, Throttle, Ticket, Time,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// [`Throttle::acquire`]
-    Acquire { peer: PeerId, request: Request },
+    Acquire { peer: PeerId, request: LockRequest },
     /// [`Throttle::add_semaphore`]
     AddSemaphore { max: Count, level: Level },
     /// [`Throttle::catch_up`]

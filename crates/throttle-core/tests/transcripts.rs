@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt as _;
 use throttle_core::{
-    Admission, CancelCause, Count, Error, Event, Level, PeerId, Request, Restoration, SemaphoreId,
-    Sequence, Settings, Throttle, Ticket, Time,
+    Admission, CancelCause, Count, Error, Event, Level, LockRequest, PeerId, Restoration,
+    SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
 
@@ -96,11 +96,11 @@ impl Core {
         let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
             unreachable!()
         };
-        let request = Request {
+        let request = LockRequest {
             semaphore: self.semaphore(semaphore)?,
             count: Count::try_from(*count)?,
             expires_in: *lease,
-            listens: blocking.is_some(),
+            attended: blocking.is_some(),
             sequence: number.and_then(Sequence::new),
         };
         Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use throttle_core::{
-    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
-    Sequence, Settings, Time,
+    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, LockRequest, PeerId,
+    Release, Sequence, Settings, Time,
 };
 
 use crate::{
@@ -160,10 +160,10 @@ impl Handle {
         let block_for = block_for.filter(|time| !time.is_zero());
         let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            let listens = block_for.is_some() && !state.draining;
-            let request = Request { semaphore, count, expires_in, listens, sequence };
+            let attended = block_for.is_some() && !state.draining;
+            let request = LockRequest { semaphore, count, expires_in, attended, sequence };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let listening = match (admitted, block_for.filter(|_| listens)) {
+            let listening = match (admitted, block_for.filter(|_| attended)) {
                 (Admitted::Queued { ticket }, Some(block_for)) => {
                     let present = state.attention.present();
                     Some(state.listeners.add(present, peer, ticket, block_for))

@@ -8,7 +8,8 @@
 use std::{hint::black_box, time::Duration};
 
 use throttle_core::{
-    Admission, Count, Event, Level, PeerId, Release, Request, SemaphoreId, Settings, Throttle, Time,
+    Admission, Count, Event, Level, LockRequest, PeerId, Release, SemaphoreId, Settings, Throttle,
+    Time,
 };
 
 /// What does this cost among so many peers?
@@ -185,8 +186,8 @@ impl Crowd {
         lease: Duration,
     ) {
         let peer = self.newcomer(LEASE);
-        let (expires_in, listens) = (Some(lease), true);
-        let request = Request { expires_in, listens, ..(semaphore, count).into() };
+        let (expires_in, attended) = (Some(lease), true);
+        let request = LockRequest { expires_in, attended, ..(semaphore, count).into() };
         self.throttle.acquire(self.now, peer, request).expect("it is acquirable");
         self.drain();
     }

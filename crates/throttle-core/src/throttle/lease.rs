@@ -79,7 +79,7 @@ impl Throttle {
         self.advance(now);
         let Some(slot) = self.peers.slot(peer) else {
             if let Some(sequence) = sequence {
-                self.departed.miss(peer, sequence, self.now);
+                self.absent.record_unknown(peer, sequence, self.now);
             }
             return false;
         };

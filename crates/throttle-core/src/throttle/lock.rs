@@ -5,13 +5,13 @@ use core::{cmp::Ordering, time::Duration};
 use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
-    peers::{Held, Pending, Slot, Wait},
+    peers::{Held, Pending, Slot, WaitState},
     semaphore::Waiter,
 };
 
 /// What a peer asks for. A pair of semaphore and count is the plain form of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Request {
+pub struct LockRequest {
     /// Of which semaphore.
     pub semaphore: SemaphoreId,
     /// How much.
@@ -22,14 +22,14 @@ pub struct Request {
     /// of life: the lease stands still while the lock is pending and begins anew with the answer.
     /// Each such request that was [queued](Admission::Queued) is ended by a grant, a cancellation,
     /// [`Throttle::end_wait`] or [`Throttle::park`].
-    pub listens: bool,
+    pub attended: bool,
     /// The number of the request, if the client numbers them.
     pub sequence: Option<Sequence>,
 }
 
-impl From<(SemaphoreId, Count)> for Request {
+impl From<(SemaphoreId, Count)> for LockRequest {
     fn from((semaphore, count): (SemaphoreId, Count)) -> Self {
-        Self { semaphore, count, expires_in: None, listens: false, sequence: None }
+        Self { semaphore, count, expires_in: None, attended: false, sequence: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl Throttle {
         &mut self,
         now: Time,
         peer: PeerId,
-        request: impl Into<Request>,
+        request: impl Into<LockRequest>,
     ) -> Result<Admission, Error> {
         self.advance(now);
         let request = request.into();
@@ -105,7 +105,7 @@ impl Throttle {
             (None, Some(pending)) => self.acquire_pending(slot, pending, request)?,
             (None, None) => self.acquire_new(slot, request)?,
         };
-        if request.listens {
+        if request.attended {
             self.listen(slot, admission);
         }
         Ok(admission)
@@ -169,7 +169,7 @@ impl Throttle {
         &mut self,
         slot: Slot,
         pending: Pending,
-        request: Request,
+        request: LockRequest,
     ) -> Result<Admission, Error> {
         self.check_acquirable(request.semaphore, request.count)?;
         if pending.semaphore != request.semaphore || request.count > pending.count {
@@ -187,8 +187,8 @@ impl Throttle {
     }
 
     /// The peer has no lock on this semaphore yet.
-    fn acquire_new(&mut self, slot: Slot, request: Request) -> Result<Admission, Error> {
-        let Request { semaphore, count, .. } = request;
+    fn acquire_new(&mut self, slot: Slot, request: LockRequest) -> Result<Admission, Error> {
+        let LockRequest { semaphore, count, .. } = request;
         self.check_acquirable(semaphore, count)?;
         self.check_hierarchy(slot, semaphore)?;
         let entry = self.semaphore(semaphore)?;
@@ -228,7 +228,8 @@ impl Throttle {
         self.semaphore_mut(semaphore).enqueue(ticket, Waiter { slot, count });
         let since = self.now;
         let peer = self.peers.get_mut(slot);
-        peer.pending = Some(Pending { semaphore, count, ticket, since, wait: Wait::Unattended });
+        peer.pending =
+            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
         self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
         ticket
     }

@@ -34,7 +34,7 @@ impl Throttle {
                 Ok(slot)
             }
             Err(unknown) => {
-                self.departed.miss(peer, sequence, self.now);
+                self.absent.record_unknown(peer, sequence, self.now);
                 Err(unknown)
             }
         }
@@ -49,7 +49,7 @@ impl Throttle {
         let Some(sequence) = sequence else { return Ok(()) };
         let latest = match self.peers.slot(peer) {
             Some(slot) => self.peers.get(slot).sequence,
-            None => self.departed.latest(peer, self.now).unwrap_or_default(),
+            None => self.absent.latest(peer, self.now).unwrap_or_default(),
         };
         if sequence < latest { Err(Error::StaleRequest { sequence, latest }) } else { Ok(()) }
     }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Error, Event, PeerId, Release, Reply, Request, SemaphoreId, Throttle, Time,
+    Admission, Command, Error, Event, LockRequest, PeerId, Release, Reply, SemaphoreId, Throttle,
+    Time,
 };
 
 use crate::{
@@ -308,7 +309,7 @@ fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
                 assert!(grant.account.last_token < Some(grant.token), "{grant:?}");
             });
             if let (
-                &Command::Acquire { peer, request: Request { semaphore, .. } },
+                &Command::Acquire { peer, request: LockRequest { semaphore, .. } },
                 Ok(Reply::Admitted(Admission::Granted { count, token })),
             ) = (&step.command, step.reply)
             {

@@ -16,8 +16,8 @@ use std::{
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Count, Error, Event, Labels, Level, PeerId, Reply, Request, Restoration,
-    SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
+    Admission, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId, Reply,
+    Restoration, SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 
 /// Where a life takes place, and what has been heard of it so far.
@@ -184,7 +184,7 @@ impl World {
         let expires_in = u.ratio(3, 4)?.then(|| u.int_in_range(0..=2)).transpose()?;
         let expires_in = expires_in.map(Duration::from_nanos);
         let request = (self.semaphores[0], Count::ONE).into();
-        let request = Request { expires_in, listens: expires_in.is_some(), ..request };
+        let request = LockRequest { expires_in, attended: expires_in.is_some(), ..request };
         Ok(Command::Acquire { peer, request })
     }
 
@@ -342,10 +342,10 @@ impl World {
             1 | 2 if self.hasty => Some(Duration::from_nanos(u.int_in_range(0..=2)?)),
             _ => None,
         };
-        let listens = if self.hasty { u.ratio(7, 8)? } else { u.arbitrary()? };
+        let attended = if self.hasty { u.ratio(7, 8)? } else { u.arbitrary()? };
         let count = self.count(u)?;
         let sequence = self.sequence(u, 12)?;
-        let request = Request { semaphore, count, expires_in, listens, sequence };
+        let request = LockRequest { semaphore, count, expires_in, attended, sequence };
         Ok(Command::Acquire { peer, request })
     }
 

@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, PeerId, Release, Reply,
-    Request, Restoration, SemaphoreId, Sequence, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId,
+    Release, Reply, Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -53,8 +53,8 @@ impl Model {
         }
     }
 
-    fn acquire(&mut self, id: PeerId, request: Request) -> Result<Admission, Error> {
-        let Request { semaphore, count, expires_in, listens, sequence } = request;
+    fn acquire(&mut self, id: PeerId, request: LockRequest) -> Result<Admission, Error> {
+        let LockRequest { semaphore, count, expires_in, attended, sequence } = request;
         self.semaphore_mut(semaphore)?;
         self.accept_sequence(id, sequence)?;
         if let Some(expires_in) = expires_in {
@@ -68,13 +68,13 @@ impl Model {
         }
         let held = self.peer(id).held_on(semaphore).map(|lock| (lock.count, lock.token));
         if let Some((count, token)) = held {
-            if listens {
+            if attended {
                 self.renew(id);
             }
             return Ok(Admission::Granted { count, token });
         }
         let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
-        pending.open_requests += u32::from(listens);
+        pending.open_requests += u32::from(attended);
         Ok(Admission::Queued { ticket: pending.ticket })
     }
 
