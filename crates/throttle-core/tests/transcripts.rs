@@ -105,7 +105,7 @@ impl Core {
         };
         Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {
             (Admission::Granted { .. }, _) => "granted".to_owned(),
-            (Admission::Queued { ticket }, Some(time)) => {
+            (Admission::Queued { ticket, .. }, Some(time)) => {
                 self.open.push(OpenRequest { peer: *peer, ticket, until: self.now + *time });
                 "waits".to_owned()
             }

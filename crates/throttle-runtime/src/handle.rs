@@ -164,7 +164,7 @@ impl Handle {
             let request = LockRequest { semaphore, count, expires_in, attended, sequence };
             let admitted = state.throttle.acquire(now, peer, request)?;
             let listening = match (admitted, block_for.filter(|_| attended)) {
-                (Admitted::Queued { ticket }, Some(block_for)) => {
+                (Admitted::Queued { ticket, .. }, Some(block_for)) => {
                     let present = state.attention.present();
                     Some(state.listeners.add(present, peer, ticket, block_for))
                 }
@@ -174,11 +174,10 @@ impl Handle {
         })?;
         match (admitted, listening) {
             (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
-            (Admitted::Queued { ticket }, Some(listening)) => {
+            (Admitted::Queued { ticket, .. }, Some(listening)) => {
                 Wait::new(&self.shared, peer, ticket, listening).answer().await
             }
-            // The request did not wait, so no other one has come in between.
-            (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
+            (Admitted::Queued { count, .. }, None) => Ok(Admission::Pending { count }),
         }
     }
 

@@ -43,9 +43,11 @@ pub enum Admission {
         /// Grows with each grant of this semaphore; the same as long as the lock is held.
         token: FencingToken,
     },
-    /// The lock is pending; [`Event::Granted`] tells when it is held, and with which count.
+    /// The lock is pending; [`Event::Granted`] reports when it is held, and with which count.
     Queued {
-        /// The place in the queue.
+        /// How much is pending.
+        count: Count,
+        /// Where in the queue: tickets are in the order of arrival.
         ticket: Ticket,
     },
 }
@@ -182,7 +184,7 @@ impl Throttle {
         self.serve(request.semaphore);
         Ok(match self.peers.get(slot).held(request.semaphore) {
             Some(&Held { count, token, .. }) => Admission::Granted { count, token },
-            None => Admission::Queued { ticket: pending.ticket },
+            None => Admission::Queued { count: request.count, ticket: pending.ticket },
         })
     }
 
@@ -200,7 +202,7 @@ impl Throttle {
         if entry.waiters_len() >= limit as usize {
             return Err(Error::TooManyWaiters { limit });
         }
-        Ok(Admission::Queued { ticket: self.enqueue(slot, semaphore, count) })
+        Ok(Admission::Queued { count, ticket: self.enqueue(slot, semaphore, count) })
     }
 
     fn check_acquirable(&self, semaphore: SemaphoreId, count: Count) -> Result<(), Error> {

@@ -99,7 +99,7 @@ impl Minted {
         match *reply {
             Ok(Reply::Added(id)) => minted.semaphore = Some(id),
             Ok(Reply::CaughtUp(reached)) => minted.reached = Some(reached),
-            Ok(Reply::Admitted(Admission::Queued { ticket })) => minted.ticket = Some(ticket),
+            Ok(Reply::Admitted(Admission::Queued { ticket, .. })) => minted.ticket = Some(ticket),
             _ => {}
         }
         minted.tokens.extend(events.iter().filter_map(|event| match *event {

@@ -208,7 +208,7 @@ impl World {
             }
             (
                 &Command::Acquire { peer, .. },
-                &Ok(Reply::Admitted(Admission::Queued { ticket })),
+                &Ok(Reply::Admitted(Admission::Queued { ticket, .. })),
             ) => {
                 self.tickets.entry(peer).or_default().push(ticket);
             }

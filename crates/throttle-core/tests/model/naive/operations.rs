@@ -75,7 +75,7 @@ impl Model {
         }
         let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
         pending.open_requests += u32::from(attended);
-        Ok(Admission::Queued { ticket: pending.ticket })
+        Ok(Admission::Queued { count: pending.count, ticket: pending.ticket })
     }
 
     /// S4, S7: the same again, or less of it.
