@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use throttle_core::{
-    CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
-};
+use throttle_core::{CancelCause, Count, Event, FencingToken, Settings, Throttle, Time};
 
 use crate::{
     attention::Attention,
@@ -74,16 +72,6 @@ impl State {
         });
         self.expired.take_from(&mut news.departures);
         reached
-    }
-
-    /// Lets a request pass that has no number, or no lower one than those of its peer so far.
-    pub(crate) fn keep_order(
-        &mut self,
-        now: Time,
-        peer: PeerId,
-        sequence: Option<Sequence>,
-    ) -> Result<(), Error> {
-        sequence.map_or(Ok(()), |sequence| self.throttle.keep_order(now, peer, sequence))
     }
 
     /// Adds all that has happened since the last time to the news.
