@@ -4,7 +4,7 @@ use std::sync::Weak;
 
 use tokio::sync::watch;
 
-use crate::shared::Shared;
+use crate::service::Service;
 
 /// What broke a service. It does not recover: start another one, in a new process if you can.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -41,25 +41,25 @@ impl Failures {
 }
 
 /// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
-pub(crate) struct Panicked<'a>(pub(crate) &'a Shared);
+pub(crate) struct Panicked<'a>(pub(crate) &'a Service);
 
 impl Drop for Panicked<'_> {
     fn drop(&mut self) {
         self.0.failure.add(Failure::Operation);
         // Those who wait hear that there is nothing to wait for.
         if let Err(poisoned) = self.0.state.lock() {
-            drop(poisoned.into_inner().listeners.take_all());
+            drop(poisoned.into_inner().waits.take_all());
         }
     }
 }
 
 /// Lives in the timer. If that ends while somebody still needs it, its runtime is gone or it panicked.
-pub(crate) struct TimerEnded(pub(crate) Weak<Shared>);
+pub(crate) struct TimerEnded(pub(crate) Weak<Service>);
 
 impl Drop for TimerEnded {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.failure.add(Failure::Timer);
+        if let Some(service) = self.0.upgrade() {
+            service.failure.add(Failure::Timer);
         }
     }
 }

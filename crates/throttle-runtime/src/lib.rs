@@ -40,20 +40,20 @@
 
 #![forbid(unsafe_code)]
 
-mod attention;
 mod clock;
-mod departures;
 mod entropy;
 mod error;
 mod failure;
 mod handle;
 mod inspect;
-mod listeners;
 mod names;
 mod observer;
+mod open_waits;
+mod peer_log;
 mod rate_limit;
 mod reconfigure;
-mod shared;
+mod service;
+mod stalls;
 mod state;
 mod timer;
 mod wait;
@@ -64,7 +64,6 @@ pub use throttle_core::{
 };
 
 pub use crate::{
-    attention::Stalls,
     clock::Clock,
     error::Error,
     failure::Failure,
@@ -72,8 +71,9 @@ pub use crate::{
     inspect::{
         HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
     },
-    listeners::OpenWaits,
     observer::Observer,
+    open_waits::OpenWaits,
     rate_limit::RateLimit,
     reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
+    stalls::Stalls,
 };

@@ -70,7 +70,7 @@ impl Handle {
             self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // Whose lease has ended uses nothing, also if very many others have their turn before.
-        self.shared.work_off_backlog();
+        self.service.work_off_backlog();
         self.operate(|state, now| {
             plan.check(state)?;
             state.throttle.set_settings(settings);

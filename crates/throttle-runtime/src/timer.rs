@@ -7,7 +7,7 @@ use tokio::{sync::Notify, task, time};
 
 use crate::{
     failure::TimerEnded,
-    shared::{Report, Shared},
+    service::{Report, Service},
 };
 
 impl Report {
@@ -35,32 +35,32 @@ impl Report {
 /// Runs until the last handle is gone, or the service has failed.
 ///
 /// It is a task and no thread of its own, for a thread would tick on while the runtime is starved and
-/// reads no heartbeats. `alarm` says that something is due earlier than it was when the task fell
+/// reads no heartbeats. `rearm` says that something is due earlier than it was when the task fell
 /// asleep, or that it is time to look whether anybody still needs it.
-pub(crate) fn run(shared: Weak<Shared>, alarm: Arc<Notify>) -> impl Future<Output = ()> + Send {
+pub(crate) fn run(service: Weak<Service>, rearm: Arc<Notify>) -> impl Future<Output = ()> + Send {
     // A task can be dropped before its first turn.
-    let ended = TimerEnded(Weak::clone(&shared));
+    let ended = TimerEnded(Weak::clone(&service));
     async move {
         let _ended = ended;
-        while let Some((sleep, report)) = shared.upgrade().and_then(|shared| shared.tick()) {
+        while let Some((sleep, report)) = service.upgrade().and_then(|service| service.tick()) {
             report.log();
             if sleep.is_zero() {
-                let_others_in(&shared).await;
+                let_others_in(&service).await;
                 continue;
             }
             tokio::select! {
                 () = time::sleep(sleep) => {}
-                () = alarm.notified() => {}
+                () = rearm.notified() => {}
             }
         }
     }
 }
 
 /// Gives way to other tasks, and to those who wait for the mutex, between two parts of a backlog.
-async fn let_others_in(shared: &Weak<Shared>) {
+async fn let_others_in(service: &Weak<Service>) {
     for _ in 0..TURNS_OF_OTHERS {
         task::yield_now().await;
-        if !shared.upgrade().is_some_and(|shared| shared.is_contended()) {
+        if !service.upgrade().is_some_and(|service| service.is_contended()) {
             break;
         }
     }
