@@ -8,12 +8,12 @@ use std::{
 
 use throttle_core::{
     Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
-    Sequence, Settings, Time,
+    Sequence, Time,
 };
 
 use crate::{
-    Error, Observer, OpenWaits, SemaphoreConfig, failure::Failure, observer::NoopObserver,
-    peer_log, service::Service, stalls::Stalls, state::State, timer, wait::Wait,
+    error::Error, failure::Failure, open_waits::OpenWaits, peer_log, service::Service,
+    stalls::Stalls, state::State, wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
@@ -80,33 +80,6 @@ pub struct Restoration {
 }
 
 impl Handle {
-    /// Starts a service with these semaphores, all free.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with timers, and if the system has no randomness to give.
-    pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
-        Self::start_observed(settings, semaphores, Box::new(NoopObserver))
-    }
-
-    /// Starts a service and tells `observer` of everything that happens.
-    ///
-    /// # Panics
-    ///
-    /// As [`Handle::start`].
-    pub fn start_observed(
-        settings: Settings,
-        semaphores: &BTreeMap<String, SemaphoreConfig>,
-        observer: Box<dyn Observer>,
-    ) -> Self {
-        let service = Arc::new(Service::new(settings, observer));
-        let handle = Self { service };
-        handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
-        let rearm = Arc::clone(&handle.service.rearm);
-        tokio::spawn(timer::run(Arc::downgrade(&handle.service), rearm));
-        handle
-    }
-
     /// Creates a peer without locks and returns its id, which nobody can guess.
     ///
     /// # Errors
@@ -354,7 +327,7 @@ impl Handle {
 
     /// Does something with the state at the present time, and spreads the effects of what happened.
     pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        self.service.operate(|state, now, _| operation(state, now))
+        self.service.with_state(|state, now, _| operation(state, now))
     }
 }
 

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod effects;
 mod entropy;
 mod error;
 mod failure;
@@ -54,6 +55,7 @@ mod rate_limit;
 mod reconfigure;
 mod service;
 mod stalls;
+mod start;
 mod state;
 mod timer;
 mod wait;
@@ -71,9 +73,10 @@ pub use crate::{
     inspect::{
         HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
     },
+    names::SemaphoreConfig,
     observer::Observer,
     open_waits::OpenWaits,
     rate_limit::RateLimit,
-    reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
+    reconfigure::{Changes, ReconfigureError},
     stalls::Stalls,
 };

@@ -8,10 +8,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_core::{PeerId, Ticket, Time};
+use throttle_core::{CancelCause, Count, FencingToken, PeerId, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::{RateLimit, state::Outcome};
+use crate::rate_limit::RateLimit;
 
 /// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -79,6 +79,17 @@ pub(crate) struct WaitReceiver {
     pub(crate) outcome: oneshot::Receiver<Outcome>,
     /// For how long it may wait.
     pub(crate) block_for: Duration,
+}
+
+/// What an open request hears.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// Its lock is gone.
+    Cancelled(CancelCause),
+    /// So much is held.
+    Granted(Count, FencingToken),
+    /// So much is still pending, but nobody waits any more.
+    Pending(Count),
 }
 
 impl Waits {

@@ -9,7 +9,7 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use throttle_core::{CancelCause, Count, Event, FencingToken, Labels, PeerId, Time};
 use tracing::Level;
 
-use crate::{RateLimit, names::Names};
+use crate::{names::Names, rate_limit::RateLimit};
 
 /// Under this name the log tells of peers.
 pub(crate) const TARGET: &str = "throttle::peers";

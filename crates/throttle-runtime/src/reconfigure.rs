@@ -6,22 +6,13 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use throttle_core::{Count, Level, SemaphoreId, Settings, Time};
+use throttle_core::{SemaphoreId, Settings, Time};
 
 use crate::{
-    Handle,
-    names::{Entry, Names},
+    handle::Handle,
+    names::{Entry, Names, SemaphoreConfig},
     state::State,
 };
-
-/// What a semaphore is configured to be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SemaphoreConfig {
-    /// Sum of the counts that can be held at a time. [`Count::ONE`] makes it a mutex.
-    pub max: Count,
-    /// Its place in the lock hierarchy.
-    pub level: Level,
-}
 
 /// What a reconfiguration did: names of semaphores, in their order.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -10,18 +10,17 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use throttle_core::{Settings, Time};
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Observer, Stalls,
-    failure::{Failures, Panicked},
-    peer_log::ExpiryTally,
-    stalls::TICK,
-    state::{Effects, State},
+    clock::Clock,
+    effects::Effects,
+    failure::{Failure, Failures},
+    observer::Observer,
+    state::State,
 };
 
 /// What all handles share with the timer.
@@ -37,14 +36,6 @@ pub(crate) struct Service {
     pub(crate) reconfiguring: Mutex<()>,
     pub(crate) failure: Failures,
     pub(crate) rearm: Arc<Notify>,
-}
-
-/// What has happened since the log was told the last time, as far as it is time to do so.
-pub(crate) struct Report {
-    pub(crate) stalls: Option<Stalls>,
-    /// Requests beyond the limit of those that wait.
-    pub(crate) cut_short: Option<u64>,
-    pub(crate) expired: Option<ExpiryTally>,
 }
 
 impl Service {
@@ -70,12 +61,12 @@ impl Service {
     /// # Panics
     ///
     /// If an earlier operation did.
-    pub(crate) fn operate<R>(
+    pub(crate) fn with_state<R>(
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> R {
         let state = self.lock().expect("no operation panicked before");
-        self.run_locked(state, BUDGET_OF_AN_OPERATION, operation)
+        self.run_locked(state, OPERATION_BUDGET, operation)
     }
 
     /// Does nothing if an earlier operation panicked.
@@ -83,10 +74,10 @@ impl Service {
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> Option<R> {
-        self.try_with_budget(BUDGET_OF_AN_OPERATION, operation)
+        self.try_with_budget(OPERATION_BUDGET, operation)
     }
 
-    fn try_with_budget<R>(
+    pub(crate) fn try_with_budget<R>(
         &self,
         budget: u32,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
@@ -133,7 +124,7 @@ impl Service {
         &self,
         part: impl Fn(&mut State, Time, &mut Effects) -> bool,
     ) {
-        while self.try_with_budget(BUDGET_OF_THE_TIMER, &part).unwrap_or(false) {
+        while self.try_with_budget(TIMER_BUDGET, &part).unwrap_or(false) {
             // A thread that waits for the mutex gets it only if this one does not take it again at once.
             thread::yield_now();
         }
@@ -157,24 +148,6 @@ impl Service {
     pub(crate) fn is_contended(&self) -> bool {
         self.contenders.load(Ordering::Relaxed) > 0
     }
-
-    /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-    /// there is a backlog, and what to tell the log; nothing if the service has failed.
-    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
-        self.try_with_budget(BUDGET_OF_THE_TIMER, |state, _, _| {
-            let present = state.lease_clock.present();
-            let next_tick = present + TICK;
-            let timer_due =
-                state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
-            state.timer_due = Some(timer_due);
-            let report = Report {
-                stalls: state.lease_clock.report(),
-                cut_short: state.waits.report(present),
-                expired: state.expiry_log.report(present),
-            };
-            (timer_due - present, report)
-        })
-    }
 }
 
 impl Drop for Service {
@@ -183,10 +156,23 @@ impl Drop for Service {
     }
 }
 
+/// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
+struct Panicked<'a>(&'a Service);
+
+impl Drop for Panicked<'_> {
+    fn drop(&mut self) {
+        self.0.failure.add(Failure::Operation);
+        // Those who wait hear that there is nothing to wait for.
+        if let Err(poisoned) = self.0.state.lock() {
+            drop(poisoned.into_inner().waits.take_all());
+        }
+    }
+}
+
 /// How much of what is due an operation does before its own turn, in the units of
 /// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
 /// quarter to half a microsecond.
-const BUDGET_OF_AN_OPERATION: u32 = 256;
+const OPERATION_BUDGET: u32 = 256;
 
 /// How much of what is due the timer does in one critical section: one to two milliseconds.
-const BUDGET_OF_THE_TIMER: u32 = 4_096;
+pub(crate) const TIMER_BUDGET: u32 = 4_096;

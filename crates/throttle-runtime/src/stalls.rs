@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use throttle_core::Time;
 
-use crate::RateLimit;
+use crate::rate_limit::RateLimit;
 
 /// The timer observes the clock at least this often while nobody asks for anything.
 pub(crate) const TICK: Duration = Duration::from_millis(250);

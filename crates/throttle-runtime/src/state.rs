@@ -6,30 +6,18 @@
 
 use std::sync::Arc;
 
-use throttle_core::{
-    CancelCause, Count, Error, Event, FencingToken, PeerId, Sequence, Settings, Throttle, Time,
-};
+use throttle_core::{Error, PeerId, Sequence, Settings, Throttle, Time};
 
 use crate::{
     clock,
+    effects::Effects,
     entropy::Entropy,
     names::Names,
     observer::Observer,
-    open_waits::{WaitKey, WaitSender, Waits},
-    peer_log::{ExpiryLog, PeerLog},
+    open_waits::{Outcome, WaitKey, Waits},
+    peer_log::ExpiryLog,
     stalls::LeaseClock,
 };
-
-/// What an open request hears.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Outcome {
-    /// Its lock is gone.
-    Cancelled(CancelCause),
-    /// So much is held.
-    Granted(Count, FencingToken),
-    /// So much is still pending, but nobody waits any more.
-    Pending(Count),
-}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -138,52 +126,3 @@ impl State {
 
 /// How many waits are ended in one critical section.
 pub(crate) const DRAINED_IN_A_STEP: usize = 1_000;
-
-/// What is left to do when the mutex is free again.
-#[must_use]
-pub(crate) struct Effects {
-    answers: Vec<(WaitSender, Outcome)>,
-    peer_log: PeerLog,
-    /// Whether something is due before the timer wakes up.
-    pub(crate) must_rearm: bool,
-}
-
-impl Effects {
-    /// Nothing has happened yet.
-    pub(crate) fn new() -> Self {
-        Self { answers: Vec::new(), peer_log: PeerLog::new(), must_rearm: false }
-    }
-
-    /// Wakes those who waited, and writes to the log.
-    pub(crate) fn deliver(self) {
-        for (wait, outcome) in self.answers {
-            // Who went away in this very moment holds the lock until its lease ends.
-            let _ = wait.sender.send(outcome);
-        }
-        self.peer_log.log();
-    }
-
-    fn record(
-        &mut self,
-        event: Event,
-        waits: &mut Waits,
-        observer: &mut dyn Observer,
-        names: &Names,
-    ) {
-        observer.event(&event);
-        match event {
-            Event::Granted { peer, count, token, .. } => {
-                self.answer(waits.take(peer), Outcome::Granted(count, token));
-            }
-            Event::Cancelled { peer, cause, .. } => {
-                self.answer(waits.take(peer), Outcome::Cancelled(cause));
-            }
-            _ => {}
-        }
-        self.peer_log.record(event, names);
-    }
-
-    fn answer(&mut self, waits: Vec<WaitSender>, outcome: Outcome) {
-        self.answers.extend(waits.into_iter().map(|wait| (wait, outcome)));
-    }
-}

@@ -3,7 +3,12 @@
 use throttle_core::{CancelCause, Count, PeerId, Ticket};
 use tokio::time;
 
-use crate::{Admission, Error, open_waits::WaitReceiver, service::Service, state::Outcome};
+use crate::{
+    error::Error,
+    handle::Admission,
+    open_waits::{Outcome, WaitReceiver},
+    service::Service,
+};
 
 /// An open request. Dropped before it was answered, it parks its waiter: the client went away.
 #[derive(Debug)]
