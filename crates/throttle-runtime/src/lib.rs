@@ -59,6 +59,7 @@ mod start;
 mod state;
 mod timer;
 mod wait;
+mod world;
 
 pub use throttle_core::{
     CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,

@@ -21,6 +21,7 @@ use crate::{
     failure::{Failure, Failures},
     observer::Observer,
     state::State,
+    world::World,
 };
 
 /// What all handles share with the timer.
@@ -39,15 +40,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service without semaphores, whose time begins now.
-    ///
-    /// # Panics
-    ///
-    /// If the system has no randomness to give.
-    pub(crate) fn new(settings: Settings, observer: Box<dyn Observer>) -> Self {
+    /// A service without semaphores and peers.
+    pub(crate) fn new(world: World, settings: Settings, observer: Box<dyn Observer>) -> Self {
+        let World { clock, entropy, token_floor } = world;
         Self {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(settings, observer)),
+            clock,
+            state: Mutex::new(State::new(settings, observer, entropy, token_floor)),
             contenders: AtomicUsize::new(0),
             reconfiguring: Mutex::new(()),
             failure: Failures::none(),

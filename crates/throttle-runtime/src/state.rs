@@ -9,7 +9,6 @@ use std::sync::Arc;
 use throttle_core::{Error, PeerId, Sequence, Settings, Throttle, Time};
 
 use crate::{
-    clock,
     effects::Effects,
     entropy::Entropy,
     names::Names,
@@ -36,11 +35,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, observer: Box<dyn Observer>) -> Self {
-        let mut entropy = Entropy::from_system();
+    /// No semaphores and no peers. Fencing tokens are greater than `token_floor`.
+    pub(crate) fn new(
+        settings: Settings,
+        observer: Box<dyn Observer>,
+        mut entropy: Entropy,
+        token_floor: u64,
+    ) -> Self {
         Self {
             throttle: Throttle::new(settings)
-                .minting_tokens_after(clock::token_at_boot())
+                .minting_tokens_after(token_floor)
                 .with_hash_seed(entropy.seed()),
             lease_clock: LeaseClock::default(),
             names: Arc::default(),
