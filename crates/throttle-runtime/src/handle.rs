@@ -12,8 +12,14 @@ use throttle_core::{
 };
 
 use crate::{
-    error::Error, failure::Failure, open_waits::OpenWaits, peer_log, service::Service,
-    stalls::Stalls, state::State, wait::Wait,
+    error::Error,
+    failure::Failure,
+    open_waits::OpenWaits,
+    peer_log,
+    service::Service,
+    stalls::Stalls,
+    state::{Phase, State},
+    wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
@@ -134,7 +140,7 @@ impl Handle {
         let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.keep_order(now, peer, sequence)?;
-            let listens = block_for.is_some() && !state.draining;
+            let listens = block_for.is_some() && state.phase == Phase::Leading;
             let request = Request { semaphore, count, expires_in, listens };
             let admitted = state.throttle.acquire(now, peer, request)?;
             let listening = match (admitted, block_for.filter(|_| listens)) {
@@ -288,7 +294,7 @@ impl Handle {
 
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.operate(|state, _| state.draining)
+        self.operate(|state, _| state.phase == Phase::Draining)
     }
 
     /// Resolves when the service is broken; never, if it ends in good order.

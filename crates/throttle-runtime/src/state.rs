@@ -28,10 +28,18 @@ pub(crate) struct State {
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) waits: Waits,
     pub(crate) expiry_log: ExpiryLog,
-    /// Whether requests no longer stay open.
-    pub(crate) draining: bool,
+    pub(crate) phase: Phase,
     /// Until when the timer sleeps.
     pub(crate) timer_due: Option<Time>,
+}
+
+/// What a service does at its time of life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Phase {
+    /// Decides who holds what, and lets requests wait for locks.
+    Leading,
+    /// Decides as before, but answers every request at once, because the server is about to end.
+    Draining,
 }
 
 impl State {
@@ -52,7 +60,7 @@ impl State {
             observer,
             waits: Waits::new(),
             expiry_log: ExpiryLog::default(),
-            draining: false,
+            phase: Phase::Leading,
             timer_due: None,
         }
     }
@@ -94,7 +102,7 @@ impl State {
     /// Ends many waits in good order, and those to come before they begin. Returns whether there are
     /// more that are open.
     pub(crate) fn drain(&mut self, now: Time, effects: &mut Effects) -> bool {
-        self.draining = true;
+        self.phase = Phase::Draining;
         for _ in 0..DRAINED_IN_A_STEP {
             let Some(wait) = self.waits.first() else {
                 return false;
