@@ -7,8 +7,8 @@ use std::{
 };
 
 use throttle_core::{
-    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
-    Sequence, Time,
+    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, LockRequest, PeerId,
+    Release, Sequence, Time,
 };
 
 use crate::{
@@ -139,12 +139,11 @@ impl Handle {
         let block_for = block_for.filter(|time| !time.is_zero());
         let (admitted, listening) = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
-            let listens = block_for.is_some() && state.phase == Phase::Leading;
-            let request = Request { semaphore, count, expires_in, listens };
+            let attended = block_for.is_some() && state.phase == Phase::Leading;
+            let request = LockRequest { semaphore, count, expires_in, attended, sequence };
             let admitted = state.throttle.acquire(now, peer, request)?;
-            let listening = match (admitted, block_for.filter(|_| listens)) {
-                (Admitted::Queued { ticket }, Some(block_for)) => {
+            let listening = match (admitted, block_for.filter(|_| attended)) {
+                (Admitted::Queued { ticket, .. }, Some(block_for)) => {
                     let present = state.lease_clock.present();
                     Some(state.waits.add(present, peer, ticket, block_for))
                 }
@@ -154,11 +153,10 @@ impl Handle {
         })?;
         match (admitted, listening) {
             (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
-            (Admitted::Queued { ticket }, Some(listening)) => {
+            (Admitted::Queued { ticket, .. }, Some(listening)) => {
                 Wait::new(&self.service, peer, ticket, listening).answer().await
             }
-            // The request did not wait, so no other one has come in between.
-            (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
+            (Admitted::Queued { count, .. }, None) => Ok(Admission::Pending { count }),
         }
     }
 
@@ -184,8 +182,7 @@ impl Handle {
     ) -> Result<Release, Error> {
         self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
-            state.throttle.release(now, peer, semaphore)
+            state.throttle.release(now, peer, semaphore, sequence)
         })
     }
 
@@ -195,12 +192,12 @@ impl Handle {
     ///
     /// Only that the service has failed.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer)))
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, None)))
     }
 
     /// The same, and from now on a request with a lower number does not restore the peer, should it
     /// arrive late. What is remembered of peers that are gone stands with
-    /// [`Throttle::bar`](throttle_core::Throttle::bar).
+    /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer).
     ///
     /// # Errors
     ///
@@ -211,8 +208,7 @@ impl Handle {
         sequence: Sequence,
     ) -> Result<bool, Error> {
         self.attempt(|state, now| {
-            state.throttle.bar(now, peer, sequence);
-            Ok::<_, Error>(state.throttle.remove_peer(now, peer))
+            Ok::<_, Error>(state.throttle.remove_peer(now, peer, Some(sequence)))
         })
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use throttle_core::{Error, PeerId, Sequence, Settings, Throttle, Time};
+use throttle_core::{Settings, Throttle, Time};
 
 use crate::{
     effects::Effects,
@@ -74,16 +74,6 @@ impl State {
         });
         self.expiry_log.take_from(&mut effects.peer_log);
         reached
-    }
-
-    /// Lets a request pass that has no number, or no lower one than those of its peer so far.
-    pub(crate) fn keep_order(
-        &mut self,
-        now: Time,
-        peer: PeerId,
-        sequence: Option<Sequence>,
-    ) -> Result<(), Error> {
-        sequence.map_or(Ok(()), |sequence| self.throttle.keep_order(now, peer, sequence))
     }
 
     /// Adds all that has happened since the last time to the effects.
