@@ -8,10 +8,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_core::{PeerId, Ticket, Time};
+use throttle_core::{CancelCause, Count, FencingToken, PeerId, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::{RateLimit, state::Outcome};
+use crate::rate_limit::RateLimit;
 
 /// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -40,13 +40,13 @@ pub struct OpenWaits {
 /// Most peers have one. A client that repeats a request whose connection it believes to be broken
 /// has two for a while; all of them hear the same.
 #[derive(Debug)]
-pub(crate) struct Listeners {
-    by_peer: BTreeMap<PeerId, Vec<Listener>>,
+pub(crate) struct Waits {
+    by_peer: BTreeMap<PeerId, Vec<WaitSender>>,
     /// Whose it is, and when it began. Not in the time of the state machine, which may have a backlog.
-    short: BTreeMap<ListenerId, (PeerId, Time)>,
+    short: BTreeMap<WaitId, (PeerId, Time)>,
     open: usize,
     limit: usize,
-    last: ListenerId,
+    last: WaitId,
     cut_short: u64,
     reported: u64,
     log: RateLimit,
@@ -54,34 +54,45 @@ pub(crate) struct Listeners {
 
 /// Ids grow, so their order is the order in which requests began to wait.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct ListenerId(u64);
+pub(crate) struct WaitId(u64);
 
 /// An open request, and under which ticket the state machine knows its wait.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct WaitSender {
     pub(crate) ticket: Ticket,
-    pub(crate) reply: oneshot::Sender<Outcome>,
-    id: ListenerId,
+    pub(crate) sender: oneshot::Sender<Outcome>,
+    id: WaitId,
 }
 
 /// Which request is open.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OpenWait {
+pub(crate) struct WaitKey {
     pub(crate) peer: PeerId,
     pub(crate) ticket: Ticket,
-    pub(crate) id: ListenerId,
+    pub(crate) id: WaitId,
 }
 
-/// What an open request knows of its listener.
+/// What an open request knows of its wait.
 #[derive(Debug)]
-pub(crate) struct Listening {
-    pub(crate) id: ListenerId,
+pub(crate) struct WaitReceiver {
+    pub(crate) id: WaitId,
     pub(crate) outcome: oneshot::Receiver<Outcome>,
     /// For how long it may wait.
     pub(crate) block_for: Duration,
 }
 
-impl Listeners {
+/// What an open request hears.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// Its lock is gone.
+    Cancelled(CancelCause),
+    /// So much is held.
+    Granted(Count, FencingToken),
+    /// So much is still pending, but nobody waits any more.
+    Pending(Count),
+}
+
+impl Waits {
     /// No requests, and no limit.
     pub(crate) fn new() -> Self {
         Self {
@@ -89,7 +100,7 @@ impl Listeners {
             short: BTreeMap::new(),
             open: 0,
             limit: usize::MAX,
-            last: ListenerId(0),
+            last: WaitId(0),
             cut_short: 0,
             reported: 0,
             log: RateLimit::default(),
@@ -107,8 +118,8 @@ impl Listeners {
         peer: PeerId,
         ticket: Ticket,
         block_for: Duration,
-    ) -> Listening {
-        let id = ListenerId(self.last.0 + 1);
+    ) -> WaitReceiver {
+        let id = WaitId(self.last.0 + 1);
         let is_short = self.open - self.short.len() >= self.limit;
         if is_short {
             self.short.insert(id, (peer, now));
@@ -116,60 +127,60 @@ impl Listeners {
         }
         self.last = id;
         self.open += 1;
-        let (reply, outcome) = oneshot::channel();
-        self.by_peer.entry(peer).or_default().push(Listener { ticket, reply, id });
+        let (sender, outcome) = oneshot::channel();
+        self.by_peer.entry(peer).or_default().push(WaitSender { ticket, sender, id });
         let block_for = if is_short { block_for.min(SHORT_WAIT) } else { block_for };
-        Listening { id, outcome, block_for }
+        WaitReceiver { id, outcome, block_for }
     }
 
     /// Forgets one of the peer's requests, if it is still there.
-    pub(crate) fn remove(&mut self, peer: PeerId, id: ListenerId) -> Option<Listener> {
-        let listeners = self.by_peer.get_mut(&peer)?;
-        let position = listeners.iter().position(|listener| listener.id == id)?;
-        let listener = listeners.swap_remove(position);
-        if listeners.is_empty() {
+    pub(crate) fn remove(&mut self, peer: PeerId, id: WaitId) -> Option<WaitSender> {
+        let waits = self.by_peer.get_mut(&peer)?;
+        let position = waits.iter().position(|wait| wait.id == id)?;
+        let wait = waits.swap_remove(position);
+        if waits.is_empty() {
             self.by_peer.remove(&peer);
         }
         self.uncount(id);
-        Some(listener)
+        Some(wait)
     }
 
     /// All requests of a peer are over.
-    pub(crate) fn take(&mut self, peer: PeerId) -> Vec<Listener> {
-        let listeners = self.by_peer.remove(&peer).unwrap_or_default();
-        for listener in &listeners {
-            self.uncount(listener.id);
+    pub(crate) fn take(&mut self, peer: PeerId) -> Vec<WaitSender> {
+        let waits = self.by_peer.remove(&peer).unwrap_or_default();
+        for wait in &waits {
+            self.uncount(wait.id);
         }
-        listeners
+        waits
     }
 
     /// Whether this request of the peer is open.
-    pub(crate) fn contains(&self, peer: PeerId, id: ListenerId) -> bool {
-        self.by_peer.get(&peer).is_some_and(|all| all.iter().any(|listener| listener.id == id))
+    pub(crate) fn contains(&self, peer: PeerId, id: WaitId) -> bool {
+        self.by_peer.get(&peer).is_some_and(|all| all.iter().any(|wait| wait.id == id))
     }
 
     /// One of the open requests, if there is any.
-    pub(crate) fn first(&self) -> Option<OpenWait> {
-        let (&peer, listeners) = self.by_peer.first_key_value()?;
-        let &Listener { ticket, id, .. } = listeners.first()?;
-        Some(OpenWait { peer, ticket, id })
+    pub(crate) fn first(&self) -> Option<WaitKey> {
+        let (&peer, waits) = self.by_peer.first_key_value()?;
+        let &WaitSender { ticket, id, .. } = waits.first()?;
+        Some(WaitKey { peer, ticket, id })
     }
 
     /// All requests are over.
-    pub(crate) fn take_all(&mut self) -> BTreeMap<PeerId, Vec<Listener>> {
+    pub(crate) fn take_all(&mut self) -> BTreeMap<PeerId, Vec<WaitSender>> {
         self.short.clear();
         self.open = 0;
         std::mem::take(&mut self.by_peer)
     }
 
     /// The short request that began first, unless it did so a moment ago.
-    pub(crate) fn oldest_short(&self, now: Time) -> Option<OpenWait> {
+    pub(crate) fn oldest_short(&self, now: Time) -> Option<WaitKey> {
         let (&id, &(peer, began)) = self.short.first_key_value()?;
         if now - began < SHORTEST_WAIT {
             return None;
         }
-        let listener = self.by_peer.get(&peer)?.iter().find(|listener| listener.id == id)?;
-        Some(OpenWait { peer, ticket: listener.ticket, id })
+        let wait = self.by_peer.get(&peer)?.iter().find(|wait| wait.id == id)?;
+        Some(WaitKey { peer, ticket: wait.ticket, id })
     }
 
     pub(crate) fn status(&self) -> OpenWaits {
@@ -187,7 +198,7 @@ impl Listeners {
         Some(self.cut_short - before)
     }
 
-    fn uncount(&mut self, id: ListenerId) {
+    fn uncount(&mut self, id: WaitId) {
         self.open -= 1;
         if !self.short.is_empty() {
             self.short.remove(&id);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use throttle_core::Time;
 
-use crate::RateLimit;
+use crate::rate_limit::RateLimit;
 
 /// The timer observes the clock at least this often while nobody asks for anything.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ pub struct Stalls {
 
 /// Turns instants of the clock into attentive time.
 #[derive(Debug, Default)]
-pub(crate) struct Attention {
+pub(crate) struct LeaseClock {
     last: Time,
     /// What does not count, in nanoseconds. A number and no `Duration`, for each operation subtracts it.
     discounted: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Attention {
     log: RateLimit,
 }
 
-impl Attention {
+impl LeaseClock {
     /// The attentive time at the instant `now` of the clock.
     pub(crate) fn observe(&mut self, now: Time) -> Time {
         let gap = now.as_nanos().saturating_sub(self.last.as_nanos());
@@ -98,7 +98,7 @@ mod tests {
     fn attentive_time_is_the_sum_of_all_gaps_that_are_no_stall() {
         let (mut stalls, mut steady) = (0, 0);
         arbtest::arbtest(|u| {
-            let (mut attention, mut now) = (Attention::default(), Time::ZERO);
+            let (mut attention, mut now) = (LeaseClock::default(), Time::ZERO);
             let mut attentive = Duration::ZERO;
             while !u.is_empty() {
                 let longest = *u.choose(&[10, 1_000, 1_001, 10_000, 10_000_000])?;
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_log_tells_of_the_first_stall_at_once_and_sums_up_those_that_follow() {
-        let mut attention = Attention::default();
+        let mut attention = LeaseClock::default();
         let mut now = Time::ZERO;
         let mut reports = Vec::new();
         for _ in 0..10 {

@@ -9,21 +9,21 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use throttle_core::{CancelCause, Count, Event, FencingToken, Labels, PeerId, Time};
 use tracing::Level;
 
-use crate::{RateLimit, names::Names};
+use crate::{names::Names, rate_limit::RateLimit};
 
 /// Under this name the log tells of peers.
 pub(crate) const TARGET: &str = "throttle::peers";
 
 /// Peers that went in one step.
 #[derive(Debug)]
-pub(crate) struct Departures {
+pub(crate) struct PeerLog {
     /// Whether each of them is told.
     each: bool,
     /// Locks that were lost by a peer that may be about to be announced as gone.
     locks: Vec<Lock>,
     awaited: Option<Awaited>,
     peers: Vec<Departure>,
-    expired: Tally,
+    expired: ExpiryTally,
     /// To be freed after the critical section.
     #[expect(clippy::vec_box, reason = "to move them out of their boxes is work, too")]
     labels: Vec<Box<Labels>>,
@@ -60,14 +60,14 @@ struct Awaited {
     waited: Duration,
 }
 
-impl Departures {
+impl PeerLog {
     pub(crate) fn new() -> Self {
         Self {
             each: tracing::enabled!(target: TARGET, Level::INFO),
             locks: Vec::new(),
             awaited: None,
             peers: Vec::new(),
-            expired: Tally::default(),
+            expired: ExpiryTally::default(),
             labels: Vec::new(),
         }
     }
@@ -156,13 +156,13 @@ impl fmt::Display for Awaited {
 
 /// How many peers expired, how many of them held something, and how many locks are free by that.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ExpiryTally {
     peers: u64,
     holding: u64,
     locks: u64,
 }
 
-impl Tally {
+impl ExpiryTally {
     fn add(&mut self, locks: u32) {
         self.peers += 1;
         self.holding += u64::from(locks > 0);
@@ -177,22 +177,22 @@ impl Tally {
 
 /// The peers that expired since the log was told of them the last time.
 #[derive(Debug, Default)]
-pub(crate) struct Expired {
-    untold: Tally,
+pub(crate) struct ExpiryLog {
+    untold: ExpiryTally,
     log: RateLimit,
 }
 
-impl Expired {
+impl ExpiryLog {
     /// Adds those that were recorded.
-    pub(crate) fn take_from(&mut self, departures: &mut Departures) {
-        let Tally { peers, holding, locks } = mem::take(&mut departures.expired);
+    pub(crate) fn take_from(&mut self, peer_log: &mut PeerLog) {
+        let ExpiryTally { peers, holding, locks } = mem::take(&mut peer_log.expired);
         self.untold.peers += peers;
         self.untold.holding += holding;
         self.untold.locks += locks;
     }
 
     /// What to tell the log, if there is anything, and if the last line was written a second ago.
-    pub(crate) fn report(&mut self, now: Time) -> Option<Tally> {
+    pub(crate) fn report(&mut self, now: Time) -> Option<ExpiryTally> {
         if self.untold.peers == 0 || !self.log.admits(now, BETWEEN_LINES) {
             return None;
         }
@@ -200,7 +200,7 @@ impl Expired {
     }
 }
 
-impl Drop for Expired {
+impl Drop for ExpiryLog {
     /// At the end of the service nobody is left untold.
     fn drop(&mut self) {
         if self.untold.peers > 0 {

@@ -10,23 +10,23 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use throttle_core::{Settings, Time};
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Observer, Stalls,
-    attention::TICK,
-    departures::Tally,
-    failure::{Failures, Panicked},
-    state::{News, State},
+    clock::Clock,
+    effects::Effects,
+    failure::{Failure, Failures},
+    observer::Observer,
+    state::State,
+    world::World,
 };
 
 /// What all handles share with the timer.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Service {
     pub(crate) clock: Clock,
     /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
     /// poisoned then, and the service has [failed](crate::Handle::failed).
@@ -36,31 +36,20 @@ pub(crate) struct Shared {
     /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
     pub(crate) reconfiguring: Mutex<()>,
     pub(crate) failure: Failures,
-    pub(crate) alarm: Arc<Notify>,
+    pub(crate) rearm: Arc<Notify>,
 }
 
-/// What has happened since the log was told the last time, as far as it is time to do so.
-pub(crate) struct Report {
-    pub(crate) stalls: Option<Stalls>,
-    /// Requests beyond the limit of those that wait.
-    pub(crate) cut_short: Option<u64>,
-    pub(crate) expired: Option<Tally>,
-}
-
-impl Shared {
-    /// A service without semaphores, whose time begins now.
-    ///
-    /// # Panics
-    ///
-    /// If the system has no randomness to give.
-    pub(crate) fn new(settings: Settings, observer: Box<dyn Observer>) -> Self {
+impl Service {
+    /// A service without semaphores and peers.
+    pub(crate) fn new(world: World, settings: Settings, observer: Box<dyn Observer>) -> Self {
+        let World { clock, entropy, token_floor } = world;
         Self {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(settings, observer)),
+            clock,
+            state: Mutex::new(State::new(settings, observer, entropy, token_floor)),
             contenders: AtomicUsize::new(0),
             reconfiguring: Mutex::new(()),
             failure: Failures::none(),
-            alarm: Arc::new(Notify::new()),
+            rearm: Arc::new(Notify::new()),
         }
     }
 
@@ -70,50 +59,53 @@ impl Shared {
     /// # Panics
     ///
     /// If an earlier operation did.
-    pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time, &mut News) -> R) -> R {
+    pub(crate) fn with_state<R>(
+        &self,
+        operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
+    ) -> R {
         let state = self.lock().expect("no operation panicked before");
-        self.operate_on(state, BUDGET_OF_AN_OPERATION, operation)
+        self.run_locked(state, OPERATION_BUDGET, operation)
     }
 
     /// Does nothing if an earlier operation panicked.
-    pub(crate) fn try_operate<R>(
+    pub(crate) fn try_with_state<R>(
         &self,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+        operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> Option<R> {
-        self.operate_within(BUDGET_OF_AN_OPERATION, operation)
+        self.try_with_budget(OPERATION_BUDGET, operation)
     }
 
-    fn operate_within<R>(
+    pub(crate) fn try_with_budget<R>(
         &self,
         budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+        operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> Option<R> {
         let state = self.lock()?;
-        Some(self.operate_on(state, budget, operation))
+        Some(self.run_locked(state, budget, operation))
     }
 
-    fn operate_on<R>(
+    fn run_locked<R>(
         &self,
         state: MutexGuard<'_, State>,
         budget: u32,
-        operation: impl FnOnce(&mut State, Time, &mut News) -> R,
+        operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> R {
         let panicked = Panicked(self);
-        let mut news = News::new();
+        let mut effects = Effects::new();
         let result = {
             // Unlocked before anybody is told of a panic.
             let mut state = state;
-            let present = state.attention.observe(self.clock.now());
+            let present = state.lease_clock.observe(self.clock.now());
             // What is due concerns those who listened so far, not who begins to listen now.
-            let now = state.catch_up(present, budget, &mut news);
-            let result = operation(&mut state, now, &mut news);
-            state.gather(&mut news);
+            let now = state.catch_up(present, budget, &mut effects);
+            let result = operation(&mut state, now, &mut effects);
+            state.collect_effects(&mut effects);
             result
         };
-        if news.alarm_is_late {
-            self.alarm.notify_one();
+        if effects.must_rearm {
+            self.rearm.notify_one();
         }
-        news.spread();
+        effects.deliver();
         mem::forget(panicked);
         result
     }
@@ -121,13 +113,16 @@ impl Shared {
     /// Does all that is due. It takes as long as the backlog is, so it is for what is rare, and not called
     /// from a task.
     pub(crate) fn work_off_backlog(&self) {
-        self.operate_in_parts(|state, now, _| now < state.attention.present());
+        self.with_state_in_steps(|state, now, _| now < state.lease_clock.present());
     }
 
     /// Does something a part at a time, as long as it says that there is more to do. Others have their
     /// turn between two parts. Does nothing if an earlier operation panicked.
-    pub(crate) fn operate_in_parts(&self, part: impl Fn(&mut State, Time, &mut News) -> bool) {
-        while self.operate_within(BUDGET_OF_THE_TIMER, &part).unwrap_or(false) {
+    pub(crate) fn with_state_in_steps(
+        &self,
+        part: impl Fn(&mut State, Time, &mut Effects) -> bool,
+    ) {
+        while self.try_with_budget(TIMER_BUDGET, &part).unwrap_or(false) {
             // A thread that waits for the mutex gets it only if this one does not take it again at once.
             thread::yield_now();
         }
@@ -151,35 +146,31 @@ impl Shared {
     pub(crate) fn is_contended(&self) -> bool {
         self.contenders.load(Ordering::Relaxed) > 0
     }
+}
 
-    /// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-    /// there is a backlog, and what to tell the log; nothing if the service has failed.
-    pub(crate) fn tick(&self) -> Option<(Duration, Report)> {
-        self.operate_within(BUDGET_OF_THE_TIMER, |state, _, _| {
-            let present = state.attention.present();
-            let next_tick = present + TICK;
-            let alarm = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
-            state.alarm = Some(alarm);
-            let report = Report {
-                stalls: state.attention.report(),
-                cut_short: state.listeners.report(present),
-                expired: state.expired.report(present),
-            };
-            (alarm - present, report)
-        })
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.rearm.notify_one();
     }
 }
 
-impl Drop for Shared {
+/// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
+struct Panicked<'a>(&'a Service);
+
+impl Drop for Panicked<'_> {
     fn drop(&mut self) {
-        self.alarm.notify_one();
+        self.0.failure.add(Failure::Operation);
+        // Those who wait hear that there is nothing to wait for.
+        if let Err(poisoned) = self.0.state.lock() {
+            drop(poisoned.into_inner().waits.take_all());
+        }
     }
 }
 
 /// How much of what is due an operation does before its own turn, in the units of
 /// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
 /// quarter to half a microsecond.
-const BUDGET_OF_AN_OPERATION: u32 = 256;
+const OPERATION_BUDGET: u32 = 256;
 
 /// How much of what is due the timer does in one critical section: one to two milliseconds.
-const BUDGET_OF_THE_TIMER: u32 = 4_096;
+pub(crate) const TIMER_BUDGET: u32 = 4_096;
