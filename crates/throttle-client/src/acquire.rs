@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use throttle_wire::{Acquired, PeerId};
+use throttle_wire::{LockAnswer, PeerId};
 
 use crate::{
     Client, Error,
@@ -19,7 +19,7 @@ pub struct Acquire<'a> {
     peer: PeerId,
     semaphore: &'a str,
     count: u64,
-    query: throttle_wire::Acquire,
+    query: throttle_wire::LockRequest,
     order: Order,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Acquire<'a> {
             peer,
             semaphore,
             count,
-            query: throttle_wire::Acquire::default(),
+            query: throttle_wire::LockRequest::default(),
             order: Order::Insist,
         }
     }
@@ -92,7 +92,7 @@ impl<'a> Acquire<'a> {
 
 /// The status decides. The body must not contradict it; that of version 0.5 is the peer's id alone.
 fn admission(answer: &Answer) -> Result<Admission, Error> {
-    let token = match answer.json::<Acquired>() {
+    let token = match answer.json::<LockAnswer>() {
         Ok(body) if body.acquired != answer.is_pending() => body.fencing_token,
         Ok(_) => return Err(answer.unexpected()),
         Err(_) => answer.json::<PeerId>().map(|_| None)?,

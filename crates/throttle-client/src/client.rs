@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use throttle_wire::{
-    Code, ExpiresIn, Peer, PeerId, Reloaded, Restore, Semaphore, SemaphoreSummary,
+    Code, Heartbeat, PeerId, PeerStatus, Reloaded, Restore, SemaphoreOverview, SemaphoreStatus,
 };
 use tracing::{Instrument as _, debug_span};
 
@@ -78,7 +78,7 @@ impl Client {
     /// `unknown_peer`, `expires_in_too_long`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
         let url = self.base().join(&format!("peers/{peer}"));
-        let request = self.put(url).json(&ExpiresIn { expires_in });
+        let request = self.put(url).json(&Heartbeat { expires_in });
         self.send(request, Repeat::Freely, |answer| answer.must_be("Ok")).await
     }
 
@@ -138,7 +138,7 @@ impl Client {
     /// # Errors
     ///
     /// `unknown_peer`
-    pub async fn peer(&self, peer: PeerId) -> Result<Peer, Error> {
+    pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
         self.fetch(self.base().join(&format!("peers/{peer}"))).await
     }
 
@@ -150,7 +150,7 @@ impl Client {
     /// # Errors
     ///
     /// None of its own.
-    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, Error> {
         self.fetch(self.base().join("peers/")).await
     }
 
@@ -187,7 +187,7 @@ impl Client {
     /// # Errors
     ///
     /// None of its own.
-    pub async fn semaphores(&self) -> Result<Vec<SemaphoreSummary>, Error> {
+    pub async fn semaphores(&self) -> Result<Vec<SemaphoreStatus>, Error> {
         self.fetch(self.base().join("semaphores")).await
     }
 
@@ -197,7 +197,7 @@ impl Client {
     ///
     /// - `unknown_semaphore`, `name_too_long`
     /// - [`Error::InvalidName`]
-    pub async fn semaphore(&self, name: &str) -> Result<Semaphore, Error> {
+    pub async fn semaphore(&self, name: &str) -> Result<SemaphoreOverview, Error> {
         self.fetch(self.base().join_name("semaphores", name)?).await
     }
 

@@ -112,8 +112,8 @@ mod world;
 
 pub use reqwest;
 pub use throttle_wire::{
-    Code, HeldLock, Holder, Labels, Peer as PeerStatus, PeerId, PendingLock, Reloaded, Restore,
-    Semaphore, SemaphoreSummary, Waiter,
+    Code, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, Reloaded, Restore,
+    SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
 pub use crate::{
