@@ -101,7 +101,7 @@ struct Shared {
 /// What becomes of a peer at the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
-    Leave,
+    StopHeartbeat,
     Remove,
 }
 
@@ -209,8 +209,8 @@ impl Peer {
 
     /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer
     /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
-    pub async fn leave(self) {
-        self.shared().close(End::Leave).await;
+    pub async fn stop_heartbeat(self) {
+        self.shared().close(End::StopHeartbeat).await;
     }
 
     /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before

@@ -241,7 +241,7 @@ async fn a_peer_that_is_left_stays_at_the_server_and_can_be_resumed() {
     let ann = house.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let id = lock.peer_id();
-    ann.clone().leave().await;
+    ann.clone().stop_heartbeat().await;
     assert_eq!((lock.lost().await, ann.lost().await), (Lost::Closed, Lost::Closed));
     drop((lock, ann));
     assert_eq!(house.client().remainder("A").await.unwrap(), 0);
