@@ -27,7 +27,7 @@ pub(super) struct Acquisition {
     peer: Peer,
     semaphore: String,
     count: u64,
-    patience: Option<Duration>,
+    wait_at_most: Option<Duration>,
     start: Time,
     /// When to give up.
     end: Option<Time>,
@@ -63,16 +63,16 @@ impl Acquisition {
         peer: Peer,
         semaphore: String,
         count: u64,
-        patience: Option<Duration>,
+        wait_at_most: Option<Duration>,
     ) -> Self {
         let start = peer.shared().now();
-        let bound = |patience: Duration| if patience.is_zero() { TRY_PATIENCE } else { patience };
-        let end = patience.map(|patience| start + bound(patience));
+        let end =
+            wait_at_most.map(|span| start + if span.is_zero() { TRY_LOCK_TIMEOUT } else { span });
         Self {
             peer,
             semaphore,
             count,
-            patience,
+            wait_at_most,
             start,
             end,
             pauses: Pauses::default(),
@@ -244,7 +244,7 @@ impl Acquisition {
         let now = shared.now();
         shared.renewed(peer, sent);
         match admission {
-            Admission::Held { token } => {
+            Admission::Granted { token } => {
                 // Not if the answer took so long that it may be over again, or if it comes from before the
                 // server forgot the peer.
                 let mut state = shared.state();
@@ -255,10 +255,10 @@ impl Acquisition {
                 drop(state);
                 Ok(Outcome::Held(self.lock(peer, token, loss)))
             }
-            Admission::Pending if self.is_try() || self.end.is_some_and(|end| end <= now) => {
+            Admission::Queued if self.is_try() || self.end.is_some_and(|end| end <= now) => {
                 Err(Failure::NotInTime)
             }
-            Admission::Pending => {
+            Admission::Queued => {
                 self.tell_waiting(peer);
                 // A server that shuts down answers at once.
                 let is_early = now.since(sent.0) < block_for - block_for / 8;
@@ -395,7 +395,7 @@ impl Acquisition {
     }
 
     fn is_try(&self) -> bool {
-        self.patience.is_some_and(|patience| patience.is_zero())
+        self.wait_at_most.is_some_and(|span| span.is_zero())
     }
 
     fn subject(&self) -> Subject {
@@ -403,7 +403,7 @@ impl Acquisition {
     }
 
     fn not_in_time(&self) -> LockError {
-        self.subject().not_in_time(self.patience.unwrap_or_default())
+        self.subject().not_in_time(self.wait_at_most.unwrap_or_default())
     }
 
     fn answered(&mut self) {
@@ -470,7 +470,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 const OVERTAKEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// For how long the one attempt may take of somebody who does not wait.
-const TRY_PATIENCE: Duration = Duration::from_secs(5);
+const TRY_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a withdrawal is waited for. It goes on in the background.
 const WITHDRAWAL: Duration = Duration::from_millis(250);

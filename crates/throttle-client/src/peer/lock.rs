@@ -173,9 +173,9 @@ impl Lock {
             let answer = shared.single_attempt.acquire(self.id, &self.semaphore, count).await;
             drop(telling);
             match answer {
-                Ok(Admission::Held { .. }) => return Ok(()),
+                Ok(Admission::Granted { .. }) => return Ok(()),
                 // So the server has forgotten that it was held. Nobody stays in the queue for it.
-                Ok(Admission::Pending) => {
+                Ok(Admission::Queued) => {
                     self.is_released = true;
                     drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
                     return Err(self.subject().lost(Lost::Expired));
