@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use throttle_wire::{Code, PeerId};
 use tokio::sync::watch;
 
-use super::{End, LockError, Peer, error::Subject, outcome};
+use super::{End, LockError, Peer, lock_error::Subject, outcome};
 use crate::{Admission, Error, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.

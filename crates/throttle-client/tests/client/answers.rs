@@ -6,7 +6,7 @@ use axum::{body::Body, http::Response};
 use futures_util::stream;
 use throttle_client::{Admission, Code, Error, RetryPolicy};
 
-use crate::support::{LEASE, Reaction, Server, answer, client, json, text};
+use crate::scripted_server::{LEASE, Reaction, Server, answer, client, json, text};
 
 /// What a heartbeat ends with if it is answered so.
 async fn heartbeat(answer: Reaction) -> Error {

@@ -15,7 +15,7 @@ use throttle_client::{Admission, Client, Code, Error, Labels, Reloaded, Restore,
 use throttle_http::{Api, Limits, Metrics};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 
-use crate::support::{LEASE, client, serve};
+use crate::scripted_server::{LEASE, client, serve};
 
 /// A wait that no test sees the end of.
 const LONG: Duration = Duration::from_secs(60);

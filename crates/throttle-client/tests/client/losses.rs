@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, routes},
-    support::{client, serve},
+    real_server::{House, LONG, MUTEX, routes},
+    scripted_server::{client, serve},
 };
 
 const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];

@@ -17,8 +17,10 @@ use throttle_client::{
 };
 
 use crate::{
-    house::now,
-    support::{Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text},
+    real_server::now,
+    scripted_server::{
+        Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text,
+    },
 };
 
 fn too_many_waiters() -> Reaction {

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tracing::{Instrument as _, debug_span};
 
-use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquire::Acquisition};
+use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquisition::Acquisition};
 
 /// Asks for a lock when it is awaited. Made by [`Client::lock`](crate::Client::lock) and [`Peer::lock`].
 ///

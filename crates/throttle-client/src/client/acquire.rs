@@ -7,8 +7,8 @@ use throttle_wire::{Acquired, PeerId};
 use crate::{
     Client, Error,
     answer::Answer,
-    order::{Order, numbered},
     retry::Repeat,
+    sequence::{Order, numbered},
 };
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].

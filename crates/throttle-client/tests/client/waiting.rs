@@ -23,8 +23,8 @@ use tracing::{
 };
 
 use crate::{
-    house::{House, LEASE, LONG, MUTEX, now, routes},
-    support::{answer, client, json, serve},
+    real_server::{House, LEASE, LONG, MUTEX, now, routes},
+    scripted_server::{answer, client, json, serve},
 };
 
 const PATIENCE: Duration = Duration::from_millis(300);
