@@ -151,7 +151,7 @@ impl Peer {
     fn leave(&self, py: Python<'_>) -> PyResult<Operation> {
         let peer = self.peer.take().ok_or_else(|| Foreign.raise(py))?;
         let future = async move {
-            peer.leave().await;
+            peer.stop_heartbeat().await;
             Ok::<_, Error>(())
         };
         Ok(Operation::new(self.peer.process().runtime(), future))

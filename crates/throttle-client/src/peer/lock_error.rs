@@ -47,7 +47,7 @@ pub enum LockError {
         lost: Lost,
     },
     /// The server answered, and the semaphore was not free in time. Nothing is left behind at the server.
-    #[error("{semaphore:?} of {server} was not free{}", within(*patience))]
+    #[error("{semaphore:?} of {server} was not free{}", within(*wait_at_most))]
     #[non_exhaustive]
     NotInTime {
         /// The semaphore.
@@ -55,7 +55,7 @@ pub enum LockError {
         /// The server.
         server: Arc<str>,
         /// For how long it was waited for.
-        patience: Duration,
+        wait_at_most: Duration,
     },
     /// The time was over, and the last attempt to ask the server had no answer.
     #[error("no lock on {semaphore:?}, for {server} did not answer")]
@@ -92,11 +92,11 @@ impl LockError {
     }
 }
 
-fn within(patience: Duration) -> String {
-    if patience.is_zero() {
+fn within(wait_at_most: Duration) -> String {
+    if wait_at_most.is_zero() {
         return String::new();
     }
-    format!(" within {}", humantime::format_duration(patience))
+    format!(" within {}", humantime::format_duration(wait_at_most))
 }
 
 /// Why the peer cannot ask for a lock.
@@ -141,9 +141,9 @@ impl Subject {
         LockError::Lost { semaphore, server, lost }
     }
 
-    pub(super) fn not_in_time(self, patience: Duration) -> LockError {
+    pub(super) fn not_in_time(self, wait_at_most: Duration) -> LockError {
         let Self { semaphore, server } = self;
-        LockError::NotInTime { semaphore, server, patience }
+        LockError::NotInTime { semaphore, server, wait_at_most }
     }
 
     pub(super) fn unreachable(self, source: Error) -> LockError {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, world::Time};
+use crate::{Error, clock::Time};
 
 /// Pauses that grow, of which chance takes away up to a half.
 #[derive(Debug, Default)]

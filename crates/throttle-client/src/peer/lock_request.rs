@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tracing::{Instrument as _, debug_span};
 
-use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquire::Acquisition};
+use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquisition::Acquisition};
 
 /// Asks for a lock when it is awaited. Made by [`Client::lock`](crate::Client::lock) and [`Peer::lock`].
 ///
@@ -34,7 +34,7 @@ pub struct LockRequest {
     asker: Asker,
     semaphore: String,
     count: u64,
-    patience: Option<Duration>,
+    wait_at_most: Option<Duration>,
 }
 
 /// Who asks.
@@ -47,11 +47,11 @@ enum Asker {
 
 impl LockRequest {
     pub(super) fn of_peer(peer: Peer, semaphore: String) -> Self {
-        Self { asker: Asker::Peer(peer), semaphore, count: 1, patience: None }
+        Self { asker: Asker::Peer(peer), semaphore, count: 1, wait_at_most: None }
     }
 
     pub(super) fn of_own_peer(peer: PeerBuilder, semaphore: String) -> Self {
-        Self { asker: Asker::Own(peer), semaphore, count: 1, patience: None }
+        Self { asker: Asker::Own(peer), semaphore, count: 1, wait_at_most: None }
     }
 
     /// How much to ask for. Default: 1.
@@ -63,8 +63,8 @@ impl LockRequest {
     /// Gives up after this time. An answer that arrives later is dealt with in the background.
     ///
     /// No time at all is as for [`try_lock`](Self::try_lock): one attempt, and its answer is waited for.
-    pub fn wait_at_most(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    pub fn wait_at_most(mut self, wait_at_most: Duration) -> Self {
+        self.wait_at_most = Some(wait_at_most);
         self
     }
 
@@ -84,12 +84,12 @@ impl LockRequest {
     }
 
     async fn send(self) -> Result<Lock, LockError> {
-        let Self { asker, semaphore, count, patience } = self;
+        let Self { asker, semaphore, count, wait_at_most } = self;
         let peer = match asker {
             Asker::Peer(peer) => peer,
             Asker::Own(builder) => builder.build(),
         };
-        Acquisition::new(peer, semaphore, count, patience).run().await
+        Acquisition::new(peer, semaphore, count, wait_at_most).run().await
     }
 }
 

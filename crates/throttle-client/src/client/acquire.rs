@@ -7,8 +7,8 @@ use throttle_wire::{LockAnswer, PeerId};
 use crate::{
     Client, Error,
     answer::Answer,
-    order::{Order, numbered},
     retry::Repeat,
+    sequence::{Order, numbered},
 };
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
@@ -23,18 +23,18 @@ pub struct Acquire<'a> {
     order: Order,
 }
 
-/// Where a peer stands after it asked for a lock.
+/// The outcome of a request for a lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "the lock may be pending"]
 pub enum Admission {
-    /// The lock is held.
-    Held {
-        /// The fencing token: it grows with each grant of this semaphore. `None` from a server of
-        /// version 0.5, which has none.
+    /// The peer holds the lock.
+    Granted {
+        /// The fencing token, which grows with each grant of this semaphore. `None` from a server of
+        /// version 0.5, which has no tokens.
         token: Option<u64>,
     },
-    /// The lock is pending, and the peer keeps its place in the queue. Ask again.
-    Pending,
+    /// The lock is pending. Send the request again; the peer keeps its place in the queue.
+    Queued,
 }
 
 impl<'a> Acquire<'a> {
@@ -59,7 +59,7 @@ impl<'a> Acquire<'a> {
     /// comes at once.
     ///
     /// It is one span for all attempts: a retry asks only for what is left of it. A server that
-    /// shuts down, or at which very many requests wait, answers [`Admission::Pending`] before it is
+    /// shuts down, or at which very many requests wait, answers [`Admission::Queued`] before it is
     /// over.
     pub fn block_for(mut self, block_for: Duration) -> Self {
         self.query.block_for = Some(block_for);
@@ -97,7 +97,7 @@ fn admission(answer: &Answer) -> Result<Admission, Error> {
         Ok(_) => return Err(answer.unexpected()),
         Err(_) => answer.json::<PeerId>().map(|_| None)?,
     };
-    Ok(if answer.is_pending() { Admission::Pending } else { Admission::Held { token } })
+    Ok(if answer.is_pending() { Admission::Queued } else { Admission::Granted { token } })
 }
 
 impl<'a> IntoFuture for Acquire<'a> {

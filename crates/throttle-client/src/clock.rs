@@ -1,17 +1,10 @@
-//! Where the world enters: the only place that reads a clock and draws a random number.
+//! The clocks that the client reads, and the instants of a lease.
 
-use std::{
-    ops::Add,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{ops::Add, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sleep::Sleep;
+use crate::suspend::Sleep;
 
 /// Tells how much time has passed since it was started.
 #[derive(Clone, Copy, Debug)]
@@ -100,36 +93,3 @@ impl Clock {
 
 /// For how long a machine that woke up may not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// A number from 0 to 1, so that clients which failed together do not come back together.
-#[expect(clippy::disallowed_methods, reason = "this is where randomness enters")]
-pub(crate) fn jitter() -> f64 {
-    rand::random()
-}
-
-/// A number that is greater than all that this process has drawn. As far as clocks are right it is also
-/// greater than those of processes that were before: it begins with the microseconds since 1970.
-pub(crate) fn next_number() -> u64 {
-    LATEST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
-}
-
-/// From now on numbers are greater than this one. Returns whether that is possible: they have to stay
-/// within 53 bits.
-pub(crate) fn continue_numbers_after(number: u64) -> bool {
-    let is_possible = number <= LARGEST_START;
-    if is_possible {
-        LATEST_NUMBER.fetch_max(number, Ordering::Relaxed);
-    }
-    is_possible
-}
-
-static LATEST_NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| {
-    #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    AtomicU64::new(
-        u64::try_from(since.as_micros()).map_or(LARGEST_START, |it| it.min(LARGEST_START)),
-    )
-});
-
-/// Leaves room below 2^53 for more numbers than a process can draw: a million a second for a century.
-const LARGEST_START: u64 = 1 << 52;

@@ -6,7 +6,7 @@ use throttle_wire::PeerId;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Asking, Shared, release::Release};
-use crate::order::Order;
+use crate::sequence::Order;
 
 /// A place in the queue of the server, or what may be one.
 pub(super) struct Place {

@@ -23,8 +23,8 @@ use tracing::{
 };
 
 use crate::{
-    house::{House, LEASE, LONG, MUTEX, now, routes},
-    support::{answer, client, json, serve},
+    real_server::{House, LEASE, LONG, MUTEX, now, routes},
+    scripted_server::{answer, client, json, serve},
 };
 
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -85,7 +85,9 @@ async fn who_has_a_limit_waits_exactly_so_long_and_hears_whether_the_server_answ
         let elapsed = start.elapsed();
         assert!(PATIENCE <= elapsed && elapsed < 3 * PATIENCE, "{elapsed:?} {in_vain:?}");
         match in_vain {
-            LockError::NotInTime { patience, .. } if answers => assert_eq!(patience, PATIENCE),
+            LockError::NotInTime { wait_at_most, .. } if answers => {
+                assert_eq!(wait_at_most, PATIENCE)
+            }
             LockError::Unreachable { .. } if !answers => {}
             other => panic!("{throttle:?}: {other:?}"),
         }

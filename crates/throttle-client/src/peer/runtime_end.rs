@@ -19,7 +19,7 @@ use tokio::{runtime::Builder, task::JoinSet, time};
 use tracing::debug;
 
 use super::{End, Shared, TARGET};
-use crate::{Client, world::RealStopwatch};
+use crate::{Client, clock::RealStopwatch};
 
 /// Removes a peer that was to be removed, if that has not been done.
 pub(super) fn make_up_for(shared: &Arc<Shared>) {

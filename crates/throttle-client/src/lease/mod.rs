@@ -14,37 +14,18 @@
 //! [`Lease::no_answer`]. In the manner of quinn-proto: what goes in and what comes out are values, so lost
 //! answers, restarted servers and suspended machines are tested without any.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod live_peer;
+mod lost;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use throttle_wire::{Code, PeerId};
 
-use crate::world::Time;
-
-/// Why locks were lost that had not been released.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Lost {
-    /// This program closed the peer.
-    #[error("the peer was closed")]
-    Closed,
-    /// The lease ended, for this program did not get to show a sign of life in time: the machine was
-    /// suspended, or overloaded.
-    #[error("the lease expired")]
-    Expired,
-    /// The server does not let the peer go on, for the reason this code says. A server that was
-    /// started again without the semaphore answers `unknown_semaphore`.
-    #[error("the server refused to keep it: {0}")]
-    Refused(Code),
-    /// Somebody removed the peer at the server.
-    #[error("somebody removed the peer")]
-    Revoked,
-    /// The server did not answer until the lease ended.
-    #[error("the server was unreachable until the lease ended")]
-    Unreachable,
-}
+use self::live_peer::{Living, Standing};
+pub use self::lost::Lost;
+use crate::clock::Time;
 
 /// What to do next.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,62 +52,6 @@ pub(crate) struct Lease {
     /// have another purpose.
     interval: Option<Duration>,
     state: Option<Living>,
-}
-
-/// A peer that the server knew when it was last heard of.
-#[derive(Debug)]
-struct Living {
-    peer: PeerId,
-    standing: Standing,
-    /// When the last request was sent by whose answer the lease began anew.
-    sent: Time,
-    /// Whether that answer arrived here. If not, this is what somebody else said.
-    is_confirmed: bool,
-    /// What was sent before this instant may have been answered before the server forgot the peer.
-    valid_from: Time,
-    /// Whether the last answer left open if the server forgot the peer or somebody removed it.
-    is_doubted: bool,
-    /// When to show the next sign of life.
-    next: Time,
-    /// Whether one is wanted also if none are shown by themselves.
-    is_wanted: bool,
-    /// Signs of life since then that were not answered.
-    failures: u32,
-    /// How often the time for an answer has been doubled, for none came.
-    patience: u32,
-    held: BTreeMap<String, u64>,
-    /// Those of them that were taken over, and that nobody has asked for here.
-    unclaimed: BTreeSet<String>,
-}
-
-/// What the server knows of a peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Standing {
-    /// It has the peer, but with other locks than it was told.
-    Disputed,
-    /// Nothing. It has to be told.
-    Forgotten,
-    /// The peer and its locks.
-    Known,
-}
-
-impl Living {
-    fn new(peer: PeerId, standing: Standing, sent: Time, next: Time) -> Self {
-        Self {
-            peer,
-            standing,
-            sent,
-            is_confirmed: false,
-            valid_from: sent,
-            is_doubted: false,
-            next,
-            is_wanted: false,
-            failures: 0,
-            patience: 0,
-            held: BTreeMap::new(),
-            unclaimed: BTreeSet::new(),
-        }
-    }
 }
 
 impl Lease {
@@ -431,6 +356,3 @@ const SHORTEST_PATIENCE: u32 = 6;
 /// Bounds of the first pause after a sign of life that was not answered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests;

@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, now, routes},
-    support::{client, serve},
+    real_server::{House, LONG, MUTEX, now, routes},
+    scripted_server::{client, serve},
 };
 
 /// A client of a server that writes down what it is asked for.

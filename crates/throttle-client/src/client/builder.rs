@@ -8,13 +8,11 @@ use reqwest::{
 };
 use throttle_wire::PROBLEM_JSON;
 
+use super::Shared;
 #[cfg(feature = "tls")]
 use crate::tls::Certificates;
 use crate::{
-    Client, Error, RetryPolicy,
-    base::{Base, Bases},
-    client::Shared,
-    endpoint::Proxies,
+    Client, Error, RetryPolicy, endpoint::Proxies, failover::Bases, server_url::Base,
     transport::Transport,
 };
 

@@ -18,7 +18,7 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{runtime::Runtime, sync::watch};
 use tower::ServiceExt as _;
 
-use crate::support::{Cut, client, serve};
+use crate::scripted_server::{Cut, client, serve};
 
 /// Short, so that tests are; and not so short that a busy machine misses it.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);

@@ -3,7 +3,7 @@
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use throttle_client::{Client, Error, Labels, Restore};
 
-use crate::support::{Cut, LEASE, Reaction, Server, answer, client, json, text};
+use crate::scripted_server::{Cut, LEASE, Reaction, Server, answer, client, json, text};
 
 /// A request, whose good answer is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,8 +6,8 @@ use throttle_wire::PeerId;
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, debug_span, info, warn};
 
-use super::{End, FAREWELL_PAUSE, Shared, TARGET, farewell};
-use crate::{Lost, lease::Step, world::Time};
+use super::{End, FAREWELL_PAUSE, Shared, TARGET, runtime_end};
+use crate::{Lost, clock::Time, lease::Step};
 
 /// Starts the background task of a peer that has none.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -22,7 +22,7 @@ struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        farewell::make_up_for(&self.0);
+        runtime_end::make_up_for(&self.0);
         self.0.closed.send_replace(true);
     }
 }
