@@ -20,17 +20,17 @@ use anyhow::{Context as _, ensure};
 use super::{LONG, Latencies};
 use crate::{
     clock,
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
-/// Signs of life that go on until [`Probe::stop`].
+/// Signs of life that go on until [`PauseProbe::stop`].
 #[derive(Debug)]
-pub(crate) struct Probe {
+pub(crate) struct PauseProbe {
     is_over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<anyhow::Result<Latencies>>>,
 }
 
-impl Probe {
+impl PauseProbe {
     /// Sends signs of life of each peer on a connection of its own, every [`PACE`]. They begin one
     /// after the other, so that together they meet a pause wherever it begins.
     pub(crate) fn start(server: SocketAddr, peers: &[u64]) -> anyhow::Result<Self> {
@@ -40,7 +40,7 @@ impl Probe {
         for (number, &peer) in (0..).zip(peers) {
             let stream = TcpStream::connect(server).context("the probe cannot connect")?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
             let is_over = Arc::clone(&is_over);
             let delay = offset * number;
             threads.push(thread::spawn(move || probe(stream, peer, delay, &is_over)));
@@ -97,7 +97,7 @@ fn receive(stream: &mut TcpStream) -> anyhow::Result<()> {
 /// How often each connection of the probe sends a sign of life, unless one takes longer.
 const PACE: Duration = Duration::from_millis(1);
 /// A server that is silent for so long does not answer any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -127,7 +127,7 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOk").unwrap();
             }
         });
-        let probe = Probe::start(address, &[42]).unwrap();
+        let probe = PauseProbe::start(address, &[42]).unwrap();
         let pause: Duration = told.recv().unwrap();
         let latencies = probe.stop().unwrap();
         server.join().unwrap();

@@ -4,8 +4,6 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::load::LONG;
-
 /// The next request of a connection, put together in a buffer that is used again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Request(Vec<u8>);
@@ -53,9 +51,15 @@ impl Request {
     }
 
     /// Says that a peer holds one of each of these semaphores.
-    pub(crate) fn restore(&mut self, peer: u64, semaphores: impl Iterator<Item = String>) {
+    pub(crate) fn restore(
+        &mut self,
+        peer: u64,
+        expires_in: &str,
+        semaphores: impl Iterator<Item = String>,
+    ) {
         let locks: serde_json::Map<_, _> = semaphores.map(|name| (name, 1.into())).collect();
-        let body = serde_json::json!({"peer_id": peer, "expires_in": LONG, "acquired": locks});
+        let body =
+            serde_json::json!({"peer_id": peer, "expires_in": expires_in, "acquired": locks});
         self.with_json("POST", format_args!("/restore"), &body.to_string());
     }
 
@@ -69,7 +73,7 @@ impl Request {
     }
 
     /// Asks for something that may be long; the server hangs up behind its answer.
-    pub(crate) fn last_get(&mut self, path: &str) {
+    pub(crate) fn get_and_close(&mut self, path: &str) {
         self.write(format_args!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         ));

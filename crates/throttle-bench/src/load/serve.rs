@@ -4,28 +4,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::{BLOCKING, LONG, MUTEX, turns::Turns};
+use super::{BLOCKING, LONG, MUTEX, exclusion::ExclusionCheck};
 use crate::{
     clock,
     engine::{Engine, Load, Times},
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
 /// Lets peers stand in line for the mutex one after the other, each when the one before has its place
 /// for sure. The first one holds it then. Returns them in this order.
-pub(crate) fn line_up(server: std::net::SocketAddr, peers: usize) -> anyhow::Result<Vec<u64>> {
-    let mut line = Line { missing: peers, newcomer: None, peers: Vec::new() };
-    Engine::connect(server, 1)?.run(&mut line)?;
-    Ok(line.peers)
+pub(crate) fn queue_up(server: std::net::SocketAddr, peers: usize) -> anyhow::Result<Vec<u64>> {
+    let mut queue = QueueUp { missing: peers, newcomer: None, peers: Vec::new() };
+    Engine::connect(server, 1)?.run(&mut queue)?;
+    Ok(queue.peers)
 }
 
-struct Line {
+struct QueueUp {
     missing: usize,
     newcomer: Option<u64>,
     peers: Vec<u64>,
 }
 
-impl Load for Line {
+impl Load for QueueUp {
     fn request(&mut self, _: usize, request: &mut Request) -> bool {
         match self.newcomer {
             Some(peer) => request.acquire(peer, MUTEX, ""),
@@ -52,9 +52,9 @@ impl Load for Line {
 ///
 /// The first connection holds the lock. It releases it when everybody waits: it asks how the server
 /// is, for a while, and `all_wait` is called.
-pub(crate) struct Queue<'a> {
+pub(crate) struct Serve<'a> {
     peers: Vec<u64>,
-    turns: Turns,
+    exclusion: ExclusionCheck,
     /// By connection.
     is_waiting: Vec<bool>,
     rested: Option<usize>,
@@ -64,12 +64,12 @@ pub(crate) struct Queue<'a> {
     last_grant: Instant,
 }
 
-impl<'a> Queue<'a> {
+impl<'a> Serve<'a> {
     pub(crate) fn new(peers: &[u64], all_wait: &'a mut dyn FnMut()) -> Self {
         let start = clock::now();
         Self {
             peers: peers.to_vec(),
-            turns: Turns::default(),
+            exclusion: ExclusionCheck::default(),
             is_waiting: vec![false; peers.len()],
             rested: None,
             start,
@@ -86,14 +86,14 @@ impl<'a> Queue<'a> {
     }
 }
 
-impl Load for Queue<'_> {
+impl Load for Serve<'_> {
     fn request(&mut self, connection: usize, request: &mut Request) -> bool {
         let peer = self.peers[connection];
         if connection == 0 {
             if self.released.is_some() {
                 return false;
             }
-            let settling = SETTLING * u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+            let settling = ARRIVAL_TIME * u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
             if clock::now().duration_since(self.start) < settling {
                 request.health();
                 return true;
@@ -108,11 +108,11 @@ impl Load for Queue<'_> {
                 return false;
             }
             self.is_waiting[connection] = false;
-            self.turns.release();
+            self.exclusion.release();
             request.release(peer, MUTEX);
         } else if self.released.is_none() {
             self.is_waiting[connection] = true;
-            self.turns.ask(connection);
+            self.exclusion.note_request(connection);
             request.acquire(peer, MUTEX, BLOCKING);
         } else {
             return false;
@@ -130,21 +130,21 @@ impl Load for Queue<'_> {
         if self.is_waiting[connection] {
             ensure!(self.released.is_some(), "{connection} was granted a lock that was held");
             // They stand in line for sure, so nobody may overtake anybody.
-            self.turns.grant(connection, 0, answered)?;
+            self.exclusion.grant(connection, 0, answered)?;
             self.last_grant = answered;
         }
         Ok(())
     }
 
-    fn wakes(&mut self) -> Option<usize> {
-        self.rested = self.turns.rest(clock::now());
+    fn next_ready(&mut self) -> Option<usize> {
+        self.rested = self.exclusion.rested_holder(clock::now());
         self.rested
     }
 
-    fn is_eager(&self) -> bool {
-        self.turns.is_held()
+    fn must_poll(&self) -> bool {
+        self.exclusion.is_held()
     }
 }
 
 /// How long it takes for a request to have arrived, among many, with time to spare.
-const SETTLING: Duration = Duration::from_micros(200);
+const ARRIVAL_TIME: Duration = Duration::from_micros(200);

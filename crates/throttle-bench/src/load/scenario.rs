@@ -8,12 +8,12 @@ use super::{AMPLE, LONG, Latencies, TAKEN};
 use crate::{
     clock,
     engine::{Load, Times},
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
 /// What each connection does again and again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Work {
+pub(crate) enum Scenario {
     /// A peer comes, acquires a lock, releases it, and goes.
     Cycle,
     /// A peer shows a sign of life.
@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Queue,
 }
 
-impl Work {
+impl Scenario {
     pub(crate) const ALL: [Self; 5] =
         [Self::Cycle, Self::Lock, Self::Heartbeat, Self::Roam, Self::Queue];
 
@@ -53,16 +53,16 @@ impl Work {
 
 /// A load that goes on for a while and counts what it did.
 #[derive(Debug)]
-pub(crate) struct Steady<'a> {
-    work: Work,
+pub(crate) struct ScenarioLoad<'a> {
+    scenario: Scenario,
     /// By connection, on whose behalf.
     peers: Vec<u64>,
     /// By connection, which request of its work comes next.
     steps: Vec<u8>,
-    /// Whose turn it is in [`Work::Roam`].
+    /// Whose turn it is in [`Scenario::Roam`].
     round: &'a [u64],
     /// How many of them have had their turn.
-    pub(crate) turn: usize,
+    pub(crate) roamed: usize,
     start: Instant,
     end: Instant,
     is_over: bool,
@@ -70,16 +70,16 @@ pub(crate) struct Steady<'a> {
     pub(crate) latencies: Latencies,
 }
 
-impl<'a> Steady<'a> {
+impl<'a> ScenarioLoad<'a> {
     /// Works for `time` on behalf of these peers, one for each connection.
-    pub(crate) fn new(work: Work, peers: &'a [u64], time: Duration) -> Self {
+    pub(crate) fn new(scenario: Scenario, peers: &'a [u64], time: Duration) -> Self {
         let start = clock::now();
         Self {
-            work,
+            scenario,
             peers: peers.to_vec(),
             steps: vec![0; peers.len()],
             round: peers,
-            turn: 0,
+            roamed: 0,
             start,
             end: start + time,
             is_over: false,
@@ -88,11 +88,11 @@ impl<'a> Steady<'a> {
         }
     }
 
-    /// Has [`Work::Roam`] take these in turns in place of those of the connections, beginning behind
-    /// the first `turn` of them.
+    /// Has [`Scenario::Roam`] take these in turns in place of those of the connections, beginning behind
+    /// the first `roamed` of them.
     #[must_use]
-    pub(crate) fn roaming(self, round: &'a [u64], turn: usize) -> Self {
-        Self { round, turn, ..self }
+    pub(crate) fn roaming(self, round: &'a [u64], roamed: usize) -> Self {
+        Self { round, roamed, ..self }
     }
 
     /// Requests that were answered, in one second.
@@ -106,26 +106,26 @@ impl<'a> Steady<'a> {
     }
 }
 
-impl Load for Steady<'_> {
+impl Load for ScenarioLoad<'_> {
     fn request(&mut self, connection: usize, request: &mut Request) -> bool {
         let (peer, step) = (self.peers[connection], self.steps[connection]);
         if self.is_over && step == 0 {
             return false;
         }
-        match (self.work, step) {
-            (Work::Cycle, 0) => request.new_peer(LONG),
-            (Work::Cycle, 3) => request.remove_peer(peer),
-            (Work::Cycle, 1) | (Work::Lock, 0) => request.acquire(peer, AMPLE, ""),
-            (Work::Cycle | Work::Lock, _) => request.release(peer, AMPLE),
-            (Work::Heartbeat, _) => request.heartbeat(peer, LONG),
-            (Work::Roam, _) => {
-                request.heartbeat(self.round[self.turn % self.round.len()], LONG);
-                self.turn += 1;
+        match (self.scenario, step) {
+            (Scenario::Cycle, 0) => request.new_peer(LONG),
+            (Scenario::Cycle, 3) => request.remove_peer(peer),
+            (Scenario::Cycle, 1) | (Scenario::Lock, 0) => request.acquire(peer, AMPLE, ""),
+            (Scenario::Cycle | Scenario::Lock, _) => request.release(peer, AMPLE),
+            (Scenario::Heartbeat, _) => request.heartbeat(peer, LONG),
+            (Scenario::Roam, _) => {
+                request.heartbeat(self.round[self.roamed % self.round.len()], LONG);
+                self.roamed += 1;
             }
-            (Work::Queue, 0) => request.acquire(peer, TAKEN, ""),
-            (Work::Queue, _) => request.release(peer, TAKEN),
+            (Scenario::Queue, 0) => request.acquire(peer, TAKEN, ""),
+            (Scenario::Queue, _) => request.release(peer, TAKEN),
         }
-        self.steps[connection] = (step + 1) % self.work.steps();
+        self.steps[connection] = (step + 1) % self.scenario.steps();
         true
     }
 
@@ -135,9 +135,9 @@ impl Load for Steady<'_> {
         answer: Answer<'_>,
         Times { sent, answered }: Times,
     ) -> anyhow::Result<()> {
-        let queues = self.work == Work::Queue && self.steps[connection] == 1;
+        let queues = self.scenario == Scenario::Queue && self.steps[connection] == 1;
         let answer = answer.expect(if queues { &[202] } else { &[200] })?;
-        if self.work == Work::Cycle && self.steps[connection] == 1 {
+        if self.scenario == Scenario::Cycle && self.steps[connection] == 1 {
             self.peers[connection] = answer.integer()?;
         }
         self.latencies.record(answered.duration_since(sent));

@@ -13,7 +13,7 @@ use anyhow::ensure;
 /// a holder rests: between the answer that grants it the lock and its release, all answers that have
 /// arrived meanwhile are read. The first one of all may rest for longer, while all others ask.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct ExclusionCheck {
     first_rest: Duration,
     holder: Option<Holder>,
     /// Who waits, in the order in which they asked, each with the number of grants before.
@@ -26,17 +26,17 @@ struct Holder {
     connection: usize,
     rests_until: Instant,
     /// Whether others had their say since.
-    has_yielded: bool,
+    answers_read: bool,
 }
 
-impl Turns {
+impl ExclusionCheck {
     /// Nobody holds the lock and nobody waits. Its first holder will rest for so long.
     pub(crate) fn new(first_rest: Duration) -> Self {
         Self { first_rest, ..Self::default() }
     }
 
     /// A connection asks.
-    pub(crate) fn ask(&mut self, connection: usize) {
+    pub(crate) fn note_request(&mut self, connection: usize) {
         self.waiting.push_back((connection, self.grants));
     }
 
@@ -65,14 +65,14 @@ impl Turns {
         }
         let rests_until = now + if self.grants == 0 { self.first_rest } else { Duration::ZERO };
         self.grants += 1;
-        self.holder = Some(Holder { connection, rests_until, has_yielded: false });
+        self.holder = Some(Holder { connection, rests_until, answers_read: false });
         Ok(())
     }
 
     /// All answers that had arrived were read. Returns the holder if it has rested.
-    pub(crate) fn rest(&mut self, now: Instant) -> Option<usize> {
+    pub(crate) fn rested_holder(&mut self, now: Instant) -> Option<usize> {
         let holder = self.holder.as_mut()?;
-        let has_rested = std::mem::replace(&mut holder.has_yielded, true);
+        let has_rested = std::mem::replace(&mut holder.answers_read, true);
         (has_rested && now >= holder.rests_until).then_some(holder.connection)
     }
 
@@ -100,52 +100,52 @@ mod tests {
 
     const FIRST_REST: Duration = Duration::from_millis(20);
 
-    fn asked_by(connections: &[usize]) -> Turns {
-        let mut turns = Turns::new(FIRST_REST);
-        connections.iter().for_each(|&connection| turns.ask(connection));
-        turns
+    fn asked_by(connections: &[usize]) -> ExclusionCheck {
+        let mut check = ExclusionCheck::new(FIRST_REST);
+        connections.iter().for_each(|&connection| check.note_request(connection));
+        check
     }
 
     #[test]
     fn a_second_holder_is_found_out() {
-        let mut turns = asked_by(&[1, 2]);
-        turns.grant(1, 1, clock::now()).unwrap();
-        let error = turns.grant(2, 1, clock::now()).unwrap_err();
+        let mut check = asked_by(&[1, 2]);
+        check.grant(1, 1, clock::now()).unwrap();
+        let error = check.grant(2, 1, clock::now()).unwrap_err();
         assert!(error.to_string().contains("while 1 held it"));
     }
 
     #[test]
     fn a_holder_rests_until_all_answers_were_read_once_more() {
         let now = clock::now();
-        let mut turns = asked_by(&[1, 2]);
-        turns.grant(1, 1, now).unwrap();
-        assert_eq!(turns.rest(now), None);
-        assert_eq!(turns.rest(now), None, "the first one rests for longer");
-        assert_eq!(turns.rest(now + FIRST_REST), Some(1));
-        assert!(turns.release());
-        turns.grant(2, 1, now).unwrap();
-        assert_eq!(turns.rest(now), None);
-        assert_eq!(turns.rest(now), Some(2));
-        assert!(!turns.release());
-        assert_eq!(turns.rest(now), None);
+        let mut check = asked_by(&[1, 2]);
+        check.grant(1, 1, now).unwrap();
+        assert_eq!(check.rested_holder(now), None);
+        assert_eq!(check.rested_holder(now), None, "the first one rests for longer");
+        assert_eq!(check.rested_holder(now + FIRST_REST), Some(1));
+        assert!(check.release());
+        check.grant(2, 1, now).unwrap();
+        assert_eq!(check.rested_holder(now), None);
+        assert_eq!(check.rested_holder(now), Some(2));
+        assert!(!check.release());
+        assert_eq!(check.rested_holder(now), None);
     }
 
     #[test]
     fn who_asked_long_before_must_not_be_overtaken() {
-        let mut turns = asked_by(&[1, 2]);
+        let mut check = asked_by(&[1, 2]);
         for _ in 0..2 {
-            turns.grant(2, 2, clock::now()).unwrap();
-            assert!(turns.release());
-            turns.ask(2);
+            check.grant(2, 2, clock::now()).unwrap();
+            assert!(check.release());
+            check.note_request(2);
         }
-        let error = turns.grant(2, 2, clock::now()).unwrap_err();
+        let error = check.grant(2, 2, clock::now()).unwrap_err();
         assert!(error.to_string().contains("2 overtook 1"));
     }
 
     #[test]
     fn who_stands_in_line_for_sure_must_not_be_overtaken_at_all() {
-        let mut turns = asked_by(&[1, 2]);
-        assert!(turns.grant(2, 0, clock::now()).is_err());
+        let mut check = asked_by(&[1, 2]);
+        assert!(check.grant(2, 0, clock::now()).is_err());
         asked_by(&[1, 2]).grant(1, 0, clock::now()).unwrap();
     }
 
