@@ -20,8 +20,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
-from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
-from ._waiting import begin, finish, run_async
+from ._event_loop import begin, finish, run_async
+from ._lock_base import Grant, LockBase, OnLost, is_coroutine_function, reject_generators
 from .client import ClientBase, Pem, Span, Urls, seconds
 from .errors import LockLost, Refused, Timeout, Unreachable
 from .peer import PeerWithHeartbeat
@@ -79,7 +79,7 @@ class Client(ClientBase):
         await finish(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
-class Lock(Guard):
+class Lock(LockBase):
     """A lock on a semaphore, held within an `async with` block, or while a function it decorates runs.
 
     Tasks can share it: each of them has a lock of its own while it is within a block.

@@ -9,16 +9,16 @@ import threading
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
+from ._blocking import run
 from ._dispatcher import dispatcher
-from ._guard import (
+from ._lock_base import (
     Grant,
-    Guard,
+    LockBase,
     OnLost,
     is_coroutine_function,
     reject_coroutine,
     reject_generators,
 )
-from ._waiting import run
 from .client import ClientBase, Pem, Span, Urls
 from .errors import Refused, Timeout, Unreachable
 from .peer import Peer, PeerWithHeartbeat
@@ -71,7 +71,7 @@ def set_local_peer(url: str, peer: Peer) -> Optional[Peer]:
     return old
 
 
-class Lock(Guard):
+class Lock(LockBase):
     """A lock on a semaphore, held within a `with` block, or while a function it decorates runs.
 
     Threads can share it: each of them has a lock of its own while it is within a block.

@@ -14,8 +14,10 @@ from threading import Event
 from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _native
+from ._blocking import run, wait
 from ._dispatcher import forward_log
-from ._waiting import Steps, finish, run, wait
+from ._event_loop import finish
+from ._steps import Steps
 from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout, Unreachable
 

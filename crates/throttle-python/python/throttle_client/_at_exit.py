@@ -4,7 +4,7 @@ import atexit
 import sys
 import time
 
-from . import _dispatcher, _native, _waiting, peer
+from . import _dispatcher, _native, _wakeup, peer
 
 # For how long a server is told, if it has just been told something and did not answer.
 _LAST_TRY = 0.2
@@ -12,10 +12,10 @@ _LAST_TRY = 0.2
 
 def register() -> None:
     """Sees to it that others need not wait for the leases to end."""
-    atexit.register(_farewell)
+    atexit.register(_close_peers)
 
 
-def _farewell() -> None:
+def _close_peers() -> None:
     patience = peer.FAREWELL_PATIENCE
     if time.monotonic() - peer.unanswered_at < 2 * patience:
         patience = _LAST_TRY
@@ -26,4 +26,4 @@ def _farewell() -> None:
     else:
         # A thread of another interpreter than the main one would not be let in again after it has let
         # others run.
-        _waiting.abandon_pairs()
+        _wakeup.abandon_sockets()

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _native
 from ._dispatcher import log
-from ._waiting import Steps
+from ._steps import Steps
 from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
 from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
@@ -38,7 +38,7 @@ class Grant:
         self.uncancel: Optional[Callable[[], bool]] = None
 
 
-class Guard:
+class LockBase:
     """A lock on a semaphore, to be held within a block."""
 
     #: What a thread or a task is called.
