@@ -20,7 +20,7 @@ def _close_peers() -> None:
     if time.monotonic() - peer.unanswered_at < 2 * patience:
         patience = _LAST_TRY
     others_can_run = not sys.is_finalizing()
-    _native.farewell(peer.open_peers(), patience, others_can_run)
+    _native.close_peers(peer.open_peers(), patience, others_can_run)
     if others_can_run:
         _dispatcher.stop()
     else:

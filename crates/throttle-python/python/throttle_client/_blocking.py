@@ -33,13 +33,13 @@ def wait(operation: "_native.Operation[_T]") -> _T:
     # Whoever interrupts us, such as the handler of a signal, takes another one.
     socket = idle.pop() if idle else WakeupSocket()
     try:
-        operation.start(socket.signal, 0)
+        operation.start(socket.wakeup, 0)
         socket.read(1)
     except BaseException:
         operation.cancel()
         # The socket is not used any more, for there may be a byte in it.
         raise
-    socket.signal.ended()
+    socket.wakeup.take_ended()
     idle.append(socket)
     return operation.result()
 

@@ -85,7 +85,7 @@ class _Reader:
                 # Of the loops for Windows, one can read only by itself.
                 self._task = loop.create_task(self._keep_reading(loop, waiting))
         waiting[token] = future
-        operation.start(self._socket.signal, token)
+        operation.start(self._socket.wakeup, token)
         return future
 
     def _read(self, loop: asyncio.AbstractEventLoop, waiting: "_Waiting") -> None:
@@ -105,7 +105,7 @@ class _Reader:
             self._settle(waiting)
 
     def _settle(self, waiting: "_Waiting") -> None:
-        for token in self._socket.signal.ended():
+        for token in self._socket.wakeup.take_ended():
             future = waiting.pop(token)
             if not future.done():
                 future.set_result(None)

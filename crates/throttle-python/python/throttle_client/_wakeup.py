@@ -36,7 +36,7 @@ class WakeupSocket:
     """The end of a pair of sockets that Python reads, and the native one."""
 
     def __init__(self, timeout: Optional[float] = _RECV_TIMEOUT) -> None:
-        self.signal, number = _native.signal()
+        self.wakeup, number = _native.wakeup_pair()
         # Whatever the class is by now: it may have been replaced.
         self.socket = socket.socket(_FAMILY, socket.SOCK_STREAM, 0, number)
         self.socket.settimeout(timeout)

@@ -335,7 +335,7 @@ class PeerWithHeartbeat(Peer):
             self._id = native.id
             # Whoever drops them before the peer is left releases each of them.
             locks, self._locks = self._locks, {}
-            yield native.leave()
+            yield native.stop_heartbeat()
             del locks
         if self.acquired:
             yield from self._open()
