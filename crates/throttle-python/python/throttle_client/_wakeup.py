@@ -24,7 +24,7 @@ _RECV_TIMEOUT: Optional[float] = 0.1 if sys.platform == "win32" else None
 _sockets: "weakref.WeakValueDictionary[int, WakeupSocket]" = weakref.WeakValueDictionary()
 
 
-def abandon_sockets() -> None:
+def detach_sockets() -> None:
     """Leaves all sockets to the end of the process, so that none of them has to be closed before."""
     for reference in _sockets.valuerefs():
         opened = reference()
