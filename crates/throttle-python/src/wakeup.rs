@@ -19,41 +19,41 @@ type Socket = std::net::TcpStream;
 
 /// The native end of a pair of sockets.
 #[pyclass(frozen, module = "throttle_client._native")]
-pub(crate) struct Signal {
-    pub(crate) sender: Arc<Sender>,
+pub(crate) struct Wakeup {
+    pub(crate) sender: Arc<WakeupSender>,
 }
 
 /// Writes a byte for each operation that has ended.
-pub(crate) struct Sender {
+pub(crate) struct WakeupSender {
     socket: Socket,
     ended: Mutex<Vec<u64>>,
 }
 
 /// A pair of sockets: the native end, and the number of the other one, which belongs to the caller.
 #[pyfunction]
-pub(crate) fn signal() -> PyResult<(Signal, u64)> {
+pub(crate) fn wakeup_pair() -> PyResult<(Wakeup, u64)> {
     let (ours, theirs) = pair()?;
     ours.set_nonblocking(true)?;
-    let sender = Arc::new(Sender { socket: ours, ended: Mutex::default() });
-    Ok((Signal { sender }, into_number(theirs)))
+    let sender = Arc::new(WakeupSender { socket: ours, ended: Mutex::default() });
+    Ok((Wakeup { sender }, into_number(theirs)))
 }
 
 #[pymethods]
-impl Signal {
+impl Wakeup {
     /// Wakes the reader.
     fn wake(&self) {
         self.sender.wake();
     }
 
     /// The tokens of the operations that have ended since this was asked last.
-    fn ended(&self) -> Vec<u64> {
+    fn take_ended(&self) -> Vec<u64> {
         mem::take(&mut *self.sender.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Sender {
+impl WakeupSender {
     /// Tells that an operation has ended.
-    pub(crate) fn end(&self, token: u64) {
+    pub(crate) fn notify_end(&self, token: u64) {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         self.wake();
     }

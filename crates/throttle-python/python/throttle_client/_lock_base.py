@@ -13,15 +13,15 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _native
 from ._dispatcher import log
-from ._waiting import Steps
+from ._steps import Steps
 from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable
-from .peer import FAREWELL_PATIENCE, RELEASE_PATIENCE, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
+from .peer import RELEASE_TIMEOUT, SHORT_RELEASE_TIMEOUT, UNCONFIRMED, Loss, Peer, PeerWithHeartbeat
 
 OnLost = Callable[[LostReason], object]
 
 
-class Grant:
+class HeldLock:
     """What one entry of a guard has."""
 
     def __init__(self, owner: object, peer: Peer, lock: "_native.Lock"):
@@ -30,15 +30,15 @@ class Grant:
         self.lock = lock
         self.since = time.monotonic()
         #: Ends what was begun to hear of the loss.
-        self.unsubscribe: Optional[Callable[[], None]] = None
+        self.stop_watching: Optional[Callable[[], None]] = None
         #: Whether the block is over.
-        self.is_left = False
+        self.is_released = False
         #: Takes back that the task was cancelled because the lock was lost, if it was, and returns whether
         #: nobody else wants to cancel it.
         self.uncancel: Optional[Callable[[], bool]] = None
 
 
-class Guard:
+class LockBase:
     """A lock on a semaphore, to be held within a block."""
 
     #: What a thread or a task is called.
@@ -78,18 +78,18 @@ class Guard:
         )
         self._labels = labels
         self._default_labels = default_labels
-        self._grants: List[Grant] = []
+        self._held_locks: List[HeldLock] = []
 
     @property
     def peer(self) -> Optional[Peer]:
         """The peer that has the lock, as long as there is one."""
-        grant = self._find()
-        return None if grant is None else grant.peer
+        held = self._find_held()
+        return None if held is None else held.peer
 
     @property
     def lost(self) -> Loss:
         """Whether the lock is lost: an object with `is_set()`, `wait(timeout)` and `reason`."""
-        return Loss(self._held().lock)
+        return Loss(self._require_held().lock)
 
     @property
     def fencing_token(self) -> Optional[int]:
@@ -97,21 +97,21 @@ class Guard:
 
         What the lock protects can reject whoever comes with a smaller one than it has seen.
         """
-        return self._held().lock.fencing_token
+        return self._require_held().lock.fencing_token
 
     @property
     def time_left(self) -> float:
         """For how many seconds the lock is certain even if no further heartbeat gets through."""
-        return self._held().lock.time_left()
+        return self._require_held().lock.time_left()
 
     def is_held(self) -> bool:
         """Whether it is held here, and certain at this moment that nobody else has been granted it."""
-        grant = self._find()
-        return grant is not None and grant.lock.time_left() > 0
+        held = self._find_held()
+        return held is not None and held.lock.time_left() > 0
 
     def locked(self) -> bool:
         """Whether anybody in this process has entered this guard."""
-        return bool(self._grants)
+        return bool(self._held_locks)
 
     def __repr__(self) -> str:
         url = without_password(self.server_url)
@@ -119,7 +119,7 @@ class Guard:
 
     def __getstate__(self) -> Dict[str, Any]:
         # A copy is a guard for the same, and nobody has entered it.
-        return {**self.__dict__, "_grants": []}
+        return {**self.__dict__, "_held_locks": []}
 
     def _owner(self) -> object:
         """Who enters or leaves now."""
@@ -145,7 +145,7 @@ class Guard:
             default_labels=self._default_labels,
         )
 
-    def _patience(self, blocking: bool, timeout: Span) -> Optional[float]:
+    def _timeout_of(self, blocking: bool, timeout: Span) -> Optional[float]:
         """What the arguments of `acquire` mean, which are those of `threading.Lock`."""
         if not blocking:
             if timeout != -1:
@@ -153,111 +153,111 @@ class Guard:
             return 0.0
         return self._timeout if timeout == -1 else seconds(timeout, "timeout")
 
-    def _find(self) -> Optional[Grant]:
+    def _find_held(self) -> Optional[HeldLock]:
         """What the thread or task has that asks; or what somebody else has, if it is the only one."""
         owner = self._owner()
-        for grant in reversed(self._grants):
-            if grant.owner == owner:
-                return grant
-        return self._grants[0] if len(self._grants) == 1 else None
+        for held in reversed(self._held_locks):
+            if held.owner == owner:
+                return held
+        return self._held_locks[0] if len(self._held_locks) == 1 else None
 
-    def _held(self) -> Grant:
-        grant = self._find()
-        if grant is not None:
-            return grant
-        others = len(self._grants)
+    def _require_held(self) -> HeldLock:
+        held = self._find_held()
+        if held is not None:
+            return held
+        others = len(self._held_locks)
         if others:
             raise RuntimeError(f"the lock is held by {others} other {self._owners}, not by this one")
         raise RuntimeError("the lock is not held")
 
-    def _enter(self, peer: Peer, patience: Optional[float]) -> "Steps[Grant]":
+    def _acquire_steps(self, peer: Peer, timeout: Optional[float]) -> "Steps[HeldLock]":
         check_count(self.count)
         lock: Optional[_native.Lock] = None
-        grant: Optional[Grant] = None
+        held: Optional[HeldLock] = None
         try:
             if isinstance(peer, PeerWithHeartbeat):
-                yield from peer._beat(True)
-            lock = yield from peer._acquire(self.semaphore, self.count, patience)
-            grant = Grant(self._owner(), peer, lock)
-            self._subscribe(grant)
-            self._grants.append(grant)
-            return grant
+                yield from peer._set_heartbeats(True)
+            lock = yield from peer._acquire(self.semaphore, self.count, timeout)
+            held = HeldLock(self._owner(), peer, lock)
+            self._watch_loss(held)
+            self._held_locks.append(held)
+            return held
         except BaseException as error:
             # Nobody stays in the queue unattended, or has what was granted in that moment.
-            if grant is not None:
-                self._forget_grant(grant)
+            if held is not None:
+                self._forget_held(held)
             if isinstance(error, GeneratorExit):
                 # Nobody is there to wait.
-                peer._drop(self.semaphore, lock)
+                peer._release_in_background(self.semaphore, lock)
                 raise
-            yield from peer._abandon(self.semaphore, lock, _patience_after(error))
+            yield from peer._undo_acquire(self.semaphore, lock, _release_timeout_after(error))
             if isinstance(error, Refused):
-                self._explain(error)
+                self._add_context(error)
             raise
 
-    def _leave(self, grant: Grant, error: Optional[BaseException]) -> "Steps[None]":
-        self._forget_grant(grant)
-        lost = grant.lock.lost()
+    def _release_steps(self, held: HeldLock, error: Optional[BaseException]) -> "Steps[None]":
+        self._forget_held(held)
+        lost = held.lock.lost()
         if lost is not None and lost[0] == LostReason.HELD_BY_PARENT:
             # What a child inherits belongs to its parent.
-            self._tell_loss(lost, error)
+            self._report_loss(lost, error)
             return
         interruption: Optional[BaseException] = None
-        rest = self._hold_at_least - (time.monotonic() - grant.since)
+        rest = self._hold_at_least - (time.monotonic() - held.since)
         if rest > 0 and lost is None and not _is_interruption(error):
             try:
                 # Who has lost it has nothing to wait for.
-                yield grant.lock.wait_lost(rest)
+                yield held.lock.wait_lost(rest)
             except GeneratorExit:
                 # Nobody is there to wait.
-                grant.peer._drop(self.semaphore, grant.lock)
+                held.peer._release_in_background(self.semaphore, held.lock)
                 raise
             except BaseException as raised:
                 interruption = raised
-        patience = RELEASE_PATIENCE if error is None and interruption is None else FAREWELL_PATIENCE
-        released = yield from grant.peer._release(self.semaphore, grant.lock, True, patience)
+        timeout = RELEASE_TIMEOUT if error is None and interruption is None else SHORT_RELEASE_TIMEOUT
+        released = yield from held.peer._release(self.semaphore, held.lock, True, timeout)
         lost = lost or released
         if interruption is not None:
             raise interruption
         if lost is not None:
-            is_expected = not isinstance(grant.peer, PeerWithHeartbeat)
-            self._tell_loss(lost, error, is_expected)
+            is_expected = not isinstance(held.peer, PeerWithHeartbeat)
+            self._report_loss(lost, error, is_expected)
 
-    def _drop(self, grant: Grant) -> None:
+    def _release_in_background(self, held: HeldLock) -> None:
         """Gives a lock back in the background, unless that has begun already."""
-        self._forget_grant(grant)
-        grant.peer._drop(self.semaphore, grant.lock)
+        self._forget_held(held)
+        held.peer._release_in_background(self.semaphore, held.lock)
 
-    def _forget_grant(self, grant: Grant) -> None:
-        grant.is_left = True
-        if grant in self._grants:
-            self._grants.remove(grant)
-        if grant.unsubscribe is not None:
-            grant.unsubscribe()
+    def _forget_held(self, held: HeldLock) -> None:
+        held.is_released = True
+        if held in self._held_locks:
+            self._held_locks.remove(held)
+        if held.stop_watching is not None:
+            held.stop_watching()
 
-    def _tell_loss(
+    def _report_loss(
         self, lost: Tuple[str, str], error: Optional[BaseException], is_expected: bool = False
     ) -> None:
         reason, sentence = lost
         if reason == UNCONFIRMED:
-            log.warning("%s may not be free before the lease ends: %s", self._where(), sentence)
+            log.warning("%s may not be free before the lease ends: %s", self._description(), sentence)
         elif error is not None or is_expected:
-            log.warning("%s was lost: %s", self._where(), sentence)
+            log.warning("%s was lost: %s", self._description(), sentence)
         else:
-            raise LockLost(f"{self._where()} was lost: {sentence}", reason)
+            raise LockLost(f"{self._description()} was lost: {sentence}", reason)
 
-    def _where(self) -> str:
+    def _description(self) -> str:
         return f"the lock on {self.semaphore!r} at {without_password(self.server_url)}"
 
-    def _subscribe(self, grant: Grant) -> None:
+    def _watch_loss(self, held: HeldLock) -> None:
         """Sees to it that somebody hears of the loss."""
 
-    def _loss(self, lost: Optional[Tuple[str, str]]) -> Optional[LostReason]:
+    def _reason_to_report(self, lost: Optional[Tuple[str, str]]) -> Optional[LostReason]:
         """Why a lock was lost, unless this program closed the peer itself."""
         reason = None if lost is None else LostReason(lost[0])
         return None if reason is LostReason.CLOSED else reason
 
-    def _explain(self, error: Refused) -> None:
+    def _add_context(self, error: Refused) -> None:
         url = without_password(self.server_url)
         error.semaphore, error.url = self.semaphore, url
         # Its text is that of the server, which programs compare.
@@ -292,8 +292,8 @@ def _is_interruption(error: Optional[BaseException]) -> bool:
     return error is not None and not isinstance(error, (Exception, SystemExit))
 
 
-def _patience_after(error: BaseException) -> float:
+def _release_timeout_after(error: BaseException) -> float:
     """For how long the server is told that nobody waits any more."""
     if isinstance(error, Unreachable):
         return 0.0
-    return 0.5 if isinstance(error, Timeout) else FAREWELL_PATIENCE
+    return 0.5 if isinstance(error, Timeout) else SHORT_RELEASE_TIMEOUT
