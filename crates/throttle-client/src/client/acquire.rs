@@ -8,7 +8,7 @@ use crate::{
     Client, Error,
     answer::Answer,
     retry::Repeat,
-    sequence::{Order, numbered},
+    sequence::{OnStale, with_sequence},
 };
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
@@ -20,7 +20,7 @@ pub struct Acquire<'a> {
     semaphore: &'a str,
     count: u64,
     query: throttle_wire::LockRequest,
-    order: Order,
+    on_stale: OnStale,
 }
 
 /// The outcome of a request for a lock.
@@ -45,7 +45,7 @@ impl<'a> Acquire<'a> {
             semaphore,
             count,
             query: throttle_wire::LockRequest::default(),
-            order: Order::Insist,
+            on_stale: OnStale::Renumber,
         }
     }
 
@@ -67,26 +67,26 @@ impl<'a> Acquire<'a> {
     }
 
     /// What happens if another request of the peer overtakes it. Otherwise it is sent again.
-    pub(crate) fn order(mut self, order: Order) -> Self {
-        self.order = order;
+    pub(crate) fn on_stale(mut self, on_stale: OnStale) -> Self {
+        self.on_stale = on_stale;
         self
     }
 
     async fn send(self) -> Result<Admission, Error> {
-        let Self { client, peer, semaphore, count, query, order } = self;
-        let mut url = client.base().join_name(&format!("peers/{peer}"), semaphore)?;
+        let Self { client, peer, semaphore, count, query, on_stale } = self;
+        let mut url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
         if let Some(expires_in) = query.expires_in {
             let expires_in = humantime::format_duration(expires_in).to_string();
             url.query_pairs_mut().append_pair("expires_in", &expires_in);
         }
-        let send = async |number| {
-            let request = client.put(numbered(url.clone(), number)).json(&count);
+        let send = async |sequence| {
+            let request = client.put(with_sequence(url.clone(), sequence)).json(&count);
             match query.block_for {
                 Some(block_for) => client.send_and_wait(request, block_for, admission).await,
-                None => client.send(request, Repeat::Freely, admission).await,
+                None => client.send(request, Repeat::Always, admission).await,
             }
         };
-        order.send(send).await
+        on_stale.send(send).await
     }
 }
 
