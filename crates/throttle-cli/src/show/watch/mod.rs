@@ -1,38 +1,43 @@
 //! A table that stays up to date.
 
+mod screen;
+mod signals;
+
 use std::{io, time::Duration};
 
 use throttle_client::Client;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    parse,
+use self::{
     screen::Screen,
     signals::{Signal, Signals, stop},
+};
+use super::{
+    parse,
     tables::{self, Summary},
 };
 use crate::{
-    exit::{Code, Failure},
-    say,
-    tame::tame,
+    escape::escape_for_terminal,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// Shows all semaphores until it is interrupted, on a screen of its own if it is a terminal.
 ///
 /// It asks again `interval` after each answer. The client has to send each request once: the next look
 /// is the next attempt, and whoever watches wants to know that the last one failed.
-pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Failure> {
+pub(super) async fn run(client: &Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let signals = Signals::listen()?;
     match show(client, interval, signals).await {
         Ok(code) => Ok(code),
         // As in `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Code::SUCCESS),
-        Err(error) => Err(say::unwritten(error)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::SUCCESS),
+        Err(error) => Err(output::stdout_failure(error)),
     }
 }
 
 /// Shows them. An error is one of standard output.
-async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<Code> {
+async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<ExitStatus> {
     let mut screen = Screen::new();
     let mut view = View::new(interval);
     let ask = async |pause| {
@@ -83,7 +88,7 @@ struct View {
 
 impl View {
     fn new(interval: Duration) -> Self {
-        let fresh_for = interval.saturating_add(PATIENCE);
+        let fresh_for = interval.saturating_add(OVERDUE_AFTER);
         Self { fresh_for, table: String::new(), seen: None, error: None }
     }
 
@@ -94,7 +99,9 @@ impl View {
                 self.seen = Some(now);
                 self.error = None;
             }
-            Err(Failure { error, .. }) => self.error = Some(tame(&format!("{error:#}"))),
+            Err(Failure { error, .. }) => {
+                self.error = Some(escape_for_terminal(&format!("{error:#}")))
+            }
         }
     }
 
@@ -121,7 +128,7 @@ fn now() -> Instant {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long an answer may take without a word about it.
-const PATIENCE: Duration = Duration::from_secs(3);
+const OVERDUE_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +141,7 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure::new(Code::UNREACHABLE, anyhow::anyhow!("it is away"))
+        Failure::new(ExitStatus::UNREACHABLE, anyhow::anyhow!("it is away"))
     }
 
     #[test]

@@ -9,13 +9,11 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    held::Held,
-    signals::Signals,
-    work::{End, endangered},
+    forwarded_signals::Signals, held_locks::HeldLocks, lock_lost::endangered, run_command::Outcome,
 };
 use crate::{
-    exit::{Code, Failure},
-    say,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// Tells what is held, and returns when standard input ends, when a signal says so, or a grace before the
@@ -23,23 +21,23 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Code::OUTPUT`]: who cannot read it does not know that it holds anything.
+/// [`ExitStatus::OUTPUT`]: who cannot read it does not know that it holds anything.
 pub(super) async fn run(
-    held: &Held,
+    held: &HeldLocks,
     listing: String,
     grace: Duration,
     signals: &mut Signals,
-) -> Result<End, Failure> {
+) -> Result<Outcome, Failure> {
     let conversation = conversation(listing)?;
     Ok(tokio::select! {
         biased;
         known = endangered(held, grace) => {
-            End::Lost(known.unwrap_or_else(|| held.out_of_reach()))
+            Outcome::LockLost(known.unwrap_or_else(|| held.out_of_reach()))
         }
-        signal = signals.that_ends() => End::Done(Code::signal(signal)),
+        signal = signals.next_ending() => Outcome::Finished(ExitStatus::signal(signal)),
         ended = conversation => {
-            ended.unwrap_or(Ok(())).map_err(say::unwritten)?;
-            End::Done(Code::SUCCESS)
+            ended.unwrap_or(Ok(())).map_err(output::stdout_failure)?;
+            Outcome::Finished(ExitStatus::SUCCESS)
         }
     })
 }
@@ -50,7 +48,7 @@ pub(super) async fn run(
 fn conversation(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let (end, ended) = oneshot::channel();
     let talk = move || {
-        if let Err(error) = say::write(&listing) {
+        if let Err(error) = output::to_stdout(&listing) {
             let _ = end.send(Err(error));
             return;
         }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use throttle_client::{Client, Error};
 
 /// Whether the server is such an old one.
-pub(super) async fn is_asked(client: &Client) -> Result<bool, Error> {
-    Ok(is(&client.version().await?))
+pub(super) async fn is_server(client: &Client) -> Result<bool, Error> {
+    Ok(is_version(&client.version().await?))
 }
 
 /// Whether a version is such an old one.
-pub(super) fn is(version: &str) -> bool {
+pub(super) fn is_version(version: &str) -> bool {
     let mut numbers = version.trim().split('.').map(str::parse::<u64>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(0)), Some(Ok(..6))))
 }
@@ -90,7 +90,7 @@ mod tests {
         for (version, expected) in
             [("0.5.13", true), ("0.4.0", true), ("0.6.0", false), ("1.0.0", false), ("x", false)]
         {
-            assert_eq!(is(version), expected, "{version}");
+            assert_eq!(is_version(version), expected, "{version}");
         }
     }
 

@@ -19,39 +19,41 @@ use throttle_client::RetryPolicy;
 use tokio::{runtime::Builder, time::timeout};
 
 use crate::{
-    args::{Arguments, Server},
-    exit::{Code, Failure},
-    say, show,
+    args::Arguments,
+    exit_status::{ExitStatus, Failure},
+    output,
+    server_args::ServerArgs,
+    show,
 };
 
 /// Names the shell that asks for completions.
 const VARIABLE: &str = "THROTTLECTL_COMPLETE";
 
 /// How long a person who pressed Tab is kept waiting for a server.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints the script that makes a shell ask for completions. It asks the program by its name, so that it
 /// can be packed on one machine and used on others.
-pub(crate) fn script(shell: Shell) -> Result<Code, Failure> {
+pub(crate) fn print_script(shell: Shell) -> Result<ExitStatus, Failure> {
     let shells = Shells::builtins();
     let shell = shells.completer(&shell.to_string()).expect("all shells are built in");
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
-    say::result(&String::from_utf8_lossy(&script))?;
-    Ok(Code::SUCCESS)
+    output::result(&String::from_utf8_lossy(&script))?;
+    Ok(ExitStatus::SUCCESS)
 }
 
 const NAME: &str = "throttlectl";
 
 /// Prints the completions of a command line, if a shell asks for them.
-pub(crate) fn asked() -> Option<Result<Code, Failure>> {
+pub(crate) fn answer_shell() -> Option<Result<ExitStatus, Failure>> {
     let directory = env::current_dir().ok();
     let asked = CompleteEnv::with_factory(command).var(VARIABLE);
     match asked.try_complete(env::args_os(), directory.as_deref()) {
         Ok(false) => None,
-        Ok(true) => Some(Ok(Code::SUCCESS)),
+        Ok(true) => Some(Ok(ExitStatus::SUCCESS)),
         // A shell shows what is written to standard error in the middle of the line.
-        Err(_) => Some(Ok(Code::USAGE)),
+        Err(_) => Some(Ok(ExitStatus::USAGE)),
     }
 }
 
@@ -112,19 +114,20 @@ fn is_word(name: &str) -> bool {
 }
 
 fn ask() -> Option<Vec<String>> {
-    let client = server()?.client().ok()?.timeout(PATIENCE).retry(RetryPolicy::none()).build();
+    let client =
+        server()?.client().ok()?.timeout(SERVER_TIMEOUT).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let names = runtime.block_on(async { timeout(PATIENCE, show::names(&client)).await });
+    let names = runtime.block_on(async { timeout(SERVER_TIMEOUT, show::names(&client)).await });
     // The name of a host may still be looked up.
     runtime.shutdown_background();
     names.ok()?.ok()
 }
 
 /// The server of the command line that is being completed.
-fn server() -> Option<Server> {
+fn server() -> Option<ServerArgs> {
     let matches = Arguments::command().ignore_errors(true).try_get_matches_from(words()).ok()?;
-    Server::from_arg_matches(&matches).ok()
+    ServerArgs::from_arg_matches(&matches).ok()
 }
 
 /// The programs in the directories of `PATH` whose names begin so.

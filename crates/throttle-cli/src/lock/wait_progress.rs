@@ -10,10 +10,10 @@ use humantime::format_duration;
 use throttle_client::{Client, Error, Peer, PeerStatus, PendingLock};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::say;
+use crate::output;
 
 /// Tells how a wait goes on.
-pub(super) struct Progress<'a> {
+pub(super) struct WaitProgress<'a> {
     /// Makes a single attempt.
     client: &'a Client,
     semaphore: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Progress<'a> {
     is_at_terminal: bool,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> WaitProgress<'a> {
     pub(super) fn new(client: &'a Client, semaphore: &'a str, peer: &'a Peer) -> Self {
         Self { client, semaphore, peer, is_at_terminal: io::stderr().is_terminal() }
     }
@@ -43,9 +43,9 @@ impl<'a> Progress<'a> {
                 let text =
                     format!("still waiting for {:?} after {waited}: {state}", self.semaphore);
                 if self.is_at_terminal {
-                    say::raw(format!("{CLEAR}{text}"));
+                    output::to_stderr(format!("{CLEAR}{text}"));
                 } else {
-                    say::message(text);
+                    output::message(text);
                 }
             }
         };
@@ -55,7 +55,7 @@ impl<'a> Progress<'a> {
             never = tell => match never {},
         };
         if self.is_at_terminal {
-            say::raw(CLEAR.to_owned());
+            output::to_stderr(CLEAR.to_owned());
         }
         result
     }
