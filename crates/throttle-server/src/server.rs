@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     Address, BoundAddress, Inherited,
     config::{Config, Limits},
-    listen::{self, Capacity, Listeners, Punctual},
+    listen::{self, Capacity, DeadlineBody, Listeners},
     open_files,
     reload::{AskedBy, Reload, ReloadError},
     telemetry::{self, Reloads},
@@ -200,7 +200,7 @@ fn serve(
 }
 
 impl listen::Service for Endpoint {
-    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send {
+    fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send {
         Self::answer(self, request)
     }
 

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::{
     Limits, Service,
-    body::{Answer, Punctual},
+    body::{Answer, DeadlineBody},
     registry::Slot,
     socket::{Socket, Watch},
     stopped,
@@ -101,7 +101,7 @@ async fn answer(
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(&head));
     }
-    let request = request.map(|body| Punctual::new(body, request_timeout, watch.clone()));
+    let request = request.map(|body| DeadlineBody::new(body, request_timeout, watch.clone()));
     service.answer(request).await
 }
 

@@ -41,7 +41,7 @@ use tracing::{debug, error};
 
 pub use self::inherited::Inherited;
 pub(crate) use self::{
-    body::Punctual,
+    body::DeadlineBody,
     listener::Listeners,
     registry::{Capacity, ConnectionMetrics},
 };
@@ -63,7 +63,7 @@ pub(crate) struct Server<S> {
 /// What answers requests.
 pub(crate) trait Service: Clone + Send + Sync + 'static {
     /// Answers a request. What it returns is dropped when the client goes away.
-    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send;
+    fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send;
 
     /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
     fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
