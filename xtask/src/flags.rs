@@ -82,7 +82,7 @@ xflags::xflags! {
         cmd python {}
         /// Run all tests.
         cmd test {}
-        /// Check what no compiler checks: layers, headers, links, leftovers.
+        /// Check what no compiler checks: layers, module headers, leftovers, spelling, links.
         cmd tidy {}
         /// Look for dependencies that no source uses.
         cmd unused {}
