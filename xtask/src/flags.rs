@@ -33,10 +33,7 @@ xflags::xflags! {
         /// Lint every target of every package; a warning is an error.
         cmd clippy {}
         /// Write the files that are generated from code.
-        cmd codegen {
-            /// Only tell whether they are fresh.
-            optional --check
-        }
+        cmd codegen {}
         /// Drive the server with the published clients of the system before this one.
         cmd compat {}
         /// Let everything be compiled for macOS and Windows, as far as that is possible here.
