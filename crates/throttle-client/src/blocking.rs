@@ -102,8 +102,8 @@ impl Peer {
         Self { peer: Some(builder.build()) }
     }
 
-    /// Waits for `count` of `semaphore`, at most for as long as `patience`; without, as long as it
-    /// takes.
+    /// Waits for `count` of `semaphore`: no longer than `wait_at_most`, or as long as it takes if that is
+    /// `None`.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ impl Peer {
         &self,
         semaphore: &str,
         count: u64,
-        patience: Option<Duration>,
+        wait_at_most: Option<Duration>,
     ) -> Result<Lock, LockError> {
         let request = self.peer().lock(semaphore).count(count);
-        let request = match patience {
-            Some(patience) => request.wait_at_most(patience),
+        let request = match wait_at_most {
+            Some(span) => request.wait_at_most(span),
             None => request,
         };
         lock(request)
@@ -217,9 +217,9 @@ impl Lock {
         self.lock().check()
     }
 
-    /// Waits at most so long for the lock to be lost, and returns why; `None` if it is still held.
-    pub fn lost_within(&self, patience: Duration) -> Option<Lost> {
-        wait(async { tokio::time::timeout(patience, self.lock().lost()).await.ok() })
+    /// Waits at most `timeout` for the lock to be lost, and returns why; `None` if it is still held.
+    pub fn lost_within(&self, timeout: Duration) -> Option<Lost> {
+        wait(async { tokio::time::timeout(timeout, self.lock().lost()).await.ok() })
     }
 
     /// Gives back a part. See [`crate::Lock::shrink`].

@@ -7,10 +7,7 @@ use std::{fmt, time::Duration};
 
 use tracing::debug;
 
-use crate::{
-    Error,
-    world::{self, Stopwatch},
-};
+use crate::{Error, clock::Stopwatch, jitter::jitter};
 
 /// How often and for how long a request that failed is sent again.
 ///
@@ -157,9 +154,8 @@ impl Plan {
                 Err(setback) => setback,
             };
             let elapsed = stopwatch.elapsed();
-            let pause = failure.and_then(|failure| {
-                self.policy.pause(self, failure, attempts, elapsed, world::jitter())
-            });
+            let pause = failure
+                .and_then(|failure| self.policy.pause(self, failure, attempts, elapsed, jitter()));
             let Some(pause) = pause else { return Err(error) };
             debug!(target: "throttle::client", attempts, %error, ?pause, "trying again");
             tokio::time::sleep(pause).await;

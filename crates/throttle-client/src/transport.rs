@@ -15,12 +15,8 @@ use reqwest::{
 };
 
 use crate::{
-    Error,
-    answer::Answer,
-    base::{Base, Bases},
-    endpoint::Proxies,
-    retry::Failure,
-    world::Stopwatch,
+    Error, answer::Answer, clock::Stopwatch, endpoint::Proxies, failover::Bases, retry::Failure,
+    server_url::Base,
 };
 
 pub(crate) struct Transport {

@@ -10,9 +10,9 @@ use core::time::Duration;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
     Time,
+    absent_peers::AbsentPeers,
     deadlines::Deadlines,
-    departed::Departed,
-    peers::{Held, Peer, Peers, Pending, Slot, Wait},
+    peers::{Held, Peer, Peers, Pending, Slot, WaitState},
     semaphore::{Place, Semaphore, Waiter},
     time::nanos,
 };
@@ -22,14 +22,14 @@ mod expiry;
 mod inspect;
 mod lease;
 mod lock;
-mod order;
+mod sequence;
 mod validate;
 mod wait;
 
 pub use self::{
     inspect::{HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, SemaphoreStatus},
     lease::Restoration,
-    lock::{Admission, Release, Request},
+    lock::{Admission, LockRequest, Release},
 };
 
 /// Limits and time spans that may change while the machine runs.
@@ -75,7 +75,7 @@ pub struct Throttle {
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
-    departed: Departed,
+    absent: AbsentPeers,
     /// Of all peers.
     label_bytes: u64,
     last_ticket: Ticket,
@@ -94,7 +94,7 @@ impl Throttle {
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
-            departed: Departed::default(),
+            absent: AbsentPeers::default(),
             label_bytes: 0,
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
@@ -167,7 +167,7 @@ impl Throttle {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
         self.label_bytes -= bytes(labels.as_deref());
         if sequence > Sequence::default() {
-            self.departed.leave(id, sequence, self.now);
+            self.absent.record_former(id, sequence, self.now);
         }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
@@ -248,8 +248,8 @@ impl Throttle {
     ///
     /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
     /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
-    fn answer_wait(&mut self, slot: Slot, wait: Wait) {
-        if !matches!(wait, Wait::Attended(_)) {
+    fn answer_wait(&mut self, slot: Slot, wait: WaitState) {
+        if !matches!(wait, WaitState::Attended(_)) {
             return self.schedule(slot);
         }
         let (earliest, present) = (self.now.just_after(), self.present);

@@ -5,7 +5,7 @@
 
 use axum::{http::StatusCode, response::Response};
 use throttle_runtime::{Admission, Ask, Count, Handle, Sequence};
-use throttle_wire::{Acquire, Acquired, Sequenced};
+use throttle_wire::{LockAnswer, LockRequest, Release};
 
 use crate::{
     answer,
@@ -22,7 +22,7 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
     let semaphore = semaphore.into_owned();
-    let Acquire { expires_in, block_for, sequence } = call.query()?;
+    let LockRequest { expires_in, block_for, sequence } = call.query()?;
     let LockCount(count) = call.json().await?;
     let count = self::count(handle, &semaphore, count)?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
@@ -33,7 +33,7 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
         Admission::Held { count, token } => (StatusCode::OK, count, Some(token.get())),
         Admission::Pending { count } => (StatusCode::ACCEPTED, count, None),
     };
-    let acquired = Acquired {
+    let acquired = LockAnswer {
         peer_id: peer.get(),
         semaphore,
         count: count.get(),
@@ -48,7 +48,7 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
 pub(crate) async fn release(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
-    let Sequenced { sequence } = call.query()?;
+    let Release { sequence } = call.query()?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
     handle.release_in_order(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))

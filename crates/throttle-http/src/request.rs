@@ -3,7 +3,9 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use throttle_runtime::{PeerId, Sequence};
-use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restore, Sequenced};
+use throttle_wire::{
+    Code, Heartbeat, Labels, LockRequest, NewPeer, Release, Remainder, RemovePeer, Restore,
+};
 
 use crate::{
     Limits,
@@ -52,7 +54,7 @@ impl<'a> FromPath<'a> for Lock<'a> {
     }
 }
 
-impl FromQuery for Acquire {
+impl FromQuery for LockRequest {
     fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
         let expires_in = parameters.find("expires_in")?;
         let block_for = parameters.find("block_for")?;
@@ -64,7 +66,13 @@ impl FromQuery for Acquire {
     }
 }
 
-impl FromQuery for Sequenced {
+impl FromQuery for Release {
+    fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
+        Ok(Self { sequence: sequence(parameters)? })
+    }
+}
+
+impl FromQuery for RemovePeer {
     fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
         Ok(Self { sequence: sequence(parameters)? })
     }
@@ -107,7 +115,7 @@ impl FromJson for NewPeer {
     }
 }
 
-impl FromJson for ExpiresIn {
+impl FromJson for Heartbeat {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         Ok(Self { expires_in: Object::of(body)?.expires_in(limits)? })
     }

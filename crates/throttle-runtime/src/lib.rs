@@ -40,23 +40,26 @@
 
 #![forbid(unsafe_code)]
 
-mod attention;
 mod clock;
-mod departures;
+mod effects;
 mod entropy;
 mod error;
 mod failure;
 mod handle;
 mod inspect;
-mod listeners;
 mod names;
 mod observer;
+mod open_waits;
+mod peer_log;
 mod rate_limit;
 mod reconfigure;
-mod shared;
+mod service;
+mod stalls;
+mod start;
 mod state;
 mod timer;
 mod wait;
+mod world;
 
 pub use throttle_core::{
     CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
@@ -64,7 +67,6 @@ pub use throttle_core::{
 };
 
 pub use crate::{
-    attention::Stalls,
     clock::Clock,
     error::Error,
     failure::Failure,
@@ -72,8 +74,10 @@ pub use crate::{
     inspect::{
         HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
     },
-    listeners::OpenWaits,
+    names::SemaphoreConfig,
     observer::Observer,
+    open_waits::OpenWaits,
     rate_limit::RateLimit,
-    reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
+    reconfigure::{Changes, ReconfigureError},
+    stalls::Stalls,
 };

@@ -3,15 +3,20 @@
 use throttle_core::{CancelCause, Count, PeerId, Ticket};
 use tokio::time;
 
-use crate::{Admission, Error, listeners::Listening, shared::Shared, state::Outcome};
+use crate::{
+    error::Error,
+    handle::Admission,
+    open_waits::{Outcome, WaitReceiver},
+    service::Service,
+};
 
 /// An open request. Dropped before it was answered, it parks its waiter: the client went away.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    shared: &'a Shared,
+    service: &'a Service,
     peer: PeerId,
     ticket: Ticket,
-    listening: Listening,
+    listening: WaitReceiver,
     open: bool,
 }
 
@@ -20,12 +25,12 @@ impl<'a> Wait<'a> {
     ///
     /// Not to be made within an operation: dropped there, it would wait for the end of the operation.
     pub(crate) fn new(
-        shared: &'a Shared,
+        service: &'a Service,
         peer: PeerId,
         ticket: Ticket,
-        listening: Listening,
+        listening: WaitReceiver,
     ) -> Self {
-        Self { shared, peer, ticket, listening, open: true }
+        Self { service, peer, ticket, listening, open: true }
     }
 
     /// Answers when the lock is granted or cancelled, when its time is over, or when the server drains,
@@ -52,10 +57,10 @@ impl<'a> Wait<'a> {
     /// Ends the wait in good order, and tells what is still pending. `None` if it has ended otherwise
     /// already.
     fn end(&mut self) -> Result<Option<Count>, Error> {
-        let ended = self.shared.try_operate(|state, now, _| {
+        let ended = self.service.try_with_state(|state, now, _| {
             let pending = state.throttle.end_wait(now, self.peer, self.ticket)?;
             self.open = false;
-            state.listeners.remove(self.peer, self.listening.id);
+            state.waits.remove(self.peer, self.listening.id);
             Some(pending)
         });
         ended.ok_or(Error::Failed)
@@ -66,9 +71,9 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if self.open {
             // Not if the service has failed. It may be that which unwinds this task, or anything else.
-            self.shared.try_operate(|state, now, _| {
+            self.service.try_with_state(|state, now, _| {
                 state.throttle.park(now, self.peer, self.ticket);
-                state.listeners.remove(self.peer, self.listening.id);
+                state.waits.remove(self.peer, self.listening.id);
             });
         }
     }
@@ -137,7 +142,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         for left in [DRAINED_IN_A_STEP + 1, 1, 0] {
-            let is_more = handle.shared.try_operate(State::drain).unwrap();
+            let is_more = handle.service.try_with_state(State::drain).unwrap();
             assert_eq!((handle.open_waits().open, is_more), (left, left > 0));
         }
     }

@@ -16,13 +16,13 @@ mod semaphore;
 pub use crate::{
     code::Code,
     peer::{
-        Acquire, Acquired, ExpiresIn, HeldLock, Labels, NewPeer, Peer, PeerId, PendingLock,
-        Restore, Sequenced,
+        Heartbeat, HeldLock, Labels, LockAnswer, LockRequest, NewPeer, PeerId, PeerStatus,
+        PendingLock, Release, RemovePeer, Restore,
     },
     problem::Problem,
     reload::Reloaded,
     seconds::Seconds,
-    semaphore::{Holder, Remainder, Semaphore, SemaphoreSummary, Waiter},
+    semaphore::{Holder, Remainder, SemaphoreOverview, SemaphoreStatus, Waiter},
 };
 
 /// The media type of an error as a [`Problem`] document (RFC 9457).

@@ -25,7 +25,7 @@ pub struct NewPeer {
 
 /// Body of `PUT /peers/{id}`, a heartbeat.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ExpiresIn {
+pub struct Heartbeat {
     /// How long the peer lives without another sign of life.
     #[serde(with = "humantime_serde")]
     pub expires_in: Duration,
@@ -33,7 +33,7 @@ pub struct ExpiresIn {
 
 /// Query of `PUT /peers/{id}/{semaphore}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Acquire {
+pub struct LockRequest {
     /// Renews the lease first, if present.
     #[serde(with = "humantime_serde", default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Duration>,
@@ -46,18 +46,26 @@ pub struct Acquire {
     pub sequence: Option<u64>,
 }
 
-/// Query of `DELETE /peers/{id}/{semaphore}` and `DELETE /peers/{id}`.
+/// Query of `DELETE /peers/{id}/{semaphore}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Sequenced {
-    /// The number of the request among all of its peer. One for a lock that comes after a greater number
-    /// is refused as `stale_request`; a removed peer is not restored by a request with a lower one.
+pub struct Release {
+    /// The sequence number of the request. One that arrives after a greater number of the same peer is
+    /// refused as `stale_request`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+}
+
+/// Query of `DELETE /peers/{id}`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RemovePeer {
+    /// The sequence number of the request. A restore with a lower number does not bring the peer back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
 }
 
 /// Answer to `PUT /peers/{id}/{semaphore}`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Acquired {
+pub struct LockAnswer {
     /// Who asked.
     pub peer_id: PeerId,
     /// The semaphore asked for.
@@ -92,7 +100,7 @@ pub struct Restore {
 
 /// Answer to `GET /peers/{id}`, and an element of the answer to `GET /peers/`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Peer {
+pub struct PeerStatus {
     /// Identifies the peer.
     pub id: PeerId,
     /// The length of its lease.

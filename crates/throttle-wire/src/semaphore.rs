@@ -15,7 +15,7 @@ pub struct Remainder {
 
 /// An element of the answer to `GET /semaphores`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SemaphoreSummary {
+pub struct SemaphoreStatus {
     /// Its name.
     pub name: String,
     /// Its full count.
@@ -40,12 +40,12 @@ pub struct SemaphoreSummary {
     pub longest_pending_seconds: Seconds,
 }
 
-/// Answer to `GET /semaphores/{name}`: the summary, everybody who holds a lock, and the queue.
+/// Answer to `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Semaphore {
+pub struct SemaphoreOverview {
     /// The numbers.
     #[serde(flatten)]
-    pub summary: SemaphoreSummary,
+    pub status: SemaphoreStatus,
     /// Who holds a lock, in the order of the grants.
     pub held_by: Vec<Holder>,
     /// Who waits, in the order of arrival, which is the order in which they will be served.

@@ -12,8 +12,8 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{LONGEST_POLL, Owner, Peer, Shared, State, background};
-use crate::{Client, lease::Lease, world::Clock};
+use super::{LONGEST_POLL, Owner, Peer, Shared, State, heartbeat_task};
+use crate::{Client, clock::Clock, lease::Lease};
 
 /// Builds a [`Peer`].
 ///
@@ -133,7 +133,7 @@ impl PeerBuilder {
             state.lease.resumed(peer, held, shared.now());
             state.has_background = true;
             drop(state);
-            background::start(&shared);
+            heartbeat_task::start(&shared);
         }
         Peer { owner: Arc::new(Owner(shared)) }
     }

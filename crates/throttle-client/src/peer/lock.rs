@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use throttle_wire::{Code, PeerId};
 use tokio::sync::watch;
 
-use super::{End, LockError, Peer, error::Subject, outcome};
+use super::{End, LockError, Peer, lock_error::Subject, outcome};
 use crate::{Admission, Error, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
@@ -173,9 +173,9 @@ impl Lock {
             let answer = shared.single_attempt.acquire(self.id, &self.semaphore, count).await;
             drop(telling);
             match answer {
-                Ok(Admission::Held { .. }) => return Ok(()),
+                Ok(Admission::Granted { .. }) => return Ok(()),
                 // So the server has forgotten that it was held. Nobody stays in the queue for it.
-                Ok(Admission::Pending) => {
+                Ok(Admission::Queued) => {
                     self.is_released = true;
                     drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
                     return Err(self.subject().lost(Lost::Expired));

@@ -1,9 +1,9 @@
 //! Peers and locks that keep themselves alive.
 //!
-//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the [background], which shows signs
+//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the [background](heartbeat_task), which shows signs
 //! of life as long as anybody has the peer or one of its locks, tells a server that forgot it what it holds
-//! ([contact]), and tells everybody who holds a lock when it is lost. Who asks for a lock ([request],
-//! [acquire]), or [gives it back](release), does so from a task of its own. The [farewell] is what happens if
+//! ([renewal]), and tells everybody who holds a lock when it is lost. Who asks for a lock ([lock_request],
+//! [acquisition]), or [gives it back](release), does so from a task of its own. The [farewell](runtime_end) is what happens if
 //! the runtime ends before the peer is removed.
 //!
 //! What is sent is sent in an order in which no request overtakes another one that it must not overtake, as
@@ -15,41 +15,35 @@
 //! - The background task sends nothing any more when the peer is removed.
 //!
 //! What the server has not answered, and then gets late all the same, it refuses for its
-//! [number](crate::order).
+//! [number](crate::sequence).
 
-mod acquire;
-mod background;
+mod acquisition;
+mod backoff;
 mod builder;
-mod contact;
-mod error;
-mod farewell;
+mod heartbeat_task;
 mod lock;
-mod patience;
-mod place;
+mod lock_error;
+mod lock_request;
+mod registration;
 mod release;
-mod request;
+mod renewal;
+mod runtime_end;
+mod state;
+mod withdraw;
 
-use std::{
-    collections::BTreeSet,
-    fmt, panic,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use throttle_wire::{Labels, PeerId};
-use tokio::{
-    runtime,
-    sync::{Notify, watch},
-    task::{JoinError, JoinHandle},
-};
+use throttle_wire::PeerId;
 
-use self::error::Subject;
-pub use self::{builder::PeerBuilder, error::LockError, lock::Lock, request::LockRequest};
-use crate::{
-    Admission, Client, Error, Lost,
-    lease::Lease,
-    world::{Clock, Time},
+#[cfg(feature = "blocking")]
+pub(crate) use self::state::FAREWELL;
+use self::state::{Asking, End, FAREWELL_PAUSE, LONGEST_POLL, Shared, State, TARGET, outcome};
+pub use self::{
+    builder::PeerBuilder, lock::Lock, lock_error::LockError, lock_request::LockRequest,
 };
+#[cfg(doc)]
+use crate::lease::Lease;
+use crate::{Client, Lost};
 
 /// A client of the server that holds locks, and keeps itself and them alive.
 ///
@@ -68,58 +62,6 @@ pub struct Peer {
 
 /// Ends the peer when nobody is left who could use it.
 struct Owner(Arc<Shared>);
-
-/// What is common to a peer, its locks and its background task.
-struct Shared {
-    /// Repeats requests.
-    client: Client,
-    /// Sends requests once; the lease, or who asks for a lock, decides what to do next.
-    single_attempt: Client,
-    /// Where the server is, for people.
-    server: Arc<str>,
-    labels: Labels,
-    default_labels: Labels,
-    clock: Clock,
-    runtime: runtime::Handle,
-    state: Mutex<State>,
-    /// Wakes the background task when the lease has changed.
-    changed: Notify,
-    /// When the latest request was sent that the server confirmed the peer with.
-    confirmed: watch::Sender<Option<Time>>,
-    /// Says when the peer is given up here.
-    closing: watch::Sender<Option<End>>,
-    /// Turns true when that is done.
-    closed: watch::Sender<bool>,
-    /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
-    telling: Arc<tokio::sync::Mutex<()>>,
-    /// Held while a lock is asked for, until it is certain that nothing is pending any more.
-    acquiring: Arc<tokio::sync::Mutex<()>>,
-    /// Semaphores that are being given back to the server.
-    releasing: watch::Sender<BTreeSet<String>>,
-}
-
-/// What becomes of a peer at the server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    Leave,
-    Remove,
-}
-
-struct State {
-    lease: Lease,
-    /// Tells the locks of this life of the peer how it ended.
-    loss: watch::Sender<Option<Lost>>,
-    has_background: bool,
-    /// A peer that was given up here, and of whose removal the server has not heard yet.
-    to_remove: Option<PeerId>,
-    /// Whether the server took no labels beyond those that somebody asked for.
-    refuses_default_labels: bool,
-    /// For how long a request for a lock waits at most.
-    longest_poll: Duration,
-    /// Which of several URLs led to the server when it last confirmed the peer, if that is known. Another one
-    /// may lead to another server, which can know nothing of it.
-    url: Option<usize>,
-}
 
 impl Client {
     /// Asks for a lock by a peer of its own, which keeps the lock alive and is removed together with it.
@@ -209,8 +151,8 @@ impl Peer {
 
     /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer
     /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
-    pub async fn leave(self) {
-        self.shared().close(End::Leave).await;
+    pub async fn stop_heartbeat(self) {
+        self.shared().close(End::StopHeartbeat).await;
     }
 
     /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
@@ -263,80 +205,8 @@ impl Drop for Owner {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while it decides")
-    }
-
-    fn holds(&self, semaphore: &str) -> bool {
-        self.next_step();
-        let state = self.state();
-        state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
-    }
-
-    fn subject(&self, semaphore: &str) -> Subject {
-        Subject { semaphore: semaphore.to_owned(), server: Arc::clone(&self.server) }
-    }
-
-    fn now(&self) -> Time {
-        self.clock.now()
-    }
-
-    /// Lets the background task give up the peer. Nothing can be locked any more.
-    fn begin_to_close(&self, end: End) {
-        self.closing.send_if_modified(|closing| {
-            let is_first = closing.is_none();
-            closing.get_or_insert(end);
-            is_first
-        });
-    }
-
-    /// Gives up the peer, and waits for that as long as a farewell may take.
-    async fn close(&self, end: End) {
-        self.begin_to_close(end);
-        let closed = async {
-            // Behind this nobody opens a peer any more.
-            drop(self.telling.lock().await);
-            if self.state().has_background {
-                // The sender is in here.
-                let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = closed => {}
-            () = self.clock.sleep_until(self.now() + FAREWELL) => {}
-        }
-    }
-}
-
-/// What came of a task. It panics as the task did; one that ended with its runtime has lost everything.
-fn outcome<T>(ended: Result<T, JoinError>) -> Result<T, Lost> {
-    ended.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => panic::resume_unwind(panic),
-        Err(_) => Lost::Closed,
-    })
-}
-
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("id", &self.id()).finish_non_exhaustive()
     }
 }
-
-/// A request for a lock that goes on when nobody waits for it any more.
-type Asking = JoinHandle<Result<Admission, Error>>;
-
-/// How long somebody waits for the server to hear of the end of a peer.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Between two attempts to tell the server that something is over, after the client itself has made
-/// several.
-const FAREWELL_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long a request for a lock waits, if the server lets it. Then it is sent again, so that a connection that
-/// broke without a word is noticed.
-const LONGEST_POLL: Duration = Duration::from_secs(20);
-
-/// Of all events.
-const TARGET: &str = "throttle::client";

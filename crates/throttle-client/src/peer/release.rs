@@ -7,8 +7,8 @@ use throttle_wire::{Code, PeerId};
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 use tracing::{debug, warn};
 
-use super::{Asking, FAREWELL_PAUSE, Shared, TARGET, patience::Pauses};
-use crate::{Error, Lost, world};
+use super::{Asking, FAREWELL_PAUSE, Shared, TARGET, backoff::Pauses};
+use crate::{Error, Lost, jitter::jitter};
 
 /// What comes of giving something back: why it was lost before, if it was.
 pub(super) type Release = JoinHandle<Result<(), Lost>>;
@@ -48,7 +48,7 @@ impl Shared {
     async fn withdraw(&self, peer: PeerId, semaphore: &str, mut asking: Asking) {
         let mut pauses = Pauses::default();
         loop {
-            let pause = pauses.next(world::jitter());
+            let pause = pauses.next(jitter());
             let answered = tokio::select! {
                 biased;
                 _ = &mut asking => true,

@@ -17,7 +17,7 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-use crate::support::{Cut, answer, client, serve};
+use crate::scripted_server::{Cut, answer, client, serve};
 
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_secs(20);

@@ -11,8 +11,8 @@ use throttle_client::{Labels, Peer, process_labels};
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, routes},
-    support::{Reaction, answer, client, serve},
+    real_server::{House, LONG, MUTEX, routes},
+    scripted_server::{Reaction, answer, client, serve},
 };
 
 #[tokio::test]

@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, routes},
-    support::{client, serve},
+    real_server::{House, LONG, MUTEX, routes},
+    scripted_server::{client, serve},
 };
 
 const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];
@@ -241,7 +241,7 @@ async fn a_peer_that_is_left_stays_at_the_server_and_can_be_resumed() {
     let ann = house.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let id = lock.peer_id();
-    ann.clone().leave().await;
+    ann.clone().stop_heartbeat().await;
     assert_eq!((lock.lost().await, ann.lost().await), (Lost::Closed, Lost::Closed));
     drop((lock, ann));
     assert_eq!(house.client().remainder("A").await.unwrap(), 0);

@@ -14,8 +14,8 @@ use throttle_client::{Code, LockError, Lost, Peer, PeerStatus};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    house::{House, LEASE, LONG, MUTEX, now},
-    support::client,
+    real_server::{House, LEASE, LONG, MUTEX, now},
+    scripted_server::client,
 };
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use axum::{
 };
 use throttle_client::{Error, RetryPolicy};
 
-use crate::support::{LEASE, Reaction, Received, Server, Silence, client, json, serve, text};
+use crate::scripted_server::{
+    LEASE, Reaction, Received, Server, Silence, client, json, serve, text,
+};
 
 fn redirect(status: u16, location: &str) -> Reaction {
     text(status, "moved").with(header::LOCATION, location)

@@ -2,7 +2,7 @@
 
 use throttle_client::{Lost, Peer};
 
-use crate::house::{House, LEASE, MUTEX};
+use crate::real_server::{House, LEASE, MUTEX};
 
 #[tokio::test]
 async fn a_peer_without_signs_of_life_keeps_its_locks_as_long_as_it_is_renewed() {

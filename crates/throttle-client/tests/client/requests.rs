@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, header};
 use throttle_client::{Client, Code, Error, Labels, Restore, RetryPolicy};
 use tokio::time::timeout;
 
-use crate::support::{Cut, LEASE, Server, answer, client, json, text};
+use crate::scripted_server::{Cut, LEASE, Server, answer, client, json, text};
 
 /// The table of the interface, row by row.
 #[tokio::test]

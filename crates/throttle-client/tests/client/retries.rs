@@ -17,8 +17,10 @@ use throttle_client::{
 };
 
 use crate::{
-    house::now,
-    support::{Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text},
+    real_server::now,
+    scripted_server::{
+        Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text,
+    },
 };
 
 fn too_many_waiters() -> Reaction {
@@ -55,7 +57,7 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
 
     client.heartbeat(42, LEASE).await.unwrap();
     assert!(!client.remove_peer(42).await.unwrap());
-    assert_eq!(client.acquire(42, "A", 1).await.unwrap(), Admission::Held { token: None });
+    assert_eq!(client.acquire(42, "A", 1).await.unwrap(), Admission::Granted { token: None });
     client.release(42, "A").await.unwrap();
     assert!(client.is_acquired(42).await.unwrap());
     client.restore(&restore).await.unwrap();
@@ -184,7 +186,7 @@ async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
     let server = Server::start([Cut, Silence, json(202, "42")]).await;
     let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
     let admission = client.acquire(42, "A", 1).block_for(wait).await.unwrap();
-    assert_eq!(admission, Admission::Pending);
+    assert_eq!(admission, Admission::Queued);
 
     let received = server.received();
     let asked: Vec<_> = received.iter().map(|request| request.duration("block_for")).collect();

@@ -62,7 +62,7 @@ impl Throttle {
             Some((first, _)) if first <= now => self.now.max(first.just_before()),
             _ => now,
         };
-        self.departed.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
+        self.absent.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
         tell(&mut self.events);
         self.now
     }
