@@ -18,7 +18,7 @@ use tracing::debug;
 use super::{
     Limits, Service,
     body::{Answer, DeadlineBody},
-    registry::Slot,
+    open_connections::Slot,
     socket::{Socket, Watch},
     stopped,
     stream::Stream,

@@ -25,7 +25,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::{registry::Slot, stream::Stream};
+use super::{open_connections::Slot, stream::Stream};
 
 /// What the HTTP library reads from and writes to.
 pub(super) struct Socket {
