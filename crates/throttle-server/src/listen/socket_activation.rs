@@ -11,12 +11,12 @@ use super::listener::BACKLOG;
 use super::{Listeners, listener::Listener};
 
 /// Sockets to listen on that this process was started with.
-pub struct Inherited {
+pub struct InheritedSockets {
     #[cfg(unix)]
     sockets: listenfd::ListenFd,
 }
 
-impl Inherited {
+impl InheritedSockets {
     /// Those that the environment (`LISTEN_FDS`, `LISTEN_PID`) tells of. `None` if there are none, or if they
     /// are meant for another process.
     ///
@@ -65,8 +65,8 @@ impl Inherited {
     }
 }
 
-impl fmt::Debug for Inherited {
+impl fmt::Debug for InheritedSockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inherited").finish_non_exhaustive()
+        f.debug_struct("InheritedSockets").finish_non_exhaustive()
     }
 }

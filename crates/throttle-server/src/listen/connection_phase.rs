@@ -7,7 +7,7 @@ use throttle_runtime::Time;
 /// What a connection does now. Its own task changes that with every request, so it takes no lock that
 /// others take.
 #[derive(Debug)]
-pub(super) struct Standing(AtomicU64);
+pub(super) struct AtomicPhase(AtomicU64);
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +24,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-impl Standing {
+impl AtomicPhase {
     pub(super) const fn new(phase: Phase) -> Self {
         Self(AtomicU64::new(phase.pack()))
     }
@@ -85,14 +85,14 @@ mod tests {
     #[test]
     fn a_connection_that_was_chosen_to_be_closed_begins_nothing() {
         let then = Time::from_nanos(1 << 60);
-        let standing = Standing::new(Phase::Awaited(then));
+        let atomic = AtomicPhase::new(Phase::Awaited(then));
         for phase in [Phase::Busy, Phase::Idle(then), Phase::Stalled(then), Phase::Awaited(then)] {
-            assert!(standing.set(phase));
-            assert_eq!(standing.get(), phase);
+            assert!(atomic.set(phase));
+            assert_eq!(atomic.get(), phase);
         }
-        assert!(!standing.close(Phase::Busy), "it has done something since");
-        assert!(standing.close(Phase::Awaited(then)));
-        assert!(!standing.set(Phase::Busy));
-        assert_eq!(standing.get(), Phase::Closed);
+        assert!(!atomic.close(Phase::Busy), "it has done something since");
+        assert!(atomic.close(Phase::Awaited(then)));
+        assert!(!atomic.set(Phase::Busy));
+        assert_eq!(atomic.get(), Phase::Closed);
     }
 }

@@ -99,10 +99,10 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::read::Read for $name {
+        impl $crate::config::reader::Read for $name {
             fn read(
                 value: toml::Spanned<toml::de::DeValue<'_>>,
-                reader: &mut $crate::config::read::Reader,
+                reader: &mut $crate::config::reader::Reader,
             ) -> Option<Self> {
                 const KEYS: &[&str] = &[$(stringify!($option),)* $(stringify!($table),)*];
                 let mut section = Self::default();
@@ -115,7 +115,7 @@ macro_rules! section {
                         })*
                         $(stringify!($table) => {
                             let table = reader.within(stringify!($table), |reader| {
-                                $crate::config::read::Read::read(value, reader)
+                                $crate::config::reader::Read::read(value, reader)
                             });
                             section.$table = table.unwrap_or(section.$table);
                         })*
@@ -126,8 +126,8 @@ macro_rules! section {
             }
         }
 
-        impl $crate::config::document::Describe for $name {
-            fn describe(path: &str, page: &mut $crate::config::document::Page) {
+        impl $crate::config::sample::Describe for $name {
+            fn describe(path: &str, page: &mut $crate::config::sample::Page) {
                 page.section(path, &[$($about),*]);
                 $(page.option(stringify!($option), &[$($doc),*], &Self::default().$option);)*
                 $(
@@ -145,17 +145,17 @@ macro_rules! section {
         #[derive(Clone, Debug, Default, PartialEq)]
         $visibility struct $name($visibility $entries);
 
-        impl $crate::config::read::Read for $name {
+        impl $crate::config::reader::Read for $name {
             fn read(
                 value: toml::Spanned<toml::de::DeValue<'_>>,
-                reader: &mut $crate::config::read::Reader,
+                reader: &mut $crate::config::reader::Reader,
             ) -> Option<Self> {
                 <$entries>::read(value, reader).map(Self)
             }
         }
 
-        impl $crate::config::document::Describe for $name {
-            fn describe(path: &str, page: &mut $crate::config::document::Page) {
+        impl $crate::config::sample::Describe for $name {
+            fn describe(path: &str, page: &mut $crate::config::sample::Page) {
                 page.section(path, &[$($about),*]);
                 $(page.entry(stringify!($key), $value);)*
             }

@@ -7,7 +7,7 @@ use tracing::warn;
 
 /// What happened since the log was told.
 #[derive(Debug, Default)]
-pub(super) struct Shortage {
+pub(super) struct ShortageLog {
     evicted: u64,
     refused: u64,
     log: RateLimit,
@@ -15,7 +15,7 @@ pub(super) struct Shortage {
     log_of_errors: RateLimit,
 }
 
-impl Shortage {
+impl ShortageLog {
     /// A connection was closed in favour of another one, when `open` were open.
     pub(super) fn evicted(&mut self, now: Time, open: usize, limit: usize) {
         self.evicted += 1;

@@ -31,9 +31,9 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     Limits,
-    candidates::{Candidate, Candidates, Peace},
-    shortage::Shortage,
-    standing::{Phase, Standing},
+    connection_phase::{AtomicPhase, Phase},
+    eviction_order::{Candidate, EvictionOrder, GracePeriods},
+    shortage_log::ShortageLog,
 };
 
 /// How many connections there may be.
@@ -58,7 +58,7 @@ pub(crate) struct ConnectionMetrics {
 
 /// The open connections of a server. Clones share it.
 #[derive(Clone)]
-pub(super) struct Registry(Arc<Shared>);
+pub(super) struct OpenConnections(Arc<Shared>);
 
 struct Shared {
     limits: Limits,
@@ -75,10 +75,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     open: Slab<Connection>,
-    candidates: Candidates,
+    candidates: EvictionOrder,
     /// How many there were so far.
     accepted: u64,
-    shortage: Shortage,
+    shortage: ShortageLog,
 }
 
 struct Connection {
@@ -86,18 +86,18 @@ struct Connection {
     number: u64,
     /// `None` until the task was started.
     task: Option<AbortHandle>,
-    standing: Arc<Standing>,
+    phase: Arc<AtomicPhase>,
 }
 
 /// The place of one connection. Dropped, it is free.
 pub(super) struct Slot {
-    registry: Registry,
+    registry: OpenConnections,
     key: usize,
     number: u64,
-    standing: Arc<Standing>,
+    phase: Arc<AtomicPhase>,
 }
 
-impl Registry {
+impl OpenConnections {
     pub(super) fn new(limits: Limits, clock: Clock, metrics: ConnectionMetrics) -> Self {
         metrics.open.set(0.0);
         let (state, is_short, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
@@ -110,11 +110,11 @@ impl Registry {
             let mut state = self.lock();
             state.accepted += 1;
             let number = state.accepted;
-            let standing = Arc::new(Standing::new(Phase::Awaited(self.0.clock.now())));
-            let connection = Connection { number, task: None, standing: Arc::clone(&standing) };
+            let phase = Arc::new(AtomicPhase::new(Phase::Awaited(self.0.clock.now())));
+            let connection = Connection { number, task: None, phase: Arc::clone(&phase) };
             let key = state.open.insert(connection);
             self.count(&state);
-            Slot { registry: self.clone(), key, number, standing }
+            Slot { registry: self.clone(), key, number, phase }
         };
         let (key, number) = (slot.key, slot.number);
         let task = spawn(slot);
@@ -169,10 +169,10 @@ impl Registry {
         self.lock().shortage.not_accepted(self.0.clock.now(), error);
     }
 
-    fn evict_one(&self, state: &mut State, peace: Peace) -> bool {
+    fn evict_one(&self, state: &mut State, peace: GracePeriods) -> bool {
         let now = self.0.clock.now();
         while let Some(Candidate { key, phase, .. }) = state.next_to_leave(now, peace) {
-            if state.open[key].standing.close(phase) {
+            if state.open[key].phase.close(phase) {
                 let open = state.open.len();
                 if let Some(task) = state.open.remove(key).task {
                     task.abort();
@@ -187,14 +187,14 @@ impl Registry {
     }
 
     /// For how long connections are left in peace while there is slack.
-    fn peace(&self) -> Peace {
+    fn peace(&self) -> GracePeriods {
         let Limits { idle, silence, stall, .. } = self.0.limits;
-        Peace { idle, awaited: silence, stalled: stall }
+        GracePeriods { idle, awaited: silence, stalled: stall }
     }
 
     /// For how long when there is none.
-    fn short_peace(&self) -> Peace {
-        Peace { awaited: self.0.limits.idle, ..self.peace() }
+    fn short_peace(&self) -> GracePeriods {
+        GracePeriods { awaited: self.0.limits.idle, ..self.peace() }
     }
 
     /// To be called when the number of connections has changed.
@@ -215,12 +215,12 @@ impl State {
         connection.filter(|connection| connection.number == number)
     }
 
-    fn next_to_leave(&mut self, now: Time, peace: Peace) -> Option<Candidate> {
+    fn next_to_leave(&mut self, now: Time, peace: GracePeriods) -> Option<Candidate> {
         let Self { open, candidates, .. } = self;
-        let candidate = |key, &Connection { number, ref standing, .. }: &Connection| Candidate {
+        let candidate = |key, &Connection { number, ref phase, .. }: &Connection| Candidate {
             key,
             number,
-            phase: standing.get(),
+            phase: phase.get(),
         };
         let is_current = |seen: Candidate| {
             open.get(seen.key).is_some_and(|now| candidate(seen.key, now) == seen)
@@ -241,18 +241,18 @@ impl Slot {
     /// must not be handled.
     #[must_use]
     pub(super) fn begin(&self) -> bool {
-        self.standing.set(Phase::Busy)
+        self.phase.set(Phase::Busy)
     }
 
     /// The server waits for the rest of a request.
     pub(super) fn wait_for_body(&self) {
         // If it is being closed, the request ends with the task.
-        self.standing.set(Phase::Awaited(self.clock().now()));
+        self.phase.set(Phase::Awaited(self.clock().now()));
     }
 
     /// A request was answered at this instant.
     pub(super) fn idle(&self, since: Time) {
-        self.standing.set(Phase::Idle(since));
+        self.phase.set(Phase::Idle(since));
         if self.is_surplus() {
             self.registry.0.changed.notify_one();
         }
@@ -260,7 +260,7 @@ impl Slot {
 
     /// The client does not take its answer.
     pub(super) fn stalled(&self) {
-        self.standing.set(Phase::Stalled(self.clock().now()));
+        self.phase.set(Phase::Stalled(self.clock().now()));
     }
 
     /// Whether the connection should end with the next answer, for there are more than there may be.

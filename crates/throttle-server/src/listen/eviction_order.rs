@@ -10,11 +10,11 @@ use std::{cmp::Reverse, time::Duration};
 
 use throttle_runtime::Time;
 
-use super::standing::Phase;
+use super::connection_phase::Phase;
 
 /// Connections that nobody needed when all of them were looked at.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
+pub(super) struct EvictionOrder {
     /// Each in the order of instants, the earliest one last.
     idle: Vec<Candidate>,
     awaited: Vec<Candidate>,
@@ -25,7 +25,7 @@ pub(super) struct Candidates {
 
 /// How long connections are left in peace at least.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peace {
+pub(super) struct GracePeriods {
     pub(super) idle: Duration,
     pub(super) awaited: Duration,
     pub(super) stalled: Duration,
@@ -40,13 +40,13 @@ pub(super) struct Candidate {
     pub(super) phase: Phase,
 }
 
-impl Candidates {
+impl EvictionOrder {
     /// The next one to leave: who is idle or awaited for longest, or else who is stalled for longest.
     /// `is_current` says whether one still does what it did. `all` are those that are open.
     pub(super) fn next<I: Iterator<Item = Candidate>>(
         &mut self,
         now: Time,
-        peace: Peace,
+        peace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
         all: impl FnOnce() -> I,
     ) -> Option<Candidate> {
@@ -77,7 +77,7 @@ impl Candidates {
     fn take(
         &mut self,
         now: Time,
-        peace: Peace,
+        peace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
     ) -> Option<Candidate> {
         let first = |list: &mut Vec<Candidate>, peace| {
@@ -105,7 +105,7 @@ impl Candidates {
 mod tests {
     use super::*;
 
-    const PEACE: Peace = Peace {
+    const PEACE: GracePeriods = GracePeriods {
         idle: Duration::from_nanos(10),
         awaited: Duration::from_nanos(20),
         stalled: Duration::from_nanos(5),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     /// Who leaves at each of these instants. Connections are known by their place in the list.
-    fn leave(phases: &mut [Phase], candidates: &mut Candidates, now: u64) -> Option<usize> {
+    fn leave(phases: &mut [Phase], candidates: &mut EvictionOrder, now: u64) -> Option<usize> {
         let all = phases.iter().enumerate();
         let all = all.map(|(key, &phase)| Candidate { key, number: 0, phase });
         let is_current = |seen: Candidate| phases[seen.key] == seen.phase;
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn who_is_idle_for_longest_leaves_first_and_the_stalled_leave_last() {
-        let mut candidates = Candidates::default();
+        let mut candidates = EvictionOrder::default();
         let mut phases = [
             Phase::Stalled(at(1)),
             Phase::Idle(at(4)),
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn who_has_done_something_since_all_were_looked_at_is_judged_anew() {
-        let mut candidates = Candidates::default();
+        let mut candidates = EvictionOrder::default();
         let mut phases = [Phase::Idle(at(1)), Phase::Idle(at(2)), Phase::Idle(at(3)), Phase::Busy];
         assert_eq!(leave(&mut phases, &mut candidates, 20), Some(0));
         phases[1] = Phase::Idle(at(21));
