@@ -5,13 +5,13 @@
 
 use axum::{http::StatusCode, response::Response};
 use throttle_runtime::{Admission, Ask, Count, Handle, Sequence};
-use throttle_wire::{LockAnswer, LockRequest, Release};
+use throttle_wire::{LockAnswer, LockCount, LockRequest, Release};
 
 use crate::{
     answer,
     call::{Call, Content},
     refusal::Refusal,
-    request::{Lock, LockCount},
+    request::Lock,
 };
 
 /// `PUT /peers/{id}/{semaphore}`: asks for a lock, and waits for it at most `block_for`.
