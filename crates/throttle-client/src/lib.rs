@@ -89,26 +89,25 @@
 
 #![forbid(unsafe_code)]
 
-mod acquire;
 mod answer;
-mod base;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod builder;
 mod client;
+mod clock;
 mod endpoint;
 mod error;
-mod labels;
+mod failover;
+mod jitter;
 mod lease;
-mod new_peer;
-mod order;
 mod peer;
+mod process_labels;
 mod retry;
-mod sleep;
+mod sequence;
+mod server_url;
+mod suspend;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
-mod world;
 
 pub use reqwest;
 pub use throttle_wire::{
@@ -117,15 +116,12 @@ pub use throttle_wire::{
 };
 
 pub use crate::{
-    acquire::{Acquire, Admission},
-    builder::{ClientBuilder, http_client_builder},
-    client::Client,
+    client::{Acquire, Admission, Client, ClientBuilder, NewPeer, http_client_builder},
     endpoint::Endpoint,
     error::Error,
-    labels::process_labels,
     lease::Lost,
-    new_peer::NewPeer,
     peer::{Lock, LockError, LockRequest, Peer, PeerBuilder},
+    process_labels::process_labels,
     retry::RetryPolicy,
 };
 

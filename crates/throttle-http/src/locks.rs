@@ -4,8 +4,8 @@
 //! peer: a client that made a mistake shall not be sent to restore its peer.
 
 use axum::{http::StatusCode, response::Response};
-use throttle_runtime::{Admission, Ask, Count, Handle, Sequence};
-use throttle_wire::{LockAnswer, LockCount, LockRequest, Release};
+use throttle_runtime::{Admission, Count, Handle, LockRequest, Sequence};
+use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 
 use crate::{
     answer,
@@ -22,16 +22,16 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
     let handle = &call.api.handle;
     let Lock { peer, semaphore } = call.path()?;
     let semaphore = semaphore.into_owned();
-    let LockRequest { expires_in, block_for, sequence } = call.query()?;
+    let wire::LockRequest { expires_in, block_for, sequence } = call.query()?;
     let LockCount(count) = call.json().await?;
     let count = self::count(handle, &semaphore, count)?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
     let sequence = sequence.and_then(Sequence::new);
-    let ask = Ask { count, expires_in, block_for, sequence };
+    let request = LockRequest { count, expires_in, block_for, sequence };
     // Another request of the peer may have shrunk the lock while this one waited.
-    let (status, count, token) = match handle.acquire(peer, &semaphore, ask).await? {
-        Admission::Held { count, token } => (StatusCode::OK, count, Some(token.get())),
-        Admission::Pending { count } => (StatusCode::ACCEPTED, count, None),
+    let (status, count, token) = match handle.acquire(peer, &semaphore, request).await? {
+        Admission::Granted { count, token } => (StatusCode::OK, count, Some(token.get())),
+        Admission::Queued { count, .. } => (StatusCode::ACCEPTED, count, None),
     };
     let acquired = LockAnswer {
         peer_id: peer.get(),
@@ -50,7 +50,7 @@ pub(crate) async fn release(call: Call<'_, impl Content>) -> Result<Response, Re
     let Lock { peer, semaphore } = call.path()?;
     let Release { sequence } = call.query()?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
-    handle.release_in_order(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
+    handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 

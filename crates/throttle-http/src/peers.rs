@@ -33,10 +33,9 @@ pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Ref
     let handle = &call.api.handle;
     let peer = call.path()?;
     let RemovePeer { sequence } = call.query()?;
-    let existed = match (peer, sequence.and_then(Sequence::new)) {
-        (None, _) => false,
-        (Some(peer), None) => handle.remove_peer(peer).await?,
-        (Some(peer), Some(sequence)) => handle.remove_peer_for_good(peer, sequence).await?,
+    let existed = match peer {
+        None => false,
+        Some(peer) => handle.remove_peer(peer, sequence.and_then(Sequence::new)).await?,
     };
     Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }
