@@ -5,13 +5,13 @@
 
 use axum::{http::StatusCode, response::Response};
 use throttle_runtime::{Admission, Count, Handle, LockRequest, Sequence};
-use throttle_wire::{self as wire, LockAnswer, Release};
+use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 
 use crate::{
     answer,
     call::{Call, Content},
     refusal::Refusal,
-    request::{Lock, LockCount},
+    request::Lock,
 };
 
 /// `PUT /peers/{id}/{semaphore}`: asks for a lock, and waits for it at most `block_for`.
