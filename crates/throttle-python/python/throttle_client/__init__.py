@@ -2,7 +2,7 @@
 
 >>> from throttle_client import lock
 >>> with lock("http://localhost:8000", "A", count=2):  # doctest: +SKIP
-...     print("nobody has more of A than there is")
+...     print("this block holds a count of 2 of A")
 
 A native thread sends the heartbeats, so they continue while Python is busy. If the lock is lost anyway,
 `lost` of the lock is set, and the end of the block raises `LockLost`.
