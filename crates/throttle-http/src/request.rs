@@ -7,10 +7,10 @@ use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restor
 
 use crate::{
     Limits,
-    call::{FromJson, FromPath, FromQuery, Parameters},
     json::{Integer, Members, Value},
     refusal::Refusal,
-    routes::Path,
+    worker_request::{FromJson, FromPath, FromQuery, Parameters},
+    worker_routes::Path,
 };
 
 /// The peer in a path. Zero is a number, but nobody.
