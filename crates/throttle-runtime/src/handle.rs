@@ -7,8 +7,8 @@ use std::{
 };
 
 use throttle_core::{
-    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, LockRequest, PeerId,
-    Release, Sequence, Settings, Time,
+    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, LockRequest, NewPeer,
+    PeerId, Release, Sequence, Settings, Time,
 };
 
 use crate::{
@@ -64,20 +64,8 @@ pub enum Admission {
     },
 }
 
-/// A peer that comes back with what it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restoration {
-    /// The id it had.
-    pub peer: PeerId,
-    /// The length of its lease from now on.
-    pub expires_in: Duration,
-    /// All it holds.
-    pub locks: BTreeMap<String, Count>,
-    /// What it says about itself.
-    pub labels: Labels,
-    /// The number of the request, if the client numbers them.
-    pub sequence: Option<Sequence>,
-}
+/// A peer that comes back with the locks it holds.
+pub type Restoration = throttle_core::Restoration<String>;
 
 impl Handle {
     /// Starts a service with these semaphores, all free.
@@ -113,13 +101,13 @@ impl Handle {
     ///
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
-        let labels = boxed(labels);
+        let new_peer = NewPeer { expires_in, labels };
         let peer = self.attempt(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
+            state.throttle.new_peer(now, id, new_peer).map(|()| id)
         })?;
         tracing::debug!(target: departures::TARGET, %peer, ?expires_in, "peer created");
         Ok(peer)
@@ -251,7 +239,7 @@ impl Handle {
             peer,
             expires_in,
             locks: ids.collect::<Result<_, Refused>>()?,
-            labels: boxed(labels),
+            labels,
             sequence,
         };
         self.attempt(|state, now| state.throttle.restore(now, restoration))?;
@@ -351,8 +339,4 @@ impl Handle {
     pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
         self.shared.operate(|state, now, _| operation(state, now))
     }
-}
-
-fn boxed(labels: Labels) -> Option<Box<Labels>> {
-    (!labels.is_empty()).then(|| Box::new(labels))
 }

@@ -59,8 +59,8 @@ mod timer;
 mod wait;
 
 pub use throttle_core::{
-    CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
-    SemaphoreId, Sequence, Settings, Ticket, Time,
+    CancelCause, Count, Event, FencingToken, Holder, Labels, Level, PeerCursor, PeerId, Release,
+    SemaphoreId, Sequence, Settings, Ticket, Time, Waiter,
 };
 
 pub use crate::{
@@ -69,9 +69,7 @@ pub use crate::{
     error::Error,
     failure::Failure,
     handle::{Admission, Ask, Handle, Restoration},
-    inspect::{
-        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
-    },
+    inspect::{HeldLock, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus},
     listeners::OpenWaits,
     observer::Observer,
     rate_limit::RateLimit,
