@@ -26,7 +26,8 @@ impl Settings {
     /// The client, which gets over a server that is away for a minute, unless a timeout is set.
     pub(crate) fn build(&self) -> Result<throttle_client::Client, Error> {
         let mut urls = self.urls.iter();
-        let policy = RetryPolicy { budget: self.timeout.unwrap_or(PATIENT.budget), ..PATIENT };
+        let policy =
+            RetryPolicy { budget: self.timeout.unwrap_or(RETRY_POLICY.budget), ..RETRY_POLICY };
         let mut builder = throttle_client::Client::builder(urls.next().map_or("", |url| url));
         builder = builder.retry(policy);
         if let Some(timeout) = self.timeout {
@@ -114,8 +115,8 @@ impl Client {
                 acquire = acquire.block_for(seconds(block_for));
             }
             Ok(match acquire.await? {
-                Admission::Held { token } => (true, token),
-                Admission::Pending => (false, None),
+                Admission::Granted { token } => (true, token),
+                Admission::Queued => (false, None),
             })
         })
     }
@@ -163,7 +164,7 @@ impl Client {
     fn operation<T, F>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(throttle_client::Client) -> F + Send + 'static,
+        request: impl FnOnce(throttle_client::Client) -> F + Send + 'static,
     ) -> PyResult<Operation>
     where
         T: for<'py> IntoPyObject<'py> + Send + 'static,
@@ -171,13 +172,13 @@ impl Client {
     {
         let (process, settings) = (Process::current(py)?, self.settings.clone());
         let runtime = process.runtime();
-        let future = async move { ask(process.client(settings).await?).await };
+        let future = async move { request(process.client(settings).await?).await };
         Ok(Operation::new(runtime, future))
     }
 }
 
 /// Gets over a server that is away for a minute, as the package always has.
-const PATIENT: RetryPolicy = RetryPolicy {
+const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 60,
     first_pause: Duration::from_millis(100),
     longest_pause: Duration::from_secs(2),

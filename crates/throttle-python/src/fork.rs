@@ -15,59 +15,59 @@ use pyo3::prelude::*;
 
 use crate::process::Process;
 
-static EXCLUDED: Mutex<()> = Mutex::new(());
+static FORK_LOCK: Mutex<()> = Mutex::new(());
 
 /// Keeps forks out until it is dropped.
-pub(crate) fn exclude() -> MutexGuard<'static, ()> {
-    EXCLUDED.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn hold_off_forks() -> MutexGuard<'static, ()> {
+    FORK_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What stands still as long as this is there.
-struct Standstill {
-    _excluded: MutexGuard<'static, ()>,
+struct PausedRuntime {
+    _fork_lock: MutexGuard<'static, ()>,
     /// The only worker of the runtime waits for the end of this channel.
     resume: Option<mpsc::Sender<()>>,
 }
 
 thread_local! {
     /// Of the fork that this thread performs.
-    static STANDSTILL: RefCell<Option<Standstill>> = const { RefCell::new(None) };
+    static PAUSED_RUNTIME: RefCell<Option<PausedRuntime>> = const { RefCell::new(None) };
 }
 
 /// To be called before a fork, by the thread that performs it.
 #[pyfunction]
 pub(crate) fn before_fork() {
-    if STANDSTILL.with_borrow(Option::is_some) {
+    if PAUSED_RUNTIME.with_borrow(Option::is_some) {
         // Who has loaded the package twice calls twice.
         return;
     }
-    let excluded = exclude();
+    let fork_lock = hold_off_forks();
     let resume = Process::existing().map(|process| {
-        let (stands_still, standing) = mpsc::channel();
+        let (report_paused, paused) = mpsc::channel();
         let (resume, resumed) = mpsc::channel::<()>();
         process.runtime().spawn(async move {
-            let _ = stands_still.send(());
+            let _ = report_paused.send(());
             // Ends when the other end is dropped.
             let _ = resumed.recv();
         });
         // No task takes that long between two pauses.
-        let _ = standing.recv_timeout(Duration::from_secs(1));
+        let _ = paused.recv_timeout(Duration::from_secs(1));
         resume
     });
-    STANDSTILL.set(Some(Standstill { _excluded: excluded, resume }));
+    PAUSED_RUNTIME.set(Some(PausedRuntime { _fork_lock: fork_lock, resume }));
 }
 
 /// To be called in the parent after a fork.
 #[pyfunction]
 pub(crate) fn after_fork_in_parent() {
-    STANDSTILL.take();
+    PAUSED_RUNTIME.take();
 }
 
 /// To be called in the child after a fork.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
-    if let Some(mut standstill) = STANDSTILL.take() {
+    if let Some(mut paused) = PAUSED_RUNTIME.take() {
         // The worker that would be woken is not there.
-        mem::forget(standstill.resume.take());
+        mem::forget(paused.resume.take());
     }
 }

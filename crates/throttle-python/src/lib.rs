@@ -6,6 +6,7 @@
 //! and nothing of Python is done while a mutex of this library is locked. The interface that users know is
 //! written in Python, in `python/throttle_client`.
 
+mod at_exit;
 mod client;
 mod errors;
 mod fork;
@@ -13,8 +14,8 @@ mod log;
 mod operation;
 mod peer;
 mod process;
-mod signal;
 mod test_server;
+mod wakeup;
 
 use pyo3::prelude::*;
 
@@ -23,6 +24,8 @@ use pyo3::prelude::*;
 /// It counts on the lock of the interpreter, so an interpreter that can do without it turns it on.
 #[pymodule(gil_used = true)]
 mod _native {
+    #[pymodule_export]
+    use crate::at_exit::close_peers;
     #[pymodule_export]
     use crate::client::Client;
     #[pymodule_export]
@@ -34,11 +37,9 @@ mod _native {
     #[pymodule_export]
     use crate::peer::{Lock, Peer, process_labels};
     #[pymodule_export]
-    use crate::process::farewell;
-    #[pymodule_export]
-    use crate::signal::{Signal, signal};
-    #[pymodule_export]
     use crate::test_server::TestServer;
+    #[pymodule_export]
+    use crate::wakeup::{Wakeup, wakeup_pair};
 
     use super::*;
 

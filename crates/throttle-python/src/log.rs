@@ -23,14 +23,14 @@ use tracing::{
 
 use crate::{
     process::Process,
-    signal::{Sender, Signal},
+    wakeup::{Wakeup, WakeupSender},
 };
 
 /// The events of one process that Python has not taken yet.
 pub(crate) struct Log {
     queue: Mutex<Queue>,
     /// Below which level nothing is wanted, as `logging` counts.
-    lowest: AtomicU8,
+    min_level: AtomicU8,
 }
 
 #[derive(Default)]
@@ -38,22 +38,22 @@ struct Queue {
     records: VecDeque<(u8, String)>,
     dropped: u64,
     /// `None` as long as nobody takes anything out.
-    reader: Option<Arc<Sender>>,
+    reader: Option<Arc<WakeupSender>>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), lowest: AtomicU8::new(WARNING) }
+        Self { queue: Mutex::default(), min_level: AtomicU8::new(WARNING) }
     }
 
     /// What writes into this log.
     pub(crate) fn dispatch(self: &Arc<Self>) -> Dispatch {
-        Dispatch::new(Writer(Arc::clone(self)))
+        Dispatch::new(QueueSubscriber(Arc::clone(self)))
     }
 
     fn write(&self, level: u8, text: String) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.records.len() < LONGEST_QUEUE {
+        if queue.records.len() < MAX_QUEUED_EVENTS {
             queue.records.push_back((level, text));
         } else {
             queue.dropped += 1;
@@ -80,13 +80,13 @@ impl Log {
 /// From now on the signal wakes its reader when there is something to [take](take_log), of this level or a
 /// higher one.
 #[pyfunction]
-pub(crate) fn forward_log(py: Python<'_>, signal: &Signal, lowest: u8) -> PyResult<()> {
+pub(crate) fn forward_log(py: Python<'_>, wakeup: &Wakeup, min_level: u8) -> PyResult<()> {
     let process = Process::current(py)?;
-    process.log.lowest.store(lowest, Ordering::Relaxed);
+    process.log.min_level.store(min_level, Ordering::Relaxed);
     let mut queue = process.log.queue.lock().unwrap_or_else(PoisonError::into_inner);
-    queue.reader = Some(Arc::clone(&signal.sender));
+    queue.reader = Some(Arc::clone(&wakeup.sender));
     drop(queue);
-    signal.sender.wake();
+    wakeup.sender.wake();
     Ok(())
 }
 
@@ -97,15 +97,15 @@ pub(crate) fn take_log(py: Python<'_>) -> PyResult<Vec<(u8, String)>> {
 }
 
 /// Writes events of the client into the log, and knows no spans.
-struct Writer(Arc<Log>);
+struct QueueSubscriber(Arc<Log>);
 
-impl Subscriber for Writer {
+impl Subscriber for QueueSubscriber {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        is_ours(metadata) && level(metadata) >= self.0.lowest.load(Ordering::Relaxed)
+        is_ours(metadata) && level(metadata) >= self.0.min_level.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -169,7 +169,7 @@ impl Visit for Text {
 }
 
 /// Of events. More of them come only if nobody takes them out.
-const LONGEST_QUEUE: usize = 1_024;
+const MAX_QUEUED_EVENTS: usize = 1_024;
 
 /// The level of `logging`.
 const WARNING: u8 = 30;

@@ -12,27 +12,27 @@ use std::{
 use pyo3::{IntoPyObjectExt as _, exceptions::PyRuntimeError, prelude::*};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use crate::signal::{Sender, Signal};
+use crate::wakeup::{Wakeup, WakeupSender};
 
 /// Something that takes time. It is started once, and its result is taken once.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Operation {
     future: Mutex<Option<BoxedFuture>>,
     runtime: Handle,
-    result: Arc<Mutex<Option<Answer>>>,
+    result: Arc<Mutex<Option<MakeResult>>>,
     started: OnceLock<AbortHandle>,
     process: u32,
 }
 
-type BoxedFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type BoxedFuture = Pin<Box<dyn Future<Output = MakeResult> + Send>>;
 
 /// Makes the result, or the exception, when the interpreter asks for it.
-type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+type MakeResult = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
 /// What becomes an exception when the interpreter asks for it.
-pub(crate) trait Raise: Send + 'static {
+pub(crate) trait IntoException: Send + 'static {
     /// The exception.
-    fn raise(self, py: Python<'_>) -> PyErr;
+    fn into_exception(self, py: Python<'_>) -> PyErr;
 }
 
 impl Operation {
@@ -43,15 +43,15 @@ impl Operation {
     ) -> Self
     where
         T: for<'py> IntoPyObject<'py> + Send + 'static,
-        E: Raise,
+        E: IntoException,
     {
         let future: BoxedFuture = Box::pin(async move {
             let result = future.await;
-            let answer: Answer = Box::new(move |py| match result {
+            let make_result: MakeResult = Box::new(move |py| match result {
                 Ok(value) => value.into_py_any(py),
-                Err(error) => Err(error.raise(py)),
+                Err(error) => Err(error.into_exception(py)),
             });
-            answer
+            make_result
         });
         Self {
             future: Mutex::new(Some(future)),
@@ -66,18 +66,18 @@ impl Operation {
 #[pymethods]
 impl Operation {
     /// Begins. The signal tells `token` when it has ended, whatever the end is.
-    fn start(&self, signal: &Signal, token: u64) -> PyResult<()> {
+    fn start(&self, wakeup: &Wakeup, token: u64) -> PyResult<()> {
         let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).take();
         let future = future.filter(|_| self.process == process::id());
         let future = future.ok_or_else(|| {
             PyRuntimeError::new_err("an operation is started once, by the process that made it")
         })?;
-        let end = End { sender: Arc::clone(&signal.sender), token };
+        let notify_end = NotifyEnd { sender: Arc::clone(&wakeup.sender), token };
         let result = Arc::clone(&self.result);
         let task = self.runtime.spawn(async move {
-            let answer = future.await;
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            drop(end);
+            let make_result = future.await;
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(make_result);
+            drop(notify_end);
         });
         let _ = self.started.set(task.abort_handle());
         Ok(())
@@ -85,9 +85,9 @@ impl Operation {
 
     /// The result, or the exception.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let answer = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match answer {
-            Some(answer) => answer(py),
+        let make_result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match make_result {
+            Some(make_result) => make_result(py),
             None => Err(PyRuntimeError::new_err("the operation has no result")),
         }
     }
@@ -113,14 +113,14 @@ impl Drop for Operation {
 }
 
 /// Tells the end when it is dropped: after the result is there, or if there will be none.
-struct End {
-    sender: Arc<Sender>,
+struct NotifyEnd {
+    sender: Arc<WakeupSender>,
     token: u64,
 }
 
-impl Drop for End {
+impl Drop for NotifyEnd {
     fn drop(&mut self) {
-        self.sender.end(self.token);
+        self.sender.notify_end(self.token);
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::time;
 
 use crate::{
     client::Client,
-    errors::{self, Foreign},
-    operation::{Operation, Raise as _, seconds},
+    errors::{self, PeerUnavailable},
+    operation::{IntoException as _, Operation, seconds},
     process::{OpenPeer, Process},
 };
 
@@ -67,7 +67,7 @@ impl Peer {
         }
         let runtime = process.runtime();
         let _runtime = runtime.enter();
-        Ok(Self { peer: process.open(builder.build()) })
+        Ok(Self { peer: process.close_on_drop(builder.build()) })
     }
 
     /// The id under which the server knows the peer, if there is one at present.
@@ -83,12 +83,12 @@ impl Peer {
 
     /// Why the peer is lost, if it is: a name for programs, and a sentence for people.
     fn lost(&self) -> Option<(&'static str, String)> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return Some(errors::held_by_parent());
         }
         let peer = self.peer.get()?;
         match pin!(peer.lost()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(lost) => Some(errors::lost(lost)),
+            Poll::Ready(lost) => Some(errors::describe_loss(lost)),
             Poll::Pending => None,
         }
     }
@@ -96,7 +96,7 @@ impl Peer {
     /// Waits until the peer is lost, at most `timeout` seconds. The result is as that of `lost`.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
         Ok(wait_lost(&self.peer, peer.lost(), timeout))
     }
 
@@ -109,8 +109,8 @@ impl Peer {
         count: i64,
         timeout: Option<f64>,
     ) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
-        let opened = Arc::clone(&self.peer);
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
+        let open_peer = Arc::clone(&self.peer);
         // What is no count at all is for the server to refuse, in its own words.
         let count = u64::try_from(count).unwrap_or(0);
         let future = async move {
@@ -120,7 +120,7 @@ impl Peer {
                 None => request,
             };
             let lock = request.await?;
-            Ok::<_, LockError>(Lock::new(lock, opened))
+            Ok::<_, LockError>(Lock::new(lock, open_peer))
         };
         Ok(Operation::new(self.peer.process().runtime(), future))
     }
@@ -129,18 +129,19 @@ impl Peer {
     ///
     /// The result is why the peer is lost, if it is.
     fn renew(&self, py: Python<'_>) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
-        let future = async move { Ok::<_, Error>(peer.renew().await.err().map(errors::lost)) };
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
+        let future =
+            async move { Ok::<_, Error>(peer.renew().await.err().map(errors::describe_loss)) };
         Ok(Operation::new(self.peer.process().runtime(), future))
     }
 
-    /// Removes the peer from the server, and returns when that is done, after `patience` seconds at the
+    /// Removes the peer from the server, and returns when that is done, after `timeout` seconds at the
     /// latest; then it goes on in the background. It begins at once, whether anybody waits for it or not.
-    fn close(&self, patience: f64) -> Operation {
+    fn close(&self, timeout: f64) -> Operation {
         let closing = self.peer.close();
         Operation::new(self.peer.process().runtime(), async move {
             if let Some(closing) = closing {
-                let _ = time::timeout(seconds(patience), closing).await;
+                let _ = time::timeout(seconds(timeout), closing).await;
             }
             Ok::<_, Error>(())
         })
@@ -148,10 +149,10 @@ impl Peer {
 
     /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer stays
     /// until its lease ends.
-    fn leave(&self, py: Python<'_>) -> PyResult<Operation> {
-        let peer = self.peer.take().ok_or_else(|| Foreign.raise(py))?;
+    fn stop_heartbeat(&self, py: Python<'_>) -> PyResult<Operation> {
+        let peer = self.peer.take().ok_or_else(|| PeerUnavailable.into_exception(py))?;
         let future = async move {
-            peer.leave().await;
+            peer.stop_heartbeat().await;
             Ok::<_, Error>(())
         };
         Ok(Operation::new(self.peer.process().runtime(), future))
@@ -159,7 +160,7 @@ impl Peer {
 }
 
 impl Peer {
-    pub(crate) fn opened(&self) -> &OpenPeer {
+    pub(crate) fn open_peer(&self) -> &OpenPeer {
         &self.peer
     }
 }
@@ -184,7 +185,7 @@ impl Lock {
 
     /// Does something with the lock, unless it is released, or belongs to the parent of this process.
     fn with<T>(&self, act: impl FnOnce(&throttle_client::Lock) -> T) -> Option<T> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return None;
         }
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(act)
@@ -200,18 +201,18 @@ impl Lock {
 
     /// Why the lock is lost, if it is: a name for programs, and a sentence for people.
     fn lost(&self) -> Option<(&'static str, String)> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return Some(errors::held_by_parent());
         }
-        self.with(|lock| lock.check().err()).flatten().map(errors::lost)
+        self.with(|lock| lock.check().err()).flatten().map(errors::describe_loss)
     }
 
     /// Waits until the lock is lost, at most `timeout` seconds. The result is as that of `lost`. A lock
     /// that is released counts as closed.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        if self.peer.is_foreign() {
-            return Err(Foreign.raise(py));
+        if self.peer.belongs_to_parent() {
+            return Err(PeerUnavailable.into_exception(py));
         }
         Ok(match self.with(throttle_client::Lock::lost) {
             Some(lost) => wait_lost(&self.peer, lost, timeout),
@@ -219,31 +220,31 @@ impl Lock {
         })
     }
 
-    /// Gives the lock back, and returns when the server has heard of it, after `patience` seconds at the
+    /// Gives the lock back, and returns when the server has heard of it, after `timeout` seconds at the
     /// latest; then it goes on in the background. The result is why the lock was lost, if it was, or that
     /// the server has not confirmed the release. It begins at once, whether anybody waits for it or not.
     ///
     /// With `is_last` the peer is removed as well.
-    fn release(&self, py: Python<'_>, is_last: bool, patience: f64) -> PyResult<Operation> {
-        if self.peer.is_foreign() {
-            return Err(Foreign.raise(py));
+    fn release(&self, py: Python<'_>, is_last: bool, timeout: f64) -> PyResult<Operation> {
+        if self.peer.belongs_to_parent() {
+            return Err(PeerUnavailable.into_exception(py));
         }
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let lock = lock.ok_or_else(|| Foreign.raise(py))?;
+        let lock = lock.ok_or_else(|| PeerUnavailable.into_exception(py))?;
         let peer = is_last.then(|| self.peer.take()).flatten();
-        let closing = self.peer.process().closing();
+        let unfinished = self.peer.process().count_unfinished_release();
         let runtime = self.peer.process().runtime();
         // The lock is now the last that has its peer, which goes with it.
         let _runtime = runtime.enter();
         drop(peer);
         let released = runtime.spawn(async move {
             let released = lock.release().await;
-            drop(closing);
+            drop(unfinished);
             released
         });
         let future = async move {
-            let lost = match time::timeout(seconds(patience), released).await {
-                Ok(Ok(released)) => released.err().map(errors::lost),
+            let lost = match time::timeout(seconds(timeout), released).await {
+                Ok(Ok(released)) => released.err().map(errors::describe_loss),
                 Ok(Err(_)) | Err(_) => Some(errors::unconfirmed()),
             };
             Ok::<_, Error>(lost)
@@ -263,13 +264,13 @@ fn wait_lost(
             Some(timeout) => time::timeout(seconds(timeout), lost).await.ok(),
             None => Some(lost.await),
         };
-        Ok::<_, Error>(lost.map(errors::lost))
+        Ok::<_, Error>(lost.map(errors::describe_loss))
     })
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.peer.is_foreign()
+        if self.peer.belongs_to_parent()
             && let Ok(lock) = self.lock.get_mut()
         {
             // Threads that are not there may have its locks, so it must not even be dropped.

@@ -17,10 +17,9 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
     task::JoinHandle,
-    time,
 };
 
-use crate::{client::Settings, fork, log::Log, operation::seconds, peer::Peer as PyPeer};
+use crate::{client::Settings, fork, log::Log};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
@@ -31,7 +30,7 @@ pub(crate) struct Process {
     clients: Mutex<HashMap<Settings, Client>>,
     building: tokio::sync::Mutex<()>,
     /// How many peers are on their way out.
-    closing: watch::Sender<usize>,
+    unfinished_releases: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
 }
 
@@ -39,7 +38,7 @@ impl Process {
     /// That of this process, which is made if there is none.
     pub(crate) fn current(_: Python<'_>) -> std::io::Result<Arc<Self>> {
         let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(parents) = current.take_if(|it| it.id != process::id()) {
+        if let Some(parents) = current.take_if(|found| found.id != process::id()) {
             // To drop it would wait for threads that are not there.
             mem::forget(parents);
         }
@@ -51,7 +50,7 @@ impl Process {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             // For names of servers and certificates. Many waits at once need not look one up each.
-            .max_blocking_threads(MOST_BLOCKING_THREADS)
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
             .thread_name("throttle-client")
             .enable_all()
             .on_thread_start(move || {
@@ -64,7 +63,7 @@ impl Process {
             runtime,
             clients: Mutex::default(),
             building: tokio::sync::Mutex::default(),
-            closing: watch::Sender::new(0),
+            unfinished_releases: watch::Sender::new(0),
             log,
         });
         *current = Some(Arc::clone(&process));
@@ -74,7 +73,7 @@ impl Process {
     /// That of this process, if there is one.
     pub(crate) fn existing() -> Option<Arc<Self>> {
         let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        process.filter(|it| it.id == process::id())
+        process.filter(|found| found.id == process::id())
     }
 
     pub(crate) fn runtime(&self) -> Handle {
@@ -93,7 +92,7 @@ impl Process {
         let build = {
             let settings = settings.clone();
             self.runtime.spawn_blocking(move || {
-                let _unforked = fork::exclude();
+                let _fork_lock = fork::hold_off_forks();
                 settings.build()
             })
         };
@@ -112,23 +111,32 @@ impl Process {
     }
 
     /// From now on `peer` is closed when nobody has it any more.
-    pub(crate) fn open(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
+    pub(crate) fn close_on_drop(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
         Arc::new(OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) })
     }
 
     /// Removes a peer from the server, in the background.
-    fn close(self: &Arc<Self>, peer: Peer) -> JoinHandle<()> {
-        let closing = self.closing();
+    pub(crate) fn close_in_background(self: &Arc<Self>, peer: Peer) -> JoinHandle<()> {
+        let unfinished = self.count_unfinished_release();
         self.runtime.spawn(async move {
             peer.close().await;
-            drop(closing);
+            drop(unfinished);
         })
     }
 
     /// Counts something that has to be told to a server before the process ends, until it is dropped.
-    pub(crate) fn closing(self: &Arc<Self>) -> Closing {
-        self.closing.send_modify(|closing| *closing += 1);
-        Closing(Arc::clone(self))
+    pub(crate) fn count_unfinished_release(self: &Arc<Self>) -> UnfinishedRelease {
+        self.unfinished_releases.send_modify(|count| *count += 1);
+        UnfinishedRelease(Arc::clone(self))
+    }
+
+    /// Resolves when no release is unfinished.
+    pub(crate) fn releases_finished(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut unfinished = self.unfinished_releases.subscribe();
+        async move {
+            // It fails if the process is gone, and its releases with it.
+            let _gone = unfinished.wait_for(|&count| count == 0).await;
+        }
     }
 }
 
@@ -141,7 +149,7 @@ pub(crate) struct OpenPeer {
 impl OpenPeer {
     /// The peer, unless it is closed, or belongs to the parent of this process.
     pub(crate) fn get(&self) -> Option<Peer> {
-        if self.is_foreign() {
+        if self.belongs_to_parent() {
             return None;
         }
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -149,7 +157,7 @@ impl OpenPeer {
 
     /// The peer, which from now on is closed for everybody else.
     pub(crate) fn take(&self) -> Option<Peer> {
-        if self.is_foreign() {
+        if self.belongs_to_parent() {
             return None;
         }
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -157,11 +165,11 @@ impl OpenPeer {
 
     /// Begins to remove the peer from the server, unless that has been done.
     pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
-        Some(self.process.close(self.take()?))
+        Some(self.process.close_in_background(self.take()?))
     }
 
     /// Whether the peer belongs to the parent of this process.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn belongs_to_parent(&self) -> bool {
         self.process.id != process::id()
     }
 
@@ -172,53 +180,25 @@ impl OpenPeer {
 
 impl Drop for OpenPeer {
     fn drop(&mut self) {
-        if self.is_foreign() {
+        if self.belongs_to_parent() {
             // Threads that are not there may have its locks, so it must not even be dropped.
             if let Ok(peer) = self.peer.get_mut() {
                 mem::forget(peer.take());
             }
         } else if let Some(peer) = self.take() {
-            drop(self.process.close(peer));
+            drop(self.process.close_in_background(peer));
         }
     }
 }
 
 /// Something that has to be told to a server before the process ends.
-pub(crate) struct Closing(Arc<Process>);
+pub(crate) struct UnfinishedRelease(Arc<Process>);
 
-impl Drop for Closing {
+impl Drop for UnfinishedRelease {
     fn drop(&mut self) {
-        self.0.closing.send_modify(|closing| *closing -= 1);
-    }
-}
-
-/// Removes peers from their servers, all at once, and returns when that and all that was begun before is done,
-/// after `patience` seconds at the latest.
-///
-/// When the main interpreter has ended already, no other thread may run meanwhile, for this one would not be
-/// let in again.
-#[pyfunction]
-pub(crate) fn farewell(
-    py: Python<'_>,
-    peers: Vec<Py<PyPeer>>,
-    patience: f64,
-    lets_others_run: bool,
-) {
-    let Some(process) = Process::existing() else { return };
-    for peer in peers.iter().filter_map(|peer| peer.get().opened().take()) {
-        drop(process.close(peer));
-    }
-    let mut closing = process.closing.subscribe();
-    let closed = async move {
-        let closed = closing.wait_for(|&closing| closing == 0);
-        let _ = time::timeout(seconds(patience), closed).await;
-    };
-    if lets_others_run {
-        py.detach(|| process.runtime.block_on(closed));
-    } else {
-        process.runtime.block_on(closed);
+        self.0.unfinished_releases.send_modify(|count| *count -= 1);
     }
 }
 
 /// A slow lookup of one name must not hold up that of another.
-const MOST_BLOCKING_THREADS: usize = 8;
+const MAX_BLOCKING_THREADS: usize = 8;

@@ -41,8 +41,8 @@ impl TestServer {
                 Ok((name, SemaphoreConfig { max, level: Level(level) }))
             })
             .collect::<PyResult<BTreeMap<_, _>>>()?;
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (running, address) = py.detach(|| Running::start(&semaphores, anywhere))?;
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (running, address) = py.detach(|| Running::start(&semaphores, any_port))?;
         Ok(Self { semaphores, address, running: Mutex::new(Some(running)) })
     }
 
@@ -69,7 +69,7 @@ impl TestServer {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(running) = running {
                 // Its tasks are over when this returns, unless one of them never pauses.
-                running.runtime.shutdown_timeout(LONGEST_STOP);
+                running.runtime.shutdown_timeout(STOP_TIMEOUT);
             }
         });
     }
@@ -77,15 +77,15 @@ impl TestServer {
     /// Removes a peer as an operator does. Returns whether there was one.
     fn remove_peer(&self, py: Python<'_>, peer: u64) -> PyResult<bool> {
         let Some(peer) = PeerId::new(peer) else { return Ok(false) };
-        self.ask(py, async move |handle| handle.remove_peer(peer).await)
+        self.block_on(py, async move |handle| handle.remove_peer(peer, None).await)
     }
 }
 
 impl TestServer {
-    fn ask<T: Send, F: Future<Output = Result<T, throttle_runtime::Error>>>(
+    fn block_on<T: Send, F: Future<Output = Result<T, throttle_runtime::Error>>>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(Handle) -> F + Send,
+        request: impl FnOnce(Handle) -> F + Send,
     ) -> PyResult<T> {
         let (runtime, handle) = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +94,7 @@ impl TestServer {
                 running.ok_or_else(|| PyRuntimeError::new_err("the server is stopped"))?;
             (running.runtime.handle().clone(), running.handle.clone())
         };
-        let answer = py.detach(|| runtime.block_on(ask(handle)));
+        let answer = py.detach(|| runtime.block_on(request(handle)));
         answer.map_err(|error| PyValueError::new_err(error.to_string()))
     }
 }
@@ -121,4 +121,4 @@ impl Running {
 }
 
 /// For its tasks to end, which takes them no time.
-const LONGEST_STOP: std::time::Duration = std::time::Duration::from_secs(1);
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);

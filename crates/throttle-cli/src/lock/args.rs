@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use humantime::format_duration;
 
-use crate::exit::{Code, Failure};
+use crate::exit_status::{ExitStatus, Failure};
 
 /// `throttlectl lock`
 #[derive(Args, Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Lock {
 
 /// A lock that is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedLock {
     pub(crate) name: String,
     pub(crate) count: u64,
 }
@@ -67,22 +67,22 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// With [`Code::USAGE`], if they make no sense together.
-    pub(crate) fn wanted(&self) -> Result<Vec<Wanted>, Failure> {
-        let usage = |error| Failure::new(Code::USAGE, error);
+    /// With [`ExitStatus::USAGE`], if they make no sense together.
+    pub(crate) fn requested(&self) -> Result<Vec<RequestedLock>, Failure> {
+        let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
             let [name] = &*self.names else {
                 return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
             };
-            return Ok(vec![Wanted { name: name.clone(), count }]);
+            return Ok(vec![RequestedLock { name: name.clone(), count }]);
         }
-        let mut all = Vec::<Wanted>::new();
+        let mut all = Vec::<RequestedLock>::new();
         for text in &self.names {
-            let wanted = wanted(text).map_err(usage)?;
-            if all.iter().any(|it| it.name == wanted.name) {
-                return Err(usage(anyhow!("{:?} is named twice", wanted.name)));
+            let requested = requested(text).map_err(usage)?;
+            if all.iter().any(|it| it.name == requested.name) {
+                return Err(usage(anyhow!("{:?} is named twice", requested.name)));
             }
-            all.push(wanted);
+            all.push(requested);
         }
         Ok(all)
     }
@@ -91,7 +91,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// With [`Code::USAGE`], if the lease leaves no room for it.
+    /// With [`ExitStatus::USAGE`], if the lease leaves no room for it.
     pub(crate) fn grace(&self) -> Result<Duration, Failure> {
         let longest = self.lease / 2;
         match self.grace {
@@ -100,7 +100,7 @@ impl Lock {
             Some(grace) => {
                 let (grace, longest) = (format_duration(grace), format_duration(longest));
                 let error = anyhow!("a grace of {grace} is more than half of the lease, {longest}");
-                Err(Failure::new(Code::USAGE, error))
+                Err(Failure::new(ExitStatus::USAGE, error))
             }
         }
     }
@@ -111,13 +111,13 @@ impl Lock {
 /// # Errors
 ///
 /// If they are no count, or there are none.
-pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
+pub(crate) fn requested(text: &str) -> anyhow::Result<RequestedLock> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
-        return Ok(Wanted { name: text.to_owned(), count: 1 });
+        return Ok(RequestedLock { name: text.to_owned(), count: 1 });
     };
     match count.parse() {
-        Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
+        Ok(count @ 1..) => Ok(RequestedLock { name: name.to_owned(), count }),
         _ => bail!(
             "{text:?}: a count is a whole number from 1 on; if {count:?} belongs to the name, add --count 1"
         ),
@@ -126,7 +126,7 @@ pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
 
 /// What becomes a command that does not outlive its parent.
 #[derive(Args, Debug)]
-pub(crate) struct Bond {
+pub(crate) struct DieWithParent {
     /// The parent
     pub(crate) parent: u32,
     /// Take the terminal
@@ -198,13 +198,13 @@ mod tests {
             (&["A", "A:2"], None),
             (&["A", "B", "--count", "2"], None),
         ] {
-            let wanted = parse(words).wanted().ok();
+            let requested = parse(words).requested().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
-                let own = all.map(|(name, count)| Wanted { name: name.to_owned(), count });
+                let own = all.map(|(name, count)| RequestedLock { name: name.to_owned(), count });
                 own.collect::<Vec<_>>()
             });
-            assert_eq!(wanted, names, "{words:?}");
+            assert_eq!(requested, names, "{words:?}");
         }
     }
 }

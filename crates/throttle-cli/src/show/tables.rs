@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, Waiter};
 
-use super::table::Table;
+use super::text_table::TextTable;
 
 /// A semaphore in numbers. What an old server does not tell is not there.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) struct Peer {
 
 /// All semaphores in numbers.
 pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "SEMAPHORE",
         "LEVEL",
         "MAX",
@@ -86,7 +86,8 @@ pub(super) fn semaphore(semaphore: &Details) -> String {
 }
 
 fn holders(holders: &[Holder]) -> String {
-    let mut table = Table::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
+    let mut table =
+        TextTable::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
     for it in holders {
         table.row([
             it.peer_id.to_string(),
@@ -101,7 +102,8 @@ fn holders(holders: &[Holder]) -> String {
 }
 
 fn waiters(waiters: &[Waiter]) -> String {
-    let mut table = Table::new(&["WAITER", "COUNT", "WAITING FOR", "TIME LEFT", "PLACE", "LABELS"]);
+    let mut table =
+        TextTable::new(&["WAITER", "COUNT", "WAITING FOR", "TIME LEFT", "PLACE", "LABELS"]);
     for (place, it) in waiters.iter().enumerate() {
         let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
         table.row([
@@ -118,7 +120,7 @@ fn waiters(waiters: &[Waiter]) -> String {
 
 /// All peers, with what they hold and wait for.
 pub(super) fn peers(peers: &[Peer]) -> String {
-    let mut table = Table::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
+    let mut table = TextTable::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
         let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));
         let held = held.collect::<Vec<_>>().join(", ");
@@ -136,7 +138,7 @@ pub(super) fn peers(peers: &[Peer]) -> String {
 
 /// What a reload has done to the semaphores, a line for each.
 pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
-    let mut table = Table::new(&[]);
+    let mut table = TextTable::new(&[]);
     for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
         for name in names {
             table.row([what.to_owned(), name.clone()]);

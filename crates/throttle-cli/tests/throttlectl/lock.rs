@@ -249,7 +249,7 @@ fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels
     assert_eq!(peers.as_array().unwrap().len(), 1);
     assert_eq!(peers[0]["held"].as_array().unwrap().len(), 2);
     for name in ["A", "B"] {
-        let free = world.ask(|it| async move { it.semaphore(name).await.unwrap().summary });
+        let free = world.ask(|it| async move { it.semaphore(name).await.unwrap().status });
         assert_eq!(free.held, 0, "{name} is given back");
     }
 }

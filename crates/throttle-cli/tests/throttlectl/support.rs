@@ -103,7 +103,7 @@ impl World {
     #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
         until(|| {
-            self.ask(|it| async move { it.semaphore("A").await.unwrap().summary.waiters }) == number
+            self.ask(|it| async move { it.semaphore("A").await.unwrap().status.waiters }) == number
         });
     }
 }

@@ -8,7 +8,7 @@ The lease is kept alive by a thread outside of the interpreter, whatever Python 
 lost nevertheless, `lost` of the lock tells it, and leaving the block raises `LockLost`.
 """
 
-from . import _farewell, _native
+from . import _at_exit, _fork, _native
 from .client import Client
 from .errors import (
     LockLost,
@@ -47,4 +47,5 @@ __all__ = [
 __version__: str = _native.VERSION
 
 
-_farewell.register()
+_fork.register()
+_at_exit.register()

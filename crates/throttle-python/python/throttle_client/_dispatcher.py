@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import _native
-from ._waiting import Pair
+from ._wakeup import WakeupSocket
 
 log = logging.getLogger("throttle_client")
 
@@ -21,10 +21,10 @@ class Dispatcher:
     """Waits for operations on behalf of others, and calls them back."""
 
     def __init__(self) -> None:
-        self._pair = Pair()
+        self._socket = WakeupSocket()
         self._callbacks: Dict[int, Tuple["_native.Operation[Any]", Callable[[Any], object]]] = {}
         self._tokens = itertools.count(1)
-        self._lowest: Optional[int] = None
+        self._min_level: Optional[int] = None
         self._thread: Optional[threading.Thread] = None
         self._is_stopping = False
 
@@ -36,17 +36,17 @@ class Dispatcher:
     def stop(self) -> None:
         """Tells what has happened so far, and nothing any more."""
         self._is_stopping = True
-        self._pair.signal.wake()
+        self._socket.wakeup.wake()
         if self._thread is not None and self._thread.is_alive():
             # It has only to return from a callback. One that never does must not keep us for ever.
             self._thread.join(timeout=1)
 
     def forward_log(self) -> None:
         """From now on events of the client get into the log, as far as it wants them."""
-        lowest = min(log.getEffectiveLevel(), logging.CRITICAL)
-        if self._lowest != lowest:
-            self._lowest = lowest
-            _native.forward_log(self._pair.signal, lowest)
+        min_level = min(log.getEffectiveLevel(), logging.CRITICAL)
+        if self._min_level != min_level:
+            self._min_level = min_level
+            _native.forward_log(self._socket.wakeup, min_level)
 
     def watch(
         self, operation: "_native.Operation[Any]", callback: Callable[[Any], object]
@@ -54,12 +54,12 @@ class Dispatcher:
         """Begins an operation, and calls back with its result. One that is cancelled has none."""
         token = next(self._tokens)
         self._callbacks[token] = (operation, callback)
-        operation.start(self._pair.signal, token)
+        operation.start(self._socket.wakeup, token)
 
     def _drain(self) -> None:
         for level, text in _native.take_log():
             log.log(level, "%s", text)
-        for token in self._pair.signal.ended():
+        for token in self._socket.wakeup.take_ended():
             operation, callback = self._callbacks.pop(token)
             try:
                 result = operation.result()
@@ -73,7 +73,7 @@ class Dispatcher:
 
     def _run(self) -> None:
         while not self._is_stopping:
-            self._pair.read(4096)
+            self._socket.read(4096)
             self._drain()
 
 

@@ -20,8 +20,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
-from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
-from ._waiting import begin, finish, run_async
+from ._event_loop import begin, finish, run_async
+from ._lock_base import HeldLock, LockBase, OnLost, is_coroutine_function, reject_generators
 from .client import ClientBase, Pem, Span, Urls, seconds
 from .errors import LockLost, Refused, Timeout, Unreachable
 from .peer import PeerWithHeartbeat
@@ -79,7 +79,7 @@ class Client(ClientBase):
         await finish(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
-class Lock(Guard):
+class Lock(LockBase):
     """A lock on a semaphore, held within an `async with` block, or while a function it decorates runs.
 
     Tasks can share it: each of them has a lock of its own while it is within a block.
@@ -107,7 +107,7 @@ class Lock(Guard):
         self._cancel_on_lost = cancel_on_lost
 
     async def __aenter__(self) -> "Lock":
-        await self._begin(self._timeout)
+        await self._acquire_lock(self._timeout)
         return self
 
     async def __aexit__(
@@ -116,7 +116,7 @@ class Lock(Guard):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        await self._end(error)
+        await self._release_lock(error)
 
     async def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
         """Waits for the lock, and returns whether it is held.
@@ -124,7 +124,7 @@ class Lock(Guard):
         Without `blocking` it does not wait. `timeout` takes the place of that of the guard.
         """
         try:
-            await self._begin(self._patience(blocking, timeout))
+            await self._acquire_lock(self._timeout_of(blocking, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -133,7 +133,7 @@ class Lock(Guard):
 
     async def release(self) -> None:
         """Gives the lock back. Raises `LockLost` if it was lost before."""
-        await self._end(None)
+        await self._release_lock(None)
 
     async def extend(self) -> float:
         """Sends a heartbeat now, and returns for how many seconds the lock is certain.
@@ -141,9 +141,9 @@ class Lock(Guard):
         The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
         end of the lease if the server does not answer.
         """
-        grant = self._held()
-        await run_async(grant.peer._renew())
-        return grant.lock.time_left()
+        held = self._require_held()
+        await run_async(held.peer._renew())
+        return held.lock.time_left()
 
     def __call__(self, function: _F) -> _F:
         """Decorates a coroutine function, which holds the lock while it runs."""
@@ -164,54 +164,54 @@ class Lock(Guard):
         # A task that nobody has any more shall end, and give the lock back.
         return None if task is None else weakref.ref(task)
 
-    async def _begin(self, patience: Optional[float]) -> Grant:
+    async def _acquire_lock(self, timeout: Optional[float]) -> HeldLock:
         peer = self._shared_peer or self._new_peer(_LEASE)
         if self.semaphore in peer.acquired:
             error = Refused(
                 f"{self.semaphore!r} is held by this peer already: a lock cannot be entered again",
                 "already_held",
             )
-            self._explain(error)
+            self._add_context(error)
             raise error
-        return await run_async(self._enter(peer, patience))
+        return await run_async(self._acquire_steps(peer, timeout))
 
-    async def _end(self, error: Optional[BaseException]) -> None:
-        grant = self._held()
+    async def _release_lock(self, error: Optional[BaseException]) -> None:
+        held = self._require_held()
         if _current_task() is None:
             # The loop is closed, and the coroutine with it. Nothing can be awaited.
-            self._drop(grant)
+            self._release_in_background(held)
             return
-        is_alone = grant.uncancel is not None and grant.uncancel()
+        is_alone = held.uncancel is not None and held.uncancel()
         is_ours = is_alone and isinstance(error, asyncio.CancelledError)
         try:
             # It is given back also if the task is cancelled meanwhile.
-            await run_async(self._leave(grant, None if is_ours else error), cancel=False)
+            await run_async(self._release_steps(held, None if is_ours else error), cancel=False)
         except LockLost as lost:
             if not is_ours:
                 raise
             raise lost from error
 
-    def _subscribe(self, grant: Grant) -> None:
+    def _watch_loss(self, held: HeldLock) -> None:
         if self._on_lost is None and not self._cancel_on_lost:
             return
         task = asyncio.current_task()
-        operation = grant.lock.wait_lost(None)
+        operation = held.lock.wait_lost(None)
 
         def tell(_: "asyncio.Future[None]") -> None:
             try:
-                reason = self._loss(operation.result())
+                reason = self._reason_to_report(operation.result())
             except RuntimeError:
                 # It was given up, for the lock is released.
                 return
-            if reason is None or grant.is_left:
+            if reason is None or held.is_released:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.uncancel = _cancel(task)
+                held.uncancel = _cancel(task)
             if self._on_lost is not None:
                 self._on_lost(reason)
 
         begin(operation).add_done_callback(tell)
-        grant.unsubscribe = operation.cancel
+        held.stop_watching = operation.cancel
 
 
 def _current_task() -> "Optional[asyncio.Task[Any]]":

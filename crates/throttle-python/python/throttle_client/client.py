@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
-from ._waiting import wait
+from ._blocking import wait
 from .errors import Refused, UnknownPeer, Unreachable
 
 __all__ = ["Client", "ClientBase", "Refused", "Span", "UnknownPeer", "Unreachable", "seconds"]

@@ -9,16 +9,16 @@ import threading
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
+from ._blocking import run
 from ._dispatcher import dispatcher
-from ._guard import (
-    Grant,
-    Guard,
+from ._lock_base import (
+    HeldLock,
+    LockBase,
     OnLost,
     is_coroutine_function,
     reject_coroutine,
     reject_generators,
 )
-from ._waiting import run
 from .client import ClientBase, Pem, Span, Urls
 from .errors import Refused, Timeout, Unreachable
 from .peer import Peer, PeerWithHeartbeat
@@ -71,14 +71,14 @@ def set_local_peer(url: str, peer: Peer) -> Optional[Peer]:
     return old
 
 
-class Lock(Guard):
+class Lock(LockBase):
     """A lock on a semaphore, held within a `with` block, or while a function it decorates runs.
 
     Threads can share it: each of them has a lock of its own while it is within a block.
     """
 
     def __enter__(self) -> Peer:
-        return self._begin(self._timeout).peer
+        return self._acquire_lock(self._timeout).peer
 
     def __exit__(
         self,
@@ -87,17 +87,17 @@ class Lock(Guard):
         traceback: Optional[TracebackType],
     ) -> None:
         # All in one, for an interrupt may come at each call.
-        grant = None
+        held = None
         try:
-            grant = self._held()
-            run(self._leave(grant, error))
+            held = self._require_held()
+            run(self._release_steps(held, error))
         except BaseException:
-            grant = grant or self._find()
-            if grant is not None:
-                self._drop(grant)
-                self._forget(grant.peer)
+            held = held or self._find_held()
+            if held is not None:
+                self._release_in_background(held)
+                self._forget_idle_peer(held.peer)
             raise
-        self._forget(grant.peer)
+        self._forget_idle_peer(held.peer)
 
     def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
         """Waits for the lock, and returns whether it is held, as `threading.Lock` does.
@@ -105,7 +105,7 @@ class Lock(Guard):
         Without `blocking` it does not wait. `timeout` takes the place of that of the guard.
         """
         try:
-            self._begin(self._patience(blocking, timeout))
+            self._acquire_lock(self._timeout_of(blocking, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -122,9 +122,9 @@ class Lock(Guard):
         The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
         end of the lease if the server does not answer.
         """
-        grant = self._held()
-        run(grant.peer._renew())
-        return grant.lock.time_left()
+        held = self._require_held()
+        run(held.peer._renew())
+        return held.lock.time_left()
 
     def __call__(self, function: _F) -> _F:
         """Decorates a function, which holds the lock while it runs.
@@ -149,7 +149,7 @@ class Lock(Guard):
     def _owner(self) -> object:
         return threading.get_ident()
 
-    def _begin(self, patience: Optional[float]) -> Grant:
+    def _acquire_lock(self, timeout: Optional[float]) -> HeldLock:
         peers = _peers()
         peer = peers.get(self.server_url)
         if peer is None:
@@ -160,35 +160,35 @@ class Lock(Guard):
                 f"{self.semaphore!r} is held by this thread already: a lock cannot be entered again",
                 "already_held",
             )
-            self._explain(error)
+            self._add_context(error)
             raise error
         try:
-            return run(self._enter(peer, patience))
+            return run(self._acquire_steps(peer, timeout))
         except BaseException:
-            self._forget(peer)
+            self._forget_idle_peer(peer)
             raise
 
-    def _forget(self, peer: Peer) -> None:
+    def _forget_idle_peer(self, peer: Peer) -> None:
         """A peer that holds nothing is gone; the next lock has another one."""
         peers = _peers()
         # The handler of a signal may have a lock while this thread asks for another one.
-        is_used = peer.acquired or peer._asking
+        is_used = peer.acquired or peer._pending_requests
         if not is_used and peers.get(self.server_url) is peer:
             del peers[self.server_url]
 
-    def _subscribe(self, grant: Grant) -> None:
+    def _watch_loss(self, held: HeldLock) -> None:
         on_lost = self._on_lost
         if on_lost is None:
             return
 
         def tell(lost: Optional[Tuple[str, str]]) -> None:
-            reason = self._loss(lost)
+            reason = self._reason_to_report(lost)
             if reason is not None:
                 on_lost(reason)
 
-        operation = grant.lock.wait_lost(None)
+        operation = held.lock.wait_lost(None)
         dispatcher().watch(operation, tell)
-        grant.unsubscribe = operation.cancel
+        held.stop_watching = operation.cancel
 
 
 def lock(

@@ -14,24 +14,26 @@ from threading import Event
 from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _native
+from ._blocking import run, wait
 from ._dispatcher import forward_log
-from ._waiting import Steps, finish, run, wait
+from ._event_loop import finish
+from ._steps import Steps
 from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout, Unreachable
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
 
 # For how long the server is told that something is over, before it is told so in the background.
-RELEASE_PATIENCE = 10.0
+RELEASE_TIMEOUT = 10.0
 
 # The same if something else is to be told already, such as an exception.
-FAREWELL_PATIENCE = 2.0
+SHORT_RELEASE_TIMEOUT = 2.0
 
 # Why a lock may still be held at the server although it was released.
 UNCONFIRMED = "unconfirmed"
 
 #: When a server was told last that something is over and did not answer.
-unanswered_at = float("-inf")
+last_unconfirmed_at = float("-inf")
 
 _P = TypeVar("_P", bound="Peer")
 
@@ -53,7 +55,7 @@ class Peer:
     lower level.
     """
 
-    _shows_signs_of_life = False
+    _sends_heartbeats = False
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class Peer:
         # To be taken over.
         self._id = id
         # How many ask for a lock at this moment.
-        self._asking = 0
+        self._pending_requests = 0
 
     @classmethod
     def from_server_url(cls: Type[_P], baseurl: str) -> _P:
@@ -109,7 +111,7 @@ class Peer:
             lease = self.expiration_time.total_seconds()
             self._id = wait(self.client._server.new_peer(lease))
             self._native = None
-        run(self._open())
+        run(self._ensure_native())
         return self._id
 
     @property
@@ -145,9 +147,9 @@ class Peer:
         """
         if self.acquired.get(semaphore) == count and self.is_held():
             return True
-        patience = 0.0 if block_for is None else seconds(block_for, "block_for")
+        timeout = 0.0 if block_for is None else seconds(block_for, "block_for")
         try:
-            run(self._acquire(semaphore, count, patience))
+            run(self._acquire(semaphore, count, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -157,7 +159,7 @@ class Peer:
     def release(self, semaphore: str) -> None:
         """Releases a lock. That there is none is no error."""
         lock = self._locks.get(semaphore)
-        run(self._release(semaphore, lock, is_last=False, patience=RELEASE_PATIENCE))
+        run(self._release(semaphore, lock, is_last=False, timeout=RELEASE_TIMEOUT))
 
     def heartbeat(self) -> None:
         """Sends a heartbeat, and tells a server that forgot this peer what it holds."""
@@ -169,7 +171,7 @@ class Peer:
 
     def remove_from_server(self) -> None:
         """Removes the peer from the server, with all that it holds."""
-        run(self._close(RELEASE_PATIENCE))
+        run(self._close(RELEASE_TIMEOUT))
 
     def start_heartbeat(self) -> None:
         """Nothing here; see `PeerWithHeartbeat`."""
@@ -177,7 +179,7 @@ class Peer:
     def stop_heartbeat(self) -> None:
         """Nothing here; see `PeerWithHeartbeat`."""
 
-    def _open(self) -> "Steps[_native.Peer]":
+    def _ensure_native(self) -> "Steps[_native.Peer]":
         client = self.client._server
         if not client.is_ready():
             yield client.prepare()
@@ -188,38 +190,38 @@ class Peer:
                 self.expiration_time.total_seconds(),
                 self._interval,
                 self._labels,
-                _process_labels(os.getpid()) if self._has_default_labels() else {},
-                self._shows_signs_of_life,
+                _process_labels(os.getpid()) if self._uses_default_labels() else {},
+                self._sends_heartbeats,
                 resumed,
             )
             _peers[id(self)] = self
             forward_log()
         return self._native
 
-    def _has_default_labels(self) -> bool:
+    def _uses_default_labels(self) -> bool:
         return self._default_labels and os.environ.get("THROTTLE_LABELS") != "0"
 
     def _acquire(
-        self, semaphore: str, count: int, patience: Optional[float]
+        self, semaphore: str, count: int, timeout: Optional[float]
     ) -> "Steps[_native.Lock]":
         check_count(count)
-        native = yield from self._open()
-        self._asking += 1
+        native = yield from self._ensure_native()
+        self._pending_requests += 1
         try:
-            lock: _native.Lock = yield native.lock(semaphore, count, patience)
+            lock: _native.Lock = yield native.lock(semaphore, count, timeout)
         finally:
-            self._asking -= 1
+            self._pending_requests -= 1
         try:
             self._locks[semaphore] = lock
             self.acquired[semaphore] = count
             self.fencing_tokens[semaphore] = lock.fencing_token
         except BaseException:
             # An interrupt.
-            self._drop(semaphore, lock)
+            self._release_in_background(semaphore, lock)
             raise
         return lock
 
-    def _forget(self, semaphore: str, lock: "Optional[_native.Lock]") -> Optional[int]:
+    def _forget_lock(self, semaphore: str, lock: "Optional[_native.Lock]") -> Optional[int]:
         """Forgets a lock, and returns how much it was; not if it is another one that is held by now."""
         if self._locks.get(semaphore) is not lock:
             return None
@@ -232,62 +234,62 @@ class Peer:
         semaphore: str,
         lock: "Optional[_native.Lock]",
         is_last: bool,
-        patience: float,
+        timeout: float,
     ) -> "Steps[Optional[Tuple[str, str]]]":
         """Returns why the lock was lost, if it was. If it `is_last`, the peer goes with it."""
-        count = self._forget(semaphore, lock)
+        count = self._forget_lock(semaphore, lock)
         if count is None:
             return None
         if lock is None:
             # It was taken over, and nobody has asked for it here.
-            native = yield from self._open()
-            taken: _native.Lock = yield native.lock(semaphore, count, patience)
+            native = yield from self._ensure_native()
+            taken: _native.Lock = yield native.lock(semaphore, count, timeout)
             lock = taken
-        is_last = is_last and not self.acquired and not self._asking
+        is_last = is_last and not self.acquired and not self._pending_requests
         if is_last:
             self._native = self._id = None
-        lost: Optional[Tuple[str, str]] = yield lock.release(is_last, patience)
+        lost: Optional[Tuple[str, str]] = yield lock.release(is_last, timeout)
         if lost is not None and lost[0] == UNCONFIRMED:
-            global unanswered_at
-            unanswered_at = time.monotonic()
+            global last_unconfirmed_at
+            last_unconfirmed_at = time.monotonic()
         return lost
 
-    def _drop(self, semaphore: str, lock: "Optional[_native.Lock]") -> None:
+    def _release_in_background(self, semaphore: str, lock: "Optional[_native.Lock]") -> None:
         """Gives back a lock, if there is one, and goes if there is nothing else, in the background."""
         if lock is not None:
-            self._forget(semaphore, lock)
+            self._forget_lock(semaphore, lock)
             # It may have begun already, or belong to the parent of this process.
             with suppress(RuntimeError):
                 lock.release(False, 0.0)
-        if not self.acquired and not self._asking:
+        if not self.acquired and not self._pending_requests:
             native, self._native, self._id = self._native, None, None
             if native is not None:
                 native.close(0.0)
 
     def _renew(self) -> "Steps[None]":
-        native = yield from self._open()
+        native = yield from self._ensure_native()
         lost = yield native.renew()
         if lost is not None:
             reason, sentence = lost
             raise LockLost(f"the peer of {self.client.base_url} is lost: {sentence}", reason)
 
-    def _abandon(
-        self, semaphore: str, lock: "Optional[_native.Lock]", patience: float
+    def _undo_acquire(
+        self, semaphore: str, lock: "Optional[_native.Lock]", timeout: float
     ) -> "Steps[None]":
         """Gives back a lock, if there is one, and goes if there is nothing else."""
         if lock is not None:
-            yield from self._release(semaphore, lock, True, patience)
-        if not self.acquired and not self._asking:
-            yield from self._close(patience)
+            yield from self._release(semaphore, lock, True, timeout)
+        if not self.acquired and not self._pending_requests:
+            yield from self._close(timeout)
 
-    def _close(self, patience: float) -> "Steps[None]":
+    def _close(self, timeout: float) -> "Steps[None]":
         native, self._native, self._id = self._native, None, None
         # Whoever drops them before the peer is closed releases each of them.
         locks, self._locks = self._locks, {}
         self.acquired.clear()
         self.fencing_tokens.clear()
         if native is not None:
-            yield native.close(patience)
+            yield native.close(timeout)
         del locks
 
 
@@ -318,25 +320,25 @@ class PeerWithHeartbeat(Peer):
 
     def start_heartbeat(self) -> None:
         """Begins to send heartbeats. The first one tells the server what the peer holds."""
-        run(self._beat(True))
+        run(self._set_heartbeats(True))
 
     def stop_heartbeat(self) -> None:
         """Ends the heartbeats. At the server the peer stays until its lease ends."""
-        run(self._beat(False))
+        run(self._set_heartbeats(False))
 
-    def _beat(self, shows_signs_of_life: bool) -> "Steps[None]":
-        if self._shows_signs_of_life == shows_signs_of_life:
+    def _set_heartbeats(self, sends_heartbeats: bool) -> "Steps[None]":
+        if self._sends_heartbeats == sends_heartbeats:
             return
-        self._shows_signs_of_life = shows_signs_of_life
+        self._sends_heartbeats = sends_heartbeats
         native, self._native = self._native, None
         if native is not None:
             self._id = native.id
             # Whoever drops them before the peer is left releases each of them.
             locks, self._locks = self._locks, {}
-            yield native.leave()
+            yield native.stop_heartbeat()
             del locks
         if self.acquired:
-            yield from self._open()
+            yield from self._ensure_native()
 
 
 class Loss:
@@ -351,10 +353,10 @@ class Loss:
 
     def wait(self, timeout: Optional[Span] = None) -> bool:
         """Waits for the loss, at most `timeout` seconds, and returns whether it has come."""
-        patience = None if timeout is None else seconds(timeout, "timeout")
+        limit = None if timeout is None else seconds(timeout, "timeout")
         if self._native is None:
-            return Event().wait(patience)
-        lost = wait(self._native.wait_lost(patience))
+            return Event().wait(limit)
+        lost = wait(self._native.wait_lost(limit))
         return lost is not None and lost[0] != LostReason.CLOSED
 
     def __await__(self) -> Generator[object, None, Optional[LostReason]]:

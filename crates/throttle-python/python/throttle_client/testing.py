@@ -103,7 +103,7 @@ class Server:
                 for name, semaphore in semaphores.items()
             }
         )
-        time.sleep(_AGE)
+        time.sleep(_MIN_AGE)
 
     def __repr__(self) -> str:
         return f"Server(url={self.url!r})"
@@ -136,7 +136,7 @@ class Server:
     def start(self) -> None:
         """Starts a server that was stopped, at the same URL."""
         self._native.start()
-        time.sleep(_AGE)
+        time.sleep(_MIN_AGE)
 
     def restart(self) -> None:
         """Stops the server and starts it again. It knows no peer and no lock any more."""
@@ -176,16 +176,16 @@ class Server:
         # Loopback is reached without a proxy, whatever the environment says.
         opener = build_opener(ProxyHandler({}))
         url = f"{self.url}/semaphores/{quote(semaphore, safe='')}"
-        with opener.open(url, timeout=_PATIENCE) as answer:
+        with opener.open(url, timeout=_TIMEOUT) as answer:
             return json.load(answer)
 
 
 # Clients tell a removed peer from a restarted server by how long the server has been running. It has to be
 # older than an answer takes, or they take a removal for a restart.
-_AGE = 0.05
+_MIN_AGE = 0.05
 
 # The server answers at once, unless it is stopped.
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 
 
 if pytest is not None:

@@ -17,7 +17,7 @@ use super::socket::Watch;
 ///
 /// The time begins with the first wait for more. Most bodies are there with the head of the request,
 /// and cost no timer. While somebody waits for the rest, the connection counts as idle.
-pub(crate) struct Punctual {
+pub(crate) struct DeadlineBody {
     body: Incoming,
     time: Duration,
     /// `Some` while the rest is waited for.
@@ -31,7 +31,7 @@ pub(super) struct Answer {
     watch: Watch,
 }
 
-impl Punctual {
+impl DeadlineBody {
     pub(super) fn new(body: Incoming, time: Duration, watch: Watch) -> Self {
         let timer = None;
         Self { body, time, timer, watch }
@@ -46,7 +46,7 @@ impl Punctual {
     }
 }
 
-impl Body for Punctual {
+impl Body for DeadlineBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -83,7 +83,7 @@ impl Body for Punctual {
     }
 }
 
-impl Drop for Punctual {
+impl Drop for DeadlineBody {
     fn drop(&mut self) {
         // If the connection is being closed, the handler ends with it.
         let _ = self.end();

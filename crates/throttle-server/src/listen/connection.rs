@@ -17,8 +17,8 @@ use tracing::debug;
 
 use super::{
     Limits, Service,
-    body::{Answer, Punctual},
-    registry::Slot,
+    body::{Answer, DeadlineBody},
+    open_connections::Slot,
     socket::{Socket, Watch},
     stopped,
     stream::Stream,
@@ -101,7 +101,7 @@ async fn answer(
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(&head));
     }
-    let request = request.map(|body| Punctual::new(body, request_timeout, watch.clone()));
+    let request = request.map(|body| DeadlineBody::new(body, request_timeout, watch.clone()));
     service.answer(request).await
 }
 

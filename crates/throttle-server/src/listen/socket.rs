@@ -25,7 +25,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::{registry::Slot, stream::Stream};
+use super::{open_connections::Slot, stream::Stream};
 
 /// What the HTTP library reads from and writes to.
 pub(super) struct Socket {
@@ -251,7 +251,7 @@ impl State {
     }
 
     /// The client took something.
-    fn unstall(&mut self) {
+    fn clear_stall(&mut self) {
         if let Turn::Answer { stalled: stalled @ true, .. } = &mut self.turn {
             *stalled = false;
             // If it is being closed, writing ends with the task.
@@ -310,7 +310,7 @@ impl AsyncWrite for Socket {
         let progress = Pin::new(&mut state.stream).poll_write(cx, bytes);
         if progress.is_ready() {
             state.clients_turn = this.clock.now();
-            state.unstall();
+            state.clear_stall();
             this.impatience = None;
             return progress;
         }

@@ -46,7 +46,7 @@ struct Fixture {
 struct Routes(Router);
 
 impl Service for Routes {
-    async fn answer(&self, request: Request<Punctual>) -> Response {
+    async fn answer(&self, request: Request<DeadlineBody>) -> Response {
         self.0.clone().oneshot(request).await.into_response()
     }
 

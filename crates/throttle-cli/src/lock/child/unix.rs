@@ -1,5 +1,8 @@
 //! Processes of Unix: groups, signals, and job control.
 
+#[path = "job_control.rs"]
+mod job_control;
+
 use std::{
     ffi::{OsStr, OsString},
     io,
@@ -8,28 +11,26 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_current_process_group,
-        kill_process, kill_process_group, test_kill_process_group, wait,
+        Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group, kill_process_group,
+        test_kill_process_group, wait,
     },
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use self::job_control::is_aside;
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
-use super::{
-    Event, Manner, bond, cannot_run,
-    terminal::{Terminal, is_in_pipeline},
-};
+use super::{Event, cannot_run, die_with_parent, terminal::Terminal};
 use crate::{
-    exit::{Code, Failure},
-    lock::signals::is_ignored,
+    exit_status::{ExitStatus, Failure},
+    ignored_signals::is_ignored,
 };
 
 /// A command that leads a process group of its own.
 pub(super) struct Process {
     /// Its number and that of its group, which nobody else gets while somebody is in it.
     id: Pid,
-    end: Option<Code>,
+    end: Option<ExitStatus>,
     terminal: Option<Terminal>,
     children: Signals,
     /// What tells this program to stop, and to continue.
@@ -55,7 +56,7 @@ impl Process {
         let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = bond::prepare(program, arguments, is_ours && !is_aside())?;
+        let mut command = die_with_parent::command(program, arguments, is_ours && !is_aside())?;
         #[cfg(target_os = "linux")]
         let descendants = Descendants::watch();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -121,7 +122,7 @@ impl Process {
     }
 
     fn ended(&mut self, status: WaitStatus) {
-        self.end = Some(code(status));
+        self.end = Some(exit_status(status));
         let has_terminal = self.takes_terminal_back();
         if self.is_killed
             && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
@@ -136,67 +137,17 @@ impl Process {
         }
     }
 
-    /// Puts this program into the foreground if the command is there, and returns whether it was.
-    fn takes_terminal_back(&self) -> bool {
-        let terminal = self.terminal.as_ref().filter(|it| it.belongs_to(self.id));
-        if let Some(terminal) = terminal {
-            terminal.give(getpgrp());
-        }
-        terminal.is_some()
-    }
-
-    /// The command was stopped. Returns whether this program was stopped along with it, and continues.
-    fn stopped(&mut self, stop: i32) -> bool {
-        let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
-        // One in the foreground does not need it. It was stopped as one job with its own commands.
-        if needs_terminal
-            && !self.is_stopping
-            && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-        {
-            terminal.give(self.id);
-            self.send(Signal::CONT);
-            return false;
-        }
-        let has_terminal = self.takes_terminal_back();
-        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
-        // continue must not stop. Here this program stands still.
-        let _ = if has_terminal || needs_terminal && !self.is_stopping {
-            // The whole job stops, as with Ctrl+Z: the shell then takes over.
-            kill_current_process_group(Signal::TTIN)
-        } else if self.is_stopping {
-            // Others of the same job were told as well, or were not meant.
-            kill_process(getpid(), Signal::TTIN)
-        } else {
-            // Somebody has stopped the command alone, who means to continue it as well.
-            return false;
-        };
-        self.is_stopping = false;
-        true
-    }
-
-    pub(super) fn resume(&self) {
-        if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-            && !is_aside()
-        {
-            terminal.give(self.id);
-        }
+    pub(super) fn terminate(&self) {
+        self.send(Signal::TERM);
+        // One that is stopped would not hear of it.
         self.send(Signal::CONT);
     }
 
-    pub(super) fn end(&mut self, manner: Manner) {
-        match manner {
-            Manner::Certainly => {
-                self.is_killed = true;
-                self.send(Signal::KILL);
-                #[cfg(target_os = "linux")]
-                self.descendants.kill();
-            }
-            Manner::Gently => {
-                self.send(Signal::TERM);
-                // One that is stopped would not hear of it.
-                self.send(Signal::CONT);
-            }
-        }
+    pub(super) fn kill(&mut self) {
+        self.is_killed = true;
+        self.send(Signal::KILL);
+        #[cfg(target_os = "linux")]
+        self.descendants.kill();
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -224,13 +175,6 @@ impl Process {
     }
 }
 
-/// Whether others in the same job may need the terminal more than the command does, which gets it when it
-/// asks for it.
-fn is_aside() -> bool {
-    // This is how a script starts what it runs in the background, while it has the terminal itself.
-    is_in_pipeline() || is_ignored(Signal::INT)
-}
-
 /// Why there is no process. It would have executed this program first, which executes the command later, so
 /// most of the reasons have nothing to do with the command.
 fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
@@ -254,10 +198,10 @@ fn kind(signal: Signal) -> SignalKind {
     SignalKind::from_raw(signal.as_raw())
 }
 
-fn code(status: WaitStatus) -> Code {
+fn exit_status(status: WaitStatus) -> ExitStatus {
     match status.exit_status() {
-        Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => Code::signal(status.terminating_signal().unwrap_or_default()),
+        Some(code) => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        None => ExitStatus::signal(status.terminating_signal().unwrap_or_default()),
     }
 }
 
@@ -268,9 +212,9 @@ mod tests {
     #[test]
     fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
         for (error, expected) in [
-            (Errno::AGAIN, Code::SYSTEM),
-            (Errno::NOENT, Code::SYSTEM),
-            (Errno::TOOBIG, Code::NOT_EXECUTABLE),
+            (Errno::AGAIN, ExitStatus::SYSTEM),
+            (Errno::NOENT, ExitStatus::SYSTEM),
+            (Errno::TOOBIG, ExitStatus::NOT_EXECUTABLE),
         ] {
             assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
         }

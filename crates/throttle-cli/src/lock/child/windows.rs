@@ -3,18 +3,17 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
-    process::ExitStatus,
+    io, process,
 };
 
 use anyhow::anyhow;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
 use tokio::process::Command;
 
-use super::{Event, Manner, cannot_run};
+use super::{Event, cannot_run};
 use crate::{
-    exit::{Code, Failure},
-    lock::args::Bond,
+    exit_status::{ExitStatus, Failure},
+    lock::args::DieWithParent,
 };
 
 pub(super) struct Process {
@@ -41,18 +40,18 @@ impl Process {
     pub(super) async fn event(&mut self) -> io::Result<Event> {
         let status = self.job.inner_mut().wait().await?;
         self.is_ended = true;
-        Ok(Event::Ended(code(status)))
+        Ok(Event::Ended(exit_status(status)))
     }
 
     /// Nothing stops it.
     pub(super) fn resume(&self) {}
 
     /// There is no gentle way.
-    pub(super) fn end(&mut self, manner: Manner) {
-        if manner == Manner::Certainly {
-            // Whoever is gone already has no need of it.
-            let _ = self.job.start_kill();
-        }
+    pub(super) fn terminate(&self) {}
+
+    pub(super) fn kill(&mut self) {
+        // Whoever is gone already has no need of it.
+        let _ = self.job.start_kill();
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -69,13 +68,13 @@ impl Process {
 }
 
 /// The lowest byte, for this program has no more to end with; but failure stays failure.
-fn code(status: ExitStatus) -> Code {
+fn exit_status(status: process::ExitStatus) -> ExitStatus {
     match status.code().unwrap_or(1) {
-        0 => Code::SUCCESS,
-        code => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX).max(1)),
+        0 => ExitStatus::SUCCESS,
+        code => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX).max(1)),
     }
 }
 
-pub(in crate::lock) fn bond(_: &Bond) -> Failure {
-    Failure::new(Code::USAGE, anyhow!("there are no bonds on this system"))
+pub(in crate::lock) fn become_command(_: &DieWithParent) -> Failure {
+    Failure::new(ExitStatus::USAGE, anyhow!("there are no bonds on this system"))
 }
