@@ -2,14 +2,10 @@
 
 use std::{pin::Pin, time::Duration};
 
-use throttle_wire::{LockAnswer, PeerId};
+use throttle_wire::{LockAnswer, LockCount, LockRequest, PeerId};
 
-use crate::{
-    Client, Error,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Client, Error, answer::Answer, retry::Repeat, sequence::OnStale};
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
 #[derive(Clone, Debug)]
@@ -19,7 +15,7 @@ pub struct Acquire<'a> {
     peer: PeerId,
     semaphore: &'a str,
     count: u64,
-    query: throttle_wire::LockRequest,
+    query: LockRequest,
     on_stale: OnStale,
 }
 
@@ -44,7 +40,7 @@ impl<'a> Acquire<'a> {
             peer,
             semaphore,
             count,
-            query: throttle_wire::LockRequest::default(),
+            query: LockRequest::default(),
             on_stale: OnStale::Renumber,
         }
     }
@@ -74,14 +70,16 @@ impl<'a> Acquire<'a> {
 
     async fn send(self) -> Result<Admission, Error> {
         let Self { client, peer, semaphore, count, query, on_stale } = self;
-        let mut url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        if let Some(expires_in) = query.expires_in {
-            let expires_in = humantime::format_duration(expires_in).to_string();
-            url.query_pairs_mut().append_pair("expires_in", &expires_in);
-        }
+        let url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
+        let LockRequest { expires_in, block_for, .. } = query;
+        // A count beyond 63 bits is refused as the greatest one is.
+        let count = LockCount(i64::try_from(count).unwrap_or(i64::MAX));
         let send = async |sequence| {
-            let request = client.put(with_sequence(url.clone(), sequence)).json(&count);
-            match query.block_for {
+            let mut url = url.clone();
+            // How long to block is added to each attempt: it is what is left at that time.
+            append_query(&mut url, &LockRequest { expires_in, block_for: None, sequence });
+            let request = client.put(url).json(&count);
+            match block_for {
                 Some(block_for) => client.send_and_wait(request, block_for, admission).await,
                 None => client.send(request, Repeat::Always, admission).await,
             }

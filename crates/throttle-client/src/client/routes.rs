@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use throttle_wire::{
-    Code, Heartbeat, PeerId, PeerStatus, Reloaded, Restore, SemaphoreOverview, SemaphoreStatus,
+    Code, Heartbeat, PeerId, PeerStatus, Release, Reloaded, Remainder, RemovePeer, Restore,
+    SemaphoreOverview, SemaphoreStatus,
 };
 
-use crate::{
-    Acquire, Client, Error, NewPeer,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Acquire, Client, Error, NewPeer, answer::Answer, retry::Repeat, sequence::OnStale};
 
 impl Client {
     /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
@@ -51,7 +48,7 @@ impl Client {
             "Peer not found" => Ok(false),
             _ => Err(answer.unexpected()),
         };
-        self.delete(&url, read).await
+        self.delete(&url, |sequence| RemovePeer { sequence }, read).await
     }
 
     /// Asks for `count` of `semaphore` on behalf of `peer`.
@@ -77,7 +74,7 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.delete(&url, |answer| answer.expect_body("Ok")).await
+        self.delete(&url, |sequence| Release { sequence }, |answer| answer.expect_body("Ok")).await
     }
 
     /// Whether `peer` waits for nothing.
@@ -134,7 +131,7 @@ impl Client {
     /// `unknown_semaphore`, `name_too_long`
     pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
         let mut url = self.first_url().join("remainder");
-        url.query_pairs_mut().append_pair("semaphore", semaphore);
+        append_query(&mut url, &Remainder { semaphore: semaphore.to_owned() });
         self.fetch(url).await
     }
 
@@ -249,13 +246,15 @@ impl Client {
     }
 
     /// Asks for the end of something that a peer has, in the order of its requests.
-    async fn delete<T>(
+    async fn delete<T, Q: Serialize>(
         &self,
         url: &Url,
+        query: impl Fn(Option<u64>) -> Q,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let delete = |sequence| {
-            let url = with_sequence(url.clone(), sequence);
+            let mut url = url.clone();
+            append_query(&mut url, &query(sequence));
             let request = self.inner.transport.request(Method::DELETE, url);
             self.send(request, Repeat::Always, &read)
         };
