@@ -41,6 +41,7 @@ mod accept;
 mod answer;
 mod api;
 mod call;
+mod deserialize;
 mod endpoint;
 mod json;
 mod limits;

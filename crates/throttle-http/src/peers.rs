@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
-use throttle_wire::{ExpiresIn, NewPeer, Restore, Sequenced};
+use throttle_wire::{Heartbeat, NewPeer, RemovePeer, Restore};
 
 use crate::{
     answer,
@@ -23,7 +23,7 @@ pub(crate) async fn new_peer(call: Call<'_, impl Content>) -> Result<Response, R
 pub(crate) async fn heartbeat(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let peer: Option<PeerId> = call.path()?;
-    let ExpiresIn { expires_in } = call.json().await?;
+    let Heartbeat { expires_in } = call.json().await?;
     handle.heartbeat(somebody(peer)?, expires_in).await?;
     Ok(answer::text("Ok"))
 }
@@ -32,11 +32,10 @@ pub(crate) async fn heartbeat(call: Call<'_, impl Content>) -> Result<Response, 
 pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let peer = call.path()?;
-    let Sequenced { sequence } = call.query()?;
-    let existed = match (peer, sequence.and_then(Sequence::new)) {
-        (None, _) => false,
-        (Some(peer), None) => handle.remove_peer(peer).await?,
-        (Some(peer), Some(sequence)) => handle.remove_peer_for_good(peer, sequence).await?,
+    let RemovePeer { sequence } = call.query()?;
+    let existed = match peer {
+        None => false,
+        Some(peer) => handle.remove_peer(peer, sequence.and_then(Sequence::new)).await?,
     };
     Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }

@@ -115,8 +115,8 @@ impl Client {
                 acquire = acquire.block_for(seconds(block_for));
             }
             Ok(match acquire.await? {
-                Admission::Held { token } => (true, token),
-                Admission::Pending => (false, None),
+                Admission::Granted { token } => (true, token),
+                Admission::Queued => (false, None),
             })
         })
     }

@@ -154,7 +154,7 @@ impl Peer {
     fn stop_heartbeat(&self, py: Python<'_>) -> PyResult<Operation> {
         let peer = self.peer.take().ok_or_else(|| PeerUnavailable.into_exception(py))?;
         let future = async move {
-            peer.leave().await;
+            peer.stop_heartbeat().await;
             Ok::<_, Error>(())
         };
         Ok(Operation::new(self.peer.process().runtime(), future))

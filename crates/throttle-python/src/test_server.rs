@@ -77,7 +77,7 @@ impl TestServer {
     /// Removes a peer, as an operator does. Returns whether it existed.
     fn remove_peer(&self, py: Python<'_>, peer: u64) -> PyResult<bool> {
         let Some(peer) = PeerId::new(peer) else { return Ok(false) };
-        self.block_on(py, async move |handle| handle.remove_peer(peer).await)
+        self.block_on(py, async move |handle| handle.remove_peer(peer, None).await)
     }
 }
 
