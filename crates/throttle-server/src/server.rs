@@ -32,8 +32,8 @@ pub struct Running {
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Closed when `serving` has ended, however it did.
-    served: watch::Receiver<()>,
+    /// True when `serving` has ended as it should; closed when it has ended in any way.
+    served: watch::Receiver<bool>,
 }
 
 /// What broke a server. It serves nobody any more.
@@ -76,16 +76,21 @@ impl Running {
         async move { reload.run(AskedBy::Operator).await }
     }
 
-    /// Resolves when the server is broken. The process should end then: whoever watches it starts it
-    /// again, and clients restore what they hold. Stop the server before, so that open requests are
-    /// answered.
-    pub fn failed(&self) -> impl Future<Output = ServerFailure> + Send + use<> {
-        let service = self.handle.failed();
+    /// Resolves when the server no longer serves: `Ok` after [`stop`](Self::stop), otherwise what broke it.
+    ///
+    /// The process should end then: its service manager starts it again, and clients restore what they hold.
+    /// Stop a broken server too, so that open requests are answered.
+    pub fn ended(&self) -> impl Future<Output = Result<(), ServerFailure>> + Send + use<> {
+        let failed = self.handle.failed();
         let mut served = self.served.clone();
         async move {
             tokio::select! {
-                failure = service => failure.into(),
-                _ = served.changed() => ServerFailure::Accepting,
+                failure = failed => Err(failure.into()),
+                // An error means that the task ended before it could say so.
+                served = served.wait_for(|served| *served) => match served {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(ServerFailure::Accepting),
+                },
             }
         }
     }
@@ -191,10 +196,10 @@ fn serve(
         end_short_wait: Arc::new(move || waits.end_short_wait()),
         stop: stopping,
     };
-    let (alive, served) = watch::channel(());
-    let serving = tokio::spawn(async {
-        let _alive = alive;
+    let (ended, served) = watch::channel(false);
+    let serving = tokio::spawn(async move {
         server.run().await;
+        ended.send_replace(true);
     });
     Running { addresses, handle, reload, stop, serving, served }
 }
