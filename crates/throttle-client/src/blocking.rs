@@ -30,7 +30,7 @@ use std::{sync::OnceLock, time::Duration};
 use throttle_wire::PeerId;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::FAREWELL};
+use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::CLOSE_TIMEOUT};
 
 /// A client of the server that holds locks, and keeps itself and them alive. See [`crate::Peer`].
 #[derive(Clone, Debug)]
@@ -159,7 +159,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer.take().filter(crate::Peer::is_sole) {
+        if let Some(peer) = self.peer.take().filter(crate::Peer::is_last_handle) {
             wait_briefly(peer.close());
         }
     }
@@ -255,7 +255,7 @@ fn wait_briefly(future: impl Future) {
     if Handle::try_current().is_ok() {
         return drop(future);
     }
-    let _ = wait(async { tokio::time::timeout(FAREWELL, future).await });
+    let _ = wait(async { tokio::time::timeout(CLOSE_TIMEOUT, future).await });
 }
 
 /// What keeps all peers of the program alive. It is never shut down.

@@ -4,7 +4,7 @@ use std::{ops::Add, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::suspend::Sleep;
+use crate::suspend::SuspendedTime;
 
 /// Tells how much time has passed since it was started.
 #[derive(Clone, Copy, Debug)]
@@ -66,16 +66,16 @@ impl Add<Duration> for Time {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     stopwatch: Stopwatch,
-    sleep: Sleep,
+    suspended: SuspendedTime,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { stopwatch: Stopwatch::start(), sleep: Sleep::start() }
+        Self { stopwatch: Stopwatch::start(), suspended: SuspendedTime::start() }
     }
 
     pub(crate) fn now(self) -> Time {
-        Time(self.stopwatch.elapsed().saturating_add(self.sleep.elapsed()))
+        Time(self.stopwatch.elapsed().saturating_add(self.suspended.elapsed()))
     }
 
     /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in

@@ -7,34 +7,34 @@ use std::sync::{
 
 use reqwest::Url;
 
-use crate::{Error, endpoint::Proxies, server_url::Base};
+use crate::{Error, endpoint::Proxies, server_url::ServerUrl};
 
 /// The base URLs of a server, at least one, and which of them is in use. Clones use the same one.
 ///
 /// They are used one after the other, and counted on: whoever finds the same index again knows that no
 /// other URL was used in between.
 #[derive(Clone, Debug)]
-pub(crate) struct Bases {
-    all: Vec<Base>,
+pub(crate) struct ServerUrls {
+    all: Vec<ServerUrl>,
     current: Arc<AtomicUsize>,
 }
 
-impl Bases {
+impl ServerUrls {
     pub(crate) fn parse<'a>(
         urls: impl IntoIterator<Item = &'a str>,
         proxies: &Proxies,
     ) -> Result<Self, Error> {
-        let all = urls.into_iter().map(|url| Base::parse(url, proxies));
+        let all = urls.into_iter().map(|url| ServerUrl::parse(url, proxies));
         let all = all.collect::<Result<_, _>>()?;
         Ok(Self { all, current: Arc::default() })
     }
 
     /// The one for which URLs are made.
-    pub(crate) fn first(&self) -> &Base {
+    pub(crate) fn first(&self) -> &ServerUrl {
         &self.all[0]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Base> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ServerUrl> {
         self.all.iter()
     }
 
@@ -49,17 +49,17 @@ impl Bases {
     }
 
     /// Turns a URL that was made for the first base into one of the base of an index.
-    pub(crate) fn change(&self, url: &mut Url, index: usize) -> &Base {
-        let base = &self.all[self.position(index)];
+    pub(crate) fn rewrite_to(&self, url: &mut Url, index: usize) -> &ServerUrl {
+        let server = &self.all[self.position(index)];
         let route = self.first().route_of(url);
-        let mut other = base.join(route);
+        let mut other = server.join(route);
         other.set_query(url.query());
         *url = other;
-        base
+        server
     }
 
     /// Uses the next one from now on, unless somebody else did so since `index` was in use.
-    pub(crate) fn use_next(&self, index: usize) {
+    pub(crate) fn fail_over(&self, index: usize) {
         if self.all.len() == 1 {
             return;
         }
@@ -76,41 +76,41 @@ mod tests {
 
     use super::*;
 
-    fn parse<const N: usize>(urls: [&str; N]) -> Result<Bases, Error> {
-        Bases::parse(urls, &Proxies::unknown())
+    fn parse<const N: usize>(urls: [&str; N]) -> Result<ServerUrls, Error> {
+        ServerUrls::parse(urls, &Proxies::unknown())
     }
 
     #[test]
     fn a_url_can_be_changed_to_another_base_with_its_names_and_its_query() {
-        let bases = parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
-        let mut made = bases.first().join_name("peers/42", "a/b?").unwrap();
+        let urls = parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
+        let mut made = urls.first().join_name("peers/42", "a/b?").unwrap();
         made.set_query(Some("block_for=1s"));
         for (number, expected) in [
             (0, "http://a:1/x/peers/42/a%2Fb%3F?block_for=1s"),
             (1, "https://b/y/z/peers/42/a%2Fb%3F?block_for=1s"),
         ] {
             let mut url = made.clone();
-            bases.change(&mut url, number);
+            urls.rewrite_to(&mut url, number);
             assert_eq!(url.as_str(), expected);
         }
     }
 
     #[test]
     fn the_next_base_is_used_once_however_many_requests_fail() {
-        let bases = parse(["http://a", "http://b", "http://c"]).unwrap();
-        bases.use_next(0);
-        bases.use_next(0);
-        assert_eq!(bases.current_index(), 1);
-        bases.use_next(1);
-        let clone = bases.clone();
-        clone.use_next(2);
+        let urls = parse(["http://a", "http://b", "http://c"]).unwrap();
+        urls.fail_over(0);
+        urls.fail_over(0);
+        assert_eq!(urls.current_index(), 1);
+        urls.fail_over(1);
+        let clone = urls.clone();
+        clone.fail_over(2);
         assert_eq!(
-            bases.current_index(),
+            urls.current_index(),
             3,
             "the first one again, and not as if nothing had happened"
         );
-        let mut url = bases.first().join("health");
-        bases.change(&mut url, 3);
+        let mut url = urls.first().join("health");
+        urls.rewrite_to(&mut url, 3);
         assert_eq!(url.as_str(), "http://a/health");
         assert!(parse(["http://a", "b"]).is_err());
     }
@@ -118,13 +118,13 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_server_may_be_at_a_socket_in_the_file_system() {
-        let bases = parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
-        let sockets = bases.iter().map(Base::socket).collect::<Vec<_>>();
+        let urls = parse(["unix:/run/t.sock", "http://b/x"]).unwrap();
+        let sockets = urls.iter().map(ServerUrl::socket).collect::<Vec<_>>();
         assert_eq!(sockets, [Some(Path::new("/run/t.sock")), None]);
-        let mut url = bases.first().join("health");
+        let mut url = urls.first().join("health");
         assert_eq!(url.as_str(), "http://localhost/health");
-        assert_eq!(bases.change(&mut url, 1).endpoint().url(), "http://b/x");
+        assert_eq!(urls.rewrite_to(&mut url, 1).endpoint().url(), "http://b/x");
         assert_eq!(url.as_str(), "http://b/x/health");
-        assert!(format!("{:?}", bases.first()).contains("unix:/run/t.sock"));
+        assert!(format!("{:?}", urls.first()).contains("unix:/run/t.sock"));
     }
 }

@@ -13,41 +13,40 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use reqwest::Url;
 use throttle_wire::Code;
 
 use crate::Error;
 
 /// What happens to a request that arrives after one with a greater number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Order {
+pub(crate) enum OnStale {
     /// It is sent again with a number greater still, because its caller waits for the answer.
-    Insist,
+    Renumber,
     /// It is refused.
-    Keep,
+    Fail,
     /// It has no number, and is served as it comes.
-    Ignore,
+    Unnumbered,
 }
 
-impl Order {
+impl OnStale {
     /// Sends a request in this order.
     pub(crate) async fn send<T, F>(self, send: impl Fn(Option<u64>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         match self {
-            Self::Insist => {
-                for _ in 0..OVERTAKEN_AT_MOST {
-                    match send(Some(next_number())).await {
-                        Err(error) if error.is_stale() && error.can_be_followed() => {}
+            Self::Renumber => {
+                for _ in 0..MOST_RENUMBERINGS {
+                    match send(Some(next_sequence())).await {
+                        Err(error) if error.is_stale() && error.try_advance_past_latest() => {}
                         Err(error) if error.is_stale() => break,
                         answer => return answer,
                     }
                 }
                 send(None).await
             }
-            Self::Keep => send(Some(next_number())).await,
-            Self::Ignore => send(None).await,
+            Self::Fail => send(Some(next_sequence())).await,
+            Self::Unnumbered => send(None).await,
         }
     }
 }
@@ -61,39 +60,31 @@ impl Error {
     /// Whether the next number will be greater than the one that came before. It may be that of another
     /// process that had the peer, and whose clock is ahead; or one that no clock shows, which leaves no
     /// room for more.
-    pub(crate) fn can_be_followed(&self) -> bool {
-        matches!(*self, Self::Refused { sequence: Some(latest), .. } if continue_numbers_after(latest))
+    pub(crate) fn try_advance_past_latest(&self) -> bool {
+        matches!(*self, Self::Refused { sequence: Some(latest), .. } if try_advance_past(latest))
     }
-}
-
-/// Adds the number to the query of a request, if it has one.
-pub(crate) fn numbered(mut url: Url, number: Option<u64>) -> Url {
-    if let Some(number) = number {
-        url.query_pairs_mut().append_pair("sequence", &number.to_string());
-    }
-    url
 }
 
 /// How often a request is sent again. Each time another one has overtaken it, and no peer has so many.
-const OVERTAKEN_AT_MOST: u32 = 256;
+const MOST_RENUMBERINGS: u32 = 256;
 
 /// A number that is greater than all that this process has drawn. As far as clocks are right it is also
 /// greater than those of processes that were before: it begins with the microseconds since 1970.
-pub(crate) fn next_number() -> u64 {
-    LATEST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
+pub(crate) fn next_sequence() -> u64 {
+    LATEST_SEQUENCE.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// From now on numbers are greater than this one. Returns whether that is possible: they have to stay
 /// within 53 bits.
-pub(crate) fn continue_numbers_after(number: u64) -> bool {
-    let is_possible = number <= LARGEST_START;
+pub(crate) fn try_advance_past(sequence: u64) -> bool {
+    let is_possible = sequence <= LARGEST_START;
     if is_possible {
-        LATEST_NUMBER.fetch_max(number, Ordering::Relaxed);
+        LATEST_SEQUENCE.fetch_max(sequence, Ordering::Relaxed);
     }
     is_possible
 }
 
-static LATEST_NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| {
+static LATEST_SEQUENCE: LazyLock<AtomicU64> = LazyLock::new(|| {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     AtomicU64::new(

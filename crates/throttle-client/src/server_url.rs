@@ -28,7 +28,7 @@ const UNIX: &str = "unix:";
 
 /// The URL of a server. Its path ends with a slash.
 #[derive(Clone)]
-pub(crate) struct Base {
+pub(crate) struct ServerUrl {
     /// Without credentials.
     url: Url,
     /// A user's name and perhaps a password, from the URL. They are for this server only.
@@ -38,7 +38,7 @@ pub(crate) struct Base {
     socket: Option<PathBuf>,
 }
 
-impl Base {
+impl ServerUrl {
     pub(crate) fn parse(text: &str, proxies: &Proxies) -> Result<Self, Error> {
         let invalid = |reason: &str| Error::InvalidUrl {
             url: without_credentials(text),
@@ -116,9 +116,9 @@ impl Base {
 }
 
 /// Without credentials.
-impl fmt::Debug for Base {
+impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Base").field(&self.endpoint.url()).finish()
+        f.debug_tuple("ServerUrl").field(&self.endpoint.url()).finish()
     }
 }
 
@@ -135,7 +135,7 @@ fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
 fn with_suggestion(reason: String, text: &str) -> String {
     let scheme = if text.starts_with('/') { UNIX } else { "http://" };
     let meant = format!("{scheme}{text}");
-    let is_url = !text.contains("//") && Base::parse(&meant, &Proxies::unknown()).is_ok();
+    let is_url = !text.contains("//") && ServerUrl::parse(&meant, &Proxies::unknown()).is_ok();
     if is_url { format!("{reason}; did you mean {}?", without_credentials(&meant)) } else { reason }
 }
 
@@ -153,8 +153,8 @@ fn without_credentials(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn base(url: &str) -> Base {
-        Base::parse(url, &Proxies::unknown()).unwrap()
+    fn base(url: &str) -> ServerUrl {
+        ServerUrl::parse(url, &Proxies::unknown()).unwrap()
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             ("http://host/#", "it has a fragment".to_owned()),
             ("http://", "empty host".to_owned()),
         ] {
-            let Err(Error::InvalidUrl { reason, .. }) = Base::parse(url, &Proxies::unknown())
+            let Err(Error::InvalidUrl { reason, .. }) = ServerUrl::parse(url, &Proxies::unknown())
             else {
                 panic!("{url:?}")
             };
@@ -266,7 +266,7 @@ mod tests {
             ("http://ann:secret@host?x", "http://***@host?x"),
         ] {
             let Err(Error::InvalidUrl { url: shown, reason }) =
-                Base::parse(url, &Proxies::unknown())
+                ServerUrl::parse(url, &Proxies::unknown())
             else {
                 panic!("{url}")
             };

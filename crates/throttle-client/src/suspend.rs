@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// Tells for how long the machine has been suspended since this was started.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sleep(system::Start);
+pub(crate) struct SuspendedTime(system::Start);
 
-impl Sleep {
+impl SuspendedTime {
     pub(crate) fn start() -> Self {
         Self(system::start())
     }
@@ -85,9 +85,9 @@ mod tests {
     /// Reads two clocks that count the same while the machine is awake.
     #[test]
     fn a_machine_that_is_awake_does_not_sleep() {
-        let sleep = Sleep::start();
+        let suspended = SuspendedTime::start();
         for _ in 0..1_000 {
-            assert!(sleep.elapsed() < Duration::from_secs(1));
+            assert!(suspended.elapsed() < Duration::from_secs(1));
         }
     }
 }

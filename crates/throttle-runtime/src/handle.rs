@@ -7,8 +7,7 @@ use std::{
 };
 
 use throttle_core::{
-    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, LockRequest, PeerId,
-    Release, Sequence, Time,
+    Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence, Time,
 };
 
 use crate::{
@@ -33,7 +32,7 @@ pub struct Handle {
 
 /// What a peer asks for with [`Handle::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ask {
+pub struct LockRequest {
     /// How much.
     pub count: Count,
     /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
@@ -44,46 +43,15 @@ pub struct Ask {
     pub sequence: Option<Sequence>,
 }
 
-impl Ask {
+impl LockRequest {
     /// Asks for `count` and an answer at once, without renewing the lease.
     pub const fn now(count: Count) -> Self {
         Self { count, expires_in: None, block_for: None, sequence: None }
     }
 }
 
-/// Where a peer stands after it asked for a lock.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
-    /// The lock is held.
-    Held {
-        /// How much is held: less than was asked for if another request of the peer has shrunk the lock
-        /// meanwhile.
-        count: Count,
-        /// Grows with each grant of this semaphore; the same as long as the lock is held.
-        token: FencingToken,
-    },
-    /// The lock is pending.
-    Pending {
-        /// How much is pending: less than was asked for if another request of the peer has shrunk it
-        /// meanwhile.
-        count: Count,
-    },
-}
-
-/// A peer that comes back with what it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restoration {
-    /// The id it had.
-    pub peer: PeerId,
-    /// The length of its lease from now on.
-    pub expires_in: Duration,
-    /// All it holds.
-    pub locks: BTreeMap<String, Count>,
-    /// What it says about itself.
-    pub labels: Labels,
-    /// The number of the request, if the client numbers them.
-    pub sequence: Option<Sequence>,
-}
+/// A peer that comes back with the locks it holds.
+pub type Restoration = throttle_core::Restoration<String>;
 
 impl Handle {
     /// Creates a peer without locks and returns its id, which nobody can guess.
@@ -92,13 +60,13 @@ impl Handle {
     ///
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
-        let labels = boxed(labels);
+        let new_peer = NewPeer { expires_in, labels };
         let peer = self.attempt(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
+            state.throttle.new_peer(now, id, new_peer).map(|()| id)
         })?;
         tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, "peer created");
         Ok(peer)
@@ -133,48 +101,33 @@ impl Handle {
         &self,
         peer: PeerId,
         semaphore: &str,
-        ask: Ask,
+        request: LockRequest,
     ) -> Result<Admission, Error> {
-        let Ask { count, expires_in, block_for, sequence } = ask;
+        let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, listening) = self.attempt(|state, now| {
+        let mut wait = Wait::new(&self.service, peer);
+        let admission = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            let attended = block_for.is_some() && state.phase == Phase::Leading;
-            let request = LockRequest { semaphore, count, expires_in, attended, sequence };
-            let admitted = state.throttle.acquire(now, peer, request)?;
-            let listening = match (admitted, block_for.filter(|_| attended)) {
-                (Admitted::Queued { ticket, .. }, Some(block_for)) => {
-                    let present = state.lease_clock.present();
-                    Some(state.waits.add(present, peer, ticket, block_for))
-                }
-                _ => None,
-            };
-            Ok::<_, Refused>((admitted, listening))
-        })?;
-        match (admitted, listening) {
-            (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
-            (Admitted::Queued { ticket, .. }, Some(listening)) => {
-                Wait::new(&self.service, peer, ticket, listening).answer().await
+            let block_for = block_for.filter(|_| state.phase == Phase::Leading);
+            let attended = block_for.is_some();
+            let request =
+                throttle_core::LockRequest { semaphore, count, expires_in, attended, sequence };
+            let admission = state.throttle.acquire(now, peer, request)?;
+            if let (Admission::Queued { ticket, .. }, Some(block_for)) = (admission, block_for) {
+                let present = state.lease_clock.present();
+                wait.begin(ticket, state.waits.add(present, peer, ticket, block_for));
             }
-            (Admitted::Queued { count, .. }, None) => Ok(Admission::Pending { count }),
-        }
+            Ok::<_, Refused>(admission)
+        })?;
+        if wait.is_open() { wait.admission().await } else { Ok(admission) }
     }
 
     /// Gives back a held lock, or cancels the pending lock, of a peer on this semaphore; nothing else.
     ///
     /// # Errors
     ///
-    /// `unknown_semaphore`, `unknown_peer`
-    pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<Release, Error> {
-        self.release_in_order(peer, semaphore, None).await
-    }
-
-    /// The same, unless a request of the peer with a greater number came before.
-    ///
-    /// # Errors
-    ///
     /// `unknown_semaphore`, `unknown_peer`, `stale_request`
-    pub async fn release_in_order(
+    pub async fn release(
         &self,
         peer: PeerId,
         semaphore: &str,
@@ -188,28 +141,19 @@ impl Handle {
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
     ///
-    /// # Errors
-    ///
-    /// Only that the service has failed.
-    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, None)))
-    }
-
-    /// The same, and from now on a request with a lower number does not restore the peer, should it
-    /// arrive late. What is remembered of peers that are gone stands with
+    /// A request with a lower sequence number that arrives later does not restore the peer. For how long
+    /// the numbers of removed peers are kept is described at
     /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer).
     ///
     /// # Errors
     ///
     /// Only that the service has failed.
-    pub async fn remove_peer_for_good(
+    pub async fn remove_peer(
         &self,
         peer: PeerId,
-        sequence: Sequence,
+        sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
-        self.attempt(|state, now| {
-            Ok::<_, Error>(state.throttle.remove_peer(now, peer, Some(sequence)))
-        })
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
     }
 
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
@@ -230,7 +174,7 @@ impl Handle {
             peer,
             expires_in,
             locks: ids.collect::<Result<_, Refused>>()?,
-            labels: boxed(labels),
+            labels,
             sequence,
         };
         self.attempt(|state, now| state.throttle.restore(now, restoration))?;
@@ -258,13 +202,13 @@ impl Handle {
     /// Sets how many requests may wait for as long as they want. At the start there is no limit.
     ///
     /// A request beyond the limit is a *short* wait. It keeps its place in the queue and can be granted
-    /// its lock like any other one, but is answered [`Admission::Pending`] after a second, if not
+    /// its lock like any other one, but is answered [`Admission::Queued`] after a second, if not
     /// before, and has to ask again. Requests that wait already go on as before.
     pub fn limit_open_waits(&self, limit: usize) {
         self.operate(|state, _| state.waits.set_limit(limit));
     }
 
-    /// Ends the short wait that began first: it is answered [`Admission::Pending`], and its connection
+    /// Ends the short wait that began first: it is answered [`Admission::Queued`], and its connection
     /// is free. Returns whether one was ended.
     ///
     /// For a server whose connections run short. None is ended within 100 ms after it began, for the
@@ -331,8 +275,4 @@ impl Handle {
     pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
         self.service.with_state(|state, now, _| operation(state, now))
     }
-}
-
-fn boxed(labels: Labels) -> Option<Box<Labels>> {
-    (!labels.is_empty()).then(|| Box::new(labels))
 }

@@ -55,13 +55,13 @@ impl Handle {
 mod tests {
     use std::time::Duration;
 
-    use throttle_core::{Count, Labels, Level};
+    use throttle_core::{Admission, Count, Labels, Level};
 
     use super::*;
     use crate::{
         clock::Clock,
         entropy::Entropy,
-        handle::{Admission, Ask, Restoration},
+        handle::{LockRequest, Restoration},
     };
 
     /// A service with the semaphore `A` of one, whose numbers are known.
@@ -97,7 +97,7 @@ mod tests {
     async fn the_first_token_of_a_run_is_the_next_after_its_floor() {
         let handle = start(7, 41);
         let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
-        let admission = handle.acquire(peer, "A", Ask::now(Count::ONE)).await;
-        assert!(matches!(admission, Ok(Admission::Held { token, .. }) if token.get() == 42));
+        let admission = handle.acquire(peer, "A", LockRequest::now(Count::ONE)).await;
+        assert!(matches!(admission, Ok(Admission::Granted { token, .. }) if token.get() == 42));
     }
 }

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod code;
+mod duration;
+mod field;
 mod peer;
 mod problem;
 mod reload;
@@ -15,9 +17,11 @@ mod semaphore;
 
 pub use crate::{
     code::Code,
+    duration::{EXPECTED_DURATION, InvalidDuration, parse_duration},
+    field::MAX_SEQUENCE,
     peer::{
-        Heartbeat, HeldLock, Labels, LockAnswer, LockRequest, NewPeer, PeerId, PeerStatus,
-        PendingLock, Release, RemovePeer, Restore,
+        Heartbeat, HeldLock, Labels, LockAnswer, LockCount, LockRequest, NewPeer, PeerId,
+        PeerStatus, PendingLock, Release, RemovePeer, Restore,
     },
     problem::Problem,
     reload::Reloaded,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, PeerId, Seconds};
+use crate::{Labels, PeerId, Seconds, duration};
 
 /// Query of `GET /remainder`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,7 +33,7 @@ pub struct SemaphoreStatus {
     /// How many peers wait for it.
     pub waiters: u64,
     /// For how long the longest waiting peer has been waiting; zero if nobody waits.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub longest_pending: Duration,
     /// The same in seconds.
     #[serde(default)]
@@ -62,13 +62,13 @@ pub struct Holder {
     /// The number that came with the grant.
     pub fencing_token: u64,
     /// For how long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub held_for: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub held_for_seconds: Seconds,
     /// What is left of the peer's lease.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub time_left: Duration,
     /// The same in seconds.
     #[serde(default)]
@@ -86,7 +86,7 @@ pub struct Waiter {
     /// How much.
     pub count: u64,
     /// For how long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub waiting_for: Duration,
     /// The same in seconds.
     #[serde(default)]
@@ -94,7 +94,7 @@ pub struct Waiter {
     /// Whether it is passed over because its connection broke.
     pub parked: bool,
     /// What is left of the peer's lease.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub time_left: Duration,
     /// The same in seconds.
     #[serde(default)]

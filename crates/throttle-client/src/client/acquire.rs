@@ -2,14 +2,10 @@
 
 use std::{pin::Pin, time::Duration};
 
-use throttle_wire::{LockAnswer, PeerId};
+use throttle_wire::{LockAnswer, LockCount, LockRequest, PeerId};
 
-use crate::{
-    Client, Error,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{Order, numbered},
-};
+use super::query::append_query;
+use crate::{Client, Error, answer::Answer, retry::Repeat, sequence::OnStale};
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
 #[derive(Clone, Debug)]
@@ -19,8 +15,8 @@ pub struct Acquire<'a> {
     peer: PeerId,
     semaphore: &'a str,
     count: u64,
-    query: throttle_wire::LockRequest,
-    order: Order,
+    query: LockRequest,
+    on_stale: OnStale,
 }
 
 /// The outcome of a request for a lock.
@@ -44,8 +40,8 @@ impl<'a> Acquire<'a> {
             peer,
             semaphore,
             count,
-            query: throttle_wire::LockRequest::default(),
-            order: Order::Insist,
+            query: LockRequest::default(),
+            on_stale: OnStale::Renumber,
         }
     }
 
@@ -67,26 +63,28 @@ impl<'a> Acquire<'a> {
     }
 
     /// What happens if another request of the peer overtakes it. Otherwise it is sent again.
-    pub(crate) fn order(mut self, order: Order) -> Self {
-        self.order = order;
+    pub(crate) fn on_stale(mut self, on_stale: OnStale) -> Self {
+        self.on_stale = on_stale;
         self
     }
 
     async fn send(self) -> Result<Admission, Error> {
-        let Self { client, peer, semaphore, count, query, order } = self;
-        let mut url = client.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        if let Some(expires_in) = query.expires_in {
-            let expires_in = humantime::format_duration(expires_in).to_string();
-            url.query_pairs_mut().append_pair("expires_in", &expires_in);
-        }
-        let send = async |number| {
-            let request = client.put(numbered(url.clone(), number)).json(&count);
-            match query.block_for {
+        let Self { client, peer, semaphore, count, query, on_stale } = self;
+        let url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
+        let LockRequest { expires_in, block_for, .. } = query;
+        // A count beyond 63 bits is refused as the greatest one is.
+        let count = LockCount(i64::try_from(count).unwrap_or(i64::MAX));
+        let send = async |sequence| {
+            let mut url = url.clone();
+            // How long to block is added to each attempt: it is what is left at that time.
+            append_query(&mut url, &LockRequest { expires_in, block_for: None, sequence });
+            let request = client.put(url).json(&count);
+            match block_for {
                 Some(block_for) => client.send_and_wait(request, block_for, admission).await,
-                None => client.send(request, Repeat::Freely, admission).await,
+                None => client.send(request, Repeat::Always, admission).await,
             }
         };
-        order.send(send).await
+        on_stale.send(send).await
     }
 }
 

@@ -8,11 +8,11 @@ use reqwest::{
 };
 use throttle_wire::PROBLEM_JSON;
 
-use super::Shared;
+use super::ClientInner;
 #[cfg(feature = "tls")]
 use crate::tls::Certificates;
 use crate::{
-    Client, Error, RetryPolicy, endpoint::Proxies, failover::Bases, server_url::Base,
+    Client, Error, RetryPolicy, endpoint::Proxies, failover::ServerUrls, server_url::ServerUrl,
     transport::Transport,
 };
 
@@ -144,17 +144,17 @@ impl ClientBuilder {
             Some(_) => Proxies::unknown(),
             None => Proxies::of_environment(),
         };
-        let bases = Bases::parse(self.urls.iter().map(String::as_str), &proxies)?;
+        let urls = ServerUrls::parse(self.urls.iter().map(String::as_str), &proxies)?;
         let headers = self.all_headers()?;
-        let network = self.network(&bases)?;
-        let client = |base: &Base| match base.socket() {
+        let network = self.network(&urls)?;
+        let client = |base: &ServerUrl| match base.socket() {
             Some(socket) => by_socket(http_client_builder(), socket).build(),
             None => Ok(network.clone()),
         };
-        let http = bases.iter().map(client).collect::<Result<_, _>>().map_err(unusable)?;
-        let transport = Arc::new(Transport { http, bases, headers, proxies });
+        let http = urls.iter().map(client).collect::<Result<_, _>>().map_err(unusable)?;
+        let transport = Arc::new(Transport { http, urls, headers, proxies });
         let Self { timeout, retry, .. } = self;
-        Ok(Client { shared: Arc::new(Shared { transport, timeout, retry }) })
+        Ok(Client { inner: Arc::new(ClientInner { transport, timeout, retry }) })
     }
 
     fn all_headers(&self) -> Result<HeaderMap, Error> {
@@ -174,7 +174,7 @@ impl ClientBuilder {
     }
 
     /// The HTTP client for whatever is not asked by a socket in the file system.
-    fn network(&self, bases: &Bases) -> Result<reqwest::Client, Error> {
+    fn network(&self, urls: &ServerUrls) -> Result<reqwest::Client, Error> {
         #[cfg(feature = "tls")]
         if self.http.is_some() && !self.certificates.is_empty() {
             let reason = "the HTTP client of your own has its own".to_owned();
@@ -188,7 +188,7 @@ impl ClientBuilder {
         #[cfg(not(feature = "tls"))]
         let builder = http_client_builder();
         if cfg!(not(feature = "tls"))
-            && let Some(base) = bases.iter().find(|base| base.is_https())
+            && let Some(base) = urls.iter().find(|base| base.is_https())
         {
             let reason = "`https` needs the feature `tls` of throttle-client".to_owned();
             return Err(Error::InvalidUrl { url: base.endpoint().url().to_owned(), reason });
@@ -240,7 +240,7 @@ fn by_socket(client: reqwest::ClientBuilder, socket: &Path) -> reqwest::ClientBu
     client.unix_socket(socket)
 }
 
-/// Bases have no sockets here.
+/// ServerUrls have no sockets here.
 #[cfg(not(unix))]
 fn by_socket(client: reqwest::ClientBuilder, _: &Path) -> reqwest::ClientBuilder {
     client

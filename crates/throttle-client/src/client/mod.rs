@@ -3,13 +3,16 @@
 mod acquire;
 mod builder;
 mod new_peer;
+mod query;
 mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Url};
+use throttle_wire::LockRequest;
 use tracing::{Instrument as _, debug_span};
 
+use self::query::append_query;
 pub use self::{
     acquire::{Acquire, Admission},
     builder::{ClientBuilder, http_client_builder},
@@ -18,8 +21,8 @@ pub use self::{
 use crate::{
     Error, RetryPolicy,
     answer::Answer,
-    retry::{Plan, Repeat, Setback},
-    server_url::Base,
+    retry::{FailedAttempt, Plan, Repeat},
+    server_url::ServerUrl,
     transport::Transport,
 };
 
@@ -37,10 +40,10 @@ use crate::{
 /// soon.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) inner: Arc<ClientInner>,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct ClientInner {
     pub(crate) transport: Arc<Transport>,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
@@ -67,46 +70,46 @@ impl Client {
 
     /// The URLs of the server, without credentials, in the order in which they were given.
     pub fn urls(&self) -> Vec<String> {
-        let bases = self.shared.transport.bases.iter();
-        bases.map(|base| base.endpoint().url().to_owned()).collect()
+        let urls = self.inner.transport.urls.iter();
+        urls.map(|base| base.endpoint().url().to_owned()).collect()
     }
 
     /// The same, but each request is sent once and answered within `timeout`, or fails.
     pub(crate) fn single_attempt(&self, timeout: Duration) -> Self {
-        let (transport, retry) = (Arc::clone(&self.shared.transport), RetryPolicy::none());
-        Self { shared: Arc::new(Shared { transport, timeout, retry }) }
+        let (transport, retry) = (Arc::clone(&self.inner.transport), RetryPolicy::none());
+        Self { inner: Arc::new(ClientInner { transport, timeout, retry }) }
     }
 
     /// How long each attempt of a request may take.
     pub(crate) fn timeout(&self) -> Duration {
-        self.shared.timeout
+        self.inner.timeout
     }
 
     /// The index of the base URL in use. If it is the same before and after a request, the request was
     /// answered there.
     pub(crate) fn base_url_index(&self) -> usize {
-        self.shared.transport.bases.current_index()
+        self.inner.transport.urls.current_index()
     }
 
     /// Uses the next base URL from now on, unless that was done since the one of `index` was in use.
-    pub(crate) fn use_next_base_url(&self, index: usize) {
-        self.shared.transport.bases.use_next(index);
+    pub(crate) fn fail_over(&self, index: usize) {
+        self.inner.transport.urls.fail_over(index);
     }
 
-    pub(crate) fn base(&self) -> &Base {
-        self.shared.transport.bases.first()
+    pub(crate) fn first_url(&self) -> &ServerUrl {
+        self.inner.transport.urls.first()
     }
 
     fn get_request(&self, url: Url) -> RequestBuilder {
-        self.shared.transport.request(Method::GET, url)
+        self.inner.transport.request(Method::GET, url)
     }
 
     pub(crate) fn post(&self, route: &str) -> RequestBuilder {
-        self.shared.transport.request(Method::POST, self.base().join(route))
+        self.inner.transport.request(Method::POST, self.first_url().join(route))
     }
 
     pub(crate) fn put(&self, url: Url) -> RequestBuilder {
-        self.shared.transport.request(Method::PUT, url)
+        self.inner.transport.request(Method::PUT, url)
     }
 
     /// Sends a request that is answered at once. What `read` does not understand is no answer.
@@ -126,7 +129,7 @@ impl Client {
         block_for: Duration,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.perform(request, Repeat::Freely, Some(block_for), read).await
+        self.perform(request, Repeat::Always, Some(block_for), read).await
     }
 
     async fn perform<T>(
@@ -137,15 +140,15 @@ impl Client {
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let request = request.build().map_err(Error::unmakeable)?;
-        let Shared { transport, timeout, retry } = &*self.shared;
+        let ClientInner { transport, timeout, retry } = &*self.inner;
         let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
             if block_for.is_some() {
-                let left = humantime::format_duration(left).to_string();
-                attempt.url_mut().query_pairs_mut().append_pair("block_for", &left);
+                let wait = LockRequest { block_for: Some(left), ..LockRequest::default() };
+                append_query(attempt.url_mut(), &wait);
             }
             let timeout = timeout.saturating_add(left);
-            transport.send(attempt, timeout, &read).await.map_err(Setback::from)
+            transport.send(attempt, timeout, &read).await.map_err(FailedAttempt::from)
         };
         let block_for = block_for.unwrap_or_default();
         let plan = Plan { policy: *retry, repeat, block_for };
@@ -160,8 +163,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("urls", &self.urls())
-            .field("timeout", &self.shared.timeout)
-            .field("retry", &self.shared.retry)
+            .field("timeout", &self.inner.timeout)
+            .field("retry", &self.inner.retry)
             .finish_non_exhaustive()
     }
 }

@@ -33,7 +33,7 @@ impl<'a> NewPeer<'a> {
     async fn send(self) -> Result<PeerId, Error> {
         let request = self.client.post("new_peer").json(&self.body);
         // A peer too many does no harm: it holds nothing and lives for a lease.
-        self.client.send(request, Repeat::Freely, Answer::json).await
+        self.client.send(request, Repeat::Always, Answer::json).await
     }
 }
 

@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use throttle_wire::{
-    Code, Heartbeat, PeerId, PeerStatus, Reloaded, Restore, SemaphoreOverview, SemaphoreStatus,
+    Code, Heartbeat, PeerId, PeerStatus, Release, Reloaded, Remainder, RemovePeer, Restore,
+    SemaphoreOverview, SemaphoreStatus,
 };
 
-use crate::{
-    Acquire, Client, Error, NewPeer,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{Order, numbered},
-};
+use super::query::append_query;
+use crate::{Acquire, Client, Error, NewPeer, answer::Answer, retry::Repeat, sequence::OnStale};
 
 impl Client {
     /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
@@ -33,9 +30,9 @@ impl Client {
     ///
     /// `unknown_peer`, `expires_in_too_long`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        let url = self.base().join(&format!("peers/{peer}"));
+        let url = self.first_url().join(&format!("peers/{peer}"));
         let request = self.put(url).json(&Heartbeat { expires_in });
-        self.send(request, Repeat::Freely, |answer| answer.must_be("Ok")).await
+        self.send(request, Repeat::Always, |answer| answer.expect_body("Ok")).await
     }
 
     /// Removes a peer with all it holds and waits for, and returns whether it existed. If the answer
@@ -45,13 +42,13 @@ impl Client {
     ///
     /// None of its own.
     pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        let url = self.base().join(&format!("peers/{peer}"));
+        let url = self.first_url().join(&format!("peers/{peer}"));
         let read = |answer: &Answer| match answer.json::<String>()?.as_str() {
             "Peer released" => Ok(true),
             "Peer not found" => Ok(false),
             _ => Err(answer.unexpected()),
         };
-        self.delete(&url, read).await
+        self.delete(&url, |sequence| RemovePeer { sequence }, read).await
     }
 
     /// Asks for `count` of `semaphore` on behalf of `peer`.
@@ -76,8 +73,8 @@ impl Client {
     /// - `unknown_peer`, `unknown_semaphore`, `name_too_long`
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
-        let url = self.base().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.delete(&url, |answer| answer.must_be("Ok")).await
+        let url = self.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
+        self.delete(&url, |sequence| Release { sequence }, |answer| answer.expect_body("Ok")).await
     }
 
     /// Whether `peer` waits for nothing.
@@ -86,7 +83,7 @@ impl Client {
     ///
     /// `unknown_peer`
     pub async fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
-        self.fetch(self.base().join(&format!("peers/{peer}/is_acquired"))).await
+        self.fetch(self.first_url().join(&format!("peers/{peer}/is_acquired"))).await
     }
 
     /// What `peer` holds, and what it waits for.
@@ -95,7 +92,7 @@ impl Client {
     ///
     /// `unknown_peer`
     pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        self.fetch(self.base().join(&format!("peers/{peer}"))).await
+        self.fetch(self.first_url().join(&format!("peers/{peer}"))).await
     }
 
     /// What all peers hold, and what they wait for.
@@ -107,7 +104,7 @@ impl Client {
     ///
     /// None of its own.
     pub async fn peers(&self) -> Result<Vec<PeerStatus>, Error> {
-        self.fetch(self.base().join("peers/")).await
+        self.fetch(self.first_url().join("peers/")).await
     }
 
     /// Brings back a peer under the id it had, with all the locks that it holds, for a server that
@@ -118,10 +115,10 @@ impl Client {
     /// `restore_conflict`, `unknown_semaphore`, `invalid_lock_count`, `lock_count_too_large`,
     /// `invalid_field`, `too_many_peers`, `name_too_long`, `expires_in_too_long`, `labels_too_large`
     pub async fn restore(&self, peer: &Restore) -> Result<(), Error> {
-        let answer = Order::Insist.send(|number| {
-            let restore = Restore { sequence: number, ..peer.clone() };
+        let answer = OnStale::Renumber.send(|sequence| {
+            let restore = Restore { sequence, ..peer.clone() };
             let request = self.post("restore").json(&restore);
-            self.send(request, Repeat::Freely, |answer| answer.must_be("Ok"))
+            self.send(request, Repeat::Always, |answer| answer.expect_body("Ok"))
         });
         answer.await
     }
@@ -133,8 +130,8 @@ impl Client {
     ///
     /// `unknown_semaphore`, `name_too_long`
     pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        let mut url = self.base().join("remainder");
-        url.query_pairs_mut().append_pair("semaphore", semaphore);
+        let mut url = self.first_url().join("remainder");
+        append_query(&mut url, &Remainder { semaphore: semaphore.to_owned() });
         self.fetch(url).await
     }
 
@@ -144,7 +141,7 @@ impl Client {
     ///
     /// None of its own.
     pub async fn semaphores(&self) -> Result<Vec<SemaphoreStatus>, Error> {
-        self.fetch(self.base().join("semaphores")).await
+        self.fetch(self.first_url().join("semaphores")).await
     }
 
     /// One semaphore in numbers, who holds it since when, and who waits.
@@ -154,7 +151,7 @@ impl Client {
     /// - `unknown_semaphore`, `name_too_long`
     /// - [`Error::InvalidName`]
     pub async fn semaphore(&self, name: &str) -> Result<SemaphoreOverview, Error> {
-        self.fetch(self.base().join_name("semaphores", name)?).await
+        self.fetch(self.first_url().join_name("semaphores", name)?).await
     }
 
     /// Succeeds if the server is there at this moment. Never repeated.
@@ -163,8 +160,8 @@ impl Client {
     ///
     /// None of its own.
     pub async fn health(&self) -> Result<(), Error> {
-        let request = self.get_request(self.base().join("health"));
-        self.send(request, Repeat::Never, |answer| answer.must_be("Ok")).await
+        let request = self.get_request(self.first_url().join("health"));
+        self.send(request, Repeat::Never, |answer| answer.expect_body("Ok")).await
     }
 
     /// Whether the server takes on work at this moment, which it does not while it shuts down. Never
@@ -174,8 +171,8 @@ impl Client {
     ///
     /// None of its own.
     pub async fn ready(&self) -> Result<bool, Error> {
-        let request = self.get_request(self.base().join("ready"));
-        match self.send(request, Repeat::Never, |answer| answer.must_be("Ready")).await {
+        let request = self.get_request(self.first_url().join("ready"));
+        match self.send(request, Repeat::Never, |answer| answer.expect_body("Ready")).await {
             Ok(()) => Ok(true),
             Err(Error::Refused { code: Code::NotReady, .. }) => Ok(false),
             Err(error) => Err(error),
@@ -188,8 +185,8 @@ impl Client {
     ///
     /// None of its own.
     pub async fn version(&self) -> Result<String, Error> {
-        let request = self.get_request(self.base().join("version"));
-        self.send(request, Repeat::Freely, Answer::text).await
+        let request = self.get_request(self.first_url().join("version"));
+        self.send(request, Repeat::Always, Answer::text).await
     }
 
     /// The metrics of the server in the text format of Prometheus.
@@ -198,8 +195,8 @@ impl Client {
     ///
     /// `unknown_route` from routes that have no metrics.
     pub async fn metrics(&self) -> Result<String, Error> {
-        let request = self.get_request(self.base().join("metrics"));
-        self.send(request, Repeat::Freely, Answer::text).await
+        let request = self.get_request(self.first_url().join("metrics"));
+        self.send(request, Repeat::Always, Answer::text).await
     }
 
     /// Lets the server read its configuration anew, and returns what changed.
@@ -211,7 +208,7 @@ impl Client {
     /// - `reload_refused`: the configuration is bad, and the old one stays in force.
     /// - `unknown_route` from routes that have no configuration.
     pub async fn reload(&self) -> Result<Reloaded, Error> {
-        self.send(self.post("admin/reload"), Repeat::Undone, Answer::json).await
+        self.send(self.post("admin/reload"), Repeat::IfNotExecuted, Answer::json).await
     }
 
     /// Asks a route for reading, and returns the body of the answer as the server wrote it: with
@@ -225,7 +222,7 @@ impl Client {
     /// - [`Error::InvalidName`] if the last segment is one that no path can carry.
     pub async fn get(&self, segments: &[&str]) -> Result<String, Error> {
         let request = self.get_request(self.route(segments)?);
-        self.send(request, Repeat::Freely, Answer::as_written).await
+        self.send(request, Repeat::Always, Answer::raw_text).await
     }
 
     /// Posts to a route without a body, and returns the body of the answer as the server wrote it.
@@ -236,34 +233,36 @@ impl Client {
     ///
     /// As [`get`](Self::get).
     pub async fn post_empty(&self, segments: &[&str]) -> Result<String, Error> {
-        let request = self.shared.transport.request(Method::POST, self.route(segments)?);
-        self.send(request, Repeat::Undone, Answer::as_written).await
+        let request = self.inner.transport.request(Method::POST, self.route(segments)?);
+        self.send(request, Repeat::IfNotExecuted, Answer::raw_text).await
     }
 
     fn route(&self, segments: &[&str]) -> Result<Url, Error> {
         match segments {
-            [] => Ok(self.base().join("")),
-            [only] => Ok(self.base().join(only)),
-            [parents @ .., last] => self.base().join_name(&parents.join("/"), last),
+            [] => Ok(self.first_url().join("")),
+            [only] => Ok(self.first_url().join(only)),
+            [parents @ .., last] => self.first_url().join_name(&parents.join("/"), last),
         }
     }
 
     /// Asks for the end of something that a peer has, in the order of its requests.
-    async fn delete<T>(
+    async fn delete<T, Q: Serialize>(
         &self,
         url: &Url,
+        query: impl Fn(Option<u64>) -> Q,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let delete = |number| {
-            let url = numbered(url.clone(), number);
-            let request = self.shared.transport.request(Method::DELETE, url);
-            self.send(request, Repeat::Freely, &read)
+        let delete = |sequence| {
+            let mut url = url.clone();
+            append_query(&mut url, &query(sequence));
+            let request = self.inner.transport.request(Method::DELETE, url);
+            self.send(request, Repeat::Always, &read)
         };
-        Order::Insist.send(delete).await
+        OnStale::Renumber.send(delete).await
     }
 
     /// Gets what is at `url` as JSON.
     async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        self.send(self.get_request(url), Repeat::Freely, Answer::json).await
+        self.send(self.get_request(url), Repeat::Always, Answer::json).await
     }
 }

@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use throttle_wire::{Code, PeerId};
 
-use self::live_peer::{Living, Standing};
+use self::live_peer::{LivePeer, ServerView};
 pub use self::lost::Lost;
 use crate::clock::Time;
 
@@ -50,22 +50,22 @@ pub(crate) struct Lease {
     length: Duration,
     /// The longest time between two signs of life. `None` if the lease begins anew only with requests that
     /// have another purpose.
-    interval: Option<Duration>,
-    state: Option<Living>,
+    heartbeat_interval: Option<Duration>,
+    live: Option<LivePeer>,
 }
 
 impl Lease {
     /// A lease of `length` that nobody has yet. Signs of life are shown every third of it, or more
     /// often.
-    pub(crate) fn new(length: Duration, interval: Option<Duration>) -> Self {
+    pub(crate) fn new(length: Duration, heartbeat_interval: Option<Duration>) -> Self {
         let third = length / 3;
-        let interval = Some(interval.map_or(third, |it| it.min(third)));
-        Self { length, interval, state: None }
+        let heartbeat_interval = Some(heartbeat_interval.map_or(third, |it| it.min(third)));
+        Self { length, heartbeat_interval, live: None }
     }
 
     /// The same lease, for a peer that shows no signs of life by itself.
-    pub(crate) fn without_signs_of_life(self) -> Self {
-        Self { interval: None, ..self }
+    pub(crate) fn without_heartbeats(self) -> Self {
+        Self { heartbeat_interval: None, ..self }
     }
 
     pub(crate) fn length(&self) -> Duration {
@@ -73,91 +73,91 @@ impl Lease {
     }
 
     /// Whether signs of life are shown.
-    pub(crate) fn shows_signs_of_life(&self) -> bool {
-        self.interval.is_some()
+    pub(crate) fn sends_heartbeats(&self) -> bool {
+        self.heartbeat_interval.is_some()
     }
 
     /// The peer, and whether the server has to be told of it again.
     pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
-        self.state.as_ref().map(|living| (living.peer, living.standing != Standing::Known))
+        self.live.as_ref().map(|live| (live.peer, live.server_view != ServerView::Known))
     }
 
     /// Whether somebody here has `semaphore` by `peer`.
     pub(crate) fn holds(&self, peer: PeerId, semaphore: &str) -> bool {
-        self.living(peer).is_some_and(|living| {
-            living.held.contains_key(semaphore) && !living.unclaimed.contains(semaphore)
+        self.live_peer(peer).is_some_and(|live| {
+            live.held.contains_key(semaphore) && !live.unclaimed.contains(semaphore)
         })
     }
 
     /// Whether there is a peer that holds anything.
     pub(crate) fn holds_anything(&self) -> bool {
-        self.state.as_ref().is_some_and(|living| !living.held.is_empty())
+        self.live.as_ref().is_some_and(|live| !live.held.is_empty())
     }
 
     /// Until when the server certainly keeps the locks of `peer`, if it ever confirmed them.
     ///
     /// A 64th of the lease is left out, for no two clocks go at the same rate.
     pub(crate) fn deadline(&self, peer: PeerId) -> Option<Time> {
-        self.living(peer).map(|living| self.deadline_after(living.sent))
+        self.live_peer(peer).map(|live| self.deadline_after(live.lease_start))
     }
 
     /// Until when it is certain that the server keeps what the peer holds.
     pub(crate) fn certain_until(&self) -> Option<Time> {
-        let living = self.state.as_ref().filter(|living| living.is_confirmed)?;
-        Some(self.deadline_after(living.sent))
+        let live = self.live.as_ref().filter(|live| live.is_confirmed)?;
+        Some(self.deadline_after(live.lease_start))
     }
 
     /// The server has created `peer` on a request sent at `sent`.
-    pub(crate) fn opened(&mut self, peer: PeerId, sent: Time, jitter: f64) {
-        let next = self.beat_after(sent, jitter);
-        let living = Living::new(peer, Standing::Known, sent, next);
-        self.state = Some(Living { is_confirmed: true, ..living });
+    pub(crate) fn created(&mut self, peer: PeerId, sent: Time, jitter: f64) {
+        let next = self.next_heartbeat_after(sent, jitter);
+        let live = LivePeer::new(peer, ServerView::Known, sent, next);
+        self.live = Some(LivePeer { is_confirmed: true, ..live });
     }
 
     /// `peer` was there before, and holds `held` as far as is known. The server has to be told.
     pub(crate) fn resumed(&mut self, peer: PeerId, held: BTreeMap<String, u64>, now: Time) {
-        let living = Living::new(peer, Standing::Forgotten, now, now);
+        let live = LivePeer::new(peer, ServerView::Forgotten, now, now);
         let unclaimed = held.keys().cloned().collect();
-        self.state = Some(Living { held, unclaimed, ..living });
+        self.live = Some(LivePeer { held, unclaimed, ..live });
     }
 
     /// A sign of life is wanted now.
-    pub(crate) fn wants_sign_of_life(&mut self, now: Time) {
-        if let Some(living) = &mut self.state {
-            living.is_wanted = true;
-            living.next = living.next.min(now);
+    pub(crate) fn request_heartbeat(&mut self, now: Time) {
+        if let Some(live) = &mut self.live {
+            live.heartbeat_requested = true;
+            live.next_heartbeat = live.next_heartbeat.min(now);
         }
     }
 
     /// The server has answered a request that let the lease of `peer` begin anew. Returns whether it did.
     pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
-        let is_fast = now.since(sent) < self.length / SHORTEST_PATIENCE;
-        let next = self.beat_after(sent, jitter);
-        let Some(living) = self.living_mut(peer) else { return false };
+        let is_fast = now.since(sent) < self.length / FIRST_TIMEOUT_FRACTION;
+        let next = self.next_heartbeat_after(sent, jitter);
+        let Some(live) = self.live_peer_mut(peer) else { return false };
         if is_fast {
-            living.patience = 0;
+            live.timeout_doublings = 0;
         }
-        if living.standing != Standing::Known || sent < living.valid_from {
+        if live.server_view != ServerView::Known || sent < live.valid_from {
             return false;
         }
-        living.failures = 0;
+        live.unanswered = 0;
         // An answer may be overtaken by that of a later request.
-        if living.sent <= sent {
-            living.sent = sent;
-            living.is_confirmed = true;
-            living.is_doubted = false;
-            living.is_wanted = false;
-            living.next = next;
+        if live.lease_start <= sent {
+            live.lease_start = sent;
+            live.is_confirmed = true;
+            live.loss_is_ambiguous = false;
+            live.heartbeat_requested = false;
+            live.next_heartbeat = next;
         }
         true
     }
 
     /// The server has taken what it was told of `peer`. Returns whether that counts.
     pub(crate) fn restored(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
-        if let Some(living) = self.living_mut(peer)
-            && sent >= living.valid_from
+        if let Some(live) = self.live_peer_mut(peer)
+            && sent >= live.valid_from
         {
-            living.standing = Standing::Known;
+            live.server_view = ServerView::Known;
         }
         self.renewed(peer, sent, now, jitter)
     }
@@ -171,27 +171,27 @@ impl Lease {
         now: Time,
         held: &BTreeMap<String, u64>,
     ) -> Option<Lost> {
-        let living = self.living_mut(peer)?;
-        living.next = now;
-        if living.standing != Standing::Disputed || sent < living.valid_from {
+        let live = self.live_peer_mut(peer)?;
+        live.next_heartbeat = now;
+        if live.server_view != ServerView::Disputed || sent < live.valid_from {
             return None;
         }
         let is_confirmed =
             |(name, count): (&String, &u64)| held.get(name).is_some_and(|told| count <= told);
-        if living.held.iter().all(is_confirmed) {
+        if live.held.iter().all(is_confirmed) {
             // To look at it was no sign of life, but one is due.
-            living.standing = Standing::Known;
-            living.is_wanted = true;
+            live.server_view = ServerView::Known;
+            live.heartbeat_requested = true;
             return None;
         }
-        self.state = None;
+        self.live = None;
         Some(Lost::Refused(Code::RestoreConflict))
     }
 
     /// `peer` was granted `count` of `semaphore` on a request sent at `sent`. Returns whether it counts:
     /// nothing is granted to whom is lost already, or by a server that has forgotten it since.
     #[must_use]
-    pub(crate) fn acquired(
+    pub(crate) fn granted(
         &mut self,
         peer: PeerId,
         semaphore: &str,
@@ -199,12 +199,12 @@ impl Lease {
         (sent, now): (Time, Time),
     ) -> bool {
         let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
-        match self.living_mut(peer) {
-            Some(living)
-                if is_safe && living.standing == Standing::Known && living.valid_from <= sent =>
+        match self.live_peer_mut(peer) {
+            Some(live)
+                if is_safe && live.server_view == ServerView::Known && live.valid_from <= sent =>
             {
-                living.held.insert(semaphore.to_owned(), count);
-                living.unclaimed.remove(semaphore);
+                live.held.insert(semaphore.to_owned(), count);
+                live.unclaimed.remove(semaphore);
                 true
             }
             _ => false,
@@ -215,15 +215,15 @@ impl Lease {
     #[must_use]
     pub(crate) fn shrunk(&mut self, peer: PeerId, semaphore: &str, count: u64, now: Time) -> bool {
         let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
-        let held = self.living_mut(peer).and_then(|living| living.held.get_mut(semaphore));
+        let held = self.live_peer_mut(peer).and_then(|live| live.held.get_mut(semaphore));
         held.filter(|_| is_safe).map(|held| *held = count).is_some()
     }
 
     /// `peer` gives `semaphore` back, or has given it up.
     pub(crate) fn released(&mut self, peer: PeerId, semaphore: &str) {
-        if let Some(living) = self.living_mut(peer) {
-            living.held.remove(semaphore);
-            living.unclaimed.remove(semaphore);
+        if let Some(live) = self.live_peer_mut(peer) {
+            live.held.remove(semaphore);
+            live.unclaimed.remove(semaphore);
         }
     }
 
@@ -245,113 +245,113 @@ impl Lease {
         uptime: Option<Duration>,
     ) -> Option<Lost> {
         let deadline = self.deadline(peer)?;
-        let living = self.living_mut(peer)?;
+        let live = self.live_peer_mut(peer)?;
         if deadline <= now {
-            self.state = None;
+            self.live = None;
             return Some(Lost::Expired);
         }
-        if sent < living.sent || sent < living.valid_from {
-            living.next = now;
-            living.is_wanted = true;
+        if sent < live.lease_start || sent < live.valid_from {
+            live.next_heartbeat = now;
+            live.heartbeat_requested = true;
             return None;
         }
-        let uptime = uptime.filter(|_| living.is_confirmed);
+        let uptime = uptime.filter(|_| live.is_confirmed);
         // Since the confirmed request, at most and at least, until the server told its uptime.
-        let (longest, shortest) = (now.since(living.sent), sent.since(living.sent));
+        let (longest, shortest) = (now.since(live.lease_start), sent.since(live.lease_start));
         if uptime.is_some_and(|up| longest <= up) {
-            self.state = None;
+            self.live = None;
             return Some(Lost::Revoked);
         }
-        living.next = now;
-        if uptime.is_some_and(|up| shortest <= up) && !living.is_doubted {
-            living.is_doubted = true;
-            living.is_wanted = true;
+        live.next_heartbeat = now;
+        if uptime.is_some_and(|up| shortest <= up) && !live.loss_is_ambiguous {
+            live.loss_is_ambiguous = true;
+            live.heartbeat_requested = true;
             return None;
         }
-        living.is_doubted = false;
-        living.standing = Standing::Forgotten;
-        living.valid_from = now;
+        live.loss_is_ambiguous = false;
+        live.server_view = ServerView::Forgotten;
+        live.valid_from = now;
         None
     }
 
     /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
     pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
-        let living = self.living_mut(peer)?;
+        let live = self.live_peer_mut(peer)?;
         if code == Code::RestoreConflict {
             // So it lives, with a lock that was granted or asked for while the answer got lost; or without
             // one that it should have.
-            living.standing = Standing::Disputed;
-            living.next = now;
+            live.server_view = ServerView::Disputed;
+            live.next_heartbeat = now;
             return None;
         }
-        self.state = None;
+        self.live = None;
         Some(Lost::Refused(code))
     }
 
     /// A sign of life was not answered. The next one comes soon.
     pub(crate) fn no_answer(&mut self, peer: PeerId, now: Time, jitter: f64) {
         let length = self.length;
-        if let Some(living) = self.living_mut(peer) {
-            let doubled = 1 << living.failures.min(3);
+        if let Some(live) = self.live_peer_mut(peer) {
+            let doubled = 1 << live.unanswered.min(3);
             let pause = (length / 64).clamp(SHORTEST_PAUSE, LONGEST_PAUSE) * doubled;
-            living.failures += 1;
-            living.patience = (living.patience + 1).min(2);
-            living.next = now + pause.mul_f64(1.0 - jitter / 2.0);
+            live.unanswered += 1;
+            live.timeout_doublings = (live.timeout_doublings + 1).min(2);
+            live.next_heartbeat = now + pause.mul_f64(1.0 - jitter / 2.0);
         }
     }
 
     /// There is no peer any more, because it was given up here.
     pub(crate) fn close(&mut self) -> Option<PeerId> {
-        self.state.take().map(|living| living.peer)
+        self.live.take().map(|live| live.peer)
     }
 
     /// What to do at `now`.
     pub(crate) fn poll(&mut self, now: Time) -> Step {
-        let Some(living) = &self.state else { return Step::Idle };
-        let deadline = self.deadline_after(living.sent);
+        let Some(live) = &self.live else { return Step::Idle };
+        let deadline = self.deadline_after(live.lease_start);
         if deadline <= now {
-            let lost = if living.failures > 0 { Lost::Unreachable } else { Lost::Expired };
-            self.state = None;
+            let lost = if live.unanswered > 0 { Lost::Unreachable } else { Lost::Expired };
+            self.live = None;
             return Step::Lost(lost);
         }
-        let is_due = self.interval.is_some() || living.is_wanted;
-        if living.standing == Standing::Known && !is_due {
+        let is_due = self.heartbeat_interval.is_some() || live.heartbeat_requested;
+        if live.server_view == ServerView::Known && !is_due {
             return Step::Wait(deadline);
         }
-        if now < living.next {
-            return Step::Wait(living.next.min(deadline));
+        if now < live.next_heartbeat {
+            return Step::Wait(live.next_heartbeat.min(deadline));
         }
-        let peer = living.peer;
+        let peer = live.peer;
         // One answer that gets lost is noticed soon; a network that is always slow is waited for.
-        let patience = self.length / SHORTEST_PATIENCE * (1 << living.patience);
-        let timeout = patience.min(deadline.since(now));
-        match living.standing {
-            Standing::Disputed => Step::Inspect { peer, timeout },
-            Standing::Forgotten => Step::Restore { peer, locks: living.held.clone(), timeout },
-            Standing::Known => Step::Heartbeat { peer, timeout },
+        let longest = self.length / FIRST_TIMEOUT_FRACTION * (1 << live.timeout_doublings);
+        let timeout = longest.min(deadline.since(now));
+        match live.server_view {
+            ServerView::Disputed => Step::Inspect { peer, timeout },
+            ServerView::Forgotten => Step::Restore { peer, locks: live.held.clone(), timeout },
+            ServerView::Known => Step::Heartbeat { peer, timeout },
         }
     }
 
-    fn living(&self, peer: PeerId) -> Option<&Living> {
-        self.state.as_ref().filter(|living| living.peer == peer)
+    fn live_peer(&self, peer: PeerId) -> Option<&LivePeer> {
+        self.live.as_ref().filter(|live| live.peer == peer)
     }
 
-    fn living_mut(&mut self, peer: PeerId) -> Option<&mut Living> {
-        self.state.as_mut().filter(|living| living.peer == peer)
+    fn live_peer_mut(&mut self, peer: PeerId) -> Option<&mut LivePeer> {
+        self.live.as_mut().filter(|live| live.peer == peer)
     }
 
     fn deadline_after(&self, sent: Time) -> Time {
         sent + (self.length - self.length / 64)
     }
 
-    /// Up to a quarter earlier than the interval, so that peers that came together do not stay so.
-    fn beat_after(&self, sent: Time, jitter: f64) -> Time {
-        sent + self.interval.unwrap_or(self.length).mul_f64(1.0 - jitter / 4.0)
+    /// Up to a quarter earlier than the heartbeat_interval, so that peers that came together do not stay so.
+    fn next_heartbeat_after(&self, sent: Time, jitter: f64) -> Time {
+        sent + self.heartbeat_interval.unwrap_or(self.length).mul_f64(1.0 - jitter / 4.0)
     }
 }
 
 /// The part of the lease for which an answer is waited for at first. So four signs of life fit into it.
-const SHORTEST_PATIENCE: u32 = 6;
+const FIRST_TIMEOUT_FRACTION: u32 = 6;
 
 /// Bounds of the first pause after a sign of life that was not answered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);

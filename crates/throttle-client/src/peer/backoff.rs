@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use crate::{Error, clock::Time};
 
-/// Pauses that grow, of which chance takes away up to a half.
+/// Backoff that grow, of which chance takes away up to a half.
 #[derive(Debug, Default)]
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     count: u32,
 }
 
-impl Pauses {
+impl Backoff {
     /// The next one.
     pub(super) fn next(&mut self, jitter: f64) -> Duration {
-        let pause = FIRST.saturating_mul(2_u32.saturating_pow(self.count)).min(LONGEST);
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.count)).min(LONGEST_PAUSE);
         self.count = self.count.saturating_add(1);
         pause.mul_f64(1.0 - jitter / 2.0)
     }
@@ -27,22 +27,22 @@ impl Pauses {
 
 /// When to say that the server cannot be asked: after some seconds, and then now and then.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(super) struct OutageWarnings {
     since: Option<Time>,
     next: Duration,
 }
 
-impl Complaints {
+impl OutageWarnings {
     /// An attempt failed that should have been answered when it was `due`. Returns for how long all have
     /// failed, if that is to be said now.
     pub(super) fn failed(&mut self, now: Time, due: Option<Time>) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(|| {
-            self.next = FIRST_COMPLAINT;
+            self.next = FIRST_WARNING_AFTER;
             due.map_or(now, |due| due.min(now))
         });
         let failing = now.since(since);
         (self.next <= failing).then(|| {
-            self.next = failing + COMPLAINT_PAUSE;
+            self.next = failing + WARNING_INTERVAL;
             failing
         })
     }
@@ -55,7 +55,7 @@ impl Complaints {
 
 /// What the latest attempts came to.
 #[derive(Debug, Default)]
-pub(super) struct Latest {
+pub(super) struct LastAttempt {
     /// When the answer to the request that was sent last was expected, if it has not come.
     pub(super) due: Option<Time>,
     /// Whether the server has answered since anything failed.
@@ -64,7 +64,7 @@ pub(super) struct Latest {
     pub(super) error: Option<Error>,
 }
 
-impl Latest {
+impl LastAttempt {
     /// Why it is not known, at the end of all time, that the lock was not free.
     pub(super) fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
         let is_missing = |due| !self.is_answered || due <= now;
@@ -73,16 +73,16 @@ impl Latest {
 }
 
 /// The first pause, before chance takes away a part.
-const FIRST: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What pauses grow up to.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// For how long attempts fail before that is said.
-const FIRST_COMPLAINT: Duration = Duration::from_secs(3);
+const FIRST_WARNING_AFTER: Duration = Duration::from_secs(3);
 
 /// Until it is said again.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(30);
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -94,25 +94,25 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_anew() {
-        let mut pauses = Pauses::default();
-        let all: Vec<_> = (0..7).map(|_| pauses.next(0.0).as_millis()).collect();
+        let mut backoff = Backoff::default();
+        let all: Vec<_> = (0..7).map(|_| backoff.next(0.0).as_millis()).collect();
         assert_eq!(all, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
-        pauses.reset();
-        assert_eq!(pauses.next(1.0).as_millis(), 50);
-        assert!((0..100).all(|_| pauses.next(0.0) <= LONGEST));
+        backoff.reset();
+        assert_eq!(backoff.next(1.0).as_millis(), 50);
+        assert!((0..100).all(|_| backoff.next(0.0) <= LONGEST_PAUSE));
     }
 
     #[test]
     fn what_fails_for_seconds_is_said_and_then_every_half_minute() {
-        let mut complaints = Complaints::default();
+        let mut warnings = OutageWarnings::default();
         let said: Vec<_> =
-            (0..70).filter(|&second| complaints.failed(at(second), None).is_some()).collect();
+            (0..70).filter(|&second| warnings.failed(at(second), None).is_some()).collect();
         assert_eq!(said, [3, 33, 63]);
-        complaints.answered();
-        assert_eq!(complaints.failed(at(100), Some(at(120))), None);
-        assert_eq!(complaints.failed(at(104), None), Some(Duration::from_secs(4)));
-        complaints.answered();
+        warnings.answered();
+        assert_eq!(warnings.failed(at(100), Some(at(120))), None);
+        assert_eq!(warnings.failed(at(104), None), Some(Duration::from_secs(4)));
+        warnings.answered();
         // It was silent for a while before it was found to have failed.
-        assert_eq!(complaints.failed(at(200), Some(at(190))), Some(Duration::from_secs(10)));
+        assert_eq!(warnings.failed(at(200), Some(at(190))), Some(Duration::from_secs(10)));
     }
 }

@@ -6,60 +6,65 @@ use throttle_wire::PeerId;
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, debug_span, info, warn};
 
-use super::{End, FAREWELL_PAUSE, Shared, TARGET, runtime_end};
+use super::{CloseMode, PeerInner, RELEASE_RETRY_PAUSE, TARGET, runtime_end};
 use crate::{Lost, clock::Time, lease::Step};
 
 /// Starts the background task of a peer that has none.
-pub(super) fn start(shared: &Arc<Shared>) {
-    let running = Running(Arc::clone(shared));
+pub(super) fn start(inner: &Arc<PeerInner>) {
+    let running = TaskGuard(Arc::clone(inner));
     let span = debug_span!(target: TARGET, parent: None, "peer");
-    shared.runtime.spawn(async move { run(&running.0).await }.instrument(span));
+    inner.runtime.spawn(async move { run(&running.0).await }.instrument(span));
 }
 
 /// A peer that has a background task. If that ends, be it because the runtime ends, nobody has to wait for
 /// it.
-struct Running(Arc<Shared>);
+struct TaskGuard(Arc<PeerInner>);
 
-impl Drop for Running {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
-        runtime_end::make_up_for(&self.0);
+        runtime_end::remove_if_pending(&self.0);
         self.0.closed.send_replace(true);
     }
 }
 
 /// Whatever sends requests is boxed, for a peer waits most of the time, and takes little memory then.
-async fn run(shared: &Shared) {
-    let mut closing = shared.closing.subscribe();
+async fn run(inner: &PeerInner) {
+    let mut closing = inner.closing.subscribe();
     while closing.borrow().is_none() {
-        let step = shared.next_step();
+        let step = inner.next_step();
         match step {
             Step::Heartbeat { peer, timeout } => {
-                unless(&mut closing, Box::pin(shared.heartbeat(peer, timeout))).await;
+                until_closing(&mut closing, Box::pin(inner.heartbeat(peer, timeout))).await;
             }
-            Step::Idle | Step::Lost(_) => unless(&mut closing, shared.changed.notified()).await,
+            Step::Idle | Step::Lost(_) => {
+                until_closing(&mut closing, inner.lease_changed.notified()).await
+            }
             // Not cut short: what is on its way would bring the peer back after it was removed.
-            Step::Inspect { .. } | Step::Restore { .. } => Box::pin(tell(shared)).await,
+            Step::Inspect { .. } | Step::Restore { .. } => Box::pin(sync_with_server(inner)).await,
             Step::Wait(time) => {
                 let pause = async {
                     tokio::select! {
-                        () = shared.clock.sleep_until(time) => {}
-                        () = shared.changed.notified() => {}
+                        () = inner.clock.sleep_until(time) => {}
+                        () = inner.lease_changed.notified() => {}
                     }
                 };
-                unless(&mut closing, pause).await;
+                until_closing(&mut closing, pause).await;
             }
         }
     }
     let end = *closing.borrow();
-    if let Some(peer) = give_up(shared, end).await
-        && end == Some(End::Remove)
+    if let Some(peer) = forget_peer(inner, end).await
+        && end == Some(CloseMode::Remove)
     {
-        Box::pin(remove(shared, peer)).await;
+        Box::pin(remove(inner, peer)).await;
     }
 }
 
 /// Performs something, but no longer than until the peer is given up.
-async fn unless(closing: &mut watch::Receiver<Option<End>>, perform: impl Future<Output = ()>) {
+async fn until_closing(
+    closing: &mut watch::Receiver<Option<CloseMode>>,
+    perform: impl Future<Output = ()>,
+) {
     tokio::select! {
         biased;
         _ = closing.wait_for(Option::is_some) => {}
@@ -68,48 +73,48 @@ async fn unless(closing: &mut watch::Receiver<Option<End>>, perform: impl Future
 }
 
 /// Tells the server what the peer holds, or asks it, as soon as nothing is just changing about that.
-async fn tell(shared: &Shared) {
-    let _telling = shared.telling.lock().await;
-    let step = shared.next_step();
+async fn sync_with_server(inner: &PeerInner) {
+    let _server_sync = inner.server_sync.lock().await;
+    let step = inner.next_step();
     match step {
-        Step::Inspect { peer, timeout } => shared.inspect(peer, timeout).await,
-        Step::Restore { peer, locks, timeout } => shared.restore(peer, locks, timeout).await,
+        Step::Inspect { peer, timeout } => inner.inspect(peer, timeout).await,
+        Step::Restore { peer, locks, timeout } => inner.restore(peer, locks, timeout).await,
         Step::Heartbeat { .. } | Step::Idle | Step::Lost(_) | Step::Wait(_) => {}
     }
 }
 
 /// Forgets the peer here. Returns which it was, and until when it is certain at the server.
-async fn give_up(shared: &Shared, end: Option<End>) -> Option<(PeerId, Time)> {
-    let _telling = shared.telling.lock().await;
-    let mut state = shared.state();
+async fn forget_peer(inner: &PeerInner, end: Option<CloseMode>) -> Option<(PeerId, Time)> {
+    let _server_sync = inner.server_sync.lock().await;
+    let mut state = inner.state();
     let (peer, _) = state.lease.peer()?;
     let deadline = state.lease.deadline(peer)?;
     state.lease.close();
-    state.to_remove = (end == Some(End::Remove)).then_some(peer);
+    state.to_remove = (end == Some(CloseMode::Remove)).then_some(peer);
     state.loss.send_replace(Some(Lost::Closed));
     Some((peer, deadline))
 }
 
 /// Removes the peer, until the server has heard it or forgets the peer anyway.
-async fn remove(shared: &Shared, (peer, deadline): (PeerId, Time)) {
-    let url = &*shared.server;
+async fn remove(inner: &PeerInner, (peer, deadline): (PeerId, Time)) {
+    let url = &*inner.server;
     let removed = async {
         loop {
-            match shared.client.remove_peer(peer).await {
+            match inner.client.remove_peer(peer).await {
                 Ok(true) => return debug!(target: TARGET, peer, url, "removed"),
                 Ok(false) => return info!(target: TARGET, peer, url, "the peer was gone already"),
                 Err(error) => {
                     warn!(target: TARGET, peer, url, %error, "cannot remove the peer, trying again");
                 }
             }
-            shared.clock.sleep_until(shared.now() + FAREWELL_PAUSE).await;
+            inner.clock.sleep_until(inner.now() + RELEASE_RETRY_PAUSE).await;
         }
     };
     tokio::select! {
         () = removed => {}
-        () = shared.clock.sleep_until(deadline) => {}
+        () = inner.clock.sleep_until(deadline) => {}
     }
-    shared.state().to_remove = None;
+    inner.state().to_remove = None;
 }
 
 #[cfg(test)]
@@ -120,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_waits_for_its_next_sign_of_life_takes_little_memory() {
         let peer = Peer::new(&Client::new("http://localhost:8000").unwrap());
-        let size = size_of_val(&run(peer.shared()));
+        let size = size_of_val(&run(peer.inner()));
         assert!(size < 2_048, "{size} bytes");
     }
 }

@@ -24,7 +24,7 @@ pub enum LockError {
         server: Arc<str>,
     },
     /// The request was refused, by the server or before it was sent, or the answer was none of Throttle.
-    /// Asking again would end the same.
+    /// AcquireTask again would end the same.
     #[error("no lock on {semaphore:?} of {server}")]
     #[non_exhaustive]
     Failed {
@@ -101,18 +101,18 @@ fn within(wait_at_most: Duration) -> String {
 
 /// Why the peer cannot ask for a lock.
 #[derive(Debug)]
-pub(super) enum Obstacle {
+pub(super) enum PeerError {
     Error(Error),
     Lost(Lost),
 }
 
-impl From<Error> for Obstacle {
+impl From<Error> for PeerError {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<Lost> for Obstacle {
+impl From<Lost> for PeerError {
     fn from(lost: Lost) -> Self {
         Self::Lost(lost)
     }
@@ -120,12 +120,12 @@ impl From<Lost> for Obstacle {
 
 /// What a request was about, to say it in errors.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
+pub(super) struct ErrorContext {
     pub(super) semaphore: String,
     pub(super) server: Arc<str>,
 }
 
-impl Subject {
+impl ErrorContext {
     pub(super) fn already_held(self) -> LockError {
         let Self { semaphore, server } = self;
         LockError::AlreadyHeld { semaphore, server }

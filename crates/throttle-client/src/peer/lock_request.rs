@@ -31,7 +31,7 @@ use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquisition::Acquisition
 #[derive(Clone, Debug)]
 #[must_use = "nothing is asked for until it is awaited"]
 pub struct LockRequest {
-    asker: Asker,
+    peer: RequestPeer,
     semaphore: String,
     count: u64,
     wait_at_most: Option<Duration>,
@@ -39,19 +39,19 @@ pub struct LockRequest {
 
 /// Who asks.
 #[derive(Clone, Debug)]
-enum Asker {
-    Peer(Peer),
+enum RequestPeer {
+    Existing(Peer),
     /// A peer that is there only for this lock.
-    Own(PeerBuilder),
+    New(PeerBuilder),
 }
 
 impl LockRequest {
-    pub(super) fn of_peer(peer: Peer, semaphore: String) -> Self {
-        Self { asker: Asker::Peer(peer), semaphore, count: 1, wait_at_most: None }
+    pub(super) fn for_peer(peer: Peer, semaphore: String) -> Self {
+        Self { peer: RequestPeer::Existing(peer), semaphore, count: 1, wait_at_most: None }
     }
 
-    pub(super) fn of_own_peer(peer: PeerBuilder, semaphore: String) -> Self {
-        Self { asker: Asker::Own(peer), semaphore, count: 1, wait_at_most: None }
+    pub(super) fn for_new_peer(peer: PeerBuilder, semaphore: String) -> Self {
+        Self { peer: RequestPeer::New(peer), semaphore, count: 1, wait_at_most: None }
     }
 
     /// How much to ask for. Default: 1.
@@ -84,10 +84,10 @@ impl LockRequest {
     }
 
     async fn send(self) -> Result<Lock, LockError> {
-        let Self { asker, semaphore, count, wait_at_most } = self;
-        let peer = match asker {
-            Asker::Peer(peer) => peer,
-            Asker::Own(builder) => builder.build(),
+        let Self { peer, semaphore, count, wait_at_most } = self;
+        let peer = match peer {
+            RequestPeer::Existing(peer) => peer,
+            RequestPeer::New(builder) => builder.build(),
         };
         Acquisition::new(peer, semaphore, count, wait_at_most).run().await
     }

@@ -10,8 +10,8 @@
 //! far as the server has answered:
 //!
 //! - One request for a lock at a time, and none while anything is being given back:
-//!   [`Shared::acquiring`], [`Shared::releasing`].
-//! - Nothing is given back while the server is told what is held: [`Shared::telling`].
+//!   [`PeerInner::acquiring`], [`PeerInner::releasing`].
+//! - Nothing is given back while the server is told what is held: [`PeerInner::server_sync`].
 //! - The background task sends nothing any more when the peer is removed.
 //!
 //! What the server has not answered, and then gets late all the same, it refuses for its
@@ -36,8 +36,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use throttle_wire::PeerId;
 
 #[cfg(feature = "blocking")]
-pub(crate) use self::state::FAREWELL;
-use self::state::{Asking, End, FAREWELL_PAUSE, LONGEST_POLL, Shared, State, TARGET, outcome};
+pub(crate) use self::state::CLOSE_TIMEOUT;
+use self::state::{
+    AcquireTask, CloseMode, LONGEST_BLOCK_FOR, PeerInner, PeerState, RELEASE_RETRY_PAUSE, TARGET,
+    task_result,
+};
 pub use self::{
     builder::PeerBuilder, lock::Lock, lock_error::LockError, lock_request::LockRequest,
 };
@@ -57,11 +60,11 @@ use crate::{Client, Lost};
 /// and it waits for one at a time. Workers that are independent of each other have a peer each.
 #[derive(Clone)]
 pub struct Peer {
-    owner: Arc<Owner>,
+    owner: Arc<RemoveOnDrop>,
 }
 
 /// Ends the peer when nobody is left who could use it.
-struct Owner(Arc<Shared>);
+struct RemoveOnDrop(Arc<PeerInner>);
 
 impl Client {
     /// Asks for a lock by a peer of its own, which keeps the lock alive and is removed together with it.
@@ -69,7 +72,7 @@ impl Client {
     /// It costs four requests from the new peer to its removal. Whoever takes many locks one after another
     /// uses a [`Peer`], where each costs two; who wants another lease than a minute, or labels, builds one.
     pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
-        LockRequest::of_own_peer(Peer::builder(self), semaphore.into())
+        LockRequest::for_new_peer(Peer::builder(self), semaphore.into())
     }
 }
 
@@ -93,17 +96,17 @@ impl Peer {
     ///
     /// See [`LockRequest`] for what else can be asked for, and what can go wrong.
     pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
-        LockRequest::of_peer(self.clone(), semaphore.into())
+        LockRequest::for_peer(self.clone(), semaphore.into())
     }
 
     /// The id under which the server knows the peer, if there is one at present.
     pub fn id(&self) -> Option<PeerId> {
-        self.shared().state().lease.peer().map(|(peer, _)| peer)
+        self.inner().state().lease.peer().map(|(peer, _)| peer)
     }
 
     /// The length of the lease.
     pub fn lease(&self) -> Duration {
-        self.shared().state().lease.length()
+        self.inner().state().lease.length()
     }
 
     /// Sends a heartbeat now, and returns when the server has confirmed the peer. A server that forgot it is
@@ -116,19 +119,19 @@ impl Peer {
     ///
     /// Why the peer is lost, if it is.
     pub async fn renew(&self) -> Result<(), Lost> {
-        let shared = self.shared();
-        let (mut confirmed, asked) = (shared.confirmed.subscribe(), shared.now());
-        shared.next_step();
+        let inner = self.inner();
+        let (mut confirmed, asked) = (inner.confirmed.subscribe(), inner.now());
+        inner.next_step();
         let mut loss = {
-            let mut state = shared.state();
+            let mut state = inner.state();
             if state.lease.peer().is_none() {
                 return state.loss.borrow().map_or(Ok(()), Err);
             }
-            state.lease.wants_sign_of_life(asked);
+            state.lease.request_heartbeat(asked);
             state.loss.subscribe()
         };
-        shared.changed.notify_one();
-        let mut closed = shared.closed.subscribe();
+        inner.lease_changed.notify_one();
+        let mut closed = inner.closed.subscribe();
         tokio::select! {
             biased;
             lost = loss.wait_for(Option::is_some) => {
@@ -146,26 +149,26 @@ impl Peer {
     ///
     /// Locks that are still held are lost with [`Lost::Closed`].
     pub async fn close(self) {
-        self.shared().close(End::Remove).await;
+        self.inner().close(CloseMode::Remove).await;
     }
 
     /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer
     /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
     pub async fn stop_heartbeat(self) {
-        self.shared().close(End::StopHeartbeat).await;
+        self.inner().close(CloseMode::StopHeartbeat).await;
     }
 
     /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
     /// it was there for the first time. To wait for it does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut loss = self.shared().state().loss.subscribe();
-        let (clock, shared) = (self.shared().clock, Arc::downgrade(self.shared()));
+        let mut loss = self.inner().state().loss.subscribe();
+        let (clock, inner) = (self.inner().clock, Arc::downgrade(self.inner()));
         async move {
             loop {
                 let mut next = None;
-                if let Some(shared) = shared.upgrade() {
-                    shared.next_step();
-                    let state = shared.state();
+                if let Some(inner) = inner.upgrade() {
+                    inner.next_step();
+                    let state = inner.state();
                     next = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
                 }
                 let next = next.unwrap_or_else(|| clock.now() + Duration::from_secs(1));
@@ -184,24 +187,24 @@ impl Peer {
     /// For how long the peer is certain even if no further heartbeat gets through. Zero if there is
     /// none, if it is lost, or if it was taken over and the server has not confirmed it yet.
     pub fn time_left(&self) -> Duration {
-        let shared = self.shared();
-        let until = shared.state().lease.certain_until();
-        until.map_or(Duration::ZERO, |until| until.since(shared.now()))
+        let inner = self.inner();
+        let until = inner.state().lease.certain_until();
+        until.map_or(Duration::ZERO, |until| until.since(inner.now()))
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn inner(&self) -> &Arc<PeerInner> {
         &self.owner.0
     }
 
     /// Whether nobody else can use the peer, nor has a lock of it.
-    pub(crate) fn is_sole(&self) -> bool {
+    pub(crate) fn is_last_handle(&self) -> bool {
         Arc::strong_count(&self.owner) == 1
     }
 }
 
-impl Drop for Owner {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        self.0.begin_to_close(End::Remove);
+        self.0.begin_to_close(CloseMode::Remove);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::MutexGuard, time::Duration};
 use throttle_wire::{Code, PeerId, Restore};
 use tracing::{debug, info, warn};
 
-use super::{Shared, State, TARGET};
+use super::{PeerInner, PeerState, TARGET};
 use crate::{
     Error, Lost,
     clock::Time,
@@ -16,7 +16,7 @@ use crate::{
 /// When a request was sent, and by which of several URLs at first.
 pub(super) type Sent = (Time, usize);
 
-impl Shared {
+impl PeerInner {
     /// Tells the server what the peer holds. Called with `telling` held.
     pub(super) async fn restore(
         &self,
@@ -35,7 +35,7 @@ impl Shared {
         let labels = self.labels();
         let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence: None };
         let sent = self.sent();
-        let answer = self.within(timeout, self.single_attempt.restore(&restore)).await;
+        let answer = self.with_timeout(timeout, self.single_attempt.restore(&restore)).await;
         if let Some(Ok(())) = answer {
             info!(target: TARGET, peer, url, semaphores, "the server knows the peer again");
             let mut state = self.state();
@@ -45,7 +45,7 @@ impl Shared {
             return;
         }
         if let Some(Err(error)) = &answer
-            && self.gives_up_default_labels(error)
+            && self.drop_default_labels_after(error)
         {
             return;
         }
@@ -55,7 +55,7 @@ impl Shared {
     /// Asks the server what the peer holds, after it refused to be told. Called with `telling` held.
     pub(super) async fn inspect(&self, peer: PeerId, timeout: Duration) {
         let sent = self.sent();
-        match self.within(timeout, self.single_attempt.peer(peer)).await {
+        match self.with_timeout(timeout, self.single_attempt.peer(peer)).await {
             Some(Ok(status)) => {
                 let held = status.held.into_iter().map(|lock| (lock.semaphore, lock.count));
                 let held = held.collect();
@@ -74,14 +74,14 @@ impl Shared {
     pub(super) async fn heartbeat(&self, peer: PeerId, timeout: Duration) {
         let length = self.state().lease.length();
         let sent = self.sent();
-        match self.within(timeout, self.single_attempt.heartbeat(peer, length)).await {
+        match self.with_timeout(timeout, self.single_attempt.heartbeat(peer, length)).await {
             Some(Ok(())) => self.renewed(peer, sent),
             answer => self.not_confirmed(peer, sent, answer.and_then(Result::err)),
         }
     }
 
     /// What comes of a request, unless that takes longer than it may.
-    async fn within<T>(
+    async fn with_timeout<T>(
         &self,
         timeout: Duration,
         request: impl Future<Output = Result<T, Error>>,
@@ -107,7 +107,7 @@ impl Shared {
             }
             error => {
                 if error.is_none() {
-                    self.single_attempt.use_next_base_url(url);
+                    self.single_attempt.fail_over(url);
                 }
                 self.state().lease.no_answer(peer, self.now(), jitter());
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
@@ -119,8 +119,8 @@ impl Shared {
     }
 
     /// For whom there is no time to wait for an answer any longer.
-    pub(super) fn no_answer(&self) -> Error {
-        let endpoint = self.client.base().endpoint().clone();
+    pub(super) fn no_answer_error(&self) -> Error {
+        let endpoint = self.client.first_url().endpoint().clone();
         Error::Timeout { endpoint, source: "the time that was given for it is over".into() }
     }
 
@@ -137,8 +137,8 @@ impl Shared {
         }
     }
 
-    fn confirmed(&self, mut state: MutexGuard<'_, State>, (sent, url): Sent) {
-        state.url = self.unchanged(url);
+    fn confirmed(&self, mut state: MutexGuard<'_, PeerState>, (sent, url): Sent) {
+        state.url = self.if_current(url);
         drop(state);
         self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent)));
         debug!(target: TARGET, url = &*self.server, "the lease began anew");
@@ -151,16 +151,16 @@ impl Shared {
         (sent, url): Sent,
         uptime: Option<Duration>,
     ) -> Option<Lost> {
-        let url = self.unchanged(url).filter(|&url| self.state().url == Some(url));
+        let url = self.if_current(url).filter(|&url| self.state().url == Some(url));
         let uptime = uptime.filter(|_| url.is_some());
         let lost = self.decide(|lease| lease.unknown_peer(peer, sent, self.now(), uptime));
         debug!(target: TARGET, peer, url = &*self.server, ?uptime, ?lost, "the peer is unknown");
-        self.changed.notify_one();
+        self.lease_changed.notify_one();
         lost
     }
 
     /// The URL that was in use before a request, if it still is, so that the answer came from there.
-    pub(super) fn unchanged(&self, url: usize) -> Option<usize> {
+    pub(super) fn if_current(&self, url: usize) -> Option<usize> {
         (self.single_attempt.base_url_index() == url).then_some(url)
     }
 

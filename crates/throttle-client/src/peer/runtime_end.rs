@@ -18,22 +18,22 @@ use throttle_wire::PeerId;
 use tokio::{runtime::Builder, task::JoinSet, time};
 use tracing::debug;
 
-use super::{End, Shared, TARGET};
+use super::{CloseMode, PeerInner, TARGET};
 use crate::{Client, clock::RealStopwatch};
 
 /// Removes a peer that was to be removed, if that has not been done.
-pub(super) fn make_up_for(shared: &Arc<Shared>) {
-    if thread::panicking() || *shared.closing.borrow() != Some(End::Remove) {
+pub(super) fn remove_if_pending(inner: &Arc<PeerInner>) {
+    if thread::panicking() || *inner.closing.borrow() != Some(CloseMode::Remove) {
         return;
     }
     // Without a lock on it there is nobody to decide anything any more.
-    let Ok(mut state) = shared.state.lock() else { return };
+    let Ok(mut state) = inner.state.lock() else { return };
     let given_up = state.to_remove.take();
     let Some(peer) = given_up.or_else(|| state.lease.close()) else { return };
     drop(state);
     let left = BUDGET.lock().map_or(Duration::ZERO, |mut budget| budget.left());
     if !left.is_zero() {
-        remove(shared.client.clone(), peer, left);
+        remove(inner.client.clone(), peer, left);
     }
 }
 
@@ -42,8 +42,8 @@ fn remove(client: Client, peer: PeerId, left: Duration) {
     let (done, is_done) = mpsc::channel();
     let work = move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-        let removed =
-            runtime.block_on(async { time::timeout(left, ask(client, peer, left)).await });
+        let removed = runtime
+            .block_on(async { time::timeout(left, remove_repeatedly(client, peer, left)).await });
         debug!(target: TARGET, peer, is_removed = removed.is_ok(), "the runtime ended");
         // A name may be looked up for longer.
         runtime.shutdown_background();
@@ -58,7 +58,7 @@ fn remove(client: Client, peer: PeerId, left: Duration) {
 /// Asks for the removal again and again without waiting for the answers, until there is one.
 ///
 /// The first attempts may use connections of the runtime that ends, which nobody serves any more.
-async fn ask(client: Client, peer: PeerId, left: Duration) {
+async fn remove_repeatedly(client: Client, peer: PeerId, left: Duration) {
     let client = client.single_attempt(left);
     let mut attempts = JoinSet::new();
     loop {
@@ -66,7 +66,7 @@ async fn ask(client: Client, peer: PeerId, left: Duration) {
         attempts.spawn(async move { client.remove_peer(peer).await.is_ok() });
         tokio::select! {
             Some(Ok(true)) = attempts.join_next() => return,
-            () = time::sleep(PAUSE) => {}
+            () = time::sleep(ATTEMPT_INTERVAL) => {}
         }
     }
 }
@@ -82,14 +82,14 @@ struct Budget {
 impl Budget {
     /// What is left of it. A runtime that ends much later has one of its own.
     fn left(&mut self) -> Duration {
-        let since = self.since.filter(|since| since.elapsed() < RENEWED_AFTER);
+        let since = self.since.filter(|since| since.elapsed() < BUDGET_RESET_AFTER);
         let since = self.since.insert(since.unwrap_or_else(RealStopwatch::start));
-        ALTOGETHER.saturating_sub(since.elapsed())
+        REMOVAL_TIMEOUT.saturating_sub(since.elapsed())
     }
 }
 
 /// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(40);
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(40);
 
-const ALTOGETHER: Duration = Duration::from_secs(1);
-const RENEWED_AFTER: Duration = Duration::from_secs(10);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
+const BUDGET_RESET_AFTER: Duration = Duration::from_secs(10);

@@ -5,33 +5,38 @@ use std::sync::Arc;
 use throttle_wire::PeerId;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Asking, Shared, release::Release};
-use crate::sequence::Order;
+use super::{AcquireTask, PeerInner, release::ReleaseTask};
+use crate::sequence::OnStale;
 
 /// A place in the queue of the server, or what may be one.
-pub(super) struct Place {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct WithdrawGuard {
+    pub(super) inner: Arc<PeerInner>,
     pub(super) semaphore: String,
-    /// `None` if there is certainly no place.
+    /// `None` if there is certainly no guard.
     pub(super) peer: Option<PeerId>,
     /// In which order it is asked for among all requests of the peer.
-    pub(super) order: Order,
+    pub(super) on_stale: OnStale,
     /// A request that is being answered.
-    pub(super) asking: Option<Asking>,
+    pub(super) acquire_task: Option<AcquireTask>,
     pub(super) acquiring: Option<OwnedMutexGuard<()>>,
 }
 
-impl Place {
+impl WithdrawGuard {
     /// Withdraws it in the background.
-    pub(super) fn give_up(&mut self) -> Option<Release> {
+    pub(super) fn withdraw(&mut self) -> Option<ReleaseTask> {
         let peer = self.peer.take()?;
-        let (asking, acquiring) = (self.asking.take(), self.acquiring.take());
-        Some(self.shared.give_back(peer, self.semaphore.clone(), asking, acquiring))
+        let (acquire_task, acquiring) = (self.acquire_task.take(), self.acquiring.take());
+        Some(self.inner.release_in_background(
+            peer,
+            self.semaphore.clone(),
+            acquire_task,
+            acquiring,
+        ))
     }
 }
 
-impl Drop for Place {
+impl Drop for WithdrawGuard {
     fn drop(&mut self) {
-        drop(self.give_up());
+        drop(self.withdraw());
     }
 }

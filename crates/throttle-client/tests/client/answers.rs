@@ -184,7 +184,7 @@ async fn a_server_that_drains_is_not_ready_and_that_is_no_error() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
-    let server = Server::start([Reaction::Silence]).await;
+    let server = Server::start([Reaction::NoAnswer]).await;
     let client = client(&server.url())
         .timeout(Duration::from_millis(20))
         .retry(RetryPolicy::none())

@@ -28,13 +28,13 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) const MUTEX: &[(&str, u64, i32)] = &[("A", 1, 0)];
 
 /// A server that can be started again, and put out of reach.
-pub(crate) struct House {
+pub(crate) struct RealServer {
     /// Nobody is in while it is out of reach.
     inside: watch::Sender<Option<Router>>,
     pub(crate) url: String,
 }
 
-impl House {
+impl RealServer {
     /// Serves semaphores by name, maximum and level.
     pub(crate) async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
         Self::with_limits(semaphores, Limits::default()).await
@@ -53,7 +53,7 @@ impl House {
     }
 
     /// From now on there are no answers.
-    pub(crate) fn fall_silent(&self) {
+    pub(crate) fn stop_answering(&self) {
         self.inside.send_replace(None);
     }
 
@@ -71,10 +71,10 @@ impl House {
             let number = requests.fetch_add(1, Ordering::Relaxed);
             let router = inside.borrow().clone().expect("it is within reach");
             if number % 7 == 6 {
-                return Cut.perform().await;
+                return Cut.into_response().await;
             }
             let answer = router.oneshot(request).await.unwrap();
-            if number % 3 == 2 { Cut.perform().await } else { answer }
+            if number % 3 == 2 { Cut.into_response().await } else { answer }
         };
         format!("http://{}", serve(Router::new().fallback(answer)).await.0)
     }
@@ -131,7 +131,7 @@ async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
         let Some(router) = inside.borrow_and_update().clone() else { return pending().await };
         tokio::select! {
             answer = router.oneshot(request) => answer.unwrap(),
-            _ = inside.changed() => Cut.perform().await,
+            _ = inside.changed() => Cut.into_response().await,
         }
     };
     serve(Router::new().fallback(answer)).await.0

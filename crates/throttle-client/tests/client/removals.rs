@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
 use crate::{
-    real_server::{House, LONG, MUTEX, now, routes},
+    real_server::{LONG, MUTEX, RealServer, now, routes},
     scripted_server::{client, serve},
 };
 
@@ -51,22 +51,22 @@ async fn a_lock_of_a_peer_that_goes_on_costs_two_requests() {
 
 #[tokio::test]
 async fn a_lock_that_is_dropped_with_its_peer_costs_one_request() {
-    let house = House::with(MUTEX).await;
+    let server = RealServer::with(MUTEX).await;
     let (throttle, asked) = observed().await;
     drop(throttle.lock("A").await.unwrap());
     while !asked.lock().unwrap().iter().any(|it| it == "DELETE 3") {
         tokio::task::yield_now().await;
     }
     assert_eq!(*asked.lock().unwrap(), ["POST 2", "PUT 4", "DELETE 3"]);
-    drop(house.client().lock("A").await.unwrap());
-    house.until(|peers| peers.is_empty()).await;
+    drop(server.client().lock("A").await.unwrap());
+    server.until(|peers| peers.is_empty()).await;
 }
 
 #[tokio::test]
 async fn whoever_does_not_get_the_lock_leaves_no_peer_behind() {
-    let house = House::with(MUTEX).await;
-    let held = house.quiet_peer().lock("A").await.unwrap();
-    let throttle = house.client();
+    let server = RealServer::with(MUTEX).await;
+    let held = server.quiet_peer().lock("A").await.unwrap();
+    let throttle = server.client();
     assert!(throttle.lock("A").try_lock().await.unwrap().is_none());
     assert_eq!(throttle.peers().await.unwrap().len(), 1);
     let in_vain = throttle.lock("A").wait_at_most(Duration::from_millis(300)).await;
@@ -89,11 +89,11 @@ async fn a_peer_that_was_never_used_says_nothing() {
 
 #[tokio::test]
 async fn a_farewell_to_a_server_that_is_out_of_reach_is_bounded() {
-    let house = House::with(MUTEX).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.quiet_peer();
     drop(ann.lock("A").await.unwrap());
-    house.until(|peers| peers.iter().all(|peer| peer.held.is_empty())).await;
-    house.fall_silent();
+    server.until(|peers| peers.iter().all(|peer| peer.held.is_empty())).await;
+    server.stop_answering();
     let start = now();
     ann.close().await;
     let elapsed = start.elapsed();
@@ -108,42 +108,42 @@ fn runtimes() -> [Runtime; 2] {
 /// As at the end of `main`.
 #[test]
 fn peers_that_are_dropped_right_before_their_runtime_are_removed_all_the_same() {
-    let server = Runtime::new().unwrap();
-    let house = server.block_on(House::with(MUTEX));
+    let server_runtime = Runtime::new().unwrap();
+    let server = server_runtime.block_on(RealServer::with(MUTEX));
     for runtime in runtimes() {
         runtime.block_on(async {
-            let _lock = house.client().lock("A").await.unwrap();
-            let others = [(); 4].map(|()| house.quiet_peer());
+            let _lock = server.client().lock("A").await.unwrap();
+            let others = [(); 4].map(|()| server.quiet_peer());
             for peer in &others {
                 assert!(peer.lock("A").try_lock().await.unwrap().is_none());
             }
-            assert_eq!(house.client().peers().await.unwrap().len(), 5);
+            assert_eq!(server.client().peers().await.unwrap().len(), 5);
         });
         drop(runtime);
-        assert_eq!(server.block_on(house.client().peers()).unwrap(), []);
+        assert_eq!(server_runtime.block_on(server.client().peers()).unwrap(), []);
     }
 }
 
 #[test]
 fn a_lock_that_somebody_still_has_when_its_runtime_ends_is_left_to_its_lease() {
-    let server = Runtime::new().unwrap();
-    let house = server.block_on(House::with(MUTEX));
+    let server_runtime = Runtime::new().unwrap();
+    let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();
-    let lock = runtime.block_on(async { house.quiet_peer().lock("A").await.unwrap() });
+    let lock = runtime.block_on(async { server.quiet_peer().lock("A").await.unwrap() });
     drop(runtime);
     assert!(lock.is_held());
-    assert_eq!(server.block_on(house.client().remainder("A")).unwrap(), 0);
+    assert_eq!(server_runtime.block_on(server.client().remainder("A")).unwrap(), 0);
 }
 
 #[test]
 fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_renewed() {
-    let server = Runtime::new().unwrap();
-    let house = server.block_on(House::with(MUTEX));
+    let server_runtime = Runtime::new().unwrap();
+    let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();
-    let ann = house.peer_on(&runtime);
+    let ann = server.peer_on(&runtime);
     let lock = runtime.block_on(ann.lock("A").into_future()).unwrap();
     drop(runtime);
-    server.block_on(async {
+    server_runtime.block_on(async {
         let renewed = tokio::time::timeout(LONG, ann.renew()).await;
         assert_eq!(renewed.expect("nobody will renew it"), Err(Lost::Closed));
         assert!(lock.is_held());
@@ -154,22 +154,22 @@ fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_re
 
 #[test]
 fn a_runtime_waits_a_bounded_time_for_the_farewells_of_all_its_peers_together() {
-    let server = Runtime::new().unwrap();
-    let house = server.block_on(House::with(MUTEX));
+    let server_runtime = Runtime::new().unwrap();
+    let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();
     runtime.block_on(async {
-        let peers = [(); 8].map(|()| house.quiet_peer());
+        let peers = [(); 8].map(|()| server.quiet_peer());
         for peer in &peers {
             drop(peer.lock("A").await);
         }
-        house.until(|peers| peers.iter().all(|peer| peer.held.is_empty())).await;
-        house.fall_silent();
+        server.until(|peers| peers.iter().all(|peer| peer.held.is_empty())).await;
+        server.stop_answering();
     });
     let start = now();
     drop(runtime);
     let elapsed = start.elapsed();
     assert!(elapsed < Duration::from_secs(3), "{elapsed:?}");
-    drop(server);
+    drop(server_runtime);
 }
 
 #[tokio::test]

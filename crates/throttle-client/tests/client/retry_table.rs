@@ -83,7 +83,7 @@ impl Request {
 
 /// What an answer tells about the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Means {
+enum Meaning {
     /// The server is there, and wants to be asked later.
     Busy,
     /// Another attempt would end the same way.
@@ -92,7 +92,7 @@ enum Means {
     Lost,
 }
 
-use Means::{Busy, Final, Lost};
+use Meaning::{Busy, Final, Lost};
 
 fn html(status: u16) -> Reaction {
     answer(status, "text/html; charset=utf-8", "<html><h1>nginx</h1></html>")
@@ -106,8 +106,8 @@ fn problem(status: u16, code: &str) -> Reaction {
     answer(status, "application/problem+json", &body)
 }
 
-/// An answer: its name, what it means, and how it is made.
-type Row = (&'static str, Means, fn() -> Reaction);
+/// An answer: its name, what it meaning, and how it is made.
+type Row = (&'static str, Meaning, fn() -> Reaction);
 
 /// What proxies, other servers and Throttle answer.
 fn answers() -> Vec<Row> {
@@ -160,19 +160,19 @@ fn answers() -> Vec<Row> {
 }
 
 /// Whether a request is sent again after such an answer.
-fn is_repeated(request: Request, means: Means) -> bool {
+fn is_repeated(request: Request, meaning: Meaning) -> bool {
     match request {
         // It asks about this moment.
         Request::Health => false,
         // A second reload would report that nothing has changed.
-        Request::Reload => means == Busy,
-        _ => means != Final,
+        Request::Reload => meaning == Busy,
+        _ => meaning != Final,
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_of_throttle_is_no_answer_to_any_request() {
-    for (name, means, reaction) in answers() {
+    for (name, meaning, reaction) in answers() {
         for request in Request::ALL {
             if name == "200 json of somebody else" && request == Request::Get {
                 continue; // It hands on whatever is not a page.
@@ -180,7 +180,7 @@ async fn an_answer_that_is_not_of_throttle_is_no_answer_to_any_request() {
             let server = Server::start([reaction(), request.good_answer()]).await;
             let outcome = request.send(&server.client()).await;
             let attempts = server.lines().len();
-            let expected = if is_repeated(request, means) { (2, true) } else { (1, false) };
+            let expected = if is_repeated(request, meaning) { (2, true) } else { (1, false) };
             assert_eq!((attempts, outcome.is_ok()), expected, "{request:?}: {name}: {outcome:?}");
         }
     }
@@ -188,19 +188,21 @@ async fn an_answer_that_is_not_of_throttle_is_no_answer_to_any_request() {
 
 #[tokio::test]
 async fn another_url_is_asked_after_no_answer_but_not_after_one_that_says_later() {
-    for (name, means, reaction) in answers().into_iter().filter(|(_, means, _)| *means != Final) {
+    for (name, meaning, reaction) in
+        answers().into_iter().filter(|(_, meaning, _)| *meaning != Final)
+    {
         let first = Server::start([reaction(), text(200, "Ok")]).await;
         let second = Server::start([text(200, "Ok")]).await;
         let client = client(&first.url()).or_url(second.url()).build().unwrap();
         client.heartbeat(42, LEASE).await.unwrap();
-        let expected = if means == Busy { (2, 0) } else { (1, 1) };
+        let expected = if meaning == Busy { (2, 0) } else { (1, 1) };
         assert_eq!((first.lines().len(), second.lines().len()), expected, "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_final_answer_is_no_reason_to_ask_another_url_next_time() {
-    for (name, _, reaction) in answers().into_iter().filter(|(_, means, _)| *means == Final) {
+    for (name, _, reaction) in answers().into_iter().filter(|(_, meaning, _)| *meaning == Final) {
         let first = Server::start([reaction(), text(200, "Ok")]).await;
         let second = Server::start([]).await;
         let client = client(&first.url()).or_url(second.url()).build().unwrap();

@@ -41,10 +41,10 @@ pub(crate) enum Reaction {
     /// Breaks the connection off within the answer.
     Cut,
     /// Never answers.
-    Silence,
+    NoAnswer,
 }
 
-pub(crate) use Reaction::{Cut, Silence};
+pub(crate) use Reaction::{Cut, NoAnswer};
 
 /// An answer in plain text.
 pub(crate) fn text(status: u16, body: &str) -> Reaction {
@@ -69,14 +69,14 @@ impl Reaction {
         Self::Answer(answer)
     }
 
-    pub(crate) async fn perform(self) -> Response<Body> {
+    pub(crate) async fn into_response(self) -> Response<Body> {
         match self {
             Self::Answer(answer) => answer,
             Self::Cut => {
                 let broken = stream::iter([Err::<&[u8], _>(io::Error::other("cut"))]);
                 Response::new(Body::from_stream(broken))
             }
-            Self::Silence => std::future::pending().await,
+            Self::NoAnswer => std::future::pending().await,
         }
     }
 }
@@ -96,7 +96,7 @@ impl Received {
     /// nobody can foresee, is `N`.
     pub(crate) fn line(&self) -> String {
         let line = format!("{} {} {}", self.method, self.target, self.body);
-        let line = match self.number() {
+        let line = match self.sequence() {
             Some(number) => line.replace(&number.to_string(), "N"),
             None => line,
         };
@@ -104,7 +104,7 @@ impl Received {
     }
 
     /// The number of the request, if it has one.
-    pub(crate) fn number(&self) -> Option<u64> {
+    pub(crate) fn sequence(&self) -> Option<u64> {
         let after = |text: &str, name| {
             let (_, rest) = text.split_once(name)?;
             let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
@@ -170,7 +170,7 @@ impl Server {
             });
             let reaction = script.lock().unwrap().pop_front();
             let over = || text(StatusCode::IM_A_TEAPOT.as_u16(), "The script is over.");
-            reaction.unwrap_or_else(over).perform().await
+            reaction.unwrap_or_else(over).into_response().await
         };
         let (address, connections) = serve(Router::new().fallback(react)).await;
         Self { address, connections, received }

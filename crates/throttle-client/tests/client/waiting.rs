@@ -23,11 +23,11 @@ use tracing::{
 };
 
 use crate::{
-    real_server::{House, LEASE, LONG, MUTEX, now, routes},
+    real_server::{LEASE, LONG, MUTEX, RealServer, now, routes},
     scripted_server::{answer, client, json, serve},
 };
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_millis(300);
 
 /// Where nobody listens.
 async fn nowhere() -> String {
@@ -54,10 +54,10 @@ where
 
 #[tokio::test]
 async fn who_has_a_limit_waits_exactly_so_long_and_hears_whether_the_server_answered() {
-    let house = House::with(MUTEX).await;
-    let held = house.quiet_peer().lock("A").await.unwrap();
+    let server = RealServer::with(MUTEX).await;
+    let held = server.quiet_peer().lock("A").await.unwrap();
     let (silent, _) = served(|_| pending()).await;
-    let (busy, _) = served(|_| answer(503, "text/plain", "Later.").perform()).await;
+    let (busy, _) = served(|_| answer(503, "text/plain", "Later.").into_response()).await;
     let away = client(&nowhere().await).build().unwrap();
 
     // One that was silent only when it was asked for a lock.
@@ -74,19 +74,19 @@ async fn who_has_a_limit_waits_exactly_so_long_and_hears_whether_the_server_answ
     .await;
 
     for (throttle, answers) in [
-        (house.client(), true),
+        (server.client(), true),
         (silent, false),
         (falls_silent, false),
         (busy, false),
         (away, false),
     ] {
         let start = now();
-        let in_vain = throttle.lock("A").wait_at_most(PATIENCE).await.unwrap_err();
+        let in_vain = throttle.lock("A").wait_at_most(WAIT).await.unwrap_err();
         let elapsed = start.elapsed();
-        assert!(PATIENCE <= elapsed && elapsed < 3 * PATIENCE, "{elapsed:?} {in_vain:?}");
+        assert!(WAIT <= elapsed && elapsed < 3 * WAIT, "{elapsed:?} {in_vain:?}");
         match in_vain {
             LockError::NotInTime { wait_at_most, .. } if answers => {
-                assert_eq!(wait_at_most, PATIENCE)
+                assert_eq!(wait_at_most, WAIT)
             }
             LockError::Unreachable { .. } if !answers => {}
             other => panic!("{throttle:?}: {other:?}"),
@@ -100,7 +100,7 @@ async fn an_error_names_the_semaphore_and_the_server_and_has_the_last_cause() {
     let url = nowhere().await;
     let throttle = client(&url).build().unwrap();
     for error in [
-        throttle.lock("A/b").wait_at_most(PATIENCE).await.unwrap_err(),
+        throttle.lock("A/b").wait_at_most(WAIT).await.unwrap_err(),
         throttle.lock("A/b").try_lock().await.unwrap_err(),
     ] {
         let shown = error.to_string();
@@ -110,14 +110,14 @@ async fn an_error_names_the_semaphore_and_the_server_and_has_the_last_cause() {
         assert!(error.source().is_some_and(|source| source.to_string().contains("connect")));
         assert_eq!(error.semaphore(), "A/b");
     }
-    let house = House::with(MUTEX).await;
-    let held = house.quiet_peer().lock("A").await.unwrap();
-    let refused = house.client().lock("B").await.unwrap_err();
-    let in_vain = house.client().lock("A").wait_at_most(PATIENCE).await.unwrap_err();
+    let server = RealServer::with(MUTEX).await;
+    let held = server.quiet_peer().lock("A").await.unwrap();
+    let refused = server.client().lock("B").await.unwrap_err();
+    let in_vain = server.client().lock("A").wait_at_most(WAIT).await.unwrap_err();
     let again = held.peer().lock("A").await.unwrap_err();
     for (error, name) in [(refused, "B"), (in_vain, "A"), (again, "A")] {
         let shown = error.to_string();
-        assert!(shown.contains(&format!("{name:?}")) && shown.contains(&house.url), "{shown}");
+        assert!(shown.contains(&format!("{name:?}")) && shown.contains(&server.url), "{shown}");
     }
 }
 
@@ -153,7 +153,7 @@ async fn whoever_comes_or_waits_while_a_proxy_has_no_server_gets_the_lock_afterw
                     let is_away = is_meant
                         && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
                     if is_away {
-                        return answer(status, "text/html", "<html></html>").perform().await;
+                        return answer(status, "text/html", "<html></html>").into_response().await;
                     }
                     inside.oneshot(request).await.unwrap()
                 }
@@ -179,7 +179,7 @@ async fn whoever_waits_at_a_server_that_is_broken_gets_the_lock_from_the_one_tha
                 if is_meant && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
                     let body = r#"{"type": "urn:throttle:error:internal", "title": "Internal error",
                         "status": 500, "detail": "The server is broken.", "code": "internal"}"#;
-                    return answer(500, "application/problem+json", body).perform().await;
+                    return answer(500, "application/problem+json", body).into_response().await;
                 }
                 inside.oneshot(request).await.unwrap()
             }
@@ -194,11 +194,11 @@ async fn whoever_waits_at_a_server_that_is_broken_gets_the_lock_from_the_one_tha
 /// The request that was given up is still being withdrawn then.
 #[tokio::test]
 async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock_is_not_free() {
-    let house = House::with(&[("A", 1, 0), ("B", 1, 0)]).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(&[("A", 1, 0), ("B", 1, 0)]).await;
+    let ann = server.quiet_peer();
     ann.lock("B").await.unwrap().release().await.unwrap();
-    house.fall_silent();
-    let in_vain = ann.lock("A").wait_at_most(PATIENCE / 3).await;
+    server.stop_answering();
+    let in_vain = ann.lock("A").wait_at_most(WAIT / 3).await;
     assert!(matches!(in_vain, Err(LockError::Unreachable { .. })), "{in_vain:?}");
     // There is nothing to do but to wait, so time passes at once.
     tokio::time::pause();
@@ -212,28 +212,28 @@ async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock
     // Whoever comes while the server is there again is told of the lock, not of the withdrawal.
     let asking = tokio::spawn(ann.lock("A").try_lock());
     tokio::task::yield_now().await;
-    house.restart_with(&[("A", 1, 0), ("B", 1, 0)]);
+    server.restart_with(&[("A", 1, 0), ("B", 1, 0)]);
     let lock = asking.await.unwrap().unwrap().expect("it is free");
     lock.release().await.unwrap();
 }
 
 #[tokio::test]
 async fn who_waits_at_a_server_that_allows_only_short_waits_asks_more_often() {
-    let limits = Limits { block_for: PATIENCE, ..Limits::default() };
-    let house = House::with_limits(MUTEX, limits).await;
-    let held = house.quiet_peer().lock("A").await.unwrap();
-    let ann = house.quiet_peer();
+    let limits = Limits { block_for: WAIT, ..Limits::default() };
+    let server = RealServer::with_limits(MUTEX, limits).await;
+    let held = server.quiet_peer().lock("A").await.unwrap();
+    let ann = server.quiet_peer();
     for _ in 0..2 {
         let waiting = tokio::spawn(ann.lock("A").into_future());
-        house.until_somebody_waits().await;
+        server.until_somebody_waits().await;
         let start = now();
-        house.until(|_| start.elapsed() > 2 * PATIENCE).await;
+        server.until(|_| start.elapsed() > 2 * WAIT).await;
         assert!(!waiting.is_finished());
         waiting.abort();
-        house.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
+        server.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
     }
     let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG).into_future());
-    house.until_somebody_waits().await;
+    server.until_somebody_waits().await;
     held.release().await.unwrap();
     waiting.await.unwrap().unwrap().release().await.unwrap();
 }
@@ -243,13 +243,13 @@ async fn a_server_that_answers_sooner_than_asked_is_not_asked_without_pause() {
     let pending = r#"{"peer_id": 42, "semaphore": "A", "count": 1, "acquired": false}"#;
     let (throttle, asked) = served(move |request: Request| async move {
         match *request.method() {
-            Method::POST => json(200, "42").perform().await,
-            Method::PUT => json(202, pending).perform().await,
-            _ => answer(200, "text/plain", "Ok").perform().await,
+            Method::POST => json(200, "42").into_response().await,
+            Method::PUT => json(202, pending).into_response().await,
+            _ => answer(200, "text/plain", "Ok").into_response().await,
         }
     })
     .await;
-    let in_vain = throttle.lock("A").wait_at_most(3 * PATIENCE).await;
+    let in_vain = throttle.lock("A").wait_at_most(3 * WAIT).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(asked.load(Ordering::SeqCst) < 20, "{asked:?}");
 }
@@ -265,7 +265,7 @@ async fn who_shows_no_signs_of_life_asks_a_few_times_until_the_time_is_over() {
     .await;
     let held = Peer::builder(&throttle).lease(LONG).build().lock("A").await.unwrap();
     let ann = Peer::builder(&throttle).lease(LEASE).heartbeat(false).build();
-    let in_vain = ann.lock("A").wait_at_most(2 * PATIENCE).await;
+    let in_vain = ann.lock("A").wait_at_most(2 * WAIT).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(asked.load(Ordering::SeqCst) < 20, "{asked:?}");
     held.release().await.unwrap();
@@ -325,10 +325,10 @@ async fn who_has_no_limit_keeps_trying_and_says_so_now_and_then() {
 
 #[tokio::test]
 async fn a_peer_that_holds_nothing_can_end_without_a_warning() {
-    let house = House::with(MUTEX).await;
+    let server = RealServer::with(MUTEX).await;
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
-    let ann = Peer::builder(&house.client()).lease(LEASE / 2).heartbeat(false).build();
+    let ann = Peer::builder(&server.client()).lease(LEASE / 2).heartbeat(false).build();
     ann.lock("A").await.unwrap().release().await.unwrap();
     assert_eq!(ann.lost().await, Lost::Expired);
     assert_eq!(*warnings.0.lock().unwrap(), [""; 0]);
@@ -340,9 +340,9 @@ async fn a_peer_that_holds_nothing_can_end_without_a_warning() {
 
 /// Looks at a lock whenever something is said about it.
 #[derive(Clone, Default)]
-struct Curious(Arc<Mutex<Option<Peer>>>, Arc<AtomicU64>);
+struct PeerInspector(Arc<Mutex<Option<Peer>>>, Arc<AtomicU64>);
 
-impl Subscriber for Curious {
+impl Subscriber for PeerInspector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target() == "throttle::client"
     }
@@ -374,22 +374,22 @@ fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let house = House::with(MUTEX).await;
-            let curious = Curious::default();
-            let _guard = tracing::subscriber::set_default(curious.clone());
-            let ann = house.watchful_peer();
-            *curious.0.lock().unwrap() = Some(ann.clone());
+            let server = RealServer::with(MUTEX).await;
+            let inspector = PeerInspector::default();
+            let _guard = tracing::subscriber::set_default(inspector.clone());
+            let ann = server.watchful_peer();
+            *inspector.0.lock().unwrap() = Some(ann.clone());
             let lock = ann.lock("A").await.unwrap();
-            house.restart_with(MUTEX);
+            server.restart_with(MUTEX);
             ann.renew().await.unwrap();
-            assert!(house.client().remove_peer(lock.peer_id()).await.unwrap());
-            house.fall_silent();
-            let ended = Peer::builder(&house.client()).lease(LEASE / 2).build();
+            assert!(server.client().remove_peer(lock.peer_id()).await.unwrap());
+            server.stop_answering();
+            let ended = Peer::builder(&server.client()).lease(LEASE / 2).build();
             ended.lock("A").wait_at_most(LEASE).await.unwrap_err();
-            house.restart_with(&[("B", 1, 0)]);
+            server.restart_with(&[("B", 1, 0)]);
             lock.lost().await;
-            *curious.0.lock().unwrap() = None;
-            assert!(curious.1.load(Ordering::SeqCst) > 5);
+            *inspector.0.lock().unwrap() = None;
+            assert!(inspector.1.load(Ordering::SeqCst) > 5);
         });
         done.send(()).unwrap();
     });
@@ -399,20 +399,20 @@ fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
 #[tokio::test]
 async fn a_wait_longer_than_the_lease_keeps_the_lock_at_the_grant() {
     for shows_signs_of_life in [true, false] {
-        let house = House::with(MUTEX).await;
-        let held = house.quiet_peer().lock("A").await.unwrap();
-        let builder = Peer::builder(&house.client()).lease(LEASE);
+        let server = RealServer::with(MUTEX).await;
+        let held = server.quiet_peer().lock("A").await.unwrap();
+        let builder = Peer::builder(&server.client()).lease(LEASE);
         let ann = builder.heartbeat(shows_signs_of_life).build();
         let waiting = tokio::spawn(ann.lock("A").wait_at_most(LONG).into_future());
-        house.until_somebody_waits().await;
+        server.until_somebody_waits().await;
         let start = now();
-        house.until(|_| start.elapsed() > 2 * LEASE).await;
+        server.until(|_| start.elapsed() > 2 * LEASE).await;
         assert!(!waiting.is_finished());
         held.release().await.unwrap();
         let lock = waiting.await.unwrap().unwrap();
         assert!(lock.time_left() > LEASE / 2, "{:?}", lock.time_left());
         let start = now();
-        house.until(|_| start.elapsed() > LEASE / 3).await;
+        server.until(|_| start.elapsed() > LEASE / 3).await;
         assert_eq!(lock.check(), Ok(()));
         lock.release().await.unwrap();
     }
@@ -420,8 +420,8 @@ async fn a_wait_longer_than_the_lease_keeps_the_lock_at_the_grant() {
 
 #[tokio::test]
 async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
-    let house = House::with(MUTEX).await;
-    let ann = Peer::builder(&house.client()).lease(LEASE / 2).heartbeat(false).build();
+    let server = RealServer::with(MUTEX).await;
+    let ann = Peer::builder(&server.client()).lease(LEASE / 2).heartbeat(false).build();
     let start = now();
     let lock = ann.lock("A").await.unwrap();
     let answered = now();
@@ -449,8 +449,8 @@ async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
 
 #[tokio::test]
 async fn a_request_can_be_made_by_a_task_of_its_own() {
-    let house = House::with(&[("A", 2, 0)]).await;
-    let throttle = house.client();
+    let server = RealServer::with(&[("A", 2, 0)]).await;
+    let throttle = server.client();
     let request = throttle.lock(String::from("A")).count(2).wait_at_most(LONG);
     drop(throttle);
     let lock = tokio::spawn(request.into_future()).await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use throttle_http::Limits;
-use throttle_runtime::{Ask, Count, Labels, PeerId, Restoration, Settings};
+use throttle_runtime::{Count, Labels, LockRequest, PeerId, Restoration, Settings};
 use throttle_wire::{PeerStatus, SemaphoreOverview};
 use tower::ServiceExt as _;
 
@@ -17,7 +17,7 @@ async fn crowd(server: &Server, size: usize) -> BTreeSet<u64> {
     for _ in 0..size {
         let lease = std::time::Duration::from_secs(60);
         let peer = server.handle.new_peer(lease, Labels::default()).await.unwrap();
-        server.handle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap();
+        server.handle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
         ids.insert(peer.get());
     }
     ids
@@ -80,7 +80,7 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_takes_it() {
     let everybody = server.handle.peers(None, usize::MAX).entries;
     assert_eq!(everybody.len(), 2_500);
     for peer in everybody {
-        server.handle.remove_peer(peer.id).await.unwrap();
+        server.handle.remove_peer(peer.id, None).await.unwrap();
     }
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());

@@ -1,4 +1,4 @@
-//! Asking for a lock, until it is there, the time is over or nobody wants it any more.
+//! AcquireTask for a lock, until it is there, the time is over or nobody wants it any more.
 //!
 //! Every request is an attempt of its own. The time of whoever asks is the only limit: attempts that get no
 //! answer are repeated until then, after pauses that grow, and the last cause is told.
@@ -10,14 +10,14 @@ use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, warn};
 
-use self::attempt::{Failure, Outcome};
+use self::attempt::{AttemptError, AttemptOutcome};
 use super::{
-    End, LONGEST_POLL, Lock, LockError, Peer, Shared, TARGET,
-    backoff::{Complaints, Latest, Pauses},
-    lock_error::Subject,
-    withdraw::Place,
+    CloseMode, LONGEST_BLOCK_FOR, Lock, LockError, Peer, PeerInner, TARGET,
+    backoff::{Backoff, LastAttempt, OutageWarnings},
+    lock_error::ErrorContext,
+    withdraw::WithdrawGuard,
 };
-use crate::{Error, clock::Time, jitter::jitter, sequence::Order};
+use crate::{Error, clock::Time, jitter::jitter, sequence::OnStale};
 
 /// A lock that is asked for.
 pub(super) struct Acquisition {
@@ -28,9 +28,9 @@ pub(super) struct Acquisition {
     start: Time,
     /// When to give up.
     end: Option<Time>,
-    pauses: Pauses,
-    complaints: Complaints,
-    latest: Latest,
+    backoff: Backoff,
+    warnings: OutageWarnings,
+    last_attempt: LastAttempt,
     is_waiting: bool,
 }
 
@@ -41,7 +41,7 @@ impl Acquisition {
         count: u64,
         wait_at_most: Option<Duration>,
     ) -> Self {
-        let start = peer.shared().now();
+        let start = peer.inner().now();
         let end =
             wait_at_most.map(|span| start + if span.is_zero() { TRY_LOCK_TIMEOUT } else { span });
         Self {
@@ -51,72 +51,75 @@ impl Acquisition {
             wait_at_most,
             start,
             end,
-            pauses: Pauses::default(),
-            complaints: Complaints::default(),
-            latest: Latest::default(),
+            backoff: Backoff::default(),
+            warnings: OutageWarnings::default(),
+            last_attempt: LastAttempt::default(),
             is_waiting: false,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Lock, LockError> {
-        let shared = Arc::clone(self.peer.shared());
+        let inner = Arc::clone(self.peer.inner());
         // A name that nobody can ask for is refused before anything is begun.
-        if let Err(error) = shared.client.base().join_name("", &self.semaphore) {
-            return Err(self.subject().failed(error));
+        if let Err(error) = inner.client.first_url().join_name("", &self.semaphore) {
+            return Err(self.error_context().failed(error));
         }
-        let acquiring = match self.until_end(self.alone(&shared)).await {
+        let acquiring = match self.before_end(self.wait_until_alone(&inner)).await {
             Some(acquiring) => acquiring?,
             // Only an answer to a release is missing then.
-            None if !shared.releasing.borrow().is_empty() => {
-                return Err(self.subject().unreachable(shared.no_answer()));
+            None if !inner.releasing.borrow().is_empty() => {
+                return Err(self.error_context().unreachable(inner.no_answer_error()));
             }
             None => return Err(self.not_in_time()),
         };
         let (outer, is_nested) = {
-            let state = shared.state();
+            let state = inner.state();
             (state.loss.subscribe(), state.lease.holds_anything())
         };
-        let mut place = Place {
-            shared: Arc::clone(&shared),
+        let mut guard = WithdrawGuard {
+            inner: Arc::clone(&inner),
             semaphore: self.semaphore.clone(),
             peer: None,
-            order: Order::Keep,
-            asking: None,
+            on_stale: OnStale::Fail,
+            acquire_task: None,
             acquiring: Some(acquiring),
         };
         loop {
-            let failure = match self.attempt(&mut place, &outer, is_nested).await {
-                Ok(Outcome::Held(lock)) => {
-                    place.peer = None;
+            let failure = match self.attempt(&mut guard, &outer, is_nested).await {
+                Ok(AttemptOutcome::Granted(lock)) => {
+                    guard.peer = None;
                     return Ok(lock);
                 }
-                Ok(Outcome::Again) => continue,
-                Ok(Outcome::AgainLater) => None,
-                Err(Failure::Error(error)) if is_transient(&error) => Some(error),
-                Err(failure) => return Err(self.give_up(place, failure).await),
+                Ok(AttemptOutcome::RetryNow) => continue,
+                Ok(AttemptOutcome::RetryAfterPause) => None,
+                Err(AttemptError::Error(error)) if is_transient(&error) => Some(error),
+                Err(failure) => return Err(self.fail(guard, failure).await),
             };
-            let mut pause = self.pauses.next(jitter());
+            let mut pause = self.backoff.next(jitter());
             if let Some(error) = failure {
-                pause += error.retry_after().unwrap_or_default().min(LONGEST_POLL);
-                self.complain(&error);
-                self.latest = Latest { error: Some(error), ..Latest::default() };
-                if self.is_try() {
-                    return Err(self.out_of_time(place).await);
+                pause += error.retry_after().unwrap_or_default().min(LONGEST_BLOCK_FOR);
+                self.log_failure(&error);
+                self.last_attempt = LastAttempt { error: Some(error), ..LastAttempt::default() };
+                if self.is_try_lock() {
+                    return Err(self.out_of_time(guard).await);
                 }
             }
-            let pause = shared.clock.sleep_until(shared.now() + pause);
-            if self.until_end(pause).await.is_none() {
-                return Err(self.out_of_time(place).await);
+            let pause = inner.clock.sleep_until(inner.now() + pause);
+            if self.before_end(pause).await.is_none() {
+                return Err(self.out_of_time(guard).await);
             }
         }
     }
 
     /// Waits until nobody else asks for a lock of this peer, and nothing is being given back: it might be of a
     /// level at which this one would be refused.
-    async fn alone(&self, shared: &Arc<Shared>) -> Result<OwnedMutexGuard<()>, LockError> {
-        let acquiring = Arc::clone(&shared.acquiring);
-        let acquiring = if self.is_try() {
-            let mut releasing = shared.releasing.subscribe();
+    async fn wait_until_alone(
+        &self,
+        inner: &Arc<PeerInner>,
+    ) -> Result<OwnedMutexGuard<()>, LockError> {
+        let acquiring = Arc::clone(&inner.acquiring);
+        let acquiring = if self.is_try_lock() {
+            let mut releasing = inner.releasing.subscribe();
             tokio::select! {
                 biased;
                 acquiring = Arc::clone(&acquiring).lock_owned() => acquiring,
@@ -132,73 +135,74 @@ impl Acquisition {
         loop {
             // Looked at before: as long as nobody else asks, there can only be less afterwards. So if it was
             // not held, what is being given back now is all there is.
-            let was_held = shared.holds(&self.semaphore);
-            let mut releasing = shared.releasing.subscribe();
+            let was_held = inner.holds(&self.semaphore);
+            let mut releasing = inner.releasing.subscribe();
             // The sender is in `shared`, so there is always an answer.
             let _ = releasing.wait_for(BTreeSet::is_empty).await;
             if !was_held {
                 return Ok(acquiring);
             }
-            if shared.holds(&self.semaphore) {
-                return Err(self.subject().already_held());
+            if inner.holds(&self.semaphore) {
+                return Err(self.error_context().already_held());
             }
         }
     }
 
     /// What comes of something, unless the time is over before.
-    async fn until_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    async fn before_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let Some(end) = self.end else { return Some(work.await) };
         tokio::select! {
             biased;
             output = work => Some(output),
-            () = self.peer.shared().clock.sleep_until(end) => None,
+            () = self.peer.inner().clock.sleep_until(end) => None,
         }
     }
 
     /// No lock comes of it. Returns why, when what may be left of it at the server is withdrawn.
-    async fn give_up(self, mut place: Place, failure: Failure) -> LockError {
+    async fn fail(self, mut guard: WithdrawGuard, failure: AttemptError) -> LockError {
         match failure {
-            Failure::NotInTime => self.out_of_time(place).await,
-            Failure::Lost(lost) => {
-                place.peer = None;
-                self.subject().lost(lost)
+            AttemptError::NotInTime => self.out_of_time(guard).await,
+            AttemptError::Lost(lost) => {
+                guard.peer = None;
+                self.error_context().lost(lost)
             }
-            Failure::Error(error) => {
+            AttemptError::Error(error) => {
                 // Whatever was refused is not pending, and whatever else failed may be.
                 if error.is_refusal() {
-                    place.peer = None;
+                    guard.peer = None;
                 }
-                self.leave(place).await;
-                self.subject().failed(error)
+                self.withdraw(guard).await;
+                self.error_context().failed(error)
             }
         }
     }
 
     /// The time is over.
-    async fn out_of_time(mut self, place: Place) -> LockError {
-        let now = place.shared.now();
-        let silence = mem::take(&mut self.latest).silence(now, || place.shared.no_answer());
+    async fn out_of_time(mut self, guard: WithdrawGuard) -> LockError {
+        let now = guard.inner.now();
+        let silence =
+            mem::take(&mut self.last_attempt).silence(now, || guard.inner.no_answer_error());
         match silence {
             Some(error) => {
-                drop(place);
-                self.subject().unreachable(error)
+                drop(guard);
+                self.error_context().unreachable(error)
             }
             None => {
-                self.leave(place).await;
+                self.withdraw(guard).await;
                 self.not_in_time()
             }
         }
     }
 
-    /// Gives up the place, and waits a little for the server to hear of it.
-    async fn leave(&self, mut place: Place) {
-        let shared = Arc::clone(&place.shared);
+    /// Gives up the guard, and waits a little for the server to hear of it.
+    async fn withdraw(&self, mut guard: WithdrawGuard) {
+        let inner = Arc::clone(&guard.inner);
         let left = async {
-            if self.peer.is_sole() {
-                // With the peer goes its place.
-                place.peer = None;
-                shared.close(End::Remove).await;
-            } else if let Some(withdrawal) = place.give_up() {
+            if self.peer.is_last_handle() {
+                // With the peer goes its guard.
+                guard.peer = None;
+                inner.close(CloseMode::Remove).await;
+            } else if let Some(withdrawal) = guard.withdraw() {
                 // It ends early only if the runtime does.
                 let _ = withdrawal.await;
             }
@@ -206,32 +210,32 @@ impl Acquisition {
         tokio::select! {
             biased;
             () = left => {}
-            () = shared.clock.sleep_until(shared.now() + WITHDRAWAL) => {}
+            () = inner.clock.sleep_until(inner.now() + WITHDRAW_TIMEOUT) => {}
         }
     }
 
-    fn is_try(&self) -> bool {
+    fn is_try_lock(&self) -> bool {
         self.wait_at_most.is_some_and(|span| span.is_zero())
     }
 
-    fn subject(&self) -> Subject {
-        self.peer.shared().subject(&self.semaphore)
+    fn error_context(&self) -> ErrorContext {
+        self.peer.inner().error_context(&self.semaphore)
     }
 
     fn not_in_time(&self) -> LockError {
-        self.subject().not_in_time(self.wait_at_most.unwrap_or_default())
+        self.error_context().not_in_time(self.wait_at_most.unwrap_or_default())
     }
 
     fn answered(&mut self) {
-        self.latest = Latest { is_answered: true, ..Latest::default() };
-        self.complaints.answered();
+        self.last_attempt = LastAttempt { is_answered: true, ..LastAttempt::default() };
+        self.warnings.answered();
     }
 
-    fn complain(&mut self, error: &Error) {
-        let shared = self.peer.shared();
-        let (semaphore, url) = (&*self.semaphore, &*shared.server);
+    fn log_failure(&mut self, error: &Error) {
+        let inner = self.peer.inner();
+        let (semaphore, url) = (&*self.semaphore, &*inner.server);
         debug!(target: TARGET, semaphore, url, %error, "no answer about a lock");
-        if let Some(failing) = self.complaints.failed(shared.now(), self.latest.due) {
+        if let Some(failing) = self.warnings.failed(inner.now(), self.last_attempt.due) {
             let failing = humantime::format_duration(Duration::from_secs(failing.as_secs()));
             warn!(
                 target: TARGET, semaphore, url, %error, %failing,
@@ -252,4 +256,4 @@ fn is_transient(error: &Error) -> bool {
 const TRY_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a withdrawal is waited for. It goes on in the background.
-const WITHDRAWAL: Duration = Duration::from_millis(250);
+const WITHDRAW_TIMEOUT: Duration = Duration::from_millis(250);

@@ -19,20 +19,29 @@ use std::{
 use anyhow::anyhow;
 
 use crate::{
-    exit::{Code, Failure},
-    tame::tame,
+    escape::escape_for_terminal,
+    exit_status::{ExitStatus, Failure},
 };
 
 /// Writes a message to standard error, as lines of its own, in which nothing that strangers wrote is
 /// obeyed by a terminal. Returns at once, whatever becomes of it.
 pub(crate) fn message(text: impl fmt::Display) {
     let text = text.to_string();
-    let lines = text.lines().map(tame).collect::<Vec<_>>();
-    raw(format!("throttlectl: {}\n", lines.join("\n")));
+    let lines = text.lines().map(escape_for_terminal).collect::<Vec<_>>();
+    to_stderr(format!("throttlectl: {}\n", lines.join("\n")));
+}
+
+/// Says what happened, and returns what to exit with.
+pub(crate) fn failure(failure: Failure) -> ExitStatus {
+    match failure.hint {
+        Some(hint) => message(format_args!("{:#}; {hint}", failure.error)),
+        None => message(format_args!("{:#}", failure.error)),
+    }
+    failure.status
 }
 
 /// Writes to standard error as it is. Returns at once, whatever becomes of it.
-pub(crate) fn raw(text: String) {
+pub(crate) fn to_stderr(text: String) {
     if let Some(queue) = QUEUE.get_or_init(start) {
         // A full queue belongs to a stream that takes nothing any more.
         let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) =
@@ -47,7 +56,7 @@ pub(crate) fn flush() {
         if queue.try_send(Entry::Flush(written)).is_ok() {
             // The messages of a stream that takes none are lost.
             let (Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)) =
-                is_written.recv_timeout(PATIENCE);
+                is_written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
@@ -56,24 +65,24 @@ pub(crate) fn flush() {
 ///
 /// # Errors
 ///
-/// [`Code::OUTPUT`] with the reason.
+/// [`ExitStatus::OUTPUT`] with the reason.
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
-    match write(text) {
+    match to_stdout(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(unwritten),
+        written => written.map_err(stdout_failure),
     }
 }
 
 /// Writes to standard output all of a text.
-pub(crate) fn write(text: &str) -> io::Result<()> {
+pub(crate) fn to_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
 /// Why a result is not where it should be.
-pub(crate) fn unwritten(error: io::Error) -> Failure {
-    Failure::new(Code::OUTPUT, anyhow!("cannot write to standard output: {error}"))
+pub(crate) fn stdout_failure(error: io::Error) -> Failure {
+    Failure::new(ExitStatus::OUTPUT, anyhow!("cannot write to standard output: {error}"))
 }
 
 enum Entry {
@@ -85,7 +94,7 @@ static QUEUE: OnceLock<Option<SyncSender<Entry>>> = OnceLock::new();
 
 /// Starts the thread that writes. A machine without room for it gets no messages.
 fn start() -> Option<SyncSender<Entry>> {
-    let (queue, entries) = mpsc::sync_channel(LENGTH);
+    let (queue, entries) = mpsc::sync_channel(QUEUE_LENGTH);
     let write = move || {
         // In the background of a terminal with `stty tostop` a write would stop the program.
         #[cfg(unix)]
@@ -107,7 +116,7 @@ fn start() -> Option<SyncSender<Entry>> {
 }
 
 /// More messages than the program writes while a reader that is only slow takes a breath.
-const LENGTH: usize = 1_024;
+const QUEUE_LENGTH: usize = 1_024;
 
 /// How long the end of the program waits for its last messages.
-const PATIENCE: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);

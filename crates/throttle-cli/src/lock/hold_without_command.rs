@@ -9,13 +9,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    held::Held,
-    signals::Signals,
-    work::{End, endangered},
+    forwarded_signals::Signals, held_locks::HeldLocks, lock_lost::until_endangered,
+    run_command::Outcome,
 };
 use crate::{
-    exit::{Code, Failure},
-    say,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// Tells what is held, and returns when standard input ends, when a signal says so, or a grace before the
@@ -23,23 +22,23 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Code::OUTPUT`]: who cannot read it does not know that it holds anything.
+/// [`ExitStatus::OUTPUT`]: who cannot read it does not know that it holds anything.
 pub(super) async fn run(
-    held: &Held,
+    held: &HeldLocks,
     listing: String,
     grace: Duration,
     signals: &mut Signals,
-) -> Result<End, Failure> {
-    let conversation = conversation(listing)?;
+) -> Result<Outcome, Failure> {
+    let write_then_read_to_end = write_then_read_to_end(listing)?;
     Ok(tokio::select! {
         biased;
-        known = endangered(held, grace) => {
-            End::Lost(known.unwrap_or_else(|| held.out_of_reach()))
+        known = until_endangered(held, grace) => {
+            Outcome::LockLost(known.unwrap_or_else(|| held.unreachable_loss()))
         }
-        signal = signals.that_ends() => End::Done(Code::signal(signal)),
-        ended = conversation => {
-            ended.unwrap_or(Ok(())).map_err(say::unwritten)?;
-            End::Done(Code::SUCCESS)
+        signal = signals.next_ending() => Outcome::Finished(ExitStatus::signal(signal)),
+        ended = write_then_read_to_end => {
+            ended.unwrap_or(Ok(())).map_err(output::stdout_failure)?;
+            Outcome::Finished(ExitStatus::SUCCESS)
         }
     })
 }
@@ -47,10 +46,10 @@ pub(super) async fn run(
 /// Writes the listing, then becomes ready when standard input ends. What comes before is not looked at.
 ///
 /// Both may take as long as whoever is at the other end likes.
-fn conversation(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+fn write_then_read_to_end(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let (end, ended) = oneshot::channel();
     let talk = move || {
-        if let Err(error) = say::write(&listing) {
+        if let Err(error) = output::to_stdout(&listing) {
             let _ = end.send(Err(error));
             return;
         }

@@ -7,6 +7,8 @@ mod system {
     use rustix::process::Signal;
     use tokio::signal::unix::{self, SignalKind, signal};
 
+    use crate::ignored_signals::is_ignored;
+
     /// Hears signals from the moment it is made; none of them ends the program any more.
     ///
     /// One that was ignored when the program started, as by `nohup`, stays ignored: by this program,
@@ -37,15 +39,6 @@ mod system {
     /// Whether a signal means to end whoever gets it.
     pub(in crate::lock) fn is_ending(signal: i32) -> bool {
         ENDING.iter().any(|it| it.as_raw() == signal)
-    }
-
-    /// Whether this process ignores a signal, which without a handler it has from the one that started
-    /// it. Only Linux tells.
-    pub(crate) fn is_ignored(signal: Signal) -> bool {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
     }
 
     const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
@@ -83,13 +76,11 @@ mod system {
     const INTERRUPT: i32 = 2;
 }
 
-#[cfg(unix)]
-pub(crate) use self::system::is_ignored;
 pub(super) use self::system::{Signals, is_ending};
 
 impl Signals {
     /// The next signal that means to end.
-    pub(super) async fn that_ends(&mut self) -> i32 {
+    pub(super) async fn next_ending(&mut self) -> i32 {
         loop {
             let signal = self.next().await;
             if is_ending(signal) {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::de::IgnoredAny;
 
-use crate::tame::moves_the_cursor;
+use crate::escape::controls_terminal;
 
 /// Lays out a text of JSON: a line for each member and each element.
 ///
@@ -72,7 +72,7 @@ impl Layout {
     fn string(&mut self, characters: &mut impl Iterator<Item = char>) {
         self.text.push('"');
         while let Some(character) = characters.next() {
-            if moves_the_cursor(character) {
+            if controls_terminal(character) {
                 // All of them are below U+10000.
                 let _ = write!(self.text, "\\u{:04x}", u32::from(character));
                 continue;

@@ -15,18 +15,18 @@ use rustix::process::{Pid, getpgrp, getppid};
 
 use super::{cannot_run, terminal::Terminal};
 use crate::{
-    exit::{Code, Failure},
-    lock::args::Bond,
+    exit_status::{ExitStatus, Failure},
+    lock::args::DieWithParent,
 };
 
 /// A command that becomes another one, in a process group of its own.
-pub(super) fn prepare(
+pub(super) fn command(
     program: &OsStr,
     arguments: &[OsString],
     takes_terminal: bool,
 ) -> io::Result<Command> {
     let mut command = Command::new(this_program()?);
-    command.arg0("throttlectl").arg("__bond").arg(process::id().to_string());
+    command.arg0("throttlectl").arg("__die-with-parent").arg(process::id().to_string());
     if takes_terminal {
         command.arg("--terminal");
     }
@@ -47,25 +47,26 @@ fn this_program() -> io::Result<std::path::PathBuf> {
 }
 
 /// Asks the system for what the command needs, then becomes the command.
-pub(in crate::lock) fn bond(bond: &Bond) -> Failure {
+pub(in crate::lock) fn become_command(arguments: &DieWithParent) -> Failure {
     #[cfg(target_os = "linux")]
     if let Err(error) =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
     {
-        return Failure::new(Code::SYSTEM, io::Error::from(error));
+        return Failure::new(ExitStatus::SYSTEM, io::Error::from(error));
     }
     // If it died before that, there is no signal.
     let parent = getppid().map(Pid::as_raw_nonzero);
-    if parent.and_then(|parent| u32::try_from(parent.get()).ok()) != Some(bond.parent) {
-        return Failure::new(Code::SYSTEM, anyhow!("the parent is gone"));
+    if parent.and_then(|parent| u32::try_from(parent.get()).ok()) != Some(arguments.parent) {
+        return Failure::new(ExitStatus::SYSTEM, anyhow!("the parent is gone"));
     }
-    if bond.terminal {
+    if arguments.terminal {
         // A terminal that is gone meanwhile is no reason not to run.
         if let Some(terminal) = Terminal::open() {
-            terminal.give(getpgrp());
+            terminal.hand_to(getpgrp());
         }
     }
-    let (program, arguments) = bond.command.split_first().expect("the command line demands one");
+    let (program, arguments) =
+        arguments.command.split_first().expect("the command line demands one");
     let error = Command::new(program).args(arguments).exec();
     cannot_run(program, &error)
 }

@@ -11,8 +11,8 @@ use anyhow::anyhow;
 use throttle_client::{Client, Error, PeerId};
 use tokio::time::sleep;
 
-use super::{args::Wanted, patience::Patience};
-use crate::exit::{Code, Failure};
+use super::{args::RequestedLock, wait_limit::WaitLimit};
+use crate::exit_status::{ExitStatus, Failure};
 
 type Levels = BTreeMap<String, i64>;
 
@@ -21,24 +21,24 @@ type Levels = BTreeMap<String, i64>;
 ///
 /// # Errors
 ///
-/// - [`Code::REFUSED`] if there is no such order
-/// - as [`Code::of`] tells, if the server does not answer in time
-pub(super) async fn sorted(
+/// - [`ExitStatus::REFUSED`] if there is no such order
+/// - as [`ExitStatus::of`] tells, if the server does not answer in time
+pub(super) async fn sorted_by_level(
     client: &Client,
-    wanted: &[Wanted],
-    patience: &Patience,
-) -> Result<Vec<Wanted>, Failure> {
-    let mut wanted = wanted.to_vec();
-    let outer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
-    if wanted.len() < 2 && outer.is_none() {
-        return Ok(wanted);
+    requested: &[RequestedLock],
+    limit: &WaitLimit,
+) -> Result<Vec<RequestedLock>, Failure> {
+    let mut requested = requested.to_vec();
+    let outer_peer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
+    if requested.len() < 2 && outer_peer.is_none() {
+        return Ok(requested);
     }
-    let list = answer(client, patience, async || client.semaphores().await).await?;
-    let Some(list) = list else { return Ok(wanted) };
+    let list = ask_until_answered(client, limit, async || client.semaphores().await).await?;
+    let Some(list) = list else { return Ok(requested) };
     let levels: Levels = list.into_iter().map(|it| (it.name, it.level.into())).collect();
     // What is not there comes first, so that it is refused before anybody waits.
-    wanted.sort_by_key(|it| std::cmp::Reverse(levels.get(&it.name).map_or(i64::MAX, |it| *it)));
-    for pair in wanted.windows(2) {
+    requested.sort_by_key(|it| std::cmp::Reverse(levels.get(&it.name).map_or(i64::MAX, |it| *it)));
+    for pair in requested.windows(2) {
         let [one, other] = [&pair[0].name, &pair[1].name];
         if let (Some(level), true) = (levels.get(one), levels.get(one) == levels.get(other)) {
             return Err(violation(format!(
@@ -47,29 +47,30 @@ pub(super) async fn sorted(
             )));
         }
     }
-    if let Some(outer) = outer {
-        let peer = answer(client, patience, async || client.peer(outer).await).await?;
+    if let Some(outer_peer) = outer_peer {
+        let peer =
+            ask_until_answered(client, limit, async || client.peer(outer_peer).await).await?;
         // A peer of another server, or one that is gone, is not waited with.
         let held = peer.into_iter().flat_map(|it| it.held).map(|it| it.semaphore);
-        within(outer, held, &wanted, &levels)?;
+        check_outer_locks(outer_peer, held, &requested, &levels)?;
     }
-    Ok(wanted)
+    Ok(requested)
 }
 
 /// Refuses what cannot be taken while another peer holds something.
-fn within(
-    outer: PeerId,
+fn check_outer_locks(
+    outer_peer: PeerId,
     held: impl Iterator<Item = String>,
-    wanted: &[Wanted],
+    requested: &[RequestedLock],
     levels: &Levels,
 ) -> Result<(), Failure> {
     let held = held.filter_map(|name| Some((*levels.get(&name)?, name)));
     let Some((lowest, name)) = held.min() else { return Ok(()) };
-    for Wanted { name: semaphore, .. } in wanted {
+    for RequestedLock { name: semaphore, .. } in requested {
         if let Some(level) = levels.get(semaphore).filter(|level| **level >= lowest) {
             return Err(violation(format!(
                 "{semaphore:?} is of level {level}, and cannot be taken in a command that runs under \
-                 {name:?} of level {lowest} (peer {outer})"
+                 {name:?} of level {lowest} (peer {outer_peer})"
             )));
         }
     }
@@ -79,15 +80,15 @@ fn within(
 fn violation(why: String) -> Failure {
     let code = throttle_client::Code::LockHierarchyViolation;
     let error = anyhow!("{code}: {why}; locks are taken from high levels to low ones");
-    Failure::new(Code::REFUSED, error)
+    Failure::new(ExitStatus::REFUSED, error)
 }
 
 /// Asks until there is an answer, or the patience is over. None if the server does not have it.
 ///
 /// The client makes a single attempt.
-async fn answer<T>(
+async fn ask_until_answered<T>(
     client: &Client,
-    patience: &Patience,
+    limit: &WaitLimit,
     ask: impl AsyncFn() -> Result<T, Error>,
 ) -> Result<Option<T>, Failure> {
     loop {
@@ -111,7 +112,7 @@ async fn answer<T>(
             | Error::InvalidUrl { .. } => return Err(error.into()),
             _ => {}
         }
-        match patience.left() {
+        match limit.remaining() {
             Some(Duration::ZERO) => return Err(error.into()),
             left => sleep(left.map_or(PAUSE, |left| left.min(PAUSE))).await,
         }

@@ -12,26 +12,26 @@ use serde_json::json;
 use throttle_client::{Lock, Lost};
 use tokio::time::timeout;
 
-use super::FAREWELL;
+use super::RELEASE_TIMEOUT;
 use crate::{
-    exit::{Code, Failure},
-    say,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// The locks that were asked for: all of them, or something is lost.
-pub(super) struct Held {
+pub(super) struct HeldLocks {
     /// In the order in which they were taken.
     locks: Vec<Lock>,
 }
 
 /// A lock that is lost, and why.
 #[derive(Clone, Debug)]
-pub(super) struct Loss {
+pub(super) struct LostLock {
     semaphore: String,
-    lost: Lost,
+    reason: Lost,
 }
 
-impl Held {
+impl HeldLocks {
     pub(super) fn new(locks: Vec<Lock>) -> Self {
         Self { locks }
     }
@@ -47,15 +47,17 @@ impl Held {
     }
 
     /// Nothing, as long as all of it is held.
-    pub(super) fn check(&self) -> Result<(), Loss> {
-        self.locks.iter().try_for_each(|lock| lock.check().map_err(|lost| Loss::of(lock, lost)))
+    pub(super) fn check(&self) -> Result<(), LostLock> {
+        self.locks
+            .iter()
+            .try_for_each(|lock| lock.check().map_err(|lost| LostLock::new(lock, lost)))
     }
 
     /// Returns when any of it is lost.
-    pub(super) async fn lost(&self) -> Loss {
+    pub(super) async fn until_lost(&self) -> LostLock {
         let each = self.locks.iter().map(|lock| {
-            let lost = async move { Loss::of(lock, lock.lost().await) };
-            Box::pin(lost) as Pin<Box<dyn Future<Output = Loss>>>
+            let lost = async move { LostLock::new(lock, lock.lost().await) };
+            Box::pin(lost) as Pin<Box<dyn Future<Output = LostLock>>>
         });
         let mut each: Vec<_> = each.collect();
         future::poll_fn(|context| {
@@ -66,9 +68,9 @@ impl Held {
     }
 
     /// What is lost if the server stays out of reach, which is all of it.
-    pub(super) fn out_of_reach(&self) -> Loss {
+    pub(super) fn unreachable_loss(&self) -> LostLock {
         let semaphore = self.locks.first().map(|lock| lock.semaphore().to_owned());
-        Loss { semaphore: semaphore.unwrap_or_default(), lost: Lost::Unreachable }
+        LostLock { semaphore: semaphore.unwrap_or_default(), reason: Lost::Unreachable }
     }
 
     /// Gives everything back, but does not wait for long: the lease ends anyway.
@@ -77,21 +79,23 @@ impl Held {
     ///
     /// A lock that the server says was lost before. Work that was done last may have been done without
     /// it.
-    pub(super) async fn release(self) -> Result<(), Loss> {
+    pub(super) async fn release(self) -> Result<(), LostLock> {
         let give_back = async {
             let mut outcome = Ok(());
             for lock in self.locks.into_iter().rev() {
                 let semaphore = lock.semaphore().to_owned();
-                match lock.release().await.map_err(|lost| Loss { semaphore, lost }) {
+                match lock.release().await.map_err(|reason| LostLock { semaphore, reason }) {
                     Ok(()) => {}
-                    Err(loss) if loss.is_proven() => outcome = Err(loss),
-                    Err(loss) => say::message(format_args!("{loss}, when all was done")),
+                    Err(loss) if loss.is_confirmed_by_server() => outcome = Err(loss),
+                    Err(loss) => output::message(format_args!("{loss}, when all was done")),
                 }
             }
             outcome
         };
-        timeout(FAREWELL, give_back).await.unwrap_or_else(|_| {
-            say::message("no answer to the release: others have to wait for the end of the lease");
+        timeout(RELEASE_TIMEOUT, give_back).await.unwrap_or_else(|_| {
+            output::message(
+                "no answer to the release: others have to wait for the end of the lease",
+            );
             Ok(())
         })
     }
@@ -130,25 +134,25 @@ impl Held {
     }
 }
 
-impl Loss {
-    fn of(lock: &Lock, lost: Lost) -> Self {
-        Self { semaphore: lock.semaphore().to_owned(), lost }
+impl LostLock {
+    fn new(lock: &Lock, reason: Lost) -> Self {
+        Self { semaphore: lock.semaphore().to_owned(), reason }
     }
 
     /// Whether the server has said so. Otherwise the lock is lost for all that is known here.
-    fn is_proven(&self) -> bool {
-        matches!(self.lost, Lost::Refused(_) | Lost::Revoked)
+    fn is_confirmed_by_server(&self) -> bool {
+        matches!(self.reason, Lost::Refused(_) | Lost::Revoked)
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for LostLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the lock on {:?} is lost: {}", self.semaphore, self.lost)
+        write!(f, "the lock on {:?} is lost: {}", self.semaphore, self.reason)
     }
 }
 
-impl From<Loss> for Failure {
-    fn from(loss: Loss) -> Self {
-        Self::new(Code::LOST, anyhow::anyhow!("{loss}"))
+impl From<LostLock> for Failure {
+    fn from(loss: LostLock) -> Self {
+        Self::new(ExitStatus::LOST, anyhow::anyhow!("{loss}"))
     }
 }

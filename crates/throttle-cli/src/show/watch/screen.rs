@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::say::write;
+use crate::output::to_stdout;
 
 /// Enters the second screen and hides the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -21,7 +21,7 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// How long a terminal may take to show the first screen. One that was stopped by Ctrl+S takes for ever.
-const PATIENCE: Duration = Duration::from_millis(500);
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Whether the second screen is shown. A terminal is one for the whole process, as its state is.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
@@ -65,7 +65,7 @@ impl Screen {
     /// fits.
     pub(super) fn show(&mut self, text: &str) {
         let text = if self.is_terminal { frame(text) } else { format!("{text}\n") };
-        self.writing = Some(spawn_blocking(move || write(&text)));
+        self.writing = Some(spawn_blocking(move || to_stdout(&text)));
     }
 
     /// Returns when the last text is written.
@@ -111,11 +111,11 @@ fn leave() {
     let (written, is_written) = mpsc::channel();
     let leave = move || {
         // A terminal that is gone has nothing to bring back.
-        let _ = write(LEAVE);
+        let _ = to_stdout(LEAVE);
         let _ = written.send(());
     };
     if thread::Builder::new().spawn(leave).is_ok() {
-        let _ = is_written.recv_timeout(PATIENCE);
+        let _ = is_written.recv_timeout(LEAVE_TIMEOUT);
     }
 }
 

@@ -3,10 +3,10 @@
 //! Names and labels are any text, and what a proxy answers is, too.
 
 /// Shows the characters that a terminal would obey.
-pub(crate) fn tame(text: &str) -> String {
+pub(crate) fn escape_for_terminal(text: &str) -> String {
     let mut tame = String::with_capacity(text.len());
     for character in text.chars() {
-        if moves_the_cursor(character) {
+        if controls_terminal(character) {
             tame.extend(character.escape_default());
         } else {
             tame.push(character);
@@ -17,7 +17,7 @@ pub(crate) fn tame(text: &str) -> String {
 
 /// Whether a terminal does something else with it than to show it: controls, and those that turn the
 /// direction of what follows.
-pub(crate) fn moves_the_cursor(character: char) -> bool {
+pub(crate) fn controls_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -33,7 +33,7 @@ mod tests {
             ("a\x1b[2J\r\n\u{9b}", "a\\u{1b}[2J\\r\\n\\u{9b}"),
             ("a\u{202e}b\u{2067}\u{200f}", "a\\u{202e}b\\u{2067}\\u{200f}"),
         ] {
-            assert_eq!(tame(text), expected);
+            assert_eq!(escape_for_terminal(text), expected);
         }
     }
 }

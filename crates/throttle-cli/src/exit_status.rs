@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use throttle_client::{Code as Reason, Error, LockError};
-
-use crate::say;
+use throttle_client::{Code, Error, LockError};
 
 /// An exit status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Code(pub(crate) u8);
+pub(crate) struct ExitStatus(pub(crate) u8);
 
 /// Those of `sysexits.h` where they fit, as few commands use them.
-impl Code {
+impl ExitStatus {
     pub(crate) const SUCCESS: Self = Self(0);
     /// What was asked for makes no sense.
     pub(crate) const USAGE: Self = Self(64);
@@ -46,11 +44,11 @@ impl Code {
         }
     }
 
-    fn of_refusal(code: Reason, status: u16) -> Self {
+    fn of_refusal(code: Code, status: u16) -> Self {
         match (status, code) {
             // Too many requests, or a place in the queue that somebody took away: a matter of this
             // moment.
-            (429, _) | (_, Reason::Cancelled) => Self::NOT_ACQUIRED,
+            (429, _) | (_, Code::Cancelled) => Self::NOT_ACQUIRED,
             // The server cannot do what it would.
             (500..=599, _) => Self::UNREACHABLE,
             _ => Self::REFUSED,
@@ -63,33 +61,24 @@ impl Code {
     }
 }
 
-impl From<Code> for ExitCode {
-    fn from(Code(code): Code) -> Self {
-        code.into()
+impl From<ExitStatus> for ExitCode {
+    fn from(ExitStatus(status): ExitStatus) -> Self {
+        status.into()
     }
 }
 
 /// Why the program ends early: what to exit with, and what to say.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) code: Code,
+    pub(crate) status: ExitStatus,
     pub(crate) error: anyhow::Error,
     /// What helps, if that is known.
     pub(crate) hint: Option<&'static str>,
 }
 
 impl Failure {
-    pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into(), hint: None }
-    }
-
-    /// Says what happened, and returns what to exit with.
-    pub(crate) fn tell(self) -> Code {
-        match self.hint {
-            Some(hint) => say::message(format_args!("{:#}; {hint}", self.error)),
-            None => say::message(format_args!("{:#}", self.error)),
-        }
-        self.code
+    pub(crate) fn new(status: ExitStatus, error: impl Into<anyhow::Error>) -> Self {
+        Self { status, error: error.into(), hint: None }
     }
 
     pub(crate) fn context(self, context: String) -> Self {
@@ -99,37 +88,37 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (code, hint) = (Code::of(&error), hint(error.code()));
-        Self { hint, ..Self::new(code, error) }
+        let (status, hint) = (ExitStatus::of(&error), hint(error.code()));
+        Self { hint, ..Self::new(status, error) }
     }
 }
 
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
-        let code = match &error {
+        let status = match &error {
             LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
-                Code::of(source)
+                ExitStatus::of(source)
             }
             // Nothing was held yet; the next attempt may have more luck.
             LockError::AlreadyHeld { .. }
             | LockError::Lost { .. }
-            | LockError::NotInTime { .. } => Code::NOT_ACQUIRED,
-            _ => Code::UNREACHABLE,
+            | LockError::NotInTime { .. } => ExitStatus::NOT_ACQUIRED,
+            _ => ExitStatus::UNREACHABLE,
         };
         let hint = hint(error.code());
-        Self { hint, ..Self::new(code, error) }
+        Self { hint, ..Self::new(status, error) }
     }
 }
 
 /// What helps when the server refuses for this reason.
-fn hint(reason: Option<Reason>) -> Option<&'static str> {
-    (reason == Some(Reason::UnknownSemaphore))
+fn hint(reason: Option<Code>) -> Option<&'static str> {
+    (reason == Some(Code::UnknownSemaphore))
         .then_some("`throttlectl semaphores` lists those that are configured")
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Code::SYSTEM, error)
+        Self::new(ExitStatus::SYSTEM, error)
     }
 }
 
@@ -140,14 +129,14 @@ mod tests {
     #[test]
     fn a_refusal_says_by_its_status_whether_another_attempt_makes_sense() {
         for (reason, status, expected) in [
-            (Reason::UnknownSemaphore, 400, Code::REFUSED),
-            (Reason::LockHierarchyViolation, 409, Code::REFUSED),
-            (Reason::Cancelled, 409, Code::NOT_ACQUIRED),
-            (Reason::TooManyPeers, 429, Code::NOT_ACQUIRED),
-            (Reason::Internal, 500, Code::UNREACHABLE),
-            (Reason::NotReady, 503, Code::UNREACHABLE),
+            (Code::UnknownSemaphore, 400, ExitStatus::REFUSED),
+            (Code::LockHierarchyViolation, 409, ExitStatus::REFUSED),
+            (Code::Cancelled, 409, ExitStatus::NOT_ACQUIRED),
+            (Code::TooManyPeers, 429, ExitStatus::NOT_ACQUIRED),
+            (Code::Internal, 500, ExitStatus::UNREACHABLE),
+            (Code::NotReady, 503, ExitStatus::UNREACHABLE),
         ] {
-            assert_eq!(Code::of_refusal(reason, status), expected, "{reason}");
+            assert_eq!(ExitStatus::of_refusal(reason, status), expected, "{reason}");
         }
     }
 }

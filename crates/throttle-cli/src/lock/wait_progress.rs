@@ -10,10 +10,10 @@ use humantime::format_duration;
 use throttle_client::{Client, Error, Peer, PeerStatus, PendingLock};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::say;
+use crate::output;
 
 /// Tells how a wait goes on.
-pub(super) struct Progress<'a> {
+pub(super) struct WaitProgress<'a> {
     /// Makes a single attempt.
     client: &'a Client,
     semaphore: &'a str,
@@ -21,17 +21,17 @@ pub(super) struct Progress<'a> {
     is_at_terminal: bool,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> WaitProgress<'a> {
     pub(super) fn new(client: &'a Client, semaphore: &'a str, peer: &'a Peer) -> Self {
         Self { client, semaphore, peer, is_at_terminal: io::stderr().is_terminal() }
     }
 
     /// Tells it as long as this goes on.
-    pub(super) async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
-        let period = if self.is_at_terminal { AT_TERMINAL } else { ELSEWHERE };
+    pub(super) async fn show_during<T>(&self, wait: impl Future<Output = T>) -> T {
+        let period = if self.is_at_terminal { LINE_PERIOD } else { MESSAGE_PERIOD };
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let tell = async {
+        let report = async {
             let start = ticks.tick().await;
             loop {
                 let waited = ticks.tick().await.duration_since(start).as_secs();
@@ -39,43 +39,43 @@ impl<'a> Progress<'a> {
                 if self.is_at_terminal && !is_in_foreground() {
                     continue;
                 }
-                let state = self.state().await;
+                let state = self.waiting_state().await;
                 let text =
                     format!("still waiting for {:?} after {waited}: {state}", self.semaphore);
                 if self.is_at_terminal {
-                    say::raw(format!("{CLEAR}{text}"));
+                    output::to_stderr(format!("{CLEAR}{text}"));
                 } else {
-                    say::message(text);
+                    output::message(text);
                 }
             }
         };
         let result = tokio::select! {
             biased;
             result = wait => result,
-            never = tell => match never {},
+            never = report => match never {},
         };
         if self.is_at_terminal {
-            say::raw(CLEAR.to_owned());
+            output::to_stderr(CLEAR.to_owned());
         }
         result
     }
 
     /// What the server says about this peer alone, for the queue may be long.
-    async fn state(&self) -> String {
+    async fn waiting_state(&self) -> String {
         match self.peer.id() {
             None => match self.client.health().await {
                 Ok(()) => "it is asked for".to_owned(),
                 Err(error) => cause(error),
             },
             Some(id) => match self.client.peer(id).await {
-                Ok(status) => place(&status),
+                Ok(status) => describe(&status),
                 Err(error) => cause(error),
             },
         }
     }
 }
 
-fn place(status: &PeerStatus) -> String {
+fn describe(status: &PeerStatus) -> String {
     match &status.pending {
         Some(PendingLock { place: Some(place), .. }) => format!("place {place} in the queue"),
         // Far behind, or the server tells no places.
@@ -102,10 +102,10 @@ fn cause(error: Error) -> String {
 }
 
 /// How often the line is written anew.
-const AT_TERMINAL: Duration = Duration::from_secs(1);
+const LINE_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often a message is written where messages are kept.
-const ELSEWHERE: Duration = Duration::from_secs(30);
+const MESSAGE_PERIOD: Duration = Duration::from_secs(30);
 
 /// To the beginning of the line, and erase it.
 const CLEAR: &str = "\r\x1b[K";

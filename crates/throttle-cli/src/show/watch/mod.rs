@@ -1,38 +1,43 @@
 //! A table that stays up to date.
 
+mod screen;
+mod signals;
+
 use std::{io, time::Duration};
 
 use throttle_client::Client;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    parse,
+use self::{
     screen::Screen,
     signals::{Signal, Signals, stop},
+};
+use super::{
+    parse,
     tables::{self, Summary},
 };
 use crate::{
-    exit::{Code, Failure},
-    say,
-    tame::tame,
+    escape::escape_for_terminal,
+    exit_status::{ExitStatus, Failure},
+    output,
 };
 
 /// Shows all semaphores until it is interrupted, on a screen of its own if it is a terminal.
 ///
 /// It asks again `interval` after each answer. The client has to send each request once: the next look
 /// is the next attempt, and whoever watches wants to know that the last one failed.
-pub(super) async fn run(client: &Client, interval: Duration) -> Result<Code, Failure> {
+pub(super) async fn run(client: &Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let signals = Signals::listen()?;
     match show(client, interval, signals).await {
-        Ok(code) => Ok(code),
+        Ok(status) => Ok(status),
         // As in `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Code::SUCCESS),
-        Err(error) => Err(say::unwritten(error)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::SUCCESS),
+        Err(error) => Err(output::stdout_failure(error)),
     }
 }
 
 /// Shows them. An error is one of standard output.
-async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<Code> {
+async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<ExitStatus> {
     let mut screen = Screen::new();
     let mut view = View::new(interval);
     let ask = async |pause| {
@@ -40,31 +45,31 @@ async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::
         parse(&super::semaphores(client).await?)
     };
     let mut answer = Box::pin(ask(Duration::ZERO));
-    let mut is_due = screen.is_terminal();
+    let mut redraw = screen.is_terminal();
     loop {
-        if is_due && !screen.is_busy() {
+        if redraw && !screen.is_busy() {
             screen.show(&view.text(now()));
-            is_due = false;
+            redraw = false;
         }
         tokio::select! {
             biased;
             signal = signals.next() => match signal {
-                Signal::End(code) => return Ok(code),
-                Signal::Redraw => is_due = screen.is_terminal(),
+                Signal::End(status) => return Ok(status),
+                Signal::Redraw => redraw = screen.is_terminal(),
                 Signal::Stop => {
                     screen.leave();
                     stop();
-                    is_due = screen.is_terminal();
+                    redraw = screen.is_terminal();
                 }
             },
             written = screen.written() => written?,
             result = &mut answer => {
                 view.record(result, now());
                 answer.set(ask(interval));
-                is_due = true;
+                redraw = true;
             }
             // The age of what is shown grows also while there is no answer.
-            () = sleep(SECOND), if screen.is_terminal() => is_due = true,
+            () = sleep(SECOND), if screen.is_terminal() => redraw = true,
         }
     }
 }
@@ -76,40 +81,42 @@ struct View {
     fresh_for: Duration,
     table: String,
     /// When the table was true.
-    seen: Option<Instant>,
+    answered_at: Option<Instant>,
     /// Why there is no newer one.
     error: Option<String>,
 }
 
 impl View {
     fn new(interval: Duration) -> Self {
-        let fresh_for = interval.saturating_add(PATIENCE);
-        Self { fresh_for, table: String::new(), seen: None, error: None }
+        let fresh_for = interval.saturating_add(OVERDUE_AFTER);
+        Self { fresh_for, table: String::new(), answered_at: None, error: None }
     }
 
     fn record(&mut self, answer: Result<Vec<Summary>, Failure>, now: Instant) {
         match answer {
             Ok(semaphores) => {
                 self.table = tables::semaphores(&semaphores);
-                self.seen = Some(now);
+                self.answered_at = Some(now);
                 self.error = None;
             }
-            Err(Failure { error, .. }) => self.error = Some(tame(&format!("{error:#}"))),
+            Err(Failure { error, .. }) => {
+                self.error = Some(escape_for_terminal(&format!("{error:#}")))
+            }
         }
     }
 
     /// The table; before it, how old it is and why, unless it is of this moment.
     fn text(&self, now: Instant) -> String {
-        let Some(seen) = self.seen else {
+        let Some(answered_at) = self.answered_at else {
             return self.error.as_deref().unwrap_or("no answer yet").to_owned() + "\n";
         };
-        let age = now.saturating_duration_since(seen);
+        let age = now.saturating_duration_since(answered_at);
         let reason = match &self.error {
             Some(error) => error,
             None if age > self.fresh_for => "no answer since then",
             None => return self.table.clone(),
         };
-        format!("as of {} ago: {reason}\n\n{}", tables::age(age), self.table)
+        format!("as of {} ago: {reason}\n\n{}", tables::format_span(age), self.table)
     }
 }
 
@@ -121,7 +128,7 @@ fn now() -> Instant {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long an answer may take without a word about it.
-const PATIENCE: Duration = Duration::from_secs(3);
+const OVERDUE_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +141,7 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure::new(Code::UNREACHABLE, anyhow::anyhow!("it is away"))
+        Failure::new(ExitStatus::UNREACHABLE, anyhow::anyhow!("it is away"))
     }
 
     #[test]
