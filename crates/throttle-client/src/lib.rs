@@ -110,8 +110,8 @@ mod transport;
 
 pub use reqwest;
 pub use throttle_wire::{
-    Code, HeldLock, Holder, Labels, Peer as PeerStatus, PeerId, PendingLock, Reloaded, Restore,
-    Semaphore, SemaphoreSummary, Waiter,
+    Code, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, Reloaded, Restore,
+    SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
 pub use crate::{

@@ -14,7 +14,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use reqwest::Url;
 use throttle_wire::Code;
 
 use crate::Error;
@@ -68,14 +67,6 @@ impl Error {
     pub(crate) fn try_advance_past_latest(&self) -> bool {
         matches!(*self, Self::Refused { sequence: Some(latest), .. } if try_advance_past(latest))
     }
-}
-
-/// Adds the sequence number to the query of a request, if there is one.
-pub(crate) fn with_sequence(mut url: Url, sequence: Option<u64>) -> Url {
-    if let Some(sequence) = sequence {
-        url.query_pairs_mut().append_pair("sequence", &sequence.to_string());
-    }
-    url
 }
 
 /// How often a stale request is renumbered. Each time another request of the peer has overtaken it, and a

@@ -2,14 +2,10 @@
 
 use std::{pin::Pin, time::Duration};
 
-use throttle_wire::{Acquired, PeerId};
+use throttle_wire::{LockAnswer, LockCount, LockRequest, PeerId};
 
-use crate::{
-    Client, Error,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Client, Error, answer::Answer, retry::Repeat, sequence::OnStale};
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
 #[derive(Clone, Debug)]
@@ -19,7 +15,7 @@ pub struct Acquire<'a> {
     peer: PeerId,
     semaphore: &'a str,
     count: u64,
-    query: throttle_wire::Acquire,
+    query: LockRequest,
     on_stale: OnStale,
 }
 
@@ -44,7 +40,7 @@ impl<'a> Acquire<'a> {
             peer,
             semaphore,
             count,
-            query: throttle_wire::Acquire::default(),
+            query: LockRequest::default(),
             on_stale: OnStale::Renumber,
         }
     }
@@ -73,14 +69,16 @@ impl<'a> Acquire<'a> {
 
     async fn send(self) -> Result<Admission, Error> {
         let Self { client, peer, semaphore, count, query, on_stale } = self;
-        let mut url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        if let Some(expires_in) = query.expires_in {
-            let expires_in = humantime::format_duration(expires_in).to_string();
-            url.query_pairs_mut().append_pair("expires_in", &expires_in);
-        }
+        let url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
+        let LockRequest { expires_in, block_for, .. } = query;
+        // The server refuses all counts above 2^53, so larger ones may be cut.
+        let count = LockCount(i64::try_from(count).unwrap_or(i64::MAX));
         let send = async |sequence| {
-            let request = client.put(with_sequence(url.clone(), sequence)).json(&count);
-            match query.block_for {
+            let mut url = url.clone();
+            // `block_for` is added to each attempt: what is left of it then.
+            append_query(&mut url, &LockRequest { expires_in, block_for: None, sequence });
+            let request = client.put(url).json(&count);
+            match block_for {
                 Some(block_for) => client.send_and_wait(request, block_for, admission).await,
                 None => client.send(request, Repeat::Always, admission).await,
             }
@@ -91,7 +89,7 @@ impl<'a> Acquire<'a> {
 
 /// The status decides. The body must not contradict it; a server of version 0.5 answers only the peer's id.
 fn admission(answer: &Answer) -> Result<Admission, Error> {
-    let token = match answer.json::<Acquired>() {
+    let token = match answer.json::<LockAnswer>() {
         Ok(body) if body.acquired != answer.is_pending() => body.fencing_token,
         Ok(_) => return Err(answer.unexpected()),
         Err(_) => answer.json::<PeerId>().map(|_| None)?,

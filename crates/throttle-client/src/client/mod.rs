@@ -3,13 +3,16 @@
 mod acquire;
 mod builder;
 mod new_peer;
+mod query;
 mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Url};
+use throttle_wire::LockRequest;
 use tracing::{Instrument as _, debug_span};
 
+use self::query::append_query;
 pub use self::{
     acquire::{Acquire, Admission},
     builder::{ClientBuilder, http_client_builder},
@@ -141,8 +144,8 @@ impl Client {
         let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
             if block_for.is_some() {
-                let left = humantime::format_duration(left).to_string();
-                attempt.url_mut().query_pairs_mut().append_pair("block_for", &left);
+                let wait = LockRequest { block_for: Some(left), ..LockRequest::default() };
+                append_query(attempt.url_mut(), &wait);
             }
             let timeout = timeout.saturating_add(left);
             transport.send(attempt, timeout, &read).await.map_err(FailedAttempt::from)

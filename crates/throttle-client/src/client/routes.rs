@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use throttle_wire::{
-    Code, ExpiresIn, Peer, PeerId, Reloaded, Restore, Semaphore, SemaphoreSummary,
+    Code, Heartbeat, PeerId, PeerStatus, Release, Reloaded, Remainder, RemovePeer, Restore,
+    SemaphoreOverview, SemaphoreStatus,
 };
 
-use crate::{
-    Acquire, Client, Error, NewPeer,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Acquire, Client, Error, NewPeer, answer::Answer, retry::Repeat, sequence::OnStale};
 
 impl Client {
     /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how long it
@@ -34,7 +31,7 @@ impl Client {
     /// `unknown_peer`, `expires_in_too_long`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
         let url = self.first_url().join(&format!("peers/{peer}"));
-        let request = self.put(url).json(&ExpiresIn { expires_in });
+        let request = self.put(url).json(&Heartbeat { expires_in });
         self.send(request, Repeat::Always, |answer| answer.expect_body("Ok")).await
     }
 
@@ -51,7 +48,7 @@ impl Client {
             "Peer not found" => Ok(false),
             _ => Err(answer.unexpected()),
         };
-        self.delete(&url, read).await
+        self.delete(&url, |sequence| RemovePeer { sequence }, read).await
     }
 
     /// Asks for `count` of `semaphore` on behalf of `peer`.
@@ -78,7 +75,7 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.delete(&url, |answer| answer.expect_body("Ok")).await
+        self.delete(&url, |sequence| Release { sequence }, |answer| answer.expect_body("Ok")).await
     }
 
     /// Whether `peer` has no pending lock.
@@ -95,7 +92,7 @@ impl Client {
     /// # Errors
     ///
     /// `unknown_peer`
-    pub async fn peer(&self, peer: PeerId) -> Result<Peer, Error> {
+    pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
         self.fetch(self.first_url().join(&format!("peers/{peer}"))).await
     }
 
@@ -107,7 +104,7 @@ impl Client {
     /// # Errors
     ///
     /// None of its own.
-    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, Error> {
         self.fetch(self.first_url().join("peers/")).await
     }
 
@@ -135,7 +132,7 @@ impl Client {
     /// `unknown_semaphore`, `name_too_long`
     pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
         let mut url = self.first_url().join("remainder");
-        url.query_pairs_mut().append_pair("semaphore", semaphore);
+        append_query(&mut url, &Remainder { semaphore: semaphore.to_owned() });
         self.fetch(url).await
     }
 
@@ -144,7 +141,7 @@ impl Client {
     /// # Errors
     ///
     /// None of its own.
-    pub async fn semaphores(&self) -> Result<Vec<SemaphoreSummary>, Error> {
+    pub async fn semaphores(&self) -> Result<Vec<SemaphoreStatus>, Error> {
         self.fetch(self.first_url().join("semaphores")).await
     }
 
@@ -154,7 +151,7 @@ impl Client {
     ///
     /// - `unknown_semaphore`, `name_too_long`
     /// - [`Error::InvalidName`]
-    pub async fn semaphore(&self, name: &str) -> Result<Semaphore, Error> {
+    pub async fn semaphore(&self, name: &str) -> Result<SemaphoreOverview, Error> {
         self.fetch(self.first_url().join_name("semaphores", name)?).await
     }
 
@@ -250,13 +247,15 @@ impl Client {
     }
 
     /// Deletes a peer or a lock. The request has a sequence number.
-    async fn delete<T>(
+    async fn delete<T, Q: Serialize>(
         &self,
         url: &Url,
+        query: impl Fn(Option<u64>) -> Q,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let delete = |sequence| {
-            let url = with_sequence(url.clone(), sequence);
+            let mut url = url.clone();
+            append_query(&mut url, &query(sequence));
             let request = self.inner.transport.request(Method::DELETE, url);
             self.send(request, Repeat::Always, &read)
         };

@@ -132,7 +132,7 @@ async fn a_blocked_acquire_is_answered_when_its_turn_has_come() {
         let client = client.clone();
         async move { client.acquire(bob, "B", 1).block_for(LONG).await }
     });
-    until(async || client.semaphore("B").await.unwrap().summary.waiters == 1).await;
+    until(async || client.semaphore("B").await.unwrap().status.waiters == 1).await;
     client.release(ann, "B").await.unwrap();
     assert!(matches!(waiting.await.unwrap(), Ok(Admission::Granted { .. })));
 }
@@ -268,7 +268,7 @@ async fn semaphores_may_have_any_name() {
         let admission = client.acquire(peer, name, 1).await.unwrap();
         assert!(matches!(admission, Admission::Granted { .. }), "{name:?}");
         assert_eq!(client.peer(peer).await.unwrap().held[0].semaphore, name);
-        assert_eq!(client.semaphore(name).await.unwrap().summary.name, name);
+        assert_eq!(client.semaphore(name).await.unwrap().status.name, name);
         assert_eq!(client.remainder(name).await.unwrap(), 0);
         client.release(peer, name).await.unwrap();
         assert_eq!(client.remainder(name).await.unwrap(), 1);

@@ -60,9 +60,9 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
 
     let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(300)).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
-    assert_eq!(server.client().semaphore("A").await.unwrap().summary.waiters, 0);
+    assert_eq!(server.client().semaphore("A").await.unwrap().status.waiters, 0);
     assert!(bob.lock("A").try_lock().await.unwrap().is_none());
-    assert_eq!(server.client().semaphore("A").await.unwrap().summary.waiters, 0);
+    assert_eq!(server.client().semaphore("A").await.unwrap().status.waiters, 0);
 
     // Dropped while it waits.
     let mut waiting = Box::pin(bob.lock("A").into_future());
