@@ -64,23 +64,25 @@ fn command() -> Command {
     Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .args(command.get_arguments())
-        .subcommands(visible.map(|command| command.clone().mut_args(with_candidates)))
+        .subcommands(visible.map(|command| command.clone().mut_args(add_completer)))
 }
 
-fn with_candidates(argument: Arg) -> Arg {
+fn add_completer(argument: Arg) -> Arg {
     match argument.get_id().as_str() {
-        "name" | "names" | "semaphores" | "command" => argument.add(ArgValueCompleter::new(offer)),
+        "name" | "names" | "semaphores" | "command" => {
+            argument.add(ArgValueCompleter::new(candidates))
+        }
         _ => argument,
     }
 }
 
 /// What fits: before `--` the name of a semaphore, behind it a command, and files as its arguments.
-fn offer(begun: &OsStr) -> Vec<CompletionCandidate> {
-    let is_name = Path::new(begun).parent() == Some(Path::new(""));
-    match place_in_command() {
-        None => semaphores(begun),
-        Some(0) if is_name => commands(begun),
-        Some(_) => PathCompleter::any().complete(begun),
+fn candidates(prefix: &OsStr) -> Vec<CompletionCandidate> {
+    let is_bare_name = Path::new(prefix).parent() == Some(Path::new(""));
+    match command_word_index() {
+        None => semaphores(prefix),
+        Some(0) if is_bare_name => commands(prefix),
+        Some(_) => PathCompleter::any().complete(prefix),
     }
 }
 
@@ -90,7 +92,7 @@ fn words() -> impl Iterator<Item = OsString> {
 }
 
 /// Which word of the command behind `--` is being completed, if it is there at all.
-fn place_in_command() -> Option<usize> {
+fn command_word_index() -> Option<usize> {
     // A shell that does not tell which word it is leaves out what follows.
     let index = env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
     let index = index.unwrap_or_else(|| words().count().saturating_sub(1));
@@ -99,23 +101,23 @@ fn place_in_command() -> Option<usize> {
 }
 
 /// The semaphores that the server has, if it answers soon.
-fn semaphores(begun: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(begun) = begun.to_str() else { return Vec::new() };
-    let names = ask().unwrap_or_default().into_iter();
-    let names = names.filter(|name| name.starts_with(begun) && is_word(name));
+fn semaphores(prefix: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(prefix) = prefix.to_str() else { return Vec::new() };
+    let names = semaphore_names().unwrap_or_default().into_iter();
+    let names = names.filter(|name| name.starts_with(prefix) && is_plain_word(name));
     names.map(CompletionCandidate::new).collect()
 }
 
 /// Whether a shell takes it as one word and nothing else. It is inserted as it is, and may come from a
 /// stranger.
-fn is_word(name: &str) -> bool {
+fn is_plain_word(name: &str) -> bool {
     let is_plain = |it: char| it.is_alphanumeric() || "_-./@%+,".contains(it);
     !name.starts_with('-') && name.chars().all(is_plain)
 }
 
-fn ask() -> Option<Vec<String>> {
+fn semaphore_names() -> Option<Vec<String>> {
     let client =
-        server()?.client().ok()?.timeout(SERVER_TIMEOUT).retry(RetryPolicy::none()).build();
+        server_args()?.client().ok()?.timeout(SERVER_TIMEOUT).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
     let names = runtime.block_on(async { timeout(SERVER_TIMEOUT, show::names(&client)).await });
@@ -125,17 +127,17 @@ fn ask() -> Option<Vec<String>> {
 }
 
 /// The server of the command line that is being completed.
-fn server() -> Option<ServerArgs> {
+fn server_args() -> Option<ServerArgs> {
     let matches = Arguments::command().ignore_errors(true).try_get_matches_from(words()).ok()?;
     ServerArgs::from_arg_matches(&matches).ok()
 }
 
 /// The programs in the directories of `PATH` whose names begin so.
-fn commands(begun: &OsStr) -> Vec<CompletionCandidate> {
+fn commands(prefix: &OsStr) -> Vec<CompletionCandidate> {
     let path = env::var_os("PATH").unwrap_or_default();
     let files = env::split_paths(&path).filter_map(|it| it.read_dir().ok()).flatten().flatten();
     let mut names: Vec<OsString> = files.map(|file| file.file_name()).collect();
-    names.retain(|name| name.as_encoded_bytes().starts_with(begun.as_encoded_bytes()));
+    names.retain(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
     names.sort();
     names.dedup();
     names.into_iter().map(CompletionCandidate::new).collect()

@@ -62,23 +62,23 @@ impl ExitStatus {
 }
 
 impl From<ExitStatus> for ExitCode {
-    fn from(ExitStatus(code): ExitStatus) -> Self {
-        code.into()
+    fn from(ExitStatus(status): ExitStatus) -> Self {
+        status.into()
     }
 }
 
 /// Why the program ends early: what to exit with, and what to say.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) code: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(crate) error: anyhow::Error,
     /// What helps, if that is known.
     pub(crate) hint: Option<&'static str>,
 }
 
 impl Failure {
-    pub(crate) fn new(code: ExitStatus, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into(), hint: None }
+    pub(crate) fn new(status: ExitStatus, error: impl Into<anyhow::Error>) -> Self {
+        Self { status, error: error.into(), hint: None }
     }
 
     pub(crate) fn context(self, context: String) -> Self {
@@ -88,14 +88,14 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (code, hint) = (ExitStatus::of(&error), hint(error.code()));
-        Self { hint, ..Self::new(code, error) }
+        let (status, hint) = (ExitStatus::of(&error), hint(error.code()));
+        Self { hint, ..Self::new(status, error) }
     }
 }
 
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
-        let code = match &error {
+        let status = match &error {
             LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
                 ExitStatus::of(source)
             }
@@ -106,7 +106,7 @@ impl From<LockError> for Failure {
             _ => ExitStatus::UNREACHABLE,
         };
         let hint = hint(error.code());
-        Self { hint, ..Self::new(code, error) }
+        Self { hint, ..Self::new(status, error) }
     }
 }
 

@@ -37,15 +37,15 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let code = completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::failure);
+    let status = completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::failure);
     output::flush();
-    code.into()
+    status.into()
 }
 
 fn run() -> Result<ExitStatus, Failure> {
     let Arguments { server, verbose, verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return explain(error),
+        Err(error) => return print_clap_error(error),
     };
     verbose::start(verbose);
     let verb = match verb {
@@ -68,7 +68,7 @@ fn run() -> Result<ExitStatus, Failure> {
 }
 
 /// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
-fn explain(mut error: clap::Error) -> Result<ExitStatus, Failure> {
+fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
     let has = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
     if error.kind() == ErrorKind::UnknownArgument && has("lock") && !has("--") {
         // As in `lock A make -j4`.

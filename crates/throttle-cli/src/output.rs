@@ -37,7 +37,7 @@ pub(crate) fn failure(failure: Failure) -> ExitStatus {
         Some(hint) => message(format_args!("{:#}; {hint}", failure.error)),
         None => message(format_args!("{:#}", failure.error)),
     }
-    failure.code
+    failure.status
 }
 
 /// Writes to standard error as it is. Returns at once, whatever becomes of it.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A peer for all locks of this program.
-pub(super) fn peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
+pub(super) fn new_peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
     let client = server.client()?.build()?;
     let mut peer = Peer::builder(&client).lease(arguments.lease);
     if !arguments.no_default_labels {
@@ -39,7 +39,7 @@ fn default_labels(arguments: &args::Lock) -> Labels {
 }
 
 /// Takes one lock after the other, in the order of their levels.
-pub(super) async fn all(
+pub(super) async fn acquire_all(
     server: &ServerArgs,
     peer: &Peer,
     requested: &[RequestedLock],
@@ -53,21 +53,21 @@ pub(super) async fn all(
         limit.remaining().unwrap_or(ATTEMPT_TIMEOUT).clamp(MIN_ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
     let progress = WaitProgress::new(&client, &requested[0].name, peer);
-    let sorted = progress.during(levels::sorted_by_level(&client, requested, &limit)).await;
+    let sorted = progress.show_during(levels::sorted_by_level(&client, requested, &limit)).await;
     let sorted = sorted.map_err(|failure| {
         let names: Vec<_> = requested.iter().map(|it| format!("{:?}", it.name)).collect();
         failure.context(format!("no lock on {}", names.join(", ")))
     })?;
     let mut locks = Vec::new();
     for requested in &sorted {
-        let lock = one(&client, peer, requested, &limit).await;
+        let lock = acquire_one(&client, peer, requested, &limit).await;
         let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
         locks.push(lock);
     }
     Ok(HeldLocks::new(locks))
 }
 
-async fn one(
+async fn acquire_one(
     client: &Client,
     peer: &Peer,
     RequestedLock { name, count }: &RequestedLock,
@@ -77,7 +77,7 @@ async fn one(
     if let Some(left) = limit.remaining() {
         request = request.wait_at_most(left);
     }
-    WaitProgress::new(client, name, peer).during(request.into_future()).await
+    WaitProgress::new(client, name, peer).show_during(request.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {
@@ -85,7 +85,7 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => arguments.conflict_exit_code,
         _ => None,
     };
-    let code = match &error {
+    let status = match &error {
         // It may be somebody else's already, so this is no matter of bad luck.
         LockError::Lost { .. } if is_something_held => Some(ExitStatus::LOST),
         _ => conflict.map(ExitStatus),
@@ -100,7 +100,7 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         }
         _ => Failure::from(error),
     };
-    failure.code = code.unwrap_or(failure.code);
+    failure.status = status.unwrap_or(failure.status);
     if is_unknown && arguments.may_lack_dashes() {
         failure.hint =
             Some("a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`");

@@ -28,7 +28,7 @@ pub(super) struct HeldLocks {
 #[derive(Clone, Debug)]
 pub(super) struct LostLock {
     semaphore: String,
-    lost: Lost,
+    reason: Lost,
 }
 
 impl HeldLocks {
@@ -48,13 +48,15 @@ impl HeldLocks {
 
     /// Nothing, as long as all of it is held.
     pub(super) fn check(&self) -> Result<(), LostLock> {
-        self.locks.iter().try_for_each(|lock| lock.check().map_err(|lost| LostLock::of(lock, lost)))
+        self.locks
+            .iter()
+            .try_for_each(|lock| lock.check().map_err(|lost| LostLock::new(lock, lost)))
     }
 
     /// Returns when any of it is lost.
-    pub(super) async fn lost(&self) -> LostLock {
+    pub(super) async fn until_lost(&self) -> LostLock {
         let each = self.locks.iter().map(|lock| {
-            let lost = async move { LostLock::of(lock, lock.lost().await) };
+            let lost = async move { LostLock::new(lock, lock.lost().await) };
             Box::pin(lost) as Pin<Box<dyn Future<Output = LostLock>>>
         });
         let mut each: Vec<_> = each.collect();
@@ -66,9 +68,9 @@ impl HeldLocks {
     }
 
     /// What is lost if the server stays out of reach, which is all of it.
-    pub(super) fn out_of_reach(&self) -> LostLock {
+    pub(super) fn unreachable_loss(&self) -> LostLock {
         let semaphore = self.locks.first().map(|lock| lock.semaphore().to_owned());
-        LostLock { semaphore: semaphore.unwrap_or_default(), lost: Lost::Unreachable }
+        LostLock { semaphore: semaphore.unwrap_or_default(), reason: Lost::Unreachable }
     }
 
     /// Gives everything back, but does not wait for long: the lease ends anyway.
@@ -82,9 +84,9 @@ impl HeldLocks {
             let mut outcome = Ok(());
             for lock in self.locks.into_iter().rev() {
                 let semaphore = lock.semaphore().to_owned();
-                match lock.release().await.map_err(|lost| LostLock { semaphore, lost }) {
+                match lock.release().await.map_err(|reason| LostLock { semaphore, reason }) {
                     Ok(()) => {}
-                    Err(loss) if loss.is_proven() => outcome = Err(loss),
+                    Err(loss) if loss.is_confirmed_by_server() => outcome = Err(loss),
                     Err(loss) => output::message(format_args!("{loss}, when all was done")),
                 }
             }
@@ -133,19 +135,19 @@ impl HeldLocks {
 }
 
 impl LostLock {
-    fn of(lock: &Lock, lost: Lost) -> Self {
-        Self { semaphore: lock.semaphore().to_owned(), lost }
+    fn new(lock: &Lock, reason: Lost) -> Self {
+        Self { semaphore: lock.semaphore().to_owned(), reason }
     }
 
     /// Whether the server has said so. Otherwise the lock is lost for all that is known here.
-    fn is_proven(&self) -> bool {
-        matches!(self.lost, Lost::Refused(_) | Lost::Revoked)
+    fn is_confirmed_by_server(&self) -> bool {
+        matches!(self.reason, Lost::Refused(_) | Lost::Revoked)
     }
 }
 
 impl fmt::Display for LostLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the lock on {:?} is lost: {}", self.semaphore, self.lost)
+        write!(f, "the lock on {:?} is lost: {}", self.semaphore, self.reason)
     }
 }
 

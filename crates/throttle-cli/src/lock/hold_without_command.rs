@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    forwarded_signals::Signals, held_locks::HeldLocks, lock_lost::endangered, run_command::Outcome,
+    forwarded_signals::Signals, held_locks::HeldLocks, lock_lost::until_endangered,
+    run_command::Outcome,
 };
 use crate::{
     exit_status::{ExitStatus, Failure},
@@ -28,14 +29,14 @@ pub(super) async fn run(
     grace: Duration,
     signals: &mut Signals,
 ) -> Result<Outcome, Failure> {
-    let conversation = conversation(listing)?;
+    let write_then_read_to_end = write_then_read_to_end(listing)?;
     Ok(tokio::select! {
         biased;
-        known = endangered(held, grace) => {
-            Outcome::LockLost(known.unwrap_or_else(|| held.out_of_reach()))
+        known = until_endangered(held, grace) => {
+            Outcome::LockLost(known.unwrap_or_else(|| held.unreachable_loss()))
         }
         signal = signals.next_ending() => Outcome::Finished(ExitStatus::signal(signal)),
-        ended = conversation => {
+        ended = write_then_read_to_end => {
             ended.unwrap_or(Ok(())).map_err(output::stdout_failure)?;
             Outcome::Finished(ExitStatus::SUCCESS)
         }
@@ -45,7 +46,7 @@ pub(super) async fn run(
 /// Writes the listing, then becomes ready when standard input ends. What comes before is not looked at.
 ///
 /// Both may take as long as whoever is at the other end likes.
-fn conversation(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+fn write_then_read_to_end(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let (end, ended) = oneshot::channel();
     let talk = move || {
         if let Err(error) = output::to_stdout(&listing) {

@@ -29,11 +29,11 @@ pub(super) async fn sorted_by_level(
     limit: &WaitLimit,
 ) -> Result<Vec<RequestedLock>, Failure> {
     let mut requested = requested.to_vec();
-    let outer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
-    if requested.len() < 2 && outer.is_none() {
+    let outer_peer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
+    if requested.len() < 2 && outer_peer.is_none() {
         return Ok(requested);
     }
-    let list = answer(client, limit, async || client.semaphores().await).await?;
+    let list = ask_until_answered(client, limit, async || client.semaphores().await).await?;
     let Some(list) = list else { return Ok(requested) };
     let levels: Levels = list.into_iter().map(|it| (it.name, it.level.into())).collect();
     // What is not there comes first, so that it is refused before anybody waits.
@@ -47,18 +47,19 @@ pub(super) async fn sorted_by_level(
             )));
         }
     }
-    if let Some(outer) = outer {
-        let peer = answer(client, limit, async || client.peer(outer).await).await?;
+    if let Some(outer_peer) = outer_peer {
+        let peer =
+            ask_until_answered(client, limit, async || client.peer(outer_peer).await).await?;
         // A peer of another server, or one that is gone, is not waited with.
         let held = peer.into_iter().flat_map(|it| it.held).map(|it| it.semaphore);
-        within(outer, held, &requested, &levels)?;
+        check_outer_locks(outer_peer, held, &requested, &levels)?;
     }
     Ok(requested)
 }
 
 /// Refuses what cannot be taken while another peer holds something.
-fn within(
-    outer: PeerId,
+fn check_outer_locks(
+    outer_peer: PeerId,
     held: impl Iterator<Item = String>,
     requested: &[RequestedLock],
     levels: &Levels,
@@ -69,7 +70,7 @@ fn within(
         if let Some(level) = levels.get(semaphore).filter(|level| **level >= lowest) {
             return Err(violation(format!(
                 "{semaphore:?} is of level {level}, and cannot be taken in a command that runs under \
-                 {name:?} of level {lowest} (peer {outer})"
+                 {name:?} of level {lowest} (peer {outer_peer})"
             )));
         }
     }
@@ -85,7 +86,7 @@ fn violation(why: String) -> Failure {
 /// Asks until there is an answer, or the patience is over. None if the server does not have it.
 ///
 /// The client makes a single attempt.
-async fn answer<T>(
+async fn ask_until_answered<T>(
     client: &Client,
     limit: &WaitLimit,
     ask: impl AsyncFn() -> Result<T, Error>,

@@ -12,7 +12,7 @@ use super::{
 use crate::output;
 
 /// Returns when the lock is lost, with the reason, or when it will be after the grace.
-pub(super) async fn endangered(held: &HeldLocks, grace: Duration) -> Option<LostLock> {
+pub(super) async fn until_endangered(held: &HeldLocks, grace: Duration) -> Option<LostLock> {
     loop {
         let left = held.time_left().saturating_sub(grace);
         if left.is_zero() {
@@ -20,7 +20,7 @@ pub(super) async fn endangered(held: &HeldLocks, grace: Duration) -> Option<Lost
         }
         tokio::select! {
             biased;
-            loss = held.lost() => return Some(loss),
+            loss = held.until_lost() => return Some(loss),
             // In pieces, for a machine that slept has less time than its timers think.
             () = sleep(left.min(LONGEST_SLEEP)) => {}
         }
@@ -52,14 +52,14 @@ pub(super) async fn end_command(
     loop {
         tokio::select! {
             biased;
-            event = child.event(), if !child.is_ended() => {
+            event = child.next_event(), if !child.has_ended() => {
                 // One that is stopped continues, in order to end.
                 if event? == Event::Continued {
                     child.resume();
                 }
             }
             // What the command has started may need its time as well.
-            () = sleep(POLL_INTERVAL), if child.is_ended() => if !child.is_left() { break },
+            () = sleep(POLL_INTERVAL), if child.has_ended() => if !child.has_survivors() { break },
             signal = signals.next() => {
                 // Who says so twice does not want to wait.
                 if is_second_signal && is_ending(signal) {
@@ -72,16 +72,16 @@ pub(super) async fn end_command(
         }
     }
     kill_command(child).await?;
-    Ok(held.check().err().or(known).unwrap_or_else(|| held.out_of_reach()))
+    Ok(held.check().err().or(known).unwrap_or_else(|| held.unreachable_loss()))
 }
 
 /// Ends the command with all that it started and left behind.
 pub(super) async fn kill_command(child: &mut Child) -> io::Result<()> {
     child.kill();
-    child.ended().await?;
+    child.wait().await?;
     // Whoever was just starting something else may have got it started.
     for _ in 0..MAX_POLLS {
-        if !child.is_left() {
+        if !child.has_survivors() {
             break;
         }
         child.kill();
@@ -93,7 +93,7 @@ pub(super) async fn kill_command(child: &mut Child) -> io::Result<()> {
 /// Returns when it is certain that the lock stays for longer than the grace.
 ///
 /// After a stop the lease may be nearly over, although the server is there; the next heartbeat tells.
-pub(super) async fn confirmed(held: &HeldLocks, grace: Duration) -> Result<(), LostLock> {
+pub(super) async fn until_confirmed(held: &HeldLocks, grace: Duration) -> Result<(), LostLock> {
     while held.time_left() <= grace {
         held.check()?;
         sleep(POLL_INTERVAL).await;

@@ -40,27 +40,27 @@ pub(crate) async fn run(
     server: &ServerArgs,
     arguments: &args::Lock,
 ) -> Result<ExitStatus, Failure> {
-    let (requested, grace) = (arguments.requested()?, arguments.grace()?);
+    let (requested, grace) = (arguments.requested_locks()?, arguments.grace()?);
     let mut signals = Signals::listen()?;
-    let peer = acquire::peer(server, arguments)?;
+    let peer = acquire::new_peer(server, arguments)?;
     let held = tokio::select! {
         biased;
-        held = acquire::all(server, &peer, &requested, arguments) => held.map(Ok),
+        held = acquire::acquire_all(server, &peer, &requested, arguments) => held.map(Ok),
         signal = signals.next_ending() => Ok(Err(signal)),
     };
-    let code = match held {
-        Ok(Ok(held)) => work(held, &requested, grace, arguments, &mut signals).await,
+    let status = match held {
+        Ok(Ok(held)) => run_under_lock(held, &requested, grace, arguments, &mut signals).await,
         Ok(Err(signal)) => Ok(ExitStatus::signal(signal)),
         // The time is over now. To take leave of a server that does not answer may take a while.
         Err(failure) => Ok(output::failure(failure)),
     };
     // What is not told now, the end of the lease tells.
     let _ = unless_interrupted(&mut signals, timeout(CLOSE_TIMEOUT, peer.close())).await;
-    code
+    status
 }
 
 /// Does what is to be done under the lock, and gives it back.
-async fn work(
+async fn run_under_lock(
     held: HeldLocks,
     requested: &[RequestedLock],
     grace: Duration,
@@ -76,8 +76,8 @@ async fn work(
         let mut child = Child::start(&arguments.command, &held.environment(names))?;
         run_command::run(&mut child, &held, grace, signals).await?
     };
-    let code = match end {
-        Outcome::Finished(code) => code,
+    let status = match end {
+        Outcome::Finished(status) => status,
         Outcome::LockLost(loss) => return Err(loss.into()),
     };
     if !least.is_zero() && io::stderr().is_terminal() {
@@ -91,9 +91,9 @@ async fn work(
         () = is_long_enough => {}
         _ = signals.next_ending() => {}
         // The work was done under the lock, so this is no failure of the command.
-        loss = held.lost() => {
+        loss = held.until_lost() => {
             output::message(format_args!("{loss}, before its time was over but when all was done"));
-            return Ok(code);
+            return Ok(status);
         }
     }
     match unless_interrupted(signals, held.release()).await {
@@ -102,7 +102,7 @@ async fn work(
             output::message("it was not given back: others have to wait for the end of the lease")
         }
     }
-    Ok(code)
+    Ok(status)
 }
 
 /// Does what is left to do. If a signal comes that means to end, it has to be done soon, or it is not: None.

@@ -11,7 +11,7 @@ use super::{
     child::{Child, Event},
     forwarded_signals::Signals,
     held_locks::{HeldLocks, LostLock},
-    lock_lost::{confirmed, end_command, endangered, kill_command},
+    lock_lost::{end_command, kill_command, until_confirmed, until_endangered},
 };
 use crate::exit_status::{ExitStatus, Failure};
 
@@ -33,12 +33,12 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            known = endangered(held, grace) => {
+            known = until_endangered(held, grace) => {
                 return Ok(Outcome::LockLost(end_command(child, held, known, grace, signals).await?));
             }
-            event = child.event() => match event? {
-                Event::Ended(code) => return Ok(Outcome::Finished(code)),
-                Event::Continued => match confirmed(held, grace).await {
+            event = child.next_event() => match event? {
+                Event::Ended(status) => return Ok(Outcome::Finished(status)),
+                Event::Continued => match until_confirmed(held, grace).await {
                     Ok(()) => child.resume(),
                     Err(loss) => {
                         // It would go on without the lock.

@@ -27,11 +27,11 @@ impl<'a> WaitProgress<'a> {
     }
 
     /// Tells it as long as this goes on.
-    pub(super) async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
-        let period = if self.is_at_terminal { AT_TERMINAL } else { ELSEWHERE };
+    pub(super) async fn show_during<T>(&self, wait: impl Future<Output = T>) -> T {
+        let period = if self.is_at_terminal { LINE_PERIOD } else { MESSAGE_PERIOD };
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let tell = async {
+        let report = async {
             let start = ticks.tick().await;
             loop {
                 let waited = ticks.tick().await.duration_since(start).as_secs();
@@ -39,7 +39,7 @@ impl<'a> WaitProgress<'a> {
                 if self.is_at_terminal && !is_in_foreground() {
                     continue;
                 }
-                let state = self.state().await;
+                let state = self.waiting_state().await;
                 let text =
                     format!("still waiting for {:?} after {waited}: {state}", self.semaphore);
                 if self.is_at_terminal {
@@ -52,7 +52,7 @@ impl<'a> WaitProgress<'a> {
         let result = tokio::select! {
             biased;
             result = wait => result,
-            never = tell => match never {},
+            never = report => match never {},
         };
         if self.is_at_terminal {
             output::to_stderr(CLEAR.to_owned());
@@ -61,21 +61,21 @@ impl<'a> WaitProgress<'a> {
     }
 
     /// What the server says about this peer alone, for the queue may be long.
-    async fn state(&self) -> String {
+    async fn waiting_state(&self) -> String {
         match self.peer.id() {
             None => match self.client.health().await {
                 Ok(()) => "it is asked for".to_owned(),
                 Err(error) => cause(error),
             },
             Some(id) => match self.client.peer(id).await {
-                Ok(status) => place(&status),
+                Ok(status) => describe(&status),
                 Err(error) => cause(error),
             },
         }
     }
 }
 
-fn place(status: &PeerStatus) -> String {
+fn describe(status: &PeerStatus) -> String {
     match &status.pending {
         Some(PendingLock { place: Some(place), .. }) => format!("place {place} in the queue"),
         // Far behind, or the server tells no places.
@@ -102,10 +102,10 @@ fn cause(error: Error) -> String {
 }
 
 /// How often the line is written anew.
-const AT_TERMINAL: Duration = Duration::from_secs(1);
+const LINE_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often a message is written where messages are kept.
-const ELSEWHERE: Duration = Duration::from_secs(30);
+const MESSAGE_PERIOD: Duration = Duration::from_secs(30);
 
 /// To the beginning of the line, and erase it.
 const CLEAR: &str = "\r\x1b[K";

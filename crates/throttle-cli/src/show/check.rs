@@ -22,7 +22,7 @@ pub(super) async fn run(
     requested: &[RequestedLock],
 ) -> Result<ExitStatus, Failure> {
     let mut text = String::new();
-    let mut code = ExitStatus::SUCCESS;
+    let mut status = ExitStatus::SUCCESS;
     for RequestedLock { name, count } in requested {
         let semaphore: Details = parse(&semaphore(client, name).await?)?;
         let (max, free) = (semaphore.summary.max, semaphore.summary.remainder);
@@ -30,10 +30,10 @@ pub(super) async fn run(
             let error = anyhow!("{name:?}: {count} can never be granted, there are only {max}");
             return Err(Failure::new(ExitStatus::REFUSED, error));
         }
-        let waits = is_awaited(&semaphore);
+        let waits = has_waiters(&semaphore);
         let is_free = i64::try_from(*count).is_ok_and(|count| count <= free) && !waits;
         if !is_free {
-            code = ExitStatus::NOT_ACQUIRED;
+            status = ExitStatus::NOT_ACQUIRED;
         }
         // Writing to a string does not fail.
         let _ = writeln!(
@@ -45,11 +45,11 @@ pub(super) async fn run(
         );
     }
     output::result(&text)?;
-    Ok(code)
+    Ok(status)
 }
 
 /// Whether somebody waits who comes first. Those whose connection broke hold nobody up.
-fn is_awaited(Details { summary, queue, .. }: &Details) -> bool {
+fn has_waiters(Details { summary, queue, .. }: &Details) -> bool {
     match queue {
         Some(queue) => queue.iter().any(|waiter| !waiter.parked),
         None => summary.pending > 0,

@@ -143,14 +143,14 @@ async fn status(client: &Client, options: OutputOptions) -> Result<ExitStatus, F
 /// Whether the server lives, and whether it takes on work. Nothing is repeated: it is about this moment.
 async fn health(client: &Client, live: bool) -> Result<ExitStatus, Failure> {
     // A server that is broken says so in an answer of Throttle; it is there and of no use.
-    let of_no_use =
-        |error: Error| Failure { code: ExitStatus::UNREACHABLE, ..Failure::from(error) };
-    client.health().await.map_err(of_no_use)?;
+    let unavailable =
+        |error: Error| Failure { status: ExitStatus::UNREACHABLE, ..Failure::from(error) };
+    client.health().await.map_err(unavailable)?;
     if live {
         return print_text("alive\n");
     }
-    let is_old = version_0_5::is_server(client).await.map_err(of_no_use)?;
-    if is_old || client.ready().await.map_err(of_no_use)? {
+    let is_old = version_0_5::is_server(client).await.map_err(unavailable)?;
+    if is_old || client.ready().await.map_err(unavailable)? {
         return print_text("ready\n");
     }
     let error = anyhow!("the server is alive and takes on no work: it shuts down");
@@ -173,7 +173,7 @@ fn print<T: DeserializeOwned>(
     table: impl FnOnce(T) -> String,
 ) -> Result<ExitStatus, Failure> {
     print_text(&match options.output {
-        OutputFormat::Json => pretty_json::pretty(text).map_err(unexpected)?,
+        OutputFormat::Json => pretty_json::pretty(text).map_err(not_an_answer)?,
         OutputFormat::Table => table(parse(text)?),
     })
 }
@@ -184,10 +184,10 @@ fn print_text(text: &str) -> Result<ExitStatus, Failure> {
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(unexpected)
+    serde_json::from_str(text).map_err(not_an_answer)
 }
 
-fn unexpected(error: serde_json::Error) -> Failure {
+fn not_an_answer(error: serde_json::Error) -> Failure {
     let error = anyhow::Error::from(error).context("not an answer of Throttle");
     Failure::new(ExitStatus::UNREACHABLE, error)
 }

@@ -62,13 +62,13 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
     for it in semaphores {
         table.row([
             it.name.clone(),
-            known(it.level),
+            or_dash(it.level),
             it.max.to_string(),
             it.held.to_string(),
             it.remainder.to_string(),
-            known(it.holders),
-            known(it.waiters),
-            known((it.pending > 0).then(|| age(it.longest_pending))),
+            or_dash(it.holders),
+            or_dash(it.waiters),
+            or_dash((it.pending > 0).then(|| format_span(it.longest_pending))),
         ]);
     }
     table.to_string()
@@ -92,8 +92,8 @@ fn holders(holders: &[Holder]) -> String {
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.held_for),
-            age(it.time_left),
+            format_span(it.held_for),
+            format_span(it.time_left),
             it.fencing_token.to_string(),
             labels(&it.labels),
         ]);
@@ -109,8 +109,8 @@ fn waiters(waiters: &[Waiter]) -> String {
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.waiting_for),
-            age(it.time_left),
+            format_span(it.waiting_for),
+            format_span(it.time_left),
             place,
             labels(&it.labels),
         ]);
@@ -126,10 +126,10 @@ pub(super) fn peers(peers: &[Peer]) -> String {
         let held = held.collect::<Vec<_>>().join(", ");
         table.row([
             it.id.to_string(),
-            known(it.expires_in.map(age)),
-            known(it.time_left.map(age)),
-            known(Some(held).filter(|it| !it.is_empty())),
-            known(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
+            or_dash(it.expires_in.map(format_span)),
+            or_dash(it.time_left.map(format_span)),
+            or_dash(Some(held).filter(|it| !it.is_empty())),
+            or_dash(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
             labels(&it.labels),
         ]);
     }
@@ -150,16 +150,16 @@ pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> Strin
 
 fn labels(labels: &Labels) -> String {
     let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
-    known(labels.reduce(|all, label| all + " " + &label))
+    or_dash(labels.reduce(|all, label| all + " " + &label))
 }
 
 /// A dash for what is not there.
-fn known(value: Option<impl ToString>) -> String {
+fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |it| it.to_string())
 }
 
 /// A span as people say it: to the second, and to the millisecond below one.
-pub(super) fn age(span: Duration) -> String {
+pub(super) fn format_span(span: Duration) -> String {
     let span = match span.as_secs() {
         0 => Duration::from_millis(u64::from(span.subsec_millis())),
         seconds => Duration::from_secs(seconds),

@@ -18,18 +18,19 @@ pub(super) fn is_version(version: &str) -> bool {
 
 /// All semaphores in numbers, in the form that a newer server gives them.
 pub(super) async fn semaphores(client: &Client) -> Result<String, Error> {
-    Ok(Value::from_iter(of_metrics(&client.metrics().await?).into_values()).to_string())
+    Ok(Value::from_iter(semaphores_from_metrics(&client.metrics().await?).into_values())
+        .to_string())
 }
 
 /// One semaphore, in the form that a newer server gives it.
 pub(super) async fn semaphore(client: &Client, name: &str) -> Result<String, Error> {
     // It refuses names that it does not know, with the sentence that clients understand.
     client.remainder(name).await?;
-    let semaphore = of_metrics(&client.metrics().await?).remove(name);
+    let semaphore = semaphores_from_metrics(&client.metrics().await?).remove(name);
     Ok(semaphore.unwrap_or_default().to_string())
 }
 
-fn of_metrics(text: &str) -> BTreeMap<String, Value> {
+fn semaphores_from_metrics(text: &str) -> BTreeMap<String, Value> {
     #[derive(Default)]
     struct Numbers {
         max: i64,
@@ -39,7 +40,7 @@ fn of_metrics(text: &str) -> BTreeMap<String, Value> {
     }
     let mut semaphores = BTreeMap::<String, Numbers>::new();
     for line in text.lines() {
-        let Some((metric, name, number)) = sample(line) else { continue };
+        let Some((metric, name, number)) = parse_sample(line) else { continue };
         let numbers = semaphores.entry(name).or_default();
         match metric {
             "throttle_max" => numbers.max = number,
@@ -63,7 +64,7 @@ fn of_metrics(text: &str) -> BTreeMap<String, Value> {
 }
 
 /// A line such as `throttle_max{semaphore="A"} 5`: the metric, the semaphore and the number.
-fn sample(line: &str) -> Option<(&str, String, i64)> {
+fn parse_sample(line: &str) -> Option<(&str, String, i64)> {
     let (metric, rest) = line.split_once("{semaphore=\"")?;
     let mut name = String::new();
     let mut characters = rest.chars();
@@ -103,7 +104,7 @@ mod tests {
             throttle_longest_pending_sec{semaphore=\"A\"} 61\n\
             throttle_max{semaphore=\"a\\\"\\n} 1\"} 2\n\
             throttle_num_404 3\n";
-        let semaphores = of_metrics(metrics);
+        let semaphores = semaphores_from_metrics(metrics);
         assert_eq!(
             semaphores["A"].to_string(),
             r#"{"held":7,"longest_pending":"1m 1s","longest_pending_seconds":61.0,"max":5,"name":"A","pending":1,"remainder":-2}"#

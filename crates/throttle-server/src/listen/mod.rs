@@ -6,13 +6,15 @@
 //! stopping takes. A client that goes away ends the future of its request at once, so a request that
 //! waits for a lock is dropped then.
 
-mod body;
+mod answer_body;
 mod connection;
 mod connection_phase;
 mod eviction_order;
+mod exchange;
 mod listener;
 mod open_connections;
 mod shortage_log;
+mod slow_clients;
 mod socket;
 mod socket_activation;
 #[cfg(unix)]
@@ -41,9 +43,9 @@ use tracing::{debug, error};
 
 pub use self::socket_activation::InheritedSockets;
 pub(crate) use self::{
-    body::DeadlineBody,
     listener::Listeners,
     open_connections::{Capacity, ConnectionMetrics},
+    slow_clients::DeadlineBody,
 };
 use self::{open_connections::OpenConnections, stream::Stream};
 
@@ -121,8 +123,13 @@ impl<S: Service> Server<S> {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
                             let (service, stop) = (service.clone(), stop.clone());
-                            let serve = connection::serve(stream, slot, service, *limits, stop);
-                            connections.spawn(serve)
+                            let limits = *limits;
+                            connections.spawn(async move {
+                                if let Err(error) = stream.set_options() {
+                                    return debug!(%error, "a connection ended before it began");
+                                }
+                                connection::serve(stream, slot, service, limits, stop).await;
+                            })
                         }),
                         Room::None => {
                             registry.refuse();

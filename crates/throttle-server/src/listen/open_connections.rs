@@ -245,13 +245,13 @@ impl Slot {
     }
 
     /// The server waits for the rest of a request.
-    pub(super) fn wait_for_body(&self) {
+    pub(super) fn wait_for_request(&self) {
         // If it is being closed, the request ends with the task.
         self.phase.set(Phase::Awaited(self.clock().now()));
     }
 
     /// A request was answered at this instant.
-    pub(super) fn idle(&self, since: Time) {
+    pub(super) fn become_idle(&self, since: Time) {
         self.phase.set(Phase::Idle(since));
         if self.is_surplus() {
             self.registry.0.changed.notify_one();
@@ -259,7 +259,7 @@ impl Slot {
     }
 
     /// The client does not take its answer.
-    pub(super) fn stalled(&self) {
+    pub(super) fn stall(&self) {
         self.phase.set(Phase::Stalled(self.clock().now()));
     }
 

@@ -62,7 +62,7 @@ pub(in crate::lock) fn become_command(arguments: &DieWithParent) -> Failure {
     if arguments.terminal {
         // A terminal that is gone meanwhile is no reason not to run.
         if let Some(terminal) = Terminal::open() {
-            terminal.give(getpgrp());
+            terminal.hand_to(getpgrp());
         }
     }
     let (program, arguments) =

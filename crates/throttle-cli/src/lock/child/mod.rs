@@ -54,21 +54,21 @@ impl Child {
     }
 
     /// Waits for what happens next. After its end it says [`Event::Ended`] again.
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
-        self.0.event().await
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
+        self.0.next_event().await
     }
 
     /// Waits for it to end, whatever else happens, and returns what to exit with.
-    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Event::Ended(code) = self.event().await? {
-                return Ok(code);
+            if let Event::Ended(status) = self.next_event().await? {
+                return Ok(status);
             }
         }
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.0.is_ended()
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.has_ended()
     }
 
     /// Lets it go on after a stop.
@@ -87,8 +87,8 @@ impl Child {
     }
 
     /// Whether anything of it is left that [`Child::kill`] reaches.
-    pub(super) fn is_left(&mut self) -> bool {
-        self.0.is_left()
+    pub(super) fn has_survivors(&mut self) -> bool {
+        self.0.has_survivors()
     }
 
     /// Passes on a signal that came to this program.
@@ -99,9 +99,9 @@ impl Child {
 
 /// As the shell has it.
 fn cannot_run(program: &OsStr, error: &io::Error) -> Failure {
-    let code = match error.kind() {
+    let status = match error.kind() {
         io::ErrorKind::NotFound => ExitStatus::NOT_FOUND,
         _ => ExitStatus::NOT_EXECUTABLE,
     };
-    Failure::new(code, anyhow!("cannot run {}: {error}", program.display()))
+    Failure::new(status, anyhow!("cannot run {}: {error}", program.display()))
 }

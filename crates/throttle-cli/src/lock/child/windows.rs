@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) struct Process {
     job: Box<dyn ChildWrapper>,
-    is_ended: bool,
+    has_ended: bool,
 }
 
 impl Process {
@@ -33,13 +33,13 @@ impl Process {
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         let job = CommandWrap::from(command).wrap(JobObject).wrap(KillOnDrop).spawn();
         let job = job.map_err(|error| cannot_run(program, &error))?;
-        Ok(Self { job, is_ended: false })
+        Ok(Self { job, has_ended: false })
     }
 
     /// Waits for the command alone; what it started may go on until this is dropped.
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         let status = self.job.inner_mut().wait().await?;
-        self.is_ended = true;
+        self.has_ended = true;
         Ok(Event::Ended(exit_status(status)))
     }
 
@@ -54,13 +54,13 @@ impl Process {
         let _ = self.job.start_kill();
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.is_ended
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
-    pub(super) fn is_left(&mut self) -> bool {
-        !self.is_ended
+    pub(super) fn has_survivors(&mut self) -> bool {
+        !self.has_ended
     }
 
     /// Ctrl+C has reached the command by the console already.

@@ -29,7 +29,7 @@ use crate::{
 pub(super) async fn run(client: &Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let signals = Signals::listen()?;
     match show(client, interval, signals).await {
-        Ok(code) => Ok(code),
+        Ok(status) => Ok(status),
         // As in `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::SUCCESS),
         Err(error) => Err(output::stdout_failure(error)),
@@ -45,31 +45,31 @@ async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::
         parse(&super::semaphores(client).await?)
     };
     let mut answer = Box::pin(ask(Duration::ZERO));
-    let mut is_due = screen.is_terminal();
+    let mut redraw = screen.is_terminal();
     loop {
-        if is_due && !screen.is_busy() {
+        if redraw && !screen.is_busy() {
             screen.show(&view.text(now()));
-            is_due = false;
+            redraw = false;
         }
         tokio::select! {
             biased;
             signal = signals.next() => match signal {
-                Signal::End(code) => return Ok(code),
-                Signal::Redraw => is_due = screen.is_terminal(),
+                Signal::End(status) => return Ok(status),
+                Signal::Redraw => redraw = screen.is_terminal(),
                 Signal::Stop => {
                     screen.leave();
                     stop();
-                    is_due = screen.is_terminal();
+                    redraw = screen.is_terminal();
                 }
             },
             written = screen.written() => written?,
             result = &mut answer => {
                 view.record(result, now());
                 answer.set(ask(interval));
-                is_due = true;
+                redraw = true;
             }
             // The age of what is shown grows also while there is no answer.
-            () = sleep(SECOND), if screen.is_terminal() => is_due = true,
+            () = sleep(SECOND), if screen.is_terminal() => redraw = true,
         }
     }
 }
@@ -81,7 +81,7 @@ struct View {
     fresh_for: Duration,
     table: String,
     /// When the table was true.
-    seen: Option<Instant>,
+    answered_at: Option<Instant>,
     /// Why there is no newer one.
     error: Option<String>,
 }
@@ -89,14 +89,14 @@ struct View {
 impl View {
     fn new(interval: Duration) -> Self {
         let fresh_for = interval.saturating_add(OVERDUE_AFTER);
-        Self { fresh_for, table: String::new(), seen: None, error: None }
+        Self { fresh_for, table: String::new(), answered_at: None, error: None }
     }
 
     fn record(&mut self, answer: Result<Vec<Summary>, Failure>, now: Instant) {
         match answer {
             Ok(semaphores) => {
                 self.table = tables::semaphores(&semaphores);
-                self.seen = Some(now);
+                self.answered_at = Some(now);
                 self.error = None;
             }
             Err(Failure { error, .. }) => {
@@ -107,16 +107,16 @@ impl View {
 
     /// The table; before it, how old it is and why, unless it is of this moment.
     fn text(&self, now: Instant) -> String {
-        let Some(seen) = self.seen else {
+        let Some(answered_at) = self.answered_at else {
             return self.error.as_deref().unwrap_or("no answer yet").to_owned() + "\n";
         };
-        let age = now.saturating_duration_since(seen);
+        let age = now.saturating_duration_since(answered_at);
         let reason = match &self.error {
             Some(error) => error,
             None if age > self.fresh_for => "no answer since then",
             None => return self.table.clone(),
         };
-        format!("as of {} ago: {reason}\n\n{}", tables::age(age), self.table)
+        format!("as of {} ago: {reason}\n\n{}", tables::format_span(age), self.table)
     }
 }
 
