@@ -27,8 +27,8 @@ mod validate;
 mod wait;
 
 pub use self::{
-    inspect::{HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, SemaphoreStatus},
-    lease::Restoration,
+    inspect::PeerCursor,
+    lease::{NewPeer, Restoration},
     lock::{Admission, LockRequest, Release},
 };
 
@@ -289,8 +289,8 @@ impl Throttle {
     }
 
     /// Adds a peer without locks.
-    fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Option<Box<Labels>>) -> Slot {
-        self.label_bytes += bytes(labels.as_deref());
+    fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Labels) -> Slot {
+        self.label_bytes += labels.bytes();
         let deadline = self.present + expires_in;
         let slot = self.peers.insert(Peer {
             id,
@@ -299,7 +299,7 @@ impl Throttle {
             sequence: Sequence::default(),
             held: smallvec::SmallVec::new(),
             pending: None,
-            labels,
+            labels: (!labels.is_empty()).then(|| Box::new(labels)),
         });
         self.deadlines.insert(slot, deadline);
         slot

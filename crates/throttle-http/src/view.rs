@@ -47,7 +47,7 @@ pub(crate) fn semaphore(semaphore: throttle_runtime::SemaphoreStatus) -> Semapho
         level: semaphore.level.0,
         held: semaphore.held,
         pending: semaphore.pending,
-        remainder: semaphore.remainder,
+        remainder: semaphore.remainder(),
         holders: semaphore.holders as u64,
         waiters: semaphore.waiters as u64,
         longest_pending: readable(semaphore.longest_pending),

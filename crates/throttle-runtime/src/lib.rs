@@ -62,8 +62,8 @@ mod wait;
 mod world;
 
 pub use throttle_core::{
-    Admission, CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
-    SemaphoreId, Sequence, Settings, Ticket, Time,
+    Admission, CancelCause, Count, Event, FencingToken, Holder, Labels, Level, PeerCursor, PeerId,
+    Release, SemaphoreId, Sequence, Settings, Ticket, Time, Waiter,
 };
 
 pub use crate::{
@@ -71,9 +71,7 @@ pub use crate::{
     error::Error,
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
-    inspect::{
-        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
-    },
+    inspect::{HeldLock, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus},
     names::SemaphoreConfig,
     observer::Observer,
     open_waits::OpenWaits,
