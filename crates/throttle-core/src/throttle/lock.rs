@@ -5,8 +5,7 @@ use core::{cmp::Ordering, time::Duration};
 use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
-    peers::{Held, Pending, Slot, WaitState},
-    semaphore::WaiterEntry,
+    peers::{Held, Pending, Slot},
 };
 
 /// What a peer asks for. A pair of semaphore and count is the plain form of it.
@@ -222,18 +221,6 @@ impl Throttle {
             }
             _ => Ok(()),
         }
-    }
-
-    fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
-        let ticket = Ticket(self.last_ticket.0 + 1);
-        self.last_ticket = ticket;
-        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
-        let since = self.now;
-        let peer = self.peers.get_mut(slot);
-        peer.pending =
-            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
-        self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
-        ticket
     }
 
     fn shrink_held(&mut self, slot: Slot, held: Held, to: Count) {
