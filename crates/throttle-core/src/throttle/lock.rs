@@ -32,6 +32,21 @@ impl From<(SemaphoreId, Count)> for LockRequest {
     }
 }
 
+impl TryFrom<i64> for Count {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::InvalidLockCount`] for zero and below, [`Error::LockCountTooLarge`] above
+    /// [`Count::MAX`].
+    fn try_from(count: i64) -> Result<Self, Error> {
+        match u64::try_from(count) {
+            Ok(0) | Err(_) => Err(Error::InvalidLockCount { found: count }),
+            Ok(count) => Self::new(count).ok_or(Error::LockCountTooLarge),
+        }
+    }
+}
+
 /// Where a peer stands after it asked for a lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {
