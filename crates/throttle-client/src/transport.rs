@@ -1,11 +1,10 @@
-//! One attempt of a request: it goes to the base URL in use, and its answer is read to the end.
+//! Sends one attempt of a request to the base URL in use, and reads its answer completely.
 //!
-//! Redirects that keep the method and the body (307 and 308) are followed here rather than by the HTTP
-//! library, because that one would pass on headers of the program to other servers: it removes only
-//! those that it knows to be secret.
+//! Redirects that keep the method and the body (307 and 308) are followed here. The HTTP library would pass
+//! on headers of the program to other servers, because it removes only those that it knows to be secret.
 //!
-//! After an attempt that got no answer the next base URL is used. An answer that says "later" (429, 503) is
-//! an answer: another server must not be asked because this one is busy.
+//! After an attempt without an answer the next base URL is used. An answer that says "later" (429, 503) is an
+//! answer: another server must not be asked because this one is busy.
 
 use std::time::Duration;
 
@@ -17,59 +16,59 @@ use reqwest::{
 use crate::{
     Error,
     answer::Answer,
-    base::{Base, Bases},
+    clock::Stopwatch,
     endpoint::Proxies,
-    retry::Failure,
-    world::Stopwatch,
+    failover::{ServerUrls, is_reason_to_fail_over},
+    server_url::ServerUrl,
 };
 
 pub(crate) struct Transport {
-    /// One for each base.
+    /// One client for each base URL.
     pub(crate) http: Vec<reqwest::Client>,
-    pub(crate) bases: Bases,
-    /// Of every request to one of the bases.
+    pub(crate) urls: ServerUrls,
+    /// Headers of every request to a base URL.
     pub(crate) headers: HeaderMap,
     pub(crate) proxies: Proxies,
 }
 
 impl Transport {
-    /// A request to the first base.
+    /// A request to the first base URL.
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http[0].request(method, url).headers(self.headers.clone())
     }
 
-    /// Sends a request that was made for the first base to the one in use, and reads the answer, which
-    /// has to be there after `timeout`.
+    /// Rewrites a request for the first base URL to the one in use, sends it, and reads the answer. All of
+    /// that must be done within `timeout`.
     pub(crate) async fn send<T>(
         &self,
         mut request: Request,
         timeout: Duration,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let index = self.bases.current_index();
-        let base = self.bases.change(request.url_mut(), index);
-        let http = &self.http[self.bases.position(index)];
-        let request = with_credentials(http, request, base);
-        let answer = self.follow(http, base, request, timeout).await;
+        let index = self.urls.current_index();
+        let server = self.urls.rewrite_to(request.url_mut(), index);
+        let http = &self.http[self.urls.position(index)];
+        let request = with_credentials(http, request, server);
+        let answer = self.follow(http, server, request, timeout).await;
         let answer = answer.and_then(|answer| read(&answer));
         if let Err(error) = &answer
-            && matches!(error.failure(), Some(Failure::Lost | Failure::Unsent))
+            && is_reason_to_fail_over(error)
         {
-            self.bases.use_next(index);
+            self.urls.fail_over(index);
         }
         answer
     }
 
-    /// Sends a request to a base, and wherever the answers redirect it.
+    /// Sends a request, and follows redirects.
     async fn follow(
         &self,
         http: &reqwest::Client,
-        base: &Base,
+        server: &ServerUrl,
         mut request: Request,
         timeout: Duration,
     ) -> Result<Answer, Error> {
         let stopwatch = Stopwatch::start();
-        let mut endpoint = base.endpoint().clone();
+        let mut endpoint = server.endpoint().clone();
         let mut redirects = 0;
         loop {
             *request.timeout_mut() = Some(timeout.saturating_sub(stopwatch.elapsed()));
@@ -79,8 +78,8 @@ impl Transport {
             let target = redirect_target(&response, request.url());
             match target.filter(|_| redirects < MOST_REDIRECTS) {
                 Some(url) if url.origin() == request.url().origin() => *request.url_mut() = url,
-                // What goes through a socket in the file system does not get to another server.
-                Some(url) if base.socket().is_none() => {
+                // Another server cannot be reached by the socket.
+                Some(url) if server.socket().is_none() => {
                     endpoint = endpoint.redirects_to(&url, self.proxies.proxy_of(&url));
                     self.remove_own_headers(request.headers_mut());
                     *request.url_mut() = url;
@@ -91,8 +90,7 @@ impl Transport {
         }
     }
 
-    /// Removes what is meant for the servers of this client only. That is every header which the program
-    /// has added: any of them may be secret.
+    /// Removes all headers that the program has added, because each of them may be secret.
     fn remove_own_headers(&self, headers: &mut HeaderMap) {
         headers.remove(AUTHORIZATION);
         for name in self.headers.keys().filter(|&name| name != ACCEPT) {
@@ -101,9 +99,9 @@ impl Transport {
     }
 }
 
-/// The request with the credentials that stand in the URL of its server, unless it has others.
-fn with_credentials(http: &reqwest::Client, request: Request, base: &Base) -> Request {
-    match base.credentials() {
+/// Adds the credentials of the server's URL, unless the request has others.
+fn with_credentials(http: &reqwest::Client, request: Request, server: &ServerUrl) -> Request {
+    match server.credentials() {
         Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
             let request = RequestBuilder::from_parts(http.clone(), request);
             request.basic_auth(user, password).build().expect("base64 fits into a header")
@@ -112,7 +110,7 @@ fn with_credentials(http: &reqwest::Client, request: Request, base: &Base) -> Re
     }
 }
 
-/// Where an answer redirects a request for `url`, if it is to be followed.
+/// The URL to which an answer redirects a request for `url`, if it is to be followed.
 fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
     let is_followed = matches!(
         response.status(),
@@ -123,12 +121,12 @@ fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
     if !matches!(target.scheme(), "http" | "https") {
         return None;
     }
-    // A server does not choose as whom the client speaks to another one.
+    // A server must not choose the credentials for another one.
     target.set_username("").and_then(|()| target.set_password(None)).ok()?;
     Some(target)
 }
 
-/// As many as browsers and `reqwest` follow.
+/// The limit of browsers and `reqwest`.
 const MOST_REDIRECTS: u32 = 10;
 
 #[cfg(test)]

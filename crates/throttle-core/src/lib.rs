@@ -21,8 +21,8 @@
 //! let db = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
 //! let (ann, bob) = (PeerId::new(1).unwrap(), PeerId::new(2).unwrap());
 //! let lease = Duration::from_secs(30);
-//! throttle.new_peer(Time::ZERO, ann, lease, None)?;
-//! throttle.new_peer(Time::ZERO, bob, lease, None)?;
+//! throttle.new_peer(Time::ZERO, ann, lease)?;
+//! throttle.new_peer(Time::ZERO, bob, lease)?;
 //!
 //! assert!(throttle.acquire(Time::ZERO, ann, (db, Count::ONE))?.is_granted());
 //! assert!(!throttle.acquire(Time::ZERO, bob, (db, Count::ONE))?.is_granted());
@@ -47,15 +47,16 @@
 
 extern crate alloc;
 
+mod absent_peers;
 mod command;
 mod deadlines;
-mod departed;
 mod error;
 mod event;
 mod labels;
+mod newtypes;
 mod peers;
-mod quantity;
 mod semaphore;
+mod status;
 mod throttle;
 mod time;
 
@@ -64,10 +65,10 @@ pub use crate::{
     error::Error,
     event::{CancelCause, Event},
     labels::Labels,
-    quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    newtypes::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     throttle::{
-        Admission, HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, Release, Request,
-        Restoration, SemaphoreStatus, Settings, Throttle,
+        Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Settings, Throttle,
     },
     time::Time,
 };

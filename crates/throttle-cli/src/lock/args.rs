@@ -139,8 +139,7 @@ pub(crate) struct DieWithParent {
 
 /// Parses a time with units, such as `1h 30m`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text);
-    parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
+    throttle_wire::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_lease(text: &str) -> Result<Duration, String> {

@@ -251,7 +251,7 @@ fn one_peer_holds_several_semaphores_and_acquires_them_by_level() {
     assert_eq!(peers.as_array().unwrap().len(), 1);
     assert_eq!(peers[0]["held"].as_array().unwrap().len(), 2);
     for name in ["A", "B"] {
-        let free = server.call(|it| async move { it.semaphore(name).await.unwrap().summary });
+        let free = server.call(|it| async move { it.semaphore(name).await.unwrap().status });
         assert_eq!(free.held, 0, "{name} is released");
     }
 }

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::Throttle;
-use crate::{SemaphoreId, peers::Wait};
+use crate::{SemaphoreId, peers::WaitState};
 
 impl Throttle {
     /// Checks every invariant. O(n), for tests and tools.
@@ -13,7 +13,10 @@ impl Throttle {
     /// If one does not hold.
     pub fn validate(&self) {
         assert!(self.now <= self.present, "nothing is done before its time");
-        let labels = self.peers.iter_from(0).map(|(_, peer)| super::bytes(peer.labels.as_deref()));
+        let labels = self
+            .peers
+            .iter_from(0)
+            .map(|(_, peer)| super::lifecycle::bytes(peer.labels.as_deref()));
         assert_eq!(self.label_bytes, labels.sum::<u64>(), "bytes of labels are a sum");
         let (mut held, mut pending) = (BTreeMap::new(), BTreeMap::new());
         for (slot, peer) in self.peers.iter_from(0) {
@@ -29,7 +32,11 @@ impl Throttle {
                 let entry: &mut (u128, usize) = pending.entry(lock.semaphore).or_default();
                 *entry = (entry.0 + u128::from(lock.count.get()), entry.1 + 1);
                 assert!(peer.held(lock.semaphore).is_none(), "nobody waits for what they hold");
-                assert_ne!(lock.wait, Wait::Attended(0), "who is attended has an open request");
+                assert_ne!(
+                    lock.wait,
+                    WaitState::Attended(0),
+                    "who is attended has an open request"
+                );
             }
         }
         assert_eq!(self.peers.ids_len(), self.peers.len(), "ids of the gone are forgotten");
@@ -56,7 +63,7 @@ impl Throttle {
             let pending = self.peers.get(waiter.slot).pending.expect("only pending peers wait");
             assert_eq!((pending.semaphore, pending.ticket), (id, *ticket), "queue and peer agree");
             assert_eq!(pending.count, waiter.count, "queue and peer agree on the count");
-            !matches!(pending.wait, Wait::Parked(_))
+            !matches!(pending.wait, WaitState::Parked(_))
         });
         if let Some((_, head)) = queue.next() {
             assert!(!semaphore.has_room_for(head.count), "a head that fits does not wait");

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Error, Event, PeerId, Release, Reply, Request, SemaphoreId, Throttle, Time,
+    Admission, Command, Error, Event, LockRequest, NewPeer, PeerId, Release, Reply, SemaphoreId,
+    Throttle, Time,
 };
 
 use crate::{
@@ -54,7 +55,7 @@ fn nobody_waits_for_what_is_free() {
         live(u, |_, step| {
             for semaphore in &step.after.semaphores {
                 let free = i128::from(semaphore.status.remainder());
-                if let Some((_, next)) = semaphore.waiters.iter().find(|(_, lock)| !lock.parked) {
+                if let Some(next) = semaphore.waiters.iter().find(|waiter| !waiter.parked) {
                     let wanted = i128::from(next.count.get());
                     assert!(wanted > free, "{semaphore:?} after {:?}", step.command);
                 }
@@ -71,10 +72,7 @@ fn saying_it_again_changes_nothing_and_gets_the_same_answer() {
 
 fn repeat(throttle: &mut Throttle, step: &Step) {
     let again = match step.command {
-        Command::Acquire { .. }
-        | Command::Heartbeat { .. }
-        | Command::KeepOrder { .. }
-        | Command::Restore(_) => step.reply,
+        Command::Acquire { .. } | Command::Heartbeat { .. } | Command::Restore(_) => step.reply,
         Command::Release { .. } => step.reply.map(|_| Reply::Released(Release::Nothing)),
         Command::RemovePeer { .. } => Ok(Reply::Removed(false)),
         _ => return,
@@ -111,8 +109,8 @@ fn waits_for(step: &Step, peer: PeerId, others: &[PeerId]) -> bool {
     pending.is_some_and(|pending| {
         let mut known = step.after.semaphores.iter();
         let semaphore = known.find(|known| known.id == pending.semaphore).expect("it exists");
-        let holders = semaphore.holders.iter().map(|&(holder, _)| holder);
-        let earlier = semaphore.waiters.iter().map(|&(waiter, _)| waiter);
+        let holders = semaphore.holders.iter().map(|holder| holder.peer);
+        let earlier = semaphore.waiters.iter().map(|waiter| waiter.peer);
         holders.chain(earlier.take_while(|&waiter| waiter != peer)).any(|one| others.contains(&one))
     })
 }
@@ -224,11 +222,12 @@ fn no_lease_is_shorter_than_was_promised() {
 fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
     match (&step.command, &step.reply) {
         (
-            &Command::NewPeer { peer, expires_in, .. } | &Command::Heartbeat { peer, expires_in },
+            &Command::Heartbeat { peer, expires_in }
+            | &Command::NewPeer { peer, attributes: NewPeer { expires_in, .. } },
             Ok(_),
         ) => Some((peer, expires_in)),
         (Command::Restore(restoration), Ok(_)) => Some((restoration.peer, restoration.expires_in)),
-        (_, Err(Error::UnknownPeer | Error::UnknownSemaphore)) => None,
+        (_, Err(Error::StaleRequest { .. } | Error::UnknownPeer | Error::UnknownSemaphore)) => None,
         // Also if the lock is refused.
         (&Command::Acquire { peer, request }, _) => {
             request.expires_in.map(|expires_in| (peer, expires_in))
@@ -289,7 +288,7 @@ fn expire_next(throttle: &mut Throttle) -> bool {
 fn assert_all_is_free_without(last: Snapshot, throttle: &mut Throttle, semaphores: &[SemaphoreId]) {
     for peer in last.peers {
         // Its turn may have come, and its lease with it, when an earlier one was removed.
-        throttle.remove_peer(last.now, peer.id);
+        throttle.remove_peer(last.now, peer.id, None);
     }
     throttle.expire(last.now);
     assert_eq!(throttle.peer_count(), 0);
@@ -311,7 +310,7 @@ fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
                 assert!(grant.account.last_token < Some(grant.token), "{grant:?}");
             });
             if let (
-                &Command::Acquire { peer, request: Request { semaphore, .. } },
+                &Command::Acquire { peer, request: LockRequest { semaphore, .. } },
                 Ok(Reply::Admitted(Admission::Granted { count, token })),
             ) = (&step.command, step.reply)
             {
@@ -341,13 +340,9 @@ fn refusals_leave_no_trace() {
             let mut expected = step.before.clone();
             if let Command::Acquire { peer, request } = step.command
                 && let Some(lease) = request.expires_in
-                && step.reply != Err(Error::UnknownSemaphore)
+                && !matches!(step.reply, Err(Error::StaleRequest { .. } | Error::UnknownSemaphore))
             {
-                let mut peers = expected.peers.iter_mut();
-                if let Some(peer) = peers.find(|known| known.id == peer) {
-                    peer.expires_in = lease.min(Duration::from_nanos(u64::MAX));
-                    peer.time_left = peer.expires_in;
-                }
+                expected.renew(peer, lease.min(Duration::from_nanos(u64::MAX)));
             }
             assert_eq!(step.events, [], "{:?}", step.command);
             assert_eq!(step.after, expected, "{:?}", step.command);

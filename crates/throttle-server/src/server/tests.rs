@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use throttle_runtime::{Ask, Count, Event, Labels, Observer, PeerId, SemaphoreId};
+use throttle_runtime::{Count, Event, Labels, LockRequest, Observer, PeerId, SemaphoreId};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,7 +32,7 @@ async fn start() -> (Running, PeerId) {
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
-    handle.acquire(holder, "A", Ask::now(Count::ONE)).await.unwrap();
+    handle.acquire(holder, "A", LockRequest::now(Count::ONE)).await.unwrap();
     (server, holder)
 }
 
@@ -68,7 +68,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 
     let path = format!("/peers/{}/A", holder.get());
     assert_eq!(status(address, "DELETE", &path, "").await, BROKEN);
-    assert_eq!(server.failed().await, ServerFailure::Service(Failure::Operation));
+    assert_eq!(server.ended().await, Err(ServerFailure::Service(Failure::Operation)));
     assert_eq!(waiting.await.unwrap(), BROKEN, "it need not wait for an hour");
     for path in ["/health", "/ready", "/peers", "/metrics"] {
         assert_eq!(status(address, "GET", path, "").await, BROKEN, "{path}");
@@ -79,8 +79,16 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 #[tokio::test]
 async fn a_task_that_no_longer_accepts_connections_is_a_failure() {
     let (server, _) = start().await;
-    let failed = server.failed();
+    let ended = server.ended();
     server.serving.abort();
-    assert_eq!(failed.await, ServerFailure::Accepting);
+    assert_eq!(ended.await, Err(ServerFailure::Accepting));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_stopped_has_ended_without_failure() {
+    let (server, _) = start().await;
+    let ended = server.ended();
+    server.stop().await;
+    assert_eq!(ended.await, Ok(()));
 }
