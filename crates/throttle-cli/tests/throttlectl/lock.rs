@@ -110,7 +110,7 @@ fn a_command_line_without_dashes_or_a_unit_gets_a_hint() {
         (&["A", "date"][..], 78, "behind `--`"),
         (&["A", "make", "-j4"], 64, "behind `--`"),
         (&["X", "--", "true"], 78, "`throttlectl semaphores` lists"),
-        (&["A", "--wait", "10", "--", "true"], 64, "30s"),
+        (&["A", "--wait", "10", "--", "true"], 64, "such as \"5m\""),
         (&["A:0", "--", "true"], 64, "from 1 on"),
     ] {
         let (status, _, stderr) = lock(flags);
