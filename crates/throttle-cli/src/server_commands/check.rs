@@ -9,7 +9,7 @@ use super::{parse, semaphore, tables::Details};
 use crate::{
     escape::escape_for_terminal,
     exit_status::{ExitStatus, Failure},
-    lock::args::RequestedLock,
+    lock::args::LockRequest,
     output,
 };
 
@@ -17,13 +17,10 @@ use crate::{
 /// [`ExitStatus::NOT_ACQUIRED`] unless all of them would.
 ///
 /// Acquires nothing, so others may take the locks right after.
-pub(super) async fn run(
-    client: &Client,
-    requested: &[RequestedLock],
-) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(client: &Client, requests: &[LockRequest]) -> Result<ExitStatus, Failure> {
     let mut text = String::new();
     let mut status = ExitStatus::SUCCESS;
-    for RequestedLock { name, count } in requested {
+    for LockRequest { semaphore: name, count } in requests {
         let semaphore: Details = parse(&semaphore(client, name).await?)?;
         let (max, free) = (semaphore.summary.max, semaphore.summary.remainder);
         if *count > max {
@@ -43,7 +40,7 @@ pub(super) async fn run(
             if waits { ", others wait" } else { "" },
         );
     }
-    output::result(&text)?;
+    output::print_result(&text)?;
     Ok(status)
 }
 
