@@ -103,8 +103,7 @@ impl TestServer {
     #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
         until(|| {
-            self.call(|it| async move { it.semaphore("A").await.unwrap().status.waiters })
-                == number
+            self.call(|it| async move { it.semaphore("A").await.unwrap().status.waiters }) == number
         });
     }
 }
