@@ -98,7 +98,8 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn parked(&self, semaphore: &str) -> usize {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview =
+            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
         overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
     }
 
@@ -108,7 +109,8 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn holders(&self, semaphore: &str) -> Vec<PeerId> {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview =
+            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
@@ -118,7 +120,8 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn describe(&self, semaphore: &str) -> String {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview =
+            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
         let holders = overview.holders.entries.into_iter().map(|it| {
             format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
         });
@@ -145,7 +148,7 @@ impl Server {
     ///
     /// The server has failed.
     pub async fn remove_waiters(&self, semaphore: &str) -> anyhow::Result<()> {
-        let overview = self.handle().overview(semaphore, MANY)?;
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES)?;
         self.remove(overview.waiters.entries.into_iter().map(|waiter| waiter.peer)).await
     }
 
@@ -179,8 +182,9 @@ impl Server {
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
         let (asking, name) = (handle.clone(), semaphore.to_owned());
         let granted = tokio::spawn(async move {
-            let ask = LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
-            let admission = asking.acquire(peer, &name, ask).await;
+            let request =
+                LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
+            let admission = asking.acquire(peer, &name, request).await;
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
         let has_asked = || {
@@ -237,4 +241,4 @@ impl Rival {
 const RIVAL_LEASE: Duration = Duration::from_secs(120);
 
 /// More than ever hold or wait.
-const MANY: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;
