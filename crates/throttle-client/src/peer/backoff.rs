@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
+    fn pauses_double_up_to_the_longest_and_can_be_reset() {
         let mut backoff = Backoff::default();
         let all: Vec<_> = (0..7).map(|_| backoff.next(0.0).as_millis()).collect();
         assert_eq!(all, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_for_seconds_is_said_and_then_every_half_minute() {
+    fn an_outage_is_reported_after_seconds_and_then_every_half_minute() {
         let mut warnings = OutageWarnings::default();
         let said: Vec<_> =
             (0..70).filter(|&second| warnings.failed(at(second), None).is_some()).collect();

@@ -148,7 +148,7 @@ impl PeerBuilder {
             to_remove: None,
             default_labels_refused: false,
             longest_block_for: LONGEST_BLOCK_FOR,
-            url: None,
+            confirmed_url_index: None,
         };
         PeerInner {
             single_attempt: client.single_attempt(client.timeout()),

@@ -169,7 +169,7 @@ impl Lock {
                 }
                 self.count = count;
             }
-            let sent = inner.sent();
+            let sent = inner.sending_now();
             let answer = inner.single_attempt.acquire(self.id, &self.semaphore, count).await;
             drop(server_sync);
             match answer {

@@ -10,7 +10,10 @@ use super::Acquisition;
 use crate::{
     Admission, Error, Lost,
     clock::Time,
-    peer::{Lock, PeerInner, TARGET, lock_error::PeerError, task_result, withdraw::WithdrawGuard},
+    peer::{
+        Lock, PeerInner, TARGET, lock_error::PeerError, renewal::Sent, task_result,
+        withdraw::WithdrawGuard,
+    },
     sequence::OnStale,
 };
 
@@ -53,7 +56,7 @@ impl Acquisition {
             PeerError::Error(error) => AttemptError::Error(error),
             PeerError::Lost(lost) => AttemptError::Lost(lost),
         })?;
-        if former.is_none_or(|(former, _)| former != peer) {
+        if former != Some(peer) {
             self.answered();
         }
         let lost = *outer.borrow();
@@ -72,8 +75,8 @@ impl Acquisition {
         guard: &mut WithdrawGuard,
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
-        let sent = inner.sent();
-        let (block_for, due) = self.block_for(&inner, sent.0);
+        let sent = inner.sending_now();
+        let (block_for, due) = self.block_for(&inner, sent.at);
         self.last_attempt.due = Some(due);
         let length = inner.state().lease.length();
         let (client, semaphore, count) =
@@ -95,7 +98,7 @@ impl Acquisition {
             tokio::select! {
                 biased;
                 answer = acquire_task => Some(answer),
-                () = inner.until_confirmed_at_another_url(sent.1) => None,
+                () = inner.until_confirmed_at_another_url(sent.url_index) => None,
             }
         };
         let Some(answer) = self.before_end(answered).await else {
@@ -149,7 +152,7 @@ impl Acquisition {
         peer: PeerId,
         inner: &Arc<PeerInner>,
         admission: Admission,
-        (sent, block_for): ((Time, usize), Duration),
+        (sent, block_for): (Sent, Duration),
     ) -> Result<AttemptOutcome, AttemptError> {
         let now = inner.now();
         inner.renewed(peer, sent);
@@ -158,7 +161,7 @@ impl Acquisition {
                 // The grant does not count if the lease may have ended before the answer arrived, or if the
                 // server sent it before it forgot the peer.
                 let mut state = inner.state();
-                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.0, now)) {
+                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.at, now)) {
                     return Ok(AttemptOutcome::RetryAfterPause);
                 }
                 let loss = state.loss.subscribe();
@@ -171,7 +174,7 @@ impl Acquisition {
             Admission::Queued => {
                 self.log_waiting(peer);
                 // For example at a server that shuts down.
-                let is_early = now.since(sent.0) < block_for - block_for / 8;
+                let is_early = now.since(sent.at) < block_for - block_for / 8;
                 if !is_early {
                     self.backoff.reset();
                 }
