@@ -67,7 +67,11 @@ pub(super) struct LastAttempt {
 impl LastAttempt {
     /// The error for a caller whose time is over: the last failure, or `no_answer` if an answer is overdue.
     /// `None` if the server answered, so that the lock was not free.
-    pub(super) fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
+    pub(super) fn missing_answer(
+        self,
+        now: Time,
+        no_answer: impl FnOnce() -> Error,
+    ) -> Option<Error> {
         let is_missing = |due| !self.is_answered || due <= now;
         self.error.or_else(|| self.due.is_some_and(is_missing).then(no_answer))
     }

@@ -100,7 +100,7 @@ impl PeerBuilder {
         self
     }
 
-    /// Sets labels that are useful but not required, such as [`process_labels`](crate::process_labels).
+    /// Sets labels that are useful but not required, such as [`process_labels`](fn@crate::process_labels).
     /// [Labels](Self::label) of the same name replace them. If the server refuses labels of this size or
     /// number, these are left out.
     #[must_use]

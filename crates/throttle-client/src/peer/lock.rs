@@ -222,7 +222,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Otherwise the lock is released with the peer.
+        // The last handle removes the peer instead, and with it the lock.
         if !self.is_released && !self.peer.is_last_handle() && self.loss.borrow().is_none() {
             drop(self.peer.inner().release_in_background(
                 self.id,

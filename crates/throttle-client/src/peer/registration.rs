@@ -31,8 +31,8 @@ impl PeerInner {
                 Some(peer) => return Ok(peer),
                 None => {
                     // A task of its own, so that a dropped caller does not leave a peer behind at the server.
-                    let opening = self.runtime.spawn(Arc::clone(self).open(server_sync));
-                    return Ok(task_result(opening.await)??);
+                    let creating = self.runtime.spawn(Arc::clone(self).create(server_sync));
+                    return Ok(task_result(creating.await)??);
                 }
             }
         }
@@ -70,7 +70,7 @@ impl PeerInner {
     }
 
     /// Creates the peer at the server.
-    async fn open(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
+    async fn create(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
         let mut sent = self.sending_now();
         let mut peer = self.single_attempt.new_peer(length).labels(self.labels()).await;

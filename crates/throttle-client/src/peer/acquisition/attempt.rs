@@ -48,15 +48,15 @@ impl Acquisition {
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
         self.last_attempt.due = Some(inner.now());
-        let former = inner.state().lease.peer();
+        let previous = inner.state().lease.peer();
         let Some(known) = self.before_end(inner.registered_peer()).await else {
             return Err(AttemptError::NotInTime);
         };
-        let peer = known.map_err(|obstacle| match obstacle {
+        let peer = known.map_err(|error| match error {
             PeerError::Error(error) => AttemptError::Error(error),
             PeerError::Lost(lost) => AttemptError::Lost(lost),
         })?;
-        if former != Some(peer) {
+        if previous != Some(peer) {
             self.answered();
         }
         let lost = *outer.borrow();
@@ -65,11 +65,11 @@ impl Acquisition {
             return Err(lost.into());
         }
         guard.peer = Some(peer);
-        self.ask(peer, guard).await
+        self.send_request(peer, guard).await
     }
 
     /// Sends one request for the lock.
-    async fn ask(
+    async fn send_request(
         &mut self,
         peer: PeerId,
         guard: &mut WithdrawGuard,
@@ -115,7 +115,7 @@ impl Acquisition {
         match task_result(answer)? {
             Ok(admission) => {
                 self.answered();
-                self.admitted(peer, &inner, admission, (sent, block_for))
+                self.handle_admission(peer, &inner, admission, (sent, block_for))
             }
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
                 self.answered();
@@ -147,7 +147,7 @@ impl Acquisition {
     }
 
     /// Handles an answer that grants or queues the lock.
-    fn admitted(
+    fn handle_admission(
         &mut self,
         peer: PeerId,
         inner: &Arc<PeerInner>,
@@ -172,7 +172,7 @@ impl Acquisition {
                 Err(AttemptError::NotInTime)
             }
             Admission::Queued => {
-                self.log_waiting(peer);
+                self.log_queued(peer);
                 // For example at a server that shuts down.
                 let is_early = now.since(sent.at) < block_for - block_for / 8;
                 if !is_early {
@@ -189,8 +189,8 @@ impl Acquisition {
 
     /// The `block_for` of the next request, and when its answer is due.
     ///
-    /// The last request but one ends [`LAST_ANSWER_MARGIN`] early. So a server that does not answer can be
-    /// told from a lock that is not free. No answer to the last request is expected in time.
+    /// The last request but one ends [`LAST_ANSWER_MARGIN`] early. This distinguishes a server that does not
+    /// answer from a lock that is not free. The answer to the last request is not expected in time.
     fn block_for(&self, inner: &PeerInner, now: Time) -> (Duration, Time) {
         if self.is_try_lock() {
             return (Duration::ZERO, now);
@@ -205,16 +205,16 @@ impl Acquisition {
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
         // The last answer, a moment ago, already said that the lock is not free.
-        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_waiting {
+        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_queued {
             return (left.min(longest), end + LAST_ANSWER_MARGIN);
         }
         let block_for = longest.min(left.saturating_sub(LAST_ANSWER_MARGIN));
         (block_for, now + block_for)
     }
 
-    fn log_waiting(&mut self, peer: PeerId) {
-        if !self.is_waiting {
-            self.is_waiting = true;
+    fn log_queued(&mut self, peer: PeerId) {
+        if !self.is_queued {
+            self.is_queued = true;
             let (semaphore, url) = (&*self.semaphore, &*self.peer.inner().server);
             info!(target: TARGET, peer, semaphore, url, "waiting for a lock");
         }
@@ -222,7 +222,7 @@ impl Acquisition {
 
     fn lock(&self, id: PeerId, token: Option<u64>, loss: watch::Receiver<Option<Lost>>) -> Lock {
         let (semaphore, waited) = (&*self.semaphore, self.peer.inner().now().since(self.start));
-        if self.is_waiting {
+        if self.is_queued {
             info!(target: TARGET, peer = id, semaphore, token, ?waited, "held after waiting");
         } else {
             debug!(target: TARGET, peer = id, semaphore, token, "held");
