@@ -25,6 +25,14 @@ use crate::{
 
 const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];
 
+/// A server that has been running for a while. A removal is told from a restart by the server's uptime, which
+/// must exceed the delays of a busy machine for that.
+async fn running_server(semaphores: &[(&str, u64, i32)]) -> RealServer {
+    let server = RealServer::with(semaphores).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server
+}
+
 /// Removes a peer as an operator does.
 async fn remove(server: &RealServer, peer: &Peer) {
     assert!(server.client().remove_peer(peer.id().unwrap()).await.unwrap());
@@ -32,7 +40,7 @@ async fn remove(server: &RealServer, peer: &Peer) {
 
 #[tokio::test]
 async fn a_release_reports_that_the_peer_was_removed_and_another_has_the_lock() {
-    let server = RealServer::with(MUTEX).await;
+    let server = running_server(MUTEX).await;
     let (ann, bob) = (server.quiet_peer(), server.quiet_peer());
     let lock = ann.lock("A").await.unwrap();
     remove(&server, &ann).await;
@@ -45,7 +53,7 @@ async fn a_release_reports_that_the_peer_was_removed_and_another_has_the_lock() 
 
 #[tokio::test]
 async fn a_release_that_finds_the_peer_removed_ends_its_other_locks() {
-    let server = RealServer::with(TWO).await;
+    let server = running_server(TWO).await;
     let ann = server.quiet_peer();
     let outer = ann.lock("B").await.unwrap();
     let inner = ann.lock("A").await.unwrap();
@@ -56,7 +64,7 @@ async fn a_release_that_finds_the_peer_removed_ends_its_other_locks() {
 
 #[tokio::test]
 async fn a_shrink_reports_that_the_peer_was_removed() {
-    let server = RealServer::with(TWO).await;
+    let server = running_server(TWO).await;
     let ann = server.quiet_peer();
     let mut lock = ann.lock("B").count(3).await.unwrap();
     remove(&server, &ann).await;
