@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    Limits, Service,
+    ConnectionLimits, Service,
     answer_body::AnswerBody,
     exchange::{Duplex, Exchange},
     open_connections::Slot,
@@ -34,10 +34,10 @@ pub(super) async fn serve(
     stream: impl Duplex,
     slot: Slot,
     service: impl Service,
-    limits: Limits,
+    limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Limits { request_timeout, head, .. } = limits;
+    let ConnectionLimits { request_timeout, head_bytes, .. } = limits;
     let (socket, exchange) = Socket::new(stream, request_timeout, slot);
     let handler = service_fn(|request: Request<Incoming>| {
         let begun = exchange.begin(!request.body().is_end_stream());
@@ -46,7 +46,8 @@ pub(super) async fn serve(
             if !begun {
                 return Err(Evicted);
             }
-            let mut answer = answer(service, request, (head, request_timeout), &exchange).await;
+            let mut answer =
+                answer(service, request, (head_bytes, request_timeout), &exchange).await;
             if exchange.answer() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -55,7 +56,7 @@ pub(super) async fn serve(
     });
     let mut http = http1::Builder::new();
     // Answers are so short that copying them behind their head is cheaper than a vectored write.
-    http.max_buf_size(head).half_close(false).writev(false);
+    http.max_buf_size(head_bytes).half_close(false).writev(false);
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), handler));
     let ended = tokio::select! {
         biased;
@@ -91,10 +92,10 @@ pub(super) async fn serve(
 async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
-    (head, request_timeout): (usize, Duration),
+    (head_bytes, request_timeout): (usize, Duration),
     exchange: &Exchange,
 ) -> Response {
-    if let Some(malformed) = Malformed::find(&request, head) {
+    if let Some(malformed) = Malformed::find(&request, head_bytes) {
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(&head));
     }

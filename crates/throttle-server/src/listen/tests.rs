@@ -20,16 +20,19 @@ use super::*;
 
 mod shortage;
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     capacity: Capacity { connections: 10, slack: 2 },
     request_timeout: Duration::from_secs(60),
-    head: 8_192,
-    idle: Duration::from_millis(10),
-    silence: Duration::from_secs(60),
-    stall: Duration::from_millis(20),
-    patience: Duration::from_secs(60),
+    head_bytes: 8_192,
+    grace: GracePeriods {
+        idle: Duration::from_millis(10),
+        awaiting_request: Duration::from_secs(60),
+        stalled: Duration::from_millis(20),
+    },
+    room_timeout: Duration::from_secs(60),
 };
-const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
+const IMPATIENT: ConnectionLimits =
+    ConnectionLimits { request_timeout: Duration::from_millis(50), ..LIMITS };
 
 /// A running server. When this is dropped it stops.
 struct Fixture {
@@ -71,12 +74,12 @@ impl Drop for Waiting {
 }
 
 impl Fixture {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: ConnectionLimits) -> Self {
         Self::start_with(limits, Arc::new(|| false)).await
     }
 
     async fn start_with(
-        limits: Limits,
+        limits: ConnectionLimits,
         end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Self {
         let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
