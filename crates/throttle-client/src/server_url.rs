@@ -48,7 +48,7 @@ impl ServerUrl {
             if cfg!(not(unix)) {
                 return Err(invalid("on this system there are no such sockets"));
             }
-            let url = Url::parse("http://localhost/").expect("it is a URL");
+            let url = Url::parse("http://localhost/").expect("the literal is a URL");
             let endpoint = Endpoint::new(text.to_owned(), None);
             return Ok(Self { url, credentials: None, endpoint, socket: Some(path.into()) });
         }
@@ -124,7 +124,7 @@ fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(url.username()), url.password().map(decoded));
     let failed = url.set_username("").is_err() || url.set_password(None).is_err();
-    assert!(!failed, "a URL with a host can be without credentials");
+    assert!(!failed, "credentials can be removed from a URL with a host");
     (!user.is_empty() || password.is_some()).then_some((user, password))
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_means_the_same_with_and_without_a_slash_at_its_end() {
+    fn a_base_url_means_the_same_with_and_without_a_slash_at_its_end() {
         for (bare, slashed) in [
             ("http://localhost:8000", "http://localhost:8000/"),
             ("https://host/throttle", "https://host/throttle/"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
+    fn an_invalid_server_url_is_refused_with_the_reason() {
         let scheme = "its scheme is none of `http`, `https` and `unix`";
         let relative = "relative URL without a base";
         for (url, expected) in [
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_get_into_the_error_about_its_url() {
+    fn an_error_about_a_url_does_not_show_its_password() {
         for (url, expected) in [
             ("ftp://ann:secret@host/a@b", "ftp://***@host/a@b"),
             ("ann:secret@host:80", "***@host:80"),

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_adds_to_the_headers_is_secret() {
+    fn headers_added_by_the_program_are_secret() {
         let builder =
             Client::builder("http://host").header("x-key", "secret").bearer_token("secret");
         let headers = builder.all_headers().unwrap();
@@ -273,7 +273,7 @@ mod tests {
     fn https_is_refused_without_the_feature_tls_when_the_client_is_built() {
         let builder = || Client::builder("http://host").or_url("https://ann:secret@host/throttle/");
         let Err(Error::InvalidUrl { url, reason }) = builder().build() else {
-            panic!("it is built")
+            panic!("the client was built")
         };
         assert_eq!(url, "https://host/throttle");
         assert_eq!(reason, "`https` needs the feature `tls` of throttle-client");
