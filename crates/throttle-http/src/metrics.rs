@@ -6,12 +6,12 @@
 //! series of our own, which are dropped with it.
 
 mod collectors;
+mod counters;
 mod event_counts;
 mod exposition;
-mod families;
 mod histogram;
-mod names;
 mod request_durations;
+mod semaphore_families;
 mod series;
 mod single_flight;
 
@@ -33,8 +33,8 @@ pub(crate) use self::request_durations::RequestGroup;
 use self::{
     collectors::{Collector, Collectors, Kind},
     event_counts::EventCounts,
-    families::Row,
     request_durations::RequestDurations,
+    semaphore_families::Row,
     series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
@@ -93,13 +93,13 @@ impl Metrics {
         recorder: Arc<dyn Recorder + Send + Sync>,
         render: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
-        names::describe(&*recorder);
+        counters::describe(&*recorder);
         let refusals = Code::ALL.iter().map(|code| {
             let labels = vec![Label::new("code", code.as_str())];
-            names::counter(&*recorder, Key::from_parts(names::REFUSALS, labels))
+            counters::register(&*recorder, Key::from_parts(counters::REFUSALS, labels))
         });
         let inner = MetricsInner {
-            not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
+            not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
             requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
@@ -201,7 +201,7 @@ impl Metrics {
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
-            names::counter(&*self.inner.recorder, Key::from_parts(names::REQUESTS, labels))
+            counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
         })
     }
 
@@ -238,10 +238,10 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// As labels. The first stands for all others.
+/// Values of the label `method`. The first stands for all others.
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
-/// As labels. The first stands for all others, of which there are none.
+/// Values of the label `status`. The first stands for all others, of which there are none.
 const STATUSES: &[u16] =
     &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
 

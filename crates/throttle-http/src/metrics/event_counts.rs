@@ -6,8 +6,8 @@ use metrics::{Counter, Key, Recorder};
 use throttle_runtime::{Event, Observer, SemaphoreId};
 
 use super::{
+    counters,
     histogram::Histograms,
-    names,
     series::{Series, SeriesRegistry},
 };
 
@@ -29,11 +29,11 @@ impl EventCounts {
         histograms: Histograms,
         registry: Arc<SeriesRegistry>,
     ) -> Self {
-        let counter = |name| names::counter(recorder, Key::from_static_name(name));
+        let counter = |name| counters::register(recorder, Key::from_static_name(name));
         Self {
-            expired_holders: counter(names::EXPIRED_HOLDERS),
-            expired_peers: counter(names::EXPIRED_PEERS),
-            restored_peers: counter(names::RESTORED_PEERS),
+            expired_holders: counter(counters::EXPIRED_HOLDERS),
+            expired_peers: counter(counters::EXPIRED_PEERS),
+            restored_peers: counter(counters::RESTORED_PEERS),
             histograms,
             series: Vec::new(),
             registry,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
-use super::{families::write_histogram, histogram::Histogram};
+use super::{histogram::Histogram, semaphore_families::write_histogram};
 use crate::worker_routes::Route;
 
 /// What a request is about, as far as it matters for how long it takes.
