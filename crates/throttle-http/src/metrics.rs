@@ -188,6 +188,7 @@ impl Metrics {
     }
 
     fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
+        debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
         let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
@@ -247,3 +248,23 @@ const STATUSES: &[u16] =
 
 /// No status.
 const OTHER: u16 = 0;
+
+const _: () = {
+    let mut index = 0;
+    while index < Code::ALL.len() {
+        assert!(has_label(Code::ALL[index].status()), "add the status of a new code to STATUSES");
+        index += 1;
+    }
+};
+
+/// Whether the status is among [`STATUSES`].
+const fn has_label(status: u16) -> bool {
+    let mut index = 0;
+    while index < STATUSES.len() {
+        if STATUSES[index] == status {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
