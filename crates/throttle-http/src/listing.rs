@@ -157,7 +157,7 @@ fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
     assert!(head.ends_with(NO_LOCKS), "the locks come last");
     head.truncate(head.len() - NO_LOCKS.len());
     one(head)
-        .chain(array(held.into_iter().map(|lock| one(text(&view::held(lock))))))
+        .chain(array(held.into_iter().map(|lock| one(text(&view::held_lock(lock))))))
         .chain(fixed(br#","pending":"#))
         .chain(one(text(&pending)))
         .chain(fixed(b"}"))
