@@ -1,5 +1,7 @@
 //! Peers come, give signs of life, come back, and go.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
 use throttle_wire::{ExpiresIn, NewPeer, Restore, Sequenced};
@@ -41,34 +43,36 @@ pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Ref
 }
 
 /// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
-pub(crate) fn is_acquired(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn is_acquired(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let peer = somebody(call.path()?)?;
-    Ok(answer::json(&call.api.handle.is_acquired(peer)?))
+    Ok(answer::json(&call.api.handle.is_acquired(peer).await?))
 }
 
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
-pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn show(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let peer = somebody(call.path()?)?;
-    listing::peer(call.api, call.api.handle.peer(peer)?)
+    listing::peer(call.api, call.api.handle.peer(peer).await?).await
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) fn list(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
-    listing::peers(call.api)
+pub(crate) async fn list(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    listing::peers(call.api).await
 }
 
 /// `POST /restore`: a peer is back with what it holds.
 pub(crate) async fn restore(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &call.api.handle;
     let Restore { peer_id, expires_in, acquired, labels, sequence } = call.json().await?;
-    let locks = acquired.into_iter().map(|(semaphore, count)| {
-        let count = locks::count(handle, &semaphore, count)?;
-        Ok((semaphore, count))
-    });
+    let peer = somebody(PeerId::new(peer_id))?;
+    let mut locks = BTreeMap::new();
+    for (semaphore, count) in acquired {
+        let count = locks::count(handle, &semaphore, count).await?;
+        locks.insert(semaphore, count);
+    }
     let restoration = Restoration {
-        peer: somebody(PeerId::new(peer_id))?,
+        peer,
         expires_in,
-        locks: locks.collect::<Result<_, Refusal>>()?,
+        locks,
         labels: Labels::from_iter(labels),
         sequence: sequence.and_then(Sequence::new),
     };

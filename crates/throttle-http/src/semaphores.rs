@@ -12,18 +12,19 @@ use crate::{
 };
 
 /// `GET /semaphores`: all semaphores in numbers, in the order of their names.
-pub(crate) fn list(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
-    listing::semaphores(call.api)
+pub(crate) async fn list(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+    listing::semaphores(call.api).await
 }
 
 /// `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
-pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn show(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let Name(name) = call.path()?;
-    listing::semaphore(call.api, call.api.handle.overview(&name, listing::ENTRIES)?)
+    let overview = call.api.handle.overview(&name, listing::ENTRIES).await?;
+    listing::semaphore(call.api, overview).await
 }
 
 /// `GET /remainder?semaphore=A`: what is free of a semaphore.
-pub(crate) fn remainder(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn remainder(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
     let Remainder { semaphore } = call.query()?;
-    Ok(answer::json(&call.api.handle.remainder(&semaphore)?))
+    Ok(answer::json(&call.api.handle.remainder(&semaphore).await?))
 }

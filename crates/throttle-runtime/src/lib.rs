@@ -72,7 +72,8 @@ pub use crate::{
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
     inspect::{
-        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
+        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphorePages,
+        SemaphoreStatus, Waiter,
     },
     names::SemaphoreConfig,
     observer::Observer,
