@@ -1,11 +1,10 @@
 //! Operations as data, for simulation, fuzzing and tools.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Admission, Count, Error, Labels, Level, LockRequest, PeerId, Release, Restoration, SemaphoreId,
-    Sequence, Throttle, Ticket, Time,
+    Admission, Count, Error, Level, LockRequest, NewPeer, PeerId, Release, Restoration,
+    SemaphoreId, Sequence, Throttle, Ticket, Time,
 };
 
 /// An operation with its arguments. Each stands for the method of the same name.
@@ -25,7 +24,7 @@ pub enum Command {
     /// [`Throttle::heartbeat`]
     Heartbeat { peer: PeerId, expires_in: Duration },
     /// [`Throttle::new_peer`]
-    NewPeer { peer: PeerId, expires_in: Duration, labels: Option<Box<Labels>> },
+    NewPeer { peer: PeerId, attributes: NewPeer },
     /// [`Throttle::park`]
     Park { peer: PeerId, ticket: Ticket },
     /// [`Throttle::release`]
@@ -84,9 +83,7 @@ impl Throttle {
             Command::Heartbeat { peer, expires_in } => {
                 self.heartbeat(now, peer, expires_in).map(done)
             }
-            Command::NewPeer { peer, expires_in, labels } => {
-                self.new_peer(now, peer, expires_in, labels).map(done)
-            }
+            Command::NewPeer { peer, attributes } => self.new_peer(now, peer, attributes).map(done),
             Command::Park { peer, ticket } => {
                 self.park(now, peer, ticket);
                 Ok(Reply::Done)

@@ -21,8 +21,8 @@
 //! let db = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
 //! let (ann, bob) = (PeerId::new(1).unwrap(), PeerId::new(2).unwrap());
 //! let lease = Duration::from_secs(30);
-//! throttle.new_peer(Time::ZERO, ann, lease, None)?;
-//! throttle.new_peer(Time::ZERO, bob, lease, None)?;
+//! throttle.new_peer(Time::ZERO, ann, lease)?;
+//! throttle.new_peer(Time::ZERO, bob, lease)?;
 //!
 //! assert!(throttle.acquire(Time::ZERO, ann, (db, Count::ONE))?.is_granted());
 //! assert!(!throttle.acquire(Time::ZERO, bob, (db, Count::ONE))?.is_granted());
@@ -56,6 +56,7 @@ mod labels;
 mod peers;
 mod quantity;
 mod semaphore;
+mod status;
 mod throttle;
 mod time;
 
@@ -65,9 +66,9 @@ pub use crate::{
     event::{CancelCause, Event},
     labels::Labels,
     quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     throttle::{
-        Admission, HeldLock, LockRequest, PeerCursor, PeerStatus, PeerSummary, PendingLock,
-        Release, Restoration, SemaphoreStatus, Settings, Throttle,
+        Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Settings, Throttle,
     },
     time::Time,
 };

@@ -13,7 +13,7 @@ use crate::{
     absent_peers::AbsentPeers,
     deadlines::Deadlines,
     peers::{Held, Peer, Peers, Pending, Slot, WaitState},
-    semaphore::{Place, Semaphore, Waiter},
+    semaphore::{EntryKey, Semaphore, WaiterEntry},
     time::nanos,
 };
 
@@ -27,8 +27,8 @@ mod validate;
 mod wait;
 
 pub use self::{
-    inspect::{HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, SemaphoreStatus},
-    lease::Restoration,
+    inspect::PeerCursor,
+    lease::{NewPeer, Restoration},
     lock::{Admission, LockRequest, Release},
 };
 
@@ -162,7 +162,7 @@ impl Throttle {
     fn evict(
         &mut self,
         slot: Slot,
-        vacated: &mut Vec<(SemaphoreId, Place)>,
+        vacated: &mut Vec<(SemaphoreId, EntryKey)>,
     ) -> (u32, Option<Box<Labels>>) {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
         self.label_bytes -= bytes(labels.as_deref());
@@ -171,7 +171,7 @@ impl Throttle {
         }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
-            vacated.push((lock.semaphore, Place::Holder(lock.token)));
+            vacated.push((lock.semaphore, EntryKey::Holder(lock.token)));
             self.semaphore_mut(lock.semaphore).give_back(lock.count);
             self.events.push_back(Event::Released {
                 peer: id,
@@ -182,7 +182,7 @@ impl Throttle {
             });
         }
         if let Some(pending) = pending {
-            vacated.push((pending.semaphore, Place::Waiter(pending.ticket)));
+            vacated.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
             self.semaphore_mut(pending.semaphore).give_up(pending.count);
             self.announce_cancelled(id, pending, CancelCause::PeerGone);
         }
@@ -213,7 +213,7 @@ impl Throttle {
     /// Returns the number of grants.
     fn serve(&mut self, id: SemaphoreId) -> usize {
         let mut grants = 0;
-        while let Some(Waiter { slot, .. }) = self.semaphore_mut(id).pop_next() {
+        while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
             self.answer_wait(slot, pending.wait);
@@ -289,8 +289,8 @@ impl Throttle {
     }
 
     /// Adds a peer without locks.
-    fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Option<Box<Labels>>) -> Slot {
-        self.label_bytes += bytes(labels.as_deref());
+    fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Labels) -> Slot {
+        self.label_bytes += labels.bytes();
         let deadline = self.present + expires_in;
         let slot = self.peers.insert(Peer {
             id,
@@ -299,7 +299,7 @@ impl Throttle {
             sequence: Sequence::default(),
             held: smallvec::SmallVec::new(),
             pending: None,
-            labels,
+            labels: (!labels.is_empty()).then(|| Box::new(labels)),
         });
         self.deadlines.insert(slot, deadline);
         slot

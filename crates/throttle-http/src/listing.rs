@@ -23,7 +23,7 @@ use crate::{answer, api::Api, refusal::Refusal, view};
 /// A part of an answer: a few bytes, or what is written of one entry.
 pub(crate) type Part = Cow<'static, [u8]>;
 
-/// All peers: an array of [`throttle_wire::Peer`].
+/// All peers: an array of [`throttle_wire::PeerStatus`].
 pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
     let first = handle.peers(None, ENTRIES).await;
@@ -34,19 +34,19 @@ pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     answer(api, JSON, array(peers.map(parts_of_peer))).await
 }
 
-/// One peer: a [`throttle_wire::Peer`].
+/// One peer: a [`throttle_wire::PeerStatus`].
 pub(crate) async fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
     answer(api, JSON, stream::iter(parts_of_peer(peer))).await
 }
 
-/// All semaphores: an array of [`throttle_wire::SemaphoreSummary`].
+/// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
 pub(crate) async fn semaphores(api: &Api) -> Result<Response, Refusal> {
     let semaphores = each(api.handle.semaphore_pages().await);
     let entries = semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))));
     answer(api, JSON, array(entries)).await
 }
 
-/// One semaphore: a [`throttle_wire::Semaphore`], from its numbers and the first pages of its lists.
+/// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its lists.
 pub(crate) async fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
     let Overview { status, holders, waiters } = overview;
     let name = Arc::clone(&status.name);
@@ -166,7 +166,7 @@ fn array<E: Iterator<Item = Part>>(entries: impl Stream<Item = E>) -> impl Strea
     stream::iter(fixed(b"[")).chain(entries).chain(stream::iter(fixed(b"]")))
 }
 
-/// A [`throttle_wire::Peer`], each lock of which is a part of its own, for it may have thousands.
+/// A [`throttle_wire::PeerStatus`], each lock of which is a part of its own, for it may have thousands.
 fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
     const NO_LOCKS: &[u8] = br#"[],"pending":null}"#;
     let (peer, held, pending) = view::peer(peer);

@@ -9,17 +9,17 @@ use axum::{
 use throttle_wire::Code;
 
 use crate::{
-    Metrics, accept, answer,
+    Metrics, accept_header, answer,
     api::{Api, Reload},
-    call::{Call, Content},
     listing, origin, page,
     refusal::Refusal,
+    worker_request::{Content, WorkerRequest},
 };
 
 /// `GET /`: a greeting, and a page for a browser.
-pub(crate) async fn index(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let mut response = if accept::prefers(&call.head.headers, "text/html") {
-        browse(call.api, &call.head).await?
+pub(crate) async fn index(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let mut response = if accept_header::prefers(&request.head.headers, "text/html") {
+        browse(request.api, &request.head).await?
     } else {
         answer::text("Hello from Throttle!")
     };

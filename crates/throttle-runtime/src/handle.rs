@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use throttle_core::{Admission, Count, Error as Refused, Labels, PeerId, Release, Sequence, Time};
+use throttle_core::{
+    Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence, Time,
+};
 
 use crate::{
     error::Error,
@@ -44,20 +46,8 @@ impl LockRequest {
     }
 }
 
-/// A peer that comes back with what it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restoration {
-    /// The id it had.
-    pub peer: PeerId,
-    /// The length of its lease from now on.
-    pub expires_in: Duration,
-    /// All it holds.
-    pub locks: BTreeMap<String, Count>,
-    /// What it says about itself.
-    pub labels: Labels,
-    /// The number of the request, if the client numbers them.
-    pub sequence: Option<Sequence>,
-}
+/// A peer that comes back with the locks it holds.
+pub type Restoration = throttle_core::Restoration<String>;
 
 impl Handle {
     /// Creates a peer without locks and returns its id, which nobody can guess.
@@ -66,13 +56,13 @@ impl Handle {
     ///
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
-        let labels = boxed(labels);
+        let new_peer = NewPeer { expires_in, labels };
         let answer = self.answer(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
+            state.throttle.new_peer(now, id, new_peer).map(|()| id)
         });
         let peer = answer.await?;
         tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, "peer created");
@@ -185,7 +175,7 @@ impl Handle {
             peer,
             expires_in,
             locks: ids.collect::<Result<_, Refused>>()?,
-            labels: boxed(labels),
+            labels,
             sequence,
         };
         self.answer(|state, now| state.throttle.restore(now, restoration)).await?;
@@ -284,8 +274,4 @@ impl Handle {
         let result = self.service.try_with_state(|state, now, _| operation(state, now));
         result.ok_or(Error::Failed)?.map_err(Into::into)
     }
-}
-
-fn boxed(labels: Labels) -> Option<Box<Labels>> {
-    (!labels.is_empty()).then(|| Box::new(labels))
 }

@@ -5,10 +5,10 @@
 //! copied for it, be it peers, locks or text, so that nobody waits long for the state; names are
 //! looked up after it is free again.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use throttle_core::{
-    Count, Error as Refused, FencingToken, Labels, Level, PeerCursor, PeerId, SemaphoreId, Ticket,
+    Error as Refused, FencingToken, Holder, Labels, PeerCursor, PeerId, SemaphoreId, Ticket, Waiter,
 };
 
 use crate::{
@@ -20,100 +20,17 @@ use crate::{
 };
 
 /// A semaphore in numbers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SemaphoreStatus {
-    /// What it is called.
-    pub name: Arc<str>,
-    /// How events name it.
-    pub id: SemaphoreId,
-    /// Its full count.
-    pub max: Count,
-    /// Its place in the lock hierarchy.
-    pub level: Level,
-    /// Sum of the counts held. May exceed `max` after restores and after `max` was lowered.
-    pub held: u64,
-    /// Sum of the counts awaited, parked waiters included; at most `u64::MAX`.
-    pub pending: u64,
-    /// `max` minus `held`, negative if that exceeds it.
-    pub remainder: i64,
-    /// How many peers hold it.
-    pub holders: usize,
-    /// How many peers wait for it, parked ones included.
-    pub waiters: usize,
-    /// For how long the longest waiting peer has been waiting; zero if nobody waits.
-    pub longest_pending: Duration,
-    /// For how long the peer that was granted its lock first has been holding it; zero if nobody does.
-    pub longest_held: Duration,
-}
+pub type SemaphoreStatus = throttle_core::SemaphoreStatus<Arc<str>>;
 
-/// A peer, what it holds and what it waits for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PeerStatus {
-    /// Who.
-    pub id: PeerId,
-    /// The length of the lease.
-    pub expires_in: Duration,
-    /// What is left of the lease. All of it while an open request keeps it from running.
-    pub time_left: Duration,
-    /// What the peer says about itself.
-    pub labels: Labels,
-    /// What it holds, in the order of the grants.
-    pub held: Vec<HeldLock>,
-    /// What it waits for.
-    pub pending: Option<PendingLock>,
-}
+/// A peer with the locks it holds and the one it waits for. Its place in the queue is known if the peer
+/// was asked for alone, and is among the first [`PLACES`].
+pub type PeerStatus = throttle_core::PeerStatus<Arc<str>>;
 
 /// A lock that a peer holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-pub struct HeldLock {
-    pub semaphore: Arc<str>,
-    pub count: Count,
-    pub token: FencingToken,
-    pub held_for: Duration,
-}
+pub type HeldLock = throttle_core::HeldLock<Arc<str>>;
 
 /// A lock that a peer waits for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-pub struct PendingLock {
-    pub semaphore: Arc<str>,
-    pub count: Count,
-    pub waiting_for: Duration,
-    /// Whether the waiter is passed over because its connection broke.
-    pub parked: bool,
-    /// Where it stands in the queue, those passed over aside; 1 comes next. Known of a single peer that is
-    /// among the first [`PLACES`].
-    pub place: Option<usize>,
-}
-
-/// A peer that holds a semaphore.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say who, how much and for how long")]
-pub struct Holder {
-    pub peer: PeerId,
-    pub count: Count,
-    pub token: FencingToken,
-    pub held_for: Duration,
-    /// What is left of the peer's lease.
-    pub time_left: Duration,
-    pub labels: Labels,
-}
-
-/// A peer that waits for a semaphore.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say who, how much and for how long")]
-pub struct Waiter {
-    pub peer: PeerId,
-    pub count: Count,
-    pub ticket: Ticket,
-    pub waiting_for: Duration,
-    /// Whether the waiter is passed over because its connection broke.
-    pub parked: bool,
-    /// What is left of the peer's lease.
-    pub time_left: Duration,
-    pub labels: Labels,
-}
+pub type PendingLock = throttle_core::PendingLock<Arc<str>>;
 
 /// A part of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -165,16 +82,11 @@ impl Handle {
     /// `unknown_peer`
     pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
         let answer = self.answer(|state, _| {
-            let copy = state.throttle.peer_status(peer).map(Copied::from)?;
-            let place = state.throttle.place(peer, PLACES)?;
-            Ok::<_, Refused>((Arc::clone(&state.names), copy, place))
+            let status = state.throttle.peer_status(peer, PLACES)?;
+            Ok::<_, Refused>((Arc::clone(&state.names), status))
         });
-        let (names, copy, place) = answer.await?;
-        let mut status = copy.named(&names);
-        if let Some(pending) = &mut status.pending {
-            pending.place = place;
-        }
-        Ok(status)
+        let (names, status) = answer.await?;
+        Ok(named(status, &names))
     }
 
     /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
@@ -188,11 +100,13 @@ impl Handle {
     ) -> Page<PeerStatus, PeerCursor> {
         let look = self.look(|state| {
             let peers = state.throttle.peers(after);
-            let peers = peers.map(|(cursor, status)| (cursor, Copied::from(status)));
-            (Arc::clone(&state.names), page(peers, limit, Copied::cost))
+            let cost = |peer: &throttle_core::PeerStatus| {
+                cost_of_labels(&peer.labels) + size_of_val(&*peer.held)
+            };
+            (Arc::clone(&state.names), page(peers, limit, cost))
         });
         let (names, Page { entries, next }) = look.await;
-        Page { entries: entries.into_iter().map(|copy| copy.named(&names)).collect(), next }
+        Page { entries: entries.into_iter().map(|peer| named(peer, &names)).collect(), next }
     }
 
     /// How many peers there are.
@@ -332,20 +246,7 @@ fn page<E, C>(
 }
 
 fn semaphore_status(state: &State, entry: &Entry) -> Result<SemaphoreStatus, Refused> {
-    let status = state.throttle.semaphore_status(entry.id)?;
-    Ok(SemaphoreStatus {
-        name: Arc::clone(&entry.name),
-        id: entry.id,
-        max: status.max,
-        level: status.level,
-        held: status.held,
-        pending: u64::try_from(status.pending).unwrap_or(u64::MAX),
-        remainder: status.remainder(),
-        holders: status.holders,
-        waiters: status.waiters,
-        longest_pending: status.longest_pending,
-        longest_held: status.longest_held,
-    })
+    Ok(state.throttle.semaphore_status(entry.id)?.named(Arc::clone(&entry.name)))
 }
 
 fn holders(
@@ -354,18 +255,8 @@ fn holders(
     after: Option<FencingToken>,
     limit: usize,
 ) -> Result<Page<Holder, FencingToken>, Refused> {
-    let holders = state.throttle.holders(id, after)?.map(|(lock, peer)| {
-        let holder = Holder {
-            peer: peer.id,
-            count: lock.count,
-            token: lock.token,
-            held_for: lock.held_for,
-            time_left: peer.time_left,
-            labels: peer.labels.cloned().unwrap_or_default(),
-        };
-        (lock.token, holder)
-    });
-    Ok(page(holders, limit, |holder| cost_of(&holder.labels)))
+    let holders = state.throttle.holders(id, after)?.map(|holder| (holder.token, holder));
+    Ok(page(holders, limit, |holder| cost_of_labels(&holder.labels)))
 }
 
 fn waiters(
@@ -374,67 +265,20 @@ fn waiters(
     after: Option<Ticket>,
     limit: usize,
 ) -> Result<Page<Waiter, Ticket>, Refused> {
-    let waiters = state.throttle.waiters(id, after)?.map(|(lock, peer)| {
-        let waiter = Waiter {
-            peer: peer.id,
-            count: lock.count,
-            ticket: lock.ticket,
-            waiting_for: lock.waiting_for,
-            parked: lock.parked,
-            time_left: peer.time_left,
-            labels: peer.labels.cloned().unwrap_or_default(),
-        };
-        (lock.ticket, waiter)
-    });
-    Ok(page(waiters, limit, |waiter| cost_of(&waiter.labels)))
+    let waiters = state.throttle.waiters(id, after)?.map(|waiter| (waiter.ticket, waiter));
+    Ok(page(waiters, limit, |waiter| cost_of_labels(&waiter.labels)))
 }
 
-/// A peer as it is copied while others wait: its locks are still without names.
-struct Copied {
-    status: PeerStatus,
-    held: Vec<throttle_core::HeldLock>,
-    pending: Option<throttle_core::PendingLock>,
-}
-
-impl From<throttle_core::PeerStatus<'_>> for Copied {
-    fn from(status: throttle_core::PeerStatus<'_>) -> Self {
-        let throttle_core::PeerStatus { id, expires_in, time_left, labels, held, pending } = status;
-        let labels = labels.cloned().unwrap_or_default();
-        let status =
-            PeerStatus { id, expires_in, time_left, labels, held: Vec::new(), pending: None };
-        Self { status, held, pending }
-    }
-}
-
-impl Copied {
-    fn cost(&self) -> usize {
-        cost_of(&self.status.labels) + size_of_val(&*self.held)
-    }
-
-    /// With the names that were in force when it was copied.
-    fn named(self, names: &Names) -> PeerStatus {
-        let held = self.held.into_iter().map(|lock| HeldLock {
-            semaphore: Arc::clone(names.name(lock.semaphore)),
-            count: lock.count,
-            token: lock.token,
-            held_for: lock.held_for,
-        });
-        let pending = self.pending.map(|lock| PendingLock {
-            semaphore: Arc::clone(names.name(lock.semaphore)),
-            count: lock.count,
-            waiting_for: lock.waiting_for,
-            parked: lock.parked,
-            place: None,
-        });
-        PeerStatus { held: held.collect(), pending, ..self.status }
-    }
+/// A peer with the names of its semaphores that were in force when it was copied.
+fn named(peer: throttle_core::PeerStatus, names: &Names) -> PeerStatus {
+    peer.map_semaphores(|id| Arc::clone(names.name(id)))
 }
 
 /// Up to where in a queue places are told: they are counted while nobody else can do anything.
 pub const PLACES: usize = 1_000;
 
 /// What it costs to copy a peer with these labels, in bytes.
-fn cost_of(labels: &Labels) -> usize {
+fn cost_of_labels(labels: &Labels) -> usize {
     let texts = labels.iter().map(|(name, value)| name.len() + value.len() + BYTES_OF_A_LABEL);
     texts.sum()
 }

@@ -62,8 +62,8 @@ mod wait;
 mod world;
 
 pub use throttle_core::{
-    Admission, CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
-    SemaphoreId, Sequence, Settings, Ticket, Time,
+    Admission, CancelCause, Count, Event, FencingToken, Holder, Labels, Level, PeerCursor, PeerId,
+    Release, SemaphoreId, Sequence, Settings, Ticket, Time, Waiter,
 };
 
 pub use crate::{
@@ -72,8 +72,7 @@ pub use crate::{
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
     inspect::{
-        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphorePages,
-        SemaphoreStatus, Waiter,
+        HeldLock, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphorePages, SemaphoreStatus,
     },
     names::SemaphoreConfig,
     observer::Observer,

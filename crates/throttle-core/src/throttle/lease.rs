@@ -1,6 +1,6 @@
 //! Peers come, stay alive, go, and come back.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
 use super::Throttle;
@@ -10,23 +10,38 @@ use crate::{
     time::nanos,
 };
 
-/// A peer that comes back with what it holds.
+/// What a peer is created with. A lease alone is the plain form of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restoration {
+pub struct NewPeer {
+    /// The length of its lease.
+    pub expires_in: Duration,
+    /// What it says about itself.
+    pub labels: Labels,
+}
+
+impl From<Duration> for NewPeer {
+    fn from(expires_in: Duration) -> Self {
+        Self { expires_in, labels: Labels::default() }
+    }
+}
+
+/// A peer that comes back with the locks it holds. `S` says of which semaphores.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Restoration<S = SemaphoreId> {
     /// The id it had.
     pub peer: PeerId,
     /// The length of its lease from now on.
     pub expires_in: Duration,
-    /// All it holds.
-    pub locks: BTreeMap<SemaphoreId, Count>,
+    /// All locks it holds.
+    pub locks: BTreeMap<S, Count>,
     /// What it says about itself.
-    pub labels: Option<Box<Labels>>,
+    pub labels: Labels,
     /// The number of the request, if the client numbers them.
     pub sequence: Option<Sequence>,
 }
 
 impl Throttle {
-    /// Creates a peer without locks, whose lease lasts `expires_in`. O(log n).
+    /// Creates a peer without locks. O(log n).
     ///
     /// # Errors
     ///
@@ -37,14 +52,14 @@ impl Throttle {
         &mut self,
         now: Time,
         peer: PeerId,
-        expires_in: Duration,
-        labels: Option<Box<Labels>>,
+        attributes: impl Into<NewPeer>,
     ) -> Result<(), Error> {
         self.advance(now);
+        let NewPeer { expires_in, labels } = attributes.into();
         if self.peers.slot(peer).is_some() {
             return Err(Error::PeerExists);
         }
-        self.check_room_for_a_peer(labels.as_deref())?;
+        self.check_room_for_a_peer(&labels)?;
         self.admit(peer, expires_in, labels);
         self.events.push_back(Event::PeerCreated { peer });
         Ok(())
@@ -132,7 +147,7 @@ impl Throttle {
                 return Err(Error::LockCountTooLarge);
             }
         }
-        self.check_room_for_a_peer(labels.as_deref())?;
+        self.check_room_for_a_peer(&labels)?;
         let slot = self.admit(id, expires_in, labels);
         self.peers.get_mut(slot).sequence = sequence.unwrap_or_default();
         self.events.push_back(Event::Restored { peer: id });
@@ -156,14 +171,14 @@ impl Throttle {
         }
     }
 
-    fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {
+    fn check_room_for_a_peer(&self, labels: &Labels) -> Result<(), Error> {
         let limit = self.settings.max_peers;
         if self.peers.len() >= limit as usize {
             return Err(Error::TooManyPeers { limit });
         }
-        // Who brings no labels is welcome also where others have too many.
+        // A peer without labels is accepted even if a reload has lowered the limit below the present sum.
         let limit = self.settings.max_label_bytes;
-        if labels.is_some_and(|labels| self.label_bytes.saturating_add(labels.bytes()) > limit) {
+        if !labels.is_empty() && self.label_bytes.saturating_add(labels.bytes()) > limit {
             return Err(Error::TooManyLabelBytes { limit });
         }
         Ok(())

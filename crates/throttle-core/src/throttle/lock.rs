@@ -6,7 +6,7 @@ use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
     peers::{Held, Pending, Slot, WaitState},
-    semaphore::Waiter,
+    semaphore::WaiterEntry,
 };
 
 /// What a peer asks for. A pair of semaphore and count is the plain form of it.
@@ -227,7 +227,7 @@ impl Throttle {
     fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
-        self.semaphore_mut(semaphore).enqueue(ticket, Waiter { slot, count });
+        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
         let since = self.now;
         let peer = self.peers.get_mut(slot);
         peer.pending =

@@ -16,11 +16,11 @@ fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
         let mutex = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
         for number in 0..idle {
             let lease = LEASE + Duration::from_nanos(number);
-            throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+            throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
         }
         for number in idle..idle + 100 {
             let lease = if number == idle { LEASE } else { Duration::ZERO };
-            throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
+            throttle.new_peer(Time::ZERO, id(number), LEASE).unwrap();
             let (expires_in, attended) = (Some(lease), true);
             let request = LockRequest { expires_in, attended, ..(mutex, Count::ONE).into() };
             let admission = throttle.acquire(Time::ZERO, id(number), request).unwrap();
@@ -45,7 +45,7 @@ fn a_step_does_not_do_much_more_than_its_budget() {
         .collect();
     for (number, locks) in (0..1_000).zip((0..10).cycle()) {
         let lease = LEASE + Duration::from_nanos(number);
-        throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
         for &semaphore in &semaphores[..locks] {
             throttle.acquire(Time::ZERO, id(number), (semaphore, Count::ONE)).unwrap();
         }
@@ -78,7 +78,7 @@ fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100 {
         let lease = LEASE + Duration::from_nanos(number);
-        throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
     }
     let now = Time::ZERO + 2 * LEASE;
     let reached = throttle.catch_up(now, 10);
@@ -88,20 +88,20 @@ fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the
     assert_eq!(throttle.heartbeat(reached, id(99), LEASE), Ok(()));
     assert_eq!(throttle.catch_up(now, 1_000), now);
     assert_eq!(throttle.peers.len(), 1);
-    assert_eq!(throttle.peer_status(id(99)).unwrap().time_left, LEASE);
+    assert_eq!(throttle.peer_status(id(99), 0).unwrap().time_left, LEASE);
 }
 
 #[test]
 fn the_room_for_a_peak_of_events_and_deadlines_is_given_back() {
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100_000 {
-        throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), LEASE).unwrap();
     }
     throttle.expire(Time::ZERO + LEASE);
     assert!(throttle.events.len() >= 200_000);
     while throttle.poll_event().is_some() {}
     assert!(throttle.events.capacity() <= 1_024);
-    throttle.new_peer(Time::ZERO, id(0), LEASE, None).unwrap();
+    throttle.new_peer(Time::ZERO, id(0), LEASE).unwrap();
     assert!(throttle.deadlines.capacity() <= 4_096);
 }
 

@@ -1,0 +1,169 @@
+//! A request on its way to its handler: what it takes to get at the path, the query and the body,
+//! with errors in our own words. What these must say is left to `request`.
+
+use std::{borrow::Cow, mem, pin::pin};
+
+use axum::{
+    body::{Bytes, HttpBody},
+    http::{HeaderMap, header, request::Parts},
+};
+use bytes::BytesMut;
+use futures_util::future;
+use throttle_wire::Code;
+
+use crate::{
+    Limits,
+    api::Api,
+    percent,
+    refusal::Refusal,
+    worker_routes::{Captures, Path},
+};
+
+/// A request, and what it is asked of.
+///
+/// A handler looks at the path first, then at the query, then at the body, with which the request is
+/// gone: one that waits for a lock keeps nothing of what was read from the socket.
+#[derive(Debug)]
+pub(crate) struct WorkerRequest<'a, B> {
+    pub(crate) api: &'a Api,
+    /// In a box, for a future that hands it on to another one keeps room for both.
+    pub(crate) head: Box<Parts>,
+    pub(crate) captures: Captures,
+    pub(crate) body: B,
+}
+
+/// A body as a server or another application hands it to us.
+pub(crate) trait Content: HttpBody<Data = Bytes> + Send {}
+
+impl<B: HttpBody<Data = Bytes> + Send> Content for B {}
+
+/// Something that a path can say.
+pub(crate) trait FromPath<'a>: Sized {
+    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal>;
+}
+
+/// Something that a query string can say.
+pub(crate) trait FromQuery: Sized {
+    fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal>;
+}
+
+/// Something that a body can say.
+pub(crate) trait FromJson: Sized {
+    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal>;
+}
+
+impl<B: Content> WorkerRequest<'_, B> {
+    /// What the path says.
+    pub(crate) fn path<'a, T: FromPath<'a>>(&'a self) -> Result<T, Refusal> {
+        let path = Path { text: self.head.uri.path(), captures: &self.captures };
+        T::from_path(path, &self.api.limits)
+    }
+
+    /// What the query string says.
+    pub(crate) fn query<T: FromQuery>(&self) -> Result<T, Refusal> {
+        let parameters = Parameters::parse(self.head.uri.query().unwrap_or_default())?;
+        T::from_query(&parameters, &self.api.limits)
+    }
+
+    /// What the body says, in JSON.
+    pub(crate) async fn json<T: FromJson>(self) -> Result<T, Refusal> {
+        if !declares_json(&self.head.headers) {
+            return Err(Refusal::new(
+                Code::UnsupportedMediaType,
+                "The body must be JSON, declared by the header `Content-Type: application/json`.",
+            ));
+        }
+        let body = read(self.body, self.api.limits.body).await?;
+        T::from_json(&body, &self.api.limits)
+    }
+}
+
+/// Names and values of a query string, decoded, in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Parameters<'a> {
+    pub(crate) fn parse(query: &'a str) -> Result<Self, Refusal> {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The parameter of this name, if there is one.
+    ///
+    /// Two of them are refused rather than one of them ignored.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        let mut found = self.0.iter().filter(|(parameter, _)| parameter == name);
+        match (found.next(), found.next()) {
+            (_, Some(_)) => {
+                let detail = format!("The query string has `{name}` twice.");
+                Err(Refusal::new(Code::MalformedQuery, detail))
+            }
+            (found, None) => Ok(found.map(|(_, value)| &**value)),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
+    let malformed = || {
+        let detail = "The query string is not percent-encoded UTF-8.";
+        Refusal::new(Code::MalformedQuery, detail)
+    };
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        let decoded = percent::decode(&spaced).ok_or_else(malformed)?;
+        return Ok(decoded.into_owned().into());
+    }
+    percent::decode(text).ok_or_else(malformed)
+}
+
+/// Whether the body is declared as `application/json`, or as a type with the suffix `+json`.
+fn declares_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let declared = declared.unwrap_or_default();
+    if declared == "application/json" {
+        return true;
+    }
+    let (media_type, _) = declared.split_once(';').unwrap_or((declared, ""));
+    let Some((kind, subtype)) = media_type.trim().split_once('/') else { return false };
+    let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
+}
+
+/// The whole body, unless it is larger than `limit`. One that announces to be is not read at all.
+async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
+    let too_large =
+        || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
+        return Err(too_large());
+    }
+    let announced = usize::try_from(announced).expect("it is at most the limit");
+    let mut body = pin!(body);
+    // Nearly all bodies come in one piece, which need not be copied.
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|_| {
+            Refusal::new(Code::MalformedBody, "The body could not be read to its end.")
+        })?;
+        // The other kind of frame is trailers.
+        let Ok(piece) = frame.into_data() else { continue };
+        if first.len().max(joined.len()) + piece.len() > limit {
+            return Err(too_large());
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = piece;
+        } else {
+            if joined.is_empty() {
+                // As large as the whole will be, so that it need not grow; and the first piece is let
+                // go, for it keeps the buffer that it was read into.
+                joined.reserve(announced.max(first.len() + piece.len()));
+                joined.extend_from_slice(&mem::take(&mut first));
+            }
+            joined.extend_from_slice(&piece);
+        }
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
