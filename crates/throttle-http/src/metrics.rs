@@ -211,22 +211,25 @@ impl Metrics {
     /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
     pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<SharedText>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
-        self.inner.single_flight.text(move || metrics.write(&handle)).await
+        let runtime = tokio::runtime::Handle::current();
+        self.inner.single_flight.text(move || runtime.block_on(metrics.write(&handle))).await
     }
 
-    fn write(&self, handle: &Handle) -> String {
+    async fn write(&self, handle: &Handle) -> String {
         let MetricsInner { collectors, series, render, durations, size, .. } = &*self.inner;
-        let rows = handle.semaphore_pages().flat_map(|semaphores| {
+        let (mut pages, mut rows) = (handle.semaphore_pages().await, Vec::new());
+        while let Some(semaphores) = pages.next().await {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
-            semaphores.into_iter().zip(series).map(|(status, series)| Row::new(status, series))
-        });
-        let (rows, bounds) = (rows.collect(), self.histograms.bounds());
+            let page = semaphores.into_iter().zip(series);
+            rows.extend(page.map(|(status, series)| Row::new(status, series)));
+        }
+        let bounds = self.histograms.bounds();
         // A little more than the last time, for numbers grow.
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
         collectors.write(&mut exported);
-        collectors::write_service(&mut exported, handle);
+        collectors::write_service(&mut exported, handle).await;
         let text = exposition::write(&exported, rows, bounds, capacity);
         size.store(text.len(), Relaxed);
         text

@@ -171,7 +171,7 @@ impl Reload {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
         let config = read(file.clone(), PATIENCE).await?;
         if config.semaphores.is_empty() && !config.no_semaphores {
-            let served = self.handle.semaphores().len();
+            let served = self.handle.semaphores().await.len();
             if served > 0 {
                 return Err(ReloadError::NoSemaphores { file, served });
             }
@@ -183,8 +183,9 @@ impl Reload {
         }
         // Very many semaphores take some time to compare, which is not that of those who serve.
         let (handle, settings) = (self.handle.clone(), config.settings());
+        let runtime = tokio::runtime::Handle::current();
         let (outcome, config) = task::spawn_blocking(move || {
-            (handle.reconfigure(settings, &config.semaphores), config)
+            (runtime.block_on(handle.reconfigure(settings, &config.semaphores)), config)
         })
         .await?;
         let changes = outcome?;

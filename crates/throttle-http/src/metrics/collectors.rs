@@ -55,7 +55,7 @@ impl Collectors {
 }
 
 /// Writes what the service behind the routes tells of itself.
-pub(super) fn write_service(text: &mut String, handle: &Handle) {
+pub(super) async fn write_service(text: &mut String, handle: &Handle) {
     let stalls = handle.stalls();
     let OpenWaits { open, limit, cut_short, .. } = handle.open_waits();
     // No limit at all is no number that fits into a chart.
@@ -73,7 +73,7 @@ pub(super) fn write_service(text: &mut String, handle: &Handle) {
             "Number of requests that may wait for as long as they want.",
             limit,
         ),
-        (Kind::Gauge, "throttle_peers", "Number of peers.", handle.peer_count() as f64),
+        (Kind::Gauge, "throttle_peers", "Number of peers.", handle.peer_count().await as f64),
         (
             Kind::Counter,
             "throttle_stalled_seconds_total",

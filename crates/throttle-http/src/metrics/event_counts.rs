@@ -122,22 +122,22 @@ mod tests {
         };
         let settings = Settings::default();
         let handle = Handle::start_observed(settings, &configured(&["A", "B"]), Box::new(events));
-        let series = |handle: &Handle| {
-            let ids = handle.semaphores().into_iter().map(|semaphore| semaphore.id);
+        let series = async |handle: &Handle| {
+            let ids = handle.semaphores().await.into_iter().map(|semaphore| semaphore.id);
             registry.find(ids).into_iter().flatten().collect::<Vec<_>>()
         };
-        assert!(series(&handle).is_empty(), "nothing has happened");
+        assert!(series(&handle).await.is_empty(), "nothing has happened");
         let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
         for _ in 0..2 {
             handle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
             handle.release(peer, "A", None).await.unwrap();
         }
-        let of_a = Arc::downgrade(&series(&handle)[0]);
+        let of_a = Arc::downgrade(&series(&handle).await[0]);
         assert_eq!(of_a.upgrade().unwrap().grants.get(), 2);
-        handle.reconfigure(settings, &configured(&["B"])).unwrap();
+        handle.reconfigure(settings, &configured(&["B"])).await.unwrap();
         assert_eq!(of_a.strong_count(), 0);
         // A semaphore of the same name starts anew.
-        handle.reconfigure(settings, &configured(&["A", "B"])).unwrap();
-        assert!(series(&handle).is_empty());
+        handle.reconfigure(settings, &configured(&["A", "B"])).await.unwrap();
+        assert!(series(&handle).await.is_empty());
     }
 }
