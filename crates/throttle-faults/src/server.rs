@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -12,7 +14,8 @@ use axum::{
 };
 use throttle_http::{Api, Endpoint};
 use throttle_runtime::{
-    Admission, Count, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
+    Admission, Count, Handle, Labels, Level, LockRequest, Overview, PeerId, SemaphoreConfig,
+    Settings,
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
@@ -80,7 +83,7 @@ impl Server {
 
     /// How many peers there are.
     pub fn peers(&self) -> usize {
-        self.handle().peer_count()
+        at_once(self.handle().peer_count())
     }
 
     /// How many peers wait for a semaphore, those included whose connection broke.
@@ -89,7 +92,8 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn waiters(&self, semaphore: &str) -> usize {
-        self.handle().semaphore(semaphore).expect("the semaphore is there").waiters
+        let status = at_once(self.handle().semaphore(semaphore));
+        status.expect("the semaphore is there").waiters
     }
 
     /// How many of them have lost their connection, and are granted nothing until they ask again.
@@ -98,8 +102,12 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn parked(&self, semaphore: &str) -> usize {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
+    }
+
+    fn overview(&self, semaphore: &str) -> Overview {
+        at_once(self.handle().overview(semaphore, MAX_ENTRIES)).expect("the semaphore is there")
     }
 
     /// Who holds a semaphore.
@@ -108,7 +116,7 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn holders(&self, semaphore: &str) -> Vec<PeerId> {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
@@ -118,7 +126,7 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn describe(&self, semaphore: &str) -> String {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         let holders = overview.holders.entries.into_iter().map(|it| {
             format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
         });
@@ -145,7 +153,7 @@ impl Server {
     ///
     /// The server has failed.
     pub async fn remove_waiters(&self, semaphore: &str) -> anyhow::Result<()> {
-        let overview = self.handle().overview(semaphore, MANY)?;
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES).await?;
         self.remove(overview.waiters.entries.into_iter().map(|waiter| waiter.peer)).await
     }
 
@@ -179,12 +187,13 @@ impl Server {
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
         let (asking, name) = (handle.clone(), semaphore.to_owned());
         let granted = tokio::spawn(async move {
-            let ask = LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
-            let admission = asking.acquire(peer, &name, ask).await;
+            let request =
+                LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
+            let admission = asking.acquire(peer, &name, request).await;
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
         let has_asked = || {
-            let status = handle.peer(peer);
+            let status = at_once(handle.peer(peer));
             status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
         };
         clock::until("a rival stands in the queue", RIVAL_LEASE, has_asked).await?;
@@ -233,8 +242,16 @@ impl Rival {
     }
 }
 
+/// The answer of a service in this process. It keeps nothing on a disk, so it does not make anybody wait.
+fn at_once<T>(answer: impl Future<Output = T>) -> T {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("only requests for locks wait"),
+    }
+}
+
 /// Longer than any scenario takes.
 const RIVAL_LEASE: Duration = Duration::from_secs(120);
 
 /// More than ever hold or wait.
-const MANY: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;

@@ -13,9 +13,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use throttle_runtime::{Overview, Page, PeerStatus};
+use throttle_runtime::{Overview, Page, PeerStatus, SemaphorePages, SemaphoreStatus};
 use throttle_wire::Code;
 
 use crate::{answer, api::Api, refusal::Refusal, view};
@@ -24,50 +24,61 @@ use crate::{answer, api::Api, refusal::Refusal, view};
 pub(crate) type Part = Cow<'static, [u8]>;
 
 /// All peers: an array of [`throttle_wire::PeerStatus`].
-pub(crate) fn peers(api: &Api) -> Result<Response, Refusal> {
+pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
-    let first = handle.peers(None, ENTRIES);
-    let peers = pages(first, move |after| handle.peers(Some(after), ENTRIES));
-    answer(api, JSON, array(peers.map(parts_of_peer)))
+    let first = handle.peers(None, ENTRIES).await;
+    let peers = pages(first, move |after| {
+        let handle = handle.clone();
+        async move { handle.peers(Some(after), ENTRIES).await }
+    });
+    answer(api, JSON, array(peers.map(parts_of_peer))).await
 }
 
 /// One peer: a [`throttle_wire::PeerStatus`].
-pub(crate) fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
-    answer(api, JSON, parts_of_peer(peer))
+pub(crate) async fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
+    answer(api, JSON, stream::iter(parts_of_peer(peer))).await
 }
 
 /// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
-pub(crate) fn semaphores(api: &Api) -> Result<Response, Refusal> {
-    let semaphores = api.handle.semaphore_pages().flatten();
-    answer(api, JSON, array(semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))))))
+pub(crate) async fn semaphores(api: &Api) -> Result<Response, Refusal> {
+    let semaphores = each(api.handle.semaphore_pages().await);
+    let entries = semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))));
+    answer(api, JSON, array(entries)).await
 }
 
 /// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its lists.
-pub(crate) fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
+pub(crate) async fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
     let Overview { status, holders, waiters } = overview;
     let name = Arc::clone(&status.name);
     let mut summary = text(&view::semaphore(status));
     summary.pop(); // The brace that closes it, for there is more to come.
+    // A semaphore that is removed meanwhile was neither held nor awaited any more.
     let holders = {
         let (handle, name) = (api.handle.clone(), Arc::clone(&name));
-        // A semaphore that is removed meanwhile was neither held nor awaited any more.
         pages(holders, move |after| {
-            handle.holders(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+            let (handle, name) = (handle.clone(), Arc::clone(&name));
+            async move {
+                let page = handle.holders(&name, Some(after), ENTRIES).await;
+                page.unwrap_or_else(|_| nothing())
+            }
         })
     };
     let waiters = {
         let handle = api.handle.clone();
         pages(waiters, move |after| {
-            handle.waiters(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+            let (handle, name) = (handle.clone(), Arc::clone(&name));
+            async move {
+                let page = handle.waiters(&name, Some(after), ENTRIES).await;
+                page.unwrap_or_else(|_| nothing())
+            }
         })
     };
-    let parts = one(summary)
-        .chain(fixed(br#","held_by":"#))
+    let parts = stream::iter(one(summary).chain(fixed(br#","held_by":"#)))
         .chain(array(holders.map(|holder| one(text(&view::holder(holder))))))
-        .chain(fixed(br#","queue":"#))
+        .chain(stream::iter(fixed(br#","queue":"#)))
         .chain(array(waiters.map(|waiter| one(text(&view::waiter(waiter))))))
-        .chain(fixed(b"}"));
-    answer(api, JSON, parts)
+        .chain(stream::iter(fixed(b"}")));
+    answer(api, JSON, parts).await
 }
 
 /// An answer that consists of these parts. What does not fit into a piece is written as the client
@@ -76,13 +87,13 @@ pub(crate) fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refus
 /// # Errors
 ///
 /// `too_many_listings` if it is longer than a piece and there are many such answers already.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     api: &Api,
     media_type: &'static str,
-    parts: impl Iterator<Item = Part> + Send + 'static,
+    parts: impl Stream<Item = Part> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let mut parts = parts.fuse();
-    let first = piece(&mut parts);
+    let mut parts = Box::pin(parts.fuse());
+    let first = piece(&mut parts).await;
     if first.len() < PIECE {
         return Ok(answer::with(StatusCode::OK, media_type, first));
     }
@@ -97,7 +108,7 @@ pub(crate) fn answer(
             None => {
                 // Others shall have their turn between two pieces.
                 tokio::task::yield_now().await;
-                piece(&mut parts)
+                piece(&mut parts).await
             }
         };
         (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, parts, turn)))
@@ -109,10 +120,10 @@ pub(crate) fn answer(
 }
 
 /// As many parts as make a piece, or all that are left.
-fn piece(parts: &mut impl Iterator<Item = Part>) -> Bytes {
+async fn piece(parts: &mut (impl Stream<Item = Part> + Unpin)) -> Bytes {
     let mut piece = Vec::with_capacity(SHORT);
     while piece.len() < PIECE
-        && let Some(part) = parts.next()
+        && let Some(part) = parts.next().await
     {
         piece.extend_from_slice(&part);
     }
@@ -120,21 +131,25 @@ fn piece(parts: &mut impl Iterator<Item = Part>) -> Bytes {
 }
 
 /// The entries of a first page, and of those that `page` returns behind it.
-fn pages<E, C>(
+fn pages<E: Send, C: Send, F: Future<Output = Page<E, C>> + Send>(
     first: Page<E, C>,
-    mut page: impl FnMut(C) -> Page<E, C>,
-) -> impl Iterator<Item = E> {
-    let Page { entries, mut next } = first;
-    let mut entries = entries.into_iter();
-    iter::from_fn(move || {
-        loop {
-            if let Some(entry) = entries.next() {
-                return Some(entry);
-            }
-            let further = page(next.take()?);
-            (entries, next) = (further.entries.into_iter(), further.next);
-        }
-    })
+    page: impl FnMut(C) -> F + Send,
+) -> impl Stream<Item = E> + Send {
+    let Page { entries, next } = first;
+    let further = stream::unfold((next, page), async |(next, mut page)| {
+        let Page { entries, next } = page(next?).await;
+        Some((stream::iter(entries), (next, page)))
+    });
+    stream::iter(entries).chain(further.flatten())
+}
+
+/// The semaphores of all pages.
+pub(crate) fn each(pages: SemaphorePages) -> impl Stream<Item = SemaphoreStatus> + Send {
+    let pages = stream::unfold(pages, async |mut pages| {
+        let page = pages.next().await?;
+        Some((stream::iter(page), pages))
+    });
+    pages.flatten()
 }
 
 /// The page that ends a list.
@@ -143,10 +158,12 @@ fn nothing<E, C>() -> Page<E, C> {
 }
 
 /// The parts of a JSON array, from those of its entries.
-fn array<E: Iterator<Item = Part>>(entries: impl Iterator<Item = E>) -> impl Iterator<Item = Part> {
-    let separators = iter::once(fixed(b"")).chain(iter::repeat_with(|| fixed(b",")));
-    let entries = separators.zip(entries).flat_map(|(separator, entry)| separator.chain(entry));
-    fixed(b"[").chain(entries).chain(fixed(b"]"))
+fn array<E: Iterator<Item = Part>>(entries: impl Stream<Item = E>) -> impl Stream<Item = Part> {
+    let entries = entries.enumerate().flat_map(|(index, entry)| {
+        let separator = if index == 0 { fixed(b"") } else { fixed(b",") };
+        stream::iter(separator.chain(entry))
+    });
+    stream::iter(fixed(b"[")).chain(entries).chain(stream::iter(fixed(b"]")))
 }
 
 /// A [`throttle_wire::PeerStatus`], each lock of which is a part of its own, for it may have thousands.
@@ -156,9 +173,12 @@ fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
     let mut head = text(&peer);
     assert!(head.ends_with(NO_LOCKS), "the locks come last");
     head.truncate(head.len() - NO_LOCKS.len());
+    let separators = iter::once(fixed(b"")).chain(iter::repeat_with(|| fixed(b",")));
+    let held = held.into_iter().map(|lock| one(text(&view::held_lock(lock))));
     one(head)
-        .chain(array(held.into_iter().map(|lock| one(text(&view::held(lock))))))
-        .chain(fixed(br#","pending":"#))
+        .chain(fixed(b"["))
+        .chain(separators.zip(held).flat_map(|(separator, lock)| separator.chain(lock)))
+        .chain(fixed(br#"],"pending":"#))
         .chain(one(text(&pending)))
         .chain(fixed(b"}"))
 }

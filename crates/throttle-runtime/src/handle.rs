@@ -1,10 +1,6 @@
 //! One method for each operation.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use throttle_core::{
     Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence, Time,
@@ -61,13 +57,14 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let new_peer = NewPeer { expires_in, labels };
-        let peer = self.attempt(|state, now| {
+        let answer = self.answer(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
             state.throttle.new_peer(now, id, new_peer).map(|()| id)
-        })?;
+        });
+        let peer = answer.await?;
         tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, "peer created");
         Ok(peer)
     }
@@ -78,7 +75,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        self.attempt(|state, now| state.throttle.heartbeat(now, peer, expires_in))
+        self.answer(|state, now| state.throttle.heartbeat(now, peer, expires_in)).await
     }
 
     /// Asks for a lock and waits for it at most as long as asked for.
@@ -106,7 +103,7 @@ impl Handle {
         let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
         let mut wait = Wait::new(&self.service, peer);
-        let admission = self.attempt(|state, now| {
+        let answer = self.answer(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             let block_for = block_for.filter(|_| state.phase == Phase::Leading);
             let attended = block_for.is_some();
@@ -118,7 +115,8 @@ impl Handle {
                 wait.begin(ticket, state.waits.add(present, peer, ticket, block_for));
             }
             Ok::<_, Refused>(admission)
-        })?;
+        });
+        let admission = answer.await?;
         if wait.is_open() { wait.admission().await } else { Ok(admission) }
     }
 
@@ -133,10 +131,11 @@ impl Handle {
         semaphore: &str,
         sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
-        self.attempt(|state, now| {
+        self.answer(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.throttle.release(now, peer, semaphore, sequence)
         })
+        .await
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
@@ -153,7 +152,8 @@ impl Handle {
         peer: PeerId,
         sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+        self.answer(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+            .await
     }
 
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
@@ -168,7 +168,8 @@ impl Handle {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         // A peer may have very many locks, so their names are looked up outside of the critical section.
         // An id is never used again, so one that is no more by then is refused.
-        let names = self.attempt(|state, _| Ok::<_, Refused>(Arc::clone(&state.names)))?;
+        let names = self.service.try_with_state(|state, _, _| Arc::clone(&state.names));
+        let names = names.ok_or(Error::Failed)?;
         let ids = locks.iter().map(|(name, &count)| Ok((names.id(name)?, count)));
         let restoration = throttle_core::Restoration {
             peer,
@@ -177,7 +178,7 @@ impl Handle {
             labels,
             sequence,
         };
-        self.attempt(|state, now| state.throttle.restore(now, restoration))?;
+        self.answer(|state, now| state.throttle.restore(now, restoration)).await?;
         if tracing::enabled!(target: peer_log::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
@@ -196,7 +197,7 @@ impl Handle {
     /// More than a second in which it neither answered nor got round to its timer is a stall: its
     /// process or machine stood still, or its runtime was blocked.
     pub fn stalls(&self) -> Stalls {
-        self.operate(|state, _| state.lease_clock.stalls())
+        self.service.with_state(|state, _, _| state.lease_clock.stalls())
     }
 
     /// Sets how many requests may wait for as long as they want. At the start there is no limit.
@@ -205,7 +206,7 @@ impl Handle {
     /// its lock like any other one, but is answered [`Admission::Queued`] after a second, if not
     /// before, and has to ask again. Requests that wait already go on as before.
     pub fn limit_open_waits(&self, limit: usize) {
-        self.operate(|state, _| state.waits.set_limit(limit));
+        self.service.with_state(|state, _, _| state.waits.set_limit(limit));
     }
 
     /// Ends the short wait that began first: it is answered [`Admission::Queued`], and its connection
@@ -221,7 +222,7 @@ impl Handle {
 
     /// How many requests wait for their answer, and how many may do so.
     pub fn open_waits(&self) -> OpenWaits {
-        self.operate(|state, _| state.waits.status())
+        self.service.with_state(|state, _, _| state.waits.status())
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
@@ -234,7 +235,7 @@ impl Handle {
 
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.operate(|state, _| state.phase == Phase::Draining)
+        self.service.with_state(|state, _, _| state.phase == Phase::Draining)
     }
 
     /// Resolves when the service is broken; never, if it ends in good order.
@@ -257,22 +258,20 @@ impl Handle {
         *self.service.failure.borrow()
     }
 
-    /// Whose turn it is to reconfigure.
-    pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
-        &self.service.reconfiguring
-    }
-
-    /// The same as [`operate`](Self::operate), for what may fail: it does if an earlier operation panicked.
-    pub(crate) fn attempt<R, E: Into<Error>>(
+    /// Runs an operation on semaphores and peers, and answers with its result.
+    ///
+    /// Every such operation goes through here, also those that only look. Today the answer is ready at
+    /// once. With a durable store it will wait here until the changes that it shows are durable, which
+    /// includes changes of other requests that it has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if an earlier operation panicked.
+    pub(crate) async fn answer<R, E: Into<Error>>(
         &self,
         operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
     ) -> Result<R, Error> {
         let result = self.service.try_with_state(|state, now, _| operation(state, now));
         result.ok_or(Error::Failed)?.map_err(Into::into)
-    }
-
-    /// Does something with the state at the present time, and spreads the effects of what happened.
-    pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        self.service.with_state(|state, now, _| operation(state, now))
     }
 }

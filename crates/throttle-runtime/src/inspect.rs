@@ -5,7 +5,7 @@
 //! copied for it, be it peers, locks or text, so that nobody waits long for the state; names are
 //! looked up after it is free again.
 
-use std::{iter, sync::Arc};
+use std::sync::Arc;
 
 use throttle_core::{
     Error as Refused, FencingToken, Holder, Labels, PeerCursor, PeerId, SemaphoreId, Ticket, Waiter,
@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     handle::Handle,
     names::{Entry, Names},
+    service::NO_PANIC,
     state::State,
 };
 
@@ -57,8 +58,8 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_peer`
-    pub fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, _| state.throttle.is_acquired(peer))
+    pub async fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
+        self.answer(|state, _| state.throttle.is_acquired(peer)).await
     }
 
     /// The maximum of a semaphore minus what is held of it. Negative if that exceeds it.
@@ -66,11 +67,12 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        self.attempt(|state, _| {
+    pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
+        self.answer(|state, _| {
             let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
             Ok::<_, Refused>(status.remainder())
         })
+        .await
     }
 
     /// One peer.
@@ -78,60 +80,56 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_peer`
-    pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        let (names, status) = self.attempt(|state, _| {
+    pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
+        let answer = self.answer(|state, _| {
             let status = state.throttle.peer_status(peer, PLACES)?;
             Ok::<_, Refused>((Arc::clone(&state.names), status))
-        })?;
+        });
+        let (names, status) = answer.await?;
         Ok(named(status, &names))
     }
 
     /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
     /// long labels, and at least one if there is one.
     ///
-    /// Who lists them page by page sees each peer that lives all the while exactly once.
-    pub fn peers(&self, after: Option<PeerCursor>, limit: usize) -> Page<PeerStatus, PeerCursor> {
-        let (names, Page { entries, next }) = self.look(|state| {
+    /// A caller that lists them page by page sees each peer that lives all the while exactly once.
+    pub async fn peers(
+        &self,
+        after: Option<PeerCursor>,
+        limit: usize,
+    ) -> Page<PeerStatus, PeerCursor> {
+        let look = self.look(|state| {
             let peers = state.throttle.peers(after);
             let cost = |peer: &throttle_core::PeerStatus| {
                 cost_of_labels(&peer.labels) + size_of_val(&*peer.held)
             };
             (Arc::clone(&state.names), page(peers, limit, cost))
         });
+        let (names, Page { entries, next }) = look.await;
         Page { entries: entries.into_iter().map(|peer| named(peer, &names)).collect(), next }
     }
 
     /// How many peers there are.
-    pub fn peer_count(&self) -> usize {
-        self.look(|state| state.throttle.peer_count())
+    pub async fn peer_count(&self) -> usize {
+        self.look(|state| state.throttle.peer_count()).await
     }
 
     /// All semaphores, in the order of their names.
     ///
-    /// They are looked at a few at a time, as [`semaphore_pages`](Self::semaphore_pages) says.
-    pub fn semaphores(&self) -> Vec<SemaphoreStatus> {
-        self.semaphore_pages().flatten().collect()
+    /// The state is looked at page by page, as [`semaphore_pages`](Self::semaphore_pages) describes.
+    pub async fn semaphores(&self) -> Vec<SemaphoreStatus> {
+        let mut pages = self.semaphore_pages().await;
+        let mut semaphores = Vec::new();
+        while let Some(page) = pages.next().await {
+            semaphores.extend(page);
+        }
+        semaphores
     }
 
-    /// All semaphores there are now, in the order of their names, a few at a time.
-    ///
-    /// The state is looked at once for each page, which shows one instant. A semaphore that is removed
-    /// before its page is left out.
-    pub fn semaphore_pages(&self) -> impl Iterator<Item = Vec<SemaphoreStatus>> + Send + use<> {
-        let handle = self.clone();
-        let names = self.look(|state| Arc::clone(&state.names));
-        let mut next = 0;
-        iter::from_fn(move || {
-            let rest = &names.entries()[next..];
-            let entries = &rest[..rest.len().min(SEMAPHORES_AT_A_TIME)];
-            next += entries.len();
-            (!entries.is_empty()).then(|| {
-                handle.look(|state| {
-                    let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
-                    statuses.filter_map(Result::ok).collect()
-                })
-            })
-        })
+    /// All semaphores that exist now, in the order of their names, a few at a time.
+    pub async fn semaphore_pages(&self) -> SemaphorePages {
+        let names = self.look(|state| Arc::clone(&state.names)).await;
+        SemaphorePages { handle: self.clone(), names, position: 0 }
     }
 
     /// One semaphore.
@@ -139,8 +137,8 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
-        self.attempt(|state, _| semaphore_status(state, state.names.entry(name)?))
+    pub async fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
+        self.answer(|state, _| semaphore_status(state, state.names.entry(name)?)).await
     }
 
     /// One semaphore with the first page of its holders and of its waiters, all at one instant.
@@ -148,8 +146,8 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
-        self.attempt(|state, _| {
+    pub async fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
+        self.answer(|state, _| {
             let entry = state.names.entry(name)?;
             Ok::<_, Refused>(Overview {
                 status: semaphore_status(state, entry)?,
@@ -157,6 +155,7 @@ impl Handle {
                 waiters: waiters(state, entry.id, None, limit)?,
             })
         })
+        .await
     }
 
     /// Some holders in the order of the grants, from the one after `after` on: at most `limit`, fewer
@@ -165,13 +164,13 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn holders(
+    pub async fn holders(
         &self,
         name: &str,
         after: Option<FencingToken>,
         limit: usize,
     ) -> Result<Page<Holder, FencingToken>, Error> {
-        self.attempt(|state, _| holders(state, state.names.id(name)?, after, limit))
+        self.answer(|state, _| holders(state, state.names.id(name)?, after, limit)).await
     }
 
     /// Some waiters in the order of arrival, from the one after `after` on, as many as of the holders.
@@ -179,18 +178,50 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn waiters(
+    pub async fn waiters(
         &self,
         name: &str,
         after: Option<Ticket>,
         limit: usize,
     ) -> Result<Page<Waiter, Ticket>, Error> {
-        self.attempt(|state, _| waiters(state, state.names.id(name)?, after, limit))
+        self.answer(|state, _| waiters(state, state.names.id(name)?, after, limit)).await
     }
 
-    /// Looks at the state after everybody who is due has gone.
-    fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        self.operate(|state, _| look(state))
+    /// Looks at the state after all peers whose lease has ended are gone.
+    ///
+    /// # Panics
+    ///
+    /// If an earlier operation did.
+    pub(crate) async fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        self.answer(|state, _| Ok::<_, Error>(look(state))).await.expect(NO_PANIC)
+    }
+}
+
+/// A list of semaphores that is read page by page, from [`Handle::semaphore_pages`].
+#[derive(Clone, Debug)]
+pub struct SemaphorePages {
+    handle: Handle,
+    names: Arc<Names>,
+    /// Of the next page's first entry in `names`.
+    position: usize,
+}
+
+impl SemaphorePages {
+    /// The next page, which shows one instant; `None` after the last one.
+    ///
+    /// Semaphores that were removed before the page is read are left out, so it may be empty.
+    pub async fn next(&mut self) -> Option<Vec<SemaphoreStatus>> {
+        let rest = &self.names.entries()[self.position..];
+        let entries = &rest[..rest.len().min(SEMAPHORES_AT_A_TIME)];
+        if entries.is_empty() {
+            return None;
+        }
+        self.position += entries.len();
+        let look = self.handle.look(|state| {
+            let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
+            statuses.filter_map(Result::ok).collect()
+        });
+        Some(look.await)
     }
 }
 

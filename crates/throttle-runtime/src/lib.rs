@@ -71,7 +71,9 @@ pub use crate::{
     error::Error,
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
-    inspect::{HeldLock, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus},
+    inspect::{
+        HeldLock, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphorePages, SemaphoreStatus,
+    },
     names::SemaphoreConfig,
     observer::Observer,
     open_waits::OpenWaits,

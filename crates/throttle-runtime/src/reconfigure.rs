@@ -9,8 +9,10 @@ use std::{collections::BTreeMap, mem, sync::Arc};
 use throttle_core::{SemaphoreId, Settings, Time};
 
 use crate::{
+    error::Error,
     handle::Handle,
     names::{Entry, Names, SemaphoreConfig},
+    service::NO_PANIC,
     state::State,
 };
 
@@ -44,32 +46,47 @@ impl Handle {
     ///
     /// Others see either nothing of it or all of it, and wait for a small part of the time that it
     /// takes: to work out what to do among 100,000 semaphores keeps the calling thread busy for some
-    /// tens of milliseconds. Reconfigurations take turns.
+    /// tens of milliseconds, and so does a backlog of peers whose leases have ended. So a server drives the
+    /// future on a thread that serves no requests. Reconfigurations take turns.
     ///
     /// # Errors
     ///
     /// [`ReconfigureError::SemaphoreInUse`] if a semaphore in use would be removed or change its
     /// level.
     #[expect(clippy::missing_panics_doc, reason = "a panic inside is a defect of this crate")]
-    pub fn reconfigure(
+    pub async fn reconfigure(
         &self,
         settings: Settings,
         semaphores: &BTreeMap<String, SemaphoreConfig>,
     ) -> Result<Changes, ReconfigureError> {
-        let _turn = self.reconfiguring().lock().expect("no reconfiguration panics");
-        let (names, new_ids) =
-            self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+        let _turn = self.service.reconfiguring.lock().await;
+        let in_force =
+            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+        let (names, new_ids) = in_force.await;
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // Whose lease has ended uses nothing, also if very many others have their turn before.
         self.service.work_off_backlog();
-        self.operate(|state, now| {
-            plan.check(state)?;
-            state.throttle.set_settings(settings);
-            plan.install(state, now);
-            Ok(())
-        })?;
+        let answer = self.answer(|state, now| {
+            let checked = plan.check(state);
+            if checked.is_ok() {
+                state.throttle.set_settings(settings);
+                plan.install(state, now);
+            }
+            Ok::<_, Error>(checked)
+        });
+        answer.await.expect(NO_PANIC)?;
         Ok(plan.changes)
     }
+}
+
+/// Adds the semaphores of a service that has none yet.
+pub(crate) fn install_first(
+    state: &mut State,
+    now: Time,
+    semaphores: &BTreeMap<String, SemaphoreConfig>,
+) {
+    let new_ids = state.throttle.next_semaphores();
+    Plan::new(&Names::default(), semaphores, new_ids).install(state, now);
 }
 
 /// What to do to which semaphore.

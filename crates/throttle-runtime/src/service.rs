@@ -34,7 +34,7 @@ pub(crate) struct Service {
     /// How many threads wait for the mutex.
     contenders: AtomicUsize,
     /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
-    pub(crate) reconfiguring: Mutex<()>,
+    pub(crate) reconfiguring: tokio::sync::Mutex<()>,
     pub(crate) failure: Failures,
     pub(crate) rearm: Arc<Notify>,
 }
@@ -47,7 +47,7 @@ impl Service {
             clock,
             state: Mutex::new(State::new(settings, observer, entropy, token_floor)),
             contenders: AtomicUsize::new(0),
-            reconfiguring: Mutex::new(()),
+            reconfiguring: tokio::sync::Mutex::new(()),
             failure: Failures::none(),
             rearm: Arc::new(Notify::new()),
         }
@@ -63,7 +63,7 @@ impl Service {
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> R {
-        let state = self.lock().expect("no operation panicked before");
+        let state = self.lock().expect(NO_PANIC);
         self.run_locked(state, OPERATION_BUDGET, operation)
     }
 
@@ -174,3 +174,6 @@ const OPERATION_BUDGET: u32 = 256;
 
 /// How much of what is due the timer does in one critical section: one to two milliseconds.
 pub(crate) const TIMER_BUDGET: u32 = 4_096;
+
+/// What operations that cannot fail rely on.
+pub(crate) const NO_PANIC: &str = "no operation panicked before";

@@ -8,6 +8,7 @@ use crate::{
     handle::Handle,
     names::SemaphoreConfig,
     observer::{NoopObserver, Observer},
+    reconfigure::install_first,
     service::Service,
     timer,
     world::World,
@@ -43,11 +44,9 @@ impl Handle {
         observer: Box<dyn Observer>,
     ) -> Self {
         let service = Arc::new(Service::new(world, settings, observer));
-        let handle = Self { service };
-        handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
-        let rearm = Arc::clone(&handle.service.rearm);
-        tokio::spawn(timer::run(Arc::downgrade(&handle.service), rearm));
-        handle
+        service.with_state(|state, now, _| install_first(state, now, semaphores));
+        tokio::spawn(timer::run(Arc::downgrade(&service), Arc::clone(&service.rearm)));
+        Self { service }
     }
 }
 
@@ -89,7 +88,7 @@ mod tests {
         handle.restore(restoration).await.unwrap();
         let peer = handle.new_peer(lease, Labels::default()).await.unwrap();
         assert_ne!(peer, drawn_first);
-        assert_eq!(handle.peer_count(), 2);
+        assert_eq!(handle.peer_count().await, 2);
     }
 
     /// S10

@@ -57,7 +57,7 @@ impl Runtime {
         let handle = self.handle.clone();
         match act {
             Act::Acquire { .. } => self.acquire(act).await,
-            Act::Ask(peer) => handle.is_acquired(self.id(*peer)).map(|free| free.to_string()),
+            Act::Ask(peer) => handle.is_acquired(self.id(*peer)).await.map(|free| free.to_string()),
             Act::HangUp(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
                 broken.for_each(|(_, request)| request.abort());
@@ -77,11 +77,11 @@ impl Runtime {
                 let sequence = number.and_then(Sequence::new);
                 handle.release(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
-            Act::Remainder(semaphore) => handle.remainder(semaphore).map(|n| n.to_string()),
+            Act::Remainder(semaphore) => handle.remainder(semaphore).await.map(|n| n.to_string()),
             Act::Resize(semaphore, max) => {
                 let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
                 config.max = Count::new(*max).expect("a positive maximum");
-                let changes = handle.reconfigure(Settings::default(), &self.semaphores);
+                let changes = handle.reconfigure(Settings::default(), &self.semaphores).await;
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 Ok(ok(()))
             }
@@ -141,7 +141,7 @@ impl Subject for Runtime {
     }
 
     async fn standing(&mut self, peer: Peer) -> Standing {
-        let Ok(status) = self.handle.peer(self.id(peer)) else {
+        let Ok(status) = self.handle.peer(self.id(peer)).await else {
             return Standing::default();
         };
         Standing {

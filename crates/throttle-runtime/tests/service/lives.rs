@@ -101,7 +101,7 @@ async fn act(
         (13, Some(_)) => throttle.limit_open_waits(u.int_in_range(0..=3)?),
         (14, Some(_)) => {
             let semaphores = configure(&[("A", u.int_in_range(1..=3)?), ("B", 1)]);
-            throttle.reconfigure(Settings::default(), &semaphores).expect("all of them stay");
+            throttle.reconfigure(Settings::default(), &semaphores).await.expect("all of them stay");
         }
         (_, Some(_)) => sleep(span).await,
     }

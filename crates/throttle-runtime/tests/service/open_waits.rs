@@ -51,7 +51,7 @@ async fn beyond_the_limit_a_wait_is_answered_pending_after_a_second() {
     assert!(is_pending(waiting.pop().unwrap().await.unwrap()));
     assert_eq!(clock.now().as_nanos(), 1_000_000_000);
     assert!(waiting.iter().all(|request| !request.is_finished()));
-    assert_eq!(throttle.semaphore("A").unwrap().waiters, 3, "it keeps its place");
+    assert_eq!(throttle.semaphore("A").await.unwrap().waiters, 3, "it keeps its place");
     assert_eq!(throttle.open_waits(), OpenWaits { open: 2, short: 0, limit: 2, cut_short: 1 });
     for request in waiting {
         assert!(is_pending(request.await.unwrap()));
@@ -101,11 +101,11 @@ async fn a_short_wait_that_breaks_is_parked_and_leaves_nothing_behind() {
     settle().await;
     waiting.abort();
     settle().await;
-    assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
+    assert!(throttle.waiters("A", None, 1).await.unwrap().entries[0].parked);
     assert_eq!(throttle.open_waits(), OpenWaits { open: 0, short: 0, limit: 0, cut_short: 1 });
     assert!(!throttle.end_short_wait());
     throttle.release(holder, "A", None).await.unwrap();
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
 /// S2: whoever has to ask again, and however often.
@@ -163,13 +163,17 @@ async fn the_oldest_short_wait_can_be_ended_but_not_within_a_moment() {
         assert!(waiting[ended].is_finished());
     }
     assert!(!throttle.end_short_wait());
-    let status = throttle.semaphore("A").unwrap();
+    let status = throttle.semaphore("A").await.unwrap();
     assert_eq!((status.waiters, throttle.open_waits().open), (4, 1));
     for request in waiting.drain(1..) {
         assert!(is_pending(request.await.unwrap()));
     }
     sleep(LEASE).await;
-    assert_eq!(throttle.peer_count(), 1, "leases count from the answer, and one is still open");
+    assert_eq!(
+        throttle.peer_count().await,
+        1,
+        "leases count from the answer, and one is still open"
+    );
 }
 
 /// A request has waited for as long as the clock says, also while the state machine has not got there
@@ -187,7 +191,7 @@ async fn a_short_wait_can_be_ended_while_a_crowd_expires() {
     settle().await;
     jump(JUMP);
     assert!(throttle.end_short_wait());
-    assert!(throttle.peer_count() > 2, "the crowd is not gone yet");
+    assert!(throttle.peer_count().await > 2, "the crowd is not gone yet");
     settle().await;
     assert!(is_pending(short.await.unwrap()));
 }

@@ -58,18 +58,18 @@ async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_s
     }
     sleep(LEASE - Duration::from_millis(1)).await;
     jump(Duration::from_millis(500));
-    let left = throttle.peer_count();
+    let left = throttle.peer_count().await;
     assert!((1..20_000).contains(&left), "{left} are left");
     let (first, last) = (peers[0], peers[19_999]);
     let gone = throttle.heartbeat(first, LEASE).await;
     assert_eq!(gone, Err(Error::Refused(throttle_core::Error::UnknownPeer)));
     throttle.heartbeat(last, LEASE).await.unwrap();
     settle().await;
-    assert_eq!(throttle.peer_count(), 1, "the timer goes on without being asked");
+    assert_eq!(throttle.peer_count().await, 1, "the timer goes on without being asked");
     sleep(LEASE - Duration::from_millis(1)).await;
-    assert_eq!(throttle.peer_count(), 1, "a lease begins at the present");
+    assert_eq!(throttle.peer_count().await, 1, "a lease begins at the present");
     sleep(Duration::from_millis(2)).await;
-    assert_eq!(throttle.peer_count(), 0);
+    assert_eq!(throttle.peer_count().await, 0);
 }
 
 /// S7: who asks for three, and then for one while that waits, holds one, and no answer claims more.
@@ -123,9 +123,9 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     assert_eq!(elapsed(clock), Duration::ZERO);
     assert!(throttle.is_draining());
     throttle.release(holder, "A", None).await.unwrap();
-    assert_eq!(throttle.remainder("A"), Ok(0), "the queue outlives the requests");
+    assert_eq!(throttle.remainder("A").await, Ok(0), "the queue outlives the requests");
     sleep(LEASE).await;
-    assert_eq!(throttle.peer_count(), 0, "leases count from the answer");
+    assert_eq!(throttle.peer_count().await, 0, "leases count from the answer");
 }
 
 /// S8: a lease of no time ends as soon as the wait that kept it from running does, and others may be
@@ -176,7 +176,7 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
         waiting.abort();
         settle().await;
         throttle.remove_peer(holder, None).await.unwrap();
-        let status = throttle.semaphore("A").unwrap();
+        let status = throttle.semaphore("A").await.unwrap();
         match (status.held, status.pending) {
             (0, 0) => too_early += 1,
             (0, 1) => parked += 1,
@@ -184,10 +184,10 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
             other => panic!("{other:?} held and pending"),
         }
         sleep(Duration::from_secs(10)).await;
-        let status = throttle.semaphore("A").unwrap();
+        let status = throttle.semaphore("A").await.unwrap();
         assert_eq!(status.waiters, 0, "a parked waiter is forgotten");
         throttle.remove_peer(waiter, None).await.unwrap();
-        assert_eq!(throttle.remainder("A"), Ok(1));
+        assert_eq!(throttle.remainder("A").await, Ok(1));
     }
     assert!(too_early > 0 && parked > 0 && granted > 0, "{too_early}, {parked}, {granted}");
 }
@@ -227,7 +227,7 @@ async fn who_asks_again_when_its_place_was_just_given_away_waits_anew() {
     throttle.release(holder, "A", None).await.unwrap();
     assert!(matches!(again.await.unwrap(), Ok(Admission::Granted { .. })));
     sleep(LEASE).await;
-    assert_eq!(throttle.is_acquired(waiter).unwrap_err().code(), "unknown_peer");
+    assert_eq!(throttle.is_acquired(waiter).await.unwrap_err().code(), "unknown_peer");
 }
 
 /// S1, S6: the same for a request for another semaphore.
@@ -244,7 +244,7 @@ async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
     let waiting = wait(&throttle, waiter, "B");
     settle().await;
     assert!(!waiting.is_finished(), "somebody else holds B");
-    assert_eq!(throttle.peer(waiter).unwrap().held[0].semaphore.as_ref(), "A");
+    assert_eq!(throttle.peer(waiter).await.unwrap().held[0].semaphore.as_ref(), "A");
 }
 
 /// D24: whatever happens before the waiting task gets its turn.
@@ -263,7 +263,7 @@ async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_canc
         }
         assert!(is_pending(waiting.await.unwrap()));
         sleep(LEASE).await;
-        assert_eq!(throttle.remainder("A"), Ok(1), "the lease counts from the answer");
+        assert_eq!(throttle.remainder("A").await, Ok(1), "the lease counts from the answer");
     }
 }
 
@@ -301,20 +301,20 @@ async fn lists_tell_who_holds_and_who_waits_in_order() {
         queue.push(waiter);
     }
     sleep(Duration::from_secs(5)).await;
-    let holders = throttle.holders("A", None, 10).unwrap().entries;
+    let holders = throttle.holders("A", None, 10).await.unwrap().entries;
     assert_eq!((holders.len(), holders[0].peer, &holders[0].labels), (1, holder, &labels));
     assert_eq!(holders[0].held_for, Duration::from_secs(5));
     assert_eq!(holders[0].time_left, LEASE - Duration::from_secs(5));
-    let first = throttle.waiters("A", None, 2).unwrap();
-    let second = throttle.waiters("A", first.next, 2).unwrap();
+    let first = throttle.waiters("A", None, 2).await.unwrap();
+    let second = throttle.waiters("A", first.next, 2).await.unwrap();
     assert_eq!(second.next, None, "nobody is left");
     let listed: Vec<_> =
         first.entries.iter().chain(&second.entries).map(|waiter| waiter.peer).collect();
     assert_eq!(listed, queue);
-    let first = throttle.peers(None, 3);
-    let second = throttle.peers(first.next, 3);
-    assert_eq!((first.entries.len(), second.entries.len()), (3, throttle.peer_count() - 3));
-    assert_eq!(throttle.semaphore("A").unwrap().longest_pending, Duration::from_secs(5));
+    let first = throttle.peers(None, 3).await;
+    let second = throttle.peers(first.next, 3).await;
+    assert_eq!((first.entries.len(), second.entries.len()), (3, throttle.peer_count().await - 3));
+    assert_eq!(throttle.semaphore("A").await.unwrap().longest_pending, Duration::from_secs(5));
 }
 
 /// S9: labels come back as well.
@@ -327,7 +327,7 @@ async fn a_restored_peer_carries_the_labels_it_brings() {
     let (labels_too, sequence) = (labels.clone(), None);
     let restoration = Restoration { peer, expires_in: LEASE, locks, labels: labels_too, sequence };
     throttle.restore(restoration).await.unwrap();
-    assert_eq!(throttle.peer(peer).unwrap().labels, labels);
+    assert_eq!(throttle.peer(peer).await.unwrap().labels, labels);
 }
 
 /// S8 while reconfiguring: who is due is gone before.
@@ -340,7 +340,7 @@ async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
     hold(&throttle, "A", 1).await;
     sleep(LEASE - JUMP).await;
     jump(JUMP);
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
     let entries = entries.lock().unwrap();
     assert_eq!(entries[3..], ["Released", "Expired", "0 removed"]);
 }
@@ -358,8 +358,8 @@ async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
     }
     sleep(LEASE - Duration::from_millis(1)).await;
     jump(JUMP);
-    assert!(throttle.peer_count() > 0, "the crowd is not gone yet");
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    assert!(throttle.peer_count().await > 0, "the crowd is not gone yet");
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
 }
 
 /// D16: all or nothing.
@@ -367,20 +367,22 @@ async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
 async fn semaphores_in_use_are_neither_removed_nor_moved_in_the_hierarchy() {
     let throttle = start(&[("A", 1), ("B", 1)]);
     hold(&throttle, "A", 1).await;
-    let before = throttle.semaphores();
-    let refused = throttle.reconfigure(Settings::default(), &configure(&[("B", 7), ("C", 1)]));
+    let before = throttle.semaphores().await;
+    let refused =
+        throttle.reconfigure(Settings::default(), &configure(&[("B", 7), ("C", 1)])).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         r#"semaphore "A" is in use, so it can neither be removed nor change its level"#
     );
-    assert_eq!(throttle.semaphores(), before, "nothing else changed either");
-    let changes = throttle.reconfigure(Settings::default(), &configure(&[("A", 2), ("C", 1)]));
+    assert_eq!(throttle.semaphores().await, before, "nothing else changed either");
+    let changes =
+        throttle.reconfigure(Settings::default(), &configure(&[("A", 2), ("C", 1)])).await;
     let changes = changes.unwrap();
     assert_eq!(
         (&*changes.added, &*changes.changed, &*changes.removed),
         (&["C".to_owned()][..], &["A".to_owned()][..], &["B".to_owned()][..],)
     );
-    assert_eq!(throttle.remainder("B").unwrap_err().code(), "unknown_semaphore");
+    assert_eq!(throttle.remainder("B").await.unwrap_err().code(), "unknown_semaphore");
 }
 
 /// D23
@@ -392,7 +394,7 @@ async fn limits_turn_away_newcomers_and_can_be_raised() {
     let (one, two) = (join(&throttle).await, join(&throttle).await);
     let third = throttle.new_peer(LEASE, Labels::default()).await.unwrap_err();
     assert_eq!(third.code(), "too_many_peers");
-    throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).unwrap();
+    throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).await.unwrap();
     let three = join(&throttle).await;
     let request = LockRequest::now(Count::ONE);
     throttle.acquire(one, "A", request).await.unwrap();
@@ -416,7 +418,7 @@ async fn restored_counts_are_added_up_without_overflow() {
     };
     restore(1, Count::MAX).await.unwrap();
     assert_eq!(restore(2, Count::ONE).await.unwrap_err().code(), "lock_count_too_large");
-    assert_eq!(throttle.remainder("A"), Ok(2 - (1 << 53)));
+    assert_eq!(throttle.remainder("A").await, Ok(2 - (1 << 53)));
 }
 
 #[derive(Default)]
@@ -449,7 +451,7 @@ async fn an_observer_hears_of_everything_in_order() {
     throttle.remove_peer(holder, None).await.unwrap();
     waiting.await.unwrap().unwrap();
     throttle.release(waiter, "A", None).await.unwrap();
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
     assert_eq!(
         *entries.lock().unwrap(),
         [
@@ -525,7 +527,7 @@ async fn peers_on_many_threads_take_turns() {
     for peer in peers.collect::<Vec<_>>() {
         peer.await.unwrap().unwrap();
     }
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
 fn levels(levels: &[(&str, i32)]) -> BTreeMap<String, SemaphoreConfig> {

@@ -39,9 +39,9 @@ async fn whoever_asks_first_after_a_stall_nobody_has_expired() {
         }
         for holder in holders {
             throttle.heartbeat(holder, SHORT).await.unwrap();
-            assert_eq!(throttle.is_acquired(holder), Ok(true));
+            assert_eq!(throttle.is_acquired(holder).await, Ok(true));
         }
-        assert_eq!(throttle.peer_count(), 100);
+        assert_eq!(throttle.peer_count().await, 100);
         assert_eq!(throttle.stalls(), Stalls { count: 1, total: STALL });
         assert!(throttle.uptime() >= STALL, "it is the time on the wall");
     }
@@ -55,9 +55,9 @@ async fn a_lease_ends_so_much_later_as_the_stall_was_long() {
     jump(STALL);
     // Of the stall as much counts as passes between two ticks.
     sleep(SHORT - Duration::from_millis(251)).await;
-    assert_eq!(throttle.remainder("A"), Ok(0));
+    assert_eq!(throttle.remainder("A").await, Ok(0));
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
 /// However unsteady, as long as no gap is a stall.
@@ -68,10 +68,10 @@ async fn leases_end_on_time_among_short_gaps() {
         let holder = hold(&throttle, "A", 1).await;
         throttle.heartbeat(holder, SHORT).await.unwrap();
         for _ in 0..SHORT.as_millis() / gap.as_millis() {
-            assert_eq!(throttle.remainder("A"), Ok(0));
+            assert_eq!(throttle.remainder("A").await, Ok(0));
             jump(gap);
         }
-        assert_eq!(throttle.remainder("A"), Ok(1));
+        assert_eq!(throttle.remainder("A").await, Ok(1));
         assert_eq!(throttle.stalls(), Stalls::default());
     }
 }
@@ -84,10 +84,10 @@ async fn a_chain_of_stalls_delays_the_end_of_a_lease_but_does_not_prevent_it() {
     throttle.heartbeat(holder, SHORT).await.unwrap();
     for _ in 1..12 {
         jump(STALL);
-        assert_eq!(throttle.remainder("A"), Ok(0));
+        assert_eq!(throttle.remainder("A").await, Ok(0));
     }
     jump(STALL);
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
     assert_eq!(throttle.stalls(), Stalls { count: 12, total: 12 * STALL });
 }
 
@@ -119,7 +119,7 @@ async fn an_idle_service_does_not_stall() {
     let peer = throttle.new_peer(SHORT, Labels::default()).await.unwrap();
     throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
     sleep(SHORT).await;
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
 /// Random stalls, naps and heartbeats: a lease ends when its attentive time is over, as counted by
@@ -145,7 +145,11 @@ fn a_lease_lasts_for_its_length_of_attentive_time() {
                     span
                 };
                 left = left.saturating_sub(counted);
-                assert_eq!(throttle.is_acquired(peer).is_ok(), !left.is_zero(), "{left:?} left");
+                assert_eq!(
+                    throttle.is_acquired(peer).await.is_ok(),
+                    !left.is_zero(),
+                    "{left:?} left"
+                );
                 if left.is_zero() {
                     expired += 1;
                     return Ok(());
