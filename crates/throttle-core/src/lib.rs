@@ -53,8 +53,8 @@ mod deadlines;
 mod error;
 mod event;
 mod labels;
+mod newtypes;
 mod peers;
-mod quantity;
 mod semaphore;
 mod status;
 mod throttle;
@@ -65,7 +65,7 @@ pub use crate::{
     error::Error,
     event::{CancelCause, Event},
     labels::Labels,
-    quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    newtypes::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
     status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     throttle::{
         Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Settings, Throttle,

@@ -4,31 +4,31 @@
 //! ([`Throttle::advance`]), so that whoever is due is gone before it looks at anything; then it
 //! checks everything; then it changes everything.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 use crate::{
-    CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
-    Time,
+    Error, Event, FencingToken, PeerId, SemaphoreId, Ticket, Time,
     absent_peers::AbsentPeers,
     deadlines::Deadlines,
-    peers::{Held, Peer, Peers, Pending, Slot, WaitState},
-    semaphore::{EntryKey, Semaphore, WaiterEntry},
-    time::nanos,
+    peers::{Peers, Slot},
+    semaphore::Semaphore,
 };
 
 mod configure;
 mod expiry;
 mod inspect;
 mod lease;
+mod lifecycle;
 mod lock;
+mod queue;
 mod sequence;
 mod validate;
 mod wait;
 
 pub use self::{
     inspect::PeerCursor,
-    lease::{NewPeer, Restoration},
+    lifecycle::{NewPeer, Restoration},
     lock::{Admission, LockRequest, Release},
 };
 
@@ -37,7 +37,7 @@ pub use self::{
 pub struct Settings {
     /// How long a waiter whose connection broke keeps its place without asking again. Default: 10 s.
     pub abandoned_after: Duration,
-    /// The most bytes that the labels of all peers may take, as [`Labels::bytes`] has it. Default: 256 MiB.
+    /// The most bytes that the labels of all peers may take, as [`Labels::bytes`](crate::Labels::bytes) has it. Default: 256 MiB.
     pub max_label_bytes: u64,
     /// The most peers there may be at a time. Default: two million.
     pub max_peers: u32,
@@ -71,7 +71,7 @@ pub struct Throttle {
     /// By [`SemaphoreId`]; `None` where one was removed.
     semaphores: Vec<Option<Semaphore>>,
     peers: Peers,
-    /// For each peer an instant at or before its [`Peer::timeout`]. A heartbeat only moves the
+    /// For each peer an instant at or before its [`Peer::timeout`](crate::peers::Peer::timeout). A heartbeat only moves the
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
@@ -155,125 +155,6 @@ impl Throttle {
         (time < Time::MAX).then_some(time)
     }
 
-    /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
-    /// are to be [cleared](Self::clear) before anything else happens.
-    ///
-    /// Returns how many locks it held and what it said about itself.
-    fn evict(
-        &mut self,
-        slot: Slot,
-        vacated: &mut Vec<(SemaphoreId, EntryKey)>,
-    ) -> (u32, Option<Box<Labels>>) {
-        let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
-        self.label_bytes -= bytes(labels.as_deref());
-        if sequence > Sequence::default() {
-            self.absent.record_former(id, sequence, self.now);
-        }
-        let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
-        for lock in held {
-            vacated.push((lock.semaphore, EntryKey::Holder(lock.token)));
-            self.semaphore_mut(lock.semaphore).give_back(lock.count);
-            self.events.push_back(Event::Released {
-                peer: id,
-                semaphore: lock.semaphore,
-                count: lock.count,
-                token: lock.token,
-                held: self.now - lock.since,
-            });
-        }
-        if let Some(pending) = pending {
-            vacated.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
-            self.semaphore_mut(pending.semaphore).give_up(pending.count);
-            self.announce_cancelled(id, pending, CancelCause::PeerGone);
-        }
-        (locks, labels)
-    }
-
-    /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
-    fn cancel(&mut self, slot: Slot, cause: CancelCause) {
-        let peer = self.peers.get_mut(slot);
-        let pending = peer.pending.take().expect("only pending locks are cancelled");
-        let id = peer.id;
-        self.semaphore_mut(pending.semaphore).dequeue(pending.ticket);
-        self.announce_cancelled(id, pending, cause);
-        self.answer_wait(slot, pending.wait);
-    }
-
-    fn announce_cancelled(&mut self, peer: PeerId, pending: Pending, cause: CancelCause) {
-        self.events.push_back(Event::Cancelled {
-            peer,
-            semaphore: pending.semaphore,
-            count: pending.count,
-            waited: self.now - pending.since,
-            cause,
-        });
-    }
-
-    /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
-    /// Returns the number of grants.
-    fn serve(&mut self, id: SemaphoreId) -> usize {
-        let mut grants = 0;
-        while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
-            let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
-            self.grant(slot, id, pending.count, Some(self.now - pending.since));
-            self.answer_wait(slot, pending.wait);
-            grants += 1;
-        }
-        grants
-    }
-
-    /// Makes a lock held.
-    fn grant(
-        &mut self,
-        slot: Slot,
-        id: SemaphoreId,
-        count: Count,
-        waited: Option<Duration>,
-    ) -> FencingToken {
-        let since = self.now;
-        let token = self.semaphore_mut(id).grant(slot, count, since);
-        let peer = self.peers.get_mut(slot);
-        peer.held.push(Held { semaphore: id, count, token, since });
-        self.events.push_back(Event::Granted {
-            peer: peer.id,
-            semaphore: id,
-            count,
-            token,
-            waited,
-        });
-        token
-    }
-
-    /// After a wait has got its answer: if somebody listened, the lease counts anew from now.
-    ///
-    /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
-    /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
-    fn answer_wait(&mut self, slot: Slot, wait: WaitState) {
-        if !matches!(wait, WaitState::Attended(_)) {
-            return self.schedule(slot);
-        }
-        let (earliest, present) = (self.now.just_after(), self.present);
-        let peer = self.peers.get_mut(slot);
-        peer.deadline = (present + Duration::from_nanos(peer.expires_in)).max(earliest);
-        self.schedule(slot);
-    }
-
-    /// Lets the lease of a peer begin anew.
-    fn renew(&mut self, slot: Slot) {
-        let peer = self.peers.get_mut(slot);
-        peer.deadline = self.present + Duration::from_nanos(peer.expires_in);
-        self.schedule(slot);
-    }
-
-    /// Sees to it that the timeout of a peer is not missed, after it may have come nearer.
-    fn schedule(&mut self, slot: Slot) {
-        let timeout = self.peers.get(slot).timeout();
-        // Who is about to leave has no entry any more.
-        if self.deadlines.at(slot).is_some_and(|entry| timeout < entry) {
-            self.deadlines.set(slot, timeout);
-        }
-    }
-
     fn slot(&self, peer: PeerId) -> Result<Slot, Error> {
         self.peers.slot(peer).ok_or(Error::UnknownPeer)
     }
@@ -287,28 +168,7 @@ impl Throttle {
     fn semaphore_mut(&mut self, id: SemaphoreId) -> &mut Semaphore {
         self.semaphores[id.index()].as_mut().expect("a semaphore in use is not removed")
     }
-
-    /// Adds a peer without locks.
-    fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Labels) -> Slot {
-        self.label_bytes += labels.bytes();
-        let deadline = self.present + expires_in;
-        let slot = self.peers.insert(Peer {
-            id,
-            expires_in: nanos(expires_in),
-            deadline,
-            sequence: Sequence::default(),
-            held: smallvec::SmallVec::new(),
-            pending: None,
-            labels: (!labels.is_empty()).then(|| Box::new(labels)),
-        });
-        self.deadlines.insert(slot, deadline);
-        slot
-    }
 }
 
 /// Room for so many events is kept from one operation to the next: 64 kB.
 const SPARE_EVENTS: usize = 1_024;
-
-fn bytes(labels: Option<&Labels>) -> u64 {
-    labels.map_or(0, Labels::bytes)
-}

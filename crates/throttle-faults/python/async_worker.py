@@ -25,7 +25,7 @@ def wait_for_a_line():
 
 
 async def work(url, semaphores, lease, wait):
-    say("asking")
+    say("requesting")
     *outer, name = semaphores.split(",")
     try:
         async with AsyncExitStack() as stack:

@@ -24,7 +24,7 @@ def wait_for_a_line():
 
 
 def work(url, semaphores, lease, wait):
-    say("asking")
+    say("requesting")
     *outer, name = semaphores.split(",")
     options = {"timeout": wait, "expiration_time": lease}
     guard = lock(url, name, on_lost=lambda reason: say("noticed"), **options)

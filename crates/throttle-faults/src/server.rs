@@ -107,7 +107,7 @@ impl Server {
     }
 
     fn overview(&self, semaphore: &str) -> Overview {
-        at_once(self.handle().overview(semaphore, MANY)).expect("the semaphore is there")
+        at_once(self.handle().overview(semaphore, MAX_ENTRIES)).expect("the semaphore is there")
     }
 
     /// Who holds a semaphore.
@@ -153,7 +153,7 @@ impl Server {
     ///
     /// The server has failed.
     pub async fn remove_waiters(&self, semaphore: &str) -> anyhow::Result<()> {
-        let overview = self.handle().overview(semaphore, MANY).await?;
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES).await?;
         self.remove(overview.waiters.entries.into_iter().map(|waiter| waiter.peer)).await
     }
 
@@ -187,8 +187,9 @@ impl Server {
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
         let (asking, name) = (handle.clone(), semaphore.to_owned());
         let granted = tokio::spawn(async move {
-            let ask = LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
-            let admission = asking.acquire(peer, &name, ask).await;
+            let request =
+                LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
+            let admission = asking.acquire(peer, &name, request).await;
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
         let has_asked = || {
@@ -253,4 +254,4 @@ fn at_once<T>(answer: impl Future<Output = T>) -> T {
 const RIVAL_LEASE: Duration = Duration::from_secs(120);
 
 /// More than ever hold or wait.
-const MANY: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use throttle_client::{Admission, Client, Error, RetryPolicy, http_client_builder};
 use throttle_faults::{
     clock,
-    proxy::{Fault, Kind, Proxy, Rule},
+    proxy::{Fault, Proxy, RequestKind, Rule},
     server::Server,
 };
 
@@ -63,7 +63,7 @@ async fn an_answer_that_is_cut_belongs_to_a_request_that_arrived() {
 #[tokio::test]
 async fn a_page_takes_the_place_of_the_answer_until_rules_are_removed() {
     let proxy = proxy();
-    proxy.inject(Rule::always(Fault::Answer(StatusCode::BAD_GATEWAY)).on(&[Kind::NewPeer]));
+    proxy.inject(Rule::always(Fault::Answer(StatusCode::BAD_GATEWAY)).on(&[RequestKind::NewPeer]));
     let client = client(&proxy.url());
     let error = client.new_peer(LEASE).await.unwrap_err();
     assert!(matches!(error, Error::UnexpectedAnswer { status: 502, .. }), "{error:?}");
@@ -76,7 +76,7 @@ async fn a_page_takes_the_place_of_the_answer_until_rules_are_removed() {
 async fn redirects_lead_to_an_address_without_faults() {
     let proxy = proxy();
     proxy.inject(Rule::always(Fault::CutRequest));
-    client(&proxy.second_url()).new_peer(LEASE).await.unwrap();
+    client(&proxy.faultless_url()).new_peer(LEASE).await.unwrap();
     assert_eq!((proxy.server().peers(), proxy.faults()), (1, 0));
 }
 
@@ -129,10 +129,10 @@ async fn whoever_is_dead_refuses_connections_until_it_is_revived_at_the_same_por
     let mut proxy = proxy();
     let client = client(&proxy.url());
     let peer = client.new_peer(LEASE).await.unwrap();
-    proxy.die().await;
+    proxy.refuse_connections().await;
     let error = client.heartbeat(peer, LEASE).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    proxy.revive().unwrap();
+    proxy.accept_connections().unwrap();
     client.heartbeat(peer, LEASE).await.unwrap();
 }
 

@@ -4,11 +4,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
 
 use super::Throttle;
-use crate::{
-    CancelCause, Event, PeerId, SemaphoreId, Time,
-    peers::Slot,
-    semaphore::{EntryKey, Semaphore},
-};
+use crate::{CancelCause, Event, PeerId, Time, peers::Slot};
 
 impl Throttle {
     /// Removes every peer whose deadline is at or before `now`, and serves the queues they leave.
@@ -169,23 +165,6 @@ impl Throttle {
             }
         }
         concerned.sort_unstable();
-    }
-
-    fn has_queue(&self, semaphore: SemaphoreId) -> bool {
-        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
-    }
-
-    /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
-    /// semaphores. Returns the number of grants.
-    pub(super) fn clear(&mut self, mut vacated: Vec<(SemaphoreId, EntryKey)>) -> usize {
-        vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
-        let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
-        for places in vacated() {
-            let semaphore = self.semaphores[places[0].0.index()].as_mut();
-            let semaphore = semaphore.expect("a semaphore in use is not removed");
-            semaphore.clear(places.iter().map(|&(_, place)| place), |slot| self.peers.lives(slot));
-        }
-        vacated().map(|places| self.serve(places[0].0)).sum()
     }
 }
 

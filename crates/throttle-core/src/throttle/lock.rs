@@ -5,8 +5,7 @@ use core::{cmp::Ordering, time::Duration};
 use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
-    peers::{Held, Pending, Slot, WaitState},
-    semaphore::WaiterEntry,
+    peers::{Held, Pending, Slot},
 };
 
 /// What a peer asks for. A pair of semaphore and count is the plain form of it.
@@ -30,6 +29,21 @@ pub struct LockRequest {
 impl From<(SemaphoreId, Count)> for LockRequest {
     fn from((semaphore, count): (SemaphoreId, Count)) -> Self {
         Self { semaphore, count, expires_in: None, attended: false, sequence: None }
+    }
+}
+
+impl TryFrom<i64> for Count {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::InvalidLockCount`] for zero and below, [`Error::LockCountTooLarge`] above
+    /// [`Count::MAX`].
+    fn try_from(count: i64) -> Result<Self, Error> {
+        match u64::try_from(count) {
+            Ok(0) | Err(_) => Err(Error::InvalidLockCount { found: count }),
+            Ok(count) => Self::new(count).ok_or(Error::LockCountTooLarge),
+        }
     }
 }
 
@@ -222,18 +236,6 @@ impl Throttle {
             }
             _ => Ok(()),
         }
-    }
-
-    fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
-        let ticket = Ticket(self.last_ticket.0 + 1);
-        self.last_ticket = ticket;
-        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
-        let since = self.now;
-        let peer = self.peers.get_mut(slot);
-        peer.pending =
-            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
-        self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
-        ticket
     }
 
     fn shrink_held(&mut self, slot: Slot, held: Held, to: Count) {

@@ -13,7 +13,10 @@ impl Throttle {
     /// If one does not hold.
     pub fn validate(&self) {
         assert!(self.now <= self.present, "nothing is done before its time");
-        let labels = self.peers.iter_from(0).map(|(_, peer)| super::bytes(peer.labels.as_deref()));
+        let labels = self
+            .peers
+            .iter_from(0)
+            .map(|(_, peer)| super::lifecycle::bytes(peer.labels.as_deref()));
         assert_eq!(self.label_bytes, labels.sum::<u64>(), "bytes of labels are a sum");
         let (mut held, mut pending) = (BTreeMap::new(), BTreeMap::new());
         for (slot, peer) in self.peers.iter_from(0) {

@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Display, Formatter},
 };
 
-use crate::form::Form;
+use crate::client_kind::ClientKind;
 
 /// Something that a worker did.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Event {
     /// The number of the worker.
     pub worker: usize,
     /// Which client it uses.
-    pub form: Form,
+    pub kind: ClientKind,
     /// The semaphore in question.
     pub semaphore: &'static str,
     /// What it did.
@@ -24,7 +24,7 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
     /// It asks for it.
-    Ask,
+    Request,
     /// It holds it, with this token.
     Enter(u64),
     /// It is going to give it back.
@@ -66,32 +66,33 @@ impl History {
     /// They did something else: names who and where.
     pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
-        let mut places = BTreeMap::<&str, Place<'_>>::new();
+        let mut states = BTreeMap::<&str, SemaphoreState<'_>>::new();
         for (number, event) in self.0.iter().enumerate() {
-            let Event { worker, form, semaphore, step } = event;
+            let Event { worker, kind, semaphore, step } = event;
             let violation = |what: String| {
-                Violation(format!("event {number}: {form} {worker} at {semaphore:?}: {what}"))
+                Violation(format!("event {number}: {kind} {worker} at {semaphore:?}: {what}"))
             };
             let max = maxima.get(semaphore).copied().unwrap_or_default();
-            let place = places.entry(semaphore).or_default();
+            let semaphore_state = states.entry(semaphore).or_default();
             match *step {
-                Step::Ask => {
-                    place.asking.insert(*worker);
+                Step::Request => {
+                    semaphore_state.requesting.insert(*worker);
                 }
                 Step::GiveUp => {
-                    place.asking.remove(worker);
+                    semaphore_state.requesting.remove(worker);
                     summary.given_up += 1;
                 }
                 Step::Enter(token) => {
-                    place.asking.remove(worker);
-                    place.enter(event, token, max).map_err(violation)?;
-                    *summary.entries.entry((form.to_string(), semaphore)).or_default() += 1;
-                    summary.contended += usize::from(!place.asking.is_empty());
-                    let is_other = place.last.replace(*form).is_some_and(|last| last != *form);
+                    semaphore_state.requesting.remove(worker);
+                    semaphore_state.enter(event, token, max).map_err(violation)?;
+                    *summary.entries.entry((kind.to_string(), semaphore)).or_default() += 1;
+                    summary.contended += usize::from(!semaphore_state.requesting.is_empty());
+                    let is_other =
+                        semaphore_state.last.replace(*kind).is_some_and(|last| last != *kind);
                     summary.handovers += usize::from(is_other);
                 }
                 Step::Leave => {
-                    let inside = place.inside.remove(worker);
+                    let inside = semaphore_state.inside.remove(worker);
                     inside.ok_or_else(|| violation("it leaves from outside".to_owned()))?;
                 }
             }
@@ -102,17 +103,17 @@ impl History {
 
 /// A semaphore at one moment.
 #[derive(Debug, Default)]
-struct Place<'a> {
-    asking: BTreeSet<usize>,
+struct SemaphoreState<'a> {
+    requesting: BTreeSet<usize>,
     inside: BTreeMap<usize, &'a Event>,
     tokens: BTreeSet<u64>,
-    last: Option<Form>,
+    last: Option<ClientKind>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SemaphoreState<'a> {
     fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> Result<(), String> {
         if self.inside.len() >= max {
-            let inside = self.inside.values().map(|it| format!("{} {}", it.form, it.worker));
+            let inside = self.inside.values().map(|it| format!("{} {}", it.kind, it.worker));
             let inside = inside.collect::<Vec<_>>().join(", ");
             return Err(format!("the maximum is {max}, and in are already: {inside}"));
         }
@@ -141,18 +142,19 @@ mod tests {
 
     fn check(max: usize, steps: &[(usize, Step)]) -> Result<Summary, String> {
         let events = steps.iter().map(|&(worker, step)| {
-            let form = if worker == 0 { Form::Rust } else { Form::Throttlectl };
-            Event { worker, form, semaphore: "A", step }
+            let kind = if worker == 0 { ClientKind::Rust } else { ClientKind::Throttlectl };
+            Event { worker, kind, semaphore: "A", step }
         });
         let maxima = BTreeMap::from([("A", max)]);
         History(events.collect()).check(&maxima).map_err(|violation| violation.to_string())
     }
 
-    use Step::{Ask, Enter, Leave};
+    use Step::{Enter, Leave, Request};
 
     #[test]
     fn one_after_the_other_is_right() {
-        let steps = [(0, Enter(1)), (1, Ask), (0, Leave), (0, Ask), (1, Enter(2)), (1, Leave)];
+        let steps =
+            [(0, Enter(1)), (1, Request), (0, Leave), (0, Request), (1, Enter(2)), (1, Leave)];
         let summary = check(1, &steps).unwrap();
         assert_eq!((summary.contended, summary.handovers), (1, 1));
         assert_eq!(summary.entries.values().sum::<usize>(), 2);

@@ -13,21 +13,21 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Event, History, Step, Summary, chaos::chaos};
+use super::{Event, History, Step, Summary, random_faults::inject_random_faults};
 use crate::{
+    client_kind::{ClientKind, Programs, WorkerOptions},
     clock,
-    form::{Ask, Form, Programs},
-    outcome::End,
     proxy::Proxy,
     server::Server,
-    worker::Worker,
+    worker_outcome::OutcomeKind,
+    worker_process::WorkerProcess,
 };
 
 /// How workers compete.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// With which clients.
-    pub forms: Vec<Form>,
+    pub kinds: Vec<ClientKind>,
     /// For how long.
     pub span: Duration,
     /// Decides which faults are injected.
@@ -53,33 +53,33 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
     let mut proxy = Proxy::start(Server::start(&semaphores))?;
     let history = Arc::new(Mutex::new(History::default()));
     let end = clock::now() + plan.span;
-    let mut players = JoinSet::new();
-    let forms = plan.forms.iter().flat_map(|form| [form; EACH]);
+    let mut competitors = JoinSet::new();
+    let kinds = plan.kinds.iter().flat_map(|kind| [kind; WORKERS_PER_KIND]);
     for (semaphore, _) in SEMAPHORES {
-        for form in forms.clone() {
-            let worker = players.len();
-            let player = Player {
+        for kind in kinds.clone() {
+            let worker = competitors.len();
+            let competitor = Competitor {
                 programs: Arc::clone(programs),
                 server: proxy.server().clone(),
                 history: Arc::clone(&history),
                 worker,
-                form: *form,
-                ask: ask(proxy.url(), semaphore, worker),
+                kind: *kind,
+                options: worker_options(proxy.url(), semaphore, worker),
                 semaphore,
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
             };
-            players.spawn(player.play(end));
+            competitors.spawn(competitor.play(end));
         }
     }
     let playing = async {
-        while let Some(player) = players.join_next().await {
-            player??;
+        while let Some(competitor) = competitors.join_next().await {
+            competitor??;
         }
         anyhow::Ok(())
     };
     tokio::select! {
         result = playing => result?,
-        result = chaos(&mut proxy, plan.seed), if !plan.grants_twice => result?,
+        result = inject_random_faults(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
     nothing_is_left(&proxy).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
@@ -90,50 +90,51 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
 }
 
 /// A worker, and how it is told what to do.
-struct Player {
+struct Competitor {
     programs: Arc<Programs>,
     server: Server,
     history: Arc<Mutex<History>>,
     worker: usize,
-    form: Form,
-    ask: Ask,
+    kind: ClientKind,
+    options: WorkerOptions,
     semaphore: &'static str,
     random: StdRng,
 }
 
-impl Player {
+impl Competitor {
     /// Takes the lock again and again. A program that takes it once is started anew each time. In the
     /// end nobody is left.
     async fn play(mut self, end: Instant) -> anyhow::Result<()> {
-        let who = format!("{} {}", self.form, self.worker);
+        let who = format!("{} {}", self.kind, self.worker);
         let mut process = None;
         while clock::now() < end {
-            self.note(Step::Ask);
+            self.note(Step::Request);
             let mut worker = match process.take() {
                 Some(worker) => worker,
-                None => Worker::start(self.form, &self.programs, &self.ask)?,
+                None => WorkerProcess::start(self.kind, &self.programs, &self.options)?,
             };
             self.round(&mut worker).await.with_context(|| {
                 format!("{who} at {:?}, {}", self.semaphore, self.server.describe(self.semaphore))
             })?;
-            if self.form != Form::Throttlectl {
+            if self.kind != ClientKind::Throttlectl {
                 process = Some(worker);
             }
         }
         if let Some(worker) = process {
-            // It has asked once more, and gives back at once what it gets.
-            worker.finish(PATIENCE).await.context(who)?;
+            // It has requested_at once more, and gives back at once what it gets.
+            worker.close_input_and_wait(WORKER_TIMEOUT).await.context(who)?;
         }
         Ok(())
     }
 
-    async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
-        let token = match worker.asks(PATIENCE).await? {
+    async fn round(&mut self, worker: &mut WorkerProcess) -> anyhow::Result<()> {
+        let token = match worker.wait_for_lock_or_outcome(WORKER_TIMEOUT).await? {
             Ok((_, token)) => token,
             Err(outcome) => {
-                let is_impatient = self.ask.wait.is_some();
-                let is_late = matches!(outcome.end, End::Timeout | End::Unreachable);
-                ensure!(is_impatient && is_late, "it should hold the lock, but ends: {outcome}");
+                let has_time_limit = self.options.wait.is_some();
+                let is_late =
+                    matches!(outcome.kind, OutcomeKind::Timeout | OutcomeKind::Unreachable);
+                ensure!(has_time_limit && is_late, "it should hold the lock, but ends: {outcome}");
                 self.note(Step::GiveUp);
                 return Ok(());
             }
@@ -141,14 +142,17 @@ impl Player {
         self.note(Step::Enter(token));
         sleep(Duration::from_millis(self.random.random_range(0..20))).await;
         self.note(Step::Leave);
-        let outcome = worker.release(PATIENCE).await?;
-        ensure!(outcome.end == End::Released, "no fault lasts as long as a lease, but: {outcome}");
+        let outcome = worker.release(WORKER_TIMEOUT).await?;
+        ensure!(
+            outcome.kind == OutcomeKind::Released,
+            "no fault lasts as long as a lease, but: {outcome}"
+        );
         Ok(())
     }
 
     fn note(&self, step: Step) {
-        let Self { worker, form, semaphore, .. } = *self;
-        let event = Event { worker, form, semaphore, step };
+        let Self { worker, kind, semaphore, .. } = *self;
+        let event = Event { worker, kind, semaphore, step };
         self.history.lock().expect("nobody panics with it").0.push(event);
     }
 }
@@ -161,33 +165,39 @@ async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     let server = proxy.server();
     for (semaphore, _) in SEMAPHORES {
         let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
-        let is_free = clock::until("nobody is left at the end", ABANDONED, is_free).await;
+        let is_free = clock::until("nobody is left at the end", CLEANUP_TIMEOUT, is_free).await;
         is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
     }
     Ok(())
 }
 
 /// Of each form at each semaphore one worker has little patience.
-fn ask(url: String, semaphore: &'static str, worker: usize) -> Ask {
-    let wait = (worker % EACH == 1).then_some(IMPATIENCE);
-    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
+fn worker_options(url: String, semaphore: &'static str, worker: usize) -> WorkerOptions {
+    let wait = (worker % WORKERS_PER_KIND == 1).then_some(SHORT_WAIT);
+    WorkerOptions { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
 }
 
 /// Whether enough has happened to prove anything.
 fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
-    for form in &plan.forms {
+    for kind in &plan.kinds {
         for (semaphore, _) in SEMAPHORES {
-            let entries = summary.entries.get(&(form.to_string(), semaphore)).copied();
+            let entries = summary.entries.get(&(kind.to_string(), semaphore)).copied();
             let entries = entries.unwrap_or_default();
-            ensure!(entries >= FEW, "{form} has entered {semaphore:?} only {entries} times");
+            ensure!(
+                entries >= MIN_COVERAGE,
+                "{kind} has entered {semaphore:?} only {entries} times"
+            );
         }
     }
     let entries = summary.entries.values().sum::<usize>();
     let Summary { contended, handovers, given_up, .. } = summary;
-    ensure!(*given_up >= FEW, "only {given_up} attempts were given up");
+    ensure!(*given_up >= MIN_COVERAGE, "only {given_up} attempts were given up");
     ensure!(contended * 2 > entries, "only {contended} of {entries} entries were contended");
-    ensure!(*handovers >= FEW || plan.forms.len() == 1, "only {handovers} handovers between forms");
-    ensure!(faults >= 10 * FEW, "only {faults} requests have met a fault");
+    ensure!(
+        *handovers >= MIN_COVERAGE || plan.kinds.len() == 1,
+        "only {handovers} handovers between kinds"
+    );
+    ensure!(faults >= 10 * MIN_COVERAGE, "only {faults} requests have met a fault");
     Ok(())
 }
 
@@ -195,19 +205,19 @@ fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
 const SEMAPHORES: [(&str, u64); 2] = [("mutex", 1), ("three", 3)];
 
 /// How many workers of each form compete for each semaphore.
-const EACH: usize = 2;
+const WORKERS_PER_KIND: usize = 2;
 
 /// What a form must at least have done.
-const FEW: usize = 5;
+const MIN_COVERAGE: usize = 5;
 
 /// Longer than faults and queues together.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// Soon enough for many to give up, and late enough for some not to.
-const IMPATIENCE: Duration = Duration::from_millis(400);
+const SHORT_WAIT: Duration = Duration::from_millis(400);
 
-/// After this time the server passes over who asked for a lock and went away.
-const ABANDONED: Duration = Duration::from_secs(12);
+/// After this time the server passes over who requested_at for a lock and went away.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Within this time everybody is let in.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(60);

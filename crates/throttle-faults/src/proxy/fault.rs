@@ -26,7 +26,7 @@ pub enum Fault {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum RequestKind {
     /// A lock, or to wait for it.
     Acquire,
     /// A longer life for a peer.
@@ -43,7 +43,7 @@ pub enum Kind {
     Restore,
 }
 
-impl Kind {
+impl RequestKind {
     /// What a request asks for, by its method and its path.
     pub fn of(method: &Method, path: &str) -> Self {
         let mut parts = path.trim_start_matches('/').split('/');
@@ -66,7 +66,7 @@ impl Kind {
 pub struct Rule {
     fault: Fault,
     /// Empty: all.
-    kinds: Vec<Kind>,
+    kinds: Vec<RequestKind>,
     skip: usize,
     /// `None`: until the rule is removed.
     left: Option<usize>,
@@ -84,7 +84,7 @@ impl Rule {
     }
 
     /// Only requests of these kinds count.
-    pub fn on(mut self, kinds: &[Kind]) -> Self {
+    pub fn on(mut self, kinds: &[RequestKind]) -> Self {
         self.kinds = kinds.to_vec();
         self
     }
@@ -102,7 +102,7 @@ impl Rule {
     }
 
     /// The fault that a request meets now, if any.
-    pub(crate) fn strike(&mut self, kind: Kind) -> Option<Fault> {
+    pub(crate) fn fault_for(&mut self, kind: RequestKind) -> Option<Fault> {
         if !self.kinds.is_empty() && !self.kinds.contains(&kind) {
             return None;
         }
@@ -128,26 +128,32 @@ mod tests {
     #[test]
     fn requests_are_told_apart_by_method_and_path() {
         let cases = [
-            ("POST", "/new_peer", Kind::NewPeer),
-            ("POST", "/restore", Kind::Restore),
-            ("PUT", "/peers/7", Kind::Heartbeat),
-            ("PUT", "/peer/7/A", Kind::Acquire),
-            ("PUT", "/peers/7/is_acquired", Kind::Acquire),
-            ("DELETE", "/peers/7/%2F&", Kind::Release),
-            ("DELETE", "/peers/7", Kind::RemovePeer),
-            ("GET", "/peers/7", Kind::Other),
-            ("GET", "/", Kind::Other),
+            ("POST", "/new_peer", RequestKind::NewPeer),
+            ("POST", "/restore", RequestKind::Restore),
+            ("PUT", "/peers/7", RequestKind::Heartbeat),
+            ("PUT", "/peer/7/A", RequestKind::Acquire),
+            ("PUT", "/peers/7/is_acquired", RequestKind::Acquire),
+            ("DELETE", "/peers/7/%2F&", RequestKind::Release),
+            ("DELETE", "/peers/7", RequestKind::RemovePeer),
+            ("GET", "/peers/7", RequestKind::Other),
+            ("GET", "/", RequestKind::Other),
         ];
         for (method, path, kind) in cases {
-            assert_eq!(Kind::of(&method.parse().unwrap(), path), kind, "{method} {path}");
+            assert_eq!(RequestKind::of(&method.parse().unwrap(), path), kind, "{method} {path}");
         }
     }
 
     #[test]
     fn a_rule_skips_strikes_and_is_done() {
-        let mut rule = Rule::always(Fault::CutAnswer).on(&[Kind::Acquire]).skip(1).times(2);
-        let kinds = [Kind::Acquire, Kind::Release, Kind::Acquire, Kind::Acquire, Kind::Acquire];
-        let struck = kinds.map(|kind| rule.strike(kind).is_some());
+        let mut rule = Rule::always(Fault::CutAnswer).on(&[RequestKind::Acquire]).skip(1).times(2);
+        let kinds = [
+            RequestKind::Acquire,
+            RequestKind::Release,
+            RequestKind::Acquire,
+            RequestKind::Acquire,
+            RequestKind::Acquire,
+        ];
+        let struck = kinds.map(|kind| rule.fault_for(kind).is_some());
         assert_eq!(struck, [false, false, true, true, false]);
     }
 }

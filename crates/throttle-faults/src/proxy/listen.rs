@@ -9,7 +9,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{Shared, pass};
+use super::{ProxyState, forward};
 
 /// A port of this machine. While it is closed, connections are refused.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Port {
         self.address
     }
 
-    pub(super) fn open(&mut self, shared: Arc<Shared>, has_faults: bool) -> io::Result<()> {
+    pub(super) fn open(&mut self, shared: Arc<ProxyState>, has_faults: bool) -> io::Result<()> {
         let listener = bind(self.address)?.listen(BACKLOG)?;
         self.accepting = Some(tokio::spawn(accept(listener, shared, has_faults)));
         Ok(())
@@ -65,7 +65,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Serves connections until it is dropped, and all of them with it.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, has_faults: bool) {
+async fn accept(listener: TcpListener, shared: Arc<ProxyState>, has_faults: bool) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -77,8 +77,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, has_faults: bool) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, has_faults: bool) {
-    let service = service_fn(move |request| pass::pass(Arc::clone(&shared), request, has_faults));
+async fn serve(stream: TcpStream, shared: Arc<ProxyState>, has_faults: bool) {
+    let service =
+        service_fn(move |request| forward::forward(Arc::clone(&shared), request, has_faults));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     // A connection that breaks is nothing to report: most of them are meant to.

@@ -5,8 +5,8 @@
 //! process that is not running does.
 
 mod fault;
+mod forward;
 mod listen;
-mod pass;
 
 use std::{
     io,
@@ -19,14 +19,14 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::fault::{Fault, Kind, Rule};
+pub use self::fault::{Fault, RequestKind, Rule};
 use self::listen::Port;
 use crate::server::Server;
 
 /// A proxy in front of a server. It ends when it is dropped, with all its connections.
 #[derive(Debug)]
 pub struct Proxy {
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     port: Port,
     /// Passes everything on.
     second: Port,
@@ -34,7 +34,7 @@ pub struct Proxy {
 
 /// What all connections know.
 #[derive(Debug)]
-struct Shared {
+struct ProxyState {
     server: Server,
     rules: Mutex<Vec<Rule>>,
     faults: AtomicUsize,
@@ -53,7 +53,7 @@ impl Proxy {
     /// The system has no free port.
     pub fn start(server: Server) -> io::Result<Self> {
         let (mut port, mut second) = (Port::reserve()?, Port::reserve()?);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             server,
             rules: Mutex::default(),
             faults: AtomicUsize::new(0),
@@ -77,7 +77,7 @@ impl Proxy {
     }
 
     /// Where redirects lead.
-    pub fn second_url(&self) -> String {
+    pub fn faultless_url(&self) -> String {
         format!("http://{}", self.second.address())
     }
 
@@ -108,12 +108,12 @@ impl Proxy {
     ///
     /// The system does not let the port be opened again.
     pub async fn cut_connections(&mut self) -> io::Result<()> {
-        self.die().await;
-        self.revive()
+        self.refuse_connections().await;
+        self.accept_connections()
     }
 
     /// Closes the first address with all its connections. From now on connections are refused.
-    pub async fn die(&mut self) {
+    pub async fn refuse_connections(&mut self) {
         self.port.close().await;
     }
 
@@ -122,20 +122,20 @@ impl Proxy {
     /// # Errors
     ///
     /// The system does not let the port be opened again.
-    pub fn revive(&mut self) -> io::Result<()> {
+    pub fn accept_connections(&mut self) -> io::Result<()> {
         self.port.open(Arc::clone(&self.shared), true)
     }
 }
 
-impl Shared {
+impl ProxyState {
     fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
         self.rules.lock().expect("nobody panics with it")
     }
 
     /// The fault that a request meets, and a signal that its rule is gone.
-    fn strike(&self, kind: Kind) -> Option<(Fault, watch::Receiver<()>)> {
+    fn fault_for(&self, kind: RequestKind) -> Option<(Fault, watch::Receiver<()>)> {
         let mut rules = self.rules();
-        let fault = rules.iter_mut().find_map(|rule| rule.strike(kind))?;
+        let fault = rules.iter_mut().find_map(|rule| rule.fault_for(kind))?;
         self.faults.fetch_add(1, Ordering::Relaxed);
         Some((fault, self.cleared.subscribe()))
     }

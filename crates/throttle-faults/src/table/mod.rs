@@ -1,25 +1,30 @@
 //! The table: what is right for every form of the client when something goes wrong.
 //!
-//! Its rows are sorted by what a lock goes through: it is asked for, waited for, held, given back.
+//! Its rows are sorted by what a lock goes through: it is requested_at for, waited for, held, given back.
 
-mod case;
-mod creating;
 mod holding;
 mod releasing;
 mod report;
-mod row;
+mod requesting;
 mod run;
+mod scenario;
+mod trial;
 mod waiting;
 
 pub use self::{
-    case::Case,
     report::Report,
-    row::{Phase, Row},
     run::{Selection, run},
+    scenario::{Phase, Scenario},
+    trial::Trial,
 };
 
 /// All rows.
-pub fn rows() -> Vec<Row> {
-    let phases = [creating::rows(), waiting::rows(), holding::rows(), releasing::rows()];
+pub fn scenarios() -> Vec<Scenario> {
+    let phases = [
+        requesting::scenarios(),
+        waiting::scenarios(),
+        holding::scenarios(),
+        releasing::scenarios(),
+    ];
     phases.into_iter().flatten().collect()
 }

@@ -5,13 +5,13 @@ use std::{
     pin::Pin,
 };
 
-use super::Case;
+use super::Trial;
 
 /// What a lock goes through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
     /// It is asked for by somebody whom the server does not know yet.
-    Creating,
+    Requesting,
     /// It is waited for.
     Waiting,
     /// It is held.
@@ -23,20 +23,20 @@ pub enum Phase {
 type Check = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// A row of the table.
-pub struct Row {
+pub struct Scenario {
     phase: Phase,
     fault: String,
-    right: &'static str,
-    script: Box<dyn Fn(Case) -> Check + Send + Sync>,
+    expected: &'static str,
+    script: Box<dyn Fn(Trial) -> Check + Send + Sync>,
 }
 
-impl Row {
+impl Scenario {
     /// A row whose script fails if a form does not do what is `right`.
     pub fn new<F>(
         phase: Phase,
         fault: impl Into<String>,
-        right: &'static str,
-        script: impl Fn(Case) -> F + Send + Sync + 'static,
+        expected: &'static str,
+        script: impl Fn(Trial) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -44,14 +44,14 @@ impl Row {
         Self {
             phase,
             fault: fault.into(),
-            right,
-            script: Box::new(move |case| Box::pin(script(case))),
+            expected,
+            script: Box::new(move |trial| Box::pin(script(trial))),
         }
     }
 
     /// What the outcome must be.
-    pub fn right(&self) -> &'static str {
-        self.right
+    pub fn expected(&self) -> &'static str {
+        self.expected
     }
 
     /// Plays the script with one form.
@@ -59,20 +59,20 @@ impl Row {
     /// # Errors
     ///
     /// What the form does wrong.
-    pub async fn play(&self, case: Case) -> anyhow::Result<()> {
-        (self.script)(case).await
+    pub async fn run(&self, trial: Trial) -> anyhow::Result<()> {
+        (self.script)(trial).await
     }
 }
 
-impl Display for Row {
+impl Display for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}: {}", self.phase, self.fault))
     }
 }
 
-impl Debug for Row {
+impl Debug for Scenario {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Row")
+        f.debug_struct("Scenario")
             .field("phase", &self.phase)
             .field("fault", &self.fault)
             .finish_non_exhaustive()
@@ -82,7 +82,7 @@ impl Debug for Row {
 impl Display for Phase {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Creating => "asking",
+            Self::Requesting => "asking",
             Self::Waiting => "waiting",
             Self::Holding => "holding",
             Self::Releasing => "releasing",

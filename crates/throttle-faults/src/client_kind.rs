@@ -1,7 +1,7 @@
-//! The forms of the client, each as a process that speaks the same protocol.
+//! The kinds of the client, each as a process that speaks the same protocol.
 //!
 //! A worker asks for a lock, prints `held TOKEN`, waits for a line on its standard input, gives the lock
-//! back, and prints how that ended as an [`Outcome`](crate::outcome::Outcome). Before it asks it prints
+//! back, and prints how that ended as an [`WorkerOutcome`](crate::worker_outcome::WorkerOutcome). Before it asks it prints
 //! `asking`, and when it is told of a loss while it waits, `noticed`. `throttlectl` says the first by the
 //! command that it runs and the others by its exit status.
 
@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 /// A form of the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum ClientKind {
     /// The crate `throttle-client`.
     Rust,
     /// `throttle_client.lock` in Python.
@@ -27,7 +27,7 @@ pub enum Form {
     Throttlectl,
 }
 
-/// Where the programs are that the forms consist of.
+/// Where the programs are that the kinds consist of.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// This program, which is the worker in Rust and what `throttlectl` runs.
@@ -40,7 +40,7 @@ pub struct Programs {
 
 /// What a worker asks for.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct WorkerOptions {
     /// Where the server is; with commas between them if there are several ways to it.
     pub url: String,
     /// The names of the semaphores, of which the last one counts. What it is taken within stands before.
@@ -53,12 +53,12 @@ pub struct Ask {
     pub rounds: u32,
 }
 
-impl Form {
+impl ClientKind {
     /// All of them, in the order of the columns.
     pub const ALL: [Self; 4] = [Self::Rust, Self::PythonSync, Self::PythonAsync, Self::Throttlectl];
 
     /// The command line that starts a worker.
-    pub fn command(self, programs: &Programs, ask: &Ask) -> Command {
+    pub fn command(self, programs: &Programs, options: &WorkerOptions) -> Command {
         let mut command = match self {
             Self::Rust => Command::new(&programs.faults),
             Self::PythonSync | Self::PythonAsync => Command::new(&programs.python),
@@ -68,20 +68,22 @@ impl Form {
             Self::Rust => command.arg("worker"),
             Self::PythonSync => command.arg("-B").arg(script("sync_worker.py")),
             Self::PythonAsync => command.arg("-B").arg(script("async_worker.py")),
-            Self::Throttlectl => command.args(["lock", "--url", &ask.url]).args(&ask.semaphores),
+            Self::Throttlectl => {
+                command.args(["lock", "--url", &options.url]).args(&options.semaphores)
+            }
         };
         let seconds = |span: Duration| format!("{}s", span.as_secs_f64());
         if self == Self::Throttlectl {
-            command.args(["--lease", &format!("{}ms", ask.lease.as_millis())]);
-            if let Some(wait) = ask.wait {
+            command.args(["--lease", &format!("{}ms", options.lease.as_millis())]);
+            if let Some(wait) = options.wait {
                 command.args(["--wait", &format!("{}ms", wait.as_millis())]);
             }
             command.arg("--").arg(&programs.faults).arg("hold");
         } else {
-            let wait = ask.wait.map_or_else(|| "forever".to_owned(), seconds);
-            let rounds = ask.rounds.to_string();
-            let semaphores = ask.semaphores.join(",");
-            command.args([&ask.url, &semaphores, &seconds(ask.lease), &wait, &rounds]);
+            let wait = options.wait.map_or_else(|| "forever".to_owned(), seconds);
+            let rounds = options.rounds.to_string();
+            let semaphores = options.semaphores.join(",");
+            command.args([&options.url, &semaphores, &seconds(options.lease), &wait, &rounds]);
         }
         // What the environment of whoever runs this says about servers and proxies does not count.
         for name in ["http_proxy", "HTTP_PROXY", "THROTTLE_TOKEN", "THROTTLE_PEER", "THROTTLE_URL"]
@@ -92,7 +94,7 @@ impl Form {
     }
 }
 
-impl Display for Form {
+impl Display for ClientKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Rust => "Rust",

@@ -2,8 +2,6 @@
 
 use core::{fmt, num::NonZeroU64};
 
-use crate::Error;
-
 /// Who: identifies a peer.
 ///
 /// Unpredictable ids are the embedder's duty; the core only sees to it that no two living peers
@@ -66,21 +64,6 @@ impl Count {
     /// The number.
     pub const fn get(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl TryFrom<i64> for Count {
-    type Error = Error;
-
-    /// # Errors
-    ///
-    /// [`Error::InvalidLockCount`] for zero and below, [`Error::LockCountTooLarge`] above
-    /// [`Count::MAX`].
-    fn try_from(count: i64) -> Result<Self, Error> {
-        match u64::try_from(count) {
-            Ok(0) | Err(_) => Err(Error::InvalidLockCount { found: count }),
-            Ok(count) => Self::new(count).ok_or(Error::LockCountTooLarge),
-        }
     }
 }
 

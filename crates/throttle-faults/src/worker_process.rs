@@ -12,65 +12,74 @@ use tokio::{
 };
 
 use crate::{
+    client_kind::{ClientKind, Programs, WorkerOptions},
     clock,
-    form::{Ask, Form, Programs},
-    outcome::{End, Outcome},
+    worker_outcome::{OutcomeKind, WorkerOutcome},
 };
 
 /// A process that takes a lock. It is killed when this is dropped.
 #[derive(Debug)]
-pub struct Worker {
+pub struct WorkerProcess {
     stdin: Option<ChildStdin>,
-    lines: mpsc::UnboundedReceiver<(Instant, Line)>,
+    messages: mpsc::UnboundedReceiver<(Instant, Message)>,
     process: JoinHandle<()>,
-    asked: Instant,
+    requested_at: Instant,
 }
 
 /// What a worker says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Line {
-    Asking,
+enum Message {
+    Requesting,
     Held(u64),
     Noticed,
-    Ended(Outcome),
+    Ended(WorkerOutcome),
     /// The process has ended; with a message if it should not have ended like that.
     Exited(Result<(), String>),
 }
 
-impl Line {
+impl Message {
     fn parse(text: &str) -> Self {
         let held = || text.strip_prefix("held ")?.parse().ok().map(Self::Held);
         match text {
-            "asking" => Self::Asking,
+            "requesting" => Self::Requesting,
             "noticed" => Self::Noticed,
-            _ => held().or_else(|| Outcome::parse(text).map(Self::Ended)).unwrap_or_else(|| {
-                Self::Ended(Outcome::new(End::Failed, &format!("it prints {text:?}")))
-            }),
+            _ => held().or_else(|| WorkerOutcome::parse(text).map(Self::Ended)).unwrap_or_else(
+                || {
+                    Self::Ended(WorkerOutcome::new(
+                        OutcomeKind::Failed,
+                        &format!("it prints {text:?}"),
+                    ))
+                },
+            ),
         }
     }
 }
 
-impl Worker {
+impl WorkerProcess {
     /// Starts a worker.
     ///
     /// # Errors
     ///
     /// The program cannot be run.
-    pub fn start(form: Form, programs: &Programs, ask: &Ask) -> anyhow::Result<Self> {
-        let mut command = form.command(programs, ask);
+    pub fn start(
+        kind: ClientKind,
+        programs: &Programs,
+        options: &WorkerOptions,
+    ) -> anyhow::Result<Self> {
+        let mut command = kind.command(programs, options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().with_context(|| {
             format!("cannot run {}", command.as_std().get_program().to_string_lossy())
         })?;
         let stdin = child.stdin.take();
-        let (sender, lines) = mpsc::unbounded_channel();
-        let process = tokio::spawn(follow(child, form, sender));
-        Ok(Self { stdin, lines, process, asked: clock::now() })
+        let (sender, messages) = mpsc::unbounded_channel();
+        let process = tokio::spawn(follow(child, kind, sender));
+        Ok(Self { stdin, messages, process, requested_at: clock::now() })
     }
 
     /// When it asked for its lock: for programs that do not say so, when they were started.
-    pub fn asked(&self) -> Instant {
-        self.asked
+    pub fn requested_at(&self) -> Instant {
+        self.requested_at
     }
 
     /// Waits until it holds the lock; returns since when, and its token.
@@ -78,8 +87,8 @@ impl Worker {
     /// # Errors
     ///
     /// It says something else, or nothing within this time.
-    pub async fn held(&mut self, within: Duration) -> anyhow::Result<(Instant, u64)> {
-        match self.asks(within).await? {
+    pub async fn wait_for_lock(&mut self, within: Duration) -> anyhow::Result<(Instant, u64)> {
+        match self.wait_for_lock_or_outcome(within).await? {
             Ok(held) => Ok(held),
             Err(outcome) => bail!("it should hold the lock, but ends: {outcome}"),
         }
@@ -90,15 +99,15 @@ impl Worker {
     /// # Errors
     ///
     /// It says something else, or nothing within this time.
-    pub async fn asks(
+    pub async fn wait_for_lock_or_outcome(
         &mut self,
         within: Duration,
-    ) -> anyhow::Result<Result<(Instant, u64), Outcome>> {
+    ) -> anyhow::Result<Result<(Instant, u64), WorkerOutcome>> {
         match self.next(within).await.context("it should hold the lock")? {
-            (at, Line::Held(token)) => Ok(Ok((at, token))),
-            (_, Line::Ended(outcome)) => Ok(Err(outcome)),
-            (_, Line::Exited(Err(message))) => bail!("it should hold the lock, but {message}"),
-            (_, line) => bail!("it should hold the lock, but says {line:?}"),
+            (at, Message::Held(token)) => Ok(Ok((at, token))),
+            (_, Message::Ended(outcome)) => Ok(Err(outcome)),
+            (_, Message::Exited(Err(message))) => bail!("it should hold the lock, but {message}"),
+            (_, message) => bail!("it should hold the lock, but says {message:?}"),
         }
     }
 
@@ -107,9 +116,9 @@ impl Worker {
     /// # Errors
     ///
     /// It does not end within this time.
-    pub async fn release(&mut self, within: Duration) -> anyhow::Result<Outcome> {
+    pub async fn release(&mut self, within: Duration) -> anyhow::Result<WorkerOutcome> {
         self.proceed().await;
-        Ok(self.ended(within).await?.1)
+        Ok(self.wait_for_outcome(within).await?.1)
     }
 
     /// Waits until it notices by itself that the lock is lost; returns when.
@@ -117,14 +126,17 @@ impl Worker {
     /// # Errors
     ///
     /// It does not notice within this time, or it denies the loss in the end.
-    pub async fn lost(&mut self, within: Duration) -> anyhow::Result<Instant> {
-        let (at, line) = self.next(within).await.context("it should notice the loss")?;
-        let outcome = match line {
-            Line::Noticed => self.release(END).await?,
-            Line::Ended(outcome) => outcome,
-            line => bail!("it should notice the loss, but says {line:?}"),
+    pub async fn wait_for_loss(&mut self, within: Duration) -> anyhow::Result<Instant> {
+        let (at, message) = self.next(within).await.context("it should notice the loss")?;
+        let outcome = match message {
+            Message::Noticed => self.release(RELEASE_TIME).await?,
+            Message::Ended(outcome) => outcome,
+            message => bail!("it should notice the loss, but says {message:?}"),
         };
-        anyhow::ensure!(outcome.end == End::Lost, "it should end with a loss, but: {outcome}");
+        anyhow::ensure!(
+            outcome.kind == OutcomeKind::Lost,
+            "it should end with a loss, but: {outcome}"
+        );
         Ok(at)
     }
 
@@ -133,13 +145,16 @@ impl Worker {
     /// # Errors
     ///
     /// It goes on, or does something else.
-    pub async fn ended(&mut self, within: Duration) -> anyhow::Result<(Instant, Outcome)> {
+    pub async fn wait_for_outcome(
+        &mut self,
+        within: Duration,
+    ) -> anyhow::Result<(Instant, WorkerOutcome)> {
         loop {
             match self.next(within).await.context("it should come to an end")? {
-                (at, Line::Ended(outcome)) => return Ok((at, outcome)),
-                (_, Line::Noticed) => self.proceed().await,
-                (_, Line::Exited(Err(message))) => bail!("it tells no outcome: {message}"),
-                (_, line) => bail!("it should come to an end, but says {line:?}"),
+                (at, Message::Ended(outcome)) => return Ok((at, outcome)),
+                (_, Message::Noticed) => self.proceed().await,
+                (_, Message::Exited(Err(message))) => bail!("it tells no outcome: {message}"),
+                (_, message) => bail!("it should come to an end, but says {message:?}"),
             }
         }
     }
@@ -149,11 +164,11 @@ impl Worker {
     /// # Errors
     ///
     /// It goes on, or exits as it should not.
-    pub async fn exit(mut self, within: Duration) -> anyhow::Result<()> {
+    pub async fn wait_for_exit(mut self, within: Duration) -> anyhow::Result<()> {
         self.stdin = None;
         match self.next(within).await.context("it should exit")? {
-            (_, Line::Exited(result)) => result.map_err(|message| anyhow::anyhow!("{message}")),
-            (_, line) => bail!("it should exit, but says {line:?}"),
+            (_, Message::Exited(result)) => result.map_err(|message| anyhow::anyhow!("{message}")),
+            (_, message) => bail!("it should exit, but says {message:?}"),
         }
     }
 
@@ -163,10 +178,12 @@ impl Worker {
     /// # Errors
     ///
     /// It goes on, or exits as it should not.
-    pub async fn finish(mut self, within: Duration) -> anyhow::Result<()> {
+    pub async fn close_input_and_wait(mut self, within: Duration) -> anyhow::Result<()> {
         self.stdin = None;
         loop {
-            if let (_, Line::Exited(result)) = self.next(within).await.context("it should exit")? {
+            if let (_, Message::Exited(result)) =
+                self.next(within).await.context("it should exit")?
+            {
                 return result.map_err(|message| anyhow::anyhow!("{message}"));
             }
         }
@@ -179,58 +196,65 @@ impl Worker {
         }
     }
 
-    async fn next(&mut self, within: Duration) -> anyhow::Result<(Instant, Line)> {
+    async fn next(&mut self, within: Duration) -> anyhow::Result<(Instant, Message)> {
         let start = clock::now();
         loop {
             let left = within.saturating_sub(start.elapsed());
-            let Ok(line) = tokio::time::timeout(left, self.lines.recv()).await else {
+            let Ok(message) = tokio::time::timeout(left, self.messages.recv()).await else {
                 bail!("it says nothing for {within:?}")
             };
-            match line {
-                Some((at, Line::Asking)) => self.asked = at,
-                Some(line) => return Ok(line),
+            match message {
+                Some((at, Message::Requesting)) => self.requested_at = at,
+                Some(message) => return Ok(message),
                 None => bail!("it has ended"),
             }
         }
     }
 }
 
-impl Drop for Worker {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.process.abort();
     }
 }
 
 /// Passes on what a process says until its end.
-async fn follow(mut child: Child, form: Form, sender: mpsc::UnboundedSender<(Instant, Line)>) {
+async fn follow(
+    mut child: Child,
+    kind: ClientKind,
+    sender: mpsc::UnboundedSender<(Instant, Message)>,
+) {
     let stdout = child.stdout.take().expect("it is piped");
     let mut stderr = child.stderr.take().expect("it is piped");
-    let complaints = tokio::spawn(async move {
+    let stderr_text = tokio::spawn(async move {
         let mut text = Vec::new();
         // What there is counts, also if the rest cannot be read.
         let _broken = stderr.read_to_end(&mut text).await;
         String::from_utf8_lossy(&text).into_owned()
     });
     // Nobody listens any more if sending fails.
-    let send = |line| drop(sender.send((clock::now(), line)));
+    let send = |message| drop(sender.send((clock::now(), message)));
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        send(Line::parse(&line));
+        send(Message::parse(&line));
     }
     let status = child.wait().await;
-    let complaints = complaints.await.unwrap_or_default();
+    let stderr_text = stderr_text.await.unwrap_or_default();
     let code = status.as_ref().ok().and_then(std::process::ExitStatus::code);
-    if form == Form::Throttlectl {
-        send(Line::Ended(Outcome::new(End::of_status(code), &complaints)));
-        send(Line::Exited(Ok(())));
+    if kind == ClientKind::Throttlectl {
+        send(Message::Ended(WorkerOutcome::new(
+            OutcomeKind::from_throttlectl_status(code),
+            &stderr_text,
+        )));
+        send(Message::Exited(Ok(())));
     } else {
         // Of a traceback the last line says what the matter is.
-        let complaint = complaints.trim_end().lines().next_back().unwrap_or_default();
+        let last_line = stderr_text.trim_end().lines().next_back().unwrap_or_default();
         let is_success = code == Some(0);
-        let message = || format!("it exits with status {code:?}: {complaint}");
-        send(Line::Exited(is_success.then_some(()).ok_or_else(message)));
+        let message = || format!("it exits with status {code:?}: {last_line}");
+        send(Message::Exited(is_success.then_some(()).ok_or_else(message)));
     }
 }
 
 /// How long somebody who knows of a loss may take to say so.
-const END: Duration = Duration::from_secs(5);
+const RELEASE_TIME: Duration = Duration::from_secs(5);

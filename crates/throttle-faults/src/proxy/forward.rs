@@ -12,7 +12,7 @@ use axum::{
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::{Fault, Kind, Shared};
+use super::{Fault, ProxyState, RequestKind};
 use crate::server::Server;
 
 /// The connection breaks without an answer.
@@ -27,19 +27,19 @@ impl Display for Cut {
 
 impl std::error::Error for Cut {}
 
-pub(super) async fn pass(
-    shared: Arc<Shared>,
+pub(super) async fn forward(
+    shared: Arc<ProxyState>,
     request: Request<Incoming>,
     has_faults: bool,
 ) -> Result<Response<Body>, Cut> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(Body::new(body), LARGEST_BODY).await.map_err(|_| Cut)?;
-    let kind = Kind::of(&head.method, head.uri.path());
+    let body = to_bytes(Body::new(body), MAX_BODY_BYTES).await.map_err(|_| Cut)?;
+    let kind = RequestKind::of(&head.method, head.uri.path());
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let request = Request::from_parts(head, body);
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let server = shared.server.clone();
-    let struck = if has_faults { shared.strike(kind) } else { None };
+    let struck = if has_faults { shared.fault_for(kind) } else { None };
     let Some((fault, mut cleared)) = struck else { return deliver(&server, request).await };
     match fault {
         Fault::Answer(status) => Ok(page(status, &format!("http://{}{path}", shared.second))),
@@ -112,4 +112,4 @@ fn page(status: StatusCode, location: &str) -> Response<Body> {
 }
 
 /// The bodies of our clients have some hundred bytes.
-const LARGEST_BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;

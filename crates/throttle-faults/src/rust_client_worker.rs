@@ -1,15 +1,11 @@
-//! The worker in Rust, and the command that `throttlectl` runs.
+//! The worker that uses the client in Rust.
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use clap::Parser;
 use throttle_client::{Client, Error, LockError, LockRequest, Peer, http_client_builder};
-use throttle_faults::outcome::{End, Outcome};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
-    sync::oneshot,
-};
+use throttle_faults::worker_outcome::{OutcomeKind, WorkerOutcome};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
 /// What a worker is told. Times are in seconds, as `2.5s`.
 #[derive(Debug, Parser)]
@@ -50,7 +46,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if !input.is_open {
             break;
         }
-        println!("asking");
+        println!("requesting");
         // Nobody else has the peer, so it ends with its locks.
         let peer = Peer::builder(&client).lease(arguments.lease).build();
         let names = arguments.semaphores.split(',');
@@ -58,7 +54,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         drop(peer);
         let outcome = match work(requests, arguments.wait, &mut input).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::new(end(&error), &chain(&error)),
+            Err(error) => WorkerOutcome::new(end(&error), &chain(&error)),
         };
         println!("{outcome}");
     }
@@ -81,14 +77,14 @@ async fn work(
     requests: Vec<LockRequest>,
     wait: Wait,
     input: &mut Input,
-) -> Result<Outcome, LockError> {
+) -> Result<WorkerOutcome, LockError> {
     let mut locks = Vec::new();
     for request in requests {
         let lock = match wait {
             Wait(None) => request.await?,
             Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
                 Some(lock) => lock,
-                None => return Ok(Outcome::new(End::Timeout, "not free")),
+                None => return Ok(WorkerOutcome::new(OutcomeKind::Timeout, "not free")),
             },
             Wait(Some(wait)) => request.wait_at_most(wait).await?,
         };
@@ -103,22 +99,22 @@ async fn work(
             input.line().await;
         }
     }
-    let mut outcome = Outcome::new(End::Released, "");
+    let mut outcome = WorkerOutcome::new(OutcomeKind::Released, "");
     while let Some(lock) = locks.pop() {
         if let Err(lost) = lock.release().await {
-            outcome = Outcome::new(End::Lost, &lost.to_string());
+            outcome = WorkerOutcome::new(OutcomeKind::Lost, &lost.to_string());
         }
     }
     Ok(outcome)
 }
 
-fn end(error: &LockError) -> End {
+fn end(error: &LockError) -> OutcomeKind {
     match error {
-        LockError::Failed { source: Error::Refused { .. }, .. } => End::Refused,
-        LockError::Failed { .. } | LockError::Unreachable { .. } => End::Unreachable,
-        LockError::Lost { .. } => End::Lost,
-        LockError::NotInTime { .. } => End::Timeout,
-        _ => End::Failed,
+        LockError::Failed { source: Error::Refused { .. }, .. } => OutcomeKind::Refused,
+        LockError::Failed { .. } | LockError::Unreachable { .. } => OutcomeKind::Unreachable,
+        LockError::Lost { .. } => OutcomeKind::Lost,
+        LockError::NotInTime { .. } => OutcomeKind::Timeout,
+        _ => OutcomeKind::Failed,
     }
 }
 
@@ -131,43 +127,4 @@ fn chain(error: &LockError) -> String {
         source = error.source();
     }
     text
-}
-
-/// Prints the token that `throttlectl` got, and waits for a line or the end of the input. Whoever is told to
-/// end before has been told of a loss.
-pub(crate) async fn hold() -> anyhow::Result<ExitCode> {
-    let token =
-        std::env::var("THROTTLE_FENCING_TOKEN").context("THROTTLE_FENCING_TOKEN is not set")?;
-    let told_to_end = terminated()?;
-    println!("held {token}");
-    // In a thread that nobody waits for, for reading cannot be cancelled.
-    let (done, line) = oneshot::channel();
-    std::thread::spawn(move || done.send(std::io::stdin().read_line(&mut String::new())));
-    tokio::select! {
-        line = line => {
-            line??;
-            Ok(ExitCode::SUCCESS)
-        }
-        () = told_to_end => {
-            println!("noticed");
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-/// Resolves when the system tells this program to end.
-#[cfg(unix)]
-fn terminated() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut signal = signal(SignalKind::terminate())?;
-    Ok(async move {
-        signal.recv().await;
-    })
-}
-
-/// There are no signals that tell a program to end.
-#[cfg(not(unix))]
-fn terminated() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(std::future::pending())
 }

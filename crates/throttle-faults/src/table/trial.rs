@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    client_kind::{ClientKind, Programs, WorkerOptions},
     clock,
-    form::{Ask, Form, Programs},
-    outcome::{End, Outcome},
     proxy::{Fault, Proxy},
     server::{Rival, Server},
-    worker::Worker,
+    worker_outcome::{OutcomeKind, WorkerOutcome},
+    worker_process::WorkerProcess,
 };
 
 /// The semaphore that everybody wants: a mutex.
@@ -25,19 +25,19 @@ pub(super) const OUTER: &str = "outer";
 pub(super) const SOON: Duration = Duration::from_secs(4);
 
 /// How long a client may take to notice that a fault is over: it pauses two seconds at most.
-pub(super) const NOTICED: Duration = Duration::from_secs(5);
+pub(super) const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
 /// How much later than it was written a line of another process may be read.
-pub(super) const PIPE: Duration = Duration::from_millis(200);
+pub(super) const PIPE_DELAY: Duration = Duration::from_millis(200);
 
 /// How late a limit of the caller may be kept.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(900);
 
 /// One row with one form.
 #[derive(Debug)]
-pub struct Case {
+pub struct Trial {
     programs: Arc<Programs>,
-    form: Form,
+    kind: ClientKind,
     lease: Duration,
     semaphores: Vec<&'static str>,
     has_two_urls: bool,
@@ -55,17 +55,17 @@ pub(super) fn page(status: u16) -> Fault {
     Fault::Answer(StatusCode::from_u16(status).expect("it is a status"))
 }
 
-impl Case {
+impl Trial {
     /// Starts a server that nobody uses yet, and a proxy.
     ///
     /// # Errors
     ///
     /// The system has no free port.
-    pub fn new(programs: Arc<Programs>, form: Form) -> anyhow::Result<Self> {
+    pub fn new(programs: Arc<Programs>, kind: ClientKind) -> anyhow::Result<Self> {
         let proxy = Proxy::start(Server::start(&[(MUTEX, 1, 0), (OUTER, 1, 1)]))?;
         Ok(Self {
             programs,
-            form,
+            kind,
             lease: seconds(10),
             semaphores: vec![MUTEX],
             has_two_urls: false,
@@ -74,24 +74,24 @@ impl Case {
     }
 
     /// Which client the workers use.
-    pub fn form(&self) -> Form {
-        self.form
+    pub fn kind(&self) -> ClientKind {
+        self.kind
     }
 
     /// Gives workers a lease of this length.
-    pub fn lease(mut self, lease: Duration) -> Self {
+    pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
     /// Tells workers of a second URL of the server, which meets no faults.
-    pub fn two_urls(mut self) -> Self {
+    pub fn with_two_urls(mut self) -> Self {
         self.has_two_urls = true;
         self
     }
 
     /// Lets workers hold another mutex first.
-    pub fn nested(mut self) -> Self {
+    pub fn with_outer_lock(mut self) -> Self {
         self.semaphores = vec![OUTER, MUTEX];
         self
     }
@@ -106,13 +106,13 @@ impl Case {
     /// # Errors
     ///
     /// The program cannot be run.
-    pub fn worker(&self, wait: Option<Duration>) -> anyhow::Result<Worker> {
+    pub fn start_worker(&self, wait: Option<Duration>) -> anyhow::Result<WorkerProcess> {
         let (mut url, semaphores) = (self.proxy.url(), self.semaphores.clone());
         if self.has_two_urls {
-            url = format!("{url},{}", self.proxy.second_url());
+            url = format!("{url},{}", self.proxy.faultless_url());
         }
-        let ask = Ask { url, semaphores, lease: self.lease, wait, rounds: 1 };
-        Worker::start(self.form, &self.programs, &ask)
+        let options = WorkerOptions { url, semaphores, lease: self.lease, wait, rounds: 1 };
+        WorkerProcess::start(self.kind, &self.programs, &options)
     }
 
     /// Starts a worker, and waits until it holds the mutex.
@@ -120,9 +120,9 @@ impl Case {
     /// # Errors
     ///
     /// It does not hold it soon.
-    pub async fn holder(&self) -> anyhow::Result<Worker> {
-        let mut worker = self.worker(Some(seconds(20)))?;
-        worker.held(START).await?;
+    pub async fn start_holder(&self) -> anyhow::Result<WorkerProcess> {
+        let mut worker = self.start_worker(Some(seconds(20)))?;
+        worker.wait_for_lock(START_TIME).await?;
         Ok(worker)
     }
 
@@ -131,11 +131,14 @@ impl Case {
     /// # Errors
     ///
     /// The worker does not wait soon.
-    pub async fn waiter(&self, wait: Option<Duration>) -> anyhow::Result<(Rival, Worker)> {
+    pub async fn start_waiter(
+        &self,
+        wait: Option<Duration>,
+    ) -> anyhow::Result<(Rival, WorkerProcess)> {
         let rival = self.server().rival(MUTEX).await?;
-        let worker = self.worker(wait)?;
+        let worker = self.start_worker(wait)?;
         let waits = || self.server().waiters(MUTEX) == 1;
-        clock::until("it waits for the mutex", START, waits).await?;
+        clock::until("it waits for the mutex", START_TIME, waits).await?;
         Ok((rival, worker))
     }
 
@@ -144,9 +147,9 @@ impl Case {
     /// # Errors
     ///
     /// It does something else.
-    pub async fn finish(&self, mut worker: Worker) -> anyhow::Result<()> {
-        released(&worker.release(SOON).await?)?;
-        self.leaves_nothing(worker, SOON).await
+    pub async fn release_and_finish(&self, mut worker: WorkerProcess) -> anyhow::Result<()> {
+        check_released(&worker.release(SOON).await?)?;
+        self.check_nothing_left(worker, SOON).await
     }
 
     /// The same while somebody waits for the lock, who gets it then and leaves.
@@ -154,12 +157,16 @@ impl Case {
     /// # Errors
     ///
     /// The worker does something else, or the one who waits was let in before, or is not let in soon.
-    pub async fn hand_over(&self, mut worker: Worker, mut next: Rival) -> anyhow::Result<()> {
+    pub async fn hand_over(
+        &self,
+        mut worker: WorkerProcess,
+        mut next: Rival,
+    ) -> anyhow::Result<()> {
         ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
-        released(&worker.release(SOON).await?)?;
+        check_released(&worker.release(SOON).await?)?;
         next.held(SOON).await?;
         next.leave().await?;
-        self.leaves_nothing(worker, SOON).await
+        self.check_nothing_left(worker, SOON).await
     }
 
     /// Lets time pass in which a fault does its work, and checks that the worker asks with pauses, and not in
@@ -168,14 +175,14 @@ impl Case {
     /// # Errors
     ///
     /// It does.
-    pub async fn calmly(&self, span: Duration) -> anyhow::Result<()> {
+    pub async fn wait_and_check_request_rate(&self, span: Duration) -> anyhow::Result<()> {
         let before = self.proxy.requests();
         sleep(span).await;
         let requests = self.proxy.requests() - before;
-        let most = BURST + usize::try_from(span.as_secs())? * A_SECOND;
+        let max = MAX_BURST + usize::try_from(span.as_secs())? * MAX_REQUESTS_PER_SECOND;
         ensure!(
-            requests <= most,
-            "it sends {requests} requests in {span:?}, right are {most} at most"
+            requests <= max,
+            "it sends {requests} requests in {span:?}, right are {max} at most"
         );
         Ok(())
     }
@@ -185,8 +192,12 @@ impl Case {
     /// # Errors
     ///
     /// It does something else.
-    pub async fn leaves_nothing(&self, worker: Worker, within: Duration) -> anyhow::Result<()> {
-        worker.exit(SOON).await?;
+    pub async fn check_nothing_left(
+        &self,
+        worker: WorkerProcess,
+        within: Duration,
+    ) -> anyhow::Result<()> {
+        worker.wait_for_exit(SOON).await?;
         let server = self.server();
         let what = "the server knows of no peer after the end of the worker";
         clock::until(what, within, || server.peers() == 0).await.with_context(|| {
@@ -205,8 +216,8 @@ impl Case {
 /// # Errors
 ///
 /// It was not.
-pub(super) fn released(outcome: &Outcome) -> anyhow::Result<()> {
-    is(outcome, End::Released)
+pub(super) fn check_released(outcome: &WorkerOutcome) -> anyhow::Result<()> {
+    check_outcome(outcome, OutcomeKind::Released)
 }
 
 /// Checks how an attempt ended.
@@ -214,17 +225,18 @@ pub(super) fn released(outcome: &Outcome) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// It ended differently.
-pub(super) fn is(outcome: &Outcome, end: End) -> anyhow::Result<()> {
-    ensure!(outcome.end == end, "right is {end:?}, but it says: {outcome}");
+pub(super) fn check_outcome(outcome: &WorkerOutcome, kind: OutcomeKind) -> anyhow::Result<()> {
+    ensure!(outcome.kind == kind, "right is {kind:?}, but it says: {outcome}");
     Ok(())
 }
 
-impl Case {
+impl Trial {
     /// How long after its limit a worker may end. `throttlectl` has an end when it exits, and before that it
     /// may try for a while to tell the server that nobody waits any more.
-    pub fn delay(&self) -> Duration {
-        let farewell = if self.form == Form::Throttlectl { FAREWELL } else { Duration::ZERO };
-        farewell + TOLERANCE
+    pub fn exit_delay(&self) -> Duration {
+        let cleanup =
+            if self.kind == ClientKind::Throttlectl { CLEANUP_TIME } else { Duration::ZERO };
+        cleanup + TOLERANCE
     }
 }
 
@@ -233,24 +245,24 @@ impl Case {
 /// # Errors
 ///
 /// It is another end, or too early, or too late.
-pub(super) async fn ends(
-    worker: &mut Worker,
-    end: End,
+pub(super) async fn check_end(
+    worker: &mut WorkerProcess,
+    kind: OutcomeKind,
     after: Duration,
     within: Duration,
-) -> anyhow::Result<Outcome> {
-    let (at, outcome) = worker.ended(START + within).await?;
-    is(&outcome, end)?;
-    let took = at - worker.asked();
+) -> anyhow::Result<WorkerOutcome> {
+    let (at, outcome) = worker.wait_for_outcome(START_TIME + within).await?;
+    check_outcome(&outcome, kind)?;
+    let took = at - worker.requested_at();
     ensure!(took <= within, "{outcome}: it took {took:?}, more than {within:?}");
     // That it asks may be read later than it was written.
-    let early = after.saturating_sub(PIPE);
+    let early = after.saturating_sub(PIPE_DELAY);
     ensure!(took >= early, "{outcome}: it took {took:?}, less than {after:?}");
     Ok(outcome)
 }
 
 /// Lets time pass in which a fault does its work.
-pub(super) async fn pass(span: Duration) {
+pub(super) async fn wait(span: Duration) {
     sleep(span).await;
 }
 
@@ -259,7 +271,7 @@ pub(super) async fn pass(span: Duration) {
 /// # Errors
 ///
 /// It happened later.
-pub(super) fn in_time(
+pub(super) fn check_in_time(
     what: &str,
     from: Instant,
     at: Instant,
@@ -271,13 +283,13 @@ pub(super) fn in_time(
 }
 
 /// How long an interpreter may take to start on a machine that has a lot to do.
-pub(super) const START: Duration = Duration::from_secs(15);
+pub(super) const START_TIME: Duration = Duration::from_secs(15);
 
 /// How many requests may come at once when a fault begins, for pauses are short at first.
-const BURST: usize = 10;
+const MAX_BURST: usize = 10;
 
 /// How many requests a second may come while a fault lasts.
-const A_SECOND: usize = 5;
+const MAX_REQUESTS_PER_SECOND: usize = 5;
 
 /// How long leaving the queue may be tried when nobody answers.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLEANUP_TIME: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 /// The kinds of ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum End {
+pub enum OutcomeKind {
     /// The client failed in a manner that it does not document.
     Failed,
     /// The lock was lost, and the client says so.
@@ -21,14 +21,14 @@ pub enum End {
 
 /// The end of an attempt, and what the client says about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Outcome {
+pub struct WorkerOutcome {
     /// How it ended.
-    pub end: End,
+    pub kind: OutcomeKind,
     /// The message of the client.
     pub detail: String,
 }
 
-impl End {
+impl OutcomeKind {
     const WORDS: [(&str, Self); 6] = [
         ("failed", Self::Failed),
         ("lost", Self::Lost),
@@ -39,7 +39,7 @@ impl End {
     ];
 
     /// What the exit status of `throttlectl` means.
-    pub fn of_status(status: Option<i32>) -> Self {
+    pub fn from_throttlectl_status(status: Option<i32>) -> Self {
         match status {
             Some(0) => Self::Released,
             Some(69) => Self::Unreachable,
@@ -51,23 +51,26 @@ impl End {
     }
 }
 
-impl Outcome {
+impl WorkerOutcome {
     /// An end with the message of the client, of which line breaks are left out.
-    pub fn new(end: End, detail: &str) -> Self {
-        Self { end, detail: detail.split_whitespace().collect::<Vec<_>>().join(" ") }
+    pub fn new(kind: OutcomeKind, detail: &str) -> Self {
+        Self { kind, detail: detail.split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 
     /// Reads what [`Display`] writes; `None` if the first word is no end.
     pub fn parse(line: &str) -> Option<Self> {
         let (word, detail) = line.split_once(' ').unwrap_or((line, ""));
-        let (_, end) = End::WORDS.into_iter().find(|(known, _)| *known == word)?;
-        Some(Self::new(end, detail))
+        let (_, kind) = OutcomeKind::WORDS.into_iter().find(|(known, _)| *known == word)?;
+        Some(Self::new(kind, detail))
     }
 }
 
-impl Display for Outcome {
+impl Display for WorkerOutcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let word = End::WORDS.into_iter().find(|(_, end)| *end == self.end).map(|(word, _)| word);
+        let word = OutcomeKind::WORDS
+            .into_iter()
+            .find(|(_, kind)| *kind == self.kind)
+            .map(|(word, _)| word);
         f.write_str(word.expect("each end has a word"))?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " {}", self.detail) }
     }
@@ -79,10 +82,14 @@ mod tests {
 
     #[test]
     fn an_outcome_is_one_line_that_can_be_read_again() {
-        let outcome = Outcome::new(End::Unreachable, "no answer\n  from http://host ");
+        let outcome =
+            WorkerOutcome::new(OutcomeKind::Unreachable, "no answer\n  from http://host ");
         assert_eq!(outcome.to_string(), "unreachable no answer from http://host");
-        assert_eq!(Outcome::parse(&outcome.to_string()), Some(outcome));
-        assert_eq!(Outcome::parse("released"), Some(Outcome::new(End::Released, "")));
-        assert_eq!(Outcome::parse("perhaps released"), None);
+        assert_eq!(WorkerOutcome::parse(&outcome.to_string()), Some(outcome));
+        assert_eq!(
+            WorkerOutcome::parse("released"),
+            Some(WorkerOutcome::new(OutcomeKind::Released, ""))
+        );
+        assert_eq!(WorkerOutcome::parse("perhaps released"), None);
     }
 }

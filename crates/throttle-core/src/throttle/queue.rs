@@ -1,0 +1,88 @@
+//! The queue of a semaphore: who joins it, who leaves it, and who is granted next.
+
+use core::time::Duration;
+
+use super::Throttle;
+use crate::{
+    CancelCause, Count, Event, FencingToken, PeerId, SemaphoreId, Ticket,
+    peers::{Held, Pending, Slot, WaitState},
+    semaphore::{Semaphore, WaiterEntry},
+};
+
+impl Throttle {
+    pub(super) fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket = ticket;
+        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
+        let since = self.now;
+        let peer = self.peers.get_mut(slot);
+        peer.pending =
+            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
+        self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
+        ticket
+    }
+
+    /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
+    pub(super) fn cancel(&mut self, slot: Slot, cause: CancelCause) {
+        let peer = self.peers.get_mut(slot);
+        let pending = peer.pending.take().expect("only pending locks are cancelled");
+        let id = peer.id;
+        self.semaphore_mut(pending.semaphore).dequeue(pending.ticket);
+        self.announce_cancelled(id, pending, cause);
+        self.answer_wait(slot, pending.wait);
+    }
+
+    pub(super) fn announce_cancelled(
+        &mut self,
+        peer: PeerId,
+        pending: Pending,
+        cause: CancelCause,
+    ) {
+        self.events.push_back(Event::Cancelled {
+            peer,
+            semaphore: pending.semaphore,
+            count: pending.count,
+            waited: self.now - pending.since,
+            cause,
+        });
+    }
+
+    /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
+    /// Returns the number of grants.
+    pub(super) fn serve(&mut self, id: SemaphoreId) -> usize {
+        let mut grants = 0;
+        while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
+            let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
+            self.grant(slot, id, pending.count, Some(self.now - pending.since));
+            self.answer_wait(slot, pending.wait);
+            grants += 1;
+        }
+        grants
+    }
+
+    /// Makes a lock held.
+    pub(super) fn grant(
+        &mut self,
+        slot: Slot,
+        id: SemaphoreId,
+        count: Count,
+        waited: Option<Duration>,
+    ) -> FencingToken {
+        let since = self.now;
+        let token = self.semaphore_mut(id).grant(slot, count, since);
+        let peer = self.peers.get_mut(slot);
+        peer.held.push(Held { semaphore: id, count, token, since });
+        self.events.push_back(Event::Granted {
+            peer: peer.id,
+            semaphore: id,
+            count,
+            token,
+            waited,
+        });
+        token
+    }
+
+    pub(super) fn has_queue(&self, semaphore: SemaphoreId) -> bool {
+        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
+    }
+}
