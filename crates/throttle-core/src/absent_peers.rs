@@ -74,7 +74,7 @@ impl Sequences {
     }
 
     fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
-        let number = self.by_id.get(&peer).filter(|number| !number.is_stale(now));
+        let number = self.by_id.get(&peer).filter(|number| !number.is_outdated(now));
         number.map(|number| number.sequence)
     }
 
@@ -105,7 +105,7 @@ impl Sequences {
 }
 
 impl Remembered {
-    fn is_stale(&self, now: Time) -> bool {
+    fn is_outdated(&self, now: Time) -> bool {
         now.since(self.since) > RETENTION
     }
 }

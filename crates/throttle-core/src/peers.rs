@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket, Time};
 
-/// Where a living peer is kept.
+/// Where a occupied peer is kept.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Slot(u32);
 
@@ -101,13 +101,13 @@ impl Peer {
     }
 }
 
-/// All living peers.
+/// All occupied peers.
 #[derive(Debug)]
 pub(crate) struct Peers {
     slots: Slab<Peer>,
     /// A bit for each slot: whether somebody lives there. So a list passes over 64 empty slots in one
     /// step, and is fast also when a million peers have come and gone.
-    living: Vec<u64>,
+    occupied: Vec<u64>,
     by_id: HashMap<PeerId, Slot, FixedState>,
 }
 
@@ -117,7 +117,7 @@ impl Peers {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             slots: Slab::new(),
-            living: Vec::new(),
+            occupied: Vec::new(),
             by_id: HashMap::with_hasher(FixedState::with_seed(seed)),
         }
     }
@@ -136,8 +136,8 @@ impl Peers {
     }
 
     /// Whether somebody lives in `slot`. Looks at one bit.
-    pub(crate) fn lives(&self, slot: Slot) -> bool {
-        is_set(&self.living, slot)
+    pub(crate) fn is_occupied(&self, slot: Slot) -> bool {
+        is_set(&self.occupied, slot)
     }
 
     pub(crate) fn get(&self, slot: Slot) -> &Peer {
@@ -152,11 +152,11 @@ impl Peers {
     pub(crate) fn insert(&mut self, peer: Peer) -> Slot {
         let id = peer.id;
         let slot = Slot::new(self.slots.insert(peer));
-        let (word, bit) = place(slot);
-        if self.living.len() <= word {
-            self.living.resize(word + 1, 0);
+        let (word, bit) = bit_of(slot);
+        if self.occupied.len() <= word {
+            self.occupied.resize(word + 1, 0);
         }
-        self.living[word] |= bit;
+        self.occupied[word] |= bit;
         let previous = self.by_id.insert(id, slot);
         debug_assert!(previous.is_none(), "two living peers share an id");
         slot
@@ -164,8 +164,8 @@ impl Peers {
 
     /// Removes the peer in `slot`, whose id is to be [forgotten](Self::forget) before anybody asks.
     pub(crate) fn remove(&mut self, slot: Slot) -> Peer {
-        let (word, bit) = place(slot);
-        self.living[word] &= !bit;
+        let (word, bit) = bit_of(slot);
+        self.occupied[word] &= !bit;
         self.slots.remove(slot.index())
     }
 
@@ -177,43 +177,44 @@ impl Peers {
             // After a crowd has gone its room is given back.
             let hasher = self.by_id.hasher().clone();
             self.slots = Slab::new();
-            self.living = Vec::new();
+            self.occupied = Vec::new();
             self.by_id = HashMap::with_hasher(hasher);
             return;
         }
-        let living = &self.living;
+        let occupied = &self.occupied;
         // A walk takes all places of the table, which does not shrink.
-        if peers.len() > 1 && self.by_id.capacity() / peers.len() < WORTH_A_WALK {
-            self.by_id.retain(|_, &mut slot| is_set(living, slot));
+        if peers.len() > 1 && self.by_id.capacity() / peers.len() < STEPS_PER_LOOKUP {
+            self.by_id.retain(|_, &mut slot| is_set(occupied, slot));
             return;
         }
-        for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(living, slot)) {
+        for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(occupied, slot)) {
             self.by_id.remove(id);
         }
     }
 
     /// Living peers from the slot at `start` on, in order of their slots.
     pub(crate) fn iter_from(&self, start: usize) -> impl Iterator<Item = (Slot, &Peer)> {
-        let words = self.living.iter().enumerate().skip(start / 64);
-        let slots = words.flat_map(|(word, &living)| bits(living).map(move |bit| word * 64 + bit));
+        let words = self.occupied.iter().enumerate().skip(start / 64);
+        let slots =
+            words.flat_map(|(word, &occupied)| set_bits(occupied).map(move |bit| word * 64 + bit));
         let slots = slots.skip_while(move |&index| index < start).map(Slot::new);
         slots.map(|slot| (slot, self.get(slot)))
     }
 }
 
 /// The word in which a slot has its bit, and that bit.
-fn place(slot: Slot) -> (usize, u64) {
+fn bit_of(slot: Slot) -> (usize, u64) {
     (slot.index() / 64, 1 << (slot.index() % 64))
 }
 
 /// Whether the bit of a slot is set.
 fn is_set(bits: &[u64], slot: Slot) -> bool {
-    let (word, bit) = place(slot);
+    let (word, bit) = bit_of(slot);
     bits[word] & bit != 0
 }
 
 /// The positions of the bits that are set, from the lowest on.
-fn bits(word: u64) -> impl Iterator<Item = usize> {
+fn set_bits(word: u64) -> impl Iterator<Item = usize> {
     let rest = |&word: &u64| Some(word & (word - 1)).filter(|&rest| rest != 0);
     let words = iter::successors(Some(word).filter(|&word| word != 0), rest);
     words.map(|word| word.trailing_zeros() as usize)
@@ -223,7 +224,7 @@ fn bits(word: u64) -> impl Iterator<Item = usize> {
 const SPARE_SLOTS: usize = 1_024;
 
 /// To look up an id takes as long as to walk past this many. Measured; it need not be exact.
-const WORTH_A_WALK: usize = 16;
+const STEPS_PER_LOOKUP: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +259,7 @@ mod tests {
             for (id, slot) in all {
                 let lives = slot == named[0].1 || !named.contains(&(id, slot));
                 assert_eq!(peers.slot(id), lives.then_some(slot), "every {step}. left");
-                assert_eq!(peers.lives(slot), lives, "every {step}. left");
+                assert_eq!(peers.is_occupied(slot), lives, "every {step}. left");
             }
         }
     }
@@ -276,7 +277,9 @@ mod tests {
             peers.forget(&all);
             assert_eq!((peers.len(), peers.ids_len()), (0, 0));
             assert_eq!(peers.iter_from(0).count(), 0);
-            assert!(peers.slots.capacity() + peers.by_id.capacity() + peers.living.capacity() == 0);
+            assert!(
+                peers.slots.capacity() + peers.by_id.capacity() + peers.occupied.capacity() == 0
+            );
         }
     }
 

@@ -98,7 +98,7 @@ impl Semaphore {
     }
 
     /// Whether a newcomer with `count` is granted at once: there is room, and nobody to overtake.
-    pub(crate) fn admits(&self, count: Count) -> bool {
+    pub(crate) fn grants_at_once(&self, count: Count) -> bool {
         self.queue.is_empty() && self.has_room_for(count)
     }
 
@@ -115,7 +115,7 @@ impl Semaphore {
 
     /// Makes `slot` a holder of `count` from now on, and hands out its token.
     pub(crate) fn grant(&mut self, slot: Slot, count: Count, now: Time) -> FencingToken {
-        // Cannot run out: see `Throttle::minting_tokens_after`.
+        // Cannot run out: see `Throttle::with_token_floor`.
         self.last_token = FencingToken(self.last_token.0 + 1);
         self.held += count.get();
         self.holders.insert(self.last_token, HolderEntry { slot, since: now });
@@ -124,12 +124,12 @@ impl Semaphore {
 
     /// Takes back what was granted under `token`.
     pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
-        self.give_back(count);
+        self.subtract_held(count);
         self.holders.remove(&token);
     }
 
     /// Takes back the count of a holder whose place is cleared next.
-    pub(crate) fn give_back(&mut self, count: Count) {
+    pub(crate) fn subtract_held(&mut self, count: Count) {
         self.held -= count.get();
     }
 
@@ -167,27 +167,27 @@ impl Semaphore {
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
         let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
         let waiter = waiter.expect("a pending peer stands in the queue or aside");
-        self.give_up(waiter.count);
+        self.subtract_pending(waiter.count);
     }
 
     /// Forgets the count of a waiter whose place is cleared next.
-    pub(crate) fn give_up(&mut self, count: Count) {
+    pub(crate) fn subtract_pending(&mut self, count: Count) {
         self.pending -= u128::from(count.get());
     }
 
     /// Clears `places`, which are all those here of peers that no longer live.
     ///
     /// Costs O(log n) for each of a few; if they are many, O(n) for all of them.
-    pub(crate) fn clear(
+    pub(crate) fn remove_entries(
         &mut self,
         places: impl ExactSizeIterator<Item = EntryKey>,
-        lives: impl Fn(Slot) -> bool,
+        stays: impl Fn(Slot) -> bool,
     ) {
         let here = self.holders.len() + self.waiters_len();
-        if places.len() > 1 && here / places.len() < WORTH_A_WALK {
-            keep(&mut self.holders, |holder| lives(holder.slot));
-            keep(&mut self.queue, |waiter| lives(waiter.slot));
-            keep(&mut self.parked, |waiter| lives(waiter.slot));
+        if places.len() > 1 && here / places.len() < STEPS_PER_LOOKUP {
+            retain(&mut self.holders, |holder| stays(holder.slot));
+            retain(&mut self.queue, |waiter| stays(waiter.slot));
+            retain(&mut self.parked, |waiter| stays(waiter.slot));
             return;
         }
         for place in places {
@@ -252,12 +252,12 @@ impl Semaphore {
 /// Keeps some of a map, in the time it takes to walk through it and to build what stays.
 ///
 /// [`BTreeMap::retain`] takes out one at a time, which costs three times as much if few stay.
-fn keep<K: Ord, V>(map: &mut BTreeMap<K, V>, stays: impl Fn(&V) -> bool) {
+fn retain<K: Ord, V>(map: &mut BTreeMap<K, V>, stays: impl Fn(&V) -> bool) {
     *map = mem::take(map).into_iter().filter(|(_, value)| stays(value)).collect();
 }
 
 /// To find a place takes as long as to walk past this many. Measured; it need not be exact.
-const WORTH_A_WALK: usize = 16;
+const STEPS_PER_LOOKUP: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -270,10 +270,10 @@ mod tests {
         for step in [1, 2, 15, 16, 17, 90, 300] {
             let (mut semaphore, places) = crowded();
             let left: Vec<_> = places.iter().copied().step_by(step).collect();
-            let lives = |slot: Slot| !slot.index().is_multiple_of(step);
-            semaphore.clear(left.iter().map(|&(_, place)| place), lives);
+            let stays = |slot: Slot| !slot.index().is_multiple_of(step);
+            semaphore.remove_entries(left.iter().map(|&(_, place)| place), stays);
             let expected: Vec<_> =
-                places.iter().map(|&(slot, _)| slot).filter(|&slot| lives(slot)).collect();
+                places.iter().map(|&(slot, _)| slot).filter(|&slot| stays(slot)).collect();
             let holders = semaphore.holders_after(None).map(|(_, slot)| slot);
             let waiters = semaphore.waiters_after(None).map(|(_, waiter)| waiter.slot);
             let stay: Vec<_> = holders.chain(waiters).collect();

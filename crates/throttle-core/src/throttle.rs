@@ -107,7 +107,7 @@ impl Throttle {
     /// The token is lowered where needed to leave room for 2^40 grants of each semaphore below
     /// [`FencingToken::MAX`]: a million a second for twelve days, should a clock be set decades ahead.
     #[must_use]
-    pub fn minting_tokens_after(mut self, token: u64) -> Self {
+    pub fn with_token_floor(mut self, token: u64) -> Self {
         self.last_token = FencingToken(token.min(FencingToken::MAX.get() - (1 << 40)));
         self
     }
@@ -134,7 +134,7 @@ impl Throttle {
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.events.is_empty() && self.events.capacity() > SPARE_EVENTS {
-            self.give_back_room_for_events();
+            self.shrink_events();
         }
         self.events.pop_front()
     }
@@ -142,7 +142,7 @@ impl Throttle {
     /// So much happens at once only now and then.
     #[cold]
     #[inline(never)]
-    fn give_back_room_for_events(&mut self) {
+    fn shrink_events(&mut self) {
         self.events = VecDeque::new();
     }
 

@@ -57,8 +57,8 @@ impl Handle {
         semaphores: &BTreeMap<String, SemaphoreConfig>,
     ) -> Result<Changes, ReconfigureError> {
         let _turn = self.reconfiguring().lock().expect("no reconfiguration panics");
-        let (names, new_ids) =
-            self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+        let (names, new_ids) = self
+            .operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // Whose lease has ended uses nothing, also if very many others have their turn before.
         self.service.work_off_backlog();

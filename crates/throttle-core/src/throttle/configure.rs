@@ -22,7 +22,7 @@ impl Throttle {
     }
 
     /// The ids of the semaphores that will be added next, in their order.
-    pub fn next_semaphores(&self) -> impl Iterator<Item = SemaphoreId> + use<> {
+    pub fn next_semaphore_ids(&self) -> impl Iterator<Item = SemaphoreId> + use<> {
         let first = u32::try_from(self.semaphores.len()).unwrap_or(u32::MAX);
         (first..=u32::MAX).map(SemaphoreId)
     }

@@ -32,42 +32,47 @@ impl Throttle {
     /// something if anything is due. Calling it again with the same `now` until it returns `now` does
     /// the same as one call without a bound.
     pub fn catch_up(&mut self, now: Time, budget: u32) -> Time {
-        self.catch_up_telling(now, budget, &mut |_| {})
+        self.catch_up_delivering(now, budget, &mut |_| {})
     }
 
-    /// As [`catch_up`](Self::catch_up), and passes the events to `tell` as they happen, instead of
+    /// As [`catch_up`](Self::catch_up), and passes the events to `deliver` as they happen, instead of
     /// keeping them for [`poll_event`](Self::poll_event). Those that are there already come first.
     ///
     /// When very many peers leave, the list of all that happened would be larger than any cache.
-    pub fn catch_up_with(&mut self, now: Time, budget: u32, mut tell: impl FnMut(Event)) -> Time {
-        self.catch_up_telling(now, budget, &mut |events| events.drain(..).for_each(&mut tell))
-    }
-
-    fn catch_up_telling(
+    pub fn catch_up_with(
         &mut self,
         now: Time,
         budget: u32,
-        tell: &mut dyn FnMut(&mut VecDeque<Event>),
+        mut deliver: impl FnMut(Event),
     ) -> Time {
-        let now = self.in_order(now);
+        self.catch_up_delivering(now, budget, &mut |events| events.drain(..).for_each(&mut deliver))
+    }
+
+    fn catch_up_delivering(
+        &mut self,
+        now: Time,
+        budget: u32,
+        deliver: &mut dyn FnMut(&mut VecDeque<Event>),
+    ) -> Time {
+        let now = self.clamp(now);
         self.present = self.present.max(now);
         if self.is_due(now) {
-            self.settle(now, &mut Budget(budget as usize), tell);
+            self.process_due(now, &mut Budget(budget as usize), deliver);
         }
         self.now = match self.deadlines.first() {
             Some((first, _)) if first <= now => self.now.max(first.just_before()),
             _ => now,
         };
-        self.absent.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
-        tell(&mut self.events);
+        self.absent.prune(self.now, (budget / PRUNE_DIVISOR).max(1) as usize);
+        deliver(&mut self.events);
         self.now
     }
 
     /// The first line of every operation: lets time pass until `now`.
     pub(super) fn advance(&mut self, now: Time) {
-        let now = self.in_order(now);
+        let now = self.clamp(now);
         if self.is_due(now) {
-            self.settle(now, &mut Budget(usize::MAX), &mut |_| {});
+            self.process_due(now, &mut Budget(usize::MAX), &mut |_| {});
         }
         self.now = now;
         self.present = self.present.max(now);
@@ -79,55 +84,55 @@ impl Throttle {
     }
 
     /// Time never runs backwards, and never ends: the last instant stands for never.
-    fn in_order(&self, now: Time) -> Time {
+    fn clamp(&self, now: Time) -> Time {
         now.max(self.now).min(Time::MAX.just_before())
     }
 
     /// Does what is due until an instant, one instant after the other, until the budget is spent.
     ///
-    /// Those who are concerned at the same instant have their turn in the order of their ids, and
+    /// Those who are due_peers at the same instant have their turn in the order of their ids, and
     /// leave before anybody is served. As long as nobody waits where they leave, nothing that happens
-    /// at one instant concerns those who are due at another; so their places are cleared together.
+    /// at one instant concerns those who are due at another; so their before are cleared together.
     ///
-    /// `tell` takes events away, or leaves them to be polled.
+    /// `deliver` takes events away, or leaves them to be polled.
     #[inline(never)] // Mostly nothing is due, and operations are faster without it.
-    fn settle(
+    fn process_due(
         &mut self,
         until: Time,
         budget: &mut Budget,
-        tell: &mut dyn FnMut(&mut VecDeque<Event>),
+        deliver: &mut dyn FnMut(&mut VecDeque<Event>),
     ) {
-        let (mut concerned, mut vacated, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut due_peers, mut entries, mut expired) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(due) = self.next_due(until, budget) {
             self.now = self.now.max(due);
             self.present = self.present.max(due);
-            self.take_due(due, &mut concerned);
-            let mut anybody_waits = false;
-            for (id, slot) in concerned.drain(..) {
+            self.collect_due(due, &mut due_peers);
+            let mut has_queue = false;
+            for (id, slot) in due_peers.drain(..) {
                 if self.peers.get(slot).lease_end() > due {
                     self.cancel(slot, CancelCause::Abandoned);
                     budget.spend(1);
                     continue;
                 }
-                let places = vacated.len();
-                let (locks, labels) = self.evict(slot, &mut vacated);
-                anybody_waits |= vacated[places..].iter().any(|place| self.has_queue(place.0));
-                budget.spend(1 + vacated.len() - places);
-                left.push((id, slot));
+                let before = entries.len();
+                let (locks, labels) = self.evict(slot, &mut entries);
+                has_queue |= entries[before..].iter().any(|place| self.has_queue(place.0));
+                budget.spend(1 + entries.len() - before);
+                expired.push((id, slot));
                 self.events.push_back(Event::Expired { peer: id, locks, labels });
-                if left.len().is_multiple_of(AT_A_TIME) {
-                    tell(&mut self.events);
+                if expired.len().is_multiple_of(DELIVER_EVERY) {
+                    deliver(&mut self.events);
                 }
             }
-            if anybody_waits {
-                budget.spend(self.clear(mem::take(&mut vacated)));
+            if has_queue {
+                budget.spend(self.vacate(mem::take(&mut entries)));
             }
             if budget.is_spent() {
                 break;
             }
         }
-        budget.spend(self.clear(vacated));
-        self.peers.forget(&left);
+        budget.spend(self.vacate(entries));
+        self.peers.forget(&expired);
     }
 
     /// The earliest instant until which nothing happens, and at which something does, if that is at or
@@ -151,12 +156,12 @@ impl Throttle {
 
     /// Lists everybody who is due at an instant, in the order of their ids, and takes those whose lease
     /// ends out of the deadlines.
-    fn take_due(&mut self, due: Time, concerned: &mut Vec<(PeerId, Slot)>) {
+    fn collect_due(&mut self, due: Time, due_peers: &mut Vec<(PeerId, Slot)>) {
         while let Some((_, slot)) = self.deadlines.first().filter(|first| first.0 <= due) {
             let peer = self.peers.get(slot);
             let (timeout, end) = (peer.timeout(), peer.lease_end());
             if timeout <= due {
-                concerned.push((peer.id, slot));
+                due_peers.push((peer.id, slot));
             }
             match end <= due {
                 true => self.deadlines.remove(slot),
@@ -164,7 +169,7 @@ impl Throttle {
                 false => self.deadlines.set(slot, if timeout <= due { end } else { timeout }),
             }
         }
-        concerned.sort_unstable();
+        due_peers.sort_unstable();
     }
 }
 
@@ -182,10 +187,10 @@ impl Budget {
 }
 
 /// Of what may be done in a step, the share for numbers that were kept for long enough.
-const PRUNED_SHARE: u32 = 32;
+const PRUNE_DIVISOR: u32 = 32;
 
 /// After how many peers that leave what happened is told: few enough for it to be in the cache still.
-const AT_A_TIME: usize = 16;
+const DELIVER_EVERY: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -45,7 +45,7 @@ impl Throttle {
     ///
     /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
     /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
-    pub(super) fn answer_wait(&mut self, slot: Slot, wait: WaitState) {
+    pub(super) fn renew_after_wait(&mut self, slot: Slot, wait: WaitState) {
         if !matches!(wait, WaitState::Attended(_)) {
             return self.schedule(slot);
         }

@@ -91,7 +91,7 @@ impl Throttle {
         let (locks, labels) = self.evict(slot, &mut vacated);
         self.peers.forget(&[(peer, slot)]);
         self.events.push_back(Event::Removed { peer, locks, labels });
-        self.clear(vacated);
+        self.vacate(vacated);
         true
     }
 
@@ -172,7 +172,7 @@ impl Throttle {
     }
 
     /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
-    /// are to be [cleared](Self::clear) before anything else happens.
+    /// are to be [cleared](Self::vacate) before anything else happens.
     ///
     /// Returns how many locks it held and what it said about itself.
     pub(super) fn evict(
@@ -181,14 +181,14 @@ impl Throttle {
         vacated: &mut Vec<(SemaphoreId, EntryKey)>,
     ) -> (u32, Option<Box<Labels>>) {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
-        self.label_bytes -= bytes(labels.as_deref());
+        self.label_bytes -= bytes_of(labels.as_deref());
         if sequence > Sequence::default() {
             self.absent.record_former(id, sequence, self.now);
         }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
             vacated.push((lock.semaphore, EntryKey::Holder(lock.token)));
-            self.semaphore_mut(lock.semaphore).give_back(lock.count);
+            self.semaphore_mut(lock.semaphore).subtract_held(lock.count);
             self.events.push_back(Event::Released {
                 peer: id,
                 semaphore: lock.semaphore,
@@ -199,21 +199,23 @@ impl Throttle {
         }
         if let Some(pending) = pending {
             vacated.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
-            self.semaphore_mut(pending.semaphore).give_up(pending.count);
-            self.announce_cancelled(id, pending, CancelCause::PeerGone);
+            self.semaphore_mut(pending.semaphore).subtract_pending(pending.count);
+            self.emit_cancelled(id, pending, CancelCause::PeerGone);
         }
         (locks, labels)
     }
 
     /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
     /// semaphores. Returns the number of grants.
-    pub(super) fn clear(&mut self, mut vacated: Vec<(SemaphoreId, EntryKey)>) -> usize {
+    pub(super) fn vacate(&mut self, mut vacated: Vec<(SemaphoreId, EntryKey)>) -> usize {
         vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
         let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
         for places in vacated() {
             let semaphore = self.semaphores[places[0].0.index()].as_mut();
             let semaphore = semaphore.expect("a semaphore in use is not removed");
-            semaphore.clear(places.iter().map(|&(_, place)| place), |slot| self.peers.lives(slot));
+            semaphore.remove_entries(places.iter().map(|&(_, place)| place), |slot| {
+                self.peers.is_occupied(slot)
+            });
         }
         vacated().map(|places| self.serve(places[0].0)).sum()
     }
@@ -225,6 +227,6 @@ fn holds_exactly(peer: &Peer, locks: &BTreeMap<SemaphoreId, Count>) -> bool {
         && peer.held.iter().all(|lock| locks.get(&lock.semaphore) == Some(&lock.count))
 }
 
-pub(super) fn bytes(labels: Option<&Labels>) -> u64 {
+pub(super) fn bytes_of(labels: Option<&Labels>) -> u64 {
     labels.map_or(0, Labels::bytes)
 }

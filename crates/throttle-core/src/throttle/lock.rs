@@ -122,7 +122,7 @@ impl Throttle {
             (None, None) => self.acquire_new(slot, request)?,
         };
         if request.attended {
-            self.listen(slot, admission);
+            self.attend(slot, admission);
         }
         Ok(admission)
     }
@@ -208,7 +208,7 @@ impl Throttle {
         self.check_acquirable(semaphore, count)?;
         self.check_hierarchy(slot, semaphore)?;
         let entry = self.semaphore(semaphore)?;
-        if entry.admits(count) {
+        if entry.grants_at_once(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));
             return Ok(Admission::Granted { count, token });
         }
@@ -243,7 +243,7 @@ impl Throttle {
         let peer = self.peers.get_mut(slot);
         let lock = peer.held.iter_mut().find(|lock| lock.semaphore == held.semaphore);
         lock.expect("the lock was just found").count = to;
-        self.announce_shrunk(slot, held.semaphore, held.count, to);
+        self.emit_shrunk(slot, held.semaphore, held.count, to);
         self.serve(held.semaphore);
     }
 
@@ -251,10 +251,10 @@ impl Throttle {
         self.semaphore_mut(pending.semaphore).shrink_waiter(pending.ticket, to);
         let lock = self.peers.get_mut(slot).pending.as_mut();
         lock.expect("the lock was just found").count = to;
-        self.announce_shrunk(slot, pending.semaphore, pending.count, to);
+        self.emit_shrunk(slot, pending.semaphore, pending.count, to);
     }
 
-    fn announce_shrunk(&mut self, slot: Slot, semaphore: SemaphoreId, from: Count, to: Count) {
+    fn emit_shrunk(&mut self, slot: Slot, semaphore: SemaphoreId, from: Count, to: Count) {
         let peer = self.peers.get(slot).id;
         self.events.push_back(Event::Shrunk { peer, semaphore, from, to });
     }

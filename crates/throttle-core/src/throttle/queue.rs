@@ -28,16 +28,11 @@ impl Throttle {
         let pending = peer.pending.take().expect("only pending locks are cancelled");
         let id = peer.id;
         self.semaphore_mut(pending.semaphore).dequeue(pending.ticket);
-        self.announce_cancelled(id, pending, cause);
-        self.answer_wait(slot, pending.wait);
+        self.emit_cancelled(id, pending, cause);
+        self.renew_after_wait(slot, pending.wait);
     }
 
-    pub(super) fn announce_cancelled(
-        &mut self,
-        peer: PeerId,
-        pending: Pending,
-        cause: CancelCause,
-    ) {
+    pub(super) fn emit_cancelled(&mut self, peer: PeerId, pending: Pending, cause: CancelCause) {
         self.events.push_back(Event::Cancelled {
             peer,
             semaphore: pending.semaphore,
@@ -54,7 +49,7 @@ impl Throttle {
         while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
-            self.answer_wait(slot, pending.wait);
+            self.renew_after_wait(slot, pending.wait);
             grants += 1;
         }
         grants

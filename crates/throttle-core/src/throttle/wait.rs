@@ -14,7 +14,7 @@ enum Closed {
     /// The last one; nobody listens any more.
     Last(Slot),
     /// Others are still open.
-    OneOfMany,
+    OneOfSeveral,
 }
 
 impl Throttle {
@@ -63,7 +63,7 @@ impl Throttle {
         match &mut pending.wait {
             WaitState::Attended(open) if pending.ticket == ticket && *open > 1 => {
                 *open -= 1;
-                Some(Closed::OneOfMany)
+                Some(Closed::OneOfSeveral)
             }
             wait @ WaitState::Attended(_) if pending.ticket == ticket => {
                 *wait = WaitState::Unattended;
@@ -74,7 +74,7 @@ impl Throttle {
     }
 
     /// A request that is listened to has been admitted.
-    pub(super) fn listen(&mut self, slot: Slot, admission: Admission) {
+    pub(super) fn attend(&mut self, slot: Slot, admission: Admission) {
         match self.peers.get_mut(slot).pending.as_mut() {
             Some(pending) if !admission.is_granted() => {
                 pending.wait = match pending.wait {
