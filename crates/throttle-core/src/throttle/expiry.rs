@@ -1,4 +1,4 @@
-//! How time passes: what happens by itself, and how much of it in one step.
+//! Time: what happens when a deadline comes, and how much of it in one step.
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
@@ -7,38 +7,37 @@ use super::Throttle;
 use crate::{CancelCause, Event, PeerId, Time, peers::Slot};
 
 impl Throttle {
-    /// Removes every peer whose deadline is at or before `now`, and serves the queues they leave.
+    /// Removes every peer whose deadline is at or before `now`, and serves the queues.
     ///
-    /// Peers that leave at the same instant leave in one step: none of them is granted what another
-    /// one held. Waiters parked for too long lose their pending lock. Returns whether anything
-    /// happened. Costs O(log n) for each peer that leaves.
+    /// Peers that expire at the same instant are removed in one step: none of them is granted what
+    /// another one held. The pending locks of waiters that were parked for too long are cancelled.
+    /// Returns whether anything happened. Costs O(log n) for each peer that expires.
     pub fn expire(&mut self, now: Time) -> bool {
         let before = self.events.len();
         self.advance(now);
         self.events.len() > before
     }
 
-    /// Does what is due until `now` in the order of time, but not much more than `budget` of it in one
-    /// call. Returns the instant until which everything is done: `now`, or an earlier one.
+    /// Processes what is due until `now`, in the order of time, and stops soon after `budget` units of
+    /// work. Returns the instant until which everything is done: `now`, or an earlier one.
     ///
-    /// If an earlier one is returned, the machine has a backlog. Operations may be applied at that
-    /// instant meanwhile: for them the peers in the backlog are alive, and a heartbeat of such a peer
-    /// renews its lease. Leases that begin while there is a backlog begin at `now`, the present, so
-    /// none is shorter than its peer believes. An operation that is applied at a later instant does all
-    /// the rest first.
+    /// If it returns an earlier one, the machine has a backlog. Meanwhile operations may be applied at that
+    /// instant: for them the peers in the backlog are alive, and a heartbeat of such a peer renews its
+    /// lease. Leases that begin during a backlog begin at the present, `now`, so none is shorter than its
+    /// peer expects. An operation applied at a later instant processes the rest of the backlog first.
     ///
-    /// Each peer that leaves, each lock that it leaves, each grant, and each deadline that is found to be
-    /// postponed counts as one. What happens at one instant happens in one call, and each call does
-    /// something if anything is due. Calling it again with the same `now` until it returns `now` does
-    /// the same as one call without a bound.
+    /// A unit is an expired peer, a lock of such a peer, a grant, or an entry whose deadline turns out to
+    /// be postponed. What happens at one instant happens in one call, and each call makes progress if
+    /// anything is due. Repeating the call with the same `now` until it returns `now` has the same effect
+    /// as one call with an unlimited budget.
     pub fn catch_up(&mut self, now: Time, budget: u32) -> Time {
         self.catch_up_delivering(now, budget, &mut |_| {})
     }
 
-    /// As [`catch_up`](Self::catch_up), and passes the events to `deliver` as they happen, instead of
-    /// keeping them for [`poll_event`](Self::poll_event). Those that are there already come first.
+    /// Like [`catch_up`](Self::catch_up), but passes the events to `deliver` soon after they happen,
+    /// instead of keeping them for [`poll_event`](Self::poll_event). Events from before come first.
     ///
-    /// When very many peers leave, the list of all that happened would be larger than any cache.
+    /// When very many peers expire, the queue of all events would not fit into any cache.
     pub fn catch_up_with(
         &mut self,
         now: Time,
@@ -68,7 +67,7 @@ impl Throttle {
         self.now
     }
 
-    /// The first line of every operation: lets time pass until `now`.
+    /// The first line of every operation: advances time to `now` and processes what is due.
     pub(super) fn advance(&mut self, now: Time) {
         let now = self.clamp(now);
         if self.is_due(now) {
@@ -78,23 +77,23 @@ impl Throttle {
         self.present = self.present.max(now);
     }
 
-    /// Whether there is anything to look at until `now`.
+    /// Whether any entry in the deadlines is at or before `now`.
     fn is_due(&self, now: Time) -> bool {
         self.deadlines.first().is_some_and(|(first, _)| first <= now)
     }
 
-    /// Time never runs backwards, and never ends: the last instant stands for never.
+    /// Keeps time from running backwards, and below [`Time::MAX`], which means never.
     fn clamp(&self, now: Time) -> Time {
         now.max(self.now).min(Time::MAX.just_before())
     }
 
-    /// Does what is due until an instant, one instant after the other, until the budget is spent.
+    /// Processes what is due until an instant, one instant after the other, until the budget is spent.
     ///
-    /// Those who are due_peers at the same instant have their turn in the order of their ids, and
-    /// leave before anybody is served. As long as nobody waits where they leave, nothing that happens
-    /// at one instant concerns those who are due at another; so their before are cleared together.
+    /// Peers due at one instant are processed in id order, before any queue is served. Unless a peer leaves
+    /// a semaphore with a queue, one instant cannot affect the next, so the entries of many instants are
+    /// vacated together.
     ///
-    /// `deliver` takes events away, or leaves them to be polled.
+    /// `deliver` may take events away; the others stay to be polled.
     #[inline(never)] // Mostly nothing is due, and operations are faster without it.
     fn process_due(
         &mut self,
@@ -116,7 +115,7 @@ impl Throttle {
                 }
                 let before = entries.len();
                 let (locks, labels) = self.evict(slot, &mut entries);
-                has_queue |= entries[before..].iter().any(|place| self.has_queue(place.0));
+                has_queue |= entries[before..].iter().any(|entry| self.has_queue(entry.0));
                 budget.spend(1 + entries.len() - before);
                 expired.push((id, slot));
                 self.events.push_back(Event::Expired { peer: id, locks, labels });
@@ -135,10 +134,10 @@ impl Throttle {
         self.peers.forget(&expired);
     }
 
-    /// The earliest instant until which nothing happens, and at which something does, if that is at or
-    /// before `until`. `None` also if the budget was spent on the search.
+    /// The next instant at which something happens, if it is at or before `until`. `None` also if the
+    /// search used up the budget.
     ///
-    /// The entries of peers whose timeout was postponed are corrected on the way.
+    /// Corrects the entries of peers whose timeout was postponed on the way.
     fn next_due(&mut self, until: Time, budget: &mut Budget) -> Option<Time> {
         while let Some((entry, slot)) = self.deadlines.first().filter(|first| first.0 <= until) {
             let timeout = self.peers.get(slot).timeout();
@@ -154,8 +153,8 @@ impl Throttle {
         None
     }
 
-    /// Lists everybody who is due at an instant, in the order of their ids, and takes those whose lease
-    /// ends out of the deadlines.
+    /// Lists the peers that are due at an instant, in id order. Removes the entries of those whose lease
+    /// ends from the deadlines.
     fn collect_due(&mut self, due: Time, due_peers: &mut Vec<(PeerId, Slot)>) {
         while let Some((_, slot)) = self.deadlines.first().filter(|first| first.0 <= due) {
             let peer = self.peers.get(slot);
@@ -165,7 +164,7 @@ impl Throttle {
             }
             match end <= due {
                 true => self.deadlines.remove(slot),
-                // Who was parked for too long lives on.
+                // Only the pending lock of a parked waiter is due; the peer stays.
                 false => self.deadlines.set(slot, if timeout <= due { end } else { timeout }),
             }
         }
@@ -173,7 +172,7 @@ impl Throttle {
     }
 }
 
-/// How much may still be done in a step.
+/// The units of work left in a step.
 struct Budget(usize);
 
 impl Budget {
@@ -186,10 +185,10 @@ impl Budget {
     }
 }
 
-/// Of what may be done in a step, the share for numbers that were kept for long enough.
+/// A step forgets at most this fraction of its budget in outdated sequence numbers.
 const PRUNE_DIVISOR: u32 = 32;
 
-/// After how many peers that leave what happened is told: few enough for it to be in the cache still.
+/// After how many expired peers events are delivered: few enough for the events to be still in the cache.
 const DELIVER_EVERY: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The queue of a semaphore: who joins it, who leaves it, and who is granted next.
+//! The queue of a semaphore: joining, leaving, and who is granted next.
 
 use core::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::{
 };
 
 impl Throttle {
+    /// Adds a peer without a pending lock to the end of the queue.
     pub(super) fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
@@ -22,7 +23,7 @@ impl Throttle {
         ticket
     }
 
-    /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
+    /// Cancels the pending lock of a peer, which must have one. Does not serve the queue.
     pub(super) fn cancel(&mut self, slot: Slot, cause: CancelCause) {
         let peer = self.peers.get_mut(slot);
         let pending = peer.pending.take().expect("only pending locks are cancelled");
@@ -42,8 +43,8 @@ impl Throttle {
         });
     }
 
-    /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
-    /// Returns the number of grants.
+    /// Grants the head of the queue its lock, and the next one, as long as the head fits. Returns the
+    /// number of grants.
     pub(super) fn serve(&mut self, id: SemaphoreId) -> usize {
         let mut grants = 0;
         while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
@@ -55,7 +56,7 @@ impl Throttle {
         grants
     }
 
-    /// Makes a lock held.
+    /// Makes a lock held. `waited` is `None` for a restored one.
     pub(super) fn grant(
         &mut self,
         slot: Slot,
