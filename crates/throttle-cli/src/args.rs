@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     help_text,
-    lock::args::{DieWithParent, Lock, RequestedLock, requested, time},
+    lock::args::{DieWithParent, Lock, RequestedLock, parse_requested_lock, parse_time},
     server_args::ServerArgs,
 };
 
@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     /// Ends with 0 if all of them would, and with 75 if not.
     Check {
         /// The semaphores, each with how much of it: `B:2` is two of B, `B` is one
-        #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = requested)]
+        #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_requested_lock)]
         semaphores: Vec<RequestedLock>,
     },
     /// Whether the server is healthy and takes on work
@@ -78,13 +78,13 @@ pub(crate) enum Verb {
     /// Ends with 67 if there is no such peer.
     RemovePeer {
         /// Id of the peer, as `throttlectl peers` shows it
-        #[arg(value_parser = id)]
+        #[arg(value_parser = parse_id)]
         id: u64,
     },
     /// All semaphores in a table that stays up to date, until Ctrl+C
     Watch {
         /// Time between two looks
-        #[arg(short = 'n', long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+        #[arg(short = 'n', long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
         interval: Duration,
     },
     /// Print completions for a shell
@@ -114,17 +114,17 @@ pub(crate) enum OutputFormat {
     Table,
 }
 
-/// How often to look, which no server may be asked without a pause.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = time(text)?;
-    if interval < SHORTEST_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }
+/// The interval of `watch`. A minimum keeps the requests from following each other without a pause.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_time(text)?;
+    if interval < MIN_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }
 }
 
-fn id(text: &str) -> Result<u64, &'static str> {
+fn parse_id(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "the id of a peer is a whole number")
 }
 
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
-//! Labels that tell which process it is.
+//! Labels that describe this process.
 
 use std::{env, process};
 
 use throttle_wire::Labels;
 
-/// What tells people which process has a peer: `host`, `user`, `pid` and `program`, as far as the system
-/// tells them.
+/// Labels by which people recognise the process of a peer: `host`, `user`, `pid` and `program`, as far as the
+/// system reports them.
 ///
 /// For [`PeerBuilder::default_labels`](crate::PeerBuilder::default_labels).
 pub fn process_labels() -> Labels {

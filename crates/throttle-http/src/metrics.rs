@@ -38,7 +38,7 @@ use self::{
     probes::{Kind, Probe, Probes},
     series::Register,
 };
-use crate::{refusal::Refusal, routes::Route};
+use crate::{refusal::Refusal, worker_routes::Route};
 
 /// The metrics of one server.
 ///
@@ -117,7 +117,7 @@ impl Metrics {
     }
 
     /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
-    /// call of [`observer`](Self::observer).
+    /// request of [`observer`](Self::observer).
     #[must_use]
     pub fn histograms(mut self, histograms: Histograms) -> Self {
         self.histograms = histograms;
@@ -135,7 +135,7 @@ impl Metrics {
     /// others of the same name.
     ///
     /// `read` is called on a thread that serves no requests, for one scrape at a time. It must not
-    /// call this `Metrics`. Nothing in the labels and in `help` is escaped.
+    /// request this `Metrics`. Nothing in the labels and in `help` is escaped.
     pub fn gauge_at_scrape(
         &self,
         name: &'static str,

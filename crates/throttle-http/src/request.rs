@@ -9,12 +9,11 @@ use throttle_wire::{
 };
 
 use crate::{
-    Limits,
-    call::{FromJson, FromPath, FromQuery, Parameters},
-    deserialize,
+    Limits, deserialize,
     json::Value,
     refusal::Refusal,
-    routes::Path,
+    worker_request::{FromJson, FromPath, FromQuery, Parameters},
+    worker_routes::Path,
 };
 
 /// The peer in a path. Zero is a number, but nobody.

@@ -1,15 +1,15 @@
-//! What is told to the servers when an interpreter ends.
+//! Releases all locks when an interpreter ends.
 
 use pyo3::prelude::*;
 use tokio::time;
 
 use crate::{operation::seconds, peer::Peer, process::Process};
 
-/// Removes peers from their servers, all at once, and returns when that and all that was begun before is done,
-/// after `timeout` seconds at the latest.
+/// Removes peers from their servers, all at once, and returns when these and all earlier releases have
+/// finished, after `timeout` seconds at the latest.
 ///
-/// When the main interpreter has ended already, no other thread may run meanwhile, for this one would not be
-/// let in again.
+/// `others_can_run` is false once the main interpreter has ended: a thread that gives up the lock of the
+/// interpreter then never gets it back.
 #[pyfunction]
 pub(crate) fn close_peers(
     py: Python<'_>,

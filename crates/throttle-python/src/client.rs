@@ -1,4 +1,4 @@
-//! The server at one or several URLs, and one operation for each route.
+//! The client of a server, with one operation for each route.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     process::Process,
 };
 
-/// How to reach a server. Clients with the same settings share their connections.
+/// The settings of a client. Clients with equal settings share their connections.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(crate) struct Settings {
     urls: Vec<String>,
@@ -18,12 +18,12 @@ pub(crate) struct Settings {
     token: Option<String>,
     ca: Option<Vec<u8>>,
     client_cert: Option<Vec<u8>>,
-    /// How long a request may take. Peers have rules of their own.
+    /// The time limit of a request. Peers have limits of their own.
     timeout: Option<Duration>,
 }
 
 impl Settings {
-    /// The client, which gets over a server that is away for a minute, unless a timeout is set.
+    /// Builds the client. Without a timeout it repeats requests for a minute if the server is away.
     pub(crate) fn build(&self) -> Result<throttle_client::Client, Error> {
         let mut urls = self.urls.iter();
         let policy =
@@ -52,7 +52,7 @@ impl Settings {
     }
 }
 
-/// The server at one or several URLs.
+/// The client of a server at one or several URLs.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Client {
     settings: Settings,
@@ -76,12 +76,12 @@ impl Client {
         Self { settings: Settings { urls, headers, token, ca, client_cert, timeout } }
     }
 
-    /// Whether peers can be made without a pause.
+    /// Whether the client for peers is built, so that [`Peer`](crate::peer::Peer) does not have to wait for it.
     fn is_ready(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(Process::current(py)?.built_client(&self.for_peers()).is_some())
     }
 
-    /// Does what takes time before peers can be made, such as to read the certificates of the system.
+    /// Builds the client for peers. It takes time, for example to read the certificates of the system.
     fn prepare(&self, py: Python<'_>) -> PyResult<Operation> {
         let (process, settings) = (Process::current(py)?, self.for_peers());
         let runtime = process.runtime();
@@ -104,7 +104,7 @@ impl Client {
         expires_in: Option<f64>,
         block_for: Option<f64>,
     ) -> PyResult<Operation> {
-        // What is no count at all is for the server to refuse, in its own words.
+        // The server refuses 0, with its own message.
         let count = u64::try_from(count).unwrap_or(0);
         self.operation(py, async move |client| {
             let mut acquire = client.acquire(peer, &semaphore, count);
@@ -156,7 +156,7 @@ impl Client {
 }
 
 impl Client {
-    /// The settings of the client that peers use.
+    /// The settings of the client for peers.
     pub(crate) fn for_peers(&self) -> Settings {
         Settings { timeout: None, ..self.settings.clone() }
     }
@@ -177,7 +177,7 @@ impl Client {
     }
 }
 
-/// Gets over a server that is away for a minute, as the package always has.
+/// Bridges an absence of the server of a minute, as version 0.5 of the package did.
 const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 60,
     first_pause: Duration::from_millis(100),

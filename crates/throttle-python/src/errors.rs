@@ -1,4 +1,4 @@
-//! Errors of the client as exceptions of the package, which are defined in Python.
+//! Converts errors of the client into the exceptions of the package, which are defined in Python.
 
 use pyo3::{call::PyCallArgs, exceptions::PyRuntimeError, prelude::*, types::PyModule};
 use throttle_client::{Code, Error, LockError, Lost};
@@ -35,11 +35,11 @@ impl IntoException for LockError {
                 source: Error::Transport { .. } | Error::UnexpectedAnswer { .. },
                 ..
             } => new_exception(py, "Unreachable", (text,)),
-            // In the words of the server, as in version 0.5.
+            // With the message of the server only, as in version 0.5.
             Self::Failed { source, .. } => source.into_exception(py),
             Self::Lost { lost, .. } => new_exception(py, "LockLost", (text, reason_name(lost))),
             Self::NotInTime { .. } => new_exception(py, "Timeout", (text,)),
-            // Whether it is free nobody knows, and the time is over as well.
+            // The time is over, and whether the lock is free is unknown.
             Self::Unreachable { source: Error::Timeout { .. }, .. } => {
                 new_exception(py, "NoAnswer", (text,))
             }
@@ -48,7 +48,7 @@ impl IntoException for LockError {
     }
 }
 
-/// For an operation that belongs to the parent of this process.
+/// The peer is closed, or belongs to the parent of this process.
 pub(crate) struct PeerUnavailable;
 
 impl IntoException for PeerUnavailable {
@@ -57,17 +57,17 @@ impl IntoException for PeerUnavailable {
     }
 }
 
-/// Why something is lost: a name for programs, and a sentence for people.
+/// The reason of a loss: a name for programs, and a sentence for people.
 pub(crate) fn describe_loss(lost: Lost) -> (&'static str, String) {
     (reason_name(lost), lost.to_string())
 }
 
-/// That a lock or a peer belongs to the parent of this process.
+/// The reason for a lock or a peer of the parent of this process.
 pub(crate) fn held_by_parent() -> (&'static str, String) {
     ("held_by_parent", "it belongs to the parent of this process".to_owned())
 }
 
-/// That a release goes on in the background.
+/// The reason for a release that the server has not confirmed, and that continues in the background.
 pub(crate) fn unconfirmed() -> (&'static str, String) {
     ("unconfirmed", "the server has not confirmed the release yet".to_owned())
 }
@@ -82,7 +82,7 @@ fn reason_name(lost: Lost) -> &'static str {
     }
 }
 
-/// An exception of `throttle_client.errors`.
+/// Makes an exception of `throttle_client.errors`.
 fn new_exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
     let exception = PyModule::import(py, "throttle_client.errors")
         .and_then(|module| module.getattr(class))
@@ -90,7 +90,7 @@ fn new_exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'
     exception.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The error and all its causes. A text that says the cause already is not said twice.
+/// The messages of the error and its causes, except for causes that the text already contains.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! Operations: whatever takes time is a future, which runs on the runtime of the process once it is
-//! started, and tells its end by a signal.
+//! Operations: everything that takes time is a future. Once it is started, it runs on the runtime of the
+//! process, and wakes Python when it ends.
 
 use std::{
     mem,
@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::wakeup::{Wakeup, WakeupSender};
 
-/// Something that takes time. It is started once, and its result is taken once.
+/// A future for Python. It is started at most once, and its result is taken at most once.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Operation {
     future: Mutex<Option<BoxedFuture>>,
@@ -26,12 +26,12 @@ pub(crate) struct Operation {
 
 type BoxedFuture = Pin<Box<dyn Future<Output = MakeResult> + Send>>;
 
-/// Makes the result, or the exception, when the interpreter asks for it.
+/// Converts the result into a Python object or an exception, in a thread of the interpreter.
 type MakeResult = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
-/// What becomes an exception when the interpreter asks for it.
+/// An error that can be converted into a Python exception.
 pub(crate) trait IntoException: Send + 'static {
-    /// The exception.
+    /// Converts the error.
     fn into_exception(self, py: Python<'_>) -> PyErr;
 }
 
@@ -65,7 +65,7 @@ impl Operation {
 
 #[pymethods]
 impl Operation {
-    /// Begins. The signal tells `token` when it has ended, whatever the end is.
+    /// Starts it. The wakeup receives `token` when it has ended, also if it was cancelled.
     fn start(&self, wakeup: &Wakeup, token: u64) -> PyResult<()> {
         let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).take();
         let future = future.filter(|_| self.process == process::id());
@@ -92,7 +92,7 @@ impl Operation {
         }
     }
 
-    /// Gives it up, unless it has ended already.
+    /// Cancels it, unless it has ended already.
     fn cancel(&self) {
         if self.process == process::id()
             && let Some(task) = self.started.get()
@@ -105,14 +105,14 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if self.process != process::id() {
-            // Threads that are not there may have locks of what is in it, so it must not even be dropped.
+            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
             mem::forget(self.future.get_mut().map(Option::take));
             mem::forget(Arc::clone(&self.result));
         }
     }
 }
 
-/// Tells the end when it is dropped: after the result is there, or if there will be none.
+/// Notifies Python when it is dropped: after the result is stored, or when the task is aborted.
 struct NotifyEnd {
     sender: Arc<WakeupSender>,
     token: u64,
@@ -124,7 +124,7 @@ impl Drop for NotifyEnd {
     }
 }
 
-/// Seconds as Python counts them. Nothing is less than none, and nothing longer than the longest.
+/// A duration from seconds as a Python float, limited to the range of `Duration`.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }

@@ -1,9 +1,9 @@
-//! What belongs to one process: a runtime, one HTTP client for each server, and the peers that are open.
+//! The native state of one process: its runtime, one HTTP client for each server, and the open peers.
 //!
-//! A child that is forked has the memory of its parent, but none of its threads, and must not touch its
-//! connections. So everything here belongs to the process that made it; a child that finds it leaves it
-//! where it is and makes its own. The mutex of the static is locked only with the lock of the interpreter
-//! held, as forks are, so no child inherits it locked; and nothing of Python is done while it is locked.
+//! A forked child has a copy of its parent's memory, but none of its threads, and must not touch its
+//! connections. So all of this belongs to the process that made it: a child leaks what it has inherited, and
+//! makes its own. The mutex of the static is locked only by threads that hold the lock of the interpreter, and
+//! so does a thread that forks, so no child inherits it locked. No Python code runs while it is locked.
 
 use std::{
     collections::HashMap,
@@ -23,23 +23,23 @@ use crate::{client::Settings, fork, log::Log};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
-/// The runtime of a process and what runs on it.
+/// The runtime of one process, and the state of everything that runs on it.
 pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
     building: tokio::sync::Mutex<()>,
-    /// How many peers are on their way out.
+    /// The number of releases and removals that the server has not confirmed yet.
     unfinished_releases: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
 }
 
 impl Process {
-    /// That of this process, which is made if there is none.
+    /// The state of this process. Makes it if there is none.
     pub(crate) fn current(_: Python<'_>) -> std::io::Result<Arc<Self>> {
         let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(parents) = current.take_if(|found| found.id != process::id()) {
-            // To drop it would wait for threads that are not there.
+            // Dropping it would wait for threads that do not exist here.
             mem::forget(parents);
         }
         if let Some(process) = &*current {
@@ -49,12 +49,12 @@ impl Process {
         let dispatch = log.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            // For names of servers and certificates. Many waits at once need not look one up each.
+            // For DNS lookups and certificates.
             .max_blocking_threads(MAX_BLOCKING_THREADS)
             .thread_name("throttle-client")
             .enable_all()
             .on_thread_start(move || {
-                // It stays until the thread ends.
+                // The dispatcher stays set until the thread ends.
                 mem::forget(tracing::dispatcher::set_default(&dispatch));
             })
             .build()?;
@@ -70,7 +70,7 @@ impl Process {
         Ok(process)
     }
 
-    /// That of this process, if there is one.
+    /// The state of this process, if there is one.
     pub(crate) fn existing() -> Option<Arc<Self>> {
         let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         process.filter(|found| found.id == process::id())
@@ -80,7 +80,7 @@ impl Process {
         self.runtime.handle().clone()
     }
 
-    /// The client for a server, which all that have the same settings share.
+    /// The client with these settings, which all users of the same settings share. Builds it if there is none.
     pub(crate) async fn client(&self, settings: Settings) -> Result<Client, Error> {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
@@ -105,12 +105,12 @@ impl Process {
         Ok(client)
     }
 
-    /// The client for a server, if it was built already.
+    /// The client with these settings, if it is built already.
     pub(crate) fn built_client(&self, settings: &Settings) -> Option<Client> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned()
     }
 
-    /// From now on `peer` is closed when nobody has it any more.
+    /// Wraps a peer so that it is closed when the last reference is dropped.
     pub(crate) fn close_on_drop(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
         Arc::new(OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) })
     }
@@ -124,7 +124,7 @@ impl Process {
         })
     }
 
-    /// Counts something that has to be told to a server before the process ends, until it is dropped.
+    /// Counts a release as unfinished until the returned guard is dropped.
     pub(crate) fn count_unfinished_release(self: &Arc<Self>) -> UnfinishedRelease {
         self.unfinished_releases.send_modify(|count| *count += 1);
         UnfinishedRelease(Arc::clone(self))
@@ -140,14 +140,14 @@ impl Process {
     }
 }
 
-/// A peer that is removed from the server when this is dropped, unless that has been done.
+/// A peer that is removed from the server when this is dropped, unless it was removed before.
 pub(crate) struct OpenPeer {
     peer: Mutex<Option<Peer>>,
     process: Arc<Process>,
 }
 
 impl OpenPeer {
-    /// The peer, unless it is closed, or belongs to the parent of this process.
+    /// The peer, unless it is closed or belongs to the parent of this process.
     pub(crate) fn get(&self) -> Option<Peer> {
         if self.belongs_to_parent() {
             return None;
@@ -155,7 +155,7 @@ impl OpenPeer {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The peer, which from now on is closed for everybody else.
+    /// Takes the peer out, so that it is closed for all other users.
     pub(crate) fn take(&self) -> Option<Peer> {
         if self.belongs_to_parent() {
             return None;
@@ -163,7 +163,7 @@ impl OpenPeer {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Begins to remove the peer from the server, unless that has been done.
+    /// Begins to remove the peer from the server, unless it is closed.
     pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
         Some(self.process.close_in_background(self.take()?))
     }
@@ -181,7 +181,7 @@ impl OpenPeer {
 impl Drop for OpenPeer {
     fn drop(&mut self) {
         if self.belongs_to_parent() {
-            // Threads that are not there may have its locks, so it must not even be dropped.
+            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
             if let Ok(peer) = self.peer.get_mut() {
                 mem::forget(peer.take());
             }
@@ -191,7 +191,7 @@ impl Drop for OpenPeer {
     }
 }
 
-/// Something that has to be told to a server before the process ends.
+/// A release or removal that should be confirmed before the process ends. Counted until it is dropped.
 pub(crate) struct UnfinishedRelease(Arc<Process>);
 
 impl Drop for UnfinishedRelease {
@@ -200,5 +200,5 @@ impl Drop for UnfinishedRelease {
     }
 }
 
-/// A slow lookup of one name must not hold up that of another.
+/// More than one, so that a slow DNS lookup does not delay the others.
 const MAX_BLOCKING_THREADS: usize = 8;

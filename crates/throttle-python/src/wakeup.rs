@@ -1,8 +1,7 @@
-//! How a native thread tells Python that an operation has ended: by a byte in a pair of connected sockets.
+//! Wakes Python when an operation has ended, by a byte in a pair of connected sockets.
 //!
-//! Python reads its end by its own means, whatever they are: a blocking `recv`, which signals interrupt,
-//! the reader of an event loop, or the sockets that gevent and eventlet put in place. The native end never
-//! blocks.
+//! Python reads its end in its own way: with a blocking `recv`, which signals interrupt, by the reader of an
+//! event loop, or through the sockets of gevent and eventlet. The native end never blocks.
 
 use std::{
     io::{self, Write as _},
@@ -23,13 +22,13 @@ pub(crate) struct Wakeup {
     pub(crate) sender: Arc<WakeupSender>,
 }
 
-/// Writes a byte for each operation that has ended.
+/// Writes a byte for each operation that has ended, and keeps its token.
 pub(crate) struct WakeupSender {
     socket: Socket,
     ended: Mutex<Vec<u64>>,
 }
 
-/// A pair of sockets: the native end, and the number of the other one, which belongs to the caller.
+/// A pair of sockets: the native end, and the descriptor of the other end, which the caller owns.
 #[pyfunction]
 pub(crate) fn wakeup_pair() -> PyResult<(Wakeup, u64)> {
     let (ours, theirs) = pair()?;
@@ -45,14 +44,14 @@ impl Wakeup {
         self.sender.wake();
     }
 
-    /// The tokens of the operations that have ended since this was asked last.
+    /// Takes the tokens of the operations that have ended since the last call.
     fn take_ended(&self) -> Vec<u64> {
         mem::take(&mut *self.sender.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl WakeupSender {
-    /// Tells that an operation has ended.
+    /// Adds the token of an operation that has ended, and wakes the reader.
     pub(crate) fn notify_end(&self, token: u64) {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         self.wake();
@@ -60,8 +59,7 @@ impl WakeupSender {
 
     /// Wakes the reader.
     pub(crate) fn wake(&self) {
-        // If there is no room for the byte, there are others, and the reader wakes up. If the other end is
-        // closed, nobody waits.
+        // A full buffer has bytes that wake the reader anyway. If the other end is closed, nobody waits.
         let _ = (&self.socket).write(&[0]);
     }
 }
@@ -71,7 +69,7 @@ fn pair() -> io::Result<(Socket, Socket)> {
     Socket::pair()
 }
 
-/// A pair of connections by the loopback interface, with nobody else at the other end.
+/// Two ends of one connection through the loopback interface. A connection from another process is dropped.
 #[cfg(not(unix))]
 fn pair() -> io::Result<(Socket, Socket)> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;

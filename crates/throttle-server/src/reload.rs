@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// For how long the file is read, which may be on a network that is down. Others wait for their turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again and puts it into force.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Repeated {
         if self.last != line {
             *self = Self { last: line.to_owned(), ..Self::default() };
         }
-        if self.limit.admits(now, BETWEEN_REPETITIONS) {
+        if self.limit.admits(now, REPETITION_INTERVAL) {
             return Some(mem::take(&mut self.left_out));
         }
         self.left_out += 1;
@@ -76,7 +76,7 @@ impl Repeated {
 }
 
 /// How long a line about a reload is not repeated.
-const BETWEEN_REPETITIONS: Duration = Duration::from_secs(10);
+const REPETITION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the configuration stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum ReloadError {
         file: PathBuf,
     },
     /// The file takes too long to read.
-    #[error("the configuration {} was not read within {} seconds", file.display(), PATIENCE.as_secs())]
+    #[error("the configuration {} was not read within {} seconds", file.display(), READ_TIMEOUT.as_secs())]
     Slow {
         /// Its name.
         file: PathBuf,
@@ -169,7 +169,7 @@ impl Reload {
 
     async fn read_and_apply(&self, warnings: &mut Warnings) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
-        let config = read(file.clone(), PATIENCE).await?;
+        let config = read(file.clone(), READ_TIMEOUT).await?;
         if config.semaphores.is_empty() && !config.no_semaphores {
             let served = self.handle.semaphores().len();
             if served > 0 {
@@ -229,14 +229,14 @@ impl fmt::Debug for FirstOf<'_> {
 const NAMES_IN_A_LINE: usize = 20;
 
 /// Reads a file. If that takes too long, a thread goes on doing so, and nobody waits for it.
-async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> {
+async fn read(file: PathBuf, timeout: Duration) -> Result<Config, ReloadError> {
     let name = file.clone();
     let reading = task::spawn_blocking(move || match fs::metadata(&file) {
         Ok(metadata) if !metadata.is_file() => Err(ReloadError::NotRegular { file }),
         // If there is no such file, reading says so.
         _ => Ok(Config::read(&file)?),
     });
-    match time::timeout(patience, reading).await {
+    match time::timeout(timeout, reading).await {
         Ok(outcome) => outcome?,
         Err(_) => Err(ReloadError::Slow { file: name }),
     }
@@ -268,7 +268,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("throttle.toml");
         fs::write(&file, "").unwrap();
-        assert_eq!(read(file.clone(), PATIENCE).await.unwrap(), Config::default());
+        assert_eq!(read(file.clone(), READ_TIMEOUT).await.unwrap(), Config::default());
         let long = format!("[semaphores]\n{}", "#\n".repeat(1 << 20));
         fs::write(&file, long).unwrap();
         let outcome = read(file, Duration::ZERO).await;

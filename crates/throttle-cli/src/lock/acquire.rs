@@ -1,4 +1,4 @@
-//! Waits for everything that is asked for.
+//! Acquires all requested locks, one after the other.
 
 use std::{path::Path, time::Duration};
 
@@ -18,8 +18,8 @@ use crate::{
     server_args::ServerArgs,
 };
 
-/// A peer for all locks of this program.
-pub(super) fn peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
+/// Builds the peer that holds all locks of this program.
+pub(super) fn new_peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
     let client = server.client()?.build()?;
     let mut peer = Peer::builder(&client).lease(arguments.lease);
     if !arguments.no_default_labels {
@@ -28,7 +28,7 @@ pub(super) fn peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, 
     Ok(peer.labels(arguments.label.iter().cloned()).build())
 }
 
-/// Who it is, for people who ask who has a lock.
+/// Labels that show people who holds a lock.
 fn default_labels(arguments: &args::Lock) -> Labels {
     let mut labels = process_labels();
     if let Some(program) = arguments.command.first() {
@@ -38,8 +38,12 @@ fn default_labels(arguments: &args::Lock) -> Labels {
     labels
 }
 
-/// Takes one lock after the other, in the order of their levels.
-pub(super) async fn all(
+/// Acquires the locks from high levels to low ones.
+///
+/// # Errors
+///
+/// With the status that `--conflict-exit-code` chooses, if a lock is not free in time.
+pub(super) async fn acquire_all(
     server: &ServerArgs,
     peer: &Peer,
     requested: &[RequestedLock],
@@ -53,21 +57,21 @@ pub(super) async fn all(
         limit.remaining().unwrap_or(ATTEMPT_TIMEOUT).clamp(MIN_ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
     let progress = WaitProgress::new(&client, &requested[0].name, peer);
-    let sorted = progress.during(levels::sorted_by_level(&client, requested, &limit)).await;
+    let sorted = progress.show_during(levels::sorted_by_level(&client, requested, &limit)).await;
     let sorted = sorted.map_err(|failure| {
         let names: Vec<_> = requested.iter().map(|it| format!("{:?}", it.name)).collect();
         failure.context(format!("no lock on {}", names.join(", ")))
     })?;
     let mut locks = Vec::new();
     for requested in &sorted {
-        let lock = one(&client, peer, requested, &limit).await;
+        let lock = acquire_one(&client, peer, requested, &limit).await;
         let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
         locks.push(lock);
     }
     Ok(HeldLocks::new(locks))
 }
 
-async fn one(
+async fn acquire_one(
     client: &Client,
     peer: &Peer,
     RequestedLock { name, count }: &RequestedLock,
@@ -77,7 +81,7 @@ async fn one(
     if let Some(left) = limit.remaining() {
         request = request.wait_at_most(left);
     }
-    WaitProgress::new(client, name, peer).during(request.into_future()).await
+    WaitProgress::new(client, name, peer).show_during(request.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {
@@ -85,14 +89,14 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => arguments.conflict_exit_code,
         _ => None,
     };
-    let code = match &error {
-        // It may be somebody else's already, so this is no matter of bad luck.
+    let status = match &error {
+        // A lock that was held is lost, and others may hold it already. Another attempt is no cure.
         LockError::Lost { .. } if is_something_held => Some(ExitStatus::LOST),
         _ => conflict.map(ExitStatus),
     };
     let is_unknown = error.code() == Some(Code::UnknownSemaphore);
     let mut failure = match (&error, arguments.wait) {
-        // Not what was left of it when the server was asked.
+        // Name the whole time to wait, not the time that was left at the last request.
         (LockError::NotInTime { semaphore, server, .. }, Some(wait)) => {
             let wait = format_duration(wait);
             let text = anyhow!("{semaphore:?} of {server} was not free within {wait}");
@@ -100,7 +104,7 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         }
         _ => Failure::from(error),
     };
-    failure.code = code.unwrap_or(failure.code);
+    failure.status = status.unwrap_or(failure.status);
     if is_unknown && arguments.may_lack_dashes() {
         failure.hint =
             Some("a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`");
@@ -108,8 +112,8 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
     failure
 }
 
-/// How long a single question may take.
+/// How long a single attempt of a request may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Below it no network answers.
+/// Shorter attempts fail on slow networks.
 const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ pub(crate) struct Lock {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Give up after this time, such as 30s or 10m; without it, wait as long as it takes
-    #[arg(long, short, value_name = "TIME", value_parser = time)]
+    #[arg(long, short, value_name = "TIME", value_parser = parse_time)]
     pub(crate) wait: Option<Duration>,
     /// Give up at once if it is not free
     #[arg(long, short, conflicts_with = "wait")]
@@ -28,19 +28,19 @@ pub(crate) struct Lock {
     pub(crate) conflict_exit_code: Option<u8>,
     /// How long the lock lives without a heartbeat: so long others wait if this machine dies, and so
     /// long the server may be away
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_lease)]
     pub(crate) lease: Duration,
     /// How long the command has between TERM and KILL when the lock is lost; if the server does not
     /// answer, TERM comes this long before the lease ends. At most half of the lease. Default: a tenth
     /// of it, but no more than ten seconds
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     grace: Option<Duration>,
     /// Keep the lock for this long at least, even if the command ends sooner. With --nonblocking, a
     /// job that several machines start at nearly the same time then runs once
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) hold_at_least: Option<Duration>,
     /// Shown to those who ask who holds the lock; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     pub(crate) label: Vec<(String, String)>,
     /// Do not show the host, user, process and command
     #[arg(long)]
@@ -50,7 +50,7 @@ pub(crate) struct Lock {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A lock that is asked for.
+/// A requested lock: the name of the semaphore, and the count.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RequestedLock {
     pub(crate) name: String,
@@ -58,17 +58,17 @@ pub(crate) struct RequestedLock {
 }
 
 impl Lock {
-    /// Whether what was taken for semaphores may be a command.
+    /// Whether the names of semaphores may be a command without `--` before it.
     pub(crate) fn may_lack_dashes(&self) -> bool {
         self.command.is_empty() && self.names.len() > 1
     }
 
-    /// The locks to ask for, in the order of the command line.
+    /// The requested locks, in the order of the command line.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if they make no sense together.
-    pub(crate) fn requested(&self) -> Result<Vec<RequestedLock>, Failure> {
+    /// [`ExitStatus::USAGE`] if they make no sense together.
+    pub(crate) fn requested_locks(&self) -> Result<Vec<RequestedLock>, Failure> {
         let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
             let [name] = &*self.names else {
@@ -78,7 +78,7 @@ impl Lock {
         }
         let mut all = Vec::<RequestedLock>::new();
         for text in &self.names {
-            let requested = requested(text).map_err(usage)?;
+            let requested = parse_requested_lock(text).map_err(usage)?;
             if all.iter().any(|it| it.name == requested.name) {
                 return Err(usage(anyhow!("{:?} is named twice", requested.name)));
             }
@@ -87,11 +87,11 @@ impl Lock {
         Ok(all)
     }
 
-    /// How long the command has to end.
+    /// How long the command has between TERM and KILL.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if the lease leaves no room for it.
+    /// [`ExitStatus::USAGE`] if it is more than half of the lease.
     pub(crate) fn grace(&self) -> Result<Duration, Failure> {
         let longest = self.lease / 2;
         match self.grace {
@@ -106,12 +106,12 @@ impl Lock {
     }
 }
 
-/// A name, and a count if digits and nothing else follow its last colon.
+/// Parses `NAME` or `NAME:COUNT`. Only digits after the last colon are a count.
 ///
 /// # Errors
 ///
-/// If they are no count, or there are none.
-pub(crate) fn requested(text: &str) -> anyhow::Result<RequestedLock> {
+/// If the digits are missing, zero or too large.
+pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
         return Ok(RequestedLock { name: text.to_owned(), count: 1 });
@@ -124,7 +124,7 @@ pub(crate) fn requested(text: &str) -> anyhow::Result<RequestedLock> {
     }
 }
 
-/// What becomes a command that does not outlive its parent.
+/// `throttlectl __die-with-parent`, the hidden helper
 #[derive(Args, Debug)]
 pub(crate) struct DieWithParent {
     /// The parent
@@ -137,21 +137,20 @@ pub(crate) struct DieWithParent {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A time with units.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text);
-    parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
+/// Parses a time with units, such as `1h 30m`.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    throttle_wire::parse_duration(text).map_err(|error| error.to_string())
 }
 
-fn lease(text: &str) -> Result<Duration, String> {
-    let lease = time(text)?;
-    if lease < SHORTEST_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    let lease = parse_time(text)?;
+    if lease < MIN_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
 }
 
-/// Below it there is no time left to end a command.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// A shorter lease leaves no time to end a command.
+const MIN_LEASE: Duration = Duration::from_secs(1);
 
-fn label(text: &str) -> Result<(String, String), String> {
+fn parse_label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -198,7 +197,7 @@ mod tests {
             (&["A", "A:2"], None),
             (&["A", "B", "--count", "2"], None),
         ] {
-            let requested = parse(words).requested().ok();
+            let requested = parse(words).requested_locks().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
                 let own = all.map(|(name, count)| RequestedLock { name: name.to_owned(), count });

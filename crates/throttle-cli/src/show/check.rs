@@ -1,4 +1,4 @@
-//! Whether locks could be had at this moment.
+//! `throttlectl check`: whether locks could be acquired at this moment.
 
 use std::fmt::Write as _;
 
@@ -13,16 +13,16 @@ use crate::{
     output,
 };
 
-/// Tells of each semaphore whether its lock would be granted at once, and ends with
+/// Prints for each semaphore whether its lock would be granted at once. The exit status is
 /// [`ExitStatus::NOT_ACQUIRED`] unless all of them would.
 ///
-/// It asks for no lock. So it promises nothing: others may come first.
+/// Acquires nothing, so others may take the locks right after.
 pub(super) async fn run(
     client: &Client,
     requested: &[RequestedLock],
 ) -> Result<ExitStatus, Failure> {
     let mut text = String::new();
-    let mut code = ExitStatus::SUCCESS;
+    let mut status = ExitStatus::SUCCESS;
     for RequestedLock { name, count } in requested {
         let semaphore: Details = parse(&semaphore(client, name).await?)?;
         let (max, free) = (semaphore.summary.max, semaphore.summary.remainder);
@@ -30,12 +30,11 @@ pub(super) async fn run(
             let error = anyhow!("{name:?}: {count} can never be granted, there are only {max}");
             return Err(Failure::new(ExitStatus::REFUSED, error));
         }
-        let waits = is_awaited(&semaphore);
+        let waits = has_waiters(&semaphore);
         let is_free = i64::try_from(*count).is_ok_and(|count| count <= free) && !waits;
         if !is_free {
-            code = ExitStatus::NOT_ACQUIRED;
+            status = ExitStatus::NOT_ACQUIRED;
         }
-        // Writing to a string does not fail.
         let _ = writeln!(
             text,
             "{}: {}, {free} of {max} free{}",
@@ -45,11 +44,11 @@ pub(super) async fn run(
         );
     }
     output::result(&text)?;
-    Ok(code)
+    Ok(status)
 }
 
-/// Whether somebody waits who comes first. Those whose connection broke hold nobody up.
-fn is_awaited(Details { summary, queue, .. }: &Details) -> bool {
+/// Whether a waiter comes first. Parked waiters, whose connections are broken, are passed over.
+fn has_waiters(Details { summary, queue, .. }: &Details) -> bool {
     match queue {
         Some(queue) => queue.iter().any(|waiter| !waiter.parked),
         None => summary.pending > 0,

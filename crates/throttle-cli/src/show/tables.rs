@@ -1,4 +1,4 @@
-//! Answers of the server as tables for people.
+//! Answers of the server as tables.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, W
 
 use super::text_table::TextTable;
 
-/// A semaphore in numbers. What an old server does not tell is not there.
+/// A semaphore in numbers. Old servers leave out the optional ones.
 #[derive(Debug, Deserialize)]
 pub(super) struct Summary {
     pub(super) name: String,
@@ -22,7 +22,7 @@ pub(super) struct Summary {
     longest_pending: Duration,
 }
 
-/// A semaphore with those who hold it and those who wait, if the server tells.
+/// A semaphore with its holders and its queue, which old servers leave out.
 #[derive(Debug, Deserialize)]
 pub(super) struct Details {
     #[serde(flatten)]
@@ -31,7 +31,7 @@ pub(super) struct Details {
     pub(super) queue: Option<Vec<Waiter>>,
 }
 
-/// A peer. An old server tells no more than its id.
+/// A peer. Old servers report the id only.
 #[derive(Debug, Deserialize)]
 pub(super) struct Peer {
     id: PeerId,
@@ -47,7 +47,7 @@ pub(super) struct Peer {
     pending: Option<PendingLock>,
 }
 
-/// All semaphores in numbers.
+/// A table of semaphores in numbers.
 pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
     let mut table = TextTable::new(&[
         "SEMAPHORE",
@@ -62,19 +62,19 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
     for it in semaphores {
         table.row([
             it.name.clone(),
-            known(it.level),
+            or_dash(it.level),
             it.max.to_string(),
             it.held.to_string(),
             it.remainder.to_string(),
-            known(it.holders),
-            known(it.waiters),
-            known((it.pending > 0).then(|| age(it.longest_pending))),
+            or_dash(it.holders),
+            or_dash(it.waiters),
+            or_dash((it.pending > 0).then(|| format_span(it.longest_pending))),
         ]);
     }
     table.to_string()
 }
 
-/// One semaphore: its numbers, its holders and its queue.
+/// Tables of one semaphore: its numbers, its holders and its queue.
 pub(super) fn semaphore(semaphore: &Details) -> String {
     let numbers = semaphores([&semaphore.summary]);
     let tables = [
@@ -92,8 +92,8 @@ fn holders(holders: &[Holder]) -> String {
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.held_for),
-            age(it.time_left),
+            format_span(it.held_for),
+            format_span(it.time_left),
             it.fencing_token.to_string(),
             labels(&it.labels),
         ]);
@@ -109,8 +109,8 @@ fn waiters(waiters: &[Waiter]) -> String {
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.waiting_for),
-            age(it.time_left),
+            format_span(it.waiting_for),
+            format_span(it.time_left),
             place,
             labels(&it.labels),
         ]);
@@ -118,7 +118,7 @@ fn waiters(waiters: &[Waiter]) -> String {
     table.to_string()
 }
 
-/// All peers, with what they hold and wait for.
+/// A table of peers, with the locks that they hold and wait for.
 pub(super) fn peers(peers: &[Peer]) -> String {
     let mut table = TextTable::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
@@ -126,17 +126,17 @@ pub(super) fn peers(peers: &[Peer]) -> String {
         let held = held.collect::<Vec<_>>().join(", ");
         table.row([
             it.id.to_string(),
-            known(it.expires_in.map(age)),
-            known(it.time_left.map(age)),
-            known(Some(held).filter(|it| !it.is_empty())),
-            known(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
+            or_dash(it.expires_in.map(format_span)),
+            or_dash(it.time_left.map(format_span)),
+            or_dash(Some(held).filter(|it| !it.is_empty())),
+            or_dash(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
             labels(&it.labels),
         ]);
     }
     table.to_string()
 }
 
-/// What a reload has done to the semaphores, a line for each.
+/// The changes by a reload, a line for each semaphore.
 pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
     let mut table = TextTable::new(&[]);
     for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
@@ -150,16 +150,16 @@ pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> Strin
 
 fn labels(labels: &Labels) -> String {
     let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
-    known(labels.reduce(|all, label| all + " " + &label))
+    or_dash(labels.reduce(|all, label| all + " " + &label))
 }
 
-/// A dash for what is not there.
-fn known(value: Option<impl ToString>) -> String {
+/// The value as text, or a dash.
+fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |it| it.to_string())
 }
 
-/// A span as people say it: to the second, and to the millisecond below one.
-pub(super) fn age(span: Duration) -> String {
+/// A span in whole seconds, or in whole milliseconds if it is shorter than a second.
+pub(super) fn format_span(span: Duration) -> String {
     let span = match span.as_secs() {
         0 => Duration::from_millis(u64::from(span.subsec_millis())),
         seconds => Duration::from_secs(seconds),

@@ -1,6 +1,6 @@
-//! Transcripts: what happens to a peer stands before each arrow, and what it makes of it behind.
+//! Transcripts: each line has what happens, an arrow, and the next step.
 //!
-//! A lease is 9.6 s, so a sign of life is due after 3.2 s and everything is lost after 9.45 s.
+//! A lease is 9.6 s, so a heartbeat is due after 3.2 s and the peer is lost after 9.45 s.
 
 use expect_test::{Expect, expect};
 
@@ -9,7 +9,7 @@ use super::*;
 const LEASE: Duration = Duration::from_millis(9_600);
 const ANN: PeerId = 42;
 
-/// Plays what stands before each arrow, and compares all of it with what comes out.
+/// Plays the part before each arrow, and compares the whole transcript with the outcome.
 #[track_caller]
 fn check(transcript: Expect) {
     let mut lease = Lease::new(LEASE, None);
@@ -22,7 +22,7 @@ fn check(transcript: Expect) {
     transcript.assert_eq(&played);
 }
 
-/// The same for a transcript that is made by a test.
+/// Does the same for a transcript that a test composes.
 #[track_caller]
 fn check_lines(transcript: &str) {
     let mut lease = Lease::new(LEASE, None);
@@ -84,7 +84,7 @@ fn play(lease: &mut Lease, command: &str) -> String {
     }
 }
 
-/// Changes what there is, and returns whether that counts.
+/// Changes what the peer holds. Returns whether the change counts.
 fn change(lease: &mut Lease, command: &[&str], now: Time) -> bool {
     match command {
         ["opened", "at", sent] => lease.created(ANN, instant(sent), 0.0),
@@ -408,8 +408,8 @@ fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
 
 #[test]
 fn a_late_answer_does_not_make_a_restart_look_like_a_removal() {
-    // The sign of life is sent at 3.2 s, and answered by a server that ends. The next one starts at 4 s; the
-    // answer arrives at 5 s only.
+    // A server that is about to end answers the heartbeat of 3.2 s. The next server starts at 4 s; the answer
+    // arrives only at 5 s.
     check(expect![[r#"
         0s opened at 0s -> wait until 3s 200ms
         0s acquired A 1 -> wait until 3s 200ms
@@ -420,8 +420,8 @@ fn a_late_answer_does_not_make_a_restart_look_like_a_removal() {
 
 #[test]
 fn a_late_answer_does_not_make_a_removal_look_like_a_restart() {
-    // The server started at -1 s. It said so at 4.5 s, and the answer arrives at 6 s: it might have started
-    // at any time from -1 s to 0.5 s. Asked again, it leaves no doubt.
+    // The server started at -1 s. It reported its uptime at 4.5 s, and the answer arrives at 6 s: so it may
+    // have started at any time from -1 s to 0.5 s. The second answer leaves no doubt.
     check(expect![[r#"
         0s opened at 0s -> wait until 3s 200ms
         0s acquired A 1 -> wait until 3s 200ms

@@ -6,7 +6,7 @@ use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
 use super::{families::write_histogram, histogram::Histogram};
-use crate::routes::Route;
+use crate::worker_routes::Route;
 
 /// What a request is about, as far as it matters for how long it takes.
 #[derive(Clone, Copy, Debug)]

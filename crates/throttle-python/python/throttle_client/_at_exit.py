@@ -1,4 +1,4 @@
-"""What is told to the servers when the interpreter ends."""
+"""Releases all locks when the interpreter ends."""
 
 import atexit
 import sys
@@ -6,12 +6,12 @@ import time
 
 from . import _dispatcher, _native, _wakeup, peer
 
-# For how long a server is told, if it has just been told something and did not answer.
+# The time limit if a release has just gone unanswered: the server is probably still away.
 _TIMEOUT_AFTER_SILENCE = 0.2
 
 
 def register() -> None:
-    """Sees to it that others need not wait for the leases to end."""
+    """Closes all peers at exit, so that other waiters do not have to wait for the leases to end."""
     atexit.register(_close_peers)
 
 
@@ -24,6 +24,6 @@ def _close_peers() -> None:
     if others_can_run:
         _dispatcher.stop()
     else:
-        # A thread of another interpreter than the main one would not be let in again after it has let
-        # others run.
+        # This is a subinterpreter after the end of the main one. A thread that gives up the lock of the
+        # interpreter now never gets it back, and closing a socket would give it up.
         _wakeup.detach_sockets()

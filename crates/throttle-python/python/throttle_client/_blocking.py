@@ -1,4 +1,8 @@
-"""Waiting for native operations in a thread or a greenlet. Signals, such as that of Ctrl+C, interrupt it."""
+"""Waiting for native operations in a thread or a greenlet.
+
+Signal handlers run during a wait. If one raises, as that of Ctrl+C does, the wait ends and its operation is
+cancelled.
+"""
 
 import os
 import threading
@@ -10,8 +14,8 @@ from ._wakeup import WakeupSocket
 
 _T = TypeVar("_T")
 
-# The sockets of each thread that nobody uses at the moment. Made when it is needed, for by then it is known
-# whether threads are greenlets.
+# The unused sockets of each thread. The `threading.local` is made at the first wait, because gevent and
+# eventlet may replace `threading` until then.
 _idle: Any = None
 
 
@@ -21,23 +25,23 @@ def _idle_sockets() -> List[WakeupSocket]:
         _idle = threading.local()
     sockets: Optional[Tuple[int, List[WakeupSocket]]] = getattr(_idle, "sockets", None)
     if sockets is None or sockets[0] != os.getpid():
-        # The other ends of those that a child inherits are with its parent.
+        # After a fork the native ends of the inherited sockets are in the parent.
         sockets = (os.getpid(), [])
         _idle.sockets = sockets
     return sockets[1]
 
 
 def wait(operation: "_native.Operation[_T]") -> _T:
-    """Blocks this thread, or greenlet, until the operation has ended; returns its result."""
+    """Blocks this thread or greenlet until the operation has ended, and returns its result."""
     idle = _idle_sockets()
-    # Whoever interrupts us, such as the handler of a signal, takes another one.
+    # A signal handler that waits during this wait finds another socket, or makes one.
     socket = idle.pop() if idle else WakeupSocket()
     try:
         operation.start(socket.wakeup, 0)
         socket.read(1)
     except BaseException:
         operation.cancel()
-        # The socket is not used any more, for there may be a byte in it.
+        # The socket may still receive the byte of this operation, so it is not reused.
         raise
     socket.wakeup.take_ended()
     idle.append(socket)
@@ -45,7 +49,7 @@ def wait(operation: "_native.Operation[_T]") -> _T:
 
 
 def run(steps: "Steps[_T]") -> _T:
-    """Performs the operations of `steps`, and blocks meanwhile."""
+    """Performs the operations of `steps` one after the other, and blocks until they have ended."""
     try:
         operation = next(steps)
         while True:
@@ -58,6 +62,6 @@ def run(steps: "Steps[_T]") -> _T:
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     except BaseException:
-        # An interrupt between two operations is told by the end only.
+        # An interrupt outside of `wait` does not reach `steps`, so closing them is what starts their cleanup.
         steps.close()
         raise

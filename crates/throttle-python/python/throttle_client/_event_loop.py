@@ -13,14 +13,14 @@ _T = TypeVar("_T")
 
 
 async def finish(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
-    """Waits within an event loop until the operation has ended; returns its result.
+    """Awaits the end of the operation, and returns its result.
 
-    A task that is cancelled gives up the operation as well, unless `cancel` is false.
+    If the task is cancelled, the operation is cancelled too, unless `cancel` is false.
     """
     try:
         await begin(operation)
     except BaseException:
-        # Cancelled, or closed.
+        # The task was cancelled, or its coroutine was closed.
         if cancel:
             operation.cancel()
         raise
@@ -28,9 +28,9 @@ async def finish(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
 
 
 async def run_async(steps: "Steps[_T]", cancel: bool = True) -> _T:
-    """Performs the operations of `steps` within an event loop.
+    """Performs the operations of `steps` in the running event loop.
 
-    If the task is cancelled, `steps` may have further operations to bring things in order.
+    If the task is cancelled, `steps` may still yield operations that clean up.
     """
     try:
         operation = next(steps)
@@ -46,7 +46,7 @@ async def run_async(steps: "Steps[_T]", cancel: bool = True) -> _T:
 
 
 def begin(operation: "_native.Operation[Any]") -> "asyncio.Future[None]":
-    """Begins an operation within an event loop. The future is done when the operation is."""
+    """Starts an operation in the running event loop. The future is done when the operation has ended."""
     loop = asyncio.get_running_loop()
     reader = _readers.get(loop)
     if reader is None:
@@ -55,14 +55,15 @@ def begin(operation: "_native.Operation[Any]") -> "asyncio.Future[None]":
 
 
 class _Waiting(Dict[int, "asyncio.Future[None]"]):
-    """Who waits, by token.
+    """The futures of the operations under way, by token.
 
-    Nobody but the loop has it, for the futures have the loop, and one that is closed shall go with them.
+    Only the loop keeps it, by its reader callback. The futures refer to the loop, so any other reference
+    would keep a closed loop in memory.
     """
 
 
 class _Reader:
-    """What an event loop waits for. It does not keep the loop."""
+    """Completes the futures of one event loop. It holds no reference to the loop."""
 
     def __init__(self) -> None:
         self._socket = WakeupSocket(timeout=0.0)
@@ -82,7 +83,7 @@ class _Reader:
             try:
                 loop.add_reader(self._socket.socket, self._read, loop, waiting)
             except NotImplementedError:
-                # Of the loops for Windows, one can read only by itself.
+                # The proactor loop of Windows has no readers, but can receive.
                 self._task = loop.create_task(self._keep_reading(loop, waiting))
         waiting[token] = future
         operation.start(self._socket.wakeup, token)
@@ -117,5 +118,5 @@ _readers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Reader]" = (
 
 
 def forget_readers() -> None:
-    """Leaves the readers of a parent to it, after a fork."""
+    """Drops the readers that a forked child has inherited."""
     _readers.clear()

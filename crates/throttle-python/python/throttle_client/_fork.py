@@ -6,7 +6,7 @@ from . import _event_loop, _native
 
 
 def register() -> None:
-    """Keeps forks out of native work that is half done, and sockets of the parent out of its children."""
+    """Pauses native work during each fork, and separates the child from its parent's sockets."""
     if not hasattr(os, "register_at_fork"):
         return
     os.register_at_fork(
@@ -14,5 +14,5 @@ def register() -> None:
         after_in_parent=_native.after_fork_in_parent,
         after_in_child=_native.after_fork_in_child,
     )
-    # A child must not read what is meant for its parent.
+    # A child must not read the bytes that are meant for its parent.
     os.register_at_fork(after_in_child=_event_loop.forget_readers)

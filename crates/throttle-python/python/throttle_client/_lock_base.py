@@ -1,10 +1,10 @@
-"""What the locks of threads and those of event loops have in common.
+"""The base class of the locks for threads and of those for event loops.
 
-A guard says what to lock, and can be entered by many threads or tasks at once: each entry has a grant of its
-own, and whoever leaves gives back exactly that one.
+Many threads or tasks can enter one lock object at the same time. Each entry is a held lock of its own, and
+the exit releases exactly that one.
 """
 
-# What begins with an underscore is the business of this package.
+# Modules of this package use private names of each other.
 # pyright: reportPrivateUsage=false
 
 import inspect
@@ -22,26 +22,26 @@ OnLost = Callable[[LostReason], object]
 
 
 class HeldLock:
-    """What one entry of a guard has."""
+    """The lock that one entry holds."""
 
     def __init__(self, owner: object, peer: Peer, lock: "_native.Lock"):
         self.owner = owner
         self.peer = peer
         self.lock = lock
         self.since = time.monotonic()
-        #: Ends what was begun to hear of the loss.
+        #: Cancels the wait for the loss, if there is one.
         self.stop_watching: Optional[Callable[[], None]] = None
-        #: Whether the block is over.
+        #: Whether the block has ended.
         self.is_released = False
-        #: Takes back that the task was cancelled because the lock was lost, if it was, and returns whether
-        #: nobody else wants to cancel it.
+        #: Set if the loss of the lock cancelled the task. Undoes that, and returns whether this leaves the task
+        #: without any other cancellation.
         self.uncancel: Optional[Callable[[], bool]] = None
 
 
 class LockBase:
-    """A lock on a semaphore, to be held within a block."""
+    """A lock on a semaphore that is held within a block."""
 
-    #: What a thread or a task is called.
+    #: The word for owners in messages.
     _owners = "threads"
 
     def __init__(
@@ -63,7 +63,7 @@ class LockBase:
     ):
         if not isinstance(server_url, ClientBase):
             server_url = Client(server_url, headers, token, ca, client_cert)
-        #: The server.
+        #: The client of the server.
         self.client = server_url
         self.server_url = self.client.base_url
         self.semaphore = semaphore
@@ -82,35 +82,35 @@ class LockBase:
 
     @property
     def peer(self) -> Optional[Peer]:
-        """The peer that has the lock, as long as there is one."""
+        """The peer that holds the lock, if any does."""
         held = self._find_held()
         return None if held is None else held.peer
 
     @property
     def lost(self) -> Loss:
-        """Whether the lock is lost: an object with `is_set()`, `wait(timeout)` and `reason`."""
+        """The loss of the lock, as an object with `is_set()`, `wait(timeout)` and `reason`."""
         return Loss(self._require_held().lock)
 
     @property
     def fencing_token(self) -> Optional[int]:
         """A number that grows with each grant of the semaphore.
 
-        What the lock protects can reject whoever comes with a smaller one than it has seen.
+        A resource can use it to reject outdated writers: those with a smaller token than the largest so far.
         """
         return self._require_held().lock.fencing_token
 
     @property
     def time_left(self) -> float:
-        """For how many seconds the lock is certain even if no further heartbeat gets through."""
+        """The number of seconds for which the lock is held for sure, even if all further heartbeats fail."""
         return self._require_held().lock.time_left()
 
     def is_held(self) -> bool:
-        """Whether it is held here, and certain at this moment that nobody else has been granted it."""
+        """Whether this thread or task holds the lock, and its lease has not ended."""
         held = self._find_held()
         return held is not None and held.lock.time_left() > 0
 
     def locked(self) -> bool:
-        """Whether anybody in this process has entered this guard."""
+        """Whether any thread or task of this process holds a lock through this object."""
         return bool(self._held_locks)
 
     def __repr__(self) -> str:
@@ -118,15 +118,15 @@ class LockBase:
         return f"{type(self).__name__}({url!r}, {self.semaphore!r}, count={self.count})"
 
     def __getstate__(self) -> Dict[str, Any]:
-        # A copy is a guard for the same, and nobody has entered it.
+        # A copy is for the same semaphore, but nobody holds a lock through it.
         return {**self.__dict__, "_held_locks": []}
 
     def _owner(self) -> object:
-        """Who enters or leaves now."""
+        """The current thread or task."""
         raise NotImplementedError
 
     def _options(self) -> Dict[str, Any]:
-        """What another guard for the same takes."""
+        """The options of this lock, for another one with the same."""
         return {
             "count": self.count,
             "timeout": self._timeout,
@@ -146,7 +146,7 @@ class LockBase:
         )
 
     def _timeout_of(self, blocking: bool, timeout: Span) -> Optional[float]:
-        """What the arguments of `acquire` mean, which are those of `threading.Lock`."""
+        """The timeout in seconds for the arguments of `acquire`, which are those of `threading.Lock`."""
         if not blocking:
             if timeout != -1:
                 raise ValueError("without blocking there is no timeout")
@@ -154,7 +154,7 @@ class LockBase:
         return self._timeout if timeout == -1 else seconds(timeout, "timeout")
 
     def _find_held(self) -> Optional[HeldLock]:
-        """What the thread or task has that asks; or what somebody else has, if it is the only one."""
+        """The latest lock of the current thread or task; or the only one, if another owner holds it."""
         owner = self._owner()
         for held in reversed(self._held_locks):
             if held.owner == owner:
@@ -183,11 +183,11 @@ class LockBase:
             self._held_locks.append(held)
             return held
         except BaseException as error:
-            # Nobody stays in the queue unattended, or has what was granted in that moment.
+            # Leave the queue, and release a lock that was granted at the same moment.
             if held is not None:
                 self._forget_held(held)
             if isinstance(error, GeneratorExit):
-                # Nobody is there to wait.
+                # A closed generator cannot wait.
                 peer._release_in_background(self.semaphore, lock)
                 raise
             yield from peer._undo_acquire(self.semaphore, lock, _release_timeout_after(error))
@@ -199,17 +199,17 @@ class LockBase:
         self._forget_held(held)
         lost = held.lock.lost()
         if lost is not None and lost[0] == LostReason.HELD_BY_PARENT:
-            # What a child inherits belongs to its parent.
+            # This process is a fork, and the lock belongs to its parent.
             self._report_loss(lost, error)
             return
         interruption: Optional[BaseException] = None
         rest = self._hold_at_least - (time.monotonic() - held.since)
         if rest > 0 and lost is None and not _is_interruption(error):
             try:
-                # Who has lost it has nothing to wait for.
+                # Ends early if the lock is lost: then there is nothing left to hold.
                 yield held.lock.wait_lost(rest)
             except GeneratorExit:
-                # Nobody is there to wait.
+                # A closed generator cannot wait.
                 held.peer._release_in_background(self.semaphore, held.lock)
                 raise
             except BaseException as raised:
@@ -224,7 +224,7 @@ class LockBase:
             self._report_loss(lost, error, is_expected)
 
     def _release_in_background(self, held: HeldLock) -> None:
-        """Gives a lock back in the background, unless that has begun already."""
+        """Releases a lock without waiting, unless its release has begun already."""
         self._forget_held(held)
         held.peer._release_in_background(self.semaphore, held.lock)
 
@@ -250,22 +250,22 @@ class LockBase:
         return f"the lock on {self.semaphore!r} at {without_password(self.server_url)}"
 
     def _watch_loss(self, held: HeldLock) -> None:
-        """Sees to it that somebody hears of the loss."""
+        """Starts to watch for the loss of a lock, if anybody wants to be notified."""
 
     def _reason_to_report(self, lost: Optional[Tuple[str, str]]) -> Optional[LostReason]:
-        """Why a lock was lost, unless this program closed the peer itself."""
+        """The reason of a loss; `None` if this program closed the peer itself."""
         reason = None if lost is None else LostReason(lost[0])
         return None if reason is LostReason.CLOSED else reason
 
     def _add_context(self, error: Refused) -> None:
         url = without_password(self.server_url)
         error.semaphore, error.url = self.semaphore, url
-        # Its text is that of the server, which programs compare.
+        # Programs compare the text of the error with that of the server, so the context goes into the cause.
         error.__cause__ = ThrottleError(f"no lock on {self.count} of {self.semaphore!r} at {url}")
 
 
 def reject_generators(function: Callable[..., Any]) -> None:
-    """Refuses to decorate what would run after the lock is released."""
+    """Refuses to decorate generator functions, which would run after the release of the lock."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(
@@ -281,19 +281,19 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 
 def reject_coroutine(result: Any) -> None:
-    """Refuses what would go on after the lock is released."""
+    """Refuses a coroutine as the result, which would run after the release of the lock."""
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError("the function returned a coroutine, which would run without the lock")
 
 
 def _is_interruption(error: Optional[BaseException]) -> bool:
-    """Whether somebody wants an end now. A program that exits by itself is in no such hurry."""
+    """Whether the block was interrupted, as by Ctrl+C. `SystemExit` is not an interruption."""
     return error is not None and not isinstance(error, (Exception, SystemExit))
 
 
 def _release_timeout_after(error: BaseException) -> float:
-    """For how long the server is told that nobody waits any more."""
+    """How long the cleanup may take after a failed attempt, in seconds."""
     if isinstance(error, Unreachable):
         return 0.0
     return 0.5 if isinstance(error, Timeout) else SHORT_RELEASE_TIMEOUT

@@ -1,10 +1,10 @@
-"""What is written in Rust. All spans are in seconds."""
+"""The types of the native module, which is written in Rust. All spans are in seconds."""
 
 from typing import Dict, Generic, List, Optional, Tuple, TypeVar
 
 _Result = TypeVar("_Result", covariant=True)
 
-# A name for programs, and a sentence for people.
+# The reason of a loss as a name for programs, and as a sentence for people.
 _Lost = Tuple[str, str]
 
 VERSION: str

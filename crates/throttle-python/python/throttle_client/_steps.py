@@ -1,4 +1,7 @@
-"""What takes several native operations, written once for threads and event loops."""
+"""Sequences of native operations, written once for threads and event loops.
+
+`_blocking.run` performs one in a thread, `_event_loop.run_async` in a task.
+"""
 
 from typing import Any, Generator, TypeVar
 
@@ -6,5 +9,5 @@ from . import _native
 
 _T = TypeVar("_T")
 
-#: Something that takes operations: it yields each of them, and gets the result of each.
+#: A generator that yields native operations, and is sent the result of each.
 Steps = Generator["_native.Operation[Any]", Any, _T]

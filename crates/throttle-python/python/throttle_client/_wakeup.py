@@ -1,7 +1,7 @@
-"""The socket by which native threads wake Python when an operation has ended.
+"""The socket through which native threads wake Python when an operation has ended.
 
-A thread reads it by a blocking `recv`, which signals interrupt and which gevent and eventlet replace by one of
-theirs; an event loop reads it as it reads any socket.
+A thread reads it with a blocking `recv`: signals interrupt it, and gevent and eventlet replace it with their
+own. An event loop reads it like any other socket.
 """
 
 import socket
@@ -16,16 +16,16 @@ _FAMILY = getattr(socket, "AF_UNIX", socket.AF_INET)
 if sys.platform == "win32":
     _FAMILY = socket.AF_INET
 
-# Where signals do not interrupt a `recv`, it has to end from time to time.
+# On Windows signals do not interrupt `recv`, so it returns at least this often. In seconds.
 _RECV_TIMEOUT: Optional[float] = 0.1 if sys.platform == "win32" else None
 
 
-# By identity.
+# All that exist, by `id()`.
 _sockets: "weakref.WeakValueDictionary[int, WakeupSocket]" = weakref.WeakValueDictionary()
 
 
 def detach_sockets() -> None:
-    """Leaves all sockets to the end of the process, so that none of them has to be closed before."""
+    """Keeps all sockets open until the process ends."""
     for reference in _sockets.valuerefs():
         opened = reference()
         if opened is not None:
@@ -33,14 +33,13 @@ def detach_sockets() -> None:
 
 
 class WakeupSocket:
-    """The end of a pair of sockets that Python reads, and the native one."""
+    """Python's end of a pair of sockets, with the native end as `wakeup`."""
 
     def __init__(self, timeout: Optional[float] = _RECV_TIMEOUT) -> None:
         self.wakeup, number = _native.wakeup_pair()
-        # Whatever the class is by now: it may have been replaced.
+        # The class is looked up here because gevent and eventlet replace it.
         self.socket = socket.socket(_FAMILY, socket.SOCK_STREAM, 0, number)
         self.socket.settimeout(timeout)
-
         _sockets[id(self)] = self
 
     def __del__(self) -> None:
@@ -49,9 +48,9 @@ class WakeupSocket:
             reader.close()
 
     def read(self, size: int) -> None:
-        """Blocks until there is a byte."""
+        """Blocks until a byte arrives, and reads at most `size` of them."""
         while True:
-            # Before version 3.10 it is an exception of its own.
+            # Python 3.9 has two classes for a timeout; later they are the same.
             with suppress(socket.timeout, TimeoutError):
                 self.socket.recv(size)
                 return

@@ -17,7 +17,7 @@ pub(super) enum Phase {
     /// The client has got its answer, and has sent nothing complete since this instant.
     Idle(Time),
     /// Since this instant the client is to send its first request, or the rest of a body.
-    Awaited(Time),
+    AwaitingRequest(Time),
     /// The client does not take its answer since this instant.
     Stalled(Time),
     /// It was chosen to be closed. That is final.
@@ -51,7 +51,7 @@ impl Phase {
     pub(super) const fn since(self) -> Time {
         match self {
             Self::Busy | Self::Closed => Time::ZERO,
-            Self::Idle(since) | Self::Awaited(since) | Self::Stalled(since) => since,
+            Self::Idle(since) | Self::AwaitingRequest(since) | Self::Stalled(since) => since,
         }
     }
 
@@ -61,7 +61,7 @@ impl Phase {
             Self::Busy => 0,
             Self::Closed => 1,
             Self::Idle(since) => since.as_nanos() << 3 | 2,
-            Self::Awaited(since) => since.as_nanos() << 3 | 3,
+            Self::AwaitingRequest(since) => since.as_nanos() << 3 | 3,
             Self::Stalled(since) => since.as_nanos() << 3 | 4,
         }
     }
@@ -71,7 +71,7 @@ impl Phase {
         match packed & 7 {
             0 => Self::Busy,
             2 => Self::Idle(since),
-            3 => Self::Awaited(since),
+            3 => Self::AwaitingRequest(since),
             4 => Self::Stalled(since),
             _ => Self::Closed,
         }
@@ -85,13 +85,15 @@ mod tests {
     #[test]
     fn a_connection_that_was_chosen_to_be_closed_begins_nothing() {
         let then = Time::from_nanos(1 << 60);
-        let atomic = AtomicPhase::new(Phase::Awaited(then));
-        for phase in [Phase::Busy, Phase::Idle(then), Phase::Stalled(then), Phase::Awaited(then)] {
+        let atomic = AtomicPhase::new(Phase::AwaitingRequest(then));
+        for phase in
+            [Phase::Busy, Phase::Idle(then), Phase::Stalled(then), Phase::AwaitingRequest(then)]
+        {
             assert!(atomic.set(phase));
             assert_eq!(atomic.get(), phase);
         }
         assert!(!atomic.close(Phase::Busy), "it has done something since");
-        assert!(atomic.close(Phase::Awaited(then)));
+        assert!(atomic.close(Phase::AwaitingRequest(then)));
         assert!(!atomic.set(Phase::Busy));
         assert_eq!(atomic.get(), Phase::Closed);
     }

@@ -17,18 +17,18 @@ use super::connection_phase::Phase;
 pub(super) struct EvictionOrder {
     /// Each in the order of instants, the earliest one last.
     idle: Vec<Candidate>,
-    awaited: Vec<Candidate>,
+    awaiting: Vec<Candidate>,
     stalled: Vec<Candidate>,
     /// When all were looked at.
     found: Option<Time>,
 }
 
-/// How long connections are left in peace at least.
+/// How long connections are left in grace at least.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GracePeriods {
-    pub(super) idle: Duration,
-    pub(super) awaited: Duration,
-    pub(super) stalled: Duration,
+pub(crate) struct GracePeriods {
+    pub(crate) idle: Duration,
+    pub(crate) awaiting_request: Duration,
+    pub(crate) stalled: Duration,
 }
 
 /// A connection, and what it did when all were looked at.
@@ -41,22 +41,22 @@ pub(super) struct Candidate {
 }
 
 impl EvictionOrder {
-    /// The next one to leave: who is idle or awaited for longest, or else who is stalled for longest.
+    /// The next one to leave: who is idle or awaiting for longest, or else who is stalled for longest.
     /// `is_current` says whether one still does what it did. `all` are those that are open.
     pub(super) fn next<I: Iterator<Item = Candidate>>(
         &mut self,
         now: Time,
-        peace: GracePeriods,
+        grace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
         all: impl FnOnce() -> I,
     ) -> Option<Candidate> {
-        let next = self.take(now, peace, &is_current);
-        let shortest = peace.idle.min(peace.awaited).min(peace.stalled);
+        let next = self.take(now, grace, &is_current);
+        let shortest = grace.idle.min(grace.awaiting_request).min(grace.stalled);
         if next.is_some() || self.found.is_some_and(|found| now - found < shortest) {
             return next;
         }
         self.find(now, all());
-        self.take(now, peace, is_current)
+        self.take(now, grace, is_current)
     }
 
     fn find(&mut self, now: Time, all: impl Iterator<Item = Candidate>) {
@@ -64,12 +64,12 @@ impl EvictionOrder {
         for candidate in all {
             match candidate.phase {
                 Phase::Idle(_) => self.idle.push(candidate),
-                Phase::Awaited(_) => self.awaited.push(candidate),
+                Phase::AwaitingRequest(_) => self.awaiting.push(candidate),
                 Phase::Stalled(_) => self.stalled.push(candidate),
                 Phase::Busy | Phase::Closed => {}
             }
         }
-        for list in [&mut self.idle, &mut self.awaited, &mut self.stalled] {
+        for list in [&mut self.idle, &mut self.awaiting, &mut self.stalled] {
             list.sort_unstable_by_key(|candidate| Reverse(candidate.phase.since()));
         }
     }
@@ -77,24 +77,24 @@ impl EvictionOrder {
     fn take(
         &mut self,
         now: Time,
-        peace: GracePeriods,
+        grace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
     ) -> Option<Candidate> {
-        let first = |list: &mut Vec<Candidate>, peace| {
+        let first = |list: &mut Vec<Candidate>, grace| {
             while list.pop_if(|&mut candidate| !is_current(candidate)).is_some() {}
             let first = *list.last()?;
-            (now - first.phase.since() >= peace).then_some(first)
+            (now - first.phase.since() >= grace).then_some(first)
         };
-        let idle = first(&mut self.idle, peace.idle);
-        let awaited = first(&mut self.awaited, peace.awaited);
-        match (idle, awaited) {
-            (Some(idle), Some(awaited)) if awaited.phase.since() < idle.phase.since() => {
-                self.awaited.pop()
+        let idle = first(&mut self.idle, grace.idle);
+        let awaiting = first(&mut self.awaiting, grace.awaiting_request);
+        match (idle, awaiting) {
+            (Some(idle), Some(awaiting)) if awaiting.phase.since() < idle.phase.since() => {
+                self.awaiting.pop()
             }
             (Some(_), _) => self.idle.pop(),
-            (None, Some(_)) => self.awaited.pop(),
+            (None, Some(_)) => self.awaiting.pop(),
             (None, None) => {
-                first(&mut self.stalled, peace.stalled)?;
+                first(&mut self.stalled, grace.stalled)?;
                 self.stalled.pop()
             }
         }
@@ -105,9 +105,9 @@ impl EvictionOrder {
 mod tests {
     use super::*;
 
-    const PEACE: GracePeriods = GracePeriods {
+    const GRACE: GracePeriods = GracePeriods {
         idle: Duration::from_nanos(10),
-        awaited: Duration::from_nanos(20),
+        awaiting_request: Duration::from_nanos(20),
         stalled: Duration::from_nanos(5),
     };
 
@@ -120,7 +120,7 @@ mod tests {
         let all = phases.iter().enumerate();
         let all = all.map(|(key, &phase)| Candidate { key, number: 0, phase });
         let is_current = |seen: Candidate| phases[seen.key] == seen.phase;
-        let next = candidates.next(at(now), PEACE, is_current, || all)?;
+        let next = candidates.next(at(now), GRACE, is_current, || all)?;
         phases[next.key] = Phase::Closed;
         Some(next.key)
     }
@@ -131,7 +131,7 @@ mod tests {
         let mut phases = [
             Phase::Stalled(at(1)),
             Phase::Idle(at(4)),
-            Phase::Awaited(at(3)),
+            Phase::AwaitingRequest(at(3)),
             Phase::Busy,
             Phase::Idle(at(2)),
             Phase::Idle(at(40)),

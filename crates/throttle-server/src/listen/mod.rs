@@ -6,13 +6,15 @@
 //! stopping takes. A client that goes away ends the future of its request at once, so a request that
 //! waits for a lock is dropped then.
 
-mod body;
+mod answer_body;
 mod connection;
 mod connection_phase;
 mod eviction_order;
+mod exchange;
 mod listener;
 mod open_connections;
 mod shortage_log;
+mod slow_clients;
 mod socket;
 mod socket_activation;
 #[cfg(unix)]
@@ -41,9 +43,10 @@ use tracing::{debug, error};
 
 pub use self::socket_activation::InheritedSockets;
 pub(crate) use self::{
-    body::DeadlineBody,
+    eviction_order::GracePeriods,
     listener::Listeners,
     open_connections::{Capacity, ConnectionMetrics},
+    slow_clients::DeadlineBody,
 };
 use self::{open_connections::OpenConnections, stream::Stream};
 
@@ -51,7 +54,7 @@ use self::{open_connections::OpenConnections, stream::Stream};
 pub(crate) struct Server<S> {
     pub(crate) listeners: Listeners,
     pub(crate) service: S,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) metrics: ConnectionMetrics,
     /// Ends a wait that may be cut short, in favour of others who need its connection. Returns whether
     /// there was one.
@@ -69,25 +72,18 @@ pub(crate) trait Service: Clone + Send + Sync + 'static {
     fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
 }
 
+/// What connections may cost, in number, time and bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     pub(crate) capacity: Capacity,
-    /// How long a client may take to send the head of a request, again for its body, and to take in
-    /// any part of the answer.
+    /// How long a client may take to send the head of a request, again for its body, and to read any part of
+    /// the answer.
     pub(crate) request_timeout: Duration,
-    /// The largest head of a request, in bytes; at least 8192.
-    pub(crate) head: usize,
-    /// How long a connection is idle at least before it may be closed in favour of another one.
-    pub(crate) idle: Duration,
-    /// How long a client that was accepted, or that has sent a part of a body, may send nothing complete
-    /// before its connection may be closed in favour of another one, while there is slack. Without
-    /// slack it is `idle`.
-    pub(crate) silence: Duration,
-    /// How long a client may read nothing of its answer before its connection may be closed in favour
-    /// of another one.
-    pub(crate) stall: Duration,
-    /// How long a newcomer is kept waiting for room, before it is answered that there is none.
-    pub(crate) patience: Duration,
+    /// The largest head of a request; at least 8192.
+    pub(crate) head_bytes: usize,
+    pub(crate) grace: GracePeriods,
+    /// How long a new connection waits for room before it is answered 503.
+    pub(crate) room_timeout: Duration,
 }
 
 /// What became of the wait for room.
@@ -121,14 +117,19 @@ impl<S: Service> Server<S> {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
                             let (service, stop) = (service.clone(), stop.clone());
-                            let serve = connection::serve(stream, slot, service, *limits, stop);
-                            connections.spawn(serve)
+                            let limits = *limits;
+                            connections.spawn(async move {
+                                if let Err(error) = stream.set_options() {
+                                    return debug!(%error, "a connection ended before it began");
+                                }
+                                connection::serve(stream, slot, service, limits, stop).await;
+                            })
                         }),
                         Room::None => {
                             registry.refuse();
                             // Whoever comes in crowds beyond that is not worth an answer.
                             if refusals.len() < MAX_REFUSALS {
-                                refusals.spawn(timeout(REFUSAL_TIME, refuse(stream)));
+                                refusals.spawn(timeout(REFUSAL_TIMEOUT, refuse(stream)));
                             }
                         }
                         Room::Stop => break,
@@ -143,7 +144,7 @@ impl<S: Service> Server<S> {
                     tokio::select! {
                         () = stopped(&mut self.stop) => break,
                         Some(ended) = connections.join_next() => report(ended),
-                        () = sleep(EXHAUSTED) => {}
+                        () = sleep(EXHAUSTED_PAUSE) => {}
                     }
                 }
             }
@@ -154,7 +155,7 @@ impl<S: Service> Server<S> {
                 report(ended);
             }
         };
-        if timeout(GRACE, all_ended).await.is_err() {
+        if timeout(STOP_TIMEOUT, all_ended).await.is_err() {
             debug!("connections were cut off");
         }
     }
@@ -164,7 +165,7 @@ impl<S: Service> Server<S> {
     ///
     /// That takes no time, or little, unless more requests wait for locks than there may be connections.
     async fn room(&mut self, registry: &OpenConnections, connections: &mut JoinSet<()>) -> Room {
-        let mut patience = pin!(sleep(self.limits.patience));
+        let mut room_timeout = pin!(sleep(self.limits.room_timeout));
         let Capacity { connections: usual, slack } = self.limits.capacity;
         // Those that were chosen to be closed are open files until their tasks have ended.
         while !registry.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
@@ -172,8 +173,8 @@ impl<S: Service> Server<S> {
                 () = stopped(&mut self.stop) => return Room::Stop,
                 Some(ended) = connections.join_next() => report(ended),
                 () = registry.changed() => {}
-                () = sleep(RETRY) => {}
-                () = patience.as_mut() => return Room::None,
+                () = sleep(RETRY_INTERVAL) => {}
+                () = room_timeout.as_mut() => return Room::None,
             }
         }
         Room::Free
@@ -227,13 +228,13 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     \r\n\
     Too many connections.";
 const MAX_REFUSALS: usize = 100;
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often to try again to make room: by then a wait may have become long enough to be ended.
-const RETRY: Duration = Duration::from_millis(25);
+const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 /// How long to wait for others to close connections when no more can be opened.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take when the server stops.
-const GRACE: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! A connection is *idle* while the server has no complete request of it: between two, before the first
 //! one, while a head or a body is incomplete, and while the rest of a refused body is read. It is *busy*
 //! from then on until its answer was written, and *stalled* while its client does not take the answer.
-//! A client that was accepted may need time to send its first request, so it is left in peace for longer
+//! A client that was accepted may need time to send its first request, so it is left in grace for longer
 //! than others that are idle, until the slack is used up as well.
 //!
 //! Invariant: no request is handled on a connection that was chosen to be closed. [`Slot::begin`] and
@@ -30,7 +30,7 @@ use throttle_runtime::{Clock, Time};
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    Limits,
+    ConnectionLimits,
     connection_phase::{AtomicPhase, Phase},
     eviction_order::{Candidate, EvictionOrder, GracePeriods},
     shortage_log::ShortageLog,
@@ -61,7 +61,7 @@ pub(crate) struct ConnectionMetrics {
 pub(super) struct OpenConnections(Arc<Shared>);
 
 struct Shared {
-    limits: Limits,
+    limits: ConnectionLimits,
     clock: Clock,
     metrics: ConnectionMetrics,
     /// Never held across an await. No request locks it while there is room.
@@ -98,7 +98,7 @@ pub(super) struct Slot {
 }
 
 impl OpenConnections {
-    pub(super) fn new(limits: Limits, clock: Clock, metrics: ConnectionMetrics) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, clock: Clock, metrics: ConnectionMetrics) -> Self {
         metrics.open.set(0.0);
         let (state, is_short, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
         Self(Arc::new(Shared { limits, clock, metrics, state, is_short, changed }))
@@ -110,7 +110,7 @@ impl OpenConnections {
             let mut state = self.lock();
             state.accepted += 1;
             let number = state.accepted;
-            let phase = Arc::new(AtomicPhase::new(Phase::Awaited(self.0.clock.now())));
+            let phase = Arc::new(AtomicPhase::new(Phase::AwaitingRequest(self.0.clock.now())));
             let connection = Connection { number, task: None, phase: Arc::clone(&phase) };
             let key = state.open.insert(connection);
             self.count(&state);
@@ -134,7 +134,7 @@ impl OpenConnections {
         let Capacity { connections, slack } = self.0.limits.capacity;
         let mut state = self.lock();
         // There may be more than one too many.
-        while state.open.len() >= connections && self.evict_one(&mut state, self.peace()) {}
+        while state.open.len() >= connections && self.evict_one(&mut state, self.0.limits.grace) {}
         if state.open.len() < connections {
             return true;
         }
@@ -143,12 +143,12 @@ impl OpenConnections {
         let is_ended = end_short_wait();
         let mut state = self.lock();
         state.open.len() < connections + slack
-            || (!is_ended && self.evict_one(&mut state, self.short_peace()))
+            || (!is_ended && self.evict_one(&mut state, self.short_grace()))
     }
 
     /// Closes the connection that nobody needs for longest. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
-        self.evict_one(&mut self.lock(), self.short_peace())
+        self.evict_one(&mut self.lock(), self.short_grace())
     }
 
     /// Returns when a connection became idle while there was no room, since the last call.
@@ -169,9 +169,9 @@ impl OpenConnections {
         self.lock().shortage.not_accepted(self.0.clock.now(), error);
     }
 
-    fn evict_one(&self, state: &mut State, peace: GracePeriods) -> bool {
+    fn evict_one(&self, state: &mut State, grace: GracePeriods) -> bool {
         let now = self.0.clock.now();
-        while let Some(Candidate { key, phase, .. }) = state.next_to_leave(now, peace) {
+        while let Some(Candidate { key, phase, .. }) = state.next_to_leave(now, grace) {
             if state.open[key].phase.close(phase) {
                 let open = state.open.len();
                 if let Some(task) = state.open.remove(key).task {
@@ -186,15 +186,10 @@ impl OpenConnections {
         false
     }
 
-    /// For how long connections are left in peace while there is slack.
-    fn peace(&self) -> GracePeriods {
-        let Limits { idle, silence, stall, .. } = self.0.limits;
-        GracePeriods { idle, awaited: silence, stalled: stall }
-    }
-
-    /// For how long when there is none.
-    fn short_peace(&self) -> GracePeriods {
-        GracePeriods { awaited: self.0.limits.idle, ..self.peace() }
+    /// The grace periods when the slack is used up: only idle connections are spared for a moment.
+    fn short_grace(&self) -> GracePeriods {
+        let grace = self.0.limits.grace;
+        GracePeriods { awaiting_request: grace.idle, ..grace }
     }
 
     /// To be called when the number of connections has changed.
@@ -215,7 +210,7 @@ impl State {
         connection.filter(|connection| connection.number == number)
     }
 
-    fn next_to_leave(&mut self, now: Time, peace: GracePeriods) -> Option<Candidate> {
+    fn next_to_leave(&mut self, now: Time, grace: GracePeriods) -> Option<Candidate> {
         let Self { open, candidates, .. } = self;
         let candidate = |key, &Connection { number, ref phase, .. }: &Connection| Candidate {
             key,
@@ -225,7 +220,7 @@ impl State {
         let is_current = |seen: Candidate| {
             open.get(seen.key).is_some_and(|now| candidate(seen.key, now) == seen)
         };
-        candidates.next(now, peace, is_current, || {
+        candidates.next(now, grace, is_current, || {
             open.iter().map(|(key, connection)| candidate(key, connection))
         })
     }
@@ -245,13 +240,13 @@ impl Slot {
     }
 
     /// The server waits for the rest of a request.
-    pub(super) fn wait_for_body(&self) {
+    pub(super) fn wait_for_request(&self) {
         // If it is being closed, the request ends with the task.
-        self.phase.set(Phase::Awaited(self.clock().now()));
+        self.phase.set(Phase::AwaitingRequest(self.clock().now()));
     }
 
     /// A request was answered at this instant.
-    pub(super) fn idle(&self, since: Time) {
+    pub(super) fn become_idle(&self, since: Time) {
         self.phase.set(Phase::Idle(since));
         if self.is_surplus() {
             self.registry.0.changed.notify_one();
@@ -259,7 +254,7 @@ impl Slot {
     }
 
     /// The client does not take its answer.
-    pub(super) fn stalled(&self) {
+    pub(super) fn stall(&self) {
         self.phase.set(Phase::Stalled(self.clock().now()));
     }
 

@@ -20,16 +20,19 @@ use super::*;
 
 mod shortage;
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     capacity: Capacity { connections: 10, slack: 2 },
     request_timeout: Duration::from_secs(60),
-    head: 8_192,
-    idle: Duration::from_millis(10),
-    silence: Duration::from_secs(60),
-    stall: Duration::from_millis(20),
-    patience: Duration::from_secs(60),
+    head_bytes: 8_192,
+    grace: GracePeriods {
+        idle: Duration::from_millis(10),
+        awaiting_request: Duration::from_secs(60),
+        stalled: Duration::from_millis(20),
+    },
+    room_timeout: Duration::from_secs(60),
 };
-const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
+const IMPATIENT: ConnectionLimits =
+    ConnectionLimits { request_timeout: Duration::from_millis(50), ..LIMITS };
 
 /// A running server. When this is dropped it stops.
 struct Fixture {
@@ -71,12 +74,12 @@ impl Drop for Waiting {
 }
 
 impl Fixture {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: ConnectionLimits) -> Self {
         Self::start_with(limits, Arc::new(|| false)).await
     }
 
     async fn start_with(
-        limits: Limits,
+        limits: ConnectionLimits,
         end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Self {
         let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
@@ -131,11 +134,7 @@ impl Fixture {
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
-        let metrics = ConnectionMetrics {
-            open: Gauge::noop(),
-            evicted: Counter::noop(),
-            refused: Counter::noop(),
-        };
+        let metrics = no_metrics();
         let server = Server {
             listeners,
             service: Routes(routes),
@@ -150,6 +149,10 @@ impl Fixture {
     async fn connect(&self) -> Connection {
         Connection(TcpStream::connect(self.address).await.unwrap())
     }
+}
+
+fn no_metrics() -> ConnectionMetrics {
+    ConnectionMetrics { open: Gauge::noop(), evicted: Counter::noop(), refused: Counter::noop() }
 }
 
 /// An answer that does not fit into the buffers of sockets.
@@ -191,6 +194,22 @@ async fn a_connection_serves_several_requests() {
         client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(client.receive("hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
     }
+}
+
+/// So that encryption can come between the socket and HTTP.
+#[tokio::test]
+async fn a_connection_runs_over_any_stream_of_bytes() {
+    let (mut client, stream) = tokio::io::duplex(1_024);
+    let connections = OpenConnections::new(LIMITS, Clock::start(), no_metrics());
+    let (_stop, stopping) = watch::channel(false);
+    let routes = Routes(Router::new().route("/", get(async || "hello")));
+    connections.enter(|slot| {
+        tokio::spawn(connection::serve(stream, slot, routes, LIMITS, stopping)).abort_handle()
+    });
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
 }
 
 /// S15

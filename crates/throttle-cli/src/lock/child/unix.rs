@@ -1,4 +1,4 @@
-//! Processes of Unix: groups, signals, and job control.
+//! The command as a process group of Unix: starts it, waits for it and sends signals to it.
 
 #[path = "job_control.rs"]
 mod job_control;
@@ -17,7 +17,7 @@ use rustix::{
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
-use self::job_control::is_aside;
+use self::job_control::others_may_need_terminal;
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
 use super::{Event, cannot_run, die_with_parent, terminal::Terminal};
@@ -26,17 +26,17 @@ use crate::{
     ignored_signals::is_ignored,
 };
 
-/// A command that leads a process group of its own.
+/// The command, which leads a process group of its own.
 pub(super) struct Process {
-    /// Its number and that of its group, which nobody else gets while somebody is in it.
+    /// The id of the process and of its group. The system does not reuse it while the group has a member.
     id: Pid,
-    end: Option<ExitStatus>,
+    exit_status: Option<ExitStatus>,
     terminal: Option<Terminal>,
-    children: Signals,
-    /// What tells this program to stop, and to continue.
-    stops: Option<Signals>,
-    continues: Option<Signals>,
-    /// Whether this program was told to stop and has told the command.
+    child_signals: Signals,
+    /// Signals that stop and continue this program. `None` if they are ignored.
+    stop_signals: Option<Signals>,
+    continue_signals: Option<Signals>,
+    /// Whether this program received a signal to stop and forwarded it to the command.
     is_stopping: bool,
     is_killed: bool,
     #[cfg(target_os = "linux")]
@@ -49,27 +49,29 @@ impl Process {
         arguments: &[OsString],
         environment: &[(&str, String)],
     ) -> Result<Self, Failure> {
-        // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
-        // its children end.
-        let children = signal(SignalKind::child())?;
-        let heard = |it| if is_ignored(it) { Ok(None) } else { signal(kind(it)).map(Some) };
-        let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
+        // Before there is a child: the parent may have made this program ignore CHLD, and then the system
+        // does not report how children end.
+        let child_signals = signal(SignalKind::child())?;
+        let received =
+            |it| if is_ignored(it) { Ok(None) } else { signal(signal_kind(it)).map(Some) };
+        let (stop_signals, continue_signals) = (received(Signal::TSTP)?, received(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = die_with_parent::command(program, arguments, is_ours && !is_aside())?;
+        let mut command =
+            die_with_parent::command(program, arguments, is_ours && !others_may_need_terminal())?;
         #[cfg(target_os = "linux")]
-        let descendants = Descendants::watch();
+        let descendants = Descendants::track();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().map_err(|error| cannot_start(program, error))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.expect("the number of a child is positive");
+        let id = id.expect("the id of a child is positive");
         Ok(Self {
             id,
-            end: None,
+            exit_status: None,
             terminal,
-            children,
-            stops,
-            continues,
+            child_signals,
+            stop_signals,
+            continue_signals,
             is_stopping: false,
             is_killed: false,
             #[cfg(target_os = "linux")]
@@ -77,19 +79,19 @@ impl Process {
         })
     }
 
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         loop {
-            if let Some(event) = self.look()? {
+            if let Some(event) = self.poll_children()? {
                 return Ok(event);
             }
             tokio::select! {
                 biased;
-                _ = self.children.recv() => {}
-                () = next(&mut self.stops) => {
+                _ = self.child_signals.recv() => {}
+                () = next(&mut self.stop_signals) => {
                     self.is_stopping = true;
                     self.send(Signal::TSTP);
                 }
-                () = next(&mut self.continues) => {
+                () = next(&mut self.continue_signals) => {
                     self.is_stopping = false;
                     return Ok(Event::Continued);
                 }
@@ -97,39 +99,40 @@ impl Process {
         }
     }
 
-    /// Asks the system how the children are.
+    /// Collects all children that have ended or stopped. Returns an event if one concerns the command.
     ///
-    /// All of them: as the first process of a container this program inherits those of others.
-    fn look(&mut self) -> io::Result<Option<Event>> {
+    /// As the first process of a container, this program inherits the children of other processes.
+    fn poll_children(&mut self) -> io::Result<Option<Event>> {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((id, status))) if id == self.id => {
                     if let Some(stop) = status.stopping_signal() {
-                        if self.stopped(stop) {
+                        if self.on_stopped(stop) {
                             return Ok(Some(Event::Continued));
                         }
                     } else {
-                        self.ended(status);
+                        self.on_ended(status);
                     }
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => break,
-                Err(Errno::CHILD) if self.end.is_some() => break,
+                Err(Errno::CHILD) if self.exit_status.is_some() => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(self.end.map(Event::Ended))
+        Ok(self.exit_status.map(Event::Ended))
     }
 
-    fn ended(&mut self, status: WaitStatus) {
-        self.end = Some(exit_status(status));
-        let has_terminal = self.takes_terminal_back();
+    fn on_ended(&mut self, status: WaitStatus) {
+        self.exit_status = Some(exit_status(status));
+        let has_terminal = self.take_terminal_back();
         if self.is_killed
             && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
         {
-            terminal.restore();
+            terminal.restore_modes();
         }
-        // Ctrl+C means the whole job: also the script that runs this program, or what reads its output.
+        // Ctrl+C is for the whole job: also for the script that runs this program, and for the reader of its
+        // output.
         let interrupts = [Signal::INT, Signal::QUIT];
         let by = status.terminating_signal().and_then(Signal::from_named_raw);
         if let Some(signal) = by.filter(|it| has_terminal && interrupts.contains(it)) {
@@ -139,7 +142,7 @@ impl Process {
 
     pub(super) fn terminate(&self) {
         self.send(Signal::TERM);
-        // One that is stopped would not hear of it.
+        // A stopped process handles TERM only after it continues.
         self.send(Signal::CONT);
     }
 
@@ -150,33 +153,33 @@ impl Process {
         self.descendants.kill();
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.end.is_some()
+    pub(super) fn has_ended(&self) -> bool {
+        self.exit_status.is_some()
     }
 
-    pub(super) fn is_left(&mut self) -> bool {
-        // Those whose ends nobody has asked for count as members of their group. Should that fail, so
-        // does the next wait.
-        let _ = self.look();
+    pub(super) fn has_survivors(&mut self) -> bool {
+        // Ended processes count as members of their group until they are collected. If collecting fails, the
+        // next wait reports the error.
+        let _ = self.poll_children();
         #[cfg(target_os = "linux")]
-        if self.descendants.are_left() {
+        if self.descendants.any_alive() {
             return true;
         }
         test_kill_process_group(self.id).is_ok()
     }
 
     pub(super) fn forward(&self, signal: i32) {
-        self.send(Signal::from_named_raw(signal).expect("only named signals are heard"));
+        self.send(Signal::from_named_raw(signal).expect("only named signals are received"));
     }
 
     fn send(&self, signal: Signal) {
-        // Whoever is gone already has no need of it.
+        // The group may be gone already.
         let _ = kill_process_group(self.id, signal);
     }
 }
 
-/// Why there is no process. It would have executed this program first, which executes the command later, so
-/// most of the reasons have nothing to do with the command.
+/// The failure to start the helper. Most causes have nothing to do with the command, because the helper is
+/// this program and executes the command later.
 fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ArgumentListTooLong => cannot_run(program, &error),
@@ -184,7 +187,7 @@ fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
     }
 }
 
-/// The next signal; none if it is not listened to.
+/// Waits for the next signal; for ever if it is ignored.
 async fn next(signals: &mut Option<Signals>) {
     match signals {
         Some(signals) => {
@@ -194,7 +197,7 @@ async fn next(signals: &mut Option<Signals>) {
     }
 }
 
-fn kind(signal: Signal) -> SignalKind {
+fn signal_kind(signal: Signal) -> SignalKind {
     SignalKind::from_raw(signal.as_raw())
 }
 
@@ -210,13 +213,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
+    fn a_machine_that_cannot_start_a_process_is_no_fault_of_the_command() {
         for (error, expected) in [
             (Errno::AGAIN, ExitStatus::SYSTEM),
             (Errno::NOENT, ExitStatus::SYSTEM),
             (Errno::TOOBIG, ExitStatus::NOT_EXECUTABLE),
         ] {
-            assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
+            assert_eq!(cannot_start("true".as_ref(), error.into()).status, expected, "{error}");
         }
     }
 }

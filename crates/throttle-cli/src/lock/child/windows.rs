@@ -1,5 +1,5 @@
-//! Processes of Windows, where there are no signals: a job holds the command and all that it starts, and
-//! can be ended at once.
+//! The command as a job of Windows, which has no signals. The job holds the command and all processes that it
+//! starts, and can be killed as a whole.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,12 +18,12 @@ use crate::{
 
 pub(super) struct Process {
     job: Box<dyn ChildWrapper>,
-    is_ended: bool,
+    has_ended: bool,
 }
 
 impl Process {
-    /// Starts it in a job. The system ends the job when the last handle of it is closed, which it does
-    /// itself should this program die.
+    /// Starts the command in a job. The system ends the job when its last handle is closed, also when this
+    /// program dies.
     pub(super) fn start(
         program: &OsStr,
         arguments: &[OsString],
@@ -33,41 +33,41 @@ impl Process {
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         let job = CommandWrap::from(command).wrap(JobObject).wrap(KillOnDrop).spawn();
         let job = job.map_err(|error| cannot_run(program, &error))?;
-        Ok(Self { job, is_ended: false })
+        Ok(Self { job, has_ended: false })
     }
 
-    /// Waits for the command alone; what it started may go on until this is dropped.
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
+    /// Waits for the command alone. Processes that it started may run until this is dropped.
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         let status = self.job.inner_mut().wait().await?;
-        self.is_ended = true;
+        self.has_ended = true;
         Ok(Event::Ended(exit_status(status)))
     }
 
-    /// Nothing stops it.
+    /// There are no stops on Windows.
     pub(super) fn resume(&self) {}
 
-    /// There is no gentle way.
+    /// Windows has no request to end.
     pub(super) fn terminate(&self) {}
 
     pub(super) fn kill(&mut self) {
-        // Whoever is gone already has no need of it.
+        // The job may have ended already.
         let _ = self.job.start_kill();
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.is_ended
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
-    pub(super) fn is_left(&mut self) -> bool {
-        !self.is_ended
+    pub(super) fn has_survivors(&mut self) -> bool {
+        !self.has_ended
     }
 
-    /// Ctrl+C has reached the command by the console already.
+    /// The console sends Ctrl+C to the command itself.
     pub(super) fn forward(&self, _: i32) {}
 }
 
-/// The lowest byte, for this program has no more to end with; but failure stays failure.
+/// The lowest byte of the exit code, because this program's own has no more. A failure never becomes 0.
 fn exit_status(status: process::ExitStatus) -> ExitStatus {
     match status.code().unwrap_or(1) {
         0 => ExitStatus::SUCCESS,
@@ -76,5 +76,5 @@ fn exit_status(status: process::ExitStatus) -> ExitStatus {
 }
 
 pub(in crate::lock) fn become_command(_: &DieWithParent) -> Failure {
-    Failure::new(ExitStatus::USAGE, anyhow!("there are no bonds on this system"))
+    Failure::new(ExitStatus::USAGE, anyhow!("there is no such command on this system"))
 }

@@ -10,8 +10,10 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 const HEAD_WITHOUT_END: &str = "GET / HTTP/1.1\r\nhost:";
 const BODY_WITHOUT_END: &str = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n123";
 
-fn limits(connections: usize, slack: usize) -> Limits {
-    Limits { capacity: Capacity { connections, slack }, ..LIMITS }
+const NO_IDLE_GRACE: GracePeriods = GracePeriods { idle: Duration::ZERO, ..LIMITS.grace };
+
+fn limits(connections: usize, slack: usize) -> ConnectionLimits {
+    ConnectionLimits { capacity: Capacity { connections, slack }, ..LIMITS }
 }
 
 impl Fixture {
@@ -63,7 +65,7 @@ async fn idle_connections_of_any_kind_keep_nobody_out() {
 
 #[tokio::test]
 async fn the_connection_that_is_idle_for_longest_is_closed_first() {
-    let limits = Limits { idle: Duration::ZERO, ..limits(3, 1) };
+    let limits = ConnectionLimits { grace: NO_IDLE_GRACE, ..limits(3, 1) };
     let server = Fixture::start(limits).await;
     let mut first = server.serve_a_newcomer().await;
     let mut second = server.serve_a_newcomer().await;
@@ -82,7 +84,7 @@ async fn the_connection_that_is_idle_for_longest_is_closed_first() {
 #[tokio::test]
 async fn a_client_may_take_its_time_to_send_a_request_while_there_is_slack() {
     for beginning in ["", HEAD_WITHOUT_END] {
-        let limits = Limits { idle: Duration::ZERO, ..limits(1, 2) };
+        let limits = ConnectionLimits { grace: NO_IDLE_GRACE, ..limits(1, 2) };
         let server = Fixture::start(limits).await;
         let mut slow = server.connect().await;
         slow.send(beginning).await;
@@ -144,7 +146,7 @@ async fn an_answer_that_is_taken_slowly_arrives_whole_if_nobody_needs_its_connec
 }
 
 /// A server, and a connection of it with a short wait.
-async fn short_wait(limits: Limits) -> (Fixture, Connection) {
+async fn short_wait(limits: ConnectionLimits) -> (Fixture, Connection) {
     let waits = Arc::new(Mutex::new(Vec::<oneshot::Sender<()>>::new()));
     let end_short_wait = {
         let waits = Arc::clone(&waits);
@@ -169,7 +171,7 @@ async fn a_short_wait_ends_in_favour_of_a_newcomer_and_its_connection_with_it() 
 
 #[tokio::test]
 async fn a_short_wait_ends_before_a_client_that_may_be_about_to_send_its_request_is_closed() {
-    let limits = Limits { idle: Duration::ZERO, ..limits(2, 0) };
+    let limits = ConnectionLimits { grace: NO_IDLE_GRACE, ..limits(2, 0) };
     let (server, mut waiter) = short_wait(limits).await;
     let mut slow = server.connect().await;
     server.serve_a_newcomer().await;
@@ -193,7 +195,7 @@ async fn newcomers_beyond_the_slack_stand_in_line_until_somebody_leaves() {
 
 #[tokio::test]
 async fn one_for_whom_there_is_no_room_for_long_is_told_so() {
-    let limits = Limits { patience: Duration::from_millis(30), ..limits(1, 0) };
+    let limits = ConnectionLimits { room_timeout: Duration::from_millis(30), ..limits(1, 0) };
     let mut server = Fixture::start(limits).await;
     let _waiter = server.wait().await;
     let mut second = server.connect().await;

@@ -9,12 +9,12 @@ use throttle_http::{Api, Metrics};
 
 use crate::{
     show::crowded,
-    support::{World, run, throttlectl},
+    support::{TestServer, run, throttlectl},
 };
 
 #[test]
 fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
-    let (world, _) = crowded();
+    let (server, _) = crowded();
     for (arguments, expected, shown) in [
         (&["B"][..], 0, "B: could be locked now, 1 of 3 free\n"),
         (&["B:2"], 75, "B: could not be locked now, 1 of 3 free\n"),
@@ -26,10 +26,10 @@ fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
              A: could not be locked now, 0 of 1 free, others wait\n",
         ),
     ] {
-        let (code, stdout, stderr) = run(world.throttlectl(&["check"]).args(arguments));
+        let (code, stdout, stderr) = run(server.throttlectl(&["check"]).args(arguments));
         assert_eq!((code, &*stdout, &*stderr), (expected, shown, ""), "{arguments:?}");
     }
-    let remainder = world.ask(|it| async move { it.remainder("B").await.unwrap() });
+    let remainder = server.call(|it| async move { it.remainder("B").await.unwrap() });
     assert_eq!(remainder, 1);
     for (argument, expected, told) in [
         ("B:4", 78, "\"B\": 4 can never be granted, there are only 3"),
@@ -37,7 +37,7 @@ fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
         ("B:0", 64, "'B:0'"),
         ("B:", 64, "'B:'"),
     ] {
-        let (code, _, stderr) = run(&mut world.throttlectl(&["check", argument]));
+        let (code, _, stderr) = run(&mut server.throttlectl(&["check", argument]));
         assert_eq!(code, expected, "{argument}: {stderr}");
         assert!(stderr.contains(told), "{stderr}");
     }
@@ -55,11 +55,11 @@ fn a_check_heeds_those_who_wait_and_not_those_who_are_gone() {
     };
     for (parked, expected) in [(true, 0), (false, 75)] {
         let answer = semaphore(parked);
-        let world = World::serve(|| {
+        let server = TestServer::with_routes(|| {
             let routes = Router::new().route("/version", get(async || "0.6.0"));
             routes.route("/semaphores/A", get(async move || answer))
         });
-        assert_eq!(run(&mut world.throttlectl(&["check", "A"])).0, expected);
+        assert_eq!(run(&mut server.throttlectl(&["check", "A"])).0, expected);
     }
 }
 
@@ -84,10 +84,10 @@ fn a_reload_tells_what_changed_or_why_not() {
         (refused, &[], (78, "")),
     ] {
         let is_refused = outcome.is_err();
-        let world = World::with(|handle| {
+        let server = TestServer::with_api(|handle| {
             Api::new(handle).reload(move || std::future::ready(outcome.clone()))
         });
-        let (code, stdout, stderr) = run(world.throttlectl(&["reload"]).args(flags));
+        let (code, stdout, stderr) = run(server.throttlectl(&["reload"]).args(flags));
         assert_eq!((code, &*stdout), expected);
         let reasons = "line 3: no such key\nline 4: no such key\n";
         assert_eq!(stderr.ends_with(reasons), is_refused, "{stderr}");
@@ -97,19 +97,19 @@ fn a_reload_tells_what_changed_or_why_not() {
 #[test]
 fn metrics_are_handed_on_as_they_are() {
     let text = "# TYPE jobs gauge\njobs{name=\"a\u{1b}\"} 5\n";
-    let world = World::with(|handle| {
+    let server = TestServer::with_api(|handle| {
         Api::new(handle).metrics(Metrics::new(Arc::new(NoopRecorder), Arc::new(|| text.to_owned())))
     });
-    let (code, stdout, _) = run(&mut world.throttlectl(&["metrics"]));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["metrics"]));
     assert_eq!(code, 0);
     assert!(stdout.contains(text), "{stdout}");
 }
 
 #[test]
 fn health_is_told_by_the_status_alone() {
-    let world = World::new();
-    assert_eq!(run(&mut world.throttlectl(&["health"])), (0, "ready\n".to_owned(), String::new()));
-    let (code, stdout, _) = run(&mut world.throttlectl(&["health", "--live"]));
+    let server = TestServer::new();
+    assert_eq!(run(&mut server.throttlectl(&["health"])), (0, "ready\n".to_owned(), String::new()));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["health", "--live"]));
     assert_eq!((code, &*stdout), (0, "alive\n"));
 
     let problem = |code| {
@@ -118,7 +118,7 @@ fn health_is_told_by_the_status_alone() {
         );
         ([("content-type", "application/problem+json")], body)
     };
-    let draining = World::serve(|| {
+    let draining = TestServer::with_routes(|| {
         let not_ready = async move || (StatusCode::SERVICE_UNAVAILABLE, problem("not_ready"));
         let routes = Router::new().route("/health", get(async || "Ok"));
         routes.route("/version", get(async || "0.6.0")).route("/ready", get(not_ready))
@@ -128,14 +128,14 @@ fn health_is_told_by_the_status_alone() {
     assert_eq!(code, 69);
     assert!(stderr.contains("it shuts down"), "{stderr}");
 
-    let broken = World::serve(|| {
+    let broken = TestServer::with_routes(|| {
         let internal = async move || (StatusCode::INTERNAL_SERVER_ERROR, problem("internal"));
         Router::new().route("/health", get(internal))
     });
     assert_eq!(run(&mut broken.throttlectl(&["health"])).0, 69);
 
-    let url = world.url.clone();
-    drop(world.die());
+    let url = server.url.clone();
+    drop(server.shut_down());
     let (code, _, stderr) = run(&mut throttlectl(&url, &["health"]));
     assert_eq!(code, 69);
     assert!(!stderr.is_empty());
