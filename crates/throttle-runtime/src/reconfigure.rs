@@ -61,7 +61,7 @@ impl Handle {
     ) -> Result<Changes, ReconfigureError> {
         let _turn = self.service.reconfiguring.lock().await;
         let in_force =
-            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
         let (names, new_ids) = in_force.await;
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // Whose lease has ended uses nothing, also if very many others have their turn before.
