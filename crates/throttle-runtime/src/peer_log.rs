@@ -19,7 +19,7 @@ pub(crate) const TARGET: &str = "throttle::peers";
 pub(crate) struct PeerLog {
     /// Whether each peer gets a line of its own.
     each: bool,
-    /// LostLocks that were just released. They may belong to the peer that the next event removes.
+    /// Locks that were just released. They may belong to the peer that the next event removes.
     locks: Vec<LostLock>,
     /// The pending lock of the peer that the next event removes.
     awaited: Option<LostPending>,
