@@ -84,7 +84,7 @@ pub(crate) fn install_first(
     now: Time,
     semaphores: &BTreeMap<String, SemaphoreConfig>,
 ) {
-    let new_ids = state.throttle.next_semaphores();
+    let new_ids = state.throttle.next_semaphore_ids();
     Plan::new(&Names::default(), semaphores, new_ids).install(state, now);
 }
 
