@@ -22,7 +22,7 @@ fn main() -> Result<(), Error> {
     // To listen is to stay alive while waiting: the lease begins to run with the grant.
     let ask = LockRequest { attended: true, ..(gpu, Count::ONE).into() };
     for worker in [ann, bob] {
-        throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10), None)?;
+        throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10))?;
         throttle.acquire(Time::ZERO, worker, ask)?;
     }
 

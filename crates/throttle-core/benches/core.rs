@@ -10,7 +10,7 @@ mod crowd;
 use std::time::Duration;
 
 use divan::{Bencher, counter::ItemsCount};
-use throttle_core::{Count, Level, Restoration};
+use throttle_core::{Count, Labels, Level, Restoration};
 
 use crate::crowd::{Crowd, LEASE, Question};
 
@@ -154,7 +154,7 @@ fn remove_a_peer_with_many_locks(bencher: Bencher<'_, '_>, locks: u64) {
             (0..locks).map(|_| crowd.throttle.add_semaphore(crowd.now, Count::ONE, Level(0)));
         let (locks, peer) = (semaphores.map(|it| (it, Count::ONE)).collect(), crowd.nth(1));
         assert!(crowd.throttle.remove_peer(crowd.now, peer, None));
-        let (expires_in, labels, sequence) = (LEASE, None, None);
+        let (expires_in, labels, sequence) = (LEASE, Labels::default(), None);
         let restoration = Restoration { peer, expires_in, locks, labels, sequence };
         crowd.throttle.restore(crowd.now, restoration).expect("it is not there");
         (crowd, peer)

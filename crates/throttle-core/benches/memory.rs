@@ -44,7 +44,7 @@ fn machine(peers: u64, max: Count, locks: i32) -> Throttle {
     let lease = Duration::from_secs(60);
     for number in 1..=peers {
         let peer = PeerId::new(number).expect("not zero");
-        throttle.new_peer(Time::ZERO, peer, lease, None).expect("it is new");
+        throttle.new_peer(Time::ZERO, peer, lease).expect("it is new");
         for &semaphore in &semaphores {
             let admission = throttle.acquire(Time::ZERO, peer, (semaphore, Count::ONE));
             let first = number == 1 || max > Count::ONE;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt as _;
 use throttle_core::{
-    Admission, CancelCause, Count, Error, Event, Level, LockRequest, PeerId, Restoration,
+    Admission, CancelCause, Count, Error, Event, Labels, Level, LockRequest, PeerId, Restoration,
     SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
@@ -60,7 +60,7 @@ impl Core {
                 Ok(ok(()))
             }
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
-            Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
+            Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease).map(ok),
             Act::Leave(peer, number) => {
                 let sequence = number.and_then(Sequence::new);
                 Ok(self.throttle.remove_peer(now, id(*peer), sequence).to_string())
@@ -84,7 +84,7 @@ impl Core {
                     .map(|(name, &count)| Ok((self.semaphore(name)?, Count::try_from(count)?)));
                 let locks = locks.collect::<Result<_, Error>>()?;
                 let (peer, expires_in) = (id(*peer), *expires_in);
-                let (labels, sequence) = (None, number.and_then(Sequence::new));
+                let (labels, sequence) = (Labels::default(), number.and_then(Sequence::new));
                 let restoration = Restoration { peer, expires_in, locks, labels, sequence };
                 self.throttle.restore(now, restoration).map(ok)
             }
@@ -178,7 +178,7 @@ impl Subject for Core {
     async fn standing(&mut self, peer: Peer) -> Standing {
         self.throttle.expire(self.now);
         self.listen();
-        let Ok(status) = self.throttle.peer_status(id(peer)) else {
+        let Ok(status) = self.throttle.peer_status(id(peer), 0) else {
             return Standing::default();
         };
         let name =

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -12,7 +14,8 @@ use axum::{
 };
 use throttle_http::{Api, Endpoint};
 use throttle_runtime::{
-    Admission, Count, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
+    Admission, Count, Handle, Labels, Level, LockRequest, Overview, PeerId, SemaphoreConfig,
+    Settings,
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
@@ -78,7 +81,7 @@ impl Server {
 
     /// The number of peers.
     pub fn peers(&self) -> usize {
-        self.handle().peer_count()
+        at_once(self.handle().peer_count())
     }
 
     /// The number of waiters of a semaphore, including parked ones.
@@ -87,7 +90,8 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn waiters(&self, semaphore: &str) -> usize {
-        self.handle().semaphore(semaphore).expect("the semaphore is there").waiters
+        let status = at_once(self.handle().semaphore(semaphore));
+        status.expect("the semaphore is there").waiters
     }
 
     /// The number of parked waiters: their connection broke, and they are granted nothing until they repeat the
@@ -97,9 +101,12 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn parked(&self, semaphore: &str) -> usize {
-        let overview =
-            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
+    }
+
+    fn overview(&self, semaphore: &str) -> Overview {
+        at_once(self.handle().overview(semaphore, MAX_ENTRIES)).expect("the semaphore is there")
     }
 
     /// The holders of a semaphore.
@@ -108,8 +115,7 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn holders(&self, semaphore: &str) -> Vec<PeerId> {
-        let overview =
-            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
@@ -119,8 +125,7 @@ impl Server {
     ///
     /// If there is no such semaphore.
     pub fn describe(&self, semaphore: &str) -> String {
-        let overview =
-            self.handle().overview(semaphore, MAX_ENTRIES).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         let holders = overview.holders.entries.into_iter().map(|it| {
             format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
         });
@@ -147,7 +152,7 @@ impl Server {
     ///
     /// The server has failed.
     pub async fn remove_waiters(&self, semaphore: &str) -> anyhow::Result<()> {
-        let overview = self.handle().overview(semaphore, MAX_ENTRIES)?;
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES).await?;
         self.remove(overview.waiters.entries.into_iter().map(|waiter| waiter.peer)).await
     }
 
@@ -187,7 +192,7 @@ impl Server {
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
         let is_registered = || {
-            let status = handle.peer(peer);
+            let status = at_once(handle.peer(peer));
             status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
         };
         clock::until("a rival stands in the queue", RIVAL_LEASE, is_registered).await?;
@@ -233,6 +238,14 @@ impl Rival {
     pub async fn remove(self) -> anyhow::Result<()> {
         self.handle.remove_peer(self.peer, None).await?;
         Ok(())
+    }
+}
+
+/// The answer of a service in this process. It keeps nothing on a disk, so it is ready at once.
+fn at_once<T>(answer: impl Future<Output = T>) -> T {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("only requests for locks wait"),
     }
 }
 

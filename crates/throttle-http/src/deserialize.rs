@@ -16,9 +16,9 @@ use serde::{
 };
 
 use crate::{
-    call::Parameters,
     json::{Integer, Members, Value},
     refusal::Refusal,
+    worker_request::Parameters,
 };
 
 /// Reads a body that is an object.

@@ -12,17 +12,18 @@ use axum::{
 
 use crate::{
     api::Api,
-    call::{Call, Content},
-    locks, peers,
+    locks,
+    observed::{self, RequestInfo},
+    peers,
     refusal::Refusal,
-    routes::{Captures, Route},
     semaphores, service,
-    watch::{self, Case},
+    worker_request::{Content, WorkerRequest},
+    worker_routes::{Captures, Route},
 };
 
 /// All routes of an [`Api`] as one function from a request to its answer.
 ///
-/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can call it
+/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can request it
 /// for what it has read from a socket without a detour; [`Endpoint::into_router`] makes routes of it
 /// for an application on axum.
 #[derive(Clone, Debug)]
@@ -62,9 +63,9 @@ impl Endpoint {
             let (head, body) = request.into_parts();
             let head = Box::new(head);
             let (route, captures) = api.find(head.uri.path());
-            let case = Case::new(&api, route, &head, &captures);
-            let call = Call { api: &api, head, captures, body };
-            let mut response = watch::watched(case, handle(route, call)).await;
+            let info = RequestInfo::new(&api, route, &head, &captures);
+            let request = WorkerRequest { api: &api, head, captures, body };
+            let mut response = observed::observed(info, handle(route, request)).await;
             if response.status() == 405 {
                 let allow = HeaderValue::from_static(route.allowed());
                 response.headers_mut().insert(header::ALLOW, allow);
@@ -98,35 +99,38 @@ impl Api {
 }
 
 /// Leads a request to its handler.
-async fn handle(route: Route, call: Call<'_, impl Content>) -> Result<Response, Refusal> {
+async fn handle(
+    route: Route,
+    request: WorkerRequest<'_, impl Content>,
+) -> Result<Response, Refusal> {
     use Verb::{Delete, Get, Post, Put};
 
-    let api = call.api;
-    match (route, Verb::of(&call.head.method)) {
+    let api = request.api;
+    match (route, Verb::of(&request.head.method)) {
         (Route::Favicon, Get) => Ok(service::favicon()),
         (Route::Health, Get) => service::health(api),
-        (Route::Index, Get) => service::index(&call),
-        (Route::IsAcquired, Get) => peers::is_acquired(&call),
-        (Route::Lock | Route::IsAcquired, Put) => locks::acquire(call).await,
-        (Route::Lock | Route::IsAcquired, Delete) => locks::release(call).await,
+        (Route::Index, Get) => service::index(request).await,
+        (Route::IsAcquired, Get) => peers::is_acquired(request).await,
+        (Route::Lock | Route::IsAcquired, Put) => locks::acquire(request).await,
+        (Route::Lock | Route::IsAcquired, Delete) => locks::release(request).await,
         (Route::Metrics, Get) => match &api.metrics {
             Some(metrics) => service::metrics(api, metrics).await,
             None => Err(service::unknown_route()),
         },
-        (Route::NewPeer, Post) => peers::new_peer(call).await,
-        (Route::Peer, Get) => peers::show(&call),
-        (Route::Peer, Put) => peers::heartbeat(call).await,
-        (Route::Peer, Delete) => peers::remove(call).await,
-        (Route::Peers, Get) => peers::list(&call),
+        (Route::NewPeer, Post) => peers::new_peer(request).await,
+        (Route::Peer, Get) => peers::show(request).await,
+        (Route::Peer, Put) => peers::heartbeat(request).await,
+        (Route::Peer, Delete) => peers::remove(request).await,
+        (Route::Peers, Get) => peers::list(request).await,
         (Route::Ready, Get) => service::ready(api),
         (Route::Reload, Post) => match &api.reload {
-            Some(hook) => service::reload(&call.head, hook).await,
+            Some(hook) => service::reload(&request.head, hook).await,
             None => Err(service::unknown_route()),
         },
-        (Route::Remainder, Get) => semaphores::remainder(&call),
-        (Route::Restore, Post) => peers::restore(call).await,
-        (Route::Semaphore, Get) => semaphores::show(&call),
-        (Route::Semaphores, Get) => semaphores::list(&call),
+        (Route::Remainder, Get) => semaphores::remainder(request).await,
+        (Route::Restore, Post) => peers::restore(request).await,
+        (Route::Semaphore, Get) => semaphores::show(request).await,
+        (Route::Semaphores, Get) => semaphores::list(request).await,
         (Route::Version, Get) => Ok(service::version()),
         (Route::Unknown, _) => Err(service::unknown_route()),
         _ => Err(service::wrong_method()),

@@ -29,18 +29,17 @@
 //! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). None of them is in the
 //! words of a library. Everything a client sends is bounded by [`Limits`].
 //!
-//! The order of modules follows a request: `endpoint` takes it, `routes` is the table that leads it to
-//! its handler, `watch` goes around every handler, `call`, `request`, `percent`, `json` and `origin` read
+//! The order of modules follows a request: `endpoint` takes it, `worker_routes` is the table that leads it to
+//! its handler, `observed` goes around every handler, `worker_request`, `request`, `percent`, `json` and `origin` read
 //! what was sent,
 //! `peers`, `locks`, `semaphores` and `service` handle it, `view`, `listing`, `page`, `refusal` and
 //! `answer` make the answer.
 
 #![forbid(unsafe_code)]
 
-mod accept;
+mod accept_header;
 mod answer;
 mod api;
-mod call;
 mod deserialize;
 mod endpoint;
 mod json;
@@ -49,17 +48,18 @@ mod listing;
 mod locks;
 mod malformed;
 mod metrics;
+mod observed;
 mod origin;
 mod page;
 mod peers;
 mod percent;
 mod refusal;
 mod request;
-mod routes;
 mod semaphores;
 mod service;
 mod view;
-mod watch;
+mod worker_request;
+mod worker_routes;
 
 use axum::Router;
 use throttle_runtime::Handle;

@@ -9,23 +9,23 @@ use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 
 use crate::{
     answer,
-    call::{Call, Content},
     refusal::Refusal,
     request::Lock,
+    worker_request::{Content, WorkerRequest},
 };
 
 /// `PUT /peers/{id}/{semaphore}`: asks for a lock, and waits for it at most `block_for`.
 ///
 /// Safe to repeat: who asks again for what they hold is told so again. Dropped while it waits, it
 /// parks the waiter.
-pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let Lock { peer, semaphore } = call.path()?;
+pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let Lock { peer, semaphore } = request.path()?;
     let semaphore = semaphore.into_owned();
-    let wire::LockRequest { expires_in, block_for, sequence } = call.query()?;
-    let LockCount(count) = call.json().await?;
-    let count = self::count(handle, &semaphore, count)?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore) };
+    let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
+    let LockCount(count) = request.json().await?;
+    let count = self::count(handle, &semaphore, count).await?;
+    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
     let sequence = sequence.and_then(Sequence::new);
     let request = LockRequest { count, expires_in, block_for, sequence };
     // Another request of the peer may have shrunk the lock while this one waited.
@@ -45,25 +45,28 @@ pub(crate) async fn acquire(call: Call<'_, impl Content>) -> Result<Response, Re
 
 /// `DELETE /peers/{id}/{semaphore}`: gives back the lock, or withdraws the request for it, whichever
 /// there is. That there is none is no error.
-pub(crate) async fn release(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let Lock { peer, semaphore } = call.path()?;
-    let Release { sequence } = call.query()?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore) };
+pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let Lock { peer, semaphore } = request.path()?;
+    let Release { sequence } = request.query()?;
+    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
     handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 
 /// A count that somebody may ask for of `semaphore`, which is told first if it is wrong as well.
-pub(crate) fn count(handle: &Handle, semaphore: &str, count: i64) -> Result<Count, Refusal> {
-    Count::try_from(count).or_else(|error| {
-        handle.remainder(semaphore)?;
-        Err(error.into())
-    })
+pub(crate) async fn count(handle: &Handle, semaphore: &str, count: i64) -> Result<Count, Refusal> {
+    match Count::try_from(count) {
+        Ok(count) => Ok(count),
+        Err(error) => {
+            handle.remainder(semaphore).await?;
+            Err(error.into())
+        }
+    }
 }
 
 /// What a request on behalf of nobody is told.
-fn nobody<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
-    handle.remainder(semaphore)?;
+async fn nobody<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
+    handle.remainder(semaphore).await?;
     Err(Refusal::unknown_peer())
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use throttle_wire::{Code, PROBLEM_JSON};
 
-use crate::{Endpoint, accept, refusal::Refusal, routes::Route};
+use crate::{Endpoint, accept_header, refusal::Refusal, worker_routes::Route};
 
 /// What is wrong with a request whatever it asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +67,8 @@ impl Endpoint {
         let api = self.api();
         let refusal = malformed.refusal();
         let code = refusal.code();
-        let is_problem = head.is_some_and(|head| accept::prefers(&head.headers, PROBLEM_JSON));
+        let is_problem =
+            head.is_some_and(|head| accept_header::prefers(&head.headers, PROBLEM_JSON));
         let response = refusal.into_response(is_problem, api.handle.uptime());
         if let Some(metrics) = &api.metrics {
             let (route, method) = match head {

@@ -1,38 +1,43 @@
 //! Peers come, give signs of life, come back, and go.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
 use throttle_wire::{Heartbeat, NewPeer, RemovePeer, Restore};
 
 use crate::{
-    answer,
-    call::{Call, Content},
-    listing, locks,
+    answer, listing, locks,
     refusal::Refusal,
+    worker_request::{Content, WorkerRequest},
 };
 
 /// `POST /new_peer`: a new peer without locks; its id.
-pub(crate) async fn new_peer(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let NewPeer { expires_in, labels } = call.json().await?;
+pub(crate) async fn new_peer(
+    request: WorkerRequest<'_, impl Content>,
+) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let NewPeer { expires_in, labels } = request.json().await?;
     let peer = handle.new_peer(expires_in, Labels::from_iter(labels)).await?;
     Ok(answer::json(&peer.get()))
 }
 
 /// `PUT /peers/{id}`: a heartbeat.
-pub(crate) async fn heartbeat(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let peer: Option<PeerId> = call.path()?;
-    let Heartbeat { expires_in } = call.json().await?;
+pub(crate) async fn heartbeat(
+    request: WorkerRequest<'_, impl Content>,
+) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let peer: Option<PeerId> = request.path()?;
+    let Heartbeat { expires_in } = request.json().await?;
     handle.heartbeat(somebody(peer)?, expires_in).await?;
     Ok(answer::text("Ok"))
 }
 
 /// `DELETE /peers/{id}`: removes a peer and all its locks. That there is none is no error.
-pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let peer = call.path()?;
-    let RemovePeer { sequence } = call.query()?;
+pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let peer = request.path()?;
+    let RemovePeer { sequence } = request.query()?;
     let existed = match peer {
         None => false,
         Some(peer) => handle.remove_peer(peer, sequence.and_then(Sequence::new)).await?,
@@ -41,34 +46,38 @@ pub(crate) async fn remove(call: Call<'_, impl Content>) -> Result<Response, Ref
 }
 
 /// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
-pub(crate) fn is_acquired(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let peer = somebody(call.path()?)?;
-    Ok(answer::json(&call.api.handle.is_acquired(peer)?))
+pub(crate) async fn is_acquired(
+    request: WorkerRequest<'_, impl Content>,
+) -> Result<Response, Refusal> {
+    let peer = somebody(request.path()?)?;
+    Ok(answer::json(&request.api.handle.is_acquired(peer).await?))
 }
 
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
-pub(crate) fn show(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let peer = somebody(call.path()?)?;
-    listing::peer(call.api, call.api.handle.peer(peer)?)
+pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let peer = somebody(request.path()?)?;
+    listing::peer(request.api, request.api.handle.peer(peer).await?).await
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) fn list(call: &Call<'_, impl Content>) -> Result<Response, Refusal> {
-    listing::peers(call.api)
+pub(crate) async fn list(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    listing::peers(request.api).await
 }
 
 /// `POST /restore`: a peer is back with what it holds.
-pub(crate) async fn restore(call: Call<'_, impl Content>) -> Result<Response, Refusal> {
-    let handle = &call.api.handle;
-    let Restore { peer_id, expires_in, acquired, labels, sequence } = call.json().await?;
-    let locks = acquired.into_iter().map(|(semaphore, count)| {
-        let count = locks::count(handle, &semaphore, count)?;
-        Ok((semaphore, count))
-    });
+pub(crate) async fn restore(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let Restore { peer_id, expires_in, acquired, labels, sequence } = request.json().await?;
+    let peer = somebody(PeerId::new(peer_id))?;
+    let mut locks = BTreeMap::new();
+    for (semaphore, count) in acquired {
+        let count = locks::count(handle, &semaphore, count).await?;
+        locks.insert(semaphore, count);
+    }
     let restoration = Restoration {
-        peer: somebody(PeerId::new(peer_id))?,
+        peer,
         expires_in,
-        locks: locks.collect::<Result<_, Refusal>>()?,
+        locks,
         labels: Labels::from_iter(labels),
         sequence: sequence.and_then(Sequence::new),
     };

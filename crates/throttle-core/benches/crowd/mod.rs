@@ -137,7 +137,7 @@ impl Crowd {
         let mut throttle = Throttle::new(Settings::default());
         let db = throttle.add_semaphore(Time::ZERO, max, Level(0));
         for peer in 0..peers {
-            throttle.new_peer(Time::ZERO, id(peer), LEASE, None).expect("it is new");
+            throttle.new_peer(Time::ZERO, id(peer), LEASE).expect("it is new");
         }
         let pause = LEASE / 3 / u32::try_from(peers).expect("at most a million");
         let now = Time::ZERO;
@@ -161,7 +161,7 @@ impl Crowd {
     fn newcomer(&mut self, lease: Duration) -> PeerId {
         self.newcomers += 1;
         let peer = id(self.peers + self.newcomers);
-        assert_eq!(self.throttle.new_peer(self.now, peer, lease, None), Ok(()));
+        assert_eq!(self.throttle.new_peer(self.now, peer, lease), Ok(()));
         peer
     }
 

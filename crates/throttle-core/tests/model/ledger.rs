@@ -127,13 +127,13 @@ impl Ledger {
         assert!(self.accounts.keys().copied().eq(seen.semaphores.iter().map(|known| known.id)));
         for (account, semaphore) in self.accounts.values().zip(&seen.semaphores) {
             assert_eq!(account.max, semaphore.status.max);
-            let holders = semaphore.holders.iter().map(|&(peer, lock)| {
-                let (count, token) = (lock.count, lock.token);
+            let holders = semaphore.holders.iter().map(|seen| {
+                let &throttle_core::Holder { peer, count, token, .. } = seen;
                 Holder { peer, count, token }
             });
             assert_eq!(account.holders, holders.collect::<Vec<_>>());
-            let waiters = semaphore.waiters.iter().map(|&(peer, lock)| {
-                let (count, parked) = (lock.count, lock.parked);
+            let waiters = semaphore.waiters.iter().map(|seen| {
+                let &throttle_core::Waiter { peer, count, parked, .. } = seen;
                 Waiter { peer, count, parked }
             });
             assert_eq!(account.line, waiters.collect::<Vec<_>>());

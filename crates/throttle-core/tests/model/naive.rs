@@ -16,8 +16,9 @@ use std::{
 };
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, FencingToken, HeldLock, Labels, Level,
-    PeerId, PendingLock, Reply, SemaphoreId, SemaphoreStatus, Sequence, Settings, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, FencingToken, HeldLock, Holder, Labels,
+    Level, PeerId, PendingLock, Reply, SemaphoreId, SemaphoreStatus, Sequence, Settings, Ticket,
+    Time, Waiter,
 };
 
 use crate::{
@@ -60,7 +61,7 @@ struct Peer {
     deadline: u128,
     /// The numbers of all its requests that were served.
     numbers: Vec<Sequence>,
-    labels: Option<Labels>,
+    labels: Labels,
     held: Vec<Held>,
     pending: Option<Pending>,
 }
@@ -157,33 +158,45 @@ impl Model {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let semaphores = self.semaphores.iter().map(|semaphore| self.semaphore_snapshot(semaphore));
-        let mut peers: Vec<_> =
-            self.peers.iter().map(|peer| peer.snapshot(self.now, self.present)).collect();
+        let mut peers: Vec<_> = self.peers.iter().map(|peer| self.peer_snapshot(peer)).collect();
         peers.sort_by_key(|peer| peer.id);
         Snapshot { now: Time::from_nanos(self.now), semaphores: semaphores.collect(), peers }
     }
 
+    fn peer_snapshot(&self, peer: &Peer) -> snapshot::Peer {
+        peer.snapshot(self.now, self.present)
+    }
+
     fn semaphore_snapshot(&self, semaphore: &Semaphore) -> snapshot::Semaphore {
         let (peers, id, now) = (&self.peers, semaphore.id, self.now);
-        let held = |peer: &Peer| Some((peer.id, peer.held_on(id)?.snapshot(now)));
-        let mut holders: Vec<_> = peers.iter().filter_map(held).collect();
-        holders.sort_by_key(|(_, lock)| lock.token);
-        let pending = |peer: &Peer| Some((peer.id, peer.pending_on(id)?.snapshot(now)));
-        let mut waiters: Vec<_> = peers.iter().filter_map(pending).collect();
-        waiters.sort_by_key(|(_, lock)| lock.ticket);
+        let holder = |peer: &Peer| {
+            let HeldLock { count, token, held_for, .. } = peer.held_on(id)?.snapshot(now);
+            let snapshot::Peer { id: peer, time_left, labels, .. } = self.peer_snapshot(peer);
+            Some(Holder { peer, count, token, held_for, time_left, labels })
+        };
+        let mut holders: Vec<_> = peers.iter().filter_map(holder).collect();
+        holders.sort_by_key(|holder| holder.token);
+        let waiter = |peer: &Peer| {
+            let lock = peer.pending_on(id)?.snapshot(now);
+            let PendingLock { count, ticket, waiting_for, parked, .. } = lock;
+            let snapshot::Peer { id: peer, time_left, labels, .. } = self.peer_snapshot(peer);
+            Some(Waiter { peer, count, ticket, waiting_for, parked, time_left, labels })
+        };
+        let mut waiters: Vec<_> = peers.iter().filter_map(waiter).collect();
+        waiters.sort_by_key(|waiter| waiter.ticket);
+        let longest_pending = waiters.iter().map(|waiter| waiter.waiting_for).max();
+        let longest_held = holders.iter().map(|holder| holder.held_for).max();
         let status = SemaphoreStatus {
+            id,
+            name: (),
             max: semaphore.max,
             level: semaphore.level,
-            held: holders.iter().map(|(_, lock)| lock.count.get()).sum(),
-            pending: waiters.iter().map(|(_, lock)| u128::from(lock.count.get())).sum(),
+            held: holders.iter().map(|holder| holder.count.get()).sum(),
+            pending: waiters.iter().map(|waiter| waiter.count.get()).sum(),
             holders: holders.len(),
             waiters: waiters.len(),
-            longest_pending: waiters
-                .iter()
-                .map(|(_, lock)| lock.waiting_for)
-                .max()
-                .unwrap_or_default(),
-            longest_held: holders.iter().map(|(_, lock)| lock.held_for).max().unwrap_or_default(),
+            longest_pending: longest_pending.unwrap_or_default(),
+            longest_held: longest_held.unwrap_or_default(),
         };
         snapshot::Semaphore { id, status, holders, waiters }
     }
@@ -310,7 +323,8 @@ impl Model {
             self.seen.note("number: left behind");
             self.leave_behind(id, latest);
         }
-        (u32::try_from(peer.held.len()).expect("few"), peer.labels.map(Box::new))
+        let labels = (!peer.labels.is_empty()).then(|| Box::new(peer.labels));
+        (u32::try_from(peer.held.len()).expect("few"), labels)
     }
 
     /// The greatest number of a peer that is not there, as far as it is remembered.
@@ -456,7 +470,7 @@ impl Pending {
     fn snapshot(&self, now: u64) -> PendingLock {
         let Self { semaphore, count, ticket, since, parked_until, .. } = *self;
         let (waiting_for, parked) = (Duration::from_nanos(now - since), parked_until.is_some());
-        PendingLock { semaphore, count, ticket, waiting_for, parked }
+        PendingLock { semaphore, count, ticket, waiting_for, parked, place: None }
     }
 
     fn cancelled(&self, peer: PeerId, now: u64, cause: CancelCause) -> Event {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Error, Event, LockRequest, PeerId, Release, Reply, SemaphoreId, Throttle,
-    Time,
+    Admission, Command, Error, Event, LockRequest, NewPeer, PeerId, Release, Reply, SemaphoreId,
+    Throttle, Time,
 };
 
 use crate::{
@@ -55,7 +55,7 @@ fn nobody_waits_for_what_is_free() {
         live(u, |_, step| {
             for semaphore in &step.after.semaphores {
                 let free = i128::from(semaphore.status.remainder());
-                if let Some((_, next)) = semaphore.waiters.iter().find(|(_, lock)| !lock.parked) {
+                if let Some(next) = semaphore.waiters.iter().find(|waiter| !waiter.parked) {
                     let wanted = i128::from(next.count.get());
                     assert!(wanted > free, "{semaphore:?} after {:?}", step.command);
                 }
@@ -109,8 +109,8 @@ fn waits_for(step: &Step, peer: PeerId, others: &[PeerId]) -> bool {
     pending.is_some_and(|pending| {
         let mut known = step.after.semaphores.iter();
         let semaphore = known.find(|known| known.id == pending.semaphore).expect("it exists");
-        let holders = semaphore.holders.iter().map(|&(holder, _)| holder);
-        let earlier = semaphore.waiters.iter().map(|&(waiter, _)| waiter);
+        let holders = semaphore.holders.iter().map(|holder| holder.peer);
+        let earlier = semaphore.waiters.iter().map(|waiter| waiter.peer);
         holders.chain(earlier.take_while(|&waiter| waiter != peer)).any(|one| others.contains(&one))
     })
 }
@@ -222,7 +222,8 @@ fn no_lease_is_shorter_than_was_promised() {
 fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
     match (&step.command, &step.reply) {
         (
-            &Command::NewPeer { peer, expires_in, .. } | &Command::Heartbeat { peer, expires_in },
+            &Command::Heartbeat { peer, expires_in }
+            | &Command::NewPeer { peer, attributes: NewPeer { expires_in, .. } },
             Ok(_),
         ) => Some((peer, expires_in)),
         (Command::Restore(restoration), Ok(_)) => Some((restoration.peer, restoration.expires_in)),
@@ -341,11 +342,7 @@ fn refusals_leave_no_trace() {
                 && let Some(lease) = request.expires_in
                 && !matches!(step.reply, Err(Error::StaleRequest { .. } | Error::UnknownSemaphore))
             {
-                let mut peers = expected.peers.iter_mut();
-                if let Some(peer) = peers.find(|known| known.id == peer) {
-                    peer.expires_in = lease.min(Duration::from_nanos(u64::MAX));
-                    peer.time_left = peer.expires_in;
-                }
+                expected.renew(peer, lease.min(Duration::from_nanos(u64::MAX)));
             }
             assert_eq!(step.events, [], "{:?}", step.command);
             assert_eq!(step.after, expected, "{:?}", step.command);

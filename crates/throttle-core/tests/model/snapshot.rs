@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use throttle_core::{
-    HeldLock, Labels, PeerId, PendingLock, SemaphoreId, SemaphoreStatus, Throttle, Time,
+    HeldLock, Holder, Labels, PeerId, PendingLock, SemaphoreId, SemaphoreStatus, Throttle, Time,
+    Waiter,
 };
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,9 +24,9 @@ pub(crate) struct Semaphore {
     pub(crate) id: SemaphoreId,
     pub(crate) status: SemaphoreStatus,
     /// In the order of the grants.
-    pub(crate) holders: Vec<(PeerId, HeldLock)>,
+    pub(crate) holders: Vec<Holder>,
     /// In the order of arrival.
-    pub(crate) waiters: Vec<(PeerId, PendingLock)>,
+    pub(crate) waiters: Vec<Waiter>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,7 +34,7 @@ pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) expires_in: Duration,
     pub(crate) time_left: Duration,
-    pub(crate) labels: Option<Labels>,
+    pub(crate) labels: Labels,
     pub(crate) held: Vec<HeldLock>,
     pub(crate) pending: Option<PendingLock>,
 }
@@ -43,6 +44,21 @@ impl Snapshot {
     pub(crate) fn of(throttle: &Throttle, semaphores: &[SemaphoreId]) -> Self {
         let known = semaphores.iter().filter_map(|&id| semaphore(throttle, id));
         Self { now: throttle.now(), semaphores: known.collect(), peers: peers(throttle) }
+    }
+
+    /// Gives a peer, if there is such a one, a lease of this length that begins now.
+    pub(crate) fn renew(&mut self, id: PeerId, lease: Duration) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.id == id) {
+            (peer.expires_in, peer.time_left) = (lease, lease);
+        }
+        for semaphore in &mut self.semaphores {
+            for holder in semaphore.holders.iter_mut().filter(|holder| holder.peer == id) {
+                holder.time_left = lease;
+            }
+            for waiter in semaphore.waiters.iter_mut().filter(|waiter| waiter.peer == id) {
+                waiter.time_left = lease;
+            }
+        }
     }
 
     pub(crate) fn peer(&self, id: PeerId) -> Option<&Peer> {
@@ -57,19 +73,20 @@ fn semaphore(throttle: &Throttle, id: SemaphoreId) -> Option<Semaphore> {
         i128::from(status.max.get()) - i128::from(status.held),
         "the remainder is what is left"
     );
-    let holders = read(|after: Option<&(PeerId, HeldLock)>| {
-        let page = throttle.holders(id, after.map(|(_, lock)| lock.token)).expect("known");
-        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    let holders = read(|after: Option<&Holder>| {
+        let page = throttle.holders(id, after.map(|holder| holder.token)).expect("known");
+        page.take(PAGE).collect()
     });
-    let waiters = read(|after: Option<&(PeerId, PendingLock)>| {
-        let page = throttle.waiters(id, after.map(|(_, lock)| lock.ticket)).expect("known");
-        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    let waiters = read(|after: Option<&Waiter>| {
+        let page = throttle.waiters(id, after.map(|waiter| waiter.ticket)).expect("known");
+        page.take(PAGE).collect()
     });
     let mut queued = 0;
-    for (peer, lock) in &waiters {
-        queued += usize::from(!lock.parked);
-        let place = (!lock.parked && queued <= PLACES).then_some(queued);
-        assert_eq!(throttle.place(*peer, PLACES), Ok(place), "a place is that in the list");
+    for waiter in &waiters {
+        queued += usize::from(!waiter.parked);
+        let place = (!waiter.parked && queued <= PLACES).then_some(queued);
+        let pending = throttle.peer_status(waiter.peer, PLACES).expect("it waits").pending;
+        assert_eq!(pending.expect("it waits").place, place, "a place is that in the list");
     }
     Some(Semaphore { id, status, holders, waiters })
 }
@@ -86,13 +103,13 @@ fn peers(throttle: &Throttle) -> Vec<Peer> {
 }
 
 fn peer(throttle: &Throttle, id: PeerId) -> Peer {
-    let status = throttle.peer_status(id).expect("a peer that is listed can be looked at");
+    let status = throttle.peer_status(id, 0).expect("a peer that is listed can be looked at");
     assert_eq!(throttle.is_acquired(id), Ok(status.pending.is_none()));
     Peer {
         id,
         expires_in: status.expires_in,
         time_left: status.time_left,
-        labels: status.labels.cloned(),
+        labels: status.labels,
         held: status.held,
         pending: status.pending,
     }

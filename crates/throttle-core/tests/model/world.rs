@@ -16,7 +16,7 @@ use std::{
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId, Reply,
+    Admission, Command, Count, Error, Event, Labels, Level, LockRequest, NewPeer, PeerId, Reply,
     Restoration, SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 
@@ -145,7 +145,7 @@ impl World {
 
     /// A machine for this world. Its semaphores come with the first commands.
     pub(crate) fn throttle(&self) -> Throttle {
-        Throttle::new(self.settings).minting_tokens_after(self.token_floor)
+        Throttle::new(self.settings).with_token_floor(self.token_floor)
     }
 
     /// All semaphores there ever were.
@@ -178,8 +178,7 @@ impl World {
     fn gather(&self, u: &mut Unstructured<'_>) -> Result<Command> {
         let peer = PeerId::new((self.gathered - 1) % self.peers + 1).expect("numbered from one");
         if self.gathered <= self.peers {
-            let (expires_in, labels) = (self.lease(u)?, self.labels(u)?);
-            return Ok(Command::NewPeer { peer, expires_in, labels });
+            return Ok(Command::NewPeer { peer, attributes: self.new_peer(u)? });
         }
         let expires_in = u.ratio(3, 4)?.then(|| u.int_in_range(0..=2)).transpose()?;
         let expires_in = expires_in.map(Duration::from_nanos);
@@ -293,11 +292,9 @@ impl World {
             Kind::Heartbeat => {
                 Command::Heartbeat { peer: self.peer(u)?, expires_in: self.lease(u)? }
             }
-            Kind::NewPeer => Command::NewPeer {
-                peer: self.anybody(u)?,
-                expires_in: self.lease(u)?,
-                labels: self.labels(u)?,
-            },
+            Kind::NewPeer => {
+                Command::NewPeer { peer: self.anybody(u)?, attributes: self.new_peer(u)? }
+            }
             Kind::Park => match self.wait(u)? {
                 Some((peer, ticket)) => Command::Park { peer, ticket },
                 None => Command::Expire,
@@ -460,12 +457,16 @@ impl World {
         }
     }
 
-    fn labels(&self, u: &mut Unstructured<'_>) -> Result<Option<Box<Labels>>> {
+    fn new_peer(&self, u: &mut Unstructured<'_>) -> Result<NewPeer> {
+        Ok(NewPeer { expires_in: self.lease(u)?, labels: self.labels(u)? })
+    }
+
+    fn labels(&self, u: &mut Unstructured<'_>) -> Result<Labels> {
         if !u.ratio(1, 8)? {
-            return Ok(None);
+            return Ok(Labels::default());
         }
         let host = format!("worker-{}", self.peer(u)?);
-        Ok(Some(Box::new(Labels::from_iter([("host".to_owned(), host)]))))
+        Ok(Labels::from_iter([("host".to_owned(), host)]))
     }
 }
 

@@ -199,7 +199,7 @@ mod tests {
         assert!(enabled("hyper", tracing::Level::WARN) && !enabled("hyper", tracing::Level::INFO));
         assert!(!enabled("tower", tracing::Level::ERROR));
         assert!(enabled("throttle_server::reload", tracing::Level::INFO));
-        assert!(enabled("throttle_http::watch", tracing::Level::DEBUG));
+        assert!(enabled("throttle_http::observed", tracing::Level::DEBUG));
         let targets = Targets::from(&"tower=warn".parse::<Filter>().unwrap());
         assert!(!targets.would_enable("throttle", &tracing::Level::ERROR));
     }

@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId,
-    Release, Reply, Restoration, SemaphoreId, Sequence, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, LockRequest, NewPeer,
+    PeerId, Release, Reply, Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -22,12 +22,13 @@ impl Model {
             }
             Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
-            Command::NewPeer { peer, expires_in, ref labels } => {
+            Command::NewPeer { peer, ref attributes } => {
                 if self.find(peer).is_ok() {
                     return Err(Error::PeerExists);
                 }
-                self.check_room_for_a_peer(labels.as_deref())?;
-                self.admit(peer, expires_in, labels.as_deref().cloned());
+                let NewPeer { expires_in, labels } = attributes;
+                self.check_room_for_a_peer(labels)?;
+                self.admit(peer, *expires_in, labels.clone());
                 self.events.push(Event::PeerCreated { peer });
                 Ok(Reply::Done)
             }
@@ -249,9 +250,9 @@ impl Model {
                 return Err(Error::LockCountTooLarge);
             }
         }
-        self.check_room_for_a_peer(labels.as_deref())?;
+        self.check_room_for_a_peer(labels)?;
         self.seen.note("restored");
-        self.admit(*id, *expires_in, labels.as_deref().cloned());
+        self.admit(*id, *expires_in, labels.clone());
         self.peer_mut(*id).numbers.extend(sequence);
         self.events.push(Event::Restored { peer: *id });
         for (&semaphore, &count) in locks {
@@ -395,20 +396,22 @@ impl Model {
         }
     }
 
-    fn check_room_for_a_peer(&self, labels: Option<&Labels>) -> Result<(), Error> {
+    fn check_room_for_a_peer(&self, labels: &Labels) -> Result<(), Error> {
         let limit = self.settings.max_peers;
         if self.peers.len() >= limit as usize {
             return Err(Error::TooManyPeers { limit });
         }
-        let Some(labels) = labels else { return Ok(()) };
-        let others = self.peers.iter().filter_map(|peer| peer.labels.as_ref());
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let others = self.peers.iter().map(|peer| &peer.labels);
         let labels = others.chain([labels]).flat_map(Labels::iter);
         let bytes: usize = labels.map(|(name, value)| name.len() + value.len() + 64).sum();
         let limit = self.settings.max_label_bytes;
         if bytes as u64 > limit { Err(Error::TooManyLabelBytes { limit }) } else { Ok(()) }
     }
 
-    fn admit(&mut self, id: PeerId, lease: Duration, labels: Option<Labels>) {
+    fn admit(&mut self, id: PeerId, lease: Duration, labels: Labels) {
         let (deadline, numbers, held, pending) = (0, Vec::new(), Vec::new(), None);
         self.peers.push(Peer { id, lease, deadline, numbers, labels, held, pending });
         self.renew(id);

@@ -13,41 +13,41 @@ use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
-    accept,
+    accept_header,
     api::Api,
-    metrics::Group,
+    metrics::RequestGroup,
     refusal::Refusal,
-    routes::{Captures, Path, Route},
+    worker_routes::{Captures, Path, Route},
 };
 
 /// A request, as far as it matters for its answer.
-pub(crate) struct Case<'a> {
+pub(crate) struct RequestInfo<'a> {
     api: &'a Api,
     route: Route,
     method: Method,
     reads_problems: bool,
     /// What it is about and when it came, if somebody counts.
-    begun: Option<(Group, Time)>,
+    begun: Option<(RequestGroup, Time)>,
     /// Peer and semaphore, if somebody wants to read them in the log.
     about: Option<(String, String)>,
 }
 
 /// The answer of a handler.
-pub(crate) async fn watched(
-    case: Case<'_>,
+pub(crate) async fn observed(
+    info: RequestInfo<'_>,
     handler: impl Future<Output = Result<Response, Refusal>>,
 ) -> Response {
     let outcome = AssertUnwindSafe(handler).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(broken(&*panic)));
     let code = outcome.as_ref().err().map(Refusal::code);
     let response = outcome.unwrap_or_else(|refusal| {
-        refusal.into_response(case.reads_problems, case.api.handle.uptime())
+        refusal.into_response(info.reads_problems, info.api.handle.uptime())
     });
-    case.close(&response, code);
+    info.close(&response, code);
     response
 }
 
-impl<'a> Case<'a> {
+impl<'a> RequestInfo<'a> {
     pub(crate) fn new(api: &'a Api, route: Route, head: &Parts, captures: &Captures) -> Self {
         let method = head.method.clone();
         let about = enabled!(target: "throttle::http", Level::DEBUG).then(|| {
@@ -57,9 +57,9 @@ impl<'a> Case<'a> {
             let name = if asks { Cow::default() } else { path.name().unwrap_or_default() };
             (path.id().unwrap_or_default().into_owned(), name.into_owned())
         });
-        let reads_problems = accept::prefers(&head.headers, PROBLEM_JSON);
+        let reads_problems = accept_header::prefers(&head.headers, PROBLEM_JSON);
         let begun = api.metrics.as_ref();
-        let begun = begun.map(|it| (Group::of(route, &method, &head.uri), it.now()));
+        let begun = begun.map(|it| (RequestGroup::of(route, &method, &head.uri), it.now()));
         Self { api, route, method, reads_problems, begun, about }
     }
 

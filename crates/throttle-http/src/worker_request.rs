@@ -16,7 +16,7 @@ use crate::{
     api::Api,
     percent,
     refusal::Refusal,
-    routes::{Captures, Path},
+    worker_routes::{Captures, Path},
 };
 
 /// A request, and what it is asked of.
@@ -24,7 +24,7 @@ use crate::{
 /// A handler looks at the path first, then at the query, then at the body, with which the request is
 /// gone: one that waits for a lock keeps nothing of what was read from the socket.
 #[derive(Debug)]
-pub(crate) struct Call<'a, B> {
+pub(crate) struct WorkerRequest<'a, B> {
     pub(crate) api: &'a Api,
     /// In a box, for a future that hands it on to another one keeps room for both.
     pub(crate) head: Box<Parts>,
@@ -52,7 +52,7 @@ pub(crate) trait FromJson: Sized {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal>;
 }
 
-impl<B: Content> Call<'_, B> {
+impl<B: Content> WorkerRequest<'_, B> {
     /// What the path says.
     pub(crate) fn path<'a, T: FromPath<'a>>(&'a self) -> Result<T, Refusal> {
         let path = Path { text: self.head.uri.path(), captures: &self.captures };
