@@ -124,11 +124,12 @@ impl Reload {
     async fn read_and_apply(&self, log: &mut ReloadLog) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
         let config = read(file.clone(), READ_TIMEOUT).await?;
-        self.check(&config, file)?;
+        self.check(&config, file).await?;
         // Comparing very many semaphores takes too long for a thread that serves requests.
         let (handle, settings) = (self.handle.clone(), config.settings());
+        let runtime = tokio::runtime::Handle::current();
         let (outcome, config) = task::spawn_blocking(move || {
-            (handle.reconfigure(settings, &config.semaphores), config)
+            (runtime.block_on(handle.reconfigure(settings, &config.semaphores)), config)
         })
         .await?;
         let changes = outcome?;
@@ -138,9 +139,9 @@ impl Reload {
     }
 
     /// Whether a valid configuration fits to the running server.
-    fn check(&self, config: &Config, file: PathBuf) -> Result<(), ReloadError> {
+    async fn check(&self, config: &Config, file: PathBuf) -> Result<(), ReloadError> {
         if config.semaphores.is_empty() && !config.no_semaphores {
-            let served = self.handle.semaphores().len();
+            let served = self.handle.semaphores().await.len();
             if served > 0 {
                 return Err(ReloadError::NoSemaphores { file, served });
             }
