@@ -150,7 +150,7 @@ fn without_credentials(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn base(url: &str) -> ServerUrl {
+    fn server(url: &str) -> ServerUrl {
         ServerUrl::parse(url, &Proxies::unknown()).unwrap()
     }
 
@@ -162,8 +162,8 @@ mod tests {
             ("https://host/a%2Fb/c", "https://host/a%2Fb/c/"),
         ] {
             let expected = format!("{slashed}new_peer");
-            assert_eq!(base(bare).join("new_peer").as_str(), expected);
-            assert_eq!(base(slashed).join("new_peer").as_str(), expected);
+            assert_eq!(server(bare).join("new_peer").as_str(), expected);
+            assert_eq!(server(slashed).join("new_peer").as_str(), expected);
         }
     }
 
@@ -217,9 +217,9 @@ mod tests {
             "\0",
             "\u{202e}",
         ];
-        let base = base("http://host/throttle");
+        let server = server("http://host/throttle");
         for name in every_ascii.chain(others.map(str::to_owned)).filter(|name| name != ".") {
-            let url = base.join_name("peers/42", &name).unwrap();
+            let url = server.join_name("peers/42", &name).unwrap();
             let segments: Vec<_> = url.path().split('/').collect();
             assert_eq!(segments[..4], ["", "throttle", "peers", "42"], "{name:?}");
             assert_eq!(segments.len(), 5, "{name:?}");
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_name_that_no_path_can_carry_is_an_error_rather_than_another_request() {
         for name in ["", ".", ".."] {
-            let result = base("http://host/").join_name("peers/42", name);
+            let result = server("http://host/").join_name("peers/42", name);
             assert!(matches!(result, Err(Error::InvalidName { name: it }) if it == name));
         }
     }
@@ -245,11 +245,11 @@ mod tests {
             ("http://ann:se%40cret@host/", Some(("ann", Some("se@cret")))),
             ("http://:secret@host/", Some(("", Some("secret")))),
         ] {
-            let base = base(url);
-            assert_eq!(base.credentials(), expected, "{url}");
-            assert_eq!(base.endpoint().url(), "http://host");
-            assert_eq!(base.join("health").as_str(), "http://host/health");
-            let shown = format!("{base:?}");
+            let server = server(url);
+            assert_eq!(server.credentials(), expected, "{url}");
+            assert_eq!(server.endpoint().url(), "http://host");
+            assert_eq!(server.join("health").as_str(), "http://host/health");
+            let shown = format!("{server:?}");
             assert!(!shown.contains("cret") && !shown.contains("ann"), "{shown}");
         }
     }

@@ -1,9 +1,11 @@
-//! The kinds of the client, each as a process that speaks the same protocol.
+//! The client kinds, each as a worker process with the same protocol.
 //!
-//! A worker asks for a lock, prints `held TOKEN`, waits for a line on its standard input, gives the lock
-//! back, and prints how that ended as an [`WorkerOutcome`](crate::worker_outcome::WorkerOutcome). Before it asks it prints
-//! `asking`, and when it is told of a loss while it waits, `noticed`. `throttlectl` says the first by the
-//! command that it runs and the others by its exit status.
+//! A worker prints `requesting`, requests a lock, prints `held TOKEN`, waits for a line on its standard input,
+//! releases the lock, and prints a [`WorkerOutcome`](crate::worker_outcome::WorkerOutcome). If its client
+//! reports a loss while it waits for the line, it prints `noticed`.
+//!
+//! `throttlectl` prints none of this itself. The command that it runs prints `held TOKEN` and `noticed`, and
+//! its exit status is the outcome.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -14,7 +16,7 @@ use std::{
 
 use tokio::process::Command;
 
-/// A form of the client.
+/// One of the clients of Throttle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClientKind {
     /// The crate `throttle-client`.
@@ -27,34 +29,34 @@ pub enum ClientKind {
     Throttlectl,
 }
 
-/// Where the programs are that the kinds consist of.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// This program, which is the worker in Rust and what `throttlectl` runs.
+    /// This program. It is also the worker in Rust, and the command that `throttlectl` runs.
     pub faults: PathBuf,
-    /// An interpreter of Python that has the package.
+    /// A Python interpreter with the package.
     pub python: PathBuf,
-    /// The command.
+    /// The program `throttlectl`.
     pub throttlectl: PathBuf,
 }
 
-/// What a worker asks for.
+/// What a worker shall do.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// Where the server is; with commas between them if there are several ways to it.
+    /// The URL of the server, or several, separated by commas.
     pub url: String,
-    /// The names of the semaphores, of which the last one counts. What it is taken within stands before.
+    /// The names of the semaphores. They are locked in this order, and the last one is the one under test.
     pub semaphores: Vec<&'static str>,
     /// The lease of the peer.
     pub lease: Duration,
-    /// How long to wait; `None` for as long as it takes.
+    /// The longest wait for the lock. `None`: no limit.
     pub wait: Option<Duration>,
-    /// How often to take the lock. `throttlectl` takes it once.
+    /// How many times to take the lock. `throttlectl` takes it once.
     pub rounds: u32,
 }
 
 impl ClientKind {
-    /// All of them, in the order of the columns.
+    /// All client kinds, in the order of the columns.
     pub const ALL: [Self; 4] = [Self::Rust, Self::PythonSync, Self::PythonAsync, Self::Throttlectl];
 
     /// The command line that starts a worker.
@@ -85,7 +87,7 @@ impl ClientKind {
             let semaphores = options.semaphores.join(",");
             command.args([&options.url, &semaphores, &seconds(options.lease), &wait, &rounds]);
         }
-        // What the environment of whoever runs this says about servers and proxies does not count.
+        // Settings in the environment of the developer must not influence the test.
         for name in ["http_proxy", "HTTP_PROXY", "THROTTLE_TOKEN", "THROTTLE_PEER", "THROTTLE_URL"]
         {
             command.env_remove(name);
@@ -106,7 +108,7 @@ impl Display for ClientKind {
 }
 
 impl Programs {
-    /// The programs as cargo builds them side by side, with this interpreter of Python.
+    /// The programs in the directory where cargo puts all of them, with this Python interpreter.
     pub fn beside(faults: PathBuf, python: PathBuf) -> Self {
         let throttlectl = faults.with_file_name(format!("throttlectl{EXE_SUFFIX}"));
         Self { faults, python, throttlectl }

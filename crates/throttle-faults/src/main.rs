@@ -1,10 +1,6 @@
-//! Plays the table of faults and the history of exclusion, and is itself the worker in Rust.
+//! Runs the table of faults and the history of exclusion. The same program is the worker in Rust.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "workers and tables speak through them"
-)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "workers and reports print to them")]
 
 mod rust_client_worker;
 mod throttlectl_child;
@@ -28,13 +24,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lets all kinds compete under random faults, and fails if more were in than allowed.
+    /// Lets all client kinds compete under random faults, and fails if there were more holders than allowed.
     History(HistoryArguments),
-    /// Plays the table, and fails if a form does not do what is right.
+    /// Runs the table, and fails if the outcome for any client kind is not the expected one.
     Table(TableArguments),
-    /// Takes a lock with the client in Rust, as the table and the history tell it to.
+    /// The worker in Rust, for the table and the history.
     Worker(rust_client_worker::Arguments),
-    /// What `throttlectl lock` runs for them: prints the token, and ends after a line of input.
+    /// The command that `throttlectl lock` runs for them: prints the token, and ends after a line of input.
     Hold,
 }
 
@@ -45,7 +41,7 @@ struct TableArguments {
     /// Only rows whose title contains this.
     #[arg(long)]
     row: Option<String>,
-    /// How many rows are played at a time.
+    /// How many trials run at a time.
     #[arg(long, default_value_t = 36)]
     at_a_time: usize,
 }
@@ -54,20 +50,20 @@ struct TableArguments {
 struct HistoryArguments {
     #[command(flatten)]
     programs: ProgramArguments,
-    /// For how long they compete.
+    /// The duration of the run.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Decides which faults are injected.
+    /// The seed of the random faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Debug, Parser)]
 struct ProgramArguments {
-    /// The interpreter of Python that has the package. Without it the kinds in Python are left out.
+    /// A Python interpreter with the package. Without it the clients in Python are skipped.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Only these kinds: rust, python-sync, python-async, throttlectl.
+    /// Only these client kinds: rust, python-sync, python-async, throttlectl.
     #[arg(long = "client", value_parser = client_kind)]
     kinds: Vec<ClientKind>,
 }
@@ -88,7 +84,7 @@ impl ProgramArguments {
 
 fn client_kind(name: &str) -> Result<ClientKind, String> {
     let known = |kind: &ClientKind| kind.to_string().to_lowercase().replace(' ', "-") == name;
-    ClientKind::ALL.into_iter().find(known).ok_or_else(|| format!("no kind is called {name:?}"))
+    ClientKind::ALL.into_iter().find(known).ok_or_else(|| format!("no client is called {name:?}"))
 }
 
 #[tokio::main]
@@ -121,7 +117,7 @@ async fn history(arguments: HistoryArguments) -> anyhow::Result<ExitCode> {
     println!(
         "{contended} contended, {handovers} handovers between kinds, {given_up} given up, {faults} faults"
     );
-    // A check that finds nothing where there is something would be worth nothing.
+    // Proves that the check can fail.
     let control = Plan { span: Duration::from_secs(3), grants_twice: true, ..plan };
     let Err(error) = history::run(&programs, &control).await else {
         anyhow::bail!("a server that grants twice is not found out")

@@ -7,16 +7,16 @@ use throttle_client::{Client, Error, LockError, LockRequest, Peer, http_client_b
 use throttle_faults::worker_outcome::{OutcomeKind, WorkerOutcome};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
-/// What a worker is told. Times are in seconds, as `2.5s`.
+/// The arguments of a worker. Durations are in seconds, as `2.5s`.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// With commas between them.
+    /// Separated by commas.
     urls: String,
-    /// With commas between them. The last one counts, and is taken within the others.
+    /// Separated by commas. They are nested, the outermost first.
     semaphores: String,
     #[arg(value_parser = span)]
     lease: Duration,
-    /// `forever`, or for how long.
+    /// The longest wait, or `forever`.
     #[arg(value_parser = wait)]
     wait: Wait,
     rounds: u32,
@@ -35,7 +35,7 @@ fn wait(text: &str) -> Result<Wait, String> {
     if text == "forever" { Ok(Wait(None)) } else { span(text).map(|span| Wait(Some(span))) }
 }
 
-/// Takes the lock as often as it was told.
+/// Takes the lock once in each round.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http_client_builder().no_proxy().build()?;
     let mut urls = arguments.urls.split(',');
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             break;
         }
         println!("requesting");
-        // Nobody else has the peer, so it ends with its locks.
+        // The locks have the last references to the peer, so it ends with them.
         let peer = Peer::builder(&client).lease(arguments.lease).build();
         let names = arguments.semaphores.split(',');
         let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What whoever plays with the worker says. Its end means the same as a line, but is the last one.
+/// The lines that the test writes. The end of the input counts as one last line.
 struct Input {
     lines: Lines<BufReader<Stdin>>,
     is_open: bool,
@@ -118,7 +118,7 @@ fn end(error: &LockError) -> OutcomeKind {
     }
 }
 
-/// An error with its causes.
+/// The messages of an error and its causes.
 fn chain(error: &LockError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

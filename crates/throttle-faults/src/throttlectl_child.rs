@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
-/// Prints the token that `throttlectl` got, and waits for a line or the end of the input. Whoever is told to
-/// end before has been told of a loss.
+/// Prints the fencing token, and waits for a line or the end of the input.
+///
+/// `throttlectl` terminates it before that if the lock is lost.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let token =
         std::env::var("THROTTLE_FENCING_TOKEN").context("THROTTLE_FENCING_TOKEN is not set")?;
-    let told_to_end = terminated()?;
+    let terminated = terminated()?;
     println!("held {token}");
-    // In a thread that nobody waits for, for reading cannot be cancelled.
+    // In a thread of its own, because reading cannot be cancelled.
     let (done, line) = oneshot::channel();
     std::thread::spawn(move || done.send(std::io::stdin().read_line(&mut String::new())));
     tokio::select! {
@@ -20,14 +21,14 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
             line??;
             Ok(ExitCode::SUCCESS)
         }
-        () = told_to_end => {
+        () = terminated => {
             println!("noticed");
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// Resolves when the system tells this program to end.
+/// Resolves when this process receives SIGTERM.
 #[cfg(unix)]
 fn terminated() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +39,7 @@ fn terminated() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// There are no signals that tell a program to end.
+/// Never resolves: there are no such signals.
 #[cfg(not(unix))]
 fn terminated() -> std::io::Result<impl Future<Output = ()>> {
     Ok(std::future::pending())

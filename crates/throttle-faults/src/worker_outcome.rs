@@ -1,28 +1,28 @@
-//! How an attempt to work under a lock ends, in one form for all clients.
+//! The outcome of one round of a worker, in the same form for all clients.
 
 use std::fmt::{self, Display, Formatter};
 
-/// The kinds of ends.
+/// The kinds of outcomes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OutcomeKind {
-    /// The client failed in a manner that it does not document.
+    /// The client failed in an undocumented way.
     Failed,
-    /// The lock was lost, and the client says so.
+    /// The client reported that the lock was lost.
     Lost,
-    /// The server refused.
+    /// The server refused the request.
     Refused,
-    /// The lock was held until it was given back.
+    /// The lock was held until its release.
     Released,
-    /// The lock was not free in time.
+    /// The lock was not granted in time.
     Timeout,
-    /// The server could not be reached in time, or something else answers in its place.
+    /// The server did not answer in time, or something else answered in its place.
     Unreachable,
 }
 
-/// The end of an attempt, and what the client says about it.
+/// The outcome of one round of a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WorkerOutcome {
-    /// How it ended.
+    /// The kind of the outcome.
     pub kind: OutcomeKind,
     /// The message of the client.
     pub detail: String,
@@ -38,7 +38,7 @@ impl OutcomeKind {
         ("unreachable", Self::Unreachable),
     ];
 
-    /// What the exit status of `throttlectl` means.
+    /// The outcome for an exit status of `throttlectl`.
     pub fn from_throttlectl_status(status: Option<i32>) -> Self {
         match status {
             Some(0) => Self::Released,
@@ -52,12 +52,12 @@ impl OutcomeKind {
 }
 
 impl WorkerOutcome {
-    /// An end with the message of the client, of which line breaks are left out.
+    /// An outcome with the message of the client. Line breaks become spaces.
     pub fn new(kind: OutcomeKind, detail: &str) -> Self {
         Self { kind, detail: detail.split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 
-    /// Reads what [`Display`] writes; `None` if the first word is no end.
+    /// Parses the output of [`Display`]. `None` if the first word is not the name of a kind.
     pub fn parse(line: &str) -> Option<Self> {
         let (word, detail) = line.split_once(' ').unwrap_or((line, ""));
         let (_, kind) = OutcomeKind::WORDS.into_iter().find(|(known, _)| *known == word)?;
@@ -71,7 +71,7 @@ impl Display for WorkerOutcome {
             .into_iter()
             .find(|(_, kind)| *kind == self.kind)
             .map(|(word, _)| word);
-        f.write_str(word.expect("each end has a word"))?;
+        f.write_str(word.expect("each kind has a word"))?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " {}", self.detail) }
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_is_one_line_that_can_be_read_again() {
+    fn an_outcome_is_one_line_that_can_be_parsed() {
         let outcome =
             WorkerOutcome::new(OutcomeKind::Unreachable, "no answer\n  from http://host ");
         assert_eq!(outcome.to_string(), "unreachable no answer from http://host");

@@ -1,4 +1,4 @@
-//! A worker as a process: what it is told, what it says, and when.
+//! Starts and drives a worker process, and records when it prints what.
 
 use std::{process::Stdio, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     worker_outcome::{OutcomeKind, WorkerOutcome},
 };
 
-/// A process that takes a lock. It is killed when this is dropped.
+/// A worker process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct WorkerProcess {
     stdin: Option<ChildStdin>,
@@ -26,14 +26,14 @@ pub struct WorkerProcess {
     requested_at: Instant,
 }
 
-/// What a worker says.
+/// A message of a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Message {
     Requesting,
     Held(u64),
     Noticed,
     Ended(WorkerOutcome),
-    /// The process has ended; with a message if it should not have ended like that.
+    /// The process has ended. The error is set if it was not the end of a healthy worker.
     Exited(Result<(), String>),
 }
 
@@ -56,7 +56,7 @@ impl Message {
 }
 
 impl WorkerProcess {
-    /// Starts a worker.
+    /// Starts a worker process.
     ///
     /// # Errors
     ///
@@ -77,16 +77,16 @@ impl WorkerProcess {
         Ok(Self { stdin, messages, process, requested_at: clock::now() })
     }
 
-    /// When it asked for its lock: for programs that do not say so, when they were started.
+    /// When it requested its lock. For `throttlectl`, which does not print this, when it was started.
     pub fn requested_at(&self) -> Instant {
         self.requested_at
     }
 
-    /// Waits until it holds the lock; returns since when, and its token.
+    /// Waits until it holds the lock. Returns the instant and the fencing token.
     ///
     /// # Errors
     ///
-    /// It says something else, or nothing within this time.
+    /// It prints another message, or none within this time.
     pub async fn wait_for_lock(&mut self, within: Duration) -> anyhow::Result<(Instant, u64)> {
         match self.wait_for_lock_or_outcome(within).await? {
             Ok(held) => Ok(held),
@@ -94,11 +94,12 @@ impl WorkerProcess {
         }
     }
 
-    /// Waits until it holds the lock, or ends without. Returns the same, or how it ended.
+    /// Waits until it holds the lock, or fails to get it. Returns the instant and the fencing token, or the
+    /// outcome.
     ///
     /// # Errors
     ///
-    /// It says something else, or nothing within this time.
+    /// It prints another message, or none within this time.
     pub async fn wait_for_lock_or_outcome(
         &mut self,
         within: Duration,
@@ -111,21 +112,21 @@ impl WorkerProcess {
         }
     }
 
-    /// Lets it give the lock back; returns how that ended.
+    /// Makes it release the lock. Returns the outcome.
     ///
     /// # Errors
     ///
-    /// It does not end within this time.
+    /// It prints no outcome within this time.
     pub async fn release(&mut self, within: Duration) -> anyhow::Result<WorkerOutcome> {
         self.proceed().await;
         Ok(self.wait_for_outcome(within).await?.1)
     }
 
-    /// Waits until it notices by itself that the lock is lost; returns when.
+    /// Waits until it reports the loss of the lock without being asked. Returns the instant.
     ///
     /// # Errors
     ///
-    /// It does not notice within this time, or it denies the loss in the end.
+    /// It reports no loss within this time, or its outcome is not a loss.
     pub async fn wait_for_loss(&mut self, within: Duration) -> anyhow::Result<Instant> {
         let (at, message) = self.next(within).await.context("it should notice the loss")?;
         let outcome = match message {
@@ -140,11 +141,11 @@ impl WorkerProcess {
         Ok(at)
     }
 
-    /// Waits for its outcome; returns when it was there.
+    /// Waits for its outcome. Returns the instant and the outcome.
     ///
     /// # Errors
     ///
-    /// It goes on, or does something else.
+    /// It prints another message, or no outcome within this time.
     pub async fn wait_for_outcome(
         &mut self,
         within: Duration,
@@ -159,11 +160,11 @@ impl WorkerProcess {
         }
     }
 
-    /// Waits until the process is gone.
+    /// Closes its input and waits until the process has ended.
     ///
     /// # Errors
     ///
-    /// It goes on, or exits as it should not.
+    /// It prints anything, it fails, or it does not end within this time.
     pub async fn wait_for_exit(mut self, within: Duration) -> anyhow::Result<()> {
         self.stdin = None;
         match self.next(within).await.context("it should exit")? {
@@ -172,12 +173,11 @@ impl WorkerProcess {
         }
     }
 
-    /// Tells it that nobody has more to say, and waits until the process is gone. A lock that it gets
-    /// meanwhile it gives back.
+    /// The same for a worker that may still get the lock, which it then releases at once.
     ///
     /// # Errors
     ///
-    /// It goes on, or exits as it should not.
+    /// It fails, or it does not end within this time.
     pub async fn close_input_and_wait(mut self, within: Duration) -> anyhow::Result<()> {
         self.stdin = None;
         loop {
@@ -191,7 +191,7 @@ impl WorkerProcess {
 
     async fn proceed(&mut self) {
         if let Some(stdin) = &mut self.stdin {
-            // A process that has ended meanwhile says why.
+            // If the process has ended, its next message tells why.
             let _gone = stdin.write_all(b"\n").await;
         }
     }
@@ -218,7 +218,7 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// Passes on what a process says until its end.
+/// Sends the messages of a process until its end.
 async fn follow(
     mut child: Child,
     kind: ClientKind,
@@ -228,11 +228,11 @@ async fn follow(
     let mut stderr = child.stderr.take().expect("it is piped");
     let stderr_text = tokio::spawn(async move {
         let mut text = Vec::new();
-        // What there is counts, also if the rest cannot be read.
+        // If reading fails, the text so far is used.
         let _broken = stderr.read_to_end(&mut text).await;
         String::from_utf8_lossy(&text).into_owned()
     });
-    // Nobody listens any more if sending fails.
+    // Sending fails if the `WorkerProcess` is dropped.
     let send = |message| drop(sender.send((clock::now(), message)));
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -248,7 +248,7 @@ async fn follow(
         )));
         send(Message::Exited(Ok(())));
     } else {
-        // Of a traceback the last line says what the matter is.
+        // The last line of a traceback is the exception.
         let last_line = stderr_text.trim_end().lines().next_back().unwrap_or_default();
         let is_success = code == Some(0);
         let message = || format!("it exits with status {code:?}: {last_line}");
@@ -256,5 +256,5 @@ async fn follow(
     }
 }
 
-/// How long somebody who knows of a loss may take to say so.
+/// How long the release of a lost lock may take.
 const RELEASE_TIME: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! How a service starts.
+//! The start of a service.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,16 +15,16 @@ use crate::{
 };
 
 impl Handle {
-    /// Starts a service with these semaphores, all free.
+    /// Starts a service with these semaphores, all of them free.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with timers, and if the system has no randomness to give.
+    /// Outside of a tokio runtime with timers, and if the operating system has no randomness to give.
     pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
         Self::start_observed(settings, semaphores, Box::new(NoopObserver))
     }
 
-    /// Starts a service and tells `observer` of everything that happens.
+    /// Starts a service that passes every event to `observer`.
     ///
     /// # Panics
     ///
@@ -63,7 +63,7 @@ mod tests {
         handle::{LockRequest, Restoration},
     };
 
-    /// A service with the semaphore `A` of one, whose numbers are known.
+    /// A service with the semaphore `A` of one, which draws known ids.
     fn start(seed: u64, token_floor: u64) -> Handle {
         let entropy = Entropy::from_seed(seed);
         let world = World { clock: Clock::start(), entropy, token_floor };

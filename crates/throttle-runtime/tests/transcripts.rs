@@ -1,4 +1,4 @@
-//! The transcripts, played on the runtime, on paused time.
+//! The transcripts, played against the runtime on a paused clock.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,10 +46,10 @@ impl Runtime {
         }
     }
 
-    /// The id that the peer was given; before it was given one, the number it has in the script.
+    /// The id of the peer; before it is created, its number in the script.
     fn id(&self, peer: Peer) -> PeerId {
-        let stranger = || PeerId::new(peer.0).expect("peers count from one");
-        self.ids.get(&peer).copied().unwrap_or_else(stranger)
+        let unknown = || PeerId::new(peer.0).expect("peers are numbered from one");
+        self.ids.get(&peer).copied().unwrap_or_else(unknown)
     }
 
     async fn act(&mut self, act: &Act) -> Result<String, Error> {
@@ -159,7 +159,7 @@ async fn answer(request: JoinHandle<Result<Admission, Error>>) -> Result<&'stati
     })
 }
 
-/// Lets every task do what it can do now.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;

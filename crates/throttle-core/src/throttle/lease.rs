@@ -1,4 +1,4 @@
-//! Peers come, stay alive, go, and come back.
+//! What renews a lease: a heartbeat, and the end of a wait.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Throttle {
-    /// Sets the lease of a peer to `expires_in` and lets it begin anew. O(1) unless it gets shorter.
+    /// Renews the lease of a peer, with the length `expires_in`. O(1) unless the deadline gets earlier.
     ///
     /// # Errors
     ///
@@ -27,10 +27,10 @@ impl Throttle {
         Ok(())
     }
 
-    /// Sets the length of a lease and lets it begin anew.
+    /// Renews a lease with a new length.
     ///
-    /// The deadlines have an entry for the peer that is not later than its timeout was. It need not be
-    /// looked at, two cache lines away, unless the timeout comes nearer.
+    /// The peer's entry in the deadlines is at most as late as its old timeout. So the entry, two cache
+    /// lines away, is read only if the timeout gets earlier.
     pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
         let peer = self.peers.get_mut(slot);
         let before = peer.timeout();
@@ -41,11 +41,11 @@ impl Throttle {
         }
     }
 
-    /// After a wait has got its answer: if somebody listened, the lease counts anew from now.
+    /// Renews the lease of a peer whose pending lock was just granted or cancelled, if it was attended.
     ///
-    /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
-    /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
-    pub(super) fn answer_wait(&mut self, slot: Slot, wait: WaitState) {
+    /// Even a lease of zero length ends at the next instant at the earliest. So a chain of grants to
+    /// waiters with such leases takes one instant for each, not a single step for all.
+    pub(super) fn renew_after_wait(&mut self, slot: Slot, wait: WaitState) {
         if !matches!(wait, WaitState::Attended(_)) {
             return self.schedule(slot);
         }
@@ -55,17 +55,17 @@ impl Throttle {
         self.schedule(slot);
     }
 
-    /// Lets the lease of a peer begin anew.
+    /// Renews a lease with its present length.
     pub(super) fn renew(&mut self, slot: Slot) {
         let peer = self.peers.get_mut(slot);
         peer.deadline = self.present + Duration::from_nanos(peer.expires_in);
         self.schedule(slot);
     }
 
-    /// Sees to it that the timeout of a peer is not missed, after it may have come nearer.
+    /// Moves the peer's entry in the deadlines forward if its timeout became earlier.
     pub(super) fn schedule(&mut self, slot: Slot) {
         let timeout = self.peers.get(slot).timeout();
-        // Who is about to leave has no entry any more.
+        // A peer that is about to be evicted has no entry.
         if self.deadlines.at(slot).is_some_and(|entry| timeout < entry) {
             self.deadlines.set(slot, timeout);
         }

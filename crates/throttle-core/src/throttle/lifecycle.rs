@@ -1,4 +1,4 @@
-//! Peers are created, restored and removed.
+//! Operations that create, restore and remove peers.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -11,10 +11,10 @@ use crate::{
     time::nanos,
 };
 
-/// What a peer is created with. A lease alone is the plain form of it.
+/// The attributes that a peer is created with. A lease alone is the plain form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewPeer {
-    /// The length of its lease.
+    /// The length of the lease.
     pub expires_in: Duration,
     /// What it says about itself.
     pub labels: Labels,
@@ -26,18 +26,18 @@ impl From<Duration> for NewPeer {
     }
 }
 
-/// A peer that comes back with the locks it holds. `S` says of which semaphores.
+/// A peer that comes back with the locks it holds. `S` identifies a semaphore.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Restoration<S = SemaphoreId> {
     /// The id it had.
     pub peer: PeerId,
     /// The length of its lease from now on.
     pub expires_in: Duration,
-    /// All locks it holds.
+    /// The locks it holds, all of them.
     pub locks: BTreeMap<S, Count>,
     /// What it says about itself.
     pub labels: Labels,
-    /// The number of the request, if the client numbers them.
+    /// The sequence number, if the client numbers its requests.
     pub sequence: Option<Sequence>,
 }
 
@@ -46,9 +46,9 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// - [`Error::PeerExists`] if a living peer has this id.
-    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`] if there are as many as
-    ///   [`Settings`](crate::Settings) allows.
+    /// - [`Error::PeerExists`] if the id is taken.
+    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`]: a limit of
+    ///   [`Settings`](crate::Settings) is reached.
     pub fn new_peer(
         &mut self,
         now: Time,
@@ -66,14 +66,14 @@ impl Throttle {
         Ok(())
     }
 
-    /// Removes a peer with all its locks, held and pending, and serves the queues it leaves.
+    /// Removes a peer with all its locks, held and pending, and serves the queues.
     ///
-    /// Returns whether there was such a peer. O(log n) for each lock and each grant that follows.
+    /// Returns whether the peer existed. O(log n) for each lock and each grant that follows.
     ///
-    /// From then on no request with a number below `sequence`, or below the highest that the peer's
-    /// requests had, restores the peer. A removal is never stale. The numbers of absent peers are
-    /// remembered for ten minutes: of a million peers that existed, and of 65,536 that never did as far
-    /// as is known. The oldest are forgotten first.
+    /// A removal is never stale. Afterwards a restore fails if its number is below `sequence`, or below
+    /// the highest number of the peer's requests. The numbers of absent peers are remembered for ten
+    /// minutes: of a million peers that existed, and of 65,536 that never did as far as is known. The
+    /// oldest ones are forgotten first.
     pub fn remove_peer(&mut self, now: Time, peer: PeerId, sequence: Option<Sequence>) -> bool {
         self.advance(now);
         let Some(slot) = self.peers.slot(peer) else {
@@ -87,29 +87,29 @@ impl Throttle {
             entry.sequence = entry.sequence.max(sequence);
         }
         self.deadlines.remove(slot);
-        let mut vacated = Vec::new();
-        let (locks, labels) = self.evict(slot, &mut vacated);
+        let mut entries = Vec::new();
+        let (locks, labels) = self.evict(slot, &mut entries);
         self.peers.forget(&[(peer, slot)]);
         self.events.push_back(Event::Removed { peer, locks, labels });
-        self.clear(vacated);
+        self.vacate(entries);
         true
     }
 
-    /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum:
-    /// it is using the resource already. Each lock gets a new fencing token.
+    /// Creates a peer under the id it had, with exactly these locks. They may exceed a maximum, because
+    /// the peer already uses the resource. Each lock gets a new fencing token.
     ///
-    /// If the peer lives, holds exactly these locks and waits for none, its lease is renewed.
+    /// If the peer exists, holds exactly these locks and waits for none, its lease is renewed.
     /// O(log n) for each lock.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown.
-    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before, also if the
-    ///   peer is [absent](Self::remove_peer).
-    /// - [`Error::RestoreConflict`] if the peer lives with other locks, or waits.
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before, even if the
+    ///   peer is [absent](Self::remove_peer) now.
+    /// - [`Error::RestoreConflict`] if the peer exists with other locks, or waits.
     /// - [`Error::LockCountTooLarge`] if the sum held of a semaphore would exceed [`Count::MAX`].
-    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`] if there are as many as
-    ///   [`Settings`](crate::Settings) allows.
+    /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`]: a limit of
+    ///   [`Settings`](crate::Settings) is reached.
     pub fn restore(&mut self, now: Time, restoration: Restoration) -> Result<(), Error> {
         self.advance(now);
         let Restoration { peer: id, expires_in, locks, labels, sequence } = restoration;
@@ -154,7 +154,7 @@ impl Throttle {
         Ok(())
     }
 
-    /// Adds a peer without locks.
+    /// Adds a peer without locks. The caller emits the event.
     fn admit(&mut self, id: PeerId, expires_in: Duration, labels: Labels) -> Slot {
         self.label_bytes += labels.bytes();
         let deadline = self.present + expires_in;
@@ -171,24 +171,24 @@ impl Throttle {
         slot
     }
 
-    /// Removes a peer, whose deadline was removed before, with all it holds and awaits. Its places
-    /// are to be [cleared](Self::clear) before anything else happens.
+    /// Removes a peer with its locks. Its deadline must already be removed; its entries at semaphores are
+    /// appended to `entries`, which must be [vacated](Self::vacate) before anything else happens.
     ///
-    /// Returns how many locks it held and what it said about itself.
+    /// Returns how many locks it held, and its labels.
     pub(super) fn evict(
         &mut self,
         slot: Slot,
-        vacated: &mut Vec<(SemaphoreId, EntryKey)>,
+        entries: &mut Vec<(SemaphoreId, EntryKey)>,
     ) -> (u32, Option<Box<Labels>>) {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
-        self.label_bytes -= bytes(labels.as_deref());
+        self.label_bytes -= bytes_of(labels.as_deref());
         if sequence > Sequence::default() {
             self.absent.record_former(id, sequence, self.now);
         }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
-            vacated.push((lock.semaphore, EntryKey::Holder(lock.token)));
-            self.semaphore_mut(lock.semaphore).give_back(lock.count);
+            entries.push((lock.semaphore, EntryKey::Holder(lock.token)));
+            self.semaphore_mut(lock.semaphore).subtract_held(lock.count);
             self.events.push_back(Event::Released {
                 peer: id,
                 semaphore: lock.semaphore,
@@ -198,24 +198,25 @@ impl Throttle {
             });
         }
         if let Some(pending) = pending {
-            vacated.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
-            self.semaphore_mut(pending.semaphore).give_up(pending.count);
-            self.announce_cancelled(id, pending, CancelCause::PeerGone);
+            entries.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
+            self.semaphore_mut(pending.semaphore).subtract_pending(pending.count);
+            self.emit_cancelled(id, pending, CancelCause::PeerGone);
         }
         (locks, labels)
     }
 
-    /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
-    /// semaphores. Returns the number of grants.
-    pub(super) fn clear(&mut self, mut vacated: Vec<(SemaphoreId, EntryKey)>) -> usize {
-        vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
-        let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
-        for places in vacated() {
-            let semaphore = self.semaphores[places[0].0.index()].as_mut();
+    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once,
+    /// in the order of the semaphores' ids. Returns the number of grants.
+    pub(super) fn vacate(&mut self, mut entries: Vec<(SemaphoreId, EntryKey)>) -> usize {
+        entries.sort_unstable_by_key(|&(semaphore, _)| semaphore);
+        let by_semaphore = || entries.chunk_by(|(one, _), (other, _)| one == other);
+        for entries in by_semaphore() {
+            let semaphore = self.semaphores[entries[0].0.index()].as_mut();
             let semaphore = semaphore.expect("a semaphore in use is not removed");
-            semaphore.clear(places.iter().map(|&(_, place)| place), |slot| self.peers.lives(slot));
+            let keys = entries.iter().map(|&(_, key)| key);
+            semaphore.remove_entries(keys, |slot| self.peers.is_occupied(slot));
         }
-        vacated().map(|places| self.serve(places[0].0)).sum()
+        by_semaphore().map(|entries| self.serve(entries[0].0)).sum()
     }
 }
 
@@ -225,6 +226,6 @@ fn holds_exactly(peer: &Peer, locks: &BTreeMap<SemaphoreId, Count>) -> bool {
         && peer.held.iter().all(|lock| locks.get(&lock.semaphore) == Some(&lock.count))
 }
 
-pub(super) fn bytes(labels: Option<&Labels>) -> u64 {
+pub(super) fn bytes_of(labels: Option<&Labels>) -> u64 {
     labels.map_or(0, Labels::bytes)
 }

@@ -1,4 +1,4 @@
-//! The queue of a semaphore: who joins it, who leaves it, and who is granted next.
+//! The queue of a semaphore: joining, leaving, and who is granted next.
 
 use core::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::{
 };
 
 impl Throttle {
+    /// Adds a peer without a pending lock to the end of the queue.
     pub(super) fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
@@ -22,22 +23,17 @@ impl Throttle {
         ticket
     }
 
-    /// Gives up the pending lock of a peer, which must have one, without serving anybody yet.
+    /// Cancels the pending lock of a peer, which must have one. Does not serve the queue.
     pub(super) fn cancel(&mut self, slot: Slot, cause: CancelCause) {
         let peer = self.peers.get_mut(slot);
         let pending = peer.pending.take().expect("only pending locks are cancelled");
         let id = peer.id;
         self.semaphore_mut(pending.semaphore).dequeue(pending.ticket);
-        self.announce_cancelled(id, pending, cause);
-        self.answer_wait(slot, pending.wait);
+        self.emit_cancelled(id, pending, cause);
+        self.renew_after_wait(slot, pending.wait);
     }
 
-    pub(super) fn announce_cancelled(
-        &mut self,
-        peer: PeerId,
-        pending: Pending,
-        cause: CancelCause,
-    ) {
+    pub(super) fn emit_cancelled(&mut self, peer: PeerId, pending: Pending, cause: CancelCause) {
         self.events.push_back(Event::Cancelled {
             peer,
             semaphore: pending.semaphore,
@@ -47,20 +43,20 @@ impl Throttle {
         });
     }
 
-    /// Grants the head of the queue what it asks for, and the next one, as long as there is room.
-    /// Returns the number of grants.
+    /// Grants the head of the queue its lock, and the next one, as long as the head fits. Returns the
+    /// number of grants.
     pub(super) fn serve(&mut self, id: SemaphoreId) -> usize {
         let mut grants = 0;
         while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
-            self.answer_wait(slot, pending.wait);
+            self.renew_after_wait(slot, pending.wait);
             grants += 1;
         }
         grants
     }
 
-    /// Makes a lock held.
+    /// Makes a lock held. `waited` is `None` for a restored one.
     pub(super) fn grant(
         &mut self,
         slot: Slot,

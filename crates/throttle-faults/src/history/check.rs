@@ -1,4 +1,4 @@
-//! Whether a history is one that Throttle promises.
+//! Checks that a history keeps the promises of Throttle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,63 +7,62 @@ use std::{
 
 use crate::client_kind::ClientKind;
 
-/// Something that a worker did.
+/// A step of a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// The number of the worker.
     pub worker: usize,
-    /// Which client it uses.
+    /// The client kind of the worker.
     pub kind: ClientKind,
-    /// The semaphore in question.
+    /// The semaphore that it locks.
     pub semaphore: &'static str,
-    /// What it did.
+    /// What the worker did.
     pub step: Step,
 }
 
-/// What a worker does with a lock of one permit.
+/// What a worker does with a lock. Its count is 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// It asks for it.
+    /// It requests the lock.
     Request,
-    /// It holds it, with this token.
+    /// It holds the lock, with this fencing token.
     Enter(u64),
-    /// It is going to give it back.
+    /// It is about to release the lock.
     Leave,
-    /// It has not got it in time.
+    /// The lock was not granted in time.
     GiveUp,
 }
 
-/// What happened, in its order.
+/// All events, in the order in which they happened.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History(pub Vec<Event>);
 
-/// What must not happen, with the number of the event, the worker and the semaphore.
+/// The description of an event that breaks a promise, with its number, its worker and its semaphore.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Violation(String);
 
-/// What a history consists of. One in which nothing happened proves nothing.
+/// Counts of what happened in a history. If too little happened, it proves nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Summary {
-    /// How often each form has entered, by its name and that of the semaphore.
+    /// The number of entries, by client kind and semaphore.
     pub entries: BTreeMap<(String, &'static str), usize>,
-    /// How many of the entries somebody else waited for.
+    /// How many entries happened while another worker waited for the same semaphore.
     pub contended: usize,
-    /// How often somebody did not get in in time.
+    /// How many requests were not granted in time.
     pub given_up: usize,
-    /// How often somebody entered after somebody with another form of the client.
+    /// How many entries followed an entry of another client kind.
     pub handovers: usize,
 }
 
 impl History {
-    /// Checks that no more were in than `maxima` allow, that no token was given twice, and that those of
-    /// mutexes grow from entry to entry.
+    /// Checks that there were never more holders than `maxima` allow, that no token was granted twice, and that
+    /// the tokens of mutexes grow from entry to entry.
     ///
-    /// With more than one permit the tokens of two entries may be in the other order: a grant whose answer
-    /// was lost is heard of late.
+    /// If the maximum is greater than 1, a worker whose answer was lost may enter after one with a later token.
     ///
     /// # Errors
     ///
-    /// They did something else: names who and where.
+    /// The first event that breaks one of these rules.
     pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
         let mut states = BTreeMap::<&str, SemaphoreState<'_>>::new();
@@ -101,7 +100,7 @@ impl History {
     }
 }
 
-/// A semaphore at one moment.
+/// The state of a semaphore after some of the events.
 #[derive(Debug, Default)]
 struct SemaphoreState<'a> {
     requesting: BTreeSet<usize>,
@@ -152,7 +151,7 @@ mod tests {
     use Step::{Enter, Leave, Request};
 
     #[test]
-    fn one_after_the_other_is_right() {
+    fn a_history_with_one_holder_at_a_time_passes() {
         let steps =
             [(0, Enter(1)), (1, Request), (0, Leave), (0, Request), (1, Enter(2)), (1, Leave)];
         let summary = check(1, &steps).unwrap();
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_the_maximum_is_found() {
+    fn one_holder_more_than_the_maximum_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(2)), (2, Enter(3))];
         let message = check(2, &steps).unwrap_err();
         assert_eq!(
@@ -179,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_twice_is_found() {
+    fn a_token_that_is_granted_twice_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(1))];
         assert!(check(2, &steps).unwrap_err().contains("its token 1 was given before"));
     }
 
     #[test]
-    fn who_leaves_must_have_entered() {
+    fn a_worker_that_leaves_without_having_entered_is_found() {
         assert!(check(1, &[(0, Leave)]).unwrap_err().contains("from outside"));
     }
 }

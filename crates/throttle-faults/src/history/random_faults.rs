@@ -1,4 +1,4 @@
-//! Random faults, one after the other, none of which lasts as long as a lease.
+//! Injects random faults, one after the other. None lasts as long as a lease.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::proxy::{Fault, Proxy, RequestKind, Rule};
 
-/// Injects faults until it is dropped.
+/// Injects faults until the future is dropped.
 ///
 /// # Errors
 ///

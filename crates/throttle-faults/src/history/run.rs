@@ -1,4 +1,4 @@
-//! Lets workers compete, and notes what they do.
+//! Lets workers compete, and records their steps.
 
 use std::{
     collections::BTreeMap,
@@ -23,33 +23,34 @@ use crate::{
     worker_process::WorkerProcess,
 };
 
-/// How workers compete.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// With which clients.
+    /// The client kinds that compete.
     pub kinds: Vec<ClientKind>,
-    /// For how long.
+    /// The duration of the run.
     pub span: Duration,
-    /// Decides which faults are injected.
+    /// The seed of the random faults.
     pub seed: u64,
-    /// Whether the server lets in twice as many as it should, without further faults, to see that the check
-    /// finds out.
+    /// Whether the server allows twice the maximum, to prove that the check finds violations. There are no
+    /// other faults then.
     pub grants_twice: bool,
 }
 
-/// Lets workers compete, and checks what they did. Returns what that was, and how many requests met faults.
+/// Lets workers compete, and checks their history. Returns its summary, and the number of requests that met a
+/// fault.
 ///
 /// # Errors
 ///
-/// More were in than allowed, tokens did not grow, a lock was lost or left behind, a client failed, or less happened than
-/// is needed to prove anything.
+/// There is a [`Violation`](super::Violation), a lock was lost or left behind, a client failed, or too little
+/// happened to prove anything.
 ///
 /// # Panics
 ///
-/// If a worker did.
+/// If a competitor panics.
 pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summary, usize)> {
-    let permits = if plan.grants_twice { 2 } else { 1 };
-    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * permits, 0));
+    let factor = if plan.grants_twice { 2 } else { 1 };
+    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * factor, 0));
     let mut proxy = Proxy::start(Server::start(&semaphores))?;
     let history = Arc::new(Mutex::new(History::default()));
     let end = clock::now() + plan.span;
@@ -68,28 +69,28 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
                 semaphore,
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
             };
-            competitors.spawn(competitor.play(end));
+            competitors.spawn(competitor.compete(end));
         }
     }
-    let playing = async {
+    let competing = async {
         while let Some(competitor) = competitors.join_next().await {
             competitor??;
         }
         anyhow::Ok(())
     };
     tokio::select! {
-        result = playing => result?,
+        result = competing => result?,
         result = inject_random_faults(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
     nothing_is_left(&proxy).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
-    enough(&summary, plan, proxy.faults())?;
+    check_coverage(&summary, plan, proxy.faults())?;
     Ok((summary, proxy.faults()))
 }
 
-/// A worker, and how it is told what to do.
+/// Drives one worker, and records its steps.
 struct Competitor {
     programs: Arc<Programs>,
     server: Server,
@@ -102,13 +103,12 @@ struct Competitor {
 }
 
 impl Competitor {
-    /// Takes the lock again and again. A program that takes it once is started anew each time. In the
-    /// end nobody is left.
-    async fn play(mut self, end: Instant) -> anyhow::Result<()> {
+    /// Takes the lock repeatedly until `end`. `throttlectl` takes it once, so it is restarted for each round.
+    async fn compete(mut self, end: Instant) -> anyhow::Result<()> {
         let who = format!("{} {}", self.kind, self.worker);
         let mut process = None;
         while clock::now() < end {
-            self.note(Step::Request);
+            self.record(Step::Request);
             let mut worker = match process.take() {
                 Some(worker) => worker,
                 None => WorkerProcess::start(self.kind, &self.programs, &self.options)?,
@@ -121,7 +121,7 @@ impl Competitor {
             }
         }
         if let Some(worker) = process {
-            // It has requested_at once more, and gives back at once what it gets.
+            // It has sent one more request. Without input it releases the lock at once when it gets it.
             worker.close_input_and_wait(WORKER_TIMEOUT).await.context(who)?;
         }
         Ok(())
@@ -135,13 +135,13 @@ impl Competitor {
                 let is_late =
                     matches!(outcome.kind, OutcomeKind::Timeout | OutcomeKind::Unreachable);
                 ensure!(has_time_limit && is_late, "it should hold the lock, but ends: {outcome}");
-                self.note(Step::GiveUp);
+                self.record(Step::GiveUp);
                 return Ok(());
             }
         };
-        self.note(Step::Enter(token));
+        self.record(Step::Enter(token));
         sleep(Duration::from_millis(self.random.random_range(0..20))).await;
-        self.note(Step::Leave);
+        self.record(Step::Leave);
         let outcome = worker.release(WORKER_TIMEOUT).await?;
         ensure!(
             outcome.kind == OutcomeKind::Released,
@@ -150,16 +150,16 @@ impl Competitor {
         Ok(())
     }
 
-    fn note(&self, step: Step) {
+    fn record(&self, step: Step) {
         let Self { worker, kind, semaphore, .. } = *self;
         let event = Event { worker, kind, semaphore, step };
         self.history.lock().expect("nobody panics with it").0.push(event);
     }
 }
 
-/// Checks that nobody holds or awaits anything when all workers have ended.
+/// Checks that no lock is held or pending after the end of all workers.
 ///
-/// Peers may be left, for an answer that is lost may be that with the id of a new one.
+/// Peers without locks may be left: if the answer to `new_peer` is lost, its peer stays until its lease ends.
 async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     proxy.clear();
     let server = proxy.server();
@@ -171,14 +171,14 @@ async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of each form at each semaphore one worker has little patience.
+/// One of the workers of each client kind at each semaphore has a short time limit.
 fn worker_options(url: String, semaphore: &'static str, worker: usize) -> WorkerOptions {
     let wait = (worker % WORKERS_PER_KIND == 1).then_some(SHORT_WAIT);
     WorkerOptions { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
 }
 
-/// Whether enough has happened to prove anything.
-fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
+/// Checks that enough has happened to prove anything.
+fn check_coverage(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
     for kind in &plan.kinds {
         for (semaphore, _) in SEMAPHORES {
             let entries = summary.entries.get(&(kind.to_string(), semaphore)).copied();
@@ -201,23 +201,23 @@ fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What they compete for, each with its maximum.
+/// The semaphores, each with its maximum.
 const SEMAPHORES: [(&str, u64); 2] = [("mutex", 1), ("three", 3)];
 
-/// How many workers of each form compete for each semaphore.
+/// The number of workers of each client kind at each semaphore.
 const WORKERS_PER_KIND: usize = 2;
 
-/// What a form must at least have done.
+/// The least number of entries, handovers and so on for a run that proves something.
 const MIN_COVERAGE: usize = 5;
 
-/// Longer than faults and queues together.
+/// Longer than any wait in the queue during faults, so that no lease ends.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Soon enough for many to give up, and late enough for some not to.
+/// A time limit that many waits exceed, but not all.
 const SHORT_WAIT: Duration = Duration::from_millis(400);
 
-/// After this time the server passes over who requested_at for a lock and went away.
+/// After this time the server has removed pending locks whose client is gone.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Within this time everybody is let in.
+/// A worker that takes longer for anything has failed.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Faults that meet somebody who holds the mutex.
+//! Faults while a worker holds the mutex.
 
 use std::time::Duration;
 
@@ -21,36 +21,43 @@ use crate::{
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let late = Duration::from_millis(500);
-    let mut scenarios = vec![scenario("nothing, for two leases", KEPT, undisturbed)];
+    let mut scenarios = vec![scenario("nothing, for two leases", KEPT, no_fault)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for half a lease");
-        scenarios.push(scenario(fault, KEPT, move |trial| outlives(trial, page(status))));
+        scenarios
+            .push(scenario(fault, KEPT, move |trial| keeps_lock_during_fault(trial, page(status))));
     }
     scenarios.extend([
-        scenario("no answer for half a lease", KEPT, |trial| outlives(trial, Fault::Silence)),
+        scenario("no answer for half a lease", KEPT, |trial| {
+            keeps_lock_during_fault(trial, Fault::Silence)
+        }),
         scenario("requests are lost for half a lease", KEPT, |trial| {
-            outlives(trial, Fault::CutRequest)
+            keeps_lock_during_fault(trial, Fault::CutRequest)
         }),
         scenario("connection refused for half a lease", KEPT, refused_for_a_while),
         scenario("the first of two URLs refuses from then on", KEPT, first_url_refuses),
-        scenario("redirect 307 for two leases", KEPT, |trial| lives_with(trial, page(307))),
-        scenario("redirect 308 for two leases", KEPT, |trial| lives_with(trial, page(308))),
+        scenario("redirect 307 for two leases", KEPT, |trial| {
+            renews_despite_fault(trial, page(307))
+        }),
+        scenario("redirect 308 for two leases", KEPT, |trial| {
+            renews_despite_fault(trial, page(308))
+        }),
         scenario("requests are late for two leases", KEPT, move |trial| {
-            lives_with(trial, Fault::DelayRequest(late))
+            renews_despite_fault(trial, Fault::DelayRequest(late))
         }),
         scenario("answers are late for two leases", KEPT, move |trial| {
-            lives_with(trial, Fault::DelayAnswer(late))
+            renews_despite_fault(trial, Fault::DelayAnswer(late))
         }),
         scenario("requests come twice for two leases", KEPT, move |trial| {
-            lives_with(trial, Fault::Duplicate(late))
+            renews_despite_fault(trial, Fault::Duplicate(late))
         }),
-        scenario("no answer for a whole lease", LOST, |trial| loses(trial, Fault::Silence)),
-        scenario("502 with a page for a whole lease", LOST, |trial| loses(trial, page(502))),
+        scenario("no answer for a whole lease", LOST, |trial| loses_lock(trial, Fault::Silence)),
+        scenario("502 with a page for a whole lease", LOST, |trial| loses_lock(trial, page(502))),
         scenario("requests are lost for a whole lease", LOST, |trial| {
-            loses(trial, Fault::CutRequest)
+            loses_lock(trial, Fault::CutRequest)
         }),
         scenario("answers are lost for a whole lease", LOST, |trial| {
-            loses(trial, Fault::CutAnswer)
+            loses_lock(trial, Fault::CutAnswer)
         }),
         scenario("connection refused for a whole lease", LOST, refused),
         scenario("an operator removes the peer", "lost with the next heartbeat", removed),
@@ -67,7 +74,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             restart(trial, Fault::Duplicate(late))
         }),
         scenario("the server restarts, two locks are held", RESTORED, restart_nested),
-        scenario("the server restarts and is away for half a lease", RESTORED, away),
+        scenario("the server restarts and is away for half a lease", RESTORED, restart_with_outage),
     ]);
     scenarios
 }
@@ -83,35 +90,35 @@ where
     Scenario::new(Phase::Holding, fault, expected, script)
 }
 
-async fn undisturbed(trial: Trial) -> anyhow::Result<()> {
+async fn no_fault(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
-    let next = trial.server().rival(MUTEX).await?;
-    stays(trial, worker, next).await
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// A fault meets every request for half a lease. The worker is still in when two leases are over.
-async fn outlives(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
+/// Every request meets the fault for half a lease. The worker still holds the lock after two leases.
+async fn keeps_lock_during_fault(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
     trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.inject(Rule::always(fault));
     trial.proxy.cut_connections().await?;
-    let next = trial.server().rival(MUTEX).await?;
+    let next = trial.server().start_rival(MUTEX).await?;
     trial.wait_and_check_request_rate(LEASE / 2).await?;
     trial.proxy.clear();
-    stays(trial, worker, next).await
+    check_kept(trial, worker, next).await
 }
 
-/// A fault meets every sign of life, and none of them keeps it from being one.
-async fn lives_with(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
+/// Every heartbeat meets the fault, but still renews the lease.
+async fn renews_despite_fault(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
     trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.inject(Rule::always(fault));
     trial.proxy.cut_connections().await?;
-    let next = trial.server().rival(MUTEX).await?;
+    let next = trial.server().start_rival(MUTEX).await?;
     wait(LEASE * 2).await;
-    ensure!(trial.proxy.faults() > 1, "the fault has met nobody");
-    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
+    ensure!(trial.proxy.faults() > 1, "no request met the fault");
+    ensure!(!next.is_answered(), "a rival was granted the lock while the worker held it");
     trial.proxy.clear();
     trial.hand_over(worker, next).await
 }
@@ -120,55 +127,60 @@ async fn refused_for_a_while(mut trial: Trial) -> anyhow::Result<()> {
     trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.refuse_connections().await;
-    let next = trial.server().rival(MUTEX).await?;
+    let next = trial.server().start_rival(MUTEX).await?;
     wait(LEASE / 2).await;
     trial.proxy.accept_connections()?;
-    stays(trial, worker, next).await
+    check_kept(trial, worker, next).await
 }
 
 async fn first_url_refuses(trial: Trial) -> anyhow::Result<()> {
     let mut trial = trial.with_two_urls().with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.refuse_connections().await;
-    let next = trial.server().rival(MUTEX).await?;
-    stays(trial, worker, next).await
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// Nobody else is let in until the worker is out.
-async fn stays(trial: Trial, worker: WorkerProcess, next: Rival) -> anyhow::Result<()> {
+/// A rival is not granted the lock before the worker releases it.
+async fn check_kept(trial: Trial, worker: WorkerProcess, next: Rival) -> anyhow::Result<()> {
     wait(LEASE + LEASE / 2).await;
-    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
+    ensure!(!next.is_answered(), "a rival was granted the lock while the worker held it");
     trial.hand_over(worker, next).await
 }
 
-/// No sign of life gets through. The worker knows of its loss before anybody else is let in.
-async fn loses(trial: Trial, fault: Fault) -> anyhow::Result<()> {
+/// No heartbeat gets through. The worker reports the loss before a rival is granted the lock.
+async fn loses_lock(trial: Trial, fault: Fault) -> anyhow::Result<()> {
     let trial = trial.with_lease(LEASE);
     let mut worker = trial.start_holder().await?;
     trial.proxy.inject(Rule::always(fault));
-    knows(trial, &mut worker).await
+    check_loss(trial, &mut worker).await
 }
 
 async fn refused(mut trial: Trial) -> anyhow::Result<()> {
     trial = trial.with_lease(LEASE);
     let mut worker = trial.start_holder().await?;
     trial.proxy.refuse_connections().await;
-    knows(trial, &mut worker).await
+    check_loss(trial, &mut worker).await
 }
 
-async fn knows(trial: Trial, worker: &mut WorkerProcess) -> anyhow::Result<()> {
+async fn check_loss(trial: Trial, worker: &mut WorkerProcess) -> anyhow::Result<()> {
     let start = clock::now();
-    let mut next = trial.server().rival(MUTEX).await?;
-    // The server may have got a last sign of life that nobody was told of.
-    let granted = next.held(LEASE * 2 + SOON);
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    // The server may have received a last heartbeat whose answer was lost.
+    let granted = next.wait_for_lock(LEASE * 2 + SOON);
     let (noticed, granted) = tokio::join!(worker.wait_for_loss(LEASE + SOON), granted);
     let (noticed, granted) = (noticed?, granted?);
     check_in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
-    check_in_time("it notices the loss before somebody else is in", granted, noticed, PIPE_DELAY)?;
-    next.leave().await
+    check_in_time(
+        "it notices the loss before a rival holds the lock",
+        granted,
+        noticed,
+        PIPE_DELAY,
+    )?;
+    next.remove().await
 }
 
-/// The peer is removed, and somebody else is in. The next heartbeat tells.
+/// An operator removes the peer. The answer to the next heartbeat reports it.
 async fn removed(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_lease(LEASE);
     let mut worker = trial.start_holder().await?;
@@ -177,30 +189,30 @@ async fn removed(trial: Trial) -> anyhow::Result<()> {
     trial.check_nothing_left(worker, SOON).await
 }
 
-/// The same before a heartbeat is due: what tells is that the server knows nothing to give back.
+/// The same before a heartbeat is due. The answer to the release reports it.
 async fn removed_unnoticed(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_lease(seconds(60));
     let mut worker = trial.start_holder().await?;
     trial.server().remove_holders(MUTEX).await?;
-    let mut next = trial.server().rival(MUTEX).await?;
-    next.held(SOON).await?;
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    next.wait_for_lock(SOON).await?;
     let outcome = worker.release(SOON).await?;
     check_outcome(&outcome, OutcomeKind::Lost)?;
-    next.leave().await?;
+    next.remove().await?;
     trial.check_nothing_left(worker, SOON).await
 }
 
-/// The server forgets everybody. The worker tells it what it holds before somebody asks for it, whatever
-/// meets the first attempt to tell it.
+/// The server restarts. The worker restores its lock before a rival requests it, although the first attempt
+/// meets the fault.
 async fn restart(trial: Trial, fault: Fault) -> anyhow::Result<()> {
     let trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.inject(Rule::once(fault).on(&[RequestKind::Restore]));
     trial.server().restart();
-    restored(trial, worker).await
+    check_restored(trial, worker).await
 }
 
-/// The same with two locks, one within the other.
+/// The same with two nested locks.
 async fn restart_nested(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_outer_lock().with_lease(LEASE);
     let worker = trial.start_holder().await?;
@@ -211,39 +223,39 @@ async fn restart_nested(trial: Trial) -> anyhow::Result<()> {
     trial.release_and_finish(worker).await
 }
 
-/// The server is going to end, and says so to everybody.
+/// The server drains and then restarts.
 async fn draining(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.server().drain();
     trial.wait_and_check_request_rate(LEASE / 2).await?;
     trial.server().restart();
-    restored(trial, worker).await
+    check_restored(trial, worker).await
 }
 
-/// The same while nobody listens for a while.
-async fn away(mut trial: Trial) -> anyhow::Result<()> {
+/// The server restarts, and refuses connections for a while.
+async fn restart_with_outage(mut trial: Trial) -> anyhow::Result<()> {
     trial = trial.with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.proxy.refuse_connections().await;
     trial.server().restart();
     wait(LEASE / 2).await;
     trial.proxy.accept_connections()?;
-    restored(trial, worker).await
+    check_restored(trial, worker).await
 }
 
-async fn restored(trial: Trial, worker: WorkerProcess) -> anyhow::Result<()> {
+async fn check_restored(trial: Trial, worker: WorkerProcess) -> anyhow::Result<()> {
     let is_restored = || !trial.server().holders(MUTEX).is_empty();
     clock::until("it is restored", LEASE, is_restored).await?;
-    let next = trial.server().rival(MUTEX).await?;
-    stays(trial, worker, next).await
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// Long enough for a heartbeat to fail and to be repeated.
+/// Long enough for a failed heartbeat to be repeated in time.
 const LEASE: Duration = Duration::from_secs(4);
 
-const KEPT: &str = "stays in; nothing is left";
+const KEPT: &str = "stays held; nothing is left";
 
-const RESTORED: &str = "restored: nobody else gets in";
+const RESTORED: &str = "restored; a rival does not get it";
 
-const LOST: &str = "lost before somebody else gets in";
+const LOST: &str = "lost before a rival gets it";

@@ -1,6 +1,6 @@
-//! The table: what is right for every form of the client when something goes wrong.
+//! The table: the expected outcome for every client kind if a fault happens.
 //!
-//! Its rows are sorted by what a lock goes through: it is requested_at for, waited for, held, given back.
+//! Its rows are scenarios, in the order of the phases of a lock: requesting, waiting, holding, releasing.
 
 mod holding;
 mod releasing;
@@ -18,7 +18,7 @@ pub use self::{
     trial::Trial,
 };
 
-/// All rows.
+/// All scenarios.
 pub fn scenarios() -> Vec<Scenario> {
     let phases = [
         requesting::scenarios(),

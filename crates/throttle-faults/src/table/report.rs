@@ -1,4 +1,4 @@
-//! What became of rows and kinds, as a table for people.
+//! The results of all trials, printed as a table.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -8,39 +8,39 @@ use std::{
 use super::Scenario;
 use crate::client_kind::ClientKind;
 
-/// The results of a table.
+/// The results of all trials.
 #[derive(Debug)]
 pub struct Report {
     rows: Vec<Arc<Scenario>>,
     kinds: Vec<ClientKind>,
-    /// In the order of rows, and in each of kinds.
+    /// Row by row, each in the order of the client kinds.
     cells: Vec<Cell>,
 }
 
-/// What became of a row with a form.
+/// The result of one trial.
 #[derive(Clone, Debug)]
 enum Cell {
     NotRun,
     Passed,
-    /// It was wrong at first, with this message.
+    /// It failed at first, with this message.
     PassedOnRetry(String),
     Failed(String),
 }
 
 impl Report {
-    /// A table of which nothing was played yet.
+    /// A report without results yet.
     pub fn new(rows: Vec<Arc<Scenario>>, kinds: &[ClientKind]) -> Self {
         let cells = vec![Cell::NotRun; rows.len() * kinds.len()];
         Self { rows, kinds: kinds.to_vec(), cells }
     }
 
-    /// The cells that are not known to be right, each with its number.
+    /// The trials that have not passed, each with the index of its cell.
     pub fn not_passed(&self) -> Vec<(usize, Arc<Scenario>, ClientKind)> {
-        let open = (0..).zip(self.places()).filter(|(_, (_, _, cell))| !cell.has_passed());
+        let open = (0..).zip(self.trials()).filter(|(_, (_, _, cell))| !cell.has_passed());
         open.map(|(number, (row, kind, _))| (number, Arc::clone(row), kind)).collect()
     }
 
-    /// Notes what became of a cell, by its number.
+    /// Records the result of a trial, by the index of its cell.
     ///
     /// # Panics
     ///
@@ -54,22 +54,22 @@ impl Report {
         };
     }
 
-    /// What is wrong: a line for each row and form, which names both.
+    /// A line for each trial that has not passed, with its scenario and client kind.
     pub fn failures(&self) -> Vec<String> {
-        let wrong = self.places().filter_map(|(row, kind, cell)| {
+        let wrong = self.trials().filter_map(|(row, kind, cell)| {
             let message = match cell {
                 Cell::Passed | Cell::PassedOnRetry(_) => return None,
                 Cell::Failed(message) => message,
-                Cell::NotRun => "it was not played",
+                Cell::NotRun => "it was not run",
             };
-            Some(format!("{row} [{kind}]: right: {}; wrong: {message}", row.expected()))
+            Some(format!("{row} [{kind}]: expected: {}; but: {message}", row.expected()))
         });
         wrong.collect()
     }
 
-    /// What was wrong the first time only, in the same form.
+    /// A line for each trial that passed only when it was repeated.
     pub fn passed_on_retry(&self) -> Vec<String> {
-        let passed_on_retry = self.places().filter_map(|(row, kind, cell)| match cell {
+        let passed_on_retry = self.trials().filter_map(|(row, kind, cell)| match cell {
             Cell::PassedOnRetry(message) => {
                 Some(format!("{row} [{kind}]: wrong at first: {message}"))
             }
@@ -78,10 +78,10 @@ impl Report {
         passed_on_retry.collect()
     }
 
-    fn places(&self) -> impl Iterator<Item = (&Arc<Scenario>, ClientKind, &Cell)> {
-        let places =
+    fn trials(&self) -> impl Iterator<Item = (&Arc<Scenario>, ClientKind, &Cell)> {
+        let trials =
             self.rows.iter().flat_map(|row| self.kinds.iter().map(move |kind| (row, *kind)));
-        places.zip(&self.cells).map(|((row, kind), cell)| (row, kind, cell))
+        trials.zip(&self.cells).map(|((row, kind), cell)| (row, kind, cell))
     }
 }
 
@@ -108,7 +108,7 @@ impl Display for Report {
         for kind in &self.kinds {
             write!(f, "{kind:13}")?;
         }
-        writeln!(f, "right")?;
+        writeln!(f, "expected")?;
         for (row, cells) in self.rows.iter().zip(self.cells.chunks(self.kinds.len())) {
             write!(f, "{row:58}")?;
             for cell in cells {
@@ -133,20 +133,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mismatch_names_row_and_form_and_what_is_right() {
+    fn a_failure_names_scenario_client_and_expected_outcome() {
         let mut report = report();
         report.record(0, Ok(()));
         report.record(1, Err(anyhow!("dry").context("it should be wet")));
         let expected = [
-            "waiting: rain [throttlectl]: right: wet; wrong: it should be wet: dry",
-            "waiting: rain [Python sync]: right: wet; wrong: it was not played",
+            "waiting: rain [throttlectl]: expected: wet; but: it should be wet: dry",
+            "waiting: rain [Python sync]: expected: wet; but: it was not run",
         ];
         assert_eq!(report.failures(), expected);
         assert_eq!(report.to_string().matches("WRONG").count(), 1);
     }
 
     #[test]
-    fn what_is_right_the_second_time_is_told_but_no_mismatch() {
+    fn a_trial_that_passes_on_retry_is_listed_but_is_no_failure() {
         let mut report = report();
         report.record(0, Ok(()));
         report.record(1, Err(anyhow!("dry")));

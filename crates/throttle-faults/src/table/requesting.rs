@@ -1,4 +1,4 @@
-//! Faults that meet a newcomer. The semaphore is free all the time.
+//! Faults while a new peer requests the mutex, which is always free.
 
 use std::time::Duration;
 
@@ -16,32 +16,35 @@ use crate::{
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let short = Duration::from_millis(500);
-    let mut scenarios = vec![scenario("nothing", "held; nothing is left", undisturbed)];
+    let mut scenarios = vec![scenario("nothing", "held; nothing is left", no_fault)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 4 s");
-        scenarios
-            .push(scenario(fault, HELD, move |trial| outlives(trial, page(status), seconds(4))));
+        scenarios.push(scenario(fault, HELD, move |trial| {
+            waits_until_fault_ends(trial, page(status), seconds(4))
+        }));
     }
     scenarios.extend([
-        scenario("no answer for 4 s", HELD, |trial| outlives(trial, Fault::Silence, seconds(4))),
+        scenario("no answer for 4 s", HELD, |trial| {
+            waits_until_fault_ends(trial, Fault::Silence, seconds(4))
+        }),
         scenario("the server drains for 3 s, then restarts", HELD, draining),
         scenario("connection refused for 8 s", HELD, refused_for_a_while),
         scenario("the first of two URLs refuses", "held; nothing is left", first_url_refuses),
-        scenario("the request is lost", "held soon", |trial| once(trial, Fault::CutRequest)),
-        scenario("the answer is lost", "held soon", |trial| once(trial, Fault::CutAnswer)),
+        scenario("the request is lost", "held soon", |trial| fault_once(trial, Fault::CutRequest)),
+        scenario("the answer is lost", "held soon", |trial| fault_once(trial, Fault::CutAnswer)),
         scenario("the request is late", "held soon", move |trial| {
-            once(trial, Fault::DelayRequest(short))
+            fault_once(trial, Fault::DelayRequest(short))
         }),
         scenario("the request comes twice", "held soon", move |trial| {
-            once(trial, Fault::Duplicate(short))
+            fault_once(trial, Fault::Duplicate(short))
         }),
-        scenario("redirect 307", "held soon", |trial| follows(trial, 307)),
-        scenario("redirect 308", "held soon", |trial| follows(trial, 308)),
+        scenario("redirect 307", "held soon", |trial| follows_redirect(trial, 307)),
+        scenario("redirect 308", "held soon", |trial| follows_redirect(trial, 308)),
     ]);
     for status in [301, 302, 401, 403] {
         let fault = format!("{status} with a page");
         let expected = "unreachable soon, names status and location";
-        scenarios.push(scenario(fault, expected, move |trial| gives_up(trial, status)));
+        scenarios.push(scenario(fault, expected, move |trial| fails_at_once(trial, status)));
     }
     scenarios.extend([
         scenario("refused, waits 2 s", "unreachable after 2 s", |trial| {
@@ -67,13 +70,13 @@ where
     Scenario::new(Phase::Requesting, fault, expected, script)
 }
 
-async fn undisturbed(trial: Trial) -> anyhow::Result<()> {
+async fn no_fault(trial: Trial) -> anyhow::Result<()> {
     let worker = trial.start_holder().await?;
     trial.release_and_finish(worker).await
 }
 
-/// A fault meets every request for a while. The worker gets its lock when it is over.
-async fn outlives(trial: Trial, fault: Fault, span: Duration) -> anyhow::Result<()> {
+/// Every request meets the fault for a while. The worker gets the lock after that.
+async fn waits_until_fault_ends(trial: Trial, fault: Fault, span: Duration) -> anyhow::Result<()> {
     trial.proxy.inject(Rule::always(fault));
     let mut worker = trial.start_worker(Some(seconds(20)))?;
     clock::until("a request comes", START_TIME, || trial.proxy.faults() > 0).await?;
@@ -83,7 +86,7 @@ async fn outlives(trial: Trial, fault: Fault, span: Duration) -> anyhow::Result<
     trial.release_and_finish(worker).await
 }
 
-/// The server is going to end, and says so to everybody.
+/// The server drains and then restarts.
 async fn draining(trial: Trial) -> anyhow::Result<()> {
     trial.server().drain();
     let mut worker = trial.start_worker(Some(seconds(20)))?;
@@ -94,7 +97,7 @@ async fn draining(trial: Trial) -> anyhow::Result<()> {
     trial.release_and_finish(worker).await
 }
 
-/// Nobody listens for longer than any client retries by itself, and the worker has no limit.
+/// Connections are refused for longer than one client call retries, but the worker has no time limit.
 async fn refused_for_a_while(mut trial: Trial) -> anyhow::Result<()> {
     trial.proxy.refuse_connections().await;
     let mut worker = trial.start_worker(None)?;
@@ -104,7 +107,7 @@ async fn refused_for_a_while(mut trial: Trial) -> anyhow::Result<()> {
     trial.release_and_finish(worker).await
 }
 
-/// Nobody listens at one of two addresses.
+/// One of two URLs refuses connections.
 async fn first_url_refuses(trial: Trial) -> anyhow::Result<()> {
     let mut trial = trial.with_two_urls();
     trial.proxy.refuse_connections().await;
@@ -112,52 +115,55 @@ async fn first_url_refuses(trial: Trial) -> anyhow::Result<()> {
     trial.release_and_finish(worker).await
 }
 
-/// A fault meets the request for a new peer, which may leave one behind until its lease ends.
-async fn once(trial: Trial, fault: Fault) -> anyhow::Result<()> {
+/// The request for a new peer meets the fault. A peer without a client may be left until its lease ends.
+async fn fault_once(trial: Trial, fault: Fault) -> anyhow::Result<()> {
     let lease = seconds(3);
     let trial = trial.with_lease(lease);
     trial.proxy.inject(Rule::once(fault).on(&[RequestKind::NewPeer]));
     let mut worker = trial.start_holder().await?;
-    ensure!(trial.proxy.faults() == 1, "the fault has met nobody");
+    ensure!(trial.proxy.faults() == 1, "no request met the fault");
     check_released(&worker.release(SOON).await?)?;
     trial.check_nothing_left(worker, lease + SOON).await
 }
 
-/// Every request is sent elsewhere, where the same server answers.
-async fn follows(trial: Trial, status: u16) -> anyhow::Result<()> {
+/// Every request is redirected to the URL without faults.
+async fn follows_redirect(trial: Trial, status: u16) -> anyhow::Result<()> {
     trial.proxy.inject(Rule::always(page(status)));
     let worker = trial.start_holder().await?;
     trial.release_and_finish(worker).await
 }
 
-/// What answers will answer the same tomorrow: there is no use in waiting.
-async fn gives_up(trial: Trial, status: u16) -> anyhow::Result<()> {
+/// The answer will not change, so the worker does not wait.
+async fn fails_at_once(trial: Trial, status: u16) -> anyhow::Result<()> {
     trial.proxy.inject(Rule::always(page(status)));
     let mut worker = trial.start_worker(Some(seconds(20)))?;
     let outcome = check_end(&mut worker, OutcomeKind::Unreachable, Duration::ZERO, SOON).await?;
     let location = trial.proxy.faultless_url();
     let is_redirect = (300..400).contains(&status);
-    ensure!(outcome.detail.contains(&status.to_string()), "it does not tell the status: {outcome}");
+    ensure!(
+        outcome.detail.contains(&status.to_string()),
+        "the message does not name the status: {outcome}"
+    );
     ensure!(
         !is_redirect || outcome.detail.contains(&location),
-        "it does not tell the location {location}: {outcome}"
+        "the message does not name the location {location}: {outcome}"
     );
     trial.check_nothing_left(worker, SOON).await
 }
 
-/// Nobody listens at all.
+/// Connections are refused all the time.
 async fn refused(mut trial: Trial, wait: Option<Duration>) -> anyhow::Result<()> {
     trial.proxy.refuse_connections().await;
     unreachable(&trial, wait).await
 }
 
-/// Somebody listens, and never answers.
+/// Connections are accepted, but no request is answered.
 async fn silence(trial: Trial, wait: Option<Duration>) -> anyhow::Result<()> {
     trial.proxy.inject(Rule::always(Fault::Silence));
     unreachable(&trial, wait).await
 }
 
-/// The worker ends when its time is over, or soon if it does not wait, and says what the matter is.
+/// The worker ends after its time limit, or soon if it does not wait. Its message names the URL.
 async fn unreachable(trial: &Trial, wait: Option<Duration>) -> anyhow::Result<()> {
     let mut worker = trial.start_worker(Some(wait.unwrap_or_default()))?;
     let (after, within) = wait.map_or((Duration::ZERO, ONE_TRY), |wait| (wait, wait));
@@ -165,11 +171,11 @@ async fn unreachable(trial: &Trial, wait: Option<Duration>) -> anyhow::Result<()
         check_end(&mut worker, OutcomeKind::Unreachable, after, within + trial.exit_delay())
             .await?;
     let url = trial.proxy.url();
-    ensure!(outcome.detail.contains(&url), "it does not tell the URL {url}: {outcome}");
+    ensure!(outcome.detail.contains(&url), "the message does not name the URL {url}: {outcome}");
     trial.check_nothing_left(worker, SOON).await
 }
 
-const HELD: &str = "held when it is over";
+const HELD: &str = "held after the fault";
 
-/// How long the attempt of somebody who does not wait may take.
+/// How long the only attempt of a worker that does not wait may take.
 const ONE_TRY: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Plays rows with kinds, many at a time: most of them only wait.
+//! Runs the trials of the table. Most of them only wait, so many run at a time.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{Report, Trial, scenarios};
 use crate::client_kind::{ClientKind, Programs};
 
-/// Which rows are played, with which kinds.
+/// The part of the table to run.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// Only rows whose title contains this.
     pub row: Option<String>,
-    /// The columns.
+    /// The client kinds.
     pub kinds: Vec<ClientKind>,
-    /// How many are played at a time.
+    /// How many trials run at a time.
     pub at_a_time: usize,
 }
 
-/// Plays the table. What is wrong is played once more with few at a time, for a machine that has too much to
-/// do can be too late for any limit.
+/// Runs the table. Failed trials are repeated with few at a time, because an overloaded machine can exceed any
+/// time limit.
 ///
 /// # Errors
 ///
-/// A script did not come to its end.
+/// A script panicked.
 pub async fn run(programs: &Arc<Programs>, selection: &Selection) -> anyhow::Result<Report> {
     let Selection { row, kinds, at_a_time } = selection;
     let is_chosen = |title: &str| row.as_ref().is_none_or(|row| title.contains(row.as_str()));
@@ -35,7 +35,7 @@ pub async fn run(programs: &Arc<Programs>, selection: &Selection) -> anyhow::Res
     Ok(report)
 }
 
-/// Plays what the report does not know to be right.
+/// Runs all trials that have not passed yet.
 async fn run_scenarios(
     programs: &Arc<Programs>,
     report: &mut Report,
@@ -61,5 +61,5 @@ async fn run_scenarios(
     Ok(())
 }
 
-/// How many are played at a time when they are played once more.
+/// How many trials run at a time when they are repeated.
 const RETRY_AT_A_TIME: usize = 6;

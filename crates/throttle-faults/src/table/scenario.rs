@@ -1,4 +1,4 @@
-//! A row: a fault, what is right then, and how to find out.
+//! A scenario: a fault in one phase of a lock, the expected outcome, and the script that checks it.
 
 use std::{
     fmt::{self, Debug, Display, Formatter},
@@ -7,31 +7,31 @@ use std::{
 
 use super::Trial;
 
-/// What a lock goes through.
+/// The phase of a lock in which the fault happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
-    /// It is asked for by somebody whom the server does not know yet.
+    /// A new peer requests the lock.
     Requesting,
-    /// It is waited for.
+    /// The lock is pending.
     Waiting,
-    /// It is held.
+    /// The lock is held.
     Holding,
-    /// It is given back.
+    /// The lock is released.
     Releasing,
 }
 
-type Check = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+type BoxedScript = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// A row of the table.
 pub struct Scenario {
     phase: Phase,
     fault: String,
     expected: &'static str,
-    script: Box<dyn Fn(Trial) -> Check + Send + Sync>,
+    script: Box<dyn Fn(Trial) -> BoxedScript + Send + Sync>,
 }
 
 impl Scenario {
-    /// A row whose script fails if a form does not do what is `right`.
+    /// A scenario whose script fails if the outcome is not the `expected` one.
     pub fn new<F>(
         phase: Phase,
         fault: impl Into<String>,
@@ -49,16 +49,16 @@ impl Scenario {
         }
     }
 
-    /// What the outcome must be.
+    /// The expected outcome.
     pub fn expected(&self) -> &'static str {
         self.expected
     }
 
-    /// Plays the script with one form.
+    /// Runs the script with one client kind.
     ///
     /// # Errors
     ///
-    /// What the form does wrong.
+    /// The first difference from the expected outcome.
     pub async fn run(&self, trial: Trial) -> anyhow::Result<()> {
         (self.script)(trial).await
     }

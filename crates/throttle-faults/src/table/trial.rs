@@ -1,4 +1,4 @@
-//! One row with one form: a server, a proxy, a worker, and what must be true in the end.
+//! One cell of the table: a scenario with one client kind, its server, proxy and workers, and their checks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,25 +15,25 @@ use crate::{
     worker_process::WorkerProcess,
 };
 
-/// The semaphore that everybody wants: a mutex.
+/// The semaphore under test, a mutex.
 pub(super) const MUTEX: &str = "A";
 
-/// What the mutex is taken within, if anything.
+/// The semaphore of the outer lock, if there is one.
 pub(super) const OUTER: &str = "outer";
 
-/// How long something may take that takes no time, on a machine that has a lot to do.
+/// The limit for steps that take no time on an idle machine.
 pub(super) const SOON: Duration = Duration::from_secs(4);
 
-/// How long a client may take to notice that a fault is over: it pauses two seconds at most.
+/// How long a client may take to notice the end of a fault. It pauses for two seconds at most.
 pub(super) const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
-/// How much later than it was written a line of another process may be read.
+/// The longest time from the writing of a line in a worker to its reading here.
 pub(super) const PIPE_DELAY: Duration = Duration::from_millis(200);
 
-/// How late a limit of the caller may be kept.
+/// How much a client may exceed a time limit.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(900);
 
-/// One row with one form.
+/// A scenario with one client kind.
 #[derive(Debug)]
 pub struct Trial {
     programs: Arc<Programs>,
@@ -50,13 +50,13 @@ pub(super) const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// A page of HTML with this status.
+/// The fault that answers with an HTML page and this status.
 pub(super) fn page(status: u16) -> Fault {
     Fault::Answer(StatusCode::from_u16(status).expect("it is a status"))
 }
 
 impl Trial {
-    /// Starts a server that nobody uses yet, and a proxy.
+    /// Starts a server and a proxy.
     ///
     /// # Errors
     ///
@@ -73,24 +73,24 @@ impl Trial {
         })
     }
 
-    /// Which client the workers use.
+    /// The client kind of the workers.
     pub fn kind(&self) -> ClientKind {
         self.kind
     }
 
-    /// Gives workers a lease of this length.
+    /// Sets the length of the leases of workers.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Tells workers of a second URL of the server, which meets no faults.
+    /// Gives workers a second URL of the server, which has no faults.
     pub fn with_two_urls(mut self) -> Self {
         self.has_two_urls = true;
         self
     }
 
-    /// Lets workers hold another mutex first.
+    /// Makes workers take another mutex first, and the one under test within it.
     pub fn with_outer_lock(mut self) -> Self {
         self.semaphores = vec![OUTER, MUTEX];
         self
@@ -101,7 +101,7 @@ impl Trial {
         self.proxy.server()
     }
 
-    /// Starts a worker that waits so long for the mutex, or for ever.
+    /// Starts a worker that requests the mutex. `None`: it waits without a limit.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Trial {
         Ok(worker)
     }
 
-    /// Somebody else who has the mutex, and a worker that waits for it.
+    /// Starts a rival that holds the mutex, and a worker that waits for it.
     ///
     /// # Errors
     ///
@@ -135,14 +135,14 @@ impl Trial {
         &self,
         wait: Option<Duration>,
     ) -> anyhow::Result<(Rival, WorkerProcess)> {
-        let rival = self.server().rival(MUTEX).await?;
+        let rival = self.server().start_rival(MUTEX).await?;
         let worker = self.start_worker(wait)?;
         let waits = || self.server().waiters(MUTEX) == 1;
         clock::until("it waits for the mutex", START_TIME, waits).await?;
         Ok((rival, worker))
     }
 
-    /// Lets a worker give the lock back, and checks that it exits and leaves nothing behind.
+    /// Makes a worker release the lock, and checks that it exits and leaves nothing behind.
     ///
     /// # Errors
     ///
@@ -152,29 +152,28 @@ impl Trial {
         self.check_nothing_left(worker, SOON).await
     }
 
-    /// The same while somebody waits for the lock, who gets it then and leaves.
+    /// The same while a rival waits for the lock, which it must be granted now, and not before.
     ///
     /// # Errors
     ///
-    /// The worker does something else, or the one who waits was let in before, or is not let in soon.
+    /// The worker does something else, or the rival is granted the lock before, or not soon.
     pub async fn hand_over(
         &self,
         mut worker: WorkerProcess,
         mut next: Rival,
     ) -> anyhow::Result<()> {
-        ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
+        ensure!(!next.is_answered(), "a rival was granted the lock while the worker held it");
         check_released(&worker.release(SOON).await?)?;
-        next.held(SOON).await?;
-        next.leave().await?;
+        next.wait_for_lock(SOON).await?;
+        next.remove().await?;
         self.check_nothing_left(worker, SOON).await
     }
 
-    /// Lets time pass in which a fault does its work, and checks that the worker asks with pauses, and not in
-    /// a loop that keeps a processor busy.
+    /// Waits while a fault lasts, and checks that the worker pauses between its requests.
     ///
     /// # Errors
     ///
-    /// It does.
+    /// It sends too many requests.
     pub async fn wait_and_check_request_rate(&self, span: Duration) -> anyhow::Result<()> {
         let before = self.proxy.requests();
         sleep(span).await;
@@ -182,16 +181,16 @@ impl Trial {
         let max = MAX_BURST + usize::try_from(span.as_secs())? * MAX_REQUESTS_PER_SECOND;
         ensure!(
             requests <= max,
-            "it sends {requests} requests in {span:?}, right are {max} at most"
+            "it sends {requests} requests in {span:?}, expected at most {max}"
         );
         Ok(())
     }
 
-    /// Checks that a worker exits, and that the server soon knows of no peer.
+    /// Checks that a worker exits, and that the server then has no peer, within this time.
     ///
     /// # Errors
     ///
-    /// It does something else.
+    /// The worker does not exit, or a peer is left.
     pub async fn check_nothing_left(
         &self,
         worker: WorkerProcess,
@@ -199,7 +198,7 @@ impl Trial {
     ) -> anyhow::Result<()> {
         worker.wait_for_exit(SOON).await?;
         let server = self.server();
-        let what = "the server knows of no peer after the end of the worker";
+        let what = "the server has no peer after the end of the worker";
         clock::until(what, within, || server.peers() == 0).await.with_context(|| {
             format!(
                 "{} peers, {} holders, {} waiters are left",
@@ -211,7 +210,7 @@ impl Trial {
     }
 }
 
-/// Checks that a lock was held until it was given back.
+/// Checks that a lock was held until its release.
 ///
 /// # Errors
 ///
@@ -220,19 +219,19 @@ pub(super) fn check_released(outcome: &WorkerOutcome) -> anyhow::Result<()> {
     check_outcome(outcome, OutcomeKind::Released)
 }
 
-/// Checks how an attempt ended.
+/// Checks the kind of an outcome.
 ///
 /// # Errors
 ///
-/// It ended differently.
+/// The kind is another one.
 pub(super) fn check_outcome(outcome: &WorkerOutcome, kind: OutcomeKind) -> anyhow::Result<()> {
-    ensure!(outcome.kind == kind, "right is {kind:?}, but it says: {outcome}");
+    ensure!(outcome.kind == kind, "expected {kind:?}, but the outcome is: {outcome}");
     Ok(())
 }
 
 impl Trial {
-    /// How long after its limit a worker may end. `throttlectl` has an end when it exits, and before that it
-    /// may try for a while to tell the server that nobody waits any more.
+    /// How much a worker may exceed its time limit. The outcome of `throttlectl` comes with its exit, before
+    /// which it may try for a while to leave the queue.
     pub fn exit_delay(&self) -> Duration {
         let cleanup =
             if self.kind == ClientKind::Throttlectl { CLEANUP_TIME } else { Duration::ZERO };
@@ -240,11 +239,11 @@ impl Trial {
     }
 }
 
-/// Waits for the end of a worker, and checks that it is this one, so long after it asked.
+/// Waits for the outcome of a worker, and checks its kind, and the time since the request.
 ///
 /// # Errors
 ///
-/// It is another end, or too early, or too late.
+/// The kind is another one, or it comes earlier than `after` or later than `within`.
 pub(super) async fn check_end(
     worker: &mut WorkerProcess,
     kind: OutcomeKind,
@@ -255,22 +254,22 @@ pub(super) async fn check_end(
     check_outcome(&outcome, kind)?;
     let took = at - worker.requested_at();
     ensure!(took <= within, "{outcome}: it took {took:?}, more than {within:?}");
-    // That it asks may be read later than it was written.
+    // The message of the request may be read late, so the time may appear shorter.
     let early = after.saturating_sub(PIPE_DELAY);
     ensure!(took >= early, "{outcome}: it took {took:?}, less than {after:?}");
     Ok(outcome)
 }
 
-/// Lets time pass in which a fault does its work.
+/// Waits while a fault lasts.
 pub(super) async fn wait(span: Duration) {
     sleep(span).await;
 }
 
-/// Checks that something happened within a time.
+/// Checks that `at` is not later than `within` after `from`.
 ///
 /// # Errors
 ///
-/// It happened later.
+/// It is later.
 pub(super) fn check_in_time(
     what: &str,
     from: Instant,
@@ -278,18 +277,18 @@ pub(super) fn check_in_time(
     within: Duration,
 ) -> anyhow::Result<()> {
     let took = at.saturating_duration_since(from);
-    ensure!(took <= within, "{what}: after {took:?}, right within {within:?}");
+    ensure!(took <= within, "{what}: after {took:?}, expected within {within:?}");
     Ok(())
 }
 
-/// How long an interpreter may take to start on a machine that has a lot to do.
+/// How long a Python interpreter may take to start on a busy machine.
 pub(super) const START_TIME: Duration = Duration::from_secs(15);
 
-/// How many requests may come at once when a fault begins, for pauses are short at first.
+/// How many requests a client may send at the beginning of a fault, while its pauses are still short.
 const MAX_BURST: usize = 10;
 
-/// How many requests a second may come while a fault lasts.
+/// How many requests a second a client may send while a fault lasts.
 const MAX_REQUESTS_PER_SECOND: usize = 5;
 
-/// How long leaving the queue may be tried when nobody answers.
+/// How long `throttlectl` may try to leave the queue of a silent server.
 const CLEANUP_TIME: Duration = Duration::from_secs(2);
