@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
         crawler.await??;
     }
 
-    println!("free connections: {}", throttle.remainder("connections")?);
+    println!("free connections: {}", throttle.remainder("connections").await?);
     Ok(())
 }
 

@@ -31,6 +31,6 @@ async fn main() -> anyhow::Result<()> {
     println!("free to crawl over HTTP: {}", client.remainder("crawl").await?);
 
     // The application has the semaphores at hand as well, without a request.
-    println!("and at hand: {}", throttle.remainder("crawl")?);
+    println!("and at hand: {}", throttle.remainder("crawl").await?);
     Ok(())
 }

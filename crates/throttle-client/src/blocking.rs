@@ -152,7 +152,7 @@ impl Peer {
     }
 
     fn peer(&self) -> &crate::Peer {
-        self.peer.as_ref().expect("it is there until it is dropped")
+        self.peer.as_ref().expect("it is Some until the drop")
     }
 }
 
@@ -170,11 +170,11 @@ impl Lock {
     }
 
     fn lock(&self) -> &crate::Lock {
-        self.lock.as_ref().expect("it is there until it is dropped")
+        self.lock.as_ref().expect("it is Some until the drop")
     }
 
     fn lock_mut(&mut self) -> &mut crate::Lock {
-        self.lock.as_mut().expect("it is there until it is dropped")
+        self.lock.as_mut().expect("it is Some until the drop")
     }
 
     /// The name of the semaphore.
@@ -263,6 +263,6 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("throttle-client").enable_all();
-        builder.build().expect("the system has a thread to give")
+        builder.build().expect("the system can start a thread")
     })
 }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_of_a_url_is_that_of_its_scheme_unless_the_host_is_excepted() {
+    fn the_proxy_of_a_url_depends_on_its_scheme_unless_the_host_is_excepted() {
         let matcher = Matcher::builder()
             .http("http://ann:secret@proxy:3128")
             .https("secure:3129")
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_names_the_server_the_proxy_and_who_redirected() {
+    fn an_endpoint_names_the_server_the_proxy_and_the_redirecting_server() {
         let first = Endpoint::new("http://a/throttle".to_owned(), None);
         assert_eq!(first.to_string(), "http://a/throttle");
         let proxy = Some("http://p:1".to_owned());

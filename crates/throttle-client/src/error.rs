@@ -121,21 +121,21 @@ struct HttpCause(reqwest::Error);
 
 impl HttpCause {
     /// The first layer that names a cause.
-    fn told(&self) -> &(dyn std::error::Error + 'static) {
-        let mut told: &(dyn std::error::Error + 'static) = &self.0;
-        while told.is::<reqwest::Error>() || told.is::<hyper_util::client::legacy::Error>() {
-            let Some(source) = told.source() else { break };
-            told = source;
+    fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        let mut cause: &(dyn std::error::Error + 'static) = &self.0;
+        while cause.is::<reqwest::Error>() || cause.is::<hyper_util::client::legacy::Error>() {
+            let Some(source) = cause.source() else { break };
+            cause = source;
         }
-        told
+        cause
     }
 }
 
 impl fmt::Display for HttpCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.told(), f)?;
+        fmt::Display::fmt(self.cause(), f)?;
         #[cfg(feature = "tls")]
-        if crate::tls::is_no_tls(self.told()) {
+        if crate::tls::is_no_tls(self.cause()) {
             f.write_str("; the answer is no TLS, so `http` may be right")?;
         }
         Ok(())
@@ -144,7 +144,7 @@ impl fmt::Display for HttpCause {
 
 impl std::error::Error for HttpCause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.told().source()
+        self.cause().source()
     }
 }
 

@@ -99,11 +99,11 @@ impl RetryPolicy {
         let backoff = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
         let seconds = backoff.as_secs_f64() * (1.0 - jitter / 2.0);
         let backoff = Duration::try_from_secs_f64(seconds).unwrap_or(backoff);
-        let told = match failure {
+        let requested = match failure {
             Failure::Busy { retry_after } => retry_after.unwrap_or_default(),
             Failure::MaybeExecuted | Failure::NotSent => Duration::ZERO,
         };
-        let pause = told.saturating_add(backoff);
+        let pause = requested.saturating_add(backoff);
         let latest = self.budget.saturating_add(plan.block_for);
         (elapsed.saturating_add(pause) <= latest).then_some(pause)
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_repeated_is_not() {
+    fn a_request_is_repeated_only_if_its_kind_allows_that() {
         let busy = Failure::Busy { retry_after: None };
         for (repeat, failure, expected) in [
             (Repeat::Always, Failure::MaybeExecuted, true),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_takes_away_up_to_a_half() {
+    fn jitter_shortens_a_pause_by_up_to_a_half() {
         let plan = plan(Repeat::Always);
         let pause = |jitter| POLICY.pause(&plan, Failure::MaybeExecuted, 1, Duration::ZERO, jitter);
         assert_eq!(pause(0.5), Some(SECOND * 3 / 4));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
+    fn retry_after_is_added_to_the_pause() {
         let busy = |seconds| Failure::Busy { retry_after: Some(Duration::from_secs(seconds)) };
         let plan = plan(Repeat::Always);
         assert_eq!(pause(plan, busy(7), 1, Duration::ZERO), Some(SECOND * 8));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempt_begins_after_the_budget_to_which_block_for_is_added() {
+    fn no_attempt_begins_after_the_budget_plus_block_for() {
         let plan = plan(Repeat::Always);
         assert!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 59).is_some());
         assert_eq!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 60), None);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_without_end_do_no_harm() {
+    fn endless_durations_do_not_overflow() {
         let policy = RetryPolicy {
             attempts: u32::MAX,
             first_pause: Duration::MAX,
@@ -272,28 +272,28 @@ mod tests {
     /// Makes attempts of one second each, which fail with `failures`. Returns the `block_for` of each
     /// attempt, and the outcome.
     async fn run(plan: Plan, failures: &[Option<Failure>]) -> (Vec<Duration>, Result<(), usize>) {
-        let told = RefCell::new(Vec::new());
+        let waits = RefCell::new(Vec::new());
         let attempt = |left| {
-            told.borrow_mut().push(left);
-            let number = told.borrow().len();
+            waits.borrow_mut().push(left);
+            let attempt = waits.borrow().len();
             async move {
                 tokio::time::sleep(SECOND).await;
-                let failure = failures.get(number - 1);
-                failure.map_or(Ok(()), |&failure| Err(FailedAttempt { error: number, failure }))
+                let failure = failures.get(attempt - 1);
+                failure.map_or(Ok(()), |&failure| Err(FailedAttempt { error: attempt, failure }))
             }
         };
         let outcome = plan.run(attempt).await;
-        (told.into_inner(), outcome)
+        (waits.into_inner(), outcome)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_go_on_until_one_succeeds() {
-        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 3]).await;
-        assert_eq!((told.len(), outcome), (4, Ok(())));
+    async fn attempts_continue_until_one_succeeds() {
+        let (waits, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 3]).await;
+        assert_eq!((waits.len(), outcome), (4, Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_error_is_returned_when_there_is_no_point_in_going_on() {
+    async fn the_last_error_is_returned_when_the_request_must_not_be_repeated() {
         let failures =
             [Some(Failure::NotSent), Some(Failure::MaybeExecuted), Some(Failure::NotSent)];
         let (_, outcome) = run(plan(Repeat::IfNotExecuted), &failures).await;
@@ -306,8 +306,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_budget_ends_attempts_that_all_fail() {
         let stopwatch = Stopwatch::start();
-        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 100]).await;
-        assert_eq!(outcome, Err(told.len()));
+        let (waits, outcome) =
+            run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 100]).await;
+        assert_eq!(outcome, Err(waits.len()));
         // The last attempt may begin at the end of the budget, and takes a second.
         assert!(stopwatch.elapsed() <= SECOND * 61);
         assert!(stopwatch.elapsed() >= SECOND * 55);
@@ -316,14 +317,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_retry_asks_only_for_what_is_left_of_the_wait() {
         let waiting = Plan { block_for: SECOND * 4, ..plan(Repeat::Always) };
-        let (told, _) = run(waiting, &[Some(Failure::MaybeExecuted); 4]).await;
+        let (waits, _) = run(waiting, &[Some(Failure::MaybeExecuted); 4]).await;
 
         // After an attempt of one second, and a pause of half a second to one.
-        assert_eq!(told[0], SECOND * 4);
-        assert!(SECOND * 2 <= told[1] && told[1] <= SECOND * 5 / 2, "{told:?}");
+        assert_eq!(waits[0], SECOND * 4);
+        assert!(SECOND * 2 <= waits[1] && waits[1] <= SECOND * 5 / 2, "{waits:?}");
         // After another pause of one to two seconds.
-        assert!(told[2] <= SECOND / 2, "{told:?}");
-        assert_eq!(told[3..], [Duration::ZERO; 2]);
+        assert!(waits[2] <= SECOND / 2, "{waits:?}");
+        assert_eq!(waits[3..], [Duration::ZERO; 2]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ impl ServerUrl {
             if cfg!(not(unix)) {
                 return Err(invalid("on this system there are no such sockets"));
             }
-            let url = Url::parse("http://localhost/").expect("it is a URL");
+            let url = Url::parse("http://localhost/").expect("the literal is a URL");
             let endpoint = Endpoint::new(text.to_owned(), None);
             return Ok(Self { url, credentials: None, endpoint, socket: Some(path.into()) });
         }
@@ -124,7 +124,7 @@ fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(url.username()), url.password().map(decoded));
     let failed = url.set_username("").is_err() || url.set_password(None).is_err();
-    assert!(!failed, "a URL with a host can be without credentials");
+    assert!(!failed, "credentials can be removed from a URL with a host");
     (!user.is_empty() || password.is_some()).then_some((user, password))
 }
 
@@ -150,25 +150,25 @@ fn without_credentials(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn base(url: &str) -> ServerUrl {
+    fn server(url: &str) -> ServerUrl {
         ServerUrl::parse(url, &Proxies::unknown()).unwrap()
     }
 
     #[test]
-    fn a_base_means_the_same_with_and_without_a_slash_at_its_end() {
+    fn a_base_url_means_the_same_with_and_without_a_slash_at_its_end() {
         for (bare, slashed) in [
             ("http://localhost:8000", "http://localhost:8000/"),
             ("https://host/throttle", "https://host/throttle/"),
             ("https://host/a%2Fb/c", "https://host/a%2Fb/c/"),
         ] {
             let expected = format!("{slashed}new_peer");
-            assert_eq!(base(bare).join("new_peer").as_str(), expected);
-            assert_eq!(base(slashed).join("new_peer").as_str(), expected);
+            assert_eq!(server(bare).join("new_peer").as_str(), expected);
+            assert_eq!(server(slashed).join("new_peer").as_str(), expected);
         }
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
+    fn an_invalid_server_url_is_refused_with_the_reason() {
         let scheme = "its scheme is none of `http`, `https` and `unix`";
         let relative = "relative URL without a base";
         for (url, expected) in [
@@ -217,9 +217,9 @@ mod tests {
             "\0",
             "\u{202e}",
         ];
-        let base = base("http://host/throttle");
+        let server = server("http://host/throttle");
         for name in every_ascii.chain(others.map(str::to_owned)).filter(|name| name != ".") {
-            let url = base.join_name("peers/42", &name).unwrap();
+            let url = server.join_name("peers/42", &name).unwrap();
             let segments: Vec<_> = url.path().split('/').collect();
             assert_eq!(segments[..4], ["", "throttle", "peers", "42"], "{name:?}");
             assert_eq!(segments.len(), 5, "{name:?}");
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_name_that_no_path_can_carry_is_an_error_rather_than_another_request() {
         for name in ["", ".", ".."] {
-            let result = base("http://host/").join_name("peers/42", name);
+            let result = server("http://host/").join_name("peers/42", name);
             assert!(matches!(result, Err(Error::InvalidName { name: it }) if it == name));
         }
     }
@@ -245,17 +245,17 @@ mod tests {
             ("http://ann:se%40cret@host/", Some(("ann", Some("se@cret")))),
             ("http://:secret@host/", Some(("", Some("secret")))),
         ] {
-            let base = base(url);
-            assert_eq!(base.credentials(), expected, "{url}");
-            assert_eq!(base.endpoint().url(), "http://host");
-            assert_eq!(base.join("health").as_str(), "http://host/health");
-            let shown = format!("{base:?}");
+            let server = server(url);
+            assert_eq!(server.credentials(), expected, "{url}");
+            assert_eq!(server.endpoint().url(), "http://host");
+            assert_eq!(server.join("health").as_str(), "http://host/health");
+            let shown = format!("{server:?}");
             assert!(!shown.contains("cret") && !shown.contains("ann"), "{shown}");
         }
     }
 
     #[test]
-    fn a_password_does_not_get_into_the_error_about_its_url() {
+    fn an_error_about_a_url_does_not_show_its_password() {
         for (url, expected) in [
             ("ftp://ann:secret@host/a@b", "ftp://***@host/a@b"),
             ("ann:secret@host:80", "***@host:80"),

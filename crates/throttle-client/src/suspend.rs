@@ -85,7 +85,7 @@ mod tests {
 
     /// Both clocks advance equally while the machine is awake.
     #[test]
-    fn a_machine_that_is_awake_does_not_sleep() {
+    fn no_suspended_time_passes_while_the_machine_is_awake() {
         let suspended = SuspendedTime::start();
         for _ in 0..1_000 {
             assert!(suspended.elapsed() < Duration::from_secs(1));

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// `GET /`: a greeting, and a page for a browser.
-pub(crate) fn index(request: &WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn index(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let mut response = if accept_header::prefers(&request.head.headers, "text/html") {
-        browse(request)?
+        browse(request.api, &request.head).await?
     } else {
         answer::text("Hello from Throttle!")
     };
@@ -27,12 +27,12 @@ pub(crate) fn index(request: &WorkerRequest<'_, impl Content>) -> Result<Respons
     Ok(response)
 }
 
-fn browse(request: &WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+async fn browse(api: &Api, head: &Parts) -> Result<Response, Refusal> {
     // An application that nests us keeps the whole of the path there.
-    let nested = request.head.extensions.get::<OriginalUri>();
-    let path = nested.map_or(&request.head.uri, |OriginalUri(uri)| uri).path();
-    let page = page::render(&request.api.handle, path);
-    let mut response = listing::answer(request.api, "text/html; charset=utf-8", page)?;
+    let nested = head.extensions.get::<OriginalUri>();
+    let path = nested.map_or(&head.uri, |OriginalUri(uri)| uri).path();
+    let page = page::render(&api.handle, path).await;
+    let mut response = listing::answer(api, "text/html; charset=utf-8", page).await?;
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),

@@ -126,7 +126,7 @@ impl Routes {
             Act::Resize(semaphore, max) => {
                 let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
                 config.max = Count::new(*max).expect("a positive maximum");
-                let changes = self.handle.reconfigure(Settings::default(), &self.semaphores);
+                let changes = self.handle.reconfigure(Settings::default(), &self.semaphores).await;
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 return "ok".to_owned();
             }

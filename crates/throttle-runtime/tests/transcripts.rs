@@ -1,4 +1,4 @@
-//! The transcripts, played on the runtime, on paused time.
+//! The transcripts, played against the runtime on a paused clock.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,10 +46,10 @@ impl Runtime {
         }
     }
 
-    /// The id that the peer was given; before it was given one, the number it has in the script.
+    /// The id of the peer; before it is created, its number in the script.
     fn id(&self, peer: Peer) -> PeerId {
-        let stranger = || PeerId::new(peer.0).expect("peers count from one");
-        self.ids.get(&peer).copied().unwrap_or_else(stranger)
+        let unknown = || PeerId::new(peer.0).expect("peers are numbered from one");
+        self.ids.get(&peer).copied().unwrap_or_else(unknown)
     }
 
     async fn act(&mut self, act: &Act) -> Result<String, Error> {
@@ -58,7 +58,7 @@ impl Runtime {
         match act {
             Act::Acquire { .. } => self.acquire(act).await,
             Act::IsAcquired(peer) => {
-                handle.is_acquired(self.id(*peer)).map(|free| free.to_string())
+                handle.is_acquired(self.id(*peer)).await.map(|free| free.to_string())
             }
             Act::Disconnect(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
@@ -79,11 +79,11 @@ impl Runtime {
                 let sequence = sequence.and_then(Sequence::new);
                 handle.release(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
-            Act::Remainder(semaphore) => handle.remainder(semaphore).map(|n| n.to_string()),
+            Act::Remainder(semaphore) => handle.remainder(semaphore).await.map(|n| n.to_string()),
             Act::Resize(semaphore, max) => {
                 let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
                 config.max = Count::new(*max).expect("a positive maximum");
-                let changes = handle.reconfigure(Settings::default(), &self.semaphores);
+                let changes = handle.reconfigure(Settings::default(), &self.semaphores).await;
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 Ok(ok(()))
             }
@@ -144,7 +144,7 @@ impl Subject for Runtime {
     }
 
     async fn peer_state(&mut self, peer: Peer) -> PeerState {
-        let Ok(status) = self.handle.peer(self.id(peer)) else {
+        let Ok(status) = self.handle.peer(self.id(peer)).await else {
             return PeerState::default();
         };
         PeerState {
@@ -162,7 +162,7 @@ async fn answer(request: JoinHandle<Result<Admission, Error>>) -> Result<&'stati
     })
 }
 
-/// Lets every task do what it can do now.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;

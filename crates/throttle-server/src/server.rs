@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Limits},
     listen::{self, Capacity, ConnectionLimits, DeadlineBody, GracePeriods, Listeners},
     open_files,
-    reload::{AskedBy, Reload, ReloadError},
+    reload::{Reload, ReloadError, RequestedBy},
     server_metrics::{self, Reloads},
 };
 
@@ -73,7 +73,7 @@ impl Running {
     /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
-        async move { reload.run(AskedBy::Operator).await }
+        async move { reload.run(RequestedBy::Operator).await }
     }
 
     /// Resolves when the server no longer serves, for whatever reason.
@@ -238,7 +238,7 @@ fn capacity(limits: &Limits) -> Capacity {
 /// Reloading for whoever asks by HTTP.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
-        reload.run(AskedBy::Client).await.map_err(|error| error.to_string())?;
+        reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
 

@@ -147,7 +147,7 @@ impl ClientBuilder {
         let urls = ServerUrls::parse(self.urls.iter().map(String::as_str), &proxies)?;
         let headers = self.all_headers()?;
         let network = self.network(&urls)?;
-        let client = |base: &ServerUrl| match base.socket() {
+        let client = |server: &ServerUrl| match server.socket() {
             Some(socket) => by_socket(http_client_builder(), socket).build(),
             None => Ok(network.clone()),
         };
@@ -188,10 +188,10 @@ impl ClientBuilder {
         #[cfg(not(feature = "tls"))]
         let builder = http_client_builder();
         if cfg!(not(feature = "tls"))
-            && let Some(base) = urls.iter().find(|base| base.is_https())
+            && let Some(server) = urls.iter().find(|server| server.is_https())
         {
             let reason = "`https` needs the feature `tls` of throttle-client".to_owned();
-            return Err(Error::InvalidUrl { url: base.endpoint().url().to_owned(), reason });
+            return Err(Error::InvalidUrl { url: server.endpoint().url().to_owned(), reason });
         }
         builder.build().map_err(unusable)
     }
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_adds_to_the_headers_is_secret() {
+    fn headers_added_by_the_program_are_secret() {
         let builder =
             Client::builder("http://host").header("x-key", "secret").bearer_token("secret");
         let headers = builder.all_headers().unwrap();
@@ -273,7 +273,7 @@ mod tests {
     fn https_is_refused_without_the_feature_tls_when_the_client_is_built() {
         let builder = || Client::builder("http://host").or_url("https://ann:secret@host/throttle/");
         let Err(Error::InvalidUrl { url, reason }) = builder().build() else {
-            panic!("it is built")
+            panic!("the client was built")
         };
         assert_eq!(url, "https://host/throttle");
         assert_eq!(reason, "`https` needs the feature `tls` of throttle-client");

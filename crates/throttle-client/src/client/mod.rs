@@ -71,7 +71,7 @@ impl Client {
     /// The URLs of the server, without credentials, in the order in which they were added.
     pub fn urls(&self) -> Vec<String> {
         let urls = self.inner.transport.urls.iter();
-        urls.map(|base| base.endpoint().url().to_owned()).collect()
+        urls.map(|server| server.endpoint().url().to_owned()).collect()
     }
 
     /// A client of the same server that sends each request once, with this timeout.

@@ -98,7 +98,7 @@ impl Client {
 
     /// The held and pending locks of all peers.
     ///
-    /// The complete list must arrive within the [timeout](ClientBuilder::timeout). The list of a server of
+    /// The complete list must arrive within the [timeout](crate::ClientBuilder::timeout). The list of a server of
     /// version 0.5 has too few fields, and is an error.
     ///
     /// # Errors

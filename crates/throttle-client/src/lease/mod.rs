@@ -75,9 +75,14 @@ impl Lease {
         self.heartbeat_interval.is_some()
     }
 
-    /// The peer, and whether the server must be told about it again.
-    pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
-        self.live.as_ref().map(|live| (live.peer, live.server_view != ServerView::Known))
+    /// The peer, unless it is lost or there was none.
+    pub(crate) fn peer(&self) -> Option<PeerId> {
+        self.live.as_ref().map(|live| live.peer)
+    }
+
+    /// Whether the server forgot the peer or has it with other locks, so that the peer cannot be used now.
+    pub(crate) fn needs_restore(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.server_view != ServerView::Known)
     }
 
     /// Whether there is a [`Lock`](crate::Lock) for `semaphore` by `peer`.
@@ -174,8 +179,9 @@ impl Lease {
         if live.server_view != ServerView::Disputed || sent < live.valid_from {
             return None;
         }
-        let is_confirmed =
-            |(name, count): (&String, &u64)| held.get(name).is_some_and(|told| count <= told);
+        let is_confirmed = |(name, count): (&String, &u64)| {
+            held.get(name).is_some_and(|at_server| count <= at_server)
+        };
         if live.held.iter().all(is_confirmed) {
             // Looking at a peer does not renew its lease, so a heartbeat is due.
             live.server_view = ServerView::Known;

@@ -67,7 +67,11 @@ pub(super) struct LastAttempt {
 impl LastAttempt {
     /// The error for a caller whose time is over: the last failure, or `no_answer` if an answer is overdue.
     /// `None` if the server answered, so that the lock was not free.
-    pub(super) fn silence(self, now: Time, no_answer: impl FnOnce() -> Error) -> Option<Error> {
+    pub(super) fn missing_answer(
+        self,
+        now: Time,
+        no_answer: impl FnOnce() -> Error,
+    ) -> Option<Error> {
         let is_missing = |due| !self.is_answered || due <= now;
         self.error.or_else(|| self.due.is_some_and(is_missing).then(no_answer))
     }
@@ -94,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
+    fn pauses_double_up_to_the_longest_and_can_be_reset() {
         let mut backoff = Backoff::default();
         let all: Vec<_> = (0..7).map(|_| backoff.next(0.0).as_millis()).collect();
         assert_eq!(all, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_for_seconds_is_said_and_then_every_half_minute() {
+    fn an_outage_is_reported_after_seconds_and_then_every_half_minute() {
         let mut warnings = OutageWarnings::default();
         let said: Vec<_> =
             (0..70).filter(|&second| warnings.failed(at(second), None).is_some()).collect();

@@ -100,7 +100,7 @@ impl PeerBuilder {
         self
     }
 
-    /// Sets labels that are useful but not required, such as [`process_labels`](crate::process_labels).
+    /// Sets labels that are useful but not required, such as [`process_labels`](fn@crate::process_labels).
     /// [Labels](Self::label) of the same name replace them. If the server refuses labels of this size or
     /// number, these are left out.
     #[must_use]
@@ -148,7 +148,7 @@ impl PeerBuilder {
             to_remove: None,
             default_labels_refused: false,
             longest_block_for: LONGEST_BLOCK_FOR,
-            url: None,
+            confirmed_url_index: None,
         };
         PeerInner {
             single_attempt: client.single_attempt(client.timeout()),

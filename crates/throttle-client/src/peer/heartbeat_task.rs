@@ -86,7 +86,7 @@ async fn sync_with_server(inner: &PeerInner) {
 async fn forget_peer(inner: &PeerInner, end: Option<CloseMode>) -> Option<(PeerId, Time)> {
     let _server_sync = inner.server_sync.lock().await;
     let mut state = inner.state();
-    let (peer, _) = state.lease.peer()?;
+    let peer = state.lease.peer()?;
     let deadline = state.lease.deadline(peer)?;
     state.lease.close();
     state.to_remove = (end == Some(CloseMode::Remove)).then_some(peer);
@@ -122,7 +122,7 @@ mod tests {
     use crate::{Client, Peer};
 
     #[tokio::test]
-    async fn a_peer_that_waits_for_its_next_sign_of_life_takes_little_memory() {
+    async fn a_peer_that_waits_for_its_next_heartbeat_needs_little_memory() {
         let peer = Peer::new(&Client::new("http://localhost:8000").unwrap());
         let size = size_of_val(&run(peer.inner()));
         assert!(size < 2_048, "{size} bytes");

@@ -169,7 +169,7 @@ impl Lock {
                 }
                 self.count = count;
             }
-            let sent = inner.sent();
+            let sent = inner.sending_now();
             let answer = inner.single_attempt.acquire(self.id, &self.semaphore, count).await;
             drop(server_sync);
             match answer {
@@ -222,7 +222,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Otherwise the lock is released with the peer.
+        // The last handle removes the peer instead, and with it the lock.
         if !self.is_released && !self.peer.is_last_handle() && self.loss.borrow().is_none() {
             drop(self.peer.inner().release_in_background(
                 self.id,

@@ -100,7 +100,7 @@ impl Peer {
 
     /// The id under which the server knows the peer, if there is one at present.
     pub fn id(&self) -> Option<PeerId> {
-        self.inner().state().lease.peer().map(|(peer, _)| peer)
+        self.inner().state().lease.peer()
     }
 
     /// The length of the lease.
@@ -168,7 +168,7 @@ impl Peer {
                 if let Some(inner) = inner.upgrade() {
                     inner.next_step();
                     let state = inner.state();
-                    next = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
+                    next = state.lease.peer().and_then(|peer| state.lease.deadline(peer));
                 }
                 let next = next.unwrap_or_else(|| clock.now() + Duration::from_secs(1));
                 tokio::select! {

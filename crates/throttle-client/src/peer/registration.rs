@@ -18,18 +18,21 @@ impl PeerInner {
                 return Err(Lost::Closed.into());
             }
             self.next_step();
-            let known = self.state().lease.peer();
+            let (known, needs_restore) = {
+                let state = self.state();
+                (state.lease.peer(), state.lease.needs_restore())
+            };
             match known {
-                Some((peer, true)) => {
+                Some(peer) if needs_restore => {
                     // The heartbeat task restores the peer, because that task survives a dropped caller.
                     drop(server_sync);
                     self.until_restored(peer).await;
                 }
-                Some((peer, false)) => return Ok(peer),
+                Some(peer) => return Ok(peer),
                 None => {
                     // A task of its own, so that a dropped caller does not leave a peer behind at the server.
-                    let opening = self.runtime.spawn(Arc::clone(self).open(server_sync));
-                    return Ok(task_result(opening.await)??);
+                    let creating = self.runtime.spawn(Arc::clone(self).create(server_sync));
+                    return Ok(task_result(creating.await)??);
                 }
             }
         }
@@ -40,11 +43,12 @@ impl PeerInner {
         let mut confirmed = self.confirmed.subscribe();
         loop {
             self.next_step();
-            let (known, mut loss) = {
+            let (is_waiting, mut loss) = {
                 let state = self.state();
-                (state.lease.peer(), state.loss.subscribe())
+                let is_same = state.lease.peer() == Some(peer);
+                (is_same && state.lease.needs_restore(), state.loss.subscribe())
             };
-            if known != Some((peer, true)) {
+            if !is_waiting {
                 return;
             }
             self.lease_changed.notify_one();
@@ -66,19 +70,19 @@ impl PeerInner {
     }
 
     /// Creates the peer at the server.
-    async fn open(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
+    async fn create(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
-        let (mut sent, mut url) = self.sent();
+        let mut sent = self.sending_now();
         let mut peer = self.single_attempt.new_peer(length).labels(self.labels()).await;
         if peer.as_ref().is_err_and(|error| self.drop_default_labels_after(error)) {
-            (sent, url) = self.sent();
+            sent = self.sending_now();
             peer = self.single_attempt.new_peer(length).labels(self.labels()).await;
         }
         let peer = peer?;
         info!(target: TARGET, peer, url = &*self.server, lease = ?length, "the peer is there");
         let mut state = self.state();
-        state.lease.created(peer, sent, jitter());
-        state.url = self.if_current(url);
+        state.lease.created(peer, sent.at, jitter());
+        state.confirmed_url_index = self.if_current(sent.url_index);
         if state.loss.borrow().is_some() {
             state.loss = tokio::sync::watch::Sender::new(None);
         }

@@ -78,7 +78,7 @@ impl PeerInner {
                 let lost = *state.loss.borrow();
                 state.lease.deadline(peer).ok_or_else(|| lost.unwrap_or(Lost::Expired))?
             };
-            let sent = self.sent();
+            let sent = self.sending_now();
             let answer = tokio::select! {
                 biased;
                 answer = self.client.release(peer, semaphore) => answer,
@@ -94,7 +94,7 @@ impl PeerInner {
                     if let Some(lost) = self.unknown_peer(peer, sent, uptime) {
                         return Err(lost);
                     }
-                    if self.state().lease.peer().is_some_and(|(_, is_forgotten)| is_forgotten) {
+                    if self.state().lease.needs_restore() {
                         debug!(target: TARGET, peer, semaphore, "the server forgot the lock");
                         return Ok(());
                     }

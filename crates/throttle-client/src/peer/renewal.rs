@@ -14,7 +14,11 @@ use crate::{
 };
 
 /// When a request was sent, and the index of the URL then in use.
-pub(super) type Sent = (Time, usize);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) at: Time,
+    pub(super) url_index: usize,
+}
 
 impl PeerInner {
     /// Restores the peer with its locks at a server that forgot it. Call this with `server_sync` held.
@@ -34,12 +38,12 @@ impl PeerInner {
             locks.map(|(name, count)| (name, i64::try_from(count).unwrap_or(i64::MAX))).collect();
         let labels = self.labels();
         let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence: None };
-        let sent = self.sent();
+        let sent = self.sending_now();
         let answer = self.with_timeout(timeout, self.single_attempt.restore(&restore)).await;
         if let Some(Ok(())) = answer {
             info!(target: TARGET, peer, url, semaphores, "the server knows the peer again");
             let mut state = self.state();
-            if state.lease.restored(peer, sent.0, self.now(), jitter()) {
+            if state.lease.restored(peer, sent.at, self.now(), jitter()) {
                 self.confirmed(state, sent);
             }
             return;
@@ -54,12 +58,12 @@ impl PeerInner {
 
     /// Asks the server what the peer holds, after a restore conflict. Call this with `server_sync` held.
     pub(super) async fn inspect(&self, peer: PeerId, timeout: Duration) {
-        let sent = self.sent();
+        let sent = self.sending_now();
         match self.with_timeout(timeout, self.single_attempt.peer(peer)).await {
             Some(Ok(status)) => {
                 let held = status.held.into_iter().map(|lock| (lock.semaphore, lock.count));
                 let held = held.collect();
-                let lost = self.decide(|lease| lease.inspected(peer, sent.0, self.now(), &held));
+                let lost = self.decide(|lease| lease.inspected(peer, sent.at, self.now(), &held));
                 if lost.is_some() {
                     // Nobody can use the rest of the peer at the server.
                     let client = self.client.clone();
@@ -72,7 +76,7 @@ impl PeerInner {
 
     pub(super) async fn heartbeat(&self, peer: PeerId, timeout: Duration) {
         let length = self.state().lease.length();
-        let sent = self.sent();
+        let sent = self.sending_now();
         match self.with_timeout(timeout, self.single_attempt.heartbeat(peer, length)).await {
             Some(Ok(())) => self.renewed(peer, sent),
             answer => self.not_confirmed(peer, sent, answer.and_then(Result::err)),
@@ -94,9 +98,9 @@ impl PeerInner {
     }
 
     /// Handles a request that did not confirm the peer. Without an error there was no answer in time.
-    fn not_confirmed(&self, peer: PeerId, (sent, url): Sent, error: Option<Error>) {
+    fn not_confirmed(&self, peer: PeerId, sent: Sent, error: Option<Error>) {
         if let Some(Error::Refused { code: Code::UnknownPeer, uptime, .. }) = error {
-            self.unknown_peer(peer, (sent, url), uptime);
+            self.unknown_peer(peer, sent, uptime);
             return;
         }
         match error {
@@ -106,7 +110,7 @@ impl PeerInner {
             }
             error => {
                 if error.is_none() {
-                    self.single_attempt.fail_over(url);
+                    self.single_attempt.fail_over(sent.url_index);
                 }
                 self.state().lease.no_answer(peer, self.now(), jitter());
                 let error: &dyn fmt::Display = error.as_ref().map_or(&"no answer in time", |it| it);
@@ -124,22 +128,22 @@ impl PeerInner {
     }
 
     /// The current time and URL, to be read before a request is sent.
-    pub(super) fn sent(&self) -> Sent {
-        (self.now(), self.single_attempt.base_url_index())
+    pub(super) fn sending_now(&self) -> Sent {
+        Sent { at: self.now(), url_index: self.single_attempt.base_url_index() }
     }
 
     /// Handles an answer that renewed the lease.
     pub(super) fn renewed(&self, peer: PeerId, sent: Sent) {
         let mut state = self.state();
-        if state.lease.renewed(peer, sent.0, self.now(), jitter()) {
+        if state.lease.renewed(peer, sent.at, self.now(), jitter()) {
             self.confirmed(state, sent);
         }
     }
 
-    fn confirmed(&self, mut state: MutexGuard<'_, PeerState>, (sent, url): Sent) {
-        state.url = self.if_current(url);
+    fn confirmed(&self, mut state: MutexGuard<'_, PeerState>, sent: Sent) {
+        state.confirmed_url_index = self.if_current(sent.url_index);
         drop(state);
-        self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent)));
+        self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent.at)));
         debug!(target: TARGET, url = &*self.server, "the lease began anew");
     }
 
@@ -147,20 +151,21 @@ impl PeerInner {
     pub(super) fn unknown_peer(
         &self,
         peer: PeerId,
-        (sent, url): Sent,
+        sent: Sent,
         uptime: Option<Duration>,
     ) -> Option<Lost> {
-        let url = self.if_current(url).filter(|&url| self.state().url == Some(url));
+        let url = self.if_current(sent.url_index);
+        let url = url.filter(|&index| self.state().confirmed_url_index == Some(index));
         let uptime = uptime.filter(|_| url.is_some());
-        let lost = self.decide(|lease| lease.unknown_peer(peer, sent, self.now(), uptime));
+        let lost = self.decide(|lease| lease.unknown_peer(peer, sent.at, self.now(), uptime));
         debug!(target: TARGET, peer, url = &*self.server, ?uptime, ?lost, "the peer is unknown");
         self.lease_changed.notify_one();
         lost
     }
 
-    /// The index `url` if no failover happened since, so that the answer is known to come from that URL.
-    pub(super) fn if_current(&self, url: usize) -> Option<usize> {
-        (self.single_attempt.base_url_index() == url).then_some(url)
+    /// The index if no failover happened since, so that the answer is known to come from that URL.
+    pub(super) fn if_current(&self, url_index: usize) -> Option<usize> {
+        (self.single_attempt.base_url_index() == url_index).then_some(url_index)
     }
 
     /// The next step of the lease. Reports the loss if that is the step.
@@ -181,7 +186,7 @@ impl PeerInner {
         let lost = decide(&mut state.lease)?;
         state.loss.send_replace(Some(lost));
         drop(state);
-        let (peer, url) = (peer.map(|(peer, _)| peer), &*self.server);
+        let url = &*self.server;
         if held_anything {
             warn!(target: TARGET, peer, url, %lost, "the peer lost all that it held");
         } else {

@@ -71,18 +71,18 @@ pub(super) struct PeerState {
     pub(super) longest_block_for: Duration,
     /// The index of the URL by which the server last confirmed the peer; `None` if a failover happened during
     /// that request. Another URL may lead to another server, whose uptime tells nothing about this peer.
-    pub(super) url: Option<usize>,
+    pub(super) confirmed_url_index: Option<usize>,
 }
 
 impl PeerInner {
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
-        self.state.lock().expect("nobody panics while it decides")
+        self.state.lock().expect("nothing panics while the state is locked")
     }
 
     pub(super) fn holds(&self, semaphore: &str) -> bool {
         self.next_step();
         let state = self.state();
-        state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
+        state.lease.peer().is_some_and(|peer| state.lease.holds(peer, semaphore))
     }
 
     pub(super) fn error_context(&self, semaphore: &str) -> ErrorContext {

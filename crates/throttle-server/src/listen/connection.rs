@@ -1,4 +1,4 @@
-//! One connection, from its acceptance to its end.
+//! One connection, from the first request to its end.
 
 use std::{error::Error, fmt, pin::pin, time::Duration};
 
@@ -55,7 +55,7 @@ pub(super) async fn serve(
         }
     });
     let mut http = http1::Builder::new();
-    // Answers are so short that copying them behind their head is cheaper than a vectored write.
+    // Answers are short, so copying one behind its head is cheaper than a vectored write.
     http.max_buf_size(head_bytes).half_close(false).writev(false);
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), handler));
     let ended = tokio::select! {
@@ -88,7 +88,7 @@ pub(super) async fn serve(
     }
 }
 
-/// The answer to a request, whose head has at most so many bytes, and whose body arrives in time.
+/// The answer to a request. Its head must not be larger than the limit, and its body must arrive in time.
 async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
@@ -103,8 +103,7 @@ async fn answer(
     service.answer(request).await
 }
 
-/// Answers a request that the HTTP library could not read, in place of the library, whose own answer has
-/// no body.
+/// Answers a request that the HTTP library could not parse, because the library's own answer has no body.
 async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
@@ -115,7 +114,7 @@ async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchang
     for (name, value) in &head.headers {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    // The clock is the library's.
+    // The date is taken from the library's own answer.
     let replaced = String::from_utf8_lossy(&replaced);
     if let Some(date) = replaced.lines().find(|line| line.starts_with("date: ")) {
         answer.extend([date.as_bytes(), b"\r\n"].concat());

@@ -62,7 +62,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
     let waiter = server.handle().new_peer(Duration::from_secs(3_600), Labels::default()).await;
     let path = format!("/peers/{}/A?block_for=1h", waiter.unwrap().get());
     let waiting = tokio::spawn(async move { status(address, "PUT", &path, "1").await });
-    while server.handle().semaphore("A").unwrap().waiters == 0 {
+    while server.handle().semaphore("A").await.unwrap().waiters == 0 {
         tokio::task::yield_now().await;
     }
 

@@ -10,7 +10,10 @@ use super::Acquisition;
 use crate::{
     Admission, Error, Lost,
     clock::Time,
-    peer::{Lock, PeerInner, TARGET, lock_error::PeerError, task_result, withdraw::WithdrawGuard},
+    peer::{
+        Lock, PeerInner, TARGET, lock_error::PeerError, renewal::Sent, task_result,
+        withdraw::WithdrawGuard,
+    },
     sequence::OnStale,
 };
 
@@ -45,15 +48,15 @@ impl Acquisition {
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
         self.last_attempt.due = Some(inner.now());
-        let former = inner.state().lease.peer();
+        let previous = inner.state().lease.peer();
         let Some(known) = self.before_end(inner.registered_peer()).await else {
             return Err(AttemptError::NotInTime);
         };
-        let peer = known.map_err(|obstacle| match obstacle {
+        let peer = known.map_err(|error| match error {
             PeerError::Error(error) => AttemptError::Error(error),
             PeerError::Lost(lost) => AttemptError::Lost(lost),
         })?;
-        if former.is_none_or(|(former, _)| former != peer) {
+        if previous != Some(peer) {
             self.answered();
         }
         let lost = *outer.borrow();
@@ -62,18 +65,18 @@ impl Acquisition {
             return Err(lost.into());
         }
         guard.peer = Some(peer);
-        self.ask(peer, guard).await
+        self.send_request(peer, guard).await
     }
 
     /// Sends one request for the lock.
-    async fn ask(
+    async fn send_request(
         &mut self,
         peer: PeerId,
         guard: &mut WithdrawGuard,
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
-        let sent = inner.sent();
-        let (block_for, due) = self.block_for(&inner, sent.0);
+        let sent = inner.sending_now();
+        let (block_for, due) = self.block_for(&inner, sent.at);
         self.last_attempt.due = Some(due);
         let length = inner.state().lease.length();
         let (client, semaphore, count) =
@@ -95,7 +98,7 @@ impl Acquisition {
             tokio::select! {
                 biased;
                 answer = acquire_task => Some(answer),
-                () = inner.until_confirmed_at_another_url(sent.1) => None,
+                () = inner.until_confirmed_at_another_url(sent.url_index) => None,
             }
         };
         let Some(answer) = self.before_end(answered).await else {
@@ -112,7 +115,7 @@ impl Acquisition {
         match task_result(answer)? {
             Ok(admission) => {
                 self.answered();
-                self.admitted(peer, &inner, admission, (sent, block_for))
+                self.handle_admission(peer, &inner, admission, (sent, block_for))
             }
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
                 self.answered();
@@ -144,12 +147,12 @@ impl Acquisition {
     }
 
     /// Handles an answer that grants or queues the lock.
-    fn admitted(
+    fn handle_admission(
         &mut self,
         peer: PeerId,
         inner: &Arc<PeerInner>,
         admission: Admission,
-        (sent, block_for): ((Time, usize), Duration),
+        (sent, block_for): (Sent, Duration),
     ) -> Result<AttemptOutcome, AttemptError> {
         let now = inner.now();
         inner.renewed(peer, sent);
@@ -158,7 +161,7 @@ impl Acquisition {
                 // The grant does not count if the lease may have ended before the answer arrived, or if the
                 // server sent it before it forgot the peer.
                 let mut state = inner.state();
-                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.0, now)) {
+                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.at, now)) {
                     return Ok(AttemptOutcome::RetryAfterPause);
                 }
                 let loss = state.loss.subscribe();
@@ -169,9 +172,9 @@ impl Acquisition {
                 Err(AttemptError::NotInTime)
             }
             Admission::Queued => {
-                self.log_waiting(peer);
+                self.log_queued(peer);
                 // For example at a server that shuts down.
-                let is_early = now.since(sent.0) < block_for - block_for / 8;
+                let is_early = now.since(sent.at) < block_for - block_for / 8;
                 if !is_early {
                     self.backoff.reset();
                 }
@@ -186,8 +189,8 @@ impl Acquisition {
 
     /// The `block_for` of the next request, and when its answer is due.
     ///
-    /// The last request but one ends [`LAST_ANSWER_MARGIN`] early. So a server that does not answer can be
-    /// told from a lock that is not free. No answer to the last request is expected in time.
+    /// The last request but one ends [`LAST_ANSWER_MARGIN`] early. This distinguishes a server that does not
+    /// answer from a lock that is not free. The answer to the last request is not expected in time.
     fn block_for(&self, inner: &PeerInner, now: Time) -> (Duration, Time) {
         if self.is_try_lock() {
             return (Duration::ZERO, now);
@@ -202,16 +205,16 @@ impl Acquisition {
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
         // The last answer, a moment ago, already said that the lock is not free.
-        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_waiting {
+        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_queued {
             return (left.min(longest), end + LAST_ANSWER_MARGIN);
         }
         let block_for = longest.min(left.saturating_sub(LAST_ANSWER_MARGIN));
         (block_for, now + block_for)
     }
 
-    fn log_waiting(&mut self, peer: PeerId) {
-        if !self.is_waiting {
-            self.is_waiting = true;
+    fn log_queued(&mut self, peer: PeerId) {
+        if !self.is_queued {
+            self.is_queued = true;
             let (semaphore, url) = (&*self.semaphore, &*self.peer.inner().server);
             info!(target: TARGET, peer, semaphore, url, "waiting for a lock");
         }
@@ -219,7 +222,7 @@ impl Acquisition {
 
     fn lock(&self, id: PeerId, token: Option<u64>, loss: watch::Receiver<Option<Lost>>) -> Lock {
         let (semaphore, waited) = (&*self.semaphore, self.peer.inner().now().since(self.start));
-        if self.is_waiting {
+        if self.is_queued {
             info!(target: TARGET, peer = id, semaphore, token, ?waited, "held after waiting");
         } else {
             debug!(target: TARGET, peer = id, semaphore, token, "held");

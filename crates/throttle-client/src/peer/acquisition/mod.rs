@@ -30,7 +30,8 @@ pub(super) struct Acquisition {
     backoff: Backoff,
     warnings: OutageWarnings,
     last_attempt: LastAttempt,
-    is_waiting: bool,
+    /// Whether the server has queued the request, which is logged once.
+    is_queued: bool,
 }
 
 impl Acquisition {
@@ -53,7 +54,7 @@ impl Acquisition {
             backoff: Backoff::default(),
             warnings: OutageWarnings::default(),
             last_attempt: LastAttempt::default(),
-            is_waiting: false,
+            is_queued: false,
         }
     }
 
@@ -179,9 +180,9 @@ impl Acquisition {
     /// The error when the time is over: whether the lock was not free, or the server did not answer.
     async fn out_of_time(mut self, guard: WithdrawGuard) -> LockError {
         let now = guard.inner.now();
-        let silence =
-            mem::take(&mut self.last_attempt).silence(now, || guard.inner.no_answer_error());
-        match silence {
+        let missing =
+            mem::take(&mut self.last_attempt).missing_answer(now, || guard.inner.no_answer_error());
+        match missing {
             Some(error) => {
                 drop(guard);
                 self.error_context().unreachable(error)
