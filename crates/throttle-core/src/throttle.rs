@@ -79,9 +79,8 @@ impl Throttle {
 
     /// Makes all fencing tokens greater than `floor`, so that they keep growing over restarts.
     ///
-    /// The floor is lowered if it leaves less room below [`FencingToken::MAX`] than 2^40 grants of each
-    /// semaphore. Even if a clock is set decades ahead, that lasts for a million grants a second over
-    /// twelve days.
+    /// A floor too close to [`FencingToken::MAX`], from a clock that is decades ahead, is lowered to leave
+    /// room for 2^40 grants of each semaphore: a million a second for twelve days.
     #[must_use]
     pub fn with_token_floor(mut self, floor: u64) -> Self {
         self.last_token = FencingToken(floor.min(FencingToken::MAX.get() - (1 << 40)));
