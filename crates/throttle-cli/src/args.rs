@@ -114,7 +114,7 @@ pub(crate) enum OutputFormat {
     Table,
 }
 
-/// How often to look, which no server may be asked without a pause.
+/// The interval of `watch`. A minimum keeps the requests from following each other without a pause.
 fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_time(text)?;
     if interval < MIN_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }

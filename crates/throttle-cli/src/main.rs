@@ -1,7 +1,7 @@
 //! `throttlectl`: runs commands under a lock, and shows who holds what.
 //!
-//! Everything that keeps a lock alive is in `throttle_client`; this program connects it to processes,
-//! signals and terminals ([`lock`]), and prints what the server tells ([`show`]).
+//! `throttle_client` keeps locks alive. This program connects it to processes, signals and terminals
+//! ([`lock`]), and prints the answers of the server ([`show`]).
 
 #![forbid(unsafe_code)]
 
@@ -54,7 +54,7 @@ fn run() -> Result<ExitStatus, Failure> {
         Verb::Man => return manual::print(),
         verb => verb,
     };
-    // One thread: a child that shall end with its parent ends with the thread that made it.
+    // One thread: Linux kills a child that dies with its parent when the thread that started the child ends.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match verb {
@@ -62,16 +62,16 @@ fn run() -> Result<ExitStatus, Failure> {
             verb => show::run(&server, verb).await,
         }
     });
-    // The name of a host may still be looked up, which nobody wants to wait for any more.
+    // A lookup of a host name may still run. Do not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-/// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
+/// Prints the text of `--help` or `--version`, or what is wrong with the command line.
 fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
-    let has = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
-    if error.kind() == ErrorKind::UnknownArgument && has("lock") && !has("--") {
-        // As in `lock A make -j4`.
+    let has_argument = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
+    if error.kind() == ErrorKind::UnknownArgument && has_argument("lock") && !has_argument("--") {
+        // For example `lock A make -j4`.
         let tip = "a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`";
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }

@@ -7,7 +7,7 @@ use crate::{
     SemaphoreId, Sequence, Throttle, Ticket, Time,
 };
 
-/// An operation with its arguments. Each stands for the method of the same name.
+/// An operation with its arguments. Each variant calls the method of the same name.
 #[expect(missing_docs, reason = "fields are the arguments of the method")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
@@ -41,18 +41,18 @@ pub enum Command {
     SetLevel { semaphore: SemaphoreId, level: Level },
 }
 
-/// What an operation answers.
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reply {
     /// To [`Command::AddSemaphore`].
     Added(SemaphoreId),
     /// To [`Command::Acquire`].
     Admitted(Admission),
-    /// To [`Command::CatchUp`]: until which instant everything is done.
+    /// To [`Command::CatchUp`]: the instant that was reached.
     CaughtUp(Time),
-    /// To all commands that have nothing to tell but that it is done.
+    /// To all commands without a result.
     Done,
-    /// To [`Command::EndWait`]: what is still pending, if the wait was still open.
+    /// To [`Command::EndWait`]: the count still pending, if the wait was still open.
     Ended(Option<Count>),
     /// To [`Command::Expire`]: whether anything happened.
     Expired(bool),
@@ -63,11 +63,11 @@ pub enum Reply {
 }
 
 impl Throttle {
-    /// Does what the command says.
+    /// Calls the method that the command stands for.
     ///
     /// # Errors
     ///
-    /// Those of the method that the command stands for.
+    /// Those of the method.
     pub fn apply(&mut self, now: Time, command: Command) -> Result<Reply, Error> {
         let done = |()| Reply::Done;
         match command {

@@ -5,15 +5,15 @@
 //! service. What concerns the whole server is kept by a recorder, and what concerns a semaphore in
 //! series of our own, which are dropped with it.
 
-mod durations;
-mod events;
+mod collectors;
+mod counters;
+mod event_counts;
 mod exposition;
-mod families;
-mod flight;
 mod histogram;
-mod names;
-mod probes;
+mod request_durations;
+mod semaphore_families;
 mod series;
+mod single_flight;
 
 use std::{
     fmt,
@@ -28,15 +28,15 @@ use metrics::{Counter, Key, Label, Recorder};
 use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
-pub(crate) use self::durations::Group;
 pub use self::histogram::Histograms;
+pub(crate) use self::request_durations::RequestGroup;
 use self::{
-    durations::Durations,
-    events::Events,
-    families::Row,
-    flight::{Flight, Text},
-    probes::{Kind, Probe, Probes},
-    series::Register,
+    collectors::{Collector, Collectors, Kind},
+    event_counts::EventCounts,
+    request_durations::RequestDurations,
+    semaphore_families::Row,
+    series::SeriesRegistry,
+    single_flight::{SharedText, SingleFlight},
 };
 use crate::{refusal::Refusal, worker_routes::Route};
 
@@ -64,18 +64,18 @@ use crate::{refusal::Refusal, worker_routes::Route};
 /// ```
 #[derive(Clone)]
 pub struct Metrics {
-    shared: Arc<Shared>,
+    inner: Arc<MetricsInner>,
     histograms: Histograms,
 }
 
-struct Shared {
+struct MetricsInner {
     recorder: Arc<dyn Recorder + Send + Sync>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
-    series: Arc<Register>,
+    series: Arc<SeriesRegistry>,
     clock: Clock,
-    durations: Durations,
-    probes: Probes,
-    flight: Arc<Flight>,
+    durations: RequestDurations,
+    collectors: Collectors,
+    single_flight: Arc<SingleFlight>,
     /// How many bytes the latest text had.
     size: AtomicUsize,
     not_found: Counter,
@@ -93,13 +93,13 @@ impl Metrics {
         recorder: Arc<dyn Recorder + Send + Sync>,
         render: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
-        names::describe(&*recorder);
+        counters::describe(&*recorder);
         let refusals = Code::ALL.iter().map(|code| {
             let labels = vec![Label::new("code", code.as_str())];
-            names::counter(&*recorder, Key::from_parts(names::REFUSALS, labels))
+            counters::register(&*recorder, Key::from_parts(counters::REFUSALS, labels))
         });
-        let shared = Shared {
-            not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
+        let inner = MetricsInner {
+            not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
             requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
@@ -108,12 +108,12 @@ impl Metrics {
             render,
             series: Arc::default(),
             clock: Clock::start(),
-            durations: Durations::new(),
-            probes: Probes::default(),
-            flight: Arc::default(),
+            durations: RequestDurations::new(),
+            collectors: Collectors::default(),
+            single_flight: Arc::default(),
             size: AtomicUsize::new(0),
         };
-        Self { shared: Arc::new(shared), histograms: Histograms::default() }
+        Self { inner: Arc::new(inner), histograms: Histograms::default() }
     }
 
     /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
@@ -127,8 +127,8 @@ impl Metrics {
     /// Counts what happens in a service, for
     /// [`Handle::start_observed`](throttle_runtime::Handle::start_observed).
     pub fn observer(&self) -> Box<dyn Observer> {
-        let Shared { recorder, series, .. } = &*self.shared;
-        Box::new(Events::new(&**recorder, self.histograms, Arc::clone(series)))
+        let MetricsInner { recorder, series, .. } = &*self.inner;
+        Box::new(EventCounts::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
     /// Adds a gauge whose value `read` tells at each scrape, with labels by which it differs from
@@ -144,7 +144,7 @@ impl Metrics {
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let (labels, read) = (labels.to_vec(), Box::new(read));
-        self.shared.probes.add(Probe { kind: Kind::Gauge, name, help, labels, read });
+        self.inner.collectors.add(Collector { kind: Kind::Gauge, name, help, labels, read });
     }
 
     /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. A value lower than
@@ -157,41 +157,42 @@ impl Metrics {
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let (labels, read) = (labels.to_vec(), Box::new(read));
-        self.shared.probes.add(Probe { kind: Kind::Counter, name, help, labels, read });
+        self.inner.collectors.add(Collector { kind: Kind::Counter, name, help, labels, read });
     }
 
     /// The present, to tell how long a request takes.
     pub(crate) fn now(&self) -> Time {
-        self.shared.clock.now()
+        self.inner.clock.now()
     }
 
     /// Counts a request with its outcome, and how long it took if that is known.
     pub(crate) fn count(
         &self,
-        begun: Option<(Group, Time)>,
+        begun: Option<(RequestGroup, Time)>,
         (route, method): (Route, &str),
         status: StatusCode,
         code: Option<Code>,
     ) {
         if let Some((group, begin)) = begun {
-            self.shared.durations.record(group, begin, self.now());
+            self.inner.durations.record(group, begin, self.now());
         }
         self.requests(route, method, status).increment(1);
         if let Some(code) = code
-            && let Some(refusals) = self.shared.refusals.get(code as usize)
+            && let Some(refusals) = self.inner.refusals.get(code as usize)
         {
             refusals.increment(1);
         }
         if code == Some(Code::UnknownRoute) {
-            self.shared.not_found.increment(1);
+            self.inner.not_found.increment(1);
         }
     }
 
     fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
+        debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
         let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
-        self.shared.requests[index].get_or_init(|| {
+        self.inner.requests[index].get_or_init(|| {
             let status = match STATUSES[status] {
                 OTHER => "other".to_owned(),
                 status => status.to_string(),
@@ -201,21 +202,21 @@ impl Metrics {
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
-            names::counter(&*self.shared.recorder, Key::from_parts(names::REQUESTS, labels))
+            counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
         })
     }
 
     /// The text for Prometheus, sorted, with the present state of `handle`.
     ///
     /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
-    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<Text>, Refusal> {
+    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<SharedText>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
         let runtime = tokio::runtime::Handle::current();
-        self.shared.flight.text(move || runtime.block_on(metrics.write(&handle))).await
+        self.inner.single_flight.text(move || runtime.block_on(metrics.write(&handle))).await
     }
 
     async fn write(&self, handle: &Handle) -> String {
-        let Shared { probes, series, render, durations, size, .. } = &*self.shared;
+        let MetricsInner { collectors, series, render, durations, size, .. } = &*self.inner;
         let (mut pages, mut rows) = (handle.semaphore_pages().await, Vec::new());
         while let Some(semaphores) = pages.next().await {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
@@ -227,8 +228,8 @@ impl Metrics {
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
-        probes.write(&mut exported);
-        probes::write_service(&mut exported, handle).await;
+        collectors.write(&mut exported);
+        collectors::write_service(&mut exported, handle).await;
         let text = exposition::write(&exported, rows, bounds, capacity);
         size.store(text.len(), Relaxed);
         text
@@ -241,12 +242,32 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// As labels. The first stands for all others.
+/// Values of the label `method`. The first stands for all others.
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
-/// As labels. The first stands for all others, of which there are none.
+/// Values of the label `status`. The first stands for all others, of which there are none.
 const STATUSES: &[u16] =
     &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
 
 /// No status.
 const OTHER: u16 = 0;
+
+const _: () = {
+    let mut index = 0;
+    while index < Code::ALL.len() {
+        assert!(has_label(Code::ALL[index].status()), "add the status of a new code to STATUSES");
+        index += 1;
+    }
+};
+
+/// Whether the status is among [`STATUSES`].
+const fn has_label(status: u16) -> bool {
+    let mut index = 0;
+    while index < STATUSES.len() {
+        if STATUSES[index] == status {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}

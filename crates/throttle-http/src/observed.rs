@@ -15,7 +15,7 @@ use tracing::{Level, debug, enabled, error};
 use crate::{
     accept_header,
     api::Api,
-    metrics::Group,
+    metrics::RequestGroup,
     refusal::Refusal,
     worker_routes::{Captures, Path, Route},
 };
@@ -27,7 +27,7 @@ pub(crate) struct RequestInfo<'a> {
     method: Method,
     reads_problems: bool,
     /// What it is about and when it came, if somebody counts.
-    begun: Option<(Group, Time)>,
+    begun: Option<(RequestGroup, Time)>,
     /// Peer and semaphore, if somebody wants to read them in the log.
     about: Option<(String, String)>,
 }
@@ -59,7 +59,7 @@ impl<'a> RequestInfo<'a> {
         });
         let reads_problems = accept_header::prefers(&head.headers, PROBLEM_JSON);
         let begun = api.metrics.as_ref();
-        let begun = begun.map(|it| (Group::of(route, &method, &head.uri), it.now()));
+        let begun = begun.map(|it| (RequestGroup::of(route, &method, &head.uri), it.now()));
         Self { api, route, method, reads_problems, begun, about }
     }
 

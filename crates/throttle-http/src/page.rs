@@ -1,10 +1,10 @@
 //! The page for a browser: what is held and awaited at a glance, and where to look closer.
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use throttle_runtime::{Handle, SemaphoreStatus};
 
-use crate::listing::{self, Part};
+use crate::listing::{self, Parts};
 
 /// What stands in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -12,7 +12,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The page as it looks at `path`, to which its links are relative: an application may have put our
 /// routes anywhere, and a proxy before it somewhere else. It comes in parts, for there may be very many
 /// semaphores.
-pub(crate) async fn render(handle: &Handle, path: &str) -> impl Stream<Item = Part> + Send + use<> {
+pub(crate) async fn render(
+    handle: &Handle,
+    path: &str,
+) -> impl Stream<Item = Parts> + Send + use<> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
@@ -29,20 +32,22 @@ pub(crate) async fn render(handle: &Handle, path: &str) -> impl Stream<Item = Pa
         "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
          </p></body></html>"
     );
-    let semaphores = listing::each(handle.semaphore_pages().await).peekable();
-    let mut semaphores = Box::pin(semaphores);
-    let (before, after) = match semaphores.as_mut().peek().await {
+    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await);
+    let mut pages = Box::pin(semaphores.filter(|page| future::ready(!page.is_empty())).peekable());
+    let (before, after) = match pages.as_mut().peek().await {
         None => ("<p>No semaphores are configured.</p>", ""),
         Some(_) => (
             "<table><thead><tr><th>Semaphore<th>Level<th>Max<th>Held<th>Waiting</thead><tbody>",
             "</table>",
         ),
     };
-    let rows = semaphores.map(move |semaphore| row(&semaphore, &base));
-    stream::iter([head, before.to_owned()])
+    let rows = pages.map(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
+    stream::iter([vec![head, before.to_owned()]])
         .chain(rows)
-        .chain(stream::iter([after.to_owned(), foot]))
-        .map(|part| part.into_bytes().into())
+        .chain(stream::iter([vec![after.to_owned(), foot]]))
+        .map(|parts: Vec<_>| {
+            Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
+        })
 }
 
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {

@@ -60,7 +60,7 @@ impl Handle {
     ) -> Result<Changes, ReconfigureError> {
         let _turn = self.service.reconfiguring.lock().await;
         let in_force =
-            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
         let (names, new_ids) = in_force.await;
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
@@ -84,7 +84,7 @@ pub(crate) fn install_first(
     now: Time,
     semaphores: &BTreeMap<String, SemaphoreConfig>,
 ) {
-    let new_ids = state.throttle.next_semaphores();
+    let new_ids = state.throttle.next_semaphore_ids();
     Plan::new(&Names::default(), semaphores, new_ids).install(state, now);
 }
 

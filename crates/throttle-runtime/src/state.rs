@@ -53,7 +53,7 @@ impl State {
     ) -> Self {
         Self {
             throttle: Throttle::new(settings)
-                .minting_tokens_after(token_floor)
+                .with_token_floor(token_floor)
                 .with_hash_seed(entropy.seed()),
             lease_clock: LeaseClock::default(),
             names: Arc::default(),

@@ -97,11 +97,12 @@ async fn serve(
     log.announce(&serving);
     info!("ready");
     systemd::ready(&serving.to_string());
-    let mut failed = pin!(server.failed());
+    let mut ended = pin!(server.ended());
     let code = loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
-            failure = &mut failed => {
+            ended = &mut ended => {
+                let Err(failure) = ended else { break ExitCode::SUCCESS };
                 error!(%failure, status = BROKEN, "the server is broken and ends");
                 break ExitCode::from(BROKEN);
             }

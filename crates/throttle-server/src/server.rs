@@ -15,9 +15,9 @@ use tracing::{error, info, warn};
 use crate::{
     Address, BoundAddress, InheritedSockets,
     config::{Config, Limits},
-    listen::{self, Capacity, DeadlineBody, Listeners},
+    listen::{self, Capacity, ConnectionLimits, DeadlineBody, GracePeriods, Listeners},
     open_files,
-    reload::{AskedBy, Reload, ReloadError},
+    reload::{Reload, ReloadError, RequestedBy},
     server_metrics::{self, Reloads},
 };
 
@@ -32,8 +32,8 @@ pub struct Running {
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Closed when `serving` has ended, however it did.
-    served: watch::Receiver<()>,
+    /// True when `serving` has ended as it should; closed when it has ended in any way.
+    served: watch::Receiver<bool>,
 }
 
 /// What broke a server. It serves nobody any more.
@@ -73,19 +73,26 @@ impl Running {
     /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
-        async move { reload.run(AskedBy::Operator).await }
+        async move { reload.run(RequestedBy::Operator).await }
     }
 
-    /// Resolves when the server is broken. The process should end then: whoever watches it starts it
-    /// again, and clients restore what they hold. Stop the server before, so that open requests are
-    /// answered.
-    pub fn failed(&self) -> impl Future<Output = ServerFailure> + Send + use<> {
-        let service = self.handle.failed();
+    /// Resolves when the server no longer serves, for whatever reason.
+    ///
+    /// # Errors
+    ///
+    /// If the server is broken. The process should end then: its service manager starts it again, and clients
+    /// restore what they hold. Stop the server before, so that open requests are answered.
+    pub fn ended(&self) -> impl Future<Output = Result<(), ServerFailure>> + Send + use<> {
+        let failed = self.handle.failed();
         let mut served = self.served.clone();
         async move {
             tokio::select! {
-                failure = service => failure.into(),
-                _ = served.changed() => ServerFailure::Accepting,
+                failure = failed => Err(failure.into()),
+                // An error means that the task ended before it could say so.
+                served = served.wait_for(|served| *served) => match served {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(ServerFailure::Accepting),
+                },
             }
         }
     }
@@ -166,14 +173,16 @@ fn serve(
     let reloads = Reloads::new();
     reloads.describe(&metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
-    let limits = listen::Limits {
+    let limits = ConnectionLimits {
         capacity,
         request_timeout: config.limits.request_timeout.get(),
-        head: config.limits.head.get() as usize,
-        idle: IDLE,
-        silence: SILENCE,
-        stall: STALL,
-        patience: PATIENCE,
+        head_bytes: config.limits.head.get() as usize,
+        grace: GracePeriods {
+            idle: IDLE_GRACE,
+            awaiting_request: REQUEST_GRACE,
+            stalled: STALL_GRACE,
+        },
+        room_timeout: ROOM_TIMEOUT,
     };
     handle.limit_open_waits(config.limits.open_waits(capacity.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
@@ -191,10 +200,10 @@ fn serve(
         end_short_wait: Arc::new(move || waits.end_short_wait()),
         stop: stopping,
     };
-    let (alive, served) = watch::channel(());
-    let serving = tokio::spawn(async {
-        let _alive = alive;
+    let (ended, served) = watch::channel(false);
+    let serving = tokio::spawn(async move {
         server.run().await;
+        ended.send_replace(true);
     });
     Running { addresses, handle, reload, stop, serving, served }
 }
@@ -229,21 +238,21 @@ fn capacity(limits: &Limits) -> Capacity {
 /// Reloading for whoever asks by HTTP.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
-        reload.run(AskedBy::Client).await.map_err(|error| error.to_string())?;
+        reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
 
-/// How long a connection is idle at least before it may be closed in favour of another one: longer than
-/// clients take from an answer to a request that they send at once.
-const IDLE: Duration = Duration::from_millis(250);
-/// How long a client that was accepted may send nothing before its connection may be closed in favour of
-/// another one, while there is slack: longer than a busy machine takes to get round to it.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long a client may read nothing of its answer before its connection may be closed in favour of
-/// another one. Answers are short, and a round trip takes less.
-const STALL: Duration = Duration::from_secs(1);
-/// How long a newcomer is kept waiting for room, before it is answered 503.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an idle connection is safe from being closed in favour of another one: longer than a client takes
+/// to send its next request if it sends one at once.
+const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// How long a connection is safe whose client has not sent its first request yet: longer than a busy machine
+/// takes to get round to sending it.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+/// How long a connection is safe whose client does not read its answer. Answers are short, and a round trip
+/// takes less.
+const STALL_GRACE: Duration = Duration::from_secs(1);
+/// How long a new connection waits for room before it is answered 503.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ pub(crate) struct Lock {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A lock that is asked for.
+/// A requested lock: the name of the semaphore, and the count.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RequestedLock {
     pub(crate) name: String,
@@ -58,16 +58,16 @@ pub(crate) struct RequestedLock {
 }
 
 impl Lock {
-    /// Whether what was taken for semaphores may be a command.
+    /// Whether the names of semaphores may be a command without `--` before it.
     pub(crate) fn may_lack_dashes(&self) -> bool {
         self.command.is_empty() && self.names.len() > 1
     }
 
-    /// The locks to ask for, in the order of the command line.
+    /// The requested locks, in the order of the command line.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if they make no sense together.
+    /// [`ExitStatus::USAGE`] if they make no sense together.
     pub(crate) fn requested_locks(&self) -> Result<Vec<RequestedLock>, Failure> {
         let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
@@ -87,11 +87,11 @@ impl Lock {
         Ok(all)
     }
 
-    /// How long the command has to end.
+    /// How long the command has between TERM and KILL.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if the lease leaves no room for it.
+    /// [`ExitStatus::USAGE`] if it is more than half of the lease.
     pub(crate) fn grace(&self) -> Result<Duration, Failure> {
         let longest = self.lease / 2;
         match self.grace {
@@ -106,11 +106,11 @@ impl Lock {
     }
 }
 
-/// A name, and a count if digits and nothing else follow its last colon.
+/// Parses `NAME` or `NAME:COUNT`. Only digits after the last colon are a count.
 ///
 /// # Errors
 ///
-/// If they are no count, or there are none.
+/// If the digits are missing, zero or too large.
 pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
@@ -124,7 +124,7 @@ pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> 
     }
 }
 
-/// What becomes a command that does not outlive its parent.
+/// `throttlectl __die-with-parent`, the hidden helper
 #[derive(Args, Debug)]
 pub(crate) struct DieWithParent {
     /// The parent
@@ -137,10 +137,9 @@ pub(crate) struct DieWithParent {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A time with units.
+/// Parses a time with units, such as `1h 30m`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text);
-    parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
+    throttle_wire::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_lease(text: &str) -> Result<Duration, String> {
@@ -148,7 +147,7 @@ fn parse_lease(text: &str) -> Result<Duration, String> {
     if lease < MIN_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
 }
 
-/// Below it there is no time left to end a command.
+/// A shorter lease leaves no time to end a command.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

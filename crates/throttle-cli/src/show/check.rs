@@ -1,4 +1,4 @@
-//! Whether locks could be had at this moment.
+//! `throttlectl check`: whether locks could be acquired at this moment.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ use crate::{
     output,
 };
 
-/// Tells of each semaphore whether its lock would be granted at once, and ends with
+/// Prints for each semaphore whether its lock would be granted at once. The exit status is
 /// [`ExitStatus::NOT_ACQUIRED`] unless all of them would.
 ///
-/// It asks for no lock. So it promises nothing: others may come first.
+/// Acquires nothing, so others may take the locks right after.
 pub(super) async fn run(
     client: &Client,
     requested: &[RequestedLock],
@@ -35,7 +35,6 @@ pub(super) async fn run(
         if !is_free {
             status = ExitStatus::NOT_ACQUIRED;
         }
-        // Writing to a string does not fail.
         let _ = writeln!(
             text,
             "{}: {}, {free} of {max} free{}",
@@ -48,7 +47,7 @@ pub(super) async fn run(
     Ok(status)
 }
 
-/// Whether somebody waits who comes first. Those whose connection broke hold nobody up.
+/// Whether a waiter comes first. Parked waiters, whose connections are broken, are passed over.
 fn has_waiters(Details { summary, queue, .. }: &Details) -> bool {
     match queue {
         Some(queue) => queue.iter().any(|waiter| !waiter.parked),

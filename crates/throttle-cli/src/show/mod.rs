@@ -1,4 +1,4 @@
-//! What the server tells, printed for people or as JSON, and the few things that an operator can do.
+//! Commands other than `lock`: print answers of the server as tables or JSON, and operate it.
 
 mod check;
 mod pretty_json;
@@ -29,10 +29,10 @@ use crate::{
     server_args::ServerArgs,
 };
 
-/// How long a list may take to arrive, which may be one of a million peers.
+/// How long a list may take to arrive. It may have a million peers.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Does what a command other than `lock` asks for.
+/// Runs a command other than `lock`.
 pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, Failure> {
     let mut client = server.client()?;
     match verb {
@@ -106,7 +106,7 @@ async fn semaphore(client: &Client, name: &str) -> Result<String, Failure> {
     text.map_err(|error| Failure::from(error).context(format!("{name:?}")))
 }
 
-/// A server that is draining takes on nothing new, which is as good as none for who comes now.
+/// Prints the status. A draining server accepts nothing new, so the exit status is that of an unreachable one.
 async fn status(client: &Client, options: OutputOptions) -> Result<ExitStatus, Failure> {
     let version = client.version().await?;
     let is_ready = version_0_5::is_version(&version) || client.ready().await?;
@@ -140,9 +140,10 @@ async fn status(client: &Client, options: OutputOptions) -> Result<ExitStatus, F
     Ok(if is_ready { ExitStatus::SUCCESS } else { ExitStatus::UNREACHABLE })
 }
 
-/// Whether the server lives, and whether it takes on work. Nothing is repeated: it is about this moment.
+/// Checks that the server is alive, and ready unless `live`. Requests are not repeated, because the answer is
+/// about this moment.
 async fn health(client: &Client, live: bool) -> Result<ExitStatus, Failure> {
-    // A server that is broken says so in an answer of Throttle; it is there and of no use.
+    // A broken server may answer with a refusal. It still counts as unavailable.
     let unavailable =
         |error: Error| Failure { status: ExitStatus::UNREACHABLE, ..Failure::from(error) };
     client.health().await.map_err(unavailable)?;
@@ -157,7 +158,7 @@ async fn health(client: &Client, live: bool) -> Result<ExitStatus, Failure> {
     Err(Failure::new(ExitStatus::UNREACHABLE, error))
 }
 
-/// The metrics as they are for other programs. At a terminal names of strangers are not obeyed.
+/// Prints the metrics unchanged for other programs, and escaped at a terminal.
 async fn metrics(client: &Client) -> Result<ExitStatus, Failure> {
     let text = client.metrics().await?;
     if !io::stdout().is_terminal() {
@@ -166,7 +167,7 @@ async fn metrics(client: &Client) -> Result<ExitStatus, Failure> {
     print_text(&text.lines().map(|line| escape_for_terminal(line) + "\n").collect::<String>())
 }
 
-/// Prints an answer of the server: as it is, or as a table.
+/// Prints an answer of the server as JSON or as a table.
 fn print<T: DeserializeOwned>(
     options: OutputOptions,
     text: &str,

@@ -1,7 +1,6 @@
-//! JSON of a server, laid out for people without a change to what it says.
+//! Lays out JSON for people, token by token.
 //!
-//! The text is not read into values and written again: that would drop what this version does not
-//! know, round numbers and sort members.
+//! Parsing into values would drop members that this version does not know, round numbers and sort members.
 
 use std::fmt::Write as _;
 
@@ -9,9 +8,9 @@ use serde::de::IgnoredAny;
 
 use crate::escape::controls_terminal;
 
-/// Lays out a text of JSON: a line for each member and each element.
+/// Lays out JSON with a line for each member and each element.
 ///
-/// Characters that a terminal would obey become escapes of JSON, which mean the same.
+/// Characters that would control a terminal become JSON escapes with the same meaning.
 ///
 /// # Errors
 ///
@@ -45,7 +44,7 @@ pub(super) fn pretty(text: &str) -> Result<String, serde_json::Error> {
     Ok(layout.text)
 }
 
-/// What is laid out so far.
+/// The text that is laid out so far.
 struct Layout {
     text: String,
     depth: usize,
@@ -68,12 +67,12 @@ impl Layout {
         self.text.extend(std::iter::repeat_n("  ", self.depth));
     }
 
-    /// The rest of a string, of which the first quote was read.
+    /// Copies the rest of a string after its first quote.
     fn string(&mut self, characters: &mut impl Iterator<Item = char>) {
         self.text.push('"');
         while let Some(character) = characters.next() {
             if controls_terminal(character) {
-                // All of them are below U+10000.
+                // One escape is enough: all of these characters are below U+10000.
                 let _ = write!(self.text, "\\u{:04x}", u32::from(character));
                 continue;
             }
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_a_terminal_obeys_is_escaped_and_means_the_same() {
+    fn a_character_that_controls_a_terminal_is_escaped_and_means_the_same() {
         let text = "[\"a\u{9b}2J\u{202e}\"]";
         let laid_out = pretty(text).unwrap();
         assert_eq!(laid_out, "[\n  \"a\\u009b2J\\u202e\"\n]\n");
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_an_error() {
+    fn text_that_is_not_json_is_an_error() {
         for text in ["", "<html>", "[1", "{\"a\":}", "[] []"] {
             assert!(pretty(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Answers of the server as tables for people.
+//! Answers of the server as tables.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, W
 
 use super::text_table::TextTable;
 
-/// A semaphore in numbers. What an old server does not tell is not there.
+/// A semaphore in numbers. Old servers leave out the optional ones.
 #[derive(Debug, Deserialize)]
 pub(super) struct Summary {
     pub(super) name: String,
@@ -22,7 +22,7 @@ pub(super) struct Summary {
     longest_pending: Duration,
 }
 
-/// A semaphore with those who hold it and those who wait, if the server tells.
+/// A semaphore with its holders and its queue, which old servers leave out.
 #[derive(Debug, Deserialize)]
 pub(super) struct Details {
     #[serde(flatten)]
@@ -31,7 +31,7 @@ pub(super) struct Details {
     pub(super) queue: Option<Vec<Waiter>>,
 }
 
-/// A peer. An old server tells no more than its id.
+/// A peer. Old servers report the id only.
 #[derive(Debug, Deserialize)]
 pub(super) struct Peer {
     id: PeerId,
@@ -47,7 +47,7 @@ pub(super) struct Peer {
     pending: Option<PendingLock>,
 }
 
-/// All semaphores in numbers.
+/// A table of semaphores in numbers.
 pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
     let mut table = TextTable::new(&[
         "SEMAPHORE",
@@ -74,7 +74,7 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
     table.to_string()
 }
 
-/// One semaphore: its numbers, its holders and its queue.
+/// Tables of one semaphore: its numbers, its holders and its queue.
 pub(super) fn semaphore(semaphore: &Details) -> String {
     let numbers = semaphores([&semaphore.summary]);
     let tables = [
@@ -118,7 +118,7 @@ fn waiters(waiters: &[Waiter]) -> String {
     table.to_string()
 }
 
-/// All peers, with what they hold and wait for.
+/// A table of peers, with the locks that they hold and wait for.
 pub(super) fn peers(peers: &[Peer]) -> String {
     let mut table = TextTable::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
@@ -136,7 +136,7 @@ pub(super) fn peers(peers: &[Peer]) -> String {
     table.to_string()
 }
 
-/// What a reload has done to the semaphores, a line for each.
+/// The changes by a reload, a line for each semaphore.
 pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
     let mut table = TextTable::new(&[]);
     for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
@@ -153,12 +153,12 @@ fn labels(labels: &Labels) -> String {
     or_dash(labels.reduce(|all, label| all + " " + &label))
 }
 
-/// A dash for what is not there.
+/// The value as text, or a dash.
 fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |it| it.to_string())
 }
 
-/// A span as people say it: to the second, and to the millisecond below one.
+/// A span in whole seconds, or in whole milliseconds if it is shorter than a second.
 pub(super) fn format_span(span: Duration) -> String {
     let span = match span.as_secs() {
         0 => Duration::from_millis(u64::from(span.subsec_millis())),

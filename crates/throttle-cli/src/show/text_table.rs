@@ -1,22 +1,21 @@
-//! Columns of text, each as wide as its widest cell.
+//! A table as text, with each column as wide as its widest cell.
 
 use std::fmt;
 
 use crate::escape::escape_for_terminal;
 
-/// A table that is printed without borders, so that other programs can read it.
+/// A table without borders, so that other programs can read it.
 #[derive(Debug)]
 pub(super) struct TextTable(Vec<Vec<String>>);
 
 impl TextTable {
-    /// A table with these names of columns; none at all if there are none.
+    /// A table with these names of columns; without a header if there are none.
     pub(super) fn new(names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         Self(if names.is_empty() { Vec::new() } else { vec![names] })
     }
 
-    /// Adds a row. Characters that would move the cursor are shown, not obeyed: names come from
-    /// strangers.
+    /// Adds a row. Escapes the cells for terminals, because names come from other people.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.push(cells.into_iter().map(|cell| escape_for_terminal(&cell)).collect());
     }
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_below_each_other_and_names_cannot_move_the_cursor() {
+    fn columns_are_aligned_and_names_cannot_move_the_cursor() {
         let mut table = TextTable::new(&["NAME", "COUNT"]);
         table.row(["käse".to_owned(), "1".to_owned()]);
         table.row(["ä\x1b[2J".to_owned(), "22".to_owned()]);

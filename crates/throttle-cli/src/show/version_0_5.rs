@@ -1,30 +1,30 @@
-//! Servers of version 0.5, which tell of their semaphores in their metrics only.
+//! Servers of version 0.5, which report their semaphores only in the metrics.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 use throttle_client::{Client, Error};
 
-/// Whether the server is such an old one.
+/// Whether the server is of version 0.5 or older.
 pub(super) async fn is_server(client: &Client) -> Result<bool, Error> {
     Ok(is_version(&client.version().await?))
 }
 
-/// Whether a version is such an old one.
+/// Whether a version is 0.5 or older.
 pub(super) fn is_version(version: &str) -> bool {
     let mut numbers = version.trim().split('.').map(str::parse::<u64>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(0)), Some(Ok(..6))))
 }
 
-/// All semaphores in numbers, in the form that a newer server gives them.
+/// All semaphores, as JSON in the form of newer servers.
 pub(super) async fn semaphores(client: &Client) -> Result<String, Error> {
     Ok(Value::from_iter(semaphores_from_metrics(&client.metrics().await?).into_values())
         .to_string())
 }
 
-/// One semaphore, in the form that a newer server gives it.
+/// One semaphore, as JSON in the form of newer servers.
 pub(super) async fn semaphore(client: &Client, name: &str) -> Result<String, Error> {
-    // It refuses names that it does not know, with the sentence that clients understand.
+    // The server refuses unknown names here, with the text that the client understands.
     client.remainder(name).await?;
     let semaphore = semaphores_from_metrics(&client.metrics().await?).remove(name);
     Ok(semaphore.unwrap_or_default().to_string())
@@ -63,7 +63,7 @@ fn semaphores_from_metrics(text: &str) -> BTreeMap<String, Value> {
     semaphores.collect()
 }
 
-/// A line such as `throttle_max{semaphore="A"} 5`: the metric, the semaphore and the number.
+/// Parses a line such as `throttle_max{semaphore="A"} 5` into metric, semaphore and number.
 fn parse_sample(line: &str) -> Option<(&str, String, i64)> {
     let (metric, rest) = line.split_once("{semaphore=\"")?;
     let mut name = String::new();
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_server_is_known_by_its_version() {
+    fn an_old_server_is_recognized_by_its_version() {
         for (version, expected) in
             [("0.5.13", true), ("0.4.0", true), ("0.6.0", false), ("1.0.0", false), ("x", false)]
         {

@@ -1,4 +1,4 @@
-//! Signals, and servers that die.
+//! Signals to the program, and locks that are lost because the server is gone.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_command_may_answer_to_a_signal_as_it_likes() {
+fn a_command_may_handle_a_signal_itself() {
     let server = TestServer::new();
     let script =
         "trap 'echo told > told; exit 3' USR1; echo in > in; while true; do sleep 0.01; done";
@@ -41,7 +41,7 @@ fn a_signal_ends_the_wait_and_leaves_the_queue() {
 }
 
 #[test]
-fn a_command_whose_lock_is_in_danger_is_told_to_end_in_good_order() {
+fn a_command_gets_time_to_end_before_its_lock_is_lost() {
     let server = TestServer::new();
     let script =
         "trap 'echo told > told; exit 0' TERM; echo in > in; while true; do sleep 0.01; done";
@@ -49,12 +49,12 @@ fn a_command_whose_lock_is_in_danger_is_told_to_end_in_good_order() {
     line(&server.file("in"));
     let told = server.file("told");
     let files = server.shut_down();
-    assert_eq!(end(&mut program), 76, "it has not done all it would have");
+    assert_eq!(end(&mut program), 76, "the command was ended early");
     assert_eq!(fs::read_to_string(told).unwrap(), "told\n");
     drop(files);
 }
 
-/// As `nohup` starts it, and as a script starts what it runs in the background.
+/// `nohup` ignores signals for its command, and so does a script for its background jobs.
 #[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     for name in ["HUP", "INT", "QUIT"] {
@@ -64,7 +64,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         let mut program = start(&mut with_signals(&ignoring, &server.lock(&[], script)));
         line(&server.file("in"));
         signal(name, program.id());
-        // Signals are heard in the order in which they come.
+        // The program receives signals in the order in which they are sent.
         signal("USR1", program.id());
         assert_eq!(end(&mut program), 138, "{name}: USR1 alone ended the command");
 
@@ -80,7 +80,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn the_status_of_the_command_is_known_although_the_parent_ignores_the_ends_of_children() {
+fn the_exit_status_of_the_command_is_known_although_the_parent_ignores_chld() {
     let server = TestServer::new();
     for (script, code) in [("exit 7", 7), ("exit 0", 0)] {
         assert_eq!(
@@ -92,7 +92,7 @@ fn the_status_of_the_command_is_known_although_the_parent_ignores_the_ends_of_ch
 
 /// A package manager replaces the file while the program waits for the lock.
 #[test]
-fn a_program_whose_file_is_replaced_while_it_waits_runs_the_command_all_the_same() {
+fn a_program_whose_file_is_removed_while_it_waits_still_runs_the_command() {
     let server = TestServer::new();
     let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
     line(&server.file("in"));
@@ -106,10 +106,10 @@ fn a_program_whose_file_is_replaced_while_it_waits_runs_the_command_all_the_same
     assert_eq!(end(&mut waiter), 5);
 }
 
-/// A pipe that is full and not read lets nobody write, for ever.
+/// A write to a full pipe that nobody reads blocks for ever.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "leases are real time")]
-fn a_command_ends_with_its_lock_although_nobody_reads_the_messages() {
+fn a_command_ends_when_its_lock_is_lost_although_nobody_reads_the_messages() {
     let server = TestServer::new();
     let (_reader, writer) = std::io::pipe().unwrap();
     let mut stuffing = writer.try_clone().unwrap();
@@ -126,17 +126,17 @@ fn a_command_ends_with_its_lock_although_nobody_reads_the_messages() {
     drop(files);
 }
 
-/// What holds up a command that was told to end holds up nobody who says so again.
+/// The command runs on after TERM, so only the end of the grace or another signal ends it.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a grace is real time")]
-fn signals_are_passed_on_during_the_grace_and_a_second_one_cuts_it_short() {
+fn signals_are_forwarded_during_the_grace_and_a_second_one_cuts_it_short() {
     let server = TestServer::new();
     let script = "trap 'echo x >> told' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
                   while :; do sleep 0.01; done";
     let mut program = start(&mut server.lock(&["--lease", "5s", "--grace", "2500ms"], script));
     let shell = process(&server.file("in"));
     let peer = server.call(|it| async move { it.peers().await.unwrap()[0].id });
-    // The server has to have run for longer than since it last heard of the peer.
+    // Wait until the server has run for longer than the time since the peer's last heartbeat.
     until(|| {
         let left = server.call(|it| async move { it.peers().await.unwrap()[0].time_left });
         left.as_millis() < 4_900
@@ -157,9 +157,9 @@ fn signals_are_passed_on_during_the_grace_and_a_second_one_cuts_it_short() {
     assert!(!is_alive(shell));
 }
 
-/// As the first process of a container inherits those whose parents are gone.
+/// The first process of a container inherits processes whose parents have ended.
 #[test]
-fn processes_that_it_did_not_start_are_collected_as_well() {
+fn inherited_processes_are_collected_when_they_end() {
     let server = TestServer::new();
     let lock = server.lock(&[], "while [ -e /proc/$OTHER ]; do sleep 0.01; done; exit 5");
     let mut shell = Command::new("sh");
@@ -168,7 +168,7 @@ fn processes_that_it_did_not_start_are_collected_as_well() {
 }
 
 #[test]
-fn the_status_of_the_command_is_passed_through_although_the_release_gets_no_answer() {
+fn the_exit_status_of_the_command_is_passed_on_although_the_release_gets_no_answer() {
     let server = TestServer::new();
     let script = "echo in > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
     let mut program = start(&mut server.lock(&["--lease", "20s"], script));
@@ -180,7 +180,7 @@ fn the_status_of_the_command_is_passed_through_although_the_release_gets_no_answ
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
-fn whoever_ends_the_program_does_not_wait_for_a_server_that_is_away() {
+fn a_signal_ends_the_wait_for_a_server_that_does_not_answer_the_release() {
     let server = TestServer::new();
     let script = "echo $$ > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
     let mut program = start(&mut server.lock(&["--lease", "20s"], script));
@@ -197,7 +197,7 @@ fn whoever_ends_the_program_does_not_wait_for_a_server_that_is_away() {
 #[test]
 fn a_lock_that_was_lost_before_the_command_ended_is_not_reported_as_success() {
     let server = TestServer::new();
-    // The server has to have run for longer than since it last heard of the peer.
+    // Wait until the server has run for longer than the time since the peer's last heartbeat.
     let script = "sleep 0.1; $0 remove-peer $THROTTLE_PEER";
     let mut program = server.throttlectl(&["lock", "A", "--", "sh", "-c", script]);
     let (code, _, stderr) = run(program.arg(env!("CARGO_BIN_EXE_throttlectl")));
@@ -206,7 +206,7 @@ fn a_lock_that_was_lost_before_the_command_ended_is_not_reported_as_success() {
 }
 
 #[test]
-fn a_lock_is_waited_for_also_while_the_server_is_not_there_yet() {
+fn the_program_waits_for_a_lock_also_before_the_server_has_started() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let url = format!("unix:{}", path.display());
@@ -214,7 +214,7 @@ fn a_lock_is_waited_for_also_while_the_server_is_not_there_yet() {
         let words = [&["lock"], words, &["--", "sh", "-c", "exit 5"]].concat();
         start(&mut throttlectl(&url, &words))
     });
-    // The first attempts fail for certain if another one has failed since.
+    // A later request has failed, so the first attempts of the waiters have failed too.
     assert_eq!(run(&mut throttlectl(&url, &["health"])).0, 69);
     assert!(waiters.iter_mut().all(|it| it.try_wait().unwrap().is_none()));
     let _server = TestServer::on_unix_socket(&path);
@@ -225,7 +225,7 @@ fn a_lock_is_waited_for_also_while_the_server_is_not_there_yet() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
-fn the_time_to_wait_is_kept_whether_there_is_a_server_or_not() {
+fn the_time_to_wait_is_kept_with_and_without_a_server() {
     let server = TestServer::new();
     let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
     line(&server.file("in"));

@@ -16,7 +16,7 @@ use crate::support::{
     TestServer, end, is_alive, line, process, signal, start, started_by, state, until,
 };
 
-/// A shell at a terminal of its own, in which `$T` is `throttlectl`.
+/// A shell at its own terminal. `$T` is `throttlectl`.
 struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -63,7 +63,7 @@ impl Drop for Terminal {
         self.shell.wait().unwrap();
         if thread::panicking() {
             let screen = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
-            #[expect(clippy::print_stderr, reason = "it tells why the test failed")]
+            #[expect(clippy::print_stderr, reason = "it shows why the test failed")]
             {
                 eprintln!("{screen}");
             }
@@ -71,8 +71,8 @@ impl Drop for Terminal {
     }
 }
 
-/// A script that tells its number and then counts. It starts nothing, for a shell that is just starting
-/// something may not stop before that is done.
+/// A script that writes its process id and then counts. It starts no process, because a shell may not stop
+/// while it starts one.
 const COUNTER: &str = "echo $$ > counter; while :; do echo x >> counts; done";
 
 fn is_stopped(process: u32) -> bool {
@@ -95,7 +95,7 @@ fn status(terminal: &mut Terminal, file: &Path) -> String {
 }
 
 #[test]
-fn a_command_may_ask_at_the_terminal_whatever_its_streams_are() {
+fn a_command_may_read_from_the_terminal_whatever_its_streams_are() {
     for streams in ["", "< /dev/null", "< /dev/null > /dev/null 2>&1", "| cat"] {
         let server = TestServer::new();
         let mut terminal = Terminal::new(&server);
@@ -109,7 +109,7 @@ fn a_command_may_ask_at_the_terminal_whatever_its_streams_are() {
 }
 
 #[test]
-fn a_job_that_was_stopped_goes_on_if_the_lock_is_still_there() {
+fn a_stopped_job_continues_if_the_lock_is_still_held() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("$T lock A -- sh -c '{COUNTER}' < /dev/null\n"));
@@ -125,7 +125,7 @@ fn a_job_that_was_stopped_goes_on_if_the_lock_is_still_there() {
 }
 
 #[test]
-fn a_job_that_was_stopped_under_two_locks_goes_on_in_the_foreground() {
+fn a_job_stopped_under_two_locks_continues_in_the_foreground() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("$T lock B -- $T lock A -- sh -c '{COUNTER}'\n"));
@@ -142,7 +142,7 @@ fn a_job_that_was_stopped_under_two_locks_goes_on_in_the_foreground() {
 }
 
 #[test]
-fn whoever_stops_the_program_alone_does_not_stop_what_started_it() {
+fn a_stop_of_the_program_alone_does_not_stop_the_script_that_started_it() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo heard > heard\" USR1; \
@@ -162,7 +162,7 @@ fn whoever_stops_the_program_alone_does_not_stop_what_started_it() {
 }
 
 #[test]
-fn a_job_that_was_stopped_for_longer_than_the_lease_does_not_go_on() {
+fn a_job_stopped_for_longer_than_the_lease_does_not_continue() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let flags = "--lease 1s --grace 200ms";
@@ -179,7 +179,7 @@ fn a_job_that_was_stopped_for_longer_than_the_lease_does_not_go_on() {
 }
 
 #[test]
-fn what_a_command_started_at_a_terminal_ends_with_the_lock() {
+fn processes_that_a_command_started_at_a_terminal_end_with_the_lock() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "trap \"\" TERM; sleep 60 & echo $! > child; echo $$ > shell; wait";
@@ -191,11 +191,11 @@ fn what_a_command_started_at_a_terminal_ends_with_the_lock() {
 }
 
 #[test]
-fn a_job_in_the_background_stops_when_it_wants_the_terminal_and_gets_it_by_fg() {
+fn a_background_job_stops_when_it_reads_from_the_terminal_and_gets_it_by_fg() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "echo $$ > shell; read -r word; echo $word > word";
-    // `set -b` lets the shell say at once what became of its job: before, it would not continue it.
+    // `set -b` makes the shell report the state of its job at once. Before that it would not continue the job.
     terminal.types(&format!("set -b; $T lock A -- sh -c '{script}' &\n"));
     let shell = process(&server.file("shell"));
     terminal.until_shows("Stopped");
@@ -208,7 +208,7 @@ fn a_job_in_the_background_stops_when_it_wants_the_terminal_and_gets_it_by_fg() 
 }
 
 #[test]
-fn a_script_keeps_the_terminal_from_what_it_runs_in_the_background() {
+fn a_script_keeps_the_terminal_while_its_command_runs_in_the_background() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\" & \
@@ -222,7 +222,7 @@ fn a_script_keeps_the_terminal_from_what_it_runs_in_the_background() {
 }
 
 #[test]
-fn ctrl_c_interrupts_the_script_that_runs_it_as_well() {
+fn ctrl_c_also_interrupts_the_script_that_runs_the_program() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\"; echo never > never";
@@ -234,7 +234,7 @@ fn ctrl_c_interrupts_the_script_that_runs_it_as_well() {
 }
 
 #[test]
-fn without_a_shell_to_continue_it_ctrl_z_stops_nothing_for_ever() {
+fn ctrl_z_stops_nothing_for_ever_if_there_is_no_shell_to_continue_it() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("exec $T lock A -- sh -c '{COUNTER}'\n"));
@@ -248,7 +248,7 @@ fn without_a_shell_to_continue_it_ctrl_z_stops_nothing_for_ever() {
 }
 
 #[test]
-fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
+fn a_waiter_at_a_terminal_shows_its_place_and_can_be_stopped_and_interrupted() {
     let server = TestServer::new();
     let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
     line(&server.file("in"));
@@ -271,9 +271,9 @@ fn whoever_waits_at_a_terminal_sees_the_own_place_and_can_stop_waiting() {
     assert_eq!((end(&mut holder), end(&mut before)), (143, 5));
 }
 
-/// `stty tostop` stops whoever writes from the background, where this program is while the command runs.
+/// `stty tostop` stops programs that write from the background, where this program is while the command runs.
 #[test]
-fn a_message_does_not_hold_up_the_end_of_a_command() {
+fn a_message_does_not_delay_the_end_of_a_command() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "trap \"\" TERM; echo $$ > shell; while :; do :; done";
@@ -286,9 +286,9 @@ fn a_message_does_not_hold_up_the_end_of_a_command() {
     assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
 }
 
-/// As an editor leaves it that is killed.
+/// An editor that is killed leaves the terminal in raw mode.
 #[test]
-fn the_terminal_is_as_it_was_after_a_command_that_was_killed() {
+fn the_terminal_is_restored_after_a_command_is_killed() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     let script = "trap \"\" TERM; stty -echo raw; echo $$ > shell; while :; do :; done";

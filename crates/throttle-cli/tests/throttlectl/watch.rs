@@ -1,4 +1,4 @@
-//! A table that stays up to date.
+//! `throttlectl watch`.
 
 use std::{
     fs::{self, File},
@@ -24,13 +24,13 @@ use crate::{
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// Starts a command at a terminal of 40 columns, and returns what the terminal was sent.
+/// Starts a command at a terminal of 40 columns. Returns the output that the terminal receives.
 fn at_a_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
     let (child, sent, _) = with_terminal(command);
     (child, sent)
 }
 
-/// The same, with the terminal.
+/// The same, and returns the terminal as well.
 fn with_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -47,7 +47,7 @@ fn with_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>, File) {
     let mut master = File::from(master);
     thread::spawn(move || {
         let mut bytes = [0; 4_096];
-        // A terminal that nobody has open any more is an error to read.
+        // Reading fails when no process has the terminal open any more.
         while let Ok(length @ 1..) = master.read(&mut bytes) {
             screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
         }
@@ -60,7 +60,7 @@ fn watch(server: &TestServer) -> Command {
 }
 
 #[test]
-fn a_table_stays_up_to_date_until_it_is_interrupted() {
+fn the_table_is_updated_until_a_signal_ends_the_program() {
     let (server, _) = crowded();
     let file = File::create(server.file("watched")).unwrap();
     let mut program = watch(&server).stdout(file).spawn().unwrap();
@@ -74,7 +74,7 @@ fn a_table_stays_up_to_date_until_it_is_interrupted() {
 }
 
 #[test]
-fn the_terminal_is_as_it_was_whatever_signal_comes() {
+fn each_signal_that_ends_the_program_restores_the_terminal() {
     let (server, _) = crowded();
     for (name, code) in [("INT", 0), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
         let (mut program, sent) = at_a_terminal(&mut watch(&server));
@@ -106,9 +106,9 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(end(&mut program), 143);
 }
 
-/// Signals are attended and the server is asked although the pipe takes nothing.
+/// The program handles signals and asks the server although its pipe is full.
 #[test]
-fn a_reader_that_reads_nothing_holds_nothing_up() {
+fn a_pipe_that_nobody_reads_holds_nothing_up() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let semaphores = move || {
@@ -128,9 +128,9 @@ fn a_reader_that_reads_nothing_holds_nothing_up() {
     assert_eq!(end(&mut program), 143);
 }
 
-/// As by Ctrl+S.
+/// For example after Ctrl+S.
 #[test]
-fn a_terminal_that_takes_nothing_holds_no_signal_up() {
+fn a_terminal_that_accepts_no_output_holds_no_signal_up() {
     let (server, _) = crowded();
     let (mut program, sent, terminal) = with_terminal(&mut watch(&server));
     until(|| sent.lock().unwrap().contains("SEMAPHORE"));
@@ -140,7 +140,7 @@ fn a_terminal_that_takes_nothing_holds_no_signal_up() {
 }
 
 #[test]
-fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
+fn a_stopped_program_restores_the_terminal_and_draws_again_when_it_continues() {
     let (server, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&server));
     let sent = || sent.lock().unwrap().clone();
@@ -176,7 +176,7 @@ fn no_line_is_longer_than_the_terminal_is_wide() {
 }
 
 #[test]
-fn a_table_that_is_old_says_so() {
+fn a_table_that_is_out_of_date_shows_its_age() {
     let (server, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&server));
     until(|| sent.lock().unwrap().contains("SEMAPHORE"));
@@ -188,7 +188,7 @@ fn a_table_that_is_old_says_so() {
 }
 
 #[test]
-fn a_server_is_not_asked_without_a_pause() {
+fn an_interval_that_is_too_short_is_refused() {
     let server = TestServer::new();
     for interval in ["0s", "99ms", "nonsense"] {
         let (code, _, stderr) = run(&mut server.throttlectl(&["watch", "--interval", interval]));

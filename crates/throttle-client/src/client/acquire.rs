@@ -1,4 +1,4 @@
-//! Asking for a lock.
+//! The builder of a request to the route that acquires a lock.
 
 use std::{pin::Pin, time::Duration};
 
@@ -45,24 +45,23 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Sets the length of the peer's lease and lets it begin anew, whatever becomes of the request.
+    /// Sets the length of the peer's lease and renews it, whatever the outcome of the request.
     pub fn expires_in(mut self, expires_in: Duration) -> Self {
         self.query.expires_in = Some(expires_in);
         self
     }
 
-    /// Lets the answer wait until the lock is held, but no longer than this. Without it the answer
-    /// comes at once.
+    /// Lets the server delay the answer until the lock is granted, but no longer than this. Without it the
+    /// server answers at once.
     ///
-    /// It is one span for all attempts: a retry asks only for what is left of it. A server that
-    /// shuts down, or at which very many requests wait, answers [`Admission::Queued`] before it is
-    /// over.
+    /// The time is shared by all attempts: a retry asks only for what is left of it. A server that shuts
+    /// down, or at which very many requests wait, may answer [`Admission::Queued`] earlier.
     pub fn block_for(mut self, block_for: Duration) -> Self {
         self.query.block_for = Some(block_for);
         self
     }
 
-    /// What happens if another request of the peer overtakes it. Otherwise it is sent again.
+    /// Sets what happens if a later request of the peer overtakes this one. Default: [`OnStale::Renumber`].
     pub(crate) fn on_stale(mut self, on_stale: OnStale) -> Self {
         self.on_stale = on_stale;
         self
@@ -72,11 +71,11 @@ impl<'a> Acquire<'a> {
         let Self { client, peer, semaphore, count, query, on_stale } = self;
         let url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
         let LockRequest { expires_in, block_for, .. } = query;
-        // A count beyond 63 bits is refused as the greatest one is.
+        // The server refuses all counts above 2^53, so larger ones may be cut.
         let count = LockCount(i64::try_from(count).unwrap_or(i64::MAX));
         let send = async |sequence| {
             let mut url = url.clone();
-            // How long to block is added to each attempt: it is what is left at that time.
+            // `block_for` is added to each attempt: what is left of it then.
             append_query(&mut url, &LockRequest { expires_in, block_for: None, sequence });
             let request = client.put(url).json(&count);
             match block_for {
@@ -88,7 +87,7 @@ impl<'a> Acquire<'a> {
     }
 }
 
-/// The status decides. The body must not contradict it; that of version 0.5 is the peer's id alone.
+/// The status decides. The body must not contradict it; a server of version 0.5 answers only the peer's id.
 fn admission(answer: &Answer) -> Result<Admission, Error> {
     let token = match answer.json::<LockAnswer>() {
         Ok(body) if body.acquired != answer.is_pending() => body.fencing_token,

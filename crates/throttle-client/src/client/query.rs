@@ -1,14 +1,14 @@
-//! Queries of requests, written from the types of [`throttle_wire`].
+//! Writes the queries of requests from the types of [`throttle_wire`].
 
 use reqwest::Url;
 use serde::Serialize;
 
-/// Adds the fields of `query` to those that the URL has.
+/// Adds the fields of `query` to the query of a URL.
 pub(crate) fn append_query(url: &mut Url, query: &impl Serialize) {
     query
         .serialize(serde_urlencoded::Serializer::new(&mut url.query_pairs_mut()))
         .expect("the fields of a query are numbers and strings");
-    // A query of no fields leaves its question mark behind.
+    // Without fields an empty query remains.
     if url.query() == Some("") {
         url.set_query(None);
     }

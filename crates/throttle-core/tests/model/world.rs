@@ -145,7 +145,7 @@ impl World {
 
     /// A machine for this world. Its semaphores come with the first commands.
     pub(crate) fn throttle(&self) -> Throttle {
-        Throttle::new(self.settings).minting_tokens_after(self.token_floor)
+        Throttle::new(self.settings).with_token_floor(self.token_floor)
     }
 
     /// All semaphores there ever were.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::families::{FAMILIES, Row};
+use super::semaphore_families::{FAMILIES, Row};
 
 /// The whole text: what an exporter wrote, and the families of the semaphores. `bounds` are those of
 /// their histograms, and `size` is what the text may need.

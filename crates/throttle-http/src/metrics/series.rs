@@ -15,9 +15,9 @@ use super::histogram::{Histogram, Histograms};
 /// What is counted of one semaphore.
 #[derive(Debug)]
 pub(super) struct Series {
-    pub(super) grants: Count,
+    pub(super) grants: Counter,
     /// By the position of the cause among [`CAUSES`].
-    pub(super) cancelled: [Count; CAUSES.len()],
+    pub(super) cancelled: [Counter; CAUSES.len()],
     /// None if histograms are off.
     pub(super) wait: Option<Histogram>,
     pub(super) hold: Option<Histogram>,
@@ -25,11 +25,11 @@ pub(super) struct Series {
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 /// The series of all semaphores for which something was counted.
 #[derive(Debug, Default)]
-pub(super) struct Register(Mutex<Vec<Option<Arc<Series>>>>);
+pub(super) struct SeriesRegistry(Mutex<Vec<Option<Arc<Series>>>>);
 
 /// Values of the label `cause`, sorted.
 pub(super) const CAUSES: [&str; 4] = ["abandoned", "never_acquirable", "peer_gone", "withdrawn"];
@@ -41,14 +41,14 @@ impl Series {
             (!bounds.is_empty()).then(|| Histogram::new(bounds))
         };
         Self {
-            grants: Count::default(),
+            grants: Counter::default(),
             cancelled: Default::default(),
             wait: histogram(),
             hold: histogram(),
         }
     }
 
-    pub(super) fn cancelled(&self, cause: CancelCause) -> &Count {
+    pub(super) fn cancelled(&self, cause: CancelCause) -> &Counter {
         let [abandoned, never_acquirable, peer_gone, withdrawn] = &self.cancelled;
         match cause {
             CancelCause::Abandoned => abandoned,
@@ -59,7 +59,7 @@ impl Series {
     }
 }
 
-impl Count {
+impl Counter {
     pub(super) fn increment(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -69,7 +69,7 @@ impl Count {
     }
 }
 
-impl Register {
+impl SeriesRegistry {
     /// Adds the series of a semaphore.
     pub(super) fn add(&self, semaphore: SemaphoreId, series: Arc<Series>) {
         let mut all = self.all();

@@ -228,10 +228,10 @@ fn a_value_of_the_wrong_kind_is_an_error() {
         expect![[r#"
             throttle.toml:1:10: limits: invalid type: integer `3`, expected a table
             throttle.toml:1:14: semaphores: invalid type: integer `3`, expected a table
-            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
-            throttle.toml:1:19: abandoned_after: invalid value: string "10 parsecs", expected a duration such as "30s" or "5min", from 0s to 100years
-            throttle.toml:1:19: abandoned_after: invalid value: string "500000000000y", expected a duration such as "30s" or "5min", from 0s to 100years
-            throttle.toml:1:30: litter_collection_interval: invalid value: string "", expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid value: string "10 parsecs", expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid value: string "500000000000y", expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
+            throttle.toml:1:30: litter_collection_interval: invalid value: string "", expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
             throttle.toml:2:16: logging.stderr.level: unknown level "LOUD", expected one of ERROR, WARN, INFO, DEBUG, TRACE, OFF
             throttle.toml:2:21: logging.stderr.format: unknown variant `xml`, expected `human` or `json`
             throttle.toml:2:8: logging.gelf.port: invalid value: integer `65536`, expected a whole number from 1 to 65535
@@ -239,7 +239,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
             throttle.toml:2:14: metrics.histograms: unknown variant `fine`, expected one of `full`, `coarse`, `off`
             throttle.toml:2:9: limits.peers: invalid value: integer `0`, expected a whole number from 1 to 4294967295
             throttle.toml:2:15: limits.connections: invalid value: integer `4294967296`, expected a whole number from 1 to 4294967295, or "auto"
-            throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "30s" or "5min", from 1ms to 1day
+            throttle.toml:2:19: limits.request_timeout: invalid value: string "0s", expected a duration such as "5m", "1h 30m" or "100ms", from 1ms to 1day
         "#]],
     );
 }
@@ -291,7 +291,7 @@ fn all_mistakes_are_told_in_the_order_of_the_file() {
             peers = 0
             peer = 3"],
         expect![[r#"
-            throttle.toml:2:31: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:2:31: abandoned_after: invalid type: integer `10`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
             throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
             throttle.toml:5:17: semaphores.B: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
             throttle.toml:6:25: semaphores.A.max: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
@@ -327,7 +327,7 @@ fn what_is_no_toml_hides_no_other_mistake_but_its_own_consequences() {
             throttle.toml:7:9: limits.peers: string values must be quoted, expected literal string
             throttle.toml:8:8: limits.body: invalid value: integer `0`, expected a whole number from 1 to 4294967295
             throttle.toml:1:12: limits: unclosed table, expected `]`
-            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "30s" or "5min", from 0s to 100years
+            throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
             throttle.toml:4:1: semaphores.A.B: missing comma between key-value pairs, expected `,`
             throttle.toml:1:23: abandoned_after: invalid literal string, expected `'`
             throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`

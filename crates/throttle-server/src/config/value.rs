@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 use throttle_runtime as runtime;
+use throttle_wire::{EXPECTED_DURATION, parse_duration};
 
 /// A whole number from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -207,11 +208,11 @@ impl Visitor<'_> for Between {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [least, most] = [self.0, self.1].map(humantime::format_duration);
-        write!(f, "a duration such as \"30s\" or \"5min\", from {least} to {most}")
+        write!(f, "{EXPECTED_DURATION}, from {least} to {most}")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        let duration = humantime::parse_duration(text).ok();
+        let duration = parse_duration(text).ok();
         let duration = duration.filter(|duration| (self.0..=self.1).contains(duration));
         duration.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }

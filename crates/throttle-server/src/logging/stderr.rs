@@ -208,11 +208,11 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.close(LAST_MOMENT);
+        self.queue.close(CLOSE_TIMEOUT);
     }
 }
 
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 
     let path = format!("/peers/{}/A", holder.get());
     assert_eq!(status(address, "DELETE", &path, "").await, BROKEN);
-    assert_eq!(server.failed().await, ServerFailure::Service(Failure::Operation));
+    assert_eq!(server.ended().await, Err(ServerFailure::Service(Failure::Operation)));
     assert_eq!(waiting.await.unwrap(), BROKEN, "it need not wait for an hour");
     for path in ["/health", "/ready", "/peers", "/metrics"] {
         assert_eq!(status(address, "GET", path, "").await, BROKEN, "{path}");
@@ -79,8 +79,16 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 #[tokio::test]
 async fn a_task_that_no_longer_accepts_connections_is_a_failure() {
     let (server, _) = start().await;
-    let failed = server.failed();
+    let ended = server.ended();
     server.serving.abort();
-    assert_eq!(failed.await, ServerFailure::Accepting);
+    assert_eq!(ended.await, Err(ServerFailure::Accepting));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_stopped_has_ended_without_failure() {
+    let (server, _) = start().await;
+    let ended = server.ended();
+    server.stop().await;
+    assert_eq!(ended.await, Ok(()));
 }

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Nothing takes that long unless it never happens.
-const LONG: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The binary, about to run in `directory` and nowhere near the environment of whoever tests.
 pub(crate) fn throttle(directory: &Path) -> Command {
@@ -84,7 +84,7 @@ impl Server {
     /// The next line of the log with this in it.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(LONG);
+            let line = self.lines.recv_timeout(TEST_TIMEOUT);
             let line = line.unwrap_or_else(|_| panic!("no {text:?} in the log:\n{}", self.log));
             self.log += &line;
             if line.contains(text) {
@@ -190,7 +190,7 @@ pub(crate) struct Request(TcpStream);
 impl Request {
     pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: throttle\r\nconnection: close\r\n\

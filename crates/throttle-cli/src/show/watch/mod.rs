@@ -1,4 +1,4 @@
-//! A table that stays up to date.
+//! `throttlectl watch`: a table that is updated until a signal ends it.
 
 mod screen;
 mod signals;
@@ -22,21 +22,21 @@ use crate::{
     output,
 };
 
-/// Shows all semaphores until it is interrupted, on a screen of its own if it is a terminal.
+/// Shows all semaphores until a signal ends it, on the second screen if standard output is a terminal.
 ///
-/// It asks again `interval` after each answer. The client has to send each request once: the next look
-/// is the next attempt, and whoever watches wants to know that the last one failed.
+/// Asks again `interval` after each answer. The client must not retry: the next request is the next attempt,
+/// and the user should see that the last one failed.
 pub(super) async fn run(client: &Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let signals = Signals::listen()?;
     match show(client, interval, signals).await {
         Ok(status) => Ok(status),
-        // As in `| head`.
+        // For example with `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::SUCCESS),
         Err(error) => Err(output::stdout_failure(error)),
     }
 }
 
-/// Shows them. An error is one of standard output.
+/// Runs the loop of [`run`]. Errors are those of standard output.
 async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::Result<ExitStatus> {
     let mut screen = Screen::new();
     let mut view = View::new(interval);
@@ -68,19 +68,19 @@ async fn show(client: &Client, interval: Duration, mut signals: Signals) -> io::
                 answer.set(ask(interval));
                 redraw = true;
             }
-            // The age of what is shown grows also while there is no answer.
+            // The age of the table grows also while there is no answer.
             () = sleep(SECOND), if screen.is_terminal() => redraw = true,
         }
     }
 }
 
-/// What is known of the server.
+/// The last answer of the server, and its age.
 #[derive(Debug)]
 struct View {
-    /// How old a table may be before that is told.
+    /// How old a table may be before its age is shown.
     fresh_for: Duration,
     table: String,
-    /// When the table was true.
+    /// When the server sent the table.
     answered_at: Option<Instant>,
     /// Why there is no newer one.
     error: Option<String>,
@@ -105,7 +105,7 @@ impl View {
         }
     }
 
-    /// The table; before it, how old it is and why, unless it is of this moment.
+    /// The table. If it is out of date, lines before it show its age and the reason.
     fn text(&self, now: Instant) -> String {
         let Some(answered_at) = self.answered_at else {
             return self.error.as_deref().unwrap_or("no answer yet").to_owned() + "\n";
@@ -127,7 +127,7 @@ fn now() -> Instant {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long an answer may take without a word about it.
+/// How long an answer may take before the age of the table is shown.
 const OVERDUE_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_not_of_this_moment_says_so_and_why() {
+    fn a_table_that_is_out_of_date_shows_its_age_and_the_reason() {
         let start = now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut view = View::new(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! The second screen of a terminal, which leaves the first one as it was.
+//! Writes to the second screen of a terminal, and leaves the first one unchanged.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -20,19 +20,21 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Shows the cursor and returns to the first screen.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// How long a terminal may take to show the first screen. One that was stopped by Ctrl+S takes for ever.
+/// How long the return to the first screen may take. A terminal that Ctrl+S has stopped never takes it.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Whether the second screen is shown. A terminal is one for the whole process, as its state is.
+/// Whether the second screen is shown. Global, because the process has one terminal and the panic hook uses
+/// it too.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Standard output: the second screen if it is a terminal, else text behind text.
+/// Standard output. At a terminal, each text replaces the last one on the second screen; elsewhere, texts
+/// follow each other.
 ///
-/// It is written on another thread, for a terminal or a pipe may take nothing for as long as it likes, and
-/// signals have to be attended meanwhile.
+/// Another thread writes, because a terminal or a pipe may block for ever, and signals have to be handled
+/// meanwhile.
 ///
-/// When it is dropped, the first screen is back. A panic brings it back before it writes its message,
-/// which would go with the second screen otherwise.
+/// Drop returns to the first screen. So does a panic, before it writes its message, which would vanish with
+/// the second screen otherwise.
 pub(super) struct Screen {
     is_terminal: bool,
     writing: Option<JoinHandle<io::Result<()>>>,
@@ -51,7 +53,7 @@ impl Screen {
         Self { is_terminal, writing: None }
     }
 
-    /// Whether each text takes the place of the one before.
+    /// Whether standard output is a terminal, so that each text replaces the last one.
     pub(super) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -61,14 +63,13 @@ impl Screen {
         self.writing.is_some()
     }
 
-    /// Begins to write a text. At a terminal it replaces the one before, and as much of it is shown as
-    /// fits.
+    /// Starts to write a text. At a terminal, it is cut off to the size of the screen.
     pub(super) fn show(&mut self, text: &str) {
         let text = if self.is_terminal { frame(text) } else { format!("{text}\n") };
         self.writing = Some(spawn_blocking(move || to_stdout(&text)));
     }
 
-    /// Returns when the last text is written.
+    /// Resolves when the last text is written; never if none is being written.
     pub(super) async fn written(&mut self) -> io::Result<()> {
         let Some(writing) = &mut self.writing else { return std::future::pending().await };
         let written = writing.await;
@@ -76,7 +77,7 @@ impl Screen {
         written?
     }
 
-    /// Shows the first screen, as it was, until the next text.
+    /// Returns to the first screen until the next text.
     pub(super) fn leave(&self) {
         leave();
     }
@@ -88,11 +89,11 @@ impl Drop for Screen {
     }
 }
 
-/// What makes a terminal show a text on its second screen.
+/// The bytes that show a text on the second screen.
 fn frame(text: &str) -> String {
     let is_shown = IS_SHOWN.swap(true, Ordering::Relaxed);
     let mut frame = if is_shown { String::new() } else { ENTER.to_owned() };
-    // From the top left corner; what was there before is erased line by line, so that nothing flickers.
+    // Overwrite from the top left corner and erase the rest of each line. Clearing the screen would flicker.
     frame += "\x1b[H";
     for (number, line) in fit(text, size()).iter().enumerate() {
         if number > 0 {
@@ -110,7 +111,7 @@ fn leave() {
     }
     let (written, is_written) = mpsc::channel();
     let leave = move || {
-        // A terminal that is gone has nothing to bring back.
+        // The terminal may be gone.
         let _ = to_stdout(LEAVE);
         let _ = written.send(());
     };
@@ -119,14 +120,14 @@ fn leave() {
     }
 }
 
-/// Columns and rows.
+/// The size of the terminal, in characters.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     columns: usize,
     rows: usize,
 }
 
-/// The lines of a text, cut off at the edges. What is below the last row is counted there.
+/// The lines of a text, cut off to the size. The last row shows the number of lines that do not fit.
 fn fit(text: &str, size: Option<Size>) -> Vec<String> {
     let lines: Vec<_> = text.lines().collect();
     let Some(Size { columns, rows }) = size else {
@@ -141,7 +142,7 @@ fn fit(text: &str, size: Option<Size>) -> Vec<String> {
     lines[..shown].iter().copied().chain([more.as_str()]).map(cut).collect()
 }
 
-/// The size of the terminal, if it tells one.
+/// The size of the terminal, if it reports one.
 #[cfg(unix)]
 fn size() -> Option<Size> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
@@ -149,7 +150,7 @@ fn size() -> Option<Size> {
     (size.columns > 0 && size.rows > 0).then_some(size)
 }
 
-/// The terminal wraps and scrolls by itself.
+/// Unknown: the terminal wraps and scrolls.
 #[cfg(not(unix))]
 fn size() -> Option<Size> {
     None
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_cut_off_and_counted() {
+    fn lines_that_do_not_fit_are_cut_off_and_counted() {
         let size = |columns, rows| Some(Size { columns, rows });
         assert_eq!(fit("one\ntwo\n", None), ["one", "two"]);
         assert_eq!(fit("öne\ntwo\n", size(2, 2)), ["ön", "tw"]);

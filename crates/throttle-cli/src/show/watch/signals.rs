@@ -1,18 +1,18 @@
-//! What signals mean to a program that shows a screen.
+//! The signals that `watch` receives, and what they ask for.
 
 use std::io;
 
 use crate::exit_status::ExitStatus;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Signal {
-    /// To end, with this status.
+    /// End with this exit status.
     End(ExitStatus),
-    /// To show everything again: the terminal has another size, or somebody else used it.
+    /// Draw the screen again: the size of the terminal has changed, or another program used it.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
     Redraw,
-    /// To stop until somebody continues it.
+    /// Stop until somebody continues the program.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
     Stop,
 }
@@ -27,14 +27,14 @@ mod system {
     use super::{ExitStatus, Signal, io};
     use crate::ignored_signals::is_ignored;
 
-    /// Receives signals from the moment it is made; none of them ends the program any more. Those that
-    /// were ignored when it started, as by `nohup`, stay ignored.
+    /// Receives signals from the moment when it is created. None of them ends the program any more. Signals
+    /// that were ignored at the start, as with `nohup`, stay ignored.
     pub(in crate::show::watch) struct Signals(Vec<(Signal, unix::Signal)>);
 
     impl Signals {
         pub(in crate::show::watch) fn listen() -> io::Result<Self> {
             let kinds = [
-                // Who presses Ctrl+C has seen enough, and nothing failed.
+                // Ctrl+C is the usual end of `watch`, so it is no failure.
                 (Number::INT, Signal::End(ExitStatus::SUCCESS)),
                 (Number::HUP, Signal::End(ExitStatus::signal(Number::HUP.as_raw()))),
                 (Number::QUIT, Signal::End(ExitStatus::signal(Number::QUIT.as_raw()))),
@@ -66,7 +66,7 @@ mod system {
 
     /// Stops this process, and returns when it is continued.
     pub(in crate::show::watch) fn stop() {
-        // The signal that asked for it would only ask again. A process may always stop itself.
+        // TSTP has a handler, so use STOP. A process may always stop itself.
         let _ = kill_process(getpid(), Number::STOP);
     }
 }
@@ -75,7 +75,7 @@ mod system {
 mod system {
     use super::{ExitStatus, Signal, io};
 
-    /// Receives Ctrl+C, which does not end the program any more.
+    /// Receives Ctrl+C, which no longer ends the program.
     pub(in crate::show::watch) struct Signals;
 
     impl Signals {
@@ -87,14 +87,14 @@ mod system {
         #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
         pub(in crate::show::watch) async fn next(&mut self) -> Signal {
             if tokio::signal::ctrl_c().await.is_err() {
-                // There is nothing to receive.
+                // Ctrl+C cannot be received.
                 std::future::pending::<()>().await;
             }
             Signal::End(ExitStatus::SUCCESS)
         }
     }
 
-    /// Nothing asks for it here.
+    /// Does nothing: there are no stops on this system.
     pub(in crate::show::watch) fn stop() {}
 }
 

@@ -1,4 +1,4 @@
-//! How much a step does, and what who comes between two steps finds.
+//! How much work a step does, and what operations between two steps see.
 
 use core::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::{Count, Error, Level, LockRequest, Settings};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// S13: a waiter that is granted the lock with a lease of no time is due before everybody else who
-/// is. This must not have the others looked at or moved, however many they are.
+/// S13: a waiter that is granted a lock under a lease of zero length is due before all other peers. The
+/// entries of the others must not be moved for it, however many they are.
 #[test]
-fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
+fn a_chain_of_waiters_with_leases_of_zero_length_costs_the_same_among_many_peers() {
     let moves = |idle: u64| {
         let mut throttle = Throttle::new(Settings::default());
         let mutex = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
@@ -33,10 +33,10 @@ fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
     };
     let few = moves(1_000) / 1_000;
     let many = moves(16_000) / 16_000;
-    assert!(many <= few + 3, "{many} moves for each of many peers, {few} for each of few");
+    assert!(many <= few + 3, "{many} moves per peer among many, {few} among few");
 }
 
-/// S13: what is left to do is done in the next steps, each of which does about as much as it may.
+/// S13: a step stops at its budget, and the next step continues.
 #[test]
 fn a_step_does_not_do_much_more_than_its_budget() {
     let mut throttle = Throttle::new(Settings::default());
@@ -49,7 +49,7 @@ fn a_step_does_not_do_much_more_than_its_budget() {
         for &semaphore in &semaphores[..locks] {
             throttle.acquire(Time::ZERO, id(number), (semaphore, Count::ONE)).unwrap();
         }
-        // Half of them are found to be postponed.
+        // The deadlines of half the peers are postponed.
         if number % 2 == 0 {
             throttle.heartbeat(Time::ZERO, id(number), 2 * LEASE).unwrap();
         }
@@ -71,10 +71,10 @@ fn a_step_does_not_do_much_more_than_its_budget() {
     assert_eq!(throttle.peers.len(), 500);
 }
 
-/// S8: whoever looks meanwhile finds a machine that has reached an earlier instant, at which nobody
-/// has outlived their lease; and who shows a sign of life then gets all of a lease.
+/// S8: during a backlog the machine shows an earlier instant, at which no peer has outlived its lease. A
+/// peer in the backlog that sends a heartbeat gets a full lease from the present on.
 #[test]
-fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the_present_on() {
+fn a_heartbeat_during_a_backlog_renews_the_lease_from_the_present_on() {
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100 {
         let lease = LEASE + Duration::from_nanos(number);
@@ -92,7 +92,7 @@ fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the
 }
 
 #[test]
-fn the_room_for_a_peak_of_events_and_deadlines_is_given_back() {
+fn memory_for_a_peak_of_events_and_deadlines_is_freed() {
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100_000 {
         throttle.new_peer(Time::ZERO, id(number), LEASE).unwrap();

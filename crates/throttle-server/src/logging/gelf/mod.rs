@@ -68,7 +68,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.close(LAST_MOMENT);
+        self.queue.close(CLOSE_TIMEOUT);
     }
 }
 
@@ -104,7 +104,7 @@ impl Sender {
             if !self.queue.is_open() {
                 return false;
             }
-            self.queue.pause(BETWEEN_ATTEMPTS);
+            self.queue.pause(RETRY_INTERVAL);
         }
         if !is_first_failure {
             info!(target: TARGET, to = %self.transport, "logs are sent again");
@@ -121,8 +121,8 @@ fn since_1970() -> Duration {
 
 /// Of what the sender itself has to say.
 const TARGET: &str = "throttle::log";
-const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
-const LAST_MOMENT: Duration = Duration::from_millis(300);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests;

@@ -86,8 +86,8 @@ impl Link {
                 Ok(Self::Udp(socket))
             }
             Protocol::Tcp => {
-                let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-                stream.set_write_timeout(Some(PATIENCE))?;
+                let stream = TcpStream::connect_timeout(&address, SOCKET_TIMEOUT)?;
+                stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
                 Ok(Self::Tcp(stream))
             }
         }
@@ -126,4 +126,4 @@ fn has_not_ended(stream: &TcpStream) -> io::Result<bool> {
     Ok(nothing_to_read)
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(5);

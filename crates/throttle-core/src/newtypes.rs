@@ -1,18 +1,16 @@
-//! Numbers with a meaning: who, what, how much, in which order.
+//! Ids, counts and other numbers, each with a type of its own.
 
 use core::{fmt, num::NonZeroU64};
 
-use crate::Error;
-
-/// Who: identifies a peer.
+/// Identifies a peer.
 ///
-/// Unpredictable ids are the embedder's duty; the core only sees to it that no two living peers
-/// share one.
+/// The embedder chooses the ids and has to make them unpredictable. The core only ensures that no two
+/// peers share one at the same time.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PeerId(NonZeroU64);
 
 impl PeerId {
-    /// The peer with this number, or `None` for zero, which is nobody.
+    /// The id with this number, or `None` for zero.
     pub const fn new(id: u64) -> Option<Self> {
         match NonZeroU64::new(id) {
             Some(id) => Some(Self(id)),
@@ -32,25 +30,25 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// What: identifies a semaphore within one [`Throttle`](crate::Throttle).
+/// Identifies a semaphore within one [`Throttle`](crate::Throttle).
 ///
-/// Ids are handed out in order of creation and never again, also not after the semaphore was removed.
+/// Ids count up in the order of creation. None is reused, even after its semaphore was removed.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SemaphoreId(pub(crate) u32);
 
 impl SemaphoreId {
-    /// The position of this semaphore in the order of creation, from zero.
+    /// The position in the order of creation, from zero.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// How much: a positive number of permits, at most [`Count::MAX`].
+/// A positive number of permits, at most [`Count::MAX`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Count(NonZeroU64);
 
 impl Count {
-    /// One permit. All there is of a mutex.
+    /// One permit: the maximum of a mutex.
     pub const ONE: Self = Self(NonZeroU64::MIN);
     /// 2^53 - 1, the largest integer that every JSON implementation keeps.
     pub const MAX: Self = Self(NonZeroU64::new((1 << 53) - 1).expect("it is not zero"));
@@ -66,21 +64,6 @@ impl Count {
     /// The number.
     pub const fn get(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl TryFrom<i64> for Count {
-    type Error = Error;
-
-    /// # Errors
-    ///
-    /// [`Error::InvalidLockCount`] for zero and below, [`Error::LockCountTooLarge`] above
-    /// [`Count::MAX`].
-    fn try_from(count: i64) -> Result<Self, Error> {
-        match u64::try_from(count) {
-            Ok(0) | Err(_) => Err(Error::InvalidLockCount { found: count }),
-            Ok(count) => Self::new(count).ok_or(Error::LockCountTooLarge),
-        }
     }
 }
 
@@ -102,8 +85,8 @@ impl fmt::Display for Level {
 
 /// A number that comes with a grant, greater than that of every earlier grant of the same semaphore.
 ///
-/// Handed on to the protected resource, it lets the resource turn away a holder whose lease has
-/// passed to somebody else. It fits in 53 bits.
+/// A holder passes it on to the protected resource, which rejects requests with a token lower than the
+/// highest one it has seen: their lease has ended. It fits in 53 bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FencingToken(pub(crate) u64);
 
@@ -123,7 +106,7 @@ impl fmt::Display for FencingToken {
     }
 }
 
-/// The place of a request among all requests of its peer, as the client has numbered them.
+/// The number that a client gives to a request. Later requests of the same peer have higher numbers.
 ///
 /// A network may deliver a request after the client has given it up and sent others. A request that
 /// arrives after one with a higher number is refused as [stale](crate::Error::StaleRequest).
@@ -134,7 +117,7 @@ impl Sequence {
     /// 2^53 - 1, the largest integer that every JSON implementation keeps.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// The place with this number, or `None` above [`Sequence::MAX`]. Numbers may have gaps.
+    /// The sequence with this number, or `None` above [`Sequence::MAX`]. Gaps are allowed.
     pub const fn new(number: u64) -> Option<Self> {
         if number <= Self::MAX.0 { Some(Self(number)) } else { None }
     }
@@ -151,8 +134,8 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// A place in a queue. Tickets only grow, so their order is the order of arrival, and no clock is
-/// needed to be fair.
+/// Orders the waiters of a queue. Tickets only grow, so their order is the order of arrival, and
+/// fairness needs no clock.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Ticket(pub(crate) u64);
 

@@ -26,7 +26,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
     }
 }
 
-pub(super) fn counter(recorder: &dyn Recorder, key: Key) -> Counter {
+pub(super) fn register(recorder: &dyn Recorder, key: Key) -> Counter {
     recorder.register_counter(&key, &METADATA)
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of one request.
+//! Forwards one request to the server, with the fault that it meets.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -12,10 +12,10 @@ use axum::{
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::{Fault, Kind, Shared};
+use super::{Fault, ProxyState, RequestKind};
 use crate::server::Server;
 
-/// The connection breaks without an answer.
+/// The error that makes hyper close the connection without an answer.
 #[derive(Debug)]
 pub(super) struct Cut;
 
@@ -27,22 +27,24 @@ impl Display for Cut {
 
 impl std::error::Error for Cut {}
 
-pub(super) async fn pass(
-    shared: Arc<Shared>,
+pub(super) async fn forward(
+    state: Arc<ProxyState>,
     request: Request<Incoming>,
     has_faults: bool,
 ) -> Result<Response<Body>, Cut> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(Body::new(body), LARGEST_BODY).await.map_err(|_| Cut)?;
-    let kind = Kind::of(&head.method, head.uri.path());
+    let body = to_bytes(Body::new(body), MAX_BODY_BYTES).await.map_err(|_| Cut)?;
+    let kind = RequestKind::of(&head.method, head.uri.path());
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let request = Request::from_parts(head, body);
-    shared.requests.fetch_add(1, Ordering::Relaxed);
-    let server = shared.server.clone();
-    let struck = if has_faults { shared.strike(kind) } else { None };
-    let Some((fault, mut cleared)) = struck else { return deliver(&server, request).await };
+    state.requests.fetch_add(1, Ordering::Relaxed);
+    let server = state.server.clone();
+    let met = if has_faults { state.fault_for(kind) } else { None };
+    let Some((fault, mut cleared)) = met else { return deliver(&server, request).await };
     match fault {
-        Fault::Answer(status) => Ok(page(status, &format!("http://{}{path}", shared.second))),
+        Fault::Answer(status) => {
+            Ok(page(status, &format!("http://{}{path}", state.faultless_address)))
+        }
         Fault::CutAnswer => {
             deliver(&server, request).await?;
             Err(Cut)
@@ -70,7 +72,7 @@ pub(super) async fn pass(
             deliver(&server, request).await
         }
         Fault::Silence => {
-            // It fails if the proxy is gone, which is the same to the client.
+            // It fails if the proxy is dropped, which looks the same to the client.
             let _cleared = cleared.changed().await;
             Err(Cut)
         }
@@ -81,7 +83,7 @@ async fn deliver(server: &Server, request: Request<Bytes>) -> Result<Response<Bo
     server.answer(request).await.ok_or(Cut)
 }
 
-/// Delivers a request whose client may be gone. Then the server sees it come and its connection break.
+/// Delivers a request whose client may be gone. Then the server sees its connection break.
 async fn deliver_late(
     server: &Server,
     request: Request<Bytes>,
@@ -93,12 +95,12 @@ async fn deliver_late(
         () = async { reply.closed().await } => None,
     };
     if let Some(answer) = answer {
-        // Its client may have left meanwhile.
+        // Sending fails if the client is gone.
         let _gone = reply.send(answer);
     }
 }
 
-/// What gateways show to people.
+/// An HTML page, as gateways send it.
 fn page(status: StatusCode, location: &str) -> Response<Body> {
     let mut page = Response::new(Body::from(format!("<html><h1>{status}</h1></html>\n")));
     *page.status_mut() = status;
@@ -111,5 +113,5 @@ fn page(status: StatusCode, location: &str) -> Response<Body> {
     page
 }
 
-/// The bodies of our clients have some hundred bytes.
-const LARGEST_BODY: usize = 1 << 20;
+/// Much more than the bodies of our clients, which have some hundred bytes.
+const MAX_BODY_BYTES: usize = 1 << 20;

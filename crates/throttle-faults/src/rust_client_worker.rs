@@ -1,26 +1,22 @@
-//! The worker in Rust, and the command that `throttlectl` runs.
+//! The worker that uses the client in Rust.
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use clap::Parser;
 use throttle_client::{Client, Error, LockError, LockRequest, Peer, http_client_builder};
-use throttle_faults::outcome::{End, Outcome};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
-    sync::oneshot,
-};
+use throttle_faults::worker_outcome::{OutcomeKind, WorkerOutcome};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 
-/// What a worker is told. Times are in seconds, as `2.5s`.
+/// The arguments of a worker. Durations are in seconds, as `2.5s`.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// With commas between them.
+    /// Separated by commas.
     urls: String,
-    /// With commas between them. The last one counts, and is taken within the others.
+    /// Separated by commas. They are nested, the outermost first.
     semaphores: String,
     #[arg(value_parser = span)]
     lease: Duration,
-    /// `forever`, or for how long.
+    /// The longest wait, or `forever`.
     #[arg(value_parser = wait)]
     wait: Wait,
     rounds: u32,
@@ -39,7 +35,7 @@ fn wait(text: &str) -> Result<Wait, String> {
     if text == "forever" { Ok(Wait(None)) } else { span(text).map(|span| Wait(Some(span))) }
 }
 
-/// Takes the lock as often as it was told.
+/// Takes the lock once in each round.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http_client_builder().no_proxy().build()?;
     let mut urls = arguments.urls.split(',');
@@ -50,22 +46,22 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if !input.is_open {
             break;
         }
-        println!("asking");
-        // Nobody else has the peer, so it ends with its locks.
+        println!("requesting");
+        // The locks have the last references to the peer, so it ends with them.
         let peer = Peer::builder(&client).lease(arguments.lease).build();
         let names = arguments.semaphores.split(',');
         let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
         drop(peer);
         let outcome = match work(requests, arguments.wait, &mut input).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::new(end(&error), &chain(&error)),
+            Err(error) => WorkerOutcome::new(end(&error), &chain(&error)),
         };
         println!("{outcome}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What whoever plays with the worker says. Its end means the same as a line, but is the last one.
+/// The lines that the test writes. The end of the input counts as one last line.
 struct Input {
     lines: Lines<BufReader<Stdin>>,
     is_open: bool,
@@ -81,14 +77,14 @@ async fn work(
     requests: Vec<LockRequest>,
     wait: Wait,
     input: &mut Input,
-) -> Result<Outcome, LockError> {
+) -> Result<WorkerOutcome, LockError> {
     let mut locks = Vec::new();
     for request in requests {
         let lock = match wait {
             Wait(None) => request.await?,
             Wait(Some(Duration::ZERO)) => match request.try_lock().await? {
                 Some(lock) => lock,
-                None => return Ok(Outcome::new(End::Timeout, "not free")),
+                None => return Ok(WorkerOutcome::new(OutcomeKind::Timeout, "not free")),
             },
             Wait(Some(wait)) => request.wait_at_most(wait).await?,
         };
@@ -103,26 +99,26 @@ async fn work(
             input.line().await;
         }
     }
-    let mut outcome = Outcome::new(End::Released, "");
+    let mut outcome = WorkerOutcome::new(OutcomeKind::Released, "");
     while let Some(lock) = locks.pop() {
         if let Err(lost) = lock.release().await {
-            outcome = Outcome::new(End::Lost, &lost.to_string());
+            outcome = WorkerOutcome::new(OutcomeKind::Lost, &lost.to_string());
         }
     }
     Ok(outcome)
 }
 
-fn end(error: &LockError) -> End {
+fn end(error: &LockError) -> OutcomeKind {
     match error {
-        LockError::Failed { source: Error::Refused { .. }, .. } => End::Refused,
-        LockError::Failed { .. } | LockError::Unreachable { .. } => End::Unreachable,
-        LockError::Lost { .. } => End::Lost,
-        LockError::NotInTime { .. } => End::Timeout,
-        _ => End::Failed,
+        LockError::Failed { source: Error::Refused { .. }, .. } => OutcomeKind::Refused,
+        LockError::Failed { .. } | LockError::Unreachable { .. } => OutcomeKind::Unreachable,
+        LockError::Lost { .. } => OutcomeKind::Lost,
+        LockError::NotInTime { .. } => OutcomeKind::Timeout,
+        _ => OutcomeKind::Failed,
     }
 }
 
-/// An error with its causes.
+/// The messages of an error and its causes.
 fn chain(error: &LockError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -131,43 +127,4 @@ fn chain(error: &LockError) -> String {
         source = error.source();
     }
     text
-}
-
-/// Prints the token that `throttlectl` got, and waits for a line or the end of the input. Whoever is told to
-/// end before has been told of a loss.
-pub(crate) async fn hold() -> anyhow::Result<ExitCode> {
-    let token =
-        std::env::var("THROTTLE_FENCING_TOKEN").context("THROTTLE_FENCING_TOKEN is not set")?;
-    let told_to_end = terminated()?;
-    println!("held {token}");
-    // In a thread that nobody waits for, for reading cannot be cancelled.
-    let (done, line) = oneshot::channel();
-    std::thread::spawn(move || done.send(std::io::stdin().read_line(&mut String::new())));
-    tokio::select! {
-        line = line => {
-            line??;
-            Ok(ExitCode::SUCCESS)
-        }
-        () = told_to_end => {
-            println!("noticed");
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-/// Resolves when the system tells this program to end.
-#[cfg(unix)]
-fn terminated() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut signal = signal(SignalKind::terminate())?;
-    Ok(async move {
-        signal.recv().await;
-    })
-}
-
-/// There are no signals that tell a program to end.
-#[cfg(not(unix))]
-fn terminated() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(std::future::pending())
 }

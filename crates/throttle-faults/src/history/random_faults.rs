@@ -1,4 +1,4 @@
-//! Random faults, one after the other, none of which lasts as long as a lease.
+//! Injects random faults, one after the other. None lasts as long as a lease.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use axum::http::StatusCode;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use tokio::time::sleep;
 
-use crate::proxy::{Fault, Kind, Proxy, Rule};
+use crate::proxy::{Fault, Proxy, RequestKind, Rule};
 
-/// Injects faults until it is dropped.
+/// Injects faults until the future is dropped.
 ///
 /// # Errors
 ///
 /// The port of the proxy cannot be opened again.
-pub(super) async fn chaos(proxy: &mut Proxy, seed: u64) -> anyhow::Result<()> {
+pub(super) async fn inject_random_faults(proxy: &mut Proxy, seed: u64) -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
     loop {
         sleep(span(&mut random, 20, 150)).await;
         let lasts = span(&mut random, 20, 250);
         match random.random_range(0..12_u32) {
             0 => {
-                proxy.die().await;
+                proxy.refuse_connections().await;
                 sleep(lasts).await;
-                proxy.revive()?;
+                proxy.accept_connections()?;
             }
             1 => proxy.cut_connections().await?,
             _ => {
@@ -49,11 +49,11 @@ fn rule(random: &mut StdRng) -> Rule {
         .map(|status| Fault::Answer(StatusCode::from_u16(status).expect("these are statuses")));
     let all = [&faults[..], &pages[..]].concat();
     let fault = *all.choose(random).expect("there are some");
-    let kinds: &[Kind] = match random.random_range(0..4_u32) {
+    let kinds: &[RequestKind] = match random.random_range(0..4_u32) {
         0 => &[],
-        1 => &[Kind::Acquire],
-        2 => &[Kind::Release, Kind::RemovePeer],
-        _ => &[Kind::NewPeer, Kind::Acquire, Kind::Heartbeat],
+        1 => &[RequestKind::Acquire],
+        2 => &[RequestKind::Release, RequestKind::RemovePeer],
+        _ => &[RequestKind::NewPeer, RequestKind::Acquire, RequestKind::Heartbeat],
     };
     let skip = random.random_range(0..3_usize);
     Rule::always(fault).on(kinds).skip(skip)

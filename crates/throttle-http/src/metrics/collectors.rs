@@ -17,7 +17,7 @@ pub(super) enum Kind {
 }
 
 /// A series, and how its value is read.
-pub(super) struct Probe {
+pub(super) struct Collector {
     pub(super) kind: Kind,
     pub(super) name: &'static str,
     pub(super) help: &'static str,
@@ -26,19 +26,19 @@ pub(super) struct Probe {
     pub(super) read: Box<dyn Fn() -> f64 + Send + Sync>,
 }
 
-/// The probes of a server, each with the value that it had at the latest scrape.
+/// The collectors of a server, each with the value that it had at the latest scrape.
 #[derive(Default)]
-pub(super) struct Probes(Mutex<Vec<(Probe, f64)>>);
+pub(super) struct Collectors(Mutex<Vec<(Collector, f64)>>);
 
-impl Probes {
-    pub(super) fn add(&self, probe: Probe) {
-        self.all(|all| all.push((probe, 0.0)));
+impl Collectors {
+    pub(super) fn add(&self, collector: Collector) {
+        self.all(|all| all.push((collector, 0.0)));
     }
 
     /// Reads all of them in the order in which they were added, and writes them.
     pub(super) fn write(&self, text: &mut String) {
         self.all(|all| {
-            for (Probe { kind, name, help, labels, read }, latest) in all {
+            for (Collector { kind, name, help, labels, read }, latest) in all {
                 // A counter that cannot be read for once is no counter that began anew.
                 *latest = if *kind == Kind::Counter { latest.max(read()) } else { read() };
                 let labels = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
@@ -48,7 +48,7 @@ impl Probes {
         });
     }
 
-    fn all<T>(&self, look: impl FnOnce(&mut Vec<(Probe, f64)>) -> T) -> T {
+    fn all<T>(&self, look: impl FnOnce(&mut Vec<(Collector, f64)>) -> T) -> T {
         // If one panics, the others are as good as before.
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,9 +1,11 @@
-//! The forms of the client, each as a process that speaks the same protocol.
+//! The client kinds, each as a worker process with the same protocol.
 //!
-//! A worker asks for a lock, prints `held TOKEN`, waits for a line on its standard input, gives the lock
-//! back, and prints how that ended as an [`Outcome`](crate::outcome::Outcome). Before it asks it prints
-//! `asking`, and when it is told of a loss while it waits, `noticed`. `throttlectl` says the first by the
-//! command that it runs and the others by its exit status.
+//! A worker prints `requesting`, requests a lock, prints `held TOKEN`, waits for a line on its standard input,
+//! releases the lock, and prints a [`WorkerOutcome`](crate::worker_outcome::WorkerOutcome). If its client
+//! reports a loss while it waits for the line, it prints `noticed`.
+//!
+//! `throttlectl` prints none of this itself. The command that it runs prints `held TOKEN` and `noticed`, and
+//! its exit status is the outcome.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -14,9 +16,9 @@ use std::{
 
 use tokio::process::Command;
 
-/// A form of the client.
+/// One of the clients of Throttle.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum ClientKind {
     /// The crate `throttle-client`.
     Rust,
     /// `throttle_client.lock` in Python.
@@ -27,38 +29,38 @@ pub enum Form {
     Throttlectl,
 }
 
-/// Where the programs are that the forms consist of.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// This program, which is the worker in Rust and what `throttlectl` runs.
+    /// This program. It is also the worker in Rust, and the command that `throttlectl` runs.
     pub faults: PathBuf,
-    /// An interpreter of Python that has the package.
+    /// A Python interpreter with the package.
     pub python: PathBuf,
-    /// The command.
+    /// The program `throttlectl`.
     pub throttlectl: PathBuf,
 }
 
-/// What a worker asks for.
+/// What a worker shall do.
 #[derive(Clone, Debug)]
-pub struct Ask {
-    /// Where the server is; with commas between them if there are several ways to it.
+pub struct WorkerOptions {
+    /// The URL of the server, or several, separated by commas.
     pub url: String,
-    /// The names of the semaphores, of which the last one counts. What it is taken within stands before.
+    /// The names of the semaphores. They are locked in this order, and the last one is the one under test.
     pub semaphores: Vec<&'static str>,
     /// The lease of the peer.
     pub lease: Duration,
-    /// How long to wait; `None` for as long as it takes.
+    /// The longest wait for the lock. `None`: no limit.
     pub wait: Option<Duration>,
-    /// How often to take the lock. `throttlectl` takes it once.
+    /// How many times to take the lock. `throttlectl` takes it once.
     pub rounds: u32,
 }
 
-impl Form {
-    /// All of them, in the order of the columns.
+impl ClientKind {
+    /// All client kinds, in the order of the columns.
     pub const ALL: [Self; 4] = [Self::Rust, Self::PythonSync, Self::PythonAsync, Self::Throttlectl];
 
     /// The command line that starts a worker.
-    pub fn command(self, programs: &Programs, ask: &Ask) -> Command {
+    pub fn command(self, programs: &Programs, options: &WorkerOptions) -> Command {
         let mut command = match self {
             Self::Rust => Command::new(&programs.faults),
             Self::PythonSync | Self::PythonAsync => Command::new(&programs.python),
@@ -68,22 +70,24 @@ impl Form {
             Self::Rust => command.arg("worker"),
             Self::PythonSync => command.arg("-B").arg(script("sync_worker.py")),
             Self::PythonAsync => command.arg("-B").arg(script("async_worker.py")),
-            Self::Throttlectl => command.args(["lock", "--url", &ask.url]).args(&ask.semaphores),
+            Self::Throttlectl => {
+                command.args(["lock", "--url", &options.url]).args(&options.semaphores)
+            }
         };
         let seconds = |span: Duration| format!("{}s", span.as_secs_f64());
         if self == Self::Throttlectl {
-            command.args(["--lease", &format!("{}ms", ask.lease.as_millis())]);
-            if let Some(wait) = ask.wait {
+            command.args(["--lease", &format!("{}ms", options.lease.as_millis())]);
+            if let Some(wait) = options.wait {
                 command.args(["--wait", &format!("{}ms", wait.as_millis())]);
             }
             command.arg("--").arg(&programs.faults).arg("hold");
         } else {
-            let wait = ask.wait.map_or_else(|| "forever".to_owned(), seconds);
-            let rounds = ask.rounds.to_string();
-            let semaphores = ask.semaphores.join(",");
-            command.args([&ask.url, &semaphores, &seconds(ask.lease), &wait, &rounds]);
+            let wait = options.wait.map_or_else(|| "forever".to_owned(), seconds);
+            let rounds = options.rounds.to_string();
+            let semaphores = options.semaphores.join(",");
+            command.args([&options.url, &semaphores, &seconds(options.lease), &wait, &rounds]);
         }
-        // What the environment of whoever runs this says about servers and proxies does not count.
+        // Settings in the environment of the developer must not influence the test.
         for name in ["http_proxy", "HTTP_PROXY", "THROTTLE_TOKEN", "THROTTLE_PEER", "THROTTLE_URL"]
         {
             command.env_remove(name);
@@ -92,7 +96,7 @@ impl Form {
     }
 }
 
-impl Display for Form {
+impl Display for ClientKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Rust => "Rust",
@@ -104,7 +108,7 @@ impl Display for Form {
 }
 
 impl Programs {
-    /// The programs as cargo builds them side by side, with this interpreter of Python.
+    /// The programs in the directory where cargo puts all of them, with this Python interpreter.
     pub fn beside(faults: PathBuf, python: PathBuf) -> Self {
         let throttlectl = faults.with_file_name(format!("throttlectl{EXE_SUFFIX}"));
         Self { faults, python, throttlectl }

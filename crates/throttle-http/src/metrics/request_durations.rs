@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
-use super::{families::write_histogram, histogram::Histogram};
+use super::{histogram::Histogram, semaphore_families::write_histogram};
 use crate::worker_routes::Route;
 
 /// What a request is about, as far as it matters for how long it takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Group {
+pub(crate) enum RequestGroup {
     /// A lock is asked for, and the answer comes at once.
     Acquire,
     /// A heartbeat.
@@ -29,7 +29,7 @@ pub(crate) enum Group {
 
 /// A histogram for each group.
 #[derive(Debug)]
-pub(super) struct Durations([Histogram; GROUPS.len()]);
+pub(super) struct RequestDurations([Histogram; GROUPS.len()]);
 
 /// Values of the label `group`, sorted, in the order of the variants.
 const GROUPS: [&str; 7] = ["acquire", "heartbeat", "list", "operate", "peer", "release", "wait"];
@@ -40,7 +40,7 @@ const BOUNDS: &[f64] =
 
 const NAME: &str = "throttle_http_request_duration_seconds";
 
-impl Group {
+impl RequestGroup {
     /// The group of a request.
     pub(crate) fn of(route: Route, method: &Method, uri: &Uri) -> Self {
         match route {
@@ -68,12 +68,12 @@ impl Group {
     }
 }
 
-impl Durations {
+impl RequestDurations {
     pub(super) fn new() -> Self {
         Self(GROUPS.map(|_| Histogram::new(BOUNDS)))
     }
 
-    pub(super) fn record(&self, group: Group, begin: Time, end: Time) {
+    pub(super) fn record(&self, group: RequestGroup, begin: Time, end: Time) {
         self.0[group as usize].record(end - begin);
     }
 
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn groups_have_their_names() {
-        assert_eq!(GROUPS[Group::Wait as usize], "wait");
+        assert_eq!(GROUPS[RequestGroup::Wait as usize], "wait");
         assert!(GROUPS.is_sorted());
     }
 
@@ -104,7 +104,7 @@ mod tests {
     fn an_acquire_that_may_wait_is_told_apart_from_one_that_is_answered_at_once() {
         let group = |path: &'static str| {
             let route = Route::find(path).0;
-            GROUPS[Group::of(route, &Method::PUT, &Uri::from_static(path)) as usize]
+            GROUPS[RequestGroup::of(route, &Method::PUT, &Uri::from_static(path)) as usize]
         };
         assert_eq!(group("/peers/5/A"), "acquire");
         assert_eq!(group("/peers/5/is_acquired?expires_in=1m"), "acquire");

@@ -6,13 +6,13 @@ use metrics::{Counter, Key, Recorder};
 use throttle_runtime::{Event, Observer, SemaphoreId};
 
 use super::{
+    counters,
     histogram::Histograms,
-    names,
-    series::{Register, Series},
+    series::{Series, SeriesRegistry},
 };
 
 /// Hears of every event within the critical section: each costs an increment or two.
-pub(super) struct Events {
+pub(super) struct EventCounts {
     expired_holders: Counter,
     expired_peers: Counter,
     restored_peers: Counter,
@@ -20,23 +20,23 @@ pub(super) struct Events {
     /// By the position of the semaphore in the order of creation, from its first event on.
     series: Vec<Option<Arc<Series>>>,
     /// The same, for those who read them.
-    register: Arc<Register>,
+    registry: Arc<SeriesRegistry>,
 }
 
-impl Events {
+impl EventCounts {
     pub(super) fn new(
         recorder: &dyn Recorder,
         histograms: Histograms,
-        register: Arc<Register>,
+        registry: Arc<SeriesRegistry>,
     ) -> Self {
-        let counter = |name| names::counter(recorder, Key::from_static_name(name));
+        let counter = |name| counters::register(recorder, Key::from_static_name(name));
         Self {
-            expired_holders: counter(names::EXPIRED_HOLDERS),
-            expired_peers: counter(names::EXPIRED_PEERS),
-            restored_peers: counter(names::RESTORED_PEERS),
+            expired_holders: counter(counters::EXPIRED_HOLDERS),
+            expired_peers: counter(counters::EXPIRED_PEERS),
+            restored_peers: counter(counters::RESTORED_PEERS),
             histograms,
             series: Vec::new(),
-            register,
+            registry,
         }
     }
 
@@ -47,19 +47,19 @@ impl Events {
         }
         self.series[index].get_or_insert_with(|| {
             let series = Arc::new(Series::new(self.histograms));
-            self.register.add(semaphore, Arc::clone(&series));
+            self.registry.add(semaphore, Arc::clone(&series));
             series
         })
     }
 }
 
-impl Observer for Events {
+impl Observer for EventCounts {
     /// Its series come with its first event, so that a configuration with very many is no work now.
     fn semaphore_added(&mut self, _: SemaphoreId, _: &str) {}
 
     fn semaphore_removed(&mut self, semaphore: SemaphoreId) {
         if let Some(series) = self.series.get_mut(semaphore.index()).and_then(Option::take) {
-            self.register.remove(semaphore);
+            self.registry.remove(semaphore);
             drop(series);
         }
     }
@@ -113,9 +113,9 @@ mod tests {
     /// Series of removed semaphores cost neither memory nor time.
     #[tokio::test(start_paused = true)]
     async fn series_come_with_the_first_event_and_go_with_their_semaphore() {
-        let register = Arc::new(Register::default());
+        let registry = Arc::new(SeriesRegistry::default());
         let recorder = PrometheusBuilder::new().build_recorder();
-        let events = Events::new(&recorder, Histograms::Full, Arc::clone(&register));
+        let events = EventCounts::new(&recorder, Histograms::Full, Arc::clone(&registry));
         let configured = |names: &[&str]| -> BTreeMap<_, _> {
             let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
             names.iter().map(|&name| (name.to_owned(), semaphore)).collect()
@@ -124,7 +124,7 @@ mod tests {
         let handle = Handle::start_observed(settings, &configured(&["A", "B"]), Box::new(events));
         let series = async |handle: &Handle| {
             let ids = handle.semaphores().await.into_iter().map(|semaphore| semaphore.id);
-            register.find(ids).into_iter().flatten().collect::<Vec<_>>()
+            registry.find(ids).into_iter().flatten().collect::<Vec<_>>()
         };
         assert!(series(&handle).await.is_empty(), "nothing has happened");
         let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();

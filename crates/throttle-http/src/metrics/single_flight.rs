@@ -14,22 +14,22 @@ use crate::{listing::PIECE, refusal::Refusal};
 
 /// Makes texts that take some time, on a thread that serves no requests.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+pub(super) struct SingleFlight {
     /// Who waits for the text that is being made; `None` if none is.
-    waiting: Mutex<Option<Vec<oneshot::Sender<Arc<Text>>>>>,
+    waiting: Mutex<Option<Vec<oneshot::Sender<Arc<SharedText>>>>>,
     /// Those that somebody may still be reading, the oldest first.
-    texts: Mutex<VecDeque<Weak<Text>>>,
+    texts: Mutex<VecDeque<Weak<SharedText>>>,
 }
 
 /// A text that any number of clients read, until it is withdrawn.
 #[derive(Debug)]
-pub(crate) struct Text {
+pub(crate) struct SharedText {
     /// `None` if it is withdrawn.
     text: Mutex<Option<String>>,
     length: usize,
 }
 
-impl Flight {
+impl SingleFlight {
     /// The text that `make` makes, or that of somebody who asked shortly before.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Flight {
     pub(super) async fn text(
         self: &Arc<Self>,
         make: impl FnOnce() -> String + Send + 'static,
-    ) -> Result<Arc<Text>, Refusal> {
+    ) -> Result<Arc<SharedText>, Refusal> {
         let (sender, text) = oneshot::channel();
         self.join(sender, make);
         text.await.map_err(|_| Refusal::internal())
@@ -46,7 +46,7 @@ impl Flight {
 
     fn join(
         self: &Arc<Self>,
-        sender: oneshot::Sender<Arc<Text>>,
+        sender: oneshot::Sender<Arc<SharedText>>,
         make: impl FnOnce() -> String + Send + 'static,
     ) {
         let mut waiting = self.waiting();
@@ -56,10 +56,10 @@ impl Flight {
         }
         *waiting = Some(vec![sender]);
         let flight = Arc::clone(self);
-        let mut turn = Turn(Some(Arc::clone(self)));
+        let mut turn = InProgress(Some(Arc::clone(self)));
         task::spawn_blocking(move || {
             flight.withdraw_oldest();
-            let text = Arc::new(Text::new(make()));
+            let text = Arc::new(SharedText::new(make()));
             flight.texts.lock().expect(NO_PANIC).push_back(Arc::downgrade(&text));
             for sender in turn.end() {
                 // Who went away needs no text.
@@ -79,12 +79,12 @@ impl Flight {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<Arc<Text>>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<Arc<SharedText>>>>> {
         self.waiting.lock().expect(NO_PANIC)
     }
 }
 
-impl Text {
+impl SharedText {
     fn new(text: String) -> Self {
         Self { length: text.len(), text: Mutex::new(Some(text)) }
     }
@@ -119,15 +119,15 @@ impl Text {
 }
 
 /// A text is being made. However that ends, it ends once, and then the next one can be made.
-struct Turn(Option<Arc<Flight>>);
+struct InProgress(Option<Arc<SingleFlight>>);
 
-impl Turn {
-    fn end(&mut self) -> Vec<oneshot::Sender<Arc<Text>>> {
+impl InProgress {
+    fn end(&mut self) -> Vec<oneshot::Sender<Arc<SharedText>>> {
         self.0.take().and_then(|flight| flight.waiting().take()).unwrap_or_default()
     }
 }
 
-impl Drop for Turn {
+impl Drop for InProgress {
     fn drop(&mut self) {
         self.end();
     }
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_while_a_text_is_made_gets_that_one() {
-        let flight = Arc::new(Flight::default());
+        let flight = Arc::new(SingleFlight::default());
         let (go, may_go) = mpsc::channel::<()>();
         let first = flight.text(move || {
             may_go.recv().unwrap();
@@ -171,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_texts_that_are_read_slowly_the_oldest_is_withdrawn() {
-        let flight = Arc::new(Flight::default());
+        let flight = Arc::new(SingleFlight::default());
         let mut texts = Vec::new();
         for number in 0..=MOST_TEXTS {
             let text = format!("{number}").repeat(PIECE + 1);
@@ -186,14 +186,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_only_its_own_text() {
-        let flight = Arc::new(Flight::default());
+        let flight = Arc::new(SingleFlight::default());
         let broken = flight.text(|| panic!("this is a test")).await.unwrap_err();
         assert_eq!(broken.code(), Code::Internal);
         let text = flight.text(|| "text".to_owned()).await.unwrap();
         assert_eq!(read(text).await.unwrap(), "text");
     }
 
-    async fn read(text: Arc<Text>) -> Result<String, axum::Error> {
+    async fn read(text: Arc<SharedText>) -> Result<String, axum::Error> {
         let bytes = to_bytes(text.into_body(), usize::MAX).await?;
         Ok(String::from_utf8(bytes.into()).unwrap())
     }
