@@ -1,4 +1,4 @@
-//! How long requests take until the head of their answer is there.
+//! The time from the head of a request to the head of its answer.
 
 use std::fmt::Write as _;
 
@@ -8,22 +8,22 @@ use throttle_runtime::Time;
 use super::{histogram::Histogram, semaphore_families::write_histogram};
 use crate::worker_routes::Route;
 
-/// What a request is about, as far as it matters for how long it takes.
+/// The kinds of requests that take similar times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RequestGroup {
-    /// A lock is asked for, and the answer comes at once.
+    /// A lock request that is answered at once.
     Acquire,
     /// A heartbeat.
     Heartbeat,
-    /// Several peers or semaphores are looked at.
+    /// A list of peers or semaphores.
     List,
-    /// The service is asked how it is, or told to change.
+    /// A request of an operator: health, metrics, a reload.
     Operate,
-    /// Anything else that is about a single peer or semaphore.
+    /// Any other request about one peer or semaphore.
     Peer,
-    /// A lock is given back.
+    /// The release of a lock.
     Release,
-    /// A lock is asked for, and the answer may wait for it.
+    /// A lock request whose answer may wait for the grant.
     Wait,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct RequestDurations([Histogram; GROUPS.len()]);
 /// Values of the label `group`, sorted, in the order of the variants.
 const GROUPS: [&str; 7] = ["acquire", "heartbeat", "list", "operate", "peer", "release", "wait"];
 
-/// From what most requests take to what a wait may take.
+/// In seconds, from the duration of a quick request to that of a long wait.
 const BOUNDS: &[f64] =
     &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0, 600.0];
 
@@ -77,7 +77,7 @@ impl RequestDurations {
         self.0[group as usize].record(end - begin);
     }
 
-    /// Writes all of them, as an exporter does.
+    /// Writes all histograms, as an exporter does.
     pub(super) fn write(&self, text: &mut String) {
         let help = "Time from the head of a request to that of its answer, by what it is about.";
         write!(text, "# HELP {NAME} {help}\n# TYPE {NAME} histogram\n")
