@@ -6,6 +6,7 @@
 //! a wait for a lock.
 
 mod answer_body;
+mod capacity;
 mod connection;
 mod connection_phase;
 mod eviction_order;
@@ -42,10 +43,8 @@ use tracing::{debug, error};
 
 pub use self::socket_activation::InheritedSockets;
 pub(crate) use self::{
-    eviction_order::GracePeriods,
-    listener::Listeners,
-    open_connections::{Capacity, ConnectionMetrics},
-    slow_clients::DeadlineBody,
+    capacity::Capacity, eviction_order::GracePeriods, listener::Listeners,
+    open_connections::ConnectionMetrics, slow_clients::DeadlineBody,
 };
 use self::{open_connections::OpenConnections, stream::Stream};
 
