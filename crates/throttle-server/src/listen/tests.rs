@@ -1,6 +1,6 @@
 //! Too many clients, slow clients, and clients that hang up.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -10,13 +10,16 @@ use axum::{
     routing::{get, post},
 };
 use metrics::{Counter, Gauge};
+use throttle_runtime::Clock;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::{mpsc, oneshot},
+    time::{sleep, timeout},
 };
 use tower::ServiceExt as _;
 
-use super::*;
+use super::{open_connections::OpenConnections, *};
 
 mod shortage;
 
@@ -48,7 +51,7 @@ struct Fixture {
 #[derive(Clone)]
 struct Routes(Router);
 
-impl Service for Routes {
+impl HttpService for Routes {
     async fn answer(&self, request: Request<DeadlineBody>) -> Response {
         self.0.clone().oneshot(request).await.into_response()
     }
