@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use throttle_client::Client;
 
-use super::{parse, semaphore, tables::Details};
+use super::{parse, semaphore, tables::SemaphoreOverview};
 use crate::{
     escape::escape_for_terminal,
     exit_status::{ExitStatus, Failure},
@@ -21,8 +21,8 @@ pub(super) async fn run(client: &Client, requests: &[LockRequest]) -> Result<Exi
     let mut text = String::new();
     let mut status = ExitStatus::SUCCESS;
     for LockRequest { semaphore: name, count } in requests {
-        let semaphore: Details = parse(&semaphore(client, name).await?)?;
-        let (max, free) = (semaphore.summary.max, semaphore.summary.remainder);
+        let semaphore: SemaphoreOverview = parse(&semaphore(client, name).await?)?;
+        let (max, free) = (semaphore.status.max, semaphore.status.remainder);
         if *count > max {
             let error = anyhow!("{name:?}: {count} can never be granted, there are only {max}");
             return Err(Failure::new(ExitStatus::REFUSED, error));
@@ -45,9 +45,9 @@ pub(super) async fn run(client: &Client, requests: &[LockRequest]) -> Result<Exi
 }
 
 /// Whether a waiter comes first. Parked waiters, whose connections are broken, are passed over.
-fn has_waiters(Details { summary, queue, .. }: &Details) -> bool {
+fn has_waiters(SemaphoreOverview { status, queue, .. }: &SemaphoreOverview) -> bool {
     match queue {
         Some(queue) => queue.iter().any(|waiter| !waiter.parked),
-        None => summary.pending > 0,
+        None => status.pending > 0,
     }
 }

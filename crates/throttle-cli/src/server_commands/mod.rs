@@ -18,7 +18,7 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use throttle_client::{Client, Error, Reloaded, RetryPolicy};
 
-use self::tables::{Details, Peer, Summary};
+use self::tables::{PeerStatus, SemaphoreOverview, SemaphoreStatus};
 use crate::{
     args::{OutputFormat, OutputOptions, Verb},
     escape::escape_for_terminal,
@@ -45,15 +45,15 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
         Verb::Status { options } => status::run(&client, options).await,
         Verb::Semaphores { options } => {
             let text = semaphores(&client).await?;
-            print(options, &text, |it: Vec<Summary>| tables::semaphores(&it))
+            print(options, &text, |it: Vec<SemaphoreStatus>| tables::semaphores(&it))
         }
         Verb::Semaphore { name, options } => {
             let text = semaphore(&client, &name).await?;
-            print(options, &text, |it: Details| tables::semaphore(&it))
+            print(options, &text, |it: SemaphoreOverview| tables::semaphore(&it))
         }
         Verb::Peers { options } => {
             let text = client.get(&["peers/"]).await?;
-            print(options, &text, |it: Vec<Peer>| tables::peers(&it))
+            print(options, &text, |it: Vec<PeerStatus>| tables::peers(&it))
         }
         Verb::Watch { interval } => watch::run(&client, interval).await,
         Verb::Check { semaphores } => check::run(&client, &semaphores).await,
@@ -82,7 +82,7 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
 
 /// The names of all semaphores.
 pub(crate) async fn names(client: &Client) -> Result<Vec<String>, Failure> {
-    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
+    let semaphores: Vec<SemaphoreStatus> = parse(&semaphores(client).await?)?;
     Ok(semaphores.into_iter().map(|it| it.name).collect())
 }
 

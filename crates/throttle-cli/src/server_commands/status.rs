@@ -3,7 +3,7 @@
 use serde_json::json;
 use throttle_client::Client;
 
-use super::{parse, semaphores, tables::Summary, text_table::TextTable, version_0_5};
+use super::{parse, semaphores, tables::SemaphoreStatus, text_table::TextTable, version_0_5};
 use crate::{
     args::{OutputFormat, OutputOptions},
     exit_status::{ExitStatus, Failure},
@@ -14,9 +14,10 @@ use crate::{
 pub(super) async fn run(client: &Client, options: OutputOptions) -> Result<ExitStatus, Failure> {
     let version = client.version().await?;
     let is_ready = version_0_5::is_version(&version) || client.ready().await?;
-    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
-    let sum =
-        |count: fn(&Summary) -> Option<u64>| semaphores.iter().map(count).sum::<Option<u64>>();
+    let semaphores: Vec<SemaphoreStatus> = parse(&semaphores(client).await?)?;
+    let sum = |count: fn(&SemaphoreStatus) -> Option<u64>| {
+        semaphores.iter().map(count).sum::<Option<u64>>()
+    };
     let (holders, waiters) = (sum(|it| it.holders), sum(|it| it.waiters));
     match options.output {
         OutputFormat::Json => {

@@ -212,9 +212,9 @@ fn without_levels_from_the_server_locks_are_acquired_in_the_order_of_the_command
 
     let server = TestServer::with_routes(|| {
         let api = throttle_http::Api::new(crate::support::handle([("A", 1, 0), ("B", 3, 1)]));
-        let gone = async || (StatusCode::NOT_FOUND, "not found");
+        let no_route = async || (StatusCode::NOT_FOUND, "not found");
         axum::Router::new()
-            .route("/semaphores", axum::routing::get(gone))
+            .route("/semaphores", axum::routing::get(no_route))
             .fallback_service(api.routes())
     });
     assert_eq!(run(&mut server.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);

@@ -17,12 +17,12 @@ use crate::support::{
 fn a_command_may_handle_a_signal_itself() {
     let server = TestServer::new();
     let script =
-        "trap 'echo told > told; exit 3' USR1; echo in > in; while true; do sleep 0.01; done";
+        "trap 'echo trapped > trapped; exit 3' USR1; echo in > in; while true; do sleep 0.01; done";
     let mut program = spawn(&mut server.lock(&[], script));
     wait_for_line(&server.file("in"));
     send_signal("USR1", program.id());
     assert_eq!(exit_status(&mut program), 3);
-    assert_eq!(wait_for_line(&server.file("told")), "told");
+    assert_eq!(wait_for_line(&server.file("trapped")), "trapped");
 }
 
 #[test]
@@ -44,13 +44,13 @@ fn a_signal_ends_the_wait_and_leaves_the_queue() {
 fn a_command_gets_time_to_end_before_its_lock_is_lost() {
     let server = TestServer::new();
     let script =
-        "trap 'echo told > told; exit 0' TERM; echo in > in; while true; do sleep 0.01; done";
+        "trap 'echo trapped > trapped; exit 0' TERM; echo in > in; while true; do sleep 0.01; done";
     let mut program = spawn(&mut server.lock(&["--lease", "3s", "--grace", "1s"], script));
     wait_for_line(&server.file("in"));
-    let told = server.file("told");
+    let trapped = server.file("trapped");
     let files = server.shut_down();
     assert_eq!(exit_status(&mut program), 76, "the command was ended early");
-    assert_eq!(fs::read_to_string(told).unwrap(), "told\n");
+    assert_eq!(fs::read_to_string(trapped).unwrap(), "trapped\n");
     drop(files);
 }
 
@@ -131,7 +131,7 @@ fn a_command_ends_when_its_lock_is_lost_although_nobody_reads_the_messages() {
 #[expect(clippy::disallowed_methods, reason = "a grace is real time")]
 fn signals_are_forwarded_during_the_grace_and_a_second_one_cuts_it_short() {
     let server = TestServer::new();
-    let script = "trap 'echo x >> told' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
+    let script = "trap 'echo x >> trapped' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
                   while :; do sleep 0.01; done";
     let mut program = spawn(&mut server.lock(&["--lease", "5s", "--grace", "2500ms"], script));
     let shell = process_id(&server.file("in"));
@@ -142,15 +142,15 @@ fn signals_are_forwarded_during_the_grace_and_a_second_one_cuts_it_short() {
         left.as_millis() < 4_900
     });
     server.call(|it| async move { it.remove_peer(peer).await.unwrap() });
-    let told = |times: usize| {
-        wait_until(|| fs::read(server.file("told")).unwrap_or_default().len() == 2 * times)
+    let trapped = |times: usize| {
+        wait_until(|| fs::read(server.file("trapped")).unwrap_or_default().len() == 2 * times)
     };
-    told(1);
+    trapped(1);
     let begin = Instant::now();
     send_signal("USR1", program.id());
     wait_for_line(&server.file("usr1"));
     send_signal("TERM", program.id());
-    told(2);
+    trapped(2);
     send_signal("TERM", program.id());
     assert_eq!(exit_status(&mut program), 76);
     assert!(begin.elapsed() < Duration::from_millis(2_400), "the grace was not over");

@@ -146,7 +146,7 @@ fn a_job_stopped_under_two_locks_continues_in_the_foreground() {
 fn a_stop_of_the_program_alone_does_not_stop_the_script_that_started_it() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
-    let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo heard > heard\" USR1; \
+    let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo trapped > trapped\" USR1; \
                   echo $$ > script; while :; do wait; done";
     terminal.types(&format!("sh -c '{script}' '{COUNTER}'\n"));
     let (script, counter) =
@@ -155,7 +155,7 @@ fn a_stop_of_the_program_alone_does_not_stop_the_script_that_started_it() {
     send_signal("TSTP", program);
     wait_until(|| is_stopped(program) && is_stopped(counter));
     send_signal("USR1", script);
-    assert_eq!(wait_for_line(&server.file("heard")), "heard");
+    assert_eq!(wait_for_line(&server.file("trapped")), "trapped");
     let before = counts(&server);
     send_signal("CONT", program);
     wait_until(|| counts(&server) > before);
