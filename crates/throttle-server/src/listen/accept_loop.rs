@@ -1,4 +1,5 @@
-//! The loop that accepts connections, makes room for each, starts its task, and ends all of them when the server stops.
+//! The loop that accepts connections: it makes room for each, starts its task, and ends all tasks when the server
+//! stops.
 
 use std::{
     fmt,

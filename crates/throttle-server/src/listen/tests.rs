@@ -199,7 +199,7 @@ async fn a_connection_serves_several_requests() {
     }
 }
 
-/// So that encryption can come between the socket and HTTP.
+/// So that TLS can come between the socket and HTTP.
 #[tokio::test]
 async fn a_connection_runs_over_any_stream_of_bytes() {
     let (mut client, stream) = tokio::io::duplex(1_024);
