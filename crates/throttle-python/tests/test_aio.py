@@ -96,14 +96,18 @@ def test_a_task_that_is_cancelled_during_the_grant_leaves_no_lock_behind(serve):
     async def work():
         outcomes = set()
         for round in range(60):
-            waiting = aio.lock(server.url, "A")
-            async with aio.lock(server.url, "A"):
-                entering = asyncio.ensure_future(waiting.__aenter__())
-                await pending(server, 1)
-            # Cancels the task at a different point each time, while the answer is under way to it.
+            holding, waiting = aio.lock(server.url, "A"), aio.lock(server.url, "A")
+            await holding.acquire()
+            entering = asyncio.ensure_future(waiting.__aenter__())
+            await pending(server, 1)
+            releasing = asyncio.ensure_future(holding.release())
+            # Cancels the task at a different point each time: before, during and after the grant.
+            if round % 2:
+                await releasing
             for _ in range(3 * round):
                 await asyncio.sleep(0)
             entering.cancel()
+            await releasing
             try:
                 await (await entering).__aexit__(None, None, None)
                 outcomes.add("acquired")
