@@ -2,13 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::Router;
 use futures_util::future::BoxFuture;
 use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
 use tokio::sync::Semaphore;
 
-use crate::{Endpoint, Limits, Metrics};
+use crate::{Limits, Metrics};
 
 /// Builds the routes of a [`Handle`].
 ///
@@ -73,16 +72,6 @@ impl Api {
     {
         self.reload = Some(Arc::new(move || Box::pin(hook())));
         self
-    }
-
-    /// The routes. They can be nested below any path of another application.
-    pub fn routes(self) -> Router {
-        self.endpoint().into_router()
-    }
-
-    /// The routes as one function, for who serves nothing else.
-    pub fn endpoint(self) -> Endpoint {
-        Endpoint::new(self)
     }
 }
 

@@ -38,7 +38,7 @@ use self::{
     probes::{Kind, Probe, Probes},
     series::Register,
 };
-use crate::{refusal::Refusal, worker_routes::Route};
+use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
 
 /// The metrics of one server.
 ///
@@ -81,8 +81,8 @@ struct Shared {
     not_found: Counter,
     /// By code.
     refusals: Vec<Counter>,
-    /// By route, method and status. They come into being when they are first needed: most never are.
-    requests: Vec<OnceLock<Counter>>,
+    /// Requests to workers' routes, by route, method and status. Most of these counters are never needed.
+    worker_requests: Vec<OnceLock<Counter>>,
 }
 
 impl Metrics {
@@ -101,7 +101,7 @@ impl Metrics {
         let shared = Shared {
             not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
             refusals: refusals.collect(),
-            requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
+            worker_requests: (0..WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
                 .collect(),
             recorder,
@@ -117,7 +117,7 @@ impl Metrics {
     }
 
     /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
-    /// request of [`observer`](Self::observer).
+    /// call of [`observer`](Self::observer).
     #[must_use]
     pub fn histograms(mut self, histograms: Histograms) -> Self {
         self.histograms = histograms;
@@ -135,7 +135,7 @@ impl Metrics {
     /// others of the same name.
     ///
     /// `read` is called on a thread that serves no requests, for one scrape at a time. It must not
-    /// request this `Metrics`. Nothing in the labels and in `help` is escaped.
+    /// call this `Metrics`. Nothing in the labels and in `help` is escaped.
     pub fn gauge_at_scrape(
         &self,
         name: &'static str,
@@ -165,18 +165,18 @@ impl Metrics {
         self.shared.clock.now()
     }
 
-    /// Counts a request with its outcome, and how long it took if that is known.
+    /// Counts a request with its outcome, and its duration if it has a start.
     pub(crate) fn count(
         &self,
-        begun: Option<(Group, Time)>,
-        (route, method): (Route, &str),
+        route: RouteLabel,
+        (method, started): (&str, Option<Time>),
         status: StatusCode,
         code: Option<Code>,
     ) {
-        if let Some((group, begin)) = begun {
-            self.shared.durations.record(group, begin, self.now());
+        if let Some(started) = started {
+            self.shared.durations.record(route.group, started, self.now());
         }
-        self.requests(route, method, status).increment(1);
+        self.count_request(route, method, status);
         if let Some(code) = code
             && let Some(refusals) = self.shared.refusals.get(code as usize)
         {
@@ -187,22 +187,29 @@ impl Metrics {
         }
     }
 
-    fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
+    fn count_request(&self, route: RouteLabel, method: &str, status: StatusCode) {
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
-        let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
-        self.shared.requests[index].get_or_init(|| {
+        let counter = || {
             let status = match STATUSES[status] {
                 OTHER => "other".to_owned(),
                 status => status.to_string(),
             };
             let labels = vec![
-                Label::new("route", route.name()),
+                Label::new("route", route.name),
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
             names::counter(&*self.shared.recorder, Key::from_parts(names::REQUESTS, labels))
-        })
+        };
+        match route.worker {
+            Some(worker) => {
+                let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
+                self.shared.worker_requests[index].get_or_init(counter).increment(1);
+            }
+            // The recorder finds the counter by its labels, which takes about a microsecond.
+            None => counter().increment(1),
+        }
     }
 
     /// The text for Prometheus, sorted, with the present state of `handle`.

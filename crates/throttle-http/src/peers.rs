@@ -1,11 +1,15 @@
 //! Peers come, give signs of life, come back, and go.
 
-use axum::response::Response;
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
 use throttle_wire::{ExpiresIn, NewPeer, Restore, Sequenced};
 
 use crate::{
-    answer, listing, locks,
+    answer,
+    api::Api,
+    listing, locks,
     refusal::Refusal,
     worker_request::{Content, WorkerRequest},
 };
@@ -45,20 +49,22 @@ pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<R
 }
 
 /// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
-pub(crate) fn is_acquired(request: &WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn is_acquired(
+    request: WorkerRequest<'_, impl Content>,
+) -> Result<Response, Refusal> {
     let peer = somebody(request.path()?)?;
     Ok(answer::json(&request.api.handle.is_acquired(peer)?))
 }
 
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
-pub(crate) fn show(request: &WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let peer = somebody(request.path()?)?;
     listing::peer(request.api, request.api.handle.peer(peer)?)
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) fn list(request: &WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
-    listing::peers(request.api)
+pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+    listing::peers(&api)
 }
 
 /// `POST /restore`: a peer is back with what it holds.

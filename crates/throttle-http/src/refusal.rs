@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use throttle_core::{Count, Error as Refused, Sequence};
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
@@ -16,13 +16,15 @@ use crate::answer;
 pub(crate) struct Refusal {
     code: Code,
     detail: Cow<'static, str>,
-    /// With [`Code::StaleRequest`]: the greatest number that came before.
+    /// With [`Code::StaleRequest`]: the peer's highest sequence number so far.
     sequence: Option<Sequence>,
+    /// With [`Code::MethodNotAllowed`]: the header `Allow`, unless axum adds it.
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), sequence: None }
+        Self { code, detail: detail.into(), sequence: None, allow: None }
     }
 
     /// Clients in the field compare this sentence literally.
@@ -47,6 +49,19 @@ impl Refusal {
         )
     }
 
+    /// There is no route for the path.
+    pub(crate) fn unknown_route() -> Self {
+        Self::new(Code::UnknownRoute, "There is nothing at this path.")
+    }
+
+    /// The route has no handler for the method. It takes the methods `allow`; `None` if axum lists them in
+    /// the header.
+    pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Self {
+        let detail =
+            "This path does not take this method. The header `Allow` lists those that it takes.";
+        Self { allow, ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(Code::Internal, "Something went wrong in the server.")
     }
@@ -60,8 +75,8 @@ impl Refusal {
         self.code
     }
 
-    /// The answer in plain text, or as a problem document of a server that runs for `uptime`.
-    pub(crate) fn into_response(self, as_problem: bool, uptime: Duration) -> Response {
+    /// The response in plain text, or as a problem document of a server that has run for `uptime`.
+    pub(crate) fn write(self, as_problem: bool, uptime: Duration) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("every code has a valid one");
         let mut response = if as_problem {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
@@ -80,6 +95,19 @@ impl Refusal {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// The handler of an operator's route does not know which form the client reads. So the refusal stays
+/// unwritten in the extensions of an empty response, until `observed` writes it.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
         response
     }
 }

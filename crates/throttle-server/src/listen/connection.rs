@@ -99,7 +99,7 @@ async fn answer(
 ) -> Response {
     if let Some(malformed) = Malformed::find(&request, head) {
         let (head, _) = request.into_parts();
-        return service.refuse(malformed, Some(&head));
+        return service.refuse(malformed, Some(head)).await;
     }
     let request = request.map(|body| Punctual::new(body, request_timeout, watch.clone()));
     service.answer(request).await
@@ -110,7 +110,7 @@ async fn answer(
 async fn refuse(service: &impl Service, error: &hyper::Error, watch: &Watch) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
-    let (head, body) = service.refuse(malformed, None).into_parts();
+    let (head, body) = service.refuse(malformed, None).await.into_parts();
     let Some(replaced) = watch.take_replaced() else { return };
     let Ok(body) = to_bytes(body, usize::MAX).await else { return };
     let mut answer = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

@@ -66,7 +66,11 @@ pub(crate) trait Service: Clone + Send + Sync + 'static {
     fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send;
 
     /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
-    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
+    fn refuse(
+        &self,
+        malformed: Malformed,
+        head: Option<Parts>,
+    ) -> impl Future<Output = Response> + Send;
 }
 
 #[derive(Clone, Copy, Debug)]
