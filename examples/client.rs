@@ -61,9 +61,9 @@ async fn main() -> anyhow::Result<()> {
 fn report(name: &str, admission: Admission) {
     match admission {
         // Whatever the mutex protects can reject a worker whose token is less than one it has seen.
-        Admission::Held { token: Some(token) } => println!("{name} holds B with token {token}"),
-        Admission::Held { token: None } => println!("{name} holds B"),
-        Admission::Pending => {
+        Admission::Granted { token: Some(token) } => println!("{name} holds B with token {token}"),
+        Admission::Granted { token: None } => println!("{name} holds B"),
+        Admission::Queued => {
             println!("{name} has waited in vain, and keeps the place in the queue")
         }
     }

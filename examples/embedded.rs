@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_core::{Count, Error, Event, Level, PeerId, Request, Settings, Throttle, Time};
+use throttle_core::{Count, Error, Event, Level, LockRequest, PeerId, Settings, Throttle, Time};
 
 fn main() -> Result<(), Error> {
     let mut throttle = Throttle::new(Settings::default());
@@ -20,7 +20,7 @@ fn main() -> Result<(), Error> {
     let mut ends: Option<(Time, PeerId)> = None;
 
     // To listen is to stay alive while waiting: the lease begins to run with the grant.
-    let ask = Request { semaphore: gpu, count: Count::ONE, expires_in: None, listens: true };
+    let ask = LockRequest { attended: true, ..(gpu, Count::ONE).into() };
     for worker in [ann, bob] {
         throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10), None)?;
         throttle.acquire(Time::ZERO, worker, ask)?;
@@ -44,9 +44,9 @@ fn main() -> Result<(), Error> {
         let Some(now) = end.into_iter().chain(throttle.poll_timeout()).min() else { break };
         throttle.expire(now);
         if let Some((_, worker)) = ends.take_if(|(end, _)| *end == now) {
-            throttle.release(now, worker, gpu)?;
+            throttle.release(now, worker, gpu, None)?;
             if jobs[&worker].is_empty() {
-                throttle.remove_peer(now, worker);
+                throttle.remove_peer(now, worker, None);
             } else {
                 throttle.acquire(now, worker, ask)?;
             }

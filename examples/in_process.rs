@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_runtime::{Admission, Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+use throttle_runtime::{
+    Admission, Count, Handle, Labels, Level, LockRequest, SemaphoreConfig, Settings,
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -30,16 +32,16 @@ async fn crawl(throttle: Handle, name: &'static str) -> anyhow::Result<()> {
     let peer = throttle.new_peer(lease, labels).await?;
 
     let patience = Some(Duration::from_secs(5));
-    let ask = Ask { block_for: patience, ..Ask::now(Count::ONE) };
-    match throttle.acquire(peer, "connections", ask).await? {
-        Admission::Held { token, .. } => {
+    let request = LockRequest { block_for: patience, ..LockRequest::now(Count::ONE) };
+    match throttle.acquire(peer, "connections", request).await? {
+        Admission::Granted { token, .. } => {
             println!("{name} connects, fencing token {token}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Admission::Pending { .. } => println!("{name} gives up"),
+        Admission::Queued { .. } => println!("{name} gives up"),
     }
 
     // Gives back all that the peer holds, and cancels what it waits for.
-    throttle.remove_peer(peer).await?;
+    throttle.remove_peer(peer, None).await?;
     Ok(())
 }

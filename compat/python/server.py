@@ -60,6 +60,8 @@ class Server:
     def suspend(self):
         """Lets the server say nothing more, while its connections stay open."""
         self._process.send_signal(signal.SIGSTOP)
+        # Its threads may run on until the system reports that it has stopped.
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self):
         """Lets a suspended server go on."""

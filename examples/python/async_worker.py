@@ -1,4 +1,4 @@
-"""Ten tasks of one event loop that share a semaphore with room for some of them.
+"""Ten tasks of one event loop that share a semaphore, which admits some of them at a time.
 
 Run with a server that serves a semaphore `A`, as `configs/throttle.toml` does:
 
@@ -14,17 +14,17 @@ from throttle_client import aio
 
 
 async def worker(guard: aio.Lock, number: int, inside: Set[int]) -> None:
-    # To cancel the task would take it out of the queue.
+    # If the task is cancelled while it waits, it leaves the queue.
     async with guard:
         inside.add(number)
-        print(f"worker {number} works with token {guard.fencing_token}, {len(inside)} are in")
+        print(f"worker {number} works with token {guard.fencing_token}, {len(inside)} are inside")
         await asyncio.sleep(0.02)
         inside.remove(number)
 
 
 async def main(url: str) -> None:
-    # One for all of them: each task that enters it has a lock of its own. Should one of those be lost, the
-    # task that has it is cancelled, and its block raises `LockLost`.
+    # One object for all tasks: each task that enters it holds a lock of its own. If that lock is lost, the task
+    # is cancelled, and its block raises `LockLost`.
     guard = aio.lock(url, "A", count=20, timeout=60, cancel_on_lost=True)
     inside: Set[int] = set()
     await asyncio.gather(*(worker(guard, number, inside) for number in range(10)))

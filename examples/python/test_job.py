@@ -11,7 +11,7 @@ from throttle_client import LockLost, Timeout, lock
 
 
 def job(url: str, work):
-    """The job under test: no two of it run at a time."""
+    """The job under test, which never runs twice at the same time."""
     with lock(url, "nightly", timeout=0):
         work()
 
@@ -35,6 +35,6 @@ def test_the_job_does_not_start_while_another_one_runs(throttle_server):
         job(throttle_server.url, lambda: pytest.fail("it started"))
 
 
-def test_the_job_fails_if_somebody_takes_the_lock_away(throttle_server):
+def test_the_job_fails_if_an_operator_removes_its_lock(throttle_server):
     with pytest.raises(LockLost):
         job(throttle_server.url, lambda: throttle_server.revoke("nightly"))

@@ -1,4 +1,4 @@
-"""A worker in Python that takes its turn at a scarce resource, and knows when to stop.
+"""A worker in Python that writes to a resource only while it holds a lock, and stops if the lock is lost.
 
 Run with a server that serves a semaphore `B`, as `configs/throttle.toml` does:
 
@@ -15,7 +15,7 @@ from throttle_client import LockLost, Timeout, lock
 
 
 class Ledger:
-    """What the lock protects. It takes nothing from whoever comes with an older token than it knows."""
+    """The resource that the lock protects. It rejects writes with an older token than the newest so far."""
 
     def __init__(self) -> None:
         self.entries: List[Tuple[int, str]] = [(0, "the beginning")]
@@ -23,7 +23,7 @@ class Ledger:
     def write(self, token: int, entry: str) -> None:
         newest = self.entries[-1][0]
         if token < newest:
-            raise RuntimeError(f"token {token} is stale, {newest} was seen already")
+            raise RuntimeError(f"token {token} is older than {newest}")
         self.entries.append((token, entry))
 
 
@@ -33,23 +33,23 @@ def main(url: str) -> None:
         url,
         "B",
         timeout=timedelta(seconds=10),
-        # Should this process die, others wait for half a minute at most. Without it: five minutes.
+        # If this process dies, others wait for half a minute at most. The default is five minutes.
         expiration_time=timedelta(seconds=30),
-        # Whoever asks the server who holds the lock sees this, besides host, user, process and script.
+        # The server shows this label of the holder, besides host, user, process and script.
         labels={"job": "ledger"},
     )
     try:
         with guard:
             for step in range(3):
-                # In steps, so that it can stop between them. The heartbeat needs no help.
+                # In steps, so that the worker can stop between them. Heartbeats are sent in the background.
                 if guard.lost.is_set():
                     break
                 ledger.write(guard.fencing_token or 0, f"step {step}")
                 time.sleep(0.05)
     except Timeout:
-        print("not today: somebody else has it")
+        print("another worker holds the lock")
     except LockLost as error:
-        # Leaving the block tells it, however the loop has ended.
+        # The end of the block raises it, whether the loop noticed the loss or not.
         print(f"stopped: {error}")
     for token, entry in ledger.entries:
         print(token, entry)

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, codegen, compat, cross, deny, execute, faults, instructions, lint, manifests, no_std,
-    package, python, tidy, unused, workspace::Workspace,
+    bench, compat, cross, deny, execute, faults, instructions, lint, manifests, no_std, package,
+    python, tidy, unused, workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -20,7 +20,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("doc", |sh, _| lint::doc(sh)),
     ("deny", |sh, workspace| deny::run(sh, workspace, false)),
     ("unused", unused::run),
-    ("codegen --check", |sh, _| codegen::run(sh, true)),
     ("no-std", no_std::run),
     ("cross", |sh, _| cross::run(sh)),
     ("manifests", manifests::run),

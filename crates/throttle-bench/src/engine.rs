@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use crate::{
     clock,
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
 /// What a server is loaded with.
@@ -30,12 +30,12 @@ pub(crate) trait Load {
 
     /// After all answers that had arrived were taken note of: a connection that wants to send now,
     /// though it has just had nothing to send. Called until there is none.
-    fn wakes(&mut self) -> Option<usize> {
+    fn next_ready(&mut self) -> Option<usize> {
         None
     }
 
-    /// Whether [`Load::wakes`] shall be asked again without waiting for an answer first.
-    fn is_eager(&self) -> bool {
+    /// Whether [`Load::next_ready`] shall be asked again without waiting for an answer first.
+    fn must_poll(&self) -> bool {
         false
     }
 }
@@ -77,8 +77,8 @@ impl Engine {
             let mut stream = std::net::TcpStream::connect(server).context("cannot connect")?;
             // What a system keeps of connections that nobody accepted yet is limited. Who comes when
             // it is full waits for a second.
-            if number % CROWD == CROWD - 1 {
-                greet(&mut stream)?;
+            if number % ACCEPT_BATCH == ACCEPT_BATCH - 1 {
+                await_health(&mut stream)?;
             }
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
@@ -99,28 +99,28 @@ impl Engine {
     }
 
     /// Sends the first request of each connection, and waits for no answer.
-    pub(crate) fn begin(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
+    pub(crate) fn send_first(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
         (0..self.connections.len()).try_for_each(|connection| self.send(connection, load))
     }
 
     /// Sends what the load has to send, until it has nothing more and everything is answered.
     pub(crate) fn run(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
-        self.begin(load)?;
-        while self.open > 0 || load.is_eager() {
-            self.turn(load)?;
+        self.send_first(load)?;
+        while self.open > 0 || load.must_poll() {
+            self.poll(load)?;
         }
         Ok(())
     }
 
     /// Hands on the answers that are there, or that come first, and sends what follows from them.
-    fn turn(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
-        let patience = if load.is_eager() { Duration::ZERO } else { PATIENCE };
+    fn poll(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
+        let patience = if load.must_poll() { Duration::ZERO } else { ANSWER_TIMEOUT };
         let polled = self.poll.poll(&mut self.events, Some(patience));
         match polled {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
-        ensure!(!self.events.is_empty() || load.is_eager(), "no answer for {PATIENCE:?}");
+        ensure!(!self.events.is_empty() || load.must_poll(), "no answer for {ANSWER_TIMEOUT:?}");
         let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
         for connection in ready {
             self.connections[connection].flush()?;
@@ -128,7 +128,7 @@ impl Engine {
                 self.send(connection, load)?;
             }
         }
-        while let Some(connection) = load.wakes() {
+        while let Some(connection) = load.next_ready() {
             self.send(connection, load)?;
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Connection {
 }
 
 /// A request of no consequence. When it is answered, the connection and all before it are accepted.
-fn greet(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
+fn await_health(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
     let (mut request, mut input, mut bytes) = (Request::default(), Vec::new(), [0; 1_024]);
     request.health();
     stream.write_all(request.bytes())?;
@@ -209,6 +209,6 @@ fn greet(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
 }
 
 /// How many may connect before somebody looks whether they were accepted.
-const CROWD: usize = 200;
+const ACCEPT_BATCH: usize = 200;
 /// A server that is silent for so long does not answer any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::server::Kind;
+use crate::server::ServerKind;
 
 /// Whom a number is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -26,12 +26,12 @@ impl Subject {
     }
 }
 
-impl From<Kind> for Subject {
-    fn from(kind: Kind) -> Self {
+impl From<ServerKind> for Subject {
+    fn from(kind: ServerKind) -> Self {
         match kind {
-            Kind::Ours => Self::Ours,
-            Kind::Old => Self::Old,
-            Kind::Floor => Self::Floor,
+            ServerKind::Ours => Self::Ours,
+            ServerKind::Old => Self::Old,
+            ServerKind::Floor => Self::Floor,
         }
     }
 }

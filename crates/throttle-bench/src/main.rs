@@ -13,13 +13,14 @@
 mod clock;
 mod engine;
 mod figures;
+mod http;
 mod load;
 mod pin;
 mod plan;
 mod report;
+mod scale;
 mod server;
 mod study;
-mod wire;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,11 +29,11 @@ use clap::{Parser, ValueEnum};
 
 use crate::{
     figures::Figures,
-    load::Work,
+    load::Scenario,
     pin::Pins,
     plan::Plan,
-    server::{Kind, Yard},
-    study::Size,
+    scale::Size,
+    server::{Launcher, ServerKind},
 };
 
 /// Measures servers of semaphores side by side.
@@ -61,7 +62,7 @@ struct Arguments {
     studies: Vec<Study>,
     /// Which scenarios of the throughput study. May be given several times; all if not at all.
     #[arg(long = "scenario", value_enum)]
-    works: Vec<Work>,
+    scenarios: Vec<Scenario>,
     /// How many peers or waiters are concerned by what makes others wait; a tenth as many semaphores.
     #[arg(long)]
     concerned: Option<usize>,
@@ -89,16 +90,16 @@ enum Study {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let plan = arguments.plan()?;
-    let pins = if arguments.no_pin { Pins::none() } else { Pins::take() };
-    let yard = Yard { programs: arguments.programs(), pins };
-    ensure!(!yard.programs.is_empty(), "name the program of a server at least");
+    let pins = if arguments.no_pin { Pins::none() } else { Pins::pin_load() };
+    let launcher = Launcher { programs: arguments.programs(), pins };
+    ensure!(!launcher.programs.is_empty(), "name the program of a server at least");
     let mut figures = Figures::default();
     for study in Study::value_variants() {
         if arguments.studies.is_empty() || arguments.studies.contains(study) {
-            study.run(&yard, &plan, &mut figures)?;
+            study.run(&launcher, &plan, &mut figures)?;
         }
     }
-    let report = report::Report::new(&yard, &plan, figures);
+    let report = report::Report::new(&launcher, &plan, figures);
     print!("{}", report.text());
     arguments.out.map_or(Ok(()), |out| report.write(&out))
 }
@@ -111,8 +112,8 @@ impl Arguments {
         if let Some(seconds) = self.seconds {
             plan.time = Duration::try_from_secs_f64(seconds)?;
         }
-        if !self.works.is_empty() {
-            plan.works.clone_from(&self.works);
+        if !self.scenarios.is_empty() {
+            plan.scenarios.clone_from(&self.scenarios);
         }
         if let Some(peers) = self.concerned {
             ensure!(peers > 0, "somebody is concerned");
@@ -124,23 +125,27 @@ impl Arguments {
         Ok(plan)
     }
 
-    fn programs(&self) -> Vec<(Kind, PathBuf)> {
-        [(Kind::Floor, &self.floor), (Kind::Ours, &self.ours), (Kind::Old, &self.old)]
-            .into_iter()
-            .filter_map(|(kind, program)| Some((kind, program.clone()?)))
-            .collect()
+    fn programs(&self) -> Vec<(ServerKind, PathBuf)> {
+        [
+            (ServerKind::Floor, &self.floor),
+            (ServerKind::Ours, &self.ours),
+            (ServerKind::Old, &self.old),
+        ]
+        .into_iter()
+        .filter_map(|(kind, program)| Some((kind, program.clone()?)))
+        .collect()
     }
 }
 
 impl Study {
-    fn run(self, yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+    fn run(self, launcher: &Launcher, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
         match self {
-            Self::Throughput => study::throughput(yard, plan, figures),
-            Self::Contention => study::contention(yard, plan, figures),
-            Self::Queue => study::queue(yard, plan, figures),
-            Self::Pauses => study::pauses(yard, plan, figures),
-            Self::Memory => study::memory(yard, plan, figures),
-            Self::StartUp => study::start_up(yard, plan, figures),
+            Self::Throughput => study::throughput(launcher, plan, figures),
+            Self::Contention => study::contention(launcher, plan, figures),
+            Self::Queue => study::queue(launcher, plan, figures),
+            Self::Pauses => study::pauses(launcher, plan, figures),
+            Self::Memory => study::memory(launcher, plan, figures),
+            Self::StartUp => study::start_up(launcher, plan, figures),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Server and load on a processor each, so that neither takes the other's time.
 
-use std::{path::Path, process::Command, thread};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
 
 use serde::Serialize;
-
-use crate::server::succeeds;
 
 /// Which processors are for whom.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -16,7 +18,7 @@ pub(crate) struct Pins {
 impl Pins {
     /// Keeps this process to the second processor, if there is one and the system lets us. It takes
     /// the program `taskset`, which Linux distributions bring with util-linux.
-    pub(crate) fn take() -> Self {
+    pub(crate) fn pin_load() -> Self {
         let several = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         let process = std::process::id().to_string();
         let pinned =
@@ -30,7 +32,7 @@ impl Pins {
     }
 
     /// A command that starts a server where it belongs.
-    pub(crate) fn server(self, program: &Path) -> Command {
+    pub(crate) fn server_command(self, program: &Path) -> Command {
         if !self.pinned {
             return Command::new(program);
         }
@@ -38,4 +40,10 @@ impl Pins {
         command.args(["-c", "0"]).arg(program);
         command
     }
+}
+
+/// Runs a command without its streams; returns whether it succeeded.
+fn succeeds(command: &mut Command) -> bool {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }

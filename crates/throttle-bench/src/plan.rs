@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    load::Work,
-    study::{Population, Size},
+    load::Scenario,
+    scale::{Population, Size},
 };
 
 /// A plan of measurements.
@@ -14,7 +14,7 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long each round of a load takes.
     pub(crate) time: Duration,
-    pub(crate) works: Vec<Work>,
+    pub(crate) scenarios: Vec<Scenario>,
     pub(crate) populations: Vec<Population>,
     /// How many peers take turns on a mutex.
     pub(crate) contenders: Vec<usize>,
@@ -42,7 +42,7 @@ impl Plan {
             // disturbs all servers.
             rounds: 15,
             time: Duration::from_millis(400),
-            works: Work::ALL.to_vec(),
+            scenarios: Scenario::ALL.to_vec(),
             populations: vec![
                 Nobody,
                 Idle(1_000),
@@ -65,7 +65,7 @@ impl Plan {
         Self {
             rounds: 2,
             time: Duration::from_millis(300),
-            works: Work::ALL.to_vec(),
+            scenarios: Scenario::ALL.to_vec(),
             populations: vec![Nobody, Idle(1_000), Idle(10_000), Waiting(1_000)],
             contenders: vec![16, 100],
             queue: 500,

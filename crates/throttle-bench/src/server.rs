@@ -6,7 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -15,21 +15,21 @@ use serde::Serialize;
 
 use crate::{
     clock,
+    http::{Answer, Request},
     load::{AMPLE, LONG, MUTEX, TAKEN},
     pin::Pins,
-    wire::{Answer, Request},
 };
 
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     Ours,
     Old,
     Floor,
 }
 
-impl Kind {
+impl ServerKind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -41,15 +41,15 @@ impl Kind {
 
 /// Where the programs of the servers are, and where they run.
 #[derive(Debug)]
-pub(crate) struct Yard {
-    pub(crate) programs: Vec<(Kind, PathBuf)>,
+pub(crate) struct Launcher {
+    pub(crate) programs: Vec<(ServerKind, PathBuf)>,
     pub(crate) pins: Pins,
 }
 
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ServerKind,
     pub(crate) address: SocketAddr,
     process: Child,
     directory: tempfile::TempDir,
@@ -58,24 +58,24 @@ pub(crate) struct Server {
 /// A semaphore of a configuration: its name, and how much of it there is.
 pub(crate) type Semaphore = (String, u64);
 
-impl Yard {
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
+impl Launcher {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = ServerKind> {
         self.programs.iter().map(|&(kind, _)| kind)
     }
 
-    pub(crate) fn program(&self, kind: Kind) -> Option<&Path> {
+    pub(crate) fn program(&self, kind: ServerKind) -> Option<&Path> {
         self.programs.iter().find(|(it, _)| *it == kind).map(|(_, program)| program.as_path())
     }
 
     /// Starts a server and waits until it answers. `rota`: how many take turns at the floor.
-    pub(crate) fn start(&self, kind: Kind, rota: usize) -> anyhow::Result<Server> {
+    pub(crate) fn start(&self, kind: ServerKind, rota: usize) -> anyhow::Result<Server> {
         self.start_with(kind, rota, &[])
     }
 
     /// Starts one that serves further semaphores besides the usual ones.
     pub(crate) fn start_with(
         &self,
-        kind: Kind,
+        kind: ServerKind,
         rota: usize,
         further: &[Semaphore],
     ) -> anyhow::Result<Server> {
@@ -85,10 +85,10 @@ impl Yard {
         fs::write(&configuration, self::configuration(kind, further))?;
         // Free a moment ago. The old server cannot say which port it got.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = self.pins.server(program);
+        let mut command = self.pins.server_command(program);
         command.args(["--address", "127.0.0.1", "--port", &address.port().to_string()]);
         command.arg("-c").arg(&configuration);
-        if kind == Kind::Floor {
+        if kind == ServerKind::Floor {
             command.arg("--rota").arg(rota.to_string());
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -104,7 +104,7 @@ impl Server {
         let deadline = clock::now() + Duration::from_secs(20);
         let mut request = Request::default();
         request.health();
-        while let Err(error) = self.ask(&request) {
+        while let Err(error) = self.request(&request) {
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("the server {} ended: {status}", self.kind.name());
             }
@@ -117,7 +117,7 @@ impl Server {
     }
 
     /// A single request on a connection of its own; the body of its answer.
-    pub(crate) fn ask(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn request(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.write_all(request.bytes())?;
@@ -134,12 +134,12 @@ impl Server {
 
     /// Somebody takes all of a semaphore in front of which others will wait, for as long as the lease
     /// of its holder lasts.
-    pub(crate) fn take(&self, semaphore: &str) -> anyhow::Result<()> {
+    pub(crate) fn hold_all(&self, semaphore: &str) -> anyhow::Result<()> {
         let mut request = Request::default();
         request.new_peer(LONG);
-        let holder = std::str::from_utf8(&self.ask(&request)?)?.parse()?;
+        let holder = std::str::from_utf8(&self.request(&request)?)?.parse()?;
         request.acquire(holder, semaphore, "");
-        self.ask(&request).map(drop)
+        self.request(&request).map(drop)
     }
 
     /// Serves these semaphores, and the usual ones unless they are among these, from now on.
@@ -148,15 +148,15 @@ impl Server {
         fs::write(file, configuration(self.kind, further))?;
         let mut request = Request::default();
         request.reload();
-        self.ask(&request).map(drop)
+        self.request(&request).map(drop)
     }
 
     /// Asks for something that may be long, and reads it as fast as it comes. Returns its length.
-    pub(crate) fn read(&self, path: &str) -> anyhow::Result<usize> {
+    pub(crate) fn download(&self, path: &str) -> anyhow::Result<usize> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let (mut request, mut bytes, mut length) = (Request::default(), vec![0; 65_536], 0);
-        request.last_get(path);
+        request.get_and_close(path);
         stream.write_all(request.bytes())?;
         loop {
             let read = stream.read(&mut bytes)?;
@@ -192,7 +192,7 @@ impl Drop for Server {
 
 /// The same semaphores for all, and further ones; for ours, as many connections and waiters as there is
 /// need for, and as large a body as it takes to restore somebody with thousands of locks.
-fn configuration(kind: Kind, further: &[Semaphore]) -> String {
+fn configuration(kind: ServerKind, further: &[Semaphore]) -> String {
     let usual = [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)];
     let usual = usual.into_iter().filter(|(name, _)| further.iter().all(|it| it.0 != *name));
     let further = further.iter().map(|(name, max)| (&**name, *max));
@@ -200,7 +200,7 @@ fn configuration(kind: Kind, further: &[Semaphore]) -> String {
     for (name, max) in usual.chain(further) {
         writeln!(text, "{name} = {max}").expect("memory takes every byte");
     }
-    if kind == Kind::Ours {
+    if kind == ServerKind::Ours {
         text.push_str(
             "[limits]\nconnections = 20_000\nwaiters = 2_000_000\nbody = 1_000_000\n\
             label_bytes = 4_000_000_000\n",
@@ -213,9 +213,9 @@ const CONFIGURATION: &str = "throttle.toml";
 const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
 /// Starting it anew, as a user would: from the command to the first answer.
-pub(crate) fn start_up_time(yard: &Yard, kind: Kind) -> anyhow::Result<Duration> {
+pub(crate) fn start_up_time(launcher: &Launcher, kind: ServerKind) -> anyhow::Result<Duration> {
     let start = clock::now();
-    let _server = yard.start(kind, 0)?;
+    let _server = launcher.start(kind, 0)?;
     Ok(clock::now().duration_since(start))
 }
 
@@ -227,10 +227,4 @@ pub(crate) fn cpu_time_of(process: u32) -> Option<Duration> {
         text.split(' ').next()?.parse::<u64>().ok()
     });
     nanos.sum::<Option<u64>>().map(Duration::from_nanos)
-}
-
-/// Runs a command for what it does to somebody else; whether it worked.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }

@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod complete;
-mod exit;
+mod completions;
+mod escape;
+mod exit_status;
+mod help_text;
+#[cfg(unix)]
+mod ignored_signals;
 mod lock;
 mod manual;
-mod say;
+mod output;
+mod server_args;
 mod show;
-mod tame;
 mod verbose;
 
 use std::{
@@ -29,24 +33,24 @@ use tokio::runtime::Builder;
 
 use crate::{
     args::{Arguments, Verb},
-    exit::{Code, Failure},
+    exit_status::{ExitStatus, Failure},
 };
 
 fn main() -> ExitCode {
-    let code = complete::asked().unwrap_or_else(run).unwrap_or_else(Failure::tell);
-    say::flush();
-    code.into()
+    let status = completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::failure);
+    output::flush();
+    status.into()
 }
 
-fn run() -> Result<Code, Failure> {
+fn run() -> Result<ExitStatus, Failure> {
     let Arguments { server, verbose, verb } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return explain(error),
+        Err(error) => return print_clap_error(error),
     };
     verbose::start(verbose);
     let verb = match verb {
-        Verb::Bond(bond) => return lock::bond(&bond),
-        Verb::Completions { shell } => return complete::script(shell),
+        Verb::DieWithParent(arguments) => return lock::become_command(&arguments),
+        Verb::Completions { shell } => return completions::print_script(shell),
         Verb::Man => return manual::print(),
         verb => verb,
     };
@@ -64,7 +68,7 @@ fn run() -> Result<Code, Failure> {
 }
 
 /// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
-fn explain(mut error: clap::Error) -> Result<Code, Failure> {
+fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
     let has = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
     if error.kind() == ErrorKind::UnknownArgument && has("lock") && !has("--") {
         // As in `lock A make -j4`.
@@ -76,9 +80,9 @@ fn explain(mut error: clap::Error) -> Result<Code, Failure> {
         if is_terminal { text.ansi().to_string() } else { text.to_string() }
     };
     if error.use_stderr() {
-        say::raw(text(io::stderr().is_terminal()));
-        return Ok(Code::USAGE);
+        output::to_stderr(text(io::stderr().is_terminal()));
+        return Ok(ExitStatus::USAGE);
     }
-    say::result(&text(io::stdout().is_terminal()))?;
-    Ok(Code::SUCCESS)
+    output::result(&text(io::stdout().is_terminal()))?;
+    Ok(ExitStatus::SUCCESS)
 }

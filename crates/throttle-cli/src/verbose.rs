@@ -8,7 +8,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::say;
+use crate::output;
 
 /// Tells nothing at level 0, the attempts, heartbeats and losses of the client at 1, and at 2
 /// also what the libraries below it do.
@@ -20,18 +20,18 @@ pub(crate) fn start(level: u8) {
     };
     let events = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(|| Messages)
+        .with_writer(|| StderrWriter)
         .log_internal_errors(false);
     let targets = Targets::new().with_target("throttle", client).with_default(others);
     tracing_subscriber::registry().with(events).with(targets).init();
 }
 
 /// Standard error, which never fails and never blocks.
-struct Messages;
+struct StderrWriter;
 
-impl io::Write for Messages {
+impl io::Write for StderrWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        say::raw(String::from_utf8_lossy(text).into_owned());
+        output::to_stderr(String::from_utf8_lossy(text).into_owned());
         Ok(text.len())
     }
 

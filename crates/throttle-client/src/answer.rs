@@ -29,7 +29,7 @@ const SENTENCES: &[(&str, Code)] = &[
 ];
 
 /// How much of a body is shown that nobody understands, in characters.
-const EXCERPT: usize = 200;
+const EXCERPT_LENGTH: usize = 200;
 
 /// How much of an answer is read that is no success, in bytes. No refusal of Throttle is as long.
 const LONGEST_REFUSAL: usize = 1 << 16;
@@ -86,11 +86,11 @@ impl Answer {
     /// The body as plain text.
     pub(crate) fn text(&self) -> Result<String, Error> {
         let is_plain = matches!(&*self.media_type.to_ascii_lowercase(), "" | "text/plain");
-        if is_plain { self.as_written() } else { Err(self.unexpected()) }
+        if is_plain { self.raw_text() } else { Err(self.unexpected()) }
     }
 
     /// The body whatever it is, but a page: no route answers one to a client that asks for problem documents.
-    pub(crate) fn as_written(&self) -> Result<String, Error> {
+    pub(crate) fn raw_text(&self) -> Result<String, Error> {
         match str::from_utf8(&self.body) {
             Ok(text) if !text.is_empty() && !self.media_type.eq_ignore_ascii_case("text/html") => {
                 Ok(text.to_owned())
@@ -100,7 +100,7 @@ impl Answer {
     }
 
     /// Nothing, if the body is what it has to be.
-    pub(crate) fn must_be(&self, body: &str) -> Result<(), Error> {
+    pub(crate) fn expect_body(&self, body: &str) -> Result<(), Error> {
         if self.body == body.as_bytes() { Ok(()) } else { Err(self.unexpected()) }
     }
 
@@ -109,7 +109,7 @@ impl Answer {
             endpoint: self.endpoint.clone(),
             status: self.status.as_u16(),
             location: self.location.clone(),
-            body: String::from_utf8_lossy(&self.body).chars().take(EXCERPT).collect(),
+            body: String::from_utf8_lossy(&self.body).chars().take(EXCERPT_LENGTH).collect(),
             retry_after: self.retry_after,
         }
     }
@@ -140,7 +140,7 @@ impl Answer {
 
 fn location(headers: &HeaderMap) -> Option<String> {
     let location = headers.get(LOCATION)?;
-    Some(String::from_utf8_lossy(location.as_bytes()).chars().take(EXCERPT).collect())
+    Some(String::from_utf8_lossy(location.as_bytes()).chars().take(EXCERPT_LENGTH).collect())
 }
 
 /// `Retry-After` in seconds. As a date it would have to be compared with a clock that may be wrong.

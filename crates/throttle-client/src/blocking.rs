@@ -30,7 +30,7 @@ use std::{sync::OnceLock, time::Duration};
 use throttle_wire::PeerId;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::FAREWELL};
+use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::CLOSE_TIMEOUT};
 
 /// A client of the server that holds locks, and keeps itself and them alive. See [`crate::Peer`].
 #[derive(Clone, Debug)]
@@ -102,8 +102,8 @@ impl Peer {
         Self { peer: Some(builder.build()) }
     }
 
-    /// Waits for `count` of `semaphore`, at most for as long as `patience`; without, as long as it
-    /// takes.
+    /// Waits for `count` of `semaphore`: no longer than `wait_at_most`, or as long as it takes if that is
+    /// `None`.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ impl Peer {
         &self,
         semaphore: &str,
         count: u64,
-        patience: Option<Duration>,
+        wait_at_most: Option<Duration>,
     ) -> Result<Lock, LockError> {
         let request = self.peer().lock(semaphore).count(count);
-        let request = match patience {
-            Some(patience) => request.wait_at_most(patience),
+        let request = match wait_at_most {
+            Some(span) => request.wait_at_most(span),
             None => request,
         };
         lock(request)
@@ -159,7 +159,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer.take().filter(crate::Peer::is_sole) {
+        if let Some(peer) = self.peer.take().filter(crate::Peer::is_last_handle) {
             wait_briefly(peer.close());
         }
     }
@@ -217,9 +217,9 @@ impl Lock {
         self.lock().check()
     }
 
-    /// Waits at most so long for the lock to be lost, and returns why; `None` if it is still held.
-    pub fn lost_within(&self, patience: Duration) -> Option<Lost> {
-        wait(async { tokio::time::timeout(patience, self.lock().lost()).await.ok() })
+    /// Waits at most `timeout` for the lock to be lost, and returns why; `None` if it is still held.
+    pub fn lost_within(&self, timeout: Duration) -> Option<Lost> {
+        wait(async { tokio::time::timeout(timeout, self.lock().lost()).await.ok() })
     }
 
     /// Gives back a part. See [`crate::Lock::shrink`].
@@ -255,7 +255,7 @@ fn wait_briefly(future: impl Future) {
     if Handle::try_current().is_ok() {
         return drop(future);
     }
-    let _ = wait(async { tokio::time::timeout(FAREWELL, future).await });
+    let _ = wait(async { tokio::time::timeout(CLOSE_TIMEOUT, future).await });
 }
 
 /// What keeps all peers of the program alive. It is never shut down.

@@ -205,13 +205,15 @@ impl Error {
     /// What the error means for another attempt; `None` if that would end the same way.
     pub(crate) fn failure(&self) -> Option<Failure> {
         match *self {
-            Self::Connect { .. } => Some(Failure::Unsent),
-            Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::Lost),
+            Self::Connect { .. } => Some(Failure::NotSent),
+            Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::MaybeExecuted),
             Self::Refused { status: 429 | 503, retry_after, .. }
             | Self::UnexpectedAnswer { status: 429 | 503, retry_after, .. } => {
                 Some(Failure::Busy { retry_after })
             }
-            Self::UnexpectedAnswer { status, .. } => (!is_final(status)).then_some(Failure::Lost),
+            Self::UnexpectedAnswer { status, .. } => {
+                (!is_final(status)).then_some(Failure::MaybeExecuted)
+            }
             Self::InvalidName { .. }
             | Self::InvalidRequest { .. }
             | Self::InvalidSetting { .. }

@@ -89,43 +89,39 @@
 
 #![forbid(unsafe_code)]
 
-mod acquire;
 mod answer;
-mod base;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod builder;
 mod client;
+mod clock;
 mod endpoint;
 mod error;
-mod labels;
+mod failover;
+mod jitter;
 mod lease;
-mod new_peer;
-mod order;
 mod peer;
+mod process_labels;
 mod retry;
-mod sleep;
+mod sequence;
+mod server_url;
+mod suspend;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
-mod world;
 
 pub use reqwest;
 pub use throttle_wire::{
-    Code, HeldLock, Holder, Labels, Peer as PeerStatus, PeerId, PendingLock, Reloaded, Restore,
-    Semaphore, SemaphoreSummary, Waiter,
+    Code, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, Reloaded, Restore,
+    SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
 pub use crate::{
-    acquire::{Acquire, Admission},
-    builder::{ClientBuilder, http_client_builder},
-    client::Client,
+    client::{Acquire, Admission, Client, ClientBuilder, NewPeer, http_client_builder},
     endpoint::Endpoint,
     error::Error,
-    labels::process_labels,
     lease::Lost,
-    new_peer::NewPeer,
     peer::{Lock, LockError, LockRequest, Peer, PeerBuilder},
+    process_labels::process_labels,
     retry::RetryPolicy,
 };
 

@@ -7,10 +7,7 @@ use std::{fmt, time::Duration};
 
 use tracing::debug;
 
-use crate::{
-    Error,
-    world::{self, Stopwatch},
-};
+use crate::{Error, clock::Stopwatch, jitter::jitter};
 
 /// How often and for how long a request that failed is sent again.
 ///
@@ -51,11 +48,11 @@ impl Default for RetryPolicy {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Repeat {
     /// Twice does the same as once.
-    Freely,
+    Always,
     /// It asks about this moment.
     Never,
     /// Only if the server did certainly not do it.
-    Undone,
+    IfNotExecuted,
 }
 
 /// What is known after a failed attempt that may be followed by another one.
@@ -64,9 +61,9 @@ pub(crate) enum Failure {
     /// The server does not want to do it now.
     Busy { retry_after: Option<Duration> },
     /// The server may have done it.
-    Lost,
+    MaybeExecuted,
     /// The request did not reach the server.
-    Unsent,
+    NotSent,
 }
 
 impl RetryPolicy {
@@ -93,9 +90,9 @@ impl RetryPolicy {
         jitter: f64,
     ) -> Option<Duration> {
         let may_repeat = match plan.repeat {
-            Repeat::Freely => true,
+            Repeat::Always => true,
             Repeat::Never => false,
-            Repeat::Undone => failure != Failure::Lost,
+            Repeat::IfNotExecuted => failure != Failure::MaybeExecuted,
         };
         if !may_repeat || attempts >= self.attempts {
             return None;
@@ -106,7 +103,7 @@ impl RetryPolicy {
         let backoff = Duration::try_from_secs_f64(seconds).unwrap_or(backoff);
         let told = match failure {
             Failure::Busy { retry_after } => retry_after.unwrap_or_default(),
-            Failure::Lost | Failure::Unsent => Duration::ZERO,
+            Failure::MaybeExecuted | Failure::NotSent => Duration::ZERO,
         };
         let pause = told.saturating_add(backoff);
         let latest = self.budget.saturating_add(plan.block_for);
@@ -116,13 +113,13 @@ impl RetryPolicy {
 
 /// An attempt that failed.
 #[derive(Debug)]
-pub(crate) struct Setback<E> {
+pub(crate) struct FailedAttempt<E> {
     pub(crate) error: E,
     /// `None` if another attempt would end the same way.
     pub(crate) failure: Option<Failure>,
 }
 
-impl From<Error> for Setback<Error> {
+impl From<Error> for FailedAttempt<Error> {
     fn from(error: Error) -> Self {
         Self { failure: error.failure(), error }
     }
@@ -145,21 +142,20 @@ impl Plan {
     pub(crate) async fn run<T, E, F>(&self, mut attempt: impl FnMut(Duration) -> F) -> Result<T, E>
     where
         E: fmt::Display,
-        F: Future<Output = Result<T, Setback<E>>>,
+        F: Future<Output = Result<T, FailedAttempt<E>>>,
     {
         let stopwatch = Stopwatch::start();
         let mut left = self.block_for;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let Setback { error, failure } = match attempt(left).await {
+            let FailedAttempt { error, failure } = match attempt(left).await {
                 Ok(success) => return Ok(success),
-                Err(setback) => setback,
+                Err(failed) => failed,
             };
             let elapsed = stopwatch.elapsed();
-            let pause = failure.and_then(|failure| {
-                self.policy.pause(self, failure, attempts, elapsed, world::jitter())
-            });
+            let pause = failure
+                .and_then(|failure| self.policy.pause(self, failure, attempts, elapsed, jitter()));
             let Some(pause) = pause else { return Err(error) };
             debug!(target: "throttle::client", attempts, %error, ?pause, "trying again");
             tokio::time::sleep(pause).await;
@@ -196,14 +192,14 @@ mod tests {
     fn what_may_not_be_repeated_is_not() {
         let busy = Failure::Busy { retry_after: None };
         for (repeat, failure, expected) in [
-            (Repeat::Freely, Failure::Lost, true),
-            (Repeat::Freely, Failure::Unsent, true),
-            (Repeat::Freely, busy, true),
-            (Repeat::Undone, Failure::Lost, false),
-            (Repeat::Undone, Failure::Unsent, true),
-            (Repeat::Undone, busy, true),
-            (Repeat::Never, Failure::Lost, false),
-            (Repeat::Never, Failure::Unsent, false),
+            (Repeat::Always, Failure::MaybeExecuted, true),
+            (Repeat::Always, Failure::NotSent, true),
+            (Repeat::Always, busy, true),
+            (Repeat::IfNotExecuted, Failure::MaybeExecuted, false),
+            (Repeat::IfNotExecuted, Failure::NotSent, true),
+            (Repeat::IfNotExecuted, busy, true),
+            (Repeat::Never, Failure::MaybeExecuted, false),
+            (Repeat::Never, Failure::NotSent, false),
             (Repeat::Never, busy, false),
         ] {
             let pause = pause(plan(repeat), failure, 1, Duration::ZERO);
@@ -213,16 +209,16 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let plan = plan(Repeat::Freely);
+        let plan = plan(Repeat::Always);
         let pauses = [1, 2, 3, 4, 5, 99]
-            .map(|attempts| pause(plan, Failure::Lost, attempts, Duration::ZERO).unwrap());
+            .map(|attempts| pause(plan, Failure::MaybeExecuted, attempts, Duration::ZERO).unwrap());
         assert_eq!(pauses, [1, 2, 4, 5, 5, 5].map(Duration::from_secs));
     }
 
     #[test]
     fn chance_takes_away_up_to_a_half() {
-        let plan = plan(Repeat::Freely);
-        let pause = |jitter| POLICY.pause(&plan, Failure::Lost, 1, Duration::ZERO, jitter);
+        let plan = plan(Repeat::Always);
+        let pause = |jitter| POLICY.pause(&plan, Failure::MaybeExecuted, 1, Duration::ZERO, jitter);
         assert_eq!(pause(0.5), Some(SECOND * 3 / 4));
         assert_eq!(pause(1.0), Some(SECOND / 2));
     }
@@ -230,7 +226,7 @@ mod tests {
     #[test]
     fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
         let busy = |seconds| Failure::Busy { retry_after: Some(Duration::from_secs(seconds)) };
-        let plan = plan(Repeat::Freely);
+        let plan = plan(Repeat::Always);
         assert_eq!(pause(plan, busy(7), 1, Duration::ZERO), Some(SECOND * 8));
         assert_eq!(pause(plan, busy(59), 1, Duration::ZERO), Some(SECOND * 60));
         assert_eq!(pause(plan, busy(60), 1, Duration::ZERO), None);
@@ -239,24 +235,24 @@ mod tests {
 
     #[test]
     fn attempts_are_limited_in_number() {
-        let plan = plan(Repeat::Freely);
-        assert!(pause(plan, Failure::Lost, 99, Duration::ZERO).is_some());
-        assert_eq!(pause(plan, Failure::Lost, 100, Duration::ZERO), None);
+        let plan = plan(Repeat::Always);
+        assert!(pause(plan, Failure::MaybeExecuted, 99, Duration::ZERO).is_some());
+        assert_eq!(pause(plan, Failure::MaybeExecuted, 100, Duration::ZERO), None);
 
         for policy in [RetryPolicy::none(), RetryPolicy { attempts: 0, ..POLICY }] {
-            assert_eq!(pause(Plan { policy, ..plan }, Failure::Unsent, 1, Duration::ZERO), None);
+            assert_eq!(pause(Plan { policy, ..plan }, Failure::NotSent, 1, Duration::ZERO), None);
         }
     }
 
     #[test]
     fn no_attempt_begins_after_the_budget_to_which_block_for_is_added() {
-        let plan = plan(Repeat::Freely);
-        assert!(pause(plan, Failure::Lost, 1, SECOND * 59).is_some());
-        assert_eq!(pause(plan, Failure::Lost, 1, SECOND * 60), None);
+        let plan = plan(Repeat::Always);
+        assert!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 59).is_some());
+        assert_eq!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 60), None);
 
         let waiting = Plan { block_for: SECOND * 30, ..plan };
-        assert!(pause(waiting, Failure::Lost, 1, SECOND * 89).is_some());
-        assert_eq!(pause(waiting, Failure::Lost, 1, SECOND * 90), None);
+        assert!(pause(waiting, Failure::MaybeExecuted, 1, SECOND * 89).is_some());
+        assert_eq!(pause(waiting, Failure::MaybeExecuted, 1, SECOND * 90), None);
     }
 
     #[test]
@@ -267,8 +263,11 @@ mod tests {
             longest_pause: Duration::MAX,
             budget: Duration::MAX,
         };
-        let plan = Plan { policy, repeat: Repeat::Freely, block_for: Duration::MAX };
-        assert_eq!(pause(plan, Failure::Lost, u32::MAX - 1, Duration::MAX), Some(Duration::MAX));
+        let plan = Plan { policy, repeat: Repeat::Always, block_for: Duration::MAX };
+        assert_eq!(
+            pause(plan, Failure::MaybeExecuted, u32::MAX - 1, Duration::MAX),
+            Some(Duration::MAX)
+        );
         let busy = Failure::Busy { retry_after: Some(Duration::MAX) };
         assert!(policy.pause(&plan, busy, 1, SECOND, 1.0).is_some());
     }
@@ -283,7 +282,7 @@ mod tests {
             async move {
                 tokio::time::sleep(SECOND).await;
                 let failure = failures.get(number - 1);
-                failure.map_or(Ok(()), |&failure| Err(Setback { error: number, failure }))
+                failure.map_or(Ok(()), |&failure| Err(FailedAttempt { error: number, failure }))
             }
         };
         let outcome = plan.run(attempt).await;
@@ -292,24 +291,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn attempts_go_on_until_one_succeeds() {
-        let (told, outcome) = run(plan(Repeat::Freely), &[Some(Failure::Lost); 3]).await;
+        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 3]).await;
         assert_eq!((told.len(), outcome), (4, Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_error_is_returned_when_there_is_no_point_in_going_on() {
-        let failures = [Some(Failure::Unsent), Some(Failure::Lost), Some(Failure::Unsent)];
-        let (_, outcome) = run(plan(Repeat::Undone), &failures).await;
+        let failures =
+            [Some(Failure::NotSent), Some(Failure::MaybeExecuted), Some(Failure::NotSent)];
+        let (_, outcome) = run(plan(Repeat::IfNotExecuted), &failures).await;
         assert_eq!(outcome, Err(2));
 
-        let (_, outcome) = run(plan(Repeat::Freely), &[None]).await;
+        let (_, outcome) = run(plan(Repeat::Always), &[None]).await;
         assert_eq!(outcome, Err(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_ends_attempts_that_all_fail() {
         let stopwatch = Stopwatch::start();
-        let (told, outcome) = run(plan(Repeat::Freely), &[Some(Failure::Lost); 100]).await;
+        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 100]).await;
         assert_eq!(outcome, Err(told.len()));
         // The last attempt may begin when the budget is about to end, and takes a second.
         assert!(stopwatch.elapsed() <= SECOND * 61);
@@ -318,8 +318,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_retry_asks_only_for_what_is_left_of_the_wait() {
-        let waiting = Plan { block_for: SECOND * 4, ..plan(Repeat::Freely) };
-        let (told, _) = run(waiting, &[Some(Failure::Lost); 4]).await;
+        let waiting = Plan { block_for: SECOND * 4, ..plan(Repeat::Always) };
+        let (told, _) = run(waiting, &[Some(Failure::MaybeExecuted); 4]).await;
 
         // An attempt of one second, and a pause of half a second to one.
         assert_eq!(told[0], SECOND * 4);
@@ -331,13 +331,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_default_tries_for_three_to_ten_seconds_without_a_server() {
-        let plan = Plan { policy: RetryPolicy::default(), ..plan(Repeat::Freely) };
+        let plan = Plan { policy: RetryPolicy::default(), ..plan(Repeat::Always) };
         let stopwatch = Stopwatch::start();
         let mut attempts = 0;
         let outcome: Result<(), &str> = plan
             .run(|_| {
                 attempts += 1;
-                async { Err(Setback { error: "refused", failure: Some(Failure::Unsent) }) }
+                async { Err(FailedAttempt { error: "refused", failure: Some(Failure::NotSent) }) }
             })
             .await;
         assert_eq!((attempts, outcome), (8, Err("refused")));

@@ -15,25 +15,21 @@ use reqwest::{
 };
 
 use crate::{
-    Error,
-    answer::Answer,
-    base::{Base, Bases},
-    endpoint::Proxies,
-    retry::Failure,
-    world::Stopwatch,
+    Error, answer::Answer, clock::Stopwatch, endpoint::Proxies, failover::ServerUrls,
+    retry::Failure, server_url::ServerUrl,
 };
 
 pub(crate) struct Transport {
-    /// One for each base.
+    /// One for each server.
     pub(crate) http: Vec<reqwest::Client>,
-    pub(crate) bases: Bases,
-    /// Of every request to one of the bases.
+    pub(crate) urls: ServerUrls,
+    /// Of every request to one of the urls.
     pub(crate) headers: HeaderMap,
     pub(crate) proxies: Proxies,
 }
 
 impl Transport {
-    /// A request to the first base.
+    /// A request to the first server.
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http[0].request(method, url).headers(self.headers.clone())
     }
@@ -46,30 +42,30 @@ impl Transport {
         timeout: Duration,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let index = self.bases.current_index();
-        let base = self.bases.change(request.url_mut(), index);
-        let http = &self.http[self.bases.position(index)];
-        let request = with_credentials(http, request, base);
-        let answer = self.follow(http, base, request, timeout).await;
+        let index = self.urls.current_index();
+        let server = self.urls.rewrite_to(request.url_mut(), index);
+        let http = &self.http[self.urls.position(index)];
+        let request = with_credentials(http, request, server);
+        let answer = self.follow(http, server, request, timeout).await;
         let answer = answer.and_then(|answer| read(&answer));
         if let Err(error) = &answer
-            && matches!(error.failure(), Some(Failure::Lost | Failure::Unsent))
+            && matches!(error.failure(), Some(Failure::MaybeExecuted | Failure::NotSent))
         {
-            self.bases.use_next(index);
+            self.urls.fail_over(index);
         }
         answer
     }
 
-    /// Sends a request to a base, and wherever the answers redirect it.
+    /// Sends a request to a server, and wherever the answers redirect it.
     async fn follow(
         &self,
         http: &reqwest::Client,
-        base: &Base,
+        server: &ServerUrl,
         mut request: Request,
         timeout: Duration,
     ) -> Result<Answer, Error> {
         let stopwatch = Stopwatch::start();
-        let mut endpoint = base.endpoint().clone();
+        let mut endpoint = server.endpoint().clone();
         let mut redirects = 0;
         loop {
             *request.timeout_mut() = Some(timeout.saturating_sub(stopwatch.elapsed()));
@@ -80,7 +76,7 @@ impl Transport {
             match target.filter(|_| redirects < MOST_REDIRECTS) {
                 Some(url) if url.origin() == request.url().origin() => *request.url_mut() = url,
                 // What goes through a socket in the file system does not get to another server.
-                Some(url) if base.socket().is_none() => {
+                Some(url) if server.socket().is_none() => {
                     endpoint = endpoint.redirects_to(&url, self.proxies.proxy_of(&url));
                     self.remove_own_headers(request.headers_mut());
                     *request.url_mut() = url;
@@ -102,8 +98,8 @@ impl Transport {
 }
 
 /// The request with the credentials that stand in the URL of its server, unless it has others.
-fn with_credentials(http: &reqwest::Client, request: Request, base: &Base) -> Request {
-    match base.credentials() {
+fn with_credentials(http: &reqwest::Client, request: Request, server: &ServerUrl) -> Request {
+    match server.credentials() {
         Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
             let request = RequestBuilder::from_parts(http.clone(), request);
             request.basic_auth(user, password).build().expect("base64 fits into a header")

@@ -10,7 +10,7 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::TcpListener;
 
 /// Long enough for everything here.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
+const WAIT: Option<Duration> = Some(Duration::from_secs(20));
 
 fn client() -> Client {
     let url = blocking::wait(async {
@@ -32,7 +32,7 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     let lease = Duration::from_millis(600);
     let ann = blocking::Peer::build(Peer::builder(&throttle).lease(lease));
     let bob = blocking::Peer::new(&throttle);
-    let mut lock = ann.lock("A", 3, PATIENCE).unwrap();
+    let mut lock = ann.lock("A", 3, WAIT).unwrap();
     let in_vain = bob.lock("A", 1, Some(3 * lease));
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert_eq!(lock.check(), Ok(()));
@@ -58,7 +58,7 @@ fn a_thread_that_does_nothing_but_its_work_keeps_its_lock() {
     let throttle = client();
     let lease = Duration::from_millis(600);
     let ann = blocking::Peer::build(Peer::builder(&throttle).lease(lease));
-    let lock = ann.lock("A", 3, PATIENCE).unwrap();
+    let lock = ann.lock("A", 3, WAIT).unwrap();
     let start = Instant::now();
     while start.elapsed() < 3 * lease {
         std::hint::spin_loop();
@@ -72,7 +72,7 @@ fn a_thread_that_does_nothing_but_its_work_keeps_its_lock() {
 fn a_lock_that_is_lost_is_told_to_who_asks() {
     let throttle = client();
     let ann = blocking::Peer::new(&throttle);
-    let lock = ann.lock("A", 1, PATIENCE).unwrap();
+    let lock = ann.lock("A", 1, WAIT).unwrap();
     ann.clone().close();
     assert_eq!(lock.check(), Err(Lost::Closed));
     assert!(!lock.is_held());
@@ -86,7 +86,7 @@ fn what_is_dropped_is_given_back_before_the_drop_returns() {
     let throttle = client();
     let peers = || blocking::wait(throttle.peers()).unwrap();
     let ann = blocking::Peer::new(&throttle);
-    let lock = ann.lock("A", 3, PATIENCE).unwrap();
+    let lock = ann.lock("A", 3, WAIT).unwrap();
     drop(lock);
     assert_eq!(blocking::wait(throttle.remainder("A")).unwrap(), 3);
     let clone = ann.clone();

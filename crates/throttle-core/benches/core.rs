@@ -153,16 +153,15 @@ fn remove_a_peer_with_many_locks(bencher: Bencher<'_, '_>, locks: u64) {
         let semaphores =
             (0..locks).map(|_| crowd.throttle.add_semaphore(crowd.now, Count::ONE, Level(0)));
         let (locks, peer) = (semaphores.map(|it| (it, Count::ONE)).collect(), crowd.nth(1));
-        assert!(crowd.throttle.remove_peer(crowd.now, peer));
+        assert!(crowd.throttle.remove_peer(crowd.now, peer, None));
         let (expires_in, labels, sequence) = (LEASE, None, None);
         let restoration = Restoration { peer, expires_in, locks, labels, sequence };
         crowd.throttle.restore(crowd.now, restoration).expect("it is not there");
         (crowd, peer)
     };
-    bencher
-        .with_inputs(holding)
-        .counter(ItemsCount::new(locks))
-        .bench_local_refs(|(crowd, peer)| assert!(crowd.throttle.remove_peer(crowd.now, *peer)));
+    bencher.with_inputs(holding).counter(ItemsCount::new(locks)).bench_local_refs(
+        |(crowd, peer)| assert!(crowd.throttle.remove_peer(crowd.now, *peer, None)),
+    );
 }
 
 /// Everybody showed a sign of life since the deadline that comes up now: nothing happens, but each

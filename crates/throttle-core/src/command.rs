@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Admission, Count, Error, Labels, Level, PeerId, Release, Request, Restoration, SemaphoreId,
+    Admission, Count, Error, Labels, Level, LockRequest, PeerId, Release, Restoration, SemaphoreId,
     Sequence, Throttle, Ticket, Time,
 };
 
@@ -13,11 +13,9 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// [`Throttle::acquire`]
-    Acquire { peer: PeerId, request: Request },
+    Acquire { peer: PeerId, request: LockRequest },
     /// [`Throttle::add_semaphore`]
     AddSemaphore { max: Count, level: Level },
-    /// [`Throttle::bar`]
-    Bar { peer: PeerId, sequence: Sequence },
     /// [`Throttle::catch_up`]
     CatchUp { budget: u32 },
     /// [`Throttle::end_wait`]
@@ -26,16 +24,14 @@ pub enum Command {
     Expire,
     /// [`Throttle::heartbeat`]
     Heartbeat { peer: PeerId, expires_in: Duration },
-    /// [`Throttle::keep_order`]
-    KeepOrder { peer: PeerId, sequence: Sequence },
     /// [`Throttle::new_peer`]
     NewPeer { peer: PeerId, expires_in: Duration, labels: Option<Box<Labels>> },
     /// [`Throttle::park`]
     Park { peer: PeerId, ticket: Ticket },
     /// [`Throttle::release`]
-    Release { peer: PeerId, semaphore: SemaphoreId },
+    Release { peer: PeerId, semaphore: SemaphoreId, sequence: Option<Sequence> },
     /// [`Throttle::remove_peer`]
-    RemovePeer { peer: PeerId },
+    RemovePeer { peer: PeerId, sequence: Option<Sequence> },
     /// [`Throttle::remove_semaphore`]
     RemoveSemaphore { semaphore: SemaphoreId },
     /// [`Throttle::resize`]
@@ -82,17 +78,12 @@ impl Throttle {
             Command::AddSemaphore { max, level } => {
                 Ok(Reply::Added(self.add_semaphore(now, max, level)))
             }
-            Command::Bar { peer, sequence } => {
-                self.bar(now, peer, sequence);
-                Ok(Reply::Done)
-            }
             Command::CatchUp { budget } => Ok(Reply::CaughtUp(self.catch_up(now, budget))),
             Command::EndWait { peer, ticket } => Ok(Reply::Ended(self.end_wait(now, peer, ticket))),
             Command::Expire => Ok(Reply::Expired(self.expire(now))),
             Command::Heartbeat { peer, expires_in } => {
                 self.heartbeat(now, peer, expires_in).map(done)
             }
-            Command::KeepOrder { peer, sequence } => self.keep_order(now, peer, sequence).map(done),
             Command::NewPeer { peer, expires_in, labels } => {
                 self.new_peer(now, peer, expires_in, labels).map(done)
             }
@@ -100,10 +91,12 @@ impl Throttle {
                 self.park(now, peer, ticket);
                 Ok(Reply::Done)
             }
-            Command::Release { peer, semaphore } => {
-                self.release(now, peer, semaphore).map(Reply::Released)
+            Command::Release { peer, semaphore, sequence } => {
+                self.release(now, peer, semaphore, sequence).map(Reply::Released)
             }
-            Command::RemovePeer { peer } => Ok(Reply::Removed(self.remove_peer(now, peer))),
+            Command::RemovePeer { peer, sequence } => {
+                Ok(Reply::Removed(self.remove_peer(now, peer, sequence)))
+            }
             Command::RemoveSemaphore { semaphore } => {
                 self.remove_semaphore(now, semaphore).map(done)
             }

@@ -47,9 +47,9 @@
 
 extern crate alloc;
 
+mod absent_peers;
 mod command;
 mod deadlines;
-mod departed;
 mod error;
 mod event;
 mod labels;
@@ -66,8 +66,8 @@ pub use crate::{
     labels::Labels,
     quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
     throttle::{
-        Admission, HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, Release, Request,
-        Restoration, SemaphoreStatus, Settings, Throttle,
+        Admission, HeldLock, LockRequest, PeerCursor, PeerStatus, PeerSummary, PendingLock,
+        Release, Restoration, SemaphoreStatus, Settings, Throttle,
     },
     time::Time,
 };

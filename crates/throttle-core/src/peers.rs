@@ -45,12 +45,12 @@ pub(crate) struct Pending {
     pub(crate) count: Count,
     pub(crate) ticket: Ticket,
     pub(crate) since: Time,
-    pub(crate) wait: Wait,
+    pub(crate) wait: WaitState,
 }
 
 /// How somebody waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Wait {
+pub(crate) enum WaitState {
     /// Nobody listens for the answer; the lease runs.
     Unattended,
     /// This many requests are open and listen; the lease stands still.
@@ -82,7 +82,7 @@ impl Peer {
     /// When the lease ends; never, while a request is open.
     pub(crate) fn lease_end(&self) -> Time {
         match self.pending {
-            Some(Pending { wait: Wait::Attended(_), .. }) => Time::MAX,
+            Some(Pending { wait: WaitState::Attended(_), .. }) => Time::MAX,
             _ => self.deadline,
         }
     }
@@ -90,7 +90,7 @@ impl Peer {
     /// When something happens to this peer if nobody does anything.
     pub(crate) fn timeout(&self) -> Time {
         match self.pending {
-            Some(Pending { wait: Wait::Parked(until), .. }) => self.deadline.min(until),
+            Some(Pending { wait: WaitState::Parked(until), .. }) => self.deadline.min(until),
             _ => self.lease_end(),
         }
     }

@@ -125,9 +125,8 @@ impl fmt::Display for FencingToken {
 
 /// The place of a request among all requests of its peer, as the client has numbered them.
 ///
-/// A network may deliver a request after the client has given it up and sent others. With their
-/// numbers the machine [keeps them in order](crate::Throttle::keep_order): a request that comes after
-/// one with a greater number comes too late.
+/// A network may deliver a request after the client has given it up and sent others. A request that
+/// arrives after one with a higher number is refused as [stale](crate::Error::StaleRequest).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Sequence(u64);
 

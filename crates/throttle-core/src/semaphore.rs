@@ -16,22 +16,22 @@ use crate::{Count, FencingToken, Level, Ticket, Time, peers::Slot};
 
 /// A waiter as the queue sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct WaiterEntry {
     pub(crate) slot: Slot,
     pub(crate) count: Count,
 }
 
 /// A holder as the semaphore sees it.
 #[derive(Clone, Copy, Debug)]
-struct Holder {
+struct HolderEntry {
     slot: Slot,
     /// Known to the peer as well, which may hold very many locks to search for it.
     since: Time,
 }
 
-/// Where a peer stands before a semaphore.
+/// Finds the entry of a peer at a semaphore.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
+pub(crate) enum EntryKey {
     Holder(FencingToken),
     Waiter(Ticket),
 }
@@ -46,9 +46,9 @@ pub(crate) struct Semaphore {
     held: u64,
     /// Wider than a count: many waiters may each ask for [`Count::MAX`].
     pending: u128,
-    holders: BTreeMap<FencingToken, Holder>,
-    queue: BTreeMap<Ticket, Waiter>,
-    parked: BTreeMap<Ticket, Waiter>,
+    holders: BTreeMap<FencingToken, HolderEntry>,
+    queue: BTreeMap<Ticket, WaiterEntry>,
+    parked: BTreeMap<Ticket, WaiterEntry>,
 }
 
 impl Semaphore {
@@ -103,7 +103,7 @@ impl Semaphore {
     }
 
     /// Takes the head of the queue out if there is room for it.
-    pub(crate) fn pop_next(&mut self) -> Option<Waiter> {
+    pub(crate) fn pop_next(&mut self) -> Option<WaiterEntry> {
         let (_, &head) = self.queue.first_key_value()?;
         if !self.has_room_for(head.count) {
             return None;
@@ -118,7 +118,7 @@ impl Semaphore {
         // Cannot run out: see `Throttle::minting_tokens_after`.
         self.last_token = FencingToken(self.last_token.0 + 1);
         self.held += count.get();
-        self.holders.insert(self.last_token, Holder { slot, since: now });
+        self.holders.insert(self.last_token, HolderEntry { slot, since: now });
         self.last_token
     }
 
@@ -139,7 +139,7 @@ impl Semaphore {
     }
 
     /// Puts a waiter into the queue. It stands where its ticket says.
-    pub(crate) fn enqueue(&mut self, ticket: Ticket, waiter: Waiter) {
+    pub(crate) fn enqueue(&mut self, ticket: Ticket, waiter: WaiterEntry) {
         self.pending += u128::from(waiter.count.get());
         self.queue.insert(ticket, waiter);
     }
@@ -180,7 +180,7 @@ impl Semaphore {
     /// Costs O(log n) for each of a few; if they are many, O(n) for all of them.
     pub(crate) fn clear(
         &mut self,
-        places: impl ExactSizeIterator<Item = Place>,
+        places: impl ExactSizeIterator<Item = EntryKey>,
         lives: impl Fn(Slot) -> bool,
     ) {
         let here = self.holders.len() + self.waiters_len();
@@ -192,8 +192,8 @@ impl Semaphore {
         }
         for place in places {
             match place {
-                Place::Holder(token) => drop(self.holders.remove(&token)),
-                Place::Waiter(ticket) => {
+                EntryKey::Holder(token) => drop(self.holders.remove(&token)),
+                EntryKey::Waiter(ticket) => {
                     let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
                     debug_assert!(waiter.is_some(), "a pending peer stands in the queue or aside");
                 }
@@ -224,7 +224,7 @@ impl Semaphore {
     pub(crate) fn waiters_after(
         &self,
         after: Option<Ticket>,
-    ) -> impl Iterator<Item = (Ticket, Waiter)> {
+    ) -> impl Iterator<Item = (Ticket, WaiterEntry)> {
         let from = after.map_or(Ticket(0), |ticket| Ticket(ticket.0 + 1));
         let mut queue = self.queue.range(from..).peekable();
         let mut parked = self.parked.range(from..).peekable();
@@ -283,19 +283,19 @@ mod tests {
 
     /// A semaphore with a hundred holders, a hundred waiters in the queue and as many parked ones,
     /// all in the order of their slots.
-    fn crowded() -> (Semaphore, Vec<(Slot, Place)>) {
+    fn crowded() -> (Semaphore, Vec<(Slot, EntryKey)>) {
         let mut semaphore = Semaphore::new(Count::ONE, Level(0), FencingToken(0));
         let places = (0..300).map(|index| {
             let slot = Slot::new(index);
             if index < 100 {
-                return (slot, Place::Holder(semaphore.grant(slot, Count::ONE, Time::ZERO)));
+                return (slot, EntryKey::Holder(semaphore.grant(slot, Count::ONE, Time::ZERO)));
             }
             let ticket = Ticket(index as u64);
-            semaphore.enqueue(ticket, Waiter { slot, count: Count::ONE });
+            semaphore.enqueue(ticket, WaiterEntry { slot, count: Count::ONE });
             if index >= 200 {
                 semaphore.park(ticket);
             }
-            (slot, Place::Waiter(ticket))
+            (slot, EntryKey::Waiter(ticket))
         });
         let places = places.collect();
         (semaphore, places)

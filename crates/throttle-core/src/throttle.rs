@@ -10,10 +10,10 @@ use core::time::Duration;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket,
     Time,
+    absent_peers::AbsentPeers,
     deadlines::Deadlines,
-    departed::Departed,
-    peers::{Held, Peer, Peers, Pending, Slot, Wait},
-    semaphore::{Place, Semaphore, Waiter},
+    peers::{Held, Peer, Peers, Pending, Slot, WaitState},
+    semaphore::{EntryKey, Semaphore, WaiterEntry},
     time::nanos,
 };
 
@@ -22,14 +22,14 @@ mod expiry;
 mod inspect;
 mod lease;
 mod lock;
-mod order;
+mod sequence;
 mod validate;
 mod wait;
 
 pub use self::{
     inspect::{HeldLock, PeerCursor, PeerStatus, PeerSummary, PendingLock, SemaphoreStatus},
     lease::Restoration,
-    lock::{Admission, Release, Request},
+    lock::{Admission, LockRequest, Release},
 };
 
 /// Limits and time spans that may change while the machine runs.
@@ -75,7 +75,7 @@ pub struct Throttle {
     /// timeout; the entry follows when it comes up. So heartbeats are O(1), and each one pays for at
     /// most one later correction.
     deadlines: Deadlines,
-    departed: Departed,
+    absent: AbsentPeers,
     /// Of all peers.
     label_bytes: u64,
     last_ticket: Ticket,
@@ -94,7 +94,7 @@ impl Throttle {
             semaphores: Vec::new(),
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
-            departed: Departed::default(),
+            absent: AbsentPeers::default(),
             label_bytes: 0,
             last_ticket: Ticket(0),
             last_token: FencingToken(0),
@@ -162,16 +162,16 @@ impl Throttle {
     fn evict(
         &mut self,
         slot: Slot,
-        vacated: &mut Vec<(SemaphoreId, Place)>,
+        vacated: &mut Vec<(SemaphoreId, EntryKey)>,
     ) -> (u32, Option<Box<Labels>>) {
         let Peer { id, sequence, held, pending, labels, .. } = self.peers.remove(slot);
         self.label_bytes -= bytes(labels.as_deref());
         if sequence > Sequence::default() {
-            self.departed.leave(id, sequence, self.now);
+            self.absent.record_former(id, sequence, self.now);
         }
         let locks = u32::try_from(held.len()).expect("there are fewer semaphores than 2^32");
         for lock in held {
-            vacated.push((lock.semaphore, Place::Holder(lock.token)));
+            vacated.push((lock.semaphore, EntryKey::Holder(lock.token)));
             self.semaphore_mut(lock.semaphore).give_back(lock.count);
             self.events.push_back(Event::Released {
                 peer: id,
@@ -182,7 +182,7 @@ impl Throttle {
             });
         }
         if let Some(pending) = pending {
-            vacated.push((pending.semaphore, Place::Waiter(pending.ticket)));
+            vacated.push((pending.semaphore, EntryKey::Waiter(pending.ticket)));
             self.semaphore_mut(pending.semaphore).give_up(pending.count);
             self.announce_cancelled(id, pending, CancelCause::PeerGone);
         }
@@ -213,7 +213,7 @@ impl Throttle {
     /// Returns the number of grants.
     fn serve(&mut self, id: SemaphoreId) -> usize {
         let mut grants = 0;
-        while let Some(Waiter { slot, .. }) = self.semaphore_mut(id).pop_next() {
+        while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
             self.answer_wait(slot, pending.wait);
@@ -248,8 +248,8 @@ impl Throttle {
     ///
     /// It does not end before the next instant. So at one instant nobody's turn follows from the end of a
     /// lease that itself began then, and a queue of waiters with leases of no time is no single step.
-    fn answer_wait(&mut self, slot: Slot, wait: Wait) {
-        if !matches!(wait, Wait::Attended(_)) {
+    fn answer_wait(&mut self, slot: Slot, wait: WaitState) {
+        if !matches!(wait, WaitState::Attended(_)) {
             return self.schedule(slot);
         }
         let (earliest, present) = (self.now.just_after(), self.present);

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::FutureExt as _;
 use throttle_core::{
-    Admission, CancelCause, Count, Error, Event, Level, PeerId, Request, Restoration, SemaphoreId,
-    Sequence, Settings, Throttle, Ticket, Time,
+    Admission, CancelCause, Count, Error, Event, Level, LockRequest, PeerId, Restoration,
+    SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
 
@@ -62,15 +62,13 @@ impl Core {
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
             Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease, None).map(ok),
             Act::Leave(peer, number) => {
-                if let Some(sequence) = number.and_then(Sequence::new) {
-                    self.throttle.bar(now, id(*peer), sequence);
-                }
-                Ok(self.throttle.remove_peer(now, id(*peer)).to_string())
+                let sequence = number.and_then(Sequence::new);
+                Ok(self.throttle.remove_peer(now, id(*peer), sequence).to_string())
             }
             Act::Release(peer, name, number) => {
                 let semaphore = self.semaphore(name)?;
-                self.keep_order(*peer, *number)?;
-                self.throttle.release(now, id(*peer), semaphore).map(|_| ok(()))
+                let sequence = number.and_then(Sequence::new);
+                self.throttle.release(now, id(*peer), semaphore, sequence).map(|_| ok(()))
             }
             Act::Remainder(name) => {
                 let status = self.throttle.semaphore_status(self.semaphore(name)?)?;
@@ -98,26 +96,21 @@ impl Core {
         let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
             unreachable!()
         };
-        let request = Request {
+        let request = LockRequest {
             semaphore: self.semaphore(semaphore)?,
             count: Count::try_from(*count)?,
             expires_in: *lease,
-            listens: blocking.is_some(),
+            attended: blocking.is_some(),
+            sequence: number.and_then(Sequence::new),
         };
-        self.keep_order(*peer, *number)?;
         Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {
             (Admission::Granted { .. }, _) => "granted".to_owned(),
-            (Admission::Queued { ticket }, Some(time)) => {
+            (Admission::Queued { ticket, .. }, Some(time)) => {
                 self.open.push(OpenRequest { peer: *peer, ticket, until: self.now + *time });
                 "waits".to_owned()
             }
             (Admission::Queued { .. }, None) => "queued".to_owned(),
         })
-    }
-
-    fn keep_order(&mut self, peer: Peer, number: Option<u64>) -> Result<(), Error> {
-        let keep = |sequence| self.throttle.keep_order(self.now, id(peer), sequence);
-        number.and_then(Sequence::new).map_or(Ok(()), keep)
     }
 
     /// Passes on the news to the open requests that they concern.

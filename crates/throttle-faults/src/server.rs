@@ -12,7 +12,7 @@ use axum::{
 };
 use throttle_http::{Api, Endpoint};
 use throttle_runtime::{
-    Admission, Ask, Count, Handle, Labels, Level, PeerId, SemaphoreConfig, Settings,
+    Admission, Count, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
@@ -152,7 +152,7 @@ impl Server {
     async fn remove(&self, peers: impl IntoIterator<Item = PeerId>) -> anyhow::Result<()> {
         let handle = self.handle();
         for peer in peers {
-            handle.remove_peer(peer).await?;
+            handle.remove_peer(peer, None).await?;
         }
         Ok(())
     }
@@ -179,9 +179,9 @@ impl Server {
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
         let (asking, name) = (handle.clone(), semaphore.to_owned());
         let granted = tokio::spawn(async move {
-            let ask = Ask { block_for: Some(RIVAL_LEASE), ..Ask::now(Count::ONE) };
+            let ask = LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
             let admission = asking.acquire(peer, &name, ask).await;
-            matches!(admission, Ok(Admission::Held { .. })).then(clock::now)
+            matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
         let has_asked = || {
             let status = handle.peer(peer);
@@ -228,7 +228,7 @@ impl Rival {
     ///
     /// The server has failed.
     pub async fn leave(self) -> anyhow::Result<()> {
-        self.handle.remove_peer(self.peer).await?;
+        self.handle.remove_peer(self.peer, None).await?;
         Ok(())
     }
 }

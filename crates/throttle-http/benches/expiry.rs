@@ -16,7 +16,7 @@ use divan::{Bencher, counter::ItemsCount};
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
-use throttle_runtime::{Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+use throttle_runtime::{Count, Handle, Labels, Level, LockRequest, SemaphoreConfig, Settings};
 use tokio::{runtime::Builder, task, time};
 
 fn main() {
@@ -95,7 +95,10 @@ async fn crowd(peers: u64, max: Option<Count>) -> Handle {
         let lease = LEASE - Duration::from_nanos(number);
         let peer = handle.new_peer(lease, Labels::default()).await.expect("there is room");
         if max.is_some() {
-            handle.acquire(peer, "db", Ask::now(Count::ONE)).await.expect("it is acquirable");
+            handle
+                .acquire(peer, "db", LockRequest::now(Count::ONE))
+                .await
+                .expect("it is acquirable");
         }
     }
     assert_eq!(handle.peer_count() as u64, peers, "time stands still");

@@ -85,7 +85,7 @@ fn server(semaphores: u32, histograms: Histograms) -> (Runtime, Handle, Router) 
         let handle = Handle::start_observed(settings, &semaphores, metrics.observer());
         for id in (1..=10).chain(1..=10) {
             let peer = PeerId::new(id).expect("not zero");
-            handle.remove_peer(peer).await.expect("that there is none is no error");
+            handle.remove_peer(peer, None).await.expect("that there is none is no error");
             let locks = semaphores.keys().map(|name| (name.clone(), Count::ONE)).collect();
             let expires_in = Duration::from_secs(86_400);
             let (labels, sequence) = (Labels::default(), None);

@@ -40,6 +40,7 @@
 mod accept_header;
 mod answer;
 mod api;
+mod deserialize;
 mod endpoint;
 mod json;
 mod limits;

@@ -23,7 +23,7 @@ use crate::{answer, api::Api, refusal::Refusal, view};
 /// A part of an answer: a few bytes, or what is written of one entry.
 pub(crate) type Part = Cow<'static, [u8]>;
 
-/// All peers: an array of [`throttle_wire::Peer`].
+/// All peers: an array of [`throttle_wire::PeerStatus`].
 pub(crate) fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
     let first = handle.peers(None, ENTRIES);
@@ -31,18 +31,18 @@ pub(crate) fn peers(api: &Api) -> Result<Response, Refusal> {
     answer(api, JSON, array(peers.map(parts_of_peer)))
 }
 
-/// One peer: a [`throttle_wire::Peer`].
+/// One peer: a [`throttle_wire::PeerStatus`].
 pub(crate) fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
     answer(api, JSON, parts_of_peer(peer))
 }
 
-/// All semaphores: an array of [`throttle_wire::SemaphoreSummary`].
+/// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
 pub(crate) fn semaphores(api: &Api) -> Result<Response, Refusal> {
     let semaphores = api.handle.semaphore_pages().flatten();
     answer(api, JSON, array(semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))))))
 }
 
-/// One semaphore: a [`throttle_wire::Semaphore`], from its numbers and the first pages of its lists.
+/// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its lists.
 pub(crate) fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
     let Overview { status, holders, waiters } = overview;
     let name = Arc::clone(&status.name);
@@ -149,7 +149,7 @@ fn array<E: Iterator<Item = Part>>(entries: impl Iterator<Item = E>) -> impl Ite
     fixed(b"[").chain(entries).chain(fixed(b"]"))
 }
 
-/// A [`throttle_wire::Peer`], each lock of which is a part of its own, for it may have thousands.
+/// A [`throttle_wire::PeerStatus`], each lock of which is a part of its own, for it may have thousands.
 fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
     const NO_LOCKS: &[u8] = br#"[],"pending":null}"#;
     let (peer, held, pending) = view::peer(peer);

@@ -4,13 +4,13 @@
 //! peer: a client that made a mistake shall not be sent to restore its peer.
 
 use axum::{http::StatusCode, response::Response};
-use throttle_runtime::{Admission, Ask, Count, Handle, Sequence};
-use throttle_wire::{Acquire, Acquired, Sequenced};
+use throttle_runtime::{Admission, Count, Handle, LockRequest, Sequence};
+use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 
 use crate::{
     answer,
     refusal::Refusal,
-    request::{Lock, LockCount},
+    request::Lock,
     worker_request::{Content, WorkerRequest},
 };
 
@@ -21,18 +21,18 @@ use crate::{
 pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Lock { peer, semaphore } = request.path()?;
-    let Acquire { expires_in, block_for, sequence } = request.query()?;
+    let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
     let LockCount(count) = request.json().await?;
     let count = self::count(handle, &semaphore, count)?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
     let sequence = sequence.and_then(Sequence::new);
-    let ask = Ask { count, expires_in, block_for, sequence };
+    let request = LockRequest { count, expires_in, block_for, sequence };
     // Another request of the peer may have shrunk the lock while this one waited.
-    let (status, count, token) = match handle.acquire(peer, &semaphore, ask).await? {
-        Admission::Held { count, token } => (StatusCode::OK, count, Some(token.get())),
-        Admission::Pending { count } => (StatusCode::ACCEPTED, count, None),
+    let (status, count, token) = match handle.acquire(peer, &semaphore, request).await? {
+        Admission::Granted { count, token } => (StatusCode::OK, count, Some(token.get())),
+        Admission::Queued { count, .. } => (StatusCode::ACCEPTED, count, None),
     };
-    let acquired = Acquired {
+    let acquired = LockAnswer {
         peer_id: peer.get(),
         semaphore: semaphore.into_owned(),
         count: count.get(),
@@ -47,9 +47,9 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
 pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Lock { peer, semaphore } = request.path()?;
-    let Sequenced { sequence } = request.query()?;
+    let Release { sequence } = request.query()?;
     let Some(peer) = peer else { return nobody(handle, &semaphore) };
-    handle.release_in_order(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
+    handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
-use throttle_wire::{ExpiresIn, NewPeer, Restore, Sequenced};
+use throttle_wire::{Heartbeat, NewPeer, RemovePeer, Restore};
 
 use crate::{
     answer,
@@ -30,7 +30,7 @@ pub(crate) async fn heartbeat(
 ) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let peer: Option<PeerId> = request.path()?;
-    let ExpiresIn { expires_in } = request.json().await?;
+    let Heartbeat { expires_in } = request.json().await?;
     handle.heartbeat(somebody(peer)?, expires_in).await?;
     Ok(answer::text("Ok"))
 }
@@ -39,11 +39,10 @@ pub(crate) async fn heartbeat(
 pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let peer = request.path()?;
-    let Sequenced { sequence } = request.query()?;
-    let existed = match (peer, sequence.and_then(Sequence::new)) {
-        (None, _) => false,
-        (Some(peer), None) => handle.remove_peer(peer).await?,
-        (Some(peer), Some(sequence)) => handle.remove_peer_for_good(peer, sequence).await?,
+    let RemovePeer { sequence } = request.query()?;
+    let existed = match peer {
+        None => false,
+        Some(peer) => handle.remove_peer(peer, sequence.and_then(Sequence::new)).await?,
     };
     Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }

@@ -1,13 +1,16 @@
 //! What requests say, part by part: the types of [`throttle_wire`], read and checked.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::borrow::Cow;
 
 use throttle_runtime::{PeerId, Sequence};
-use throttle_wire::{Acquire, Code, ExpiresIn, Labels, NewPeer, Remainder, Restore, Sequenced};
+use throttle_wire::{
+    Code, Heartbeat, LockCount, LockRequest, MAX_SEQUENCE, NewPeer, Release, Remainder, RemovePeer,
+    Restore,
+};
 
 use crate::{
-    Limits,
-    json::{Integer, Members, Value},
+    Limits, deserialize,
+    json::Value,
     percent,
     refusal::Refusal,
     worker_request::{FromJson, FromPath, FromQuery, Parameters},
@@ -42,175 +45,118 @@ impl<'a> FromPath<'a> for Lock<'a> {
     }
 }
 
-impl FromQuery for Acquire {
+impl FromQuery for LockRequest {
     fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
-        let expires_in = parameters.find("expires_in")?;
-        let block_for = parameters.find("block_for")?;
-        Ok(Self {
-            expires_in: expires_in.map(|text| self::expires_in(text, text, limits)).transpose()?,
-            block_for: block_for.map(|text| self::block_for(text, limits)).transpose()?,
-            sequence: sequence(parameters)?,
-        })
+        let request: Self = deserialize::from_query(parameters)?;
+        request.expires_in.map_or(Ok(()), |expires_in| limits.check_expires_in(expires_in))?;
+        request.block_for.map_or(Ok(()), |block_for| limits.check_block_for(block_for))?;
+        Ok(request)
     }
 }
 
-impl FromQuery for Sequenced {
+impl FromQuery for Release {
     fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
-        Ok(Self { sequence: sequence(parameters)? })
+        deserialize::from_query(parameters)
     }
 }
 
-fn sequence(parameters: &Parameters<'_>) -> Result<Option<u64>, Refusal> {
-    parameters.find("sequence")?.map(read_sequence).transpose()
-}
-
-fn read_sequence(text: &str) -> Result<u64, Refusal> {
-    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
-    number.flatten().filter(|&number| number <= Sequence::MAX.get()).ok_or_else(|| {
-        let expected = format!("an integer from 0 to {}", Sequence::MAX);
-        Refusal::invalid_field("`sequence`", &expected, text)
-    })
+impl FromQuery for RemovePeer {
+    fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
+        deserialize::from_query(parameters)
+    }
 }
 
 impl FromQuery for Remainder {
     fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
-        let name = parameters.find("semaphore")?;
-        let name = name.ok_or_else(|| Refusal::missing_field("semaphore"))?;
-        limits.check_name(name)?;
-        Ok(Self { semaphore: name.to_owned() })
+        let remainder: Self = deserialize::from_query(parameters)?;
+        limits.check_name(&remainder.semaphore)?;
+        Ok(remainder)
     }
 }
 
-/// The body of a request for a lock: one integer.
-pub(crate) struct LockCount(pub(crate) i64);
-
 impl FromJson for LockCount {
     fn from_json(body: &[u8], _: &Limits) -> Result<Self, Refusal> {
-        lock_count(Value::parse(body)?, "The lock count, which is all of the body,").map(Self)
+        let subject = "The lock count, which is all of the body,";
+        deserialize::from_value(Value::parse(body)?, subject)
     }
 }
 
 impl FromJson for NewPeer {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
-        let body = Object::of(body)?;
-        Ok(Self { expires_in: body.expires_in(limits)?, labels: body.labels(limits)? })
+        let new_peer: Self = deserialize::from_body(body)?;
+        limits.check_expires_in(new_peer.expires_in)?;
+        limits.check_labels(&new_peer.labels)?;
+        Ok(new_peer)
     }
 }
 
-impl FromJson for ExpiresIn {
+impl FromJson for Heartbeat {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
-        Ok(Self { expires_in: Object::of(body)?.expires_in(limits)? })
+        let heartbeat: Self = deserialize::from_body(body)?;
+        limits.check_expires_in(heartbeat.expires_in)?;
+        Ok(heartbeat)
     }
 }
 
 impl FromJson for Restore {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
-        let body = Object::of(body)?;
-        Ok(Self {
-            expires_in: body.expires_in(limits)?,
-            peer_id: body.peer_id()?,
-            acquired: body.acquired(limits)?,
-            labels: body.labels(limits)?,
-            sequence: body.sequence()?,
-        })
+        let restore: Self = deserialize::from_body(body)?;
+        limits.check_expires_in(restore.expires_in)?;
+        restore.acquired.keys().try_for_each(|name| limits.check_name(name))?;
+        limits.check_labels(&restore.labels)?;
+        Ok(restore)
     }
 }
 
-/// A body that is an object.
-struct Object<'a>(Members<'a>);
+const _: () =
+    assert!(MAX_SEQUENCE == Sequence::MAX.get(), "every sequence that is read is a Sequence");
 
-impl<'a> Object<'a> {
-    fn of(body: &'a [u8]) -> Result<Self, Refusal> {
-        if let Some(members) = Members::parse(body) {
-            return Ok(Self(members));
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+
+    use serde::Serialize;
+
+    use super::*;
+
+    /// What a client writes is what is read.
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        let (expires_in, block_for) = (Duration::from_secs(300), Duration::from_millis(1_500));
+        let labels = || BTreeMap::from([("host".to_owned(), "\"7\" \u{2602}".to_owned())]);
+        for labels in [labels(), BTreeMap::new()] {
+            body(&NewPeer { expires_in, labels });
         }
-        let other = Value::parse(body)?;
-        let expected = "a JSON object with the field `expires_in`";
-        Err(Refusal::invalid_field("The body", expected, other.text()))
-    }
-
-    fn required(&self, field: &str) -> Result<Value<'a>, Refusal> {
-        self.0.find(field)?.ok_or_else(|| Refusal::missing_field(field))
-    }
-
-    fn expires_in(&self, limits: &Limits) -> Result<Duration, Refusal> {
-        let value = self.required("expires_in")?;
-        // What is no string is no duration either.
-        expires_in(&value.string().unwrap_or_default(), value.text(), limits)
-    }
-
-    fn peer_id(&self) -> Result<u64, Refusal> {
-        let value = self.required("peer_id")?;
-        let id = value.text().parse().ok().filter(|&id| id != 0);
-        id.ok_or_else(|| {
-            Refusal::invalid_field("`peer_id`", "a positive integer of 64 bits", value.text())
-        })
-    }
-
-    fn sequence(&self) -> Result<Option<u64>, Refusal> {
-        self.0.find("sequence")?.map(|value| read_sequence(value.text())).transpose()
-    }
-
-    fn acquired(&self, limits: &Limits) -> Result<BTreeMap<String, i64>, Refusal> {
-        let value = self.required("acquired")?;
-        let members = value.members().ok_or_else(|| {
-            let expected = "an object of semaphores with their counts";
-            Refusal::invalid_field("`acquired`", expected, value.text())
-        })?;
-        let locks: Vec<_> = members.unique("`acquired`")?;
-        let locks = locks.into_iter().map(|(name, count)| {
-            limits.check_name(&name)?;
-            let count = lock_count(count, &format!("The count of {name:?} in `acquired`"))?;
-            Ok((name, count))
-        });
-        locks.collect()
-    }
-
-    fn labels(&self, limits: &Limits) -> Result<Labels, Refusal> {
-        let Some(value) = self.0.find("labels")? else { return Ok(Labels::new()) };
-        let invalid = |found: Value<'_>| {
-            Refusal::invalid_field("`labels`", "an object whose values are strings", found.text())
-        };
-        let labels: Vec<_> = value.members().ok_or_else(|| invalid(value))?.unique("`labels`")?;
-        let labels = labels.into_iter().map(|(name, value)| {
-            Ok((name, value.string().ok_or_else(|| invalid(value))?.into_owned()))
-        });
-        let labels = labels.collect::<Result<_, Refusal>>()?;
-        limits.check_labels(&labels)?;
-        Ok(labels)
-    }
-}
-
-fn expires_in(text: &str, sent: &str, limits: &Limits) -> Result<Duration, Refusal> {
-    let expires_in = duration("`expires_in`", text, sent)?;
-    limits.check_expires_in(expires_in)?;
-    Ok(expires_in)
-}
-
-fn block_for(text: &str, limits: &Limits) -> Result<Duration, Refusal> {
-    let block_for = duration("`block_for`", text, text)?;
-    limits.check_block_for(block_for)?;
-    Ok(block_for)
-}
-
-/// Reads a duration; one beyond all others is the longest there is. `sent` is what the client would
-/// recognise as what it sent.
-fn duration(what: &str, text: &str, sent: &str) -> Result<Duration, Refusal> {
-    match humantime::parse_duration(text) {
-        Ok(duration) => Ok(duration),
-        Err(humantime::DurationError::NumberOverflow) => Ok(Duration::MAX),
-        Err(_) => {
-            let expected = "a duration such as \"5m\", \"1h 30m\" or \"100ms\"";
-            Err(Refusal::invalid_field(what, expected, sent))
+        body(&Heartbeat { expires_in });
+        for count in [1, -1, i64::MAX, i64::MIN] {
+            body(&LockCount(count));
+        }
+        for (expires_in, block_for) in [(None, None), (Some(expires_in), Some(block_for))] {
+            for sequence in [None, Some(0), Some(MAX_SEQUENCE)] {
+                query(&LockRequest { expires_in, block_for, sequence });
+            }
+        }
+        for sequence in [None, Some(7)] {
+            query(&Release { sequence });
+            query(&RemovePeer { sequence });
+            let acquired = BTreeMap::from([("A".to_owned(), 3), ("\u{2602}/&\"".to_owned(), 1)]);
+            body(&Restore { expires_in, peer_id: u64::MAX, acquired, labels: labels(), sequence });
+        }
+        for semaphore in ["A", "a+b", "/&=%\"\u{2602}\n", ""] {
+            query(&Remainder { semaphore: semaphore.to_owned() });
         }
     }
-}
 
-fn lock_count(value: Value<'_>, what: &str) -> Result<i64, Refusal> {
-    match value.integer() {
-        Some(Integer::Fits(count)) => Ok(count),
-        // So large that it is refused in its turn: a mistake in the semaphore is told first.
-        Some(Integer::TooLarge) => Ok(i64::MAX),
-        None => Err(Refusal::invalid_field(what, "an integer of 64 bits", value.text())),
+    #[track_caller]
+    fn body<T: FromJson + Serialize + Debug + PartialEq>(written: &T) {
+        let json = serde_json::to_vec(written).unwrap();
+        assert_eq!(T::from_json(&json, &Limits::default()).unwrap(), *written);
+    }
+
+    #[track_caller]
+    fn query<T: FromQuery + Serialize + Debug + PartialEq>(written: &T) {
+        let query = serde_urlencoded::to_string(written).unwrap();
+        let parameters = Parameters::parse(&query).unwrap();
+        assert_eq!(T::from_query(&parameters, &Limits::default()).unwrap(), *written);
     }
 }

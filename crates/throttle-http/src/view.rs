@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use throttle_runtime::{Labels, PeerStatus, SemaphoreStatus};
-use throttle_wire::{HeldLock, Holder, Peer, PendingLock, SemaphoreSummary, Waiter};
+use throttle_runtime::Labels;
+use throttle_wire::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter};
 
 /// A peer without its locks, those that it holds, and the one that it waits for.
 pub(crate) fn peer(
-    peer: PeerStatus,
-) -> (Peer, Vec<throttle_runtime::HeldLock>, Option<PendingLock>) {
+    peer: throttle_runtime::PeerStatus,
+) -> (PeerStatus, Vec<throttle_runtime::HeldLock>, Option<PendingLock>) {
     let pending = peer.pending.map(|lock| PendingLock {
         semaphore: (*lock.semaphore).to_owned(),
         count: lock.count.get(),
@@ -17,7 +17,7 @@ pub(crate) fn peer(
         parked: lock.parked,
         place: lock.place.map(|place| place as u64),
     });
-    let without_locks = Peer {
+    let without_locks = PeerStatus {
         id: peer.id.get(),
         expires_in: peer.expires_in,
         expires_in_seconds: peer.expires_in.into(),
@@ -40,8 +40,8 @@ pub(crate) fn held(lock: throttle_runtime::HeldLock) -> HeldLock {
     }
 }
 
-pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> SemaphoreSummary {
-    SemaphoreSummary {
+pub(crate) fn semaphore(semaphore: throttle_runtime::SemaphoreStatus) -> SemaphoreStatus {
+    SemaphoreStatus {
         name: (*semaphore.name).to_owned(),
         max: semaphore.max.get(),
         level: semaphore.level.0,

@@ -73,7 +73,7 @@ impl<'a, B: Content> WorkerRequest<'a, B> {
 pub(crate) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
-    fn parse(query: &'a str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(query: &'a str) -> Result<Self, Refusal> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))

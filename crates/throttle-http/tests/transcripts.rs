@@ -190,7 +190,7 @@ impl Subject for Routes {
         if status != StatusCode::OK {
             return Standing::default();
         }
-        let peer: throttle_wire::Peer = serde_json::from_value(body).expect("a peer");
+        let peer: throttle_wire::PeerStatus = serde_json::from_value(body).expect("a peer");
         Standing {
             alive: true,
             held: peer.held.into_iter().map(|lock| lock.semaphore).collect(),

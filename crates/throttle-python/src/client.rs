@@ -1,4 +1,4 @@
-//! The server at one or several URLs, and one operation for each route.
+//! The client of a server, with one operation for each route.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     process::Process,
 };
 
-/// How to reach a server. Clients with the same settings share their connections.
+/// The settings of a client. Clients with equal settings share their connections.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(crate) struct Settings {
     urls: Vec<String>,
@@ -18,15 +18,16 @@ pub(crate) struct Settings {
     token: Option<String>,
     ca: Option<Vec<u8>>,
     client_cert: Option<Vec<u8>>,
-    /// How long a request may take. Peers have rules of their own.
+    /// The time limit of a request. Peers have limits of their own.
     timeout: Option<Duration>,
 }
 
 impl Settings {
-    /// The client, which gets over a server that is away for a minute, unless a timeout is set.
+    /// Builds the client. Without a timeout it repeats requests for a minute if the server is away.
     pub(crate) fn build(&self) -> Result<throttle_client::Client, Error> {
         let mut urls = self.urls.iter();
-        let policy = RetryPolicy { budget: self.timeout.unwrap_or(PATIENT.budget), ..PATIENT };
+        let policy =
+            RetryPolicy { budget: self.timeout.unwrap_or(RETRY_POLICY.budget), ..RETRY_POLICY };
         let mut builder = throttle_client::Client::builder(urls.next().map_or("", |url| url));
         builder = builder.retry(policy);
         if let Some(timeout) = self.timeout {
@@ -51,7 +52,7 @@ impl Settings {
     }
 }
 
-/// The server at one or several URLs.
+/// The client of a server at one or several URLs.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Client {
     settings: Settings,
@@ -75,12 +76,12 @@ impl Client {
         Self { settings: Settings { urls, headers, token, ca, client_cert, timeout } }
     }
 
-    /// Whether peers can be made without a pause.
+    /// Whether the client for peers is built, so that [`Peer`](crate::peer::Peer) does not have to wait for it.
     fn is_ready(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(Process::current(py)?.built_client(&self.for_peers()).is_some())
     }
 
-    /// Does what takes time before peers can be made, such as to read the certificates of the system.
+    /// Builds the client for peers. It takes time, for example to read the certificates of the system.
     fn prepare(&self, py: Python<'_>) -> PyResult<Operation> {
         let (process, settings) = (Process::current(py)?, self.for_peers());
         let runtime = process.runtime();
@@ -103,7 +104,7 @@ impl Client {
         expires_in: Option<f64>,
         block_for: Option<f64>,
     ) -> PyResult<Operation> {
-        // What is no count at all is for the server to refuse, in its own words.
+        // The server refuses 0, with its own message.
         let count = u64::try_from(count).unwrap_or(0);
         self.operation(py, async move |client| {
             let mut acquire = client.acquire(peer, &semaphore, count);
@@ -114,8 +115,8 @@ impl Client {
                 acquire = acquire.block_for(seconds(block_for));
             }
             Ok(match acquire.await? {
-                Admission::Held { token } => (true, token),
-                Admission::Pending => (false, None),
+                Admission::Granted { token } => (true, token),
+                Admission::Queued => (false, None),
             })
         })
     }
@@ -155,7 +156,7 @@ impl Client {
 }
 
 impl Client {
-    /// The settings of the client that peers use.
+    /// The settings of the client for peers.
     pub(crate) fn for_peers(&self) -> Settings {
         Settings { timeout: None, ..self.settings.clone() }
     }
@@ -163,7 +164,7 @@ impl Client {
     fn operation<T, F>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(throttle_client::Client) -> F + Send + 'static,
+        request: impl FnOnce(throttle_client::Client) -> F + Send + 'static,
     ) -> PyResult<Operation>
     where
         T: for<'py> IntoPyObject<'py> + Send + 'static,
@@ -171,13 +172,13 @@ impl Client {
     {
         let (process, settings) = (Process::current(py)?, self.settings.clone());
         let runtime = process.runtime();
-        let future = async move { ask(process.client(settings).await?).await };
+        let future = async move { request(process.client(settings).await?).await };
         Ok(Operation::new(runtime, future))
     }
 }
 
-/// Gets over a server that is away for a minute, as the package always has.
-const PATIENT: RetryPolicy = RetryPolicy {
+/// Bridges an absence of the server of a minute, as version 0.5 of the package did.
+const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 60,
     first_pause: Duration::from_millis(100),
     longest_pause: Duration::from_secs(2),

@@ -1,8 +1,8 @@
-//! Forks happen while nothing runs that a child could inherit half done.
+//! Pauses native work during a fork, so that a child inherits nothing half done.
 //!
-//! A child has none of the threads of its parent, but the memory as they left it: whatever one of them has
-//! locked, or is about to set up for the whole process, stays so for ever. So the runtime stands still during a
-//! fork, and no client is being built.
+//! A child has a copy of its parent's memory, but none of its threads. A mutex that another thread has locked
+//! stays locked in the child, and global state that it was setting up stays incomplete. So during a fork the
+//! runtime is paused, and no client is being built.
 
 use std::{
     cell::RefCell,
@@ -15,59 +15,59 @@ use pyo3::prelude::*;
 
 use crate::process::Process;
 
-static EXCLUDED: Mutex<()> = Mutex::new(());
+static FORK_LOCK: Mutex<()> = Mutex::new(());
 
-/// Keeps forks out until it is dropped.
-pub(crate) fn exclude() -> MutexGuard<'static, ()> {
-    EXCLUDED.lock().unwrap_or_else(PoisonError::into_inner)
+/// Blocks forks until the guard is dropped.
+pub(crate) fn hold_off_forks() -> MutexGuard<'static, ()> {
+    FORK_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What stands still as long as this is there.
-struct Standstill {
-    _excluded: MutexGuard<'static, ()>,
-    /// The only worker of the runtime waits for the end of this channel.
+/// The runtime is paused, and no client is built, until this is dropped.
+struct PausedRuntime {
+    _fork_lock: MutexGuard<'static, ()>,
+    /// The only worker of the runtime blocks until this is dropped.
     resume: Option<mpsc::Sender<()>>,
 }
 
 thread_local! {
-    /// Of the fork that this thread performs.
-    static STANDSTILL: RefCell<Option<Standstill>> = const { RefCell::new(None) };
+    /// Set while this thread forks.
+    static PAUSED_RUNTIME: RefCell<Option<PausedRuntime>> = const { RefCell::new(None) };
 }
 
-/// To be called before a fork, by the thread that performs it.
+/// Called before a fork, by the thread that forks.
 #[pyfunction]
 pub(crate) fn before_fork() {
-    if STANDSTILL.with_borrow(Option::is_some) {
-        // Who has loaded the package twice calls twice.
+    if PAUSED_RUNTIME.with_borrow(Option::is_some) {
+        // The package is loaded twice, so its hook runs twice.
         return;
     }
-    let excluded = exclude();
+    let fork_lock = hold_off_forks();
     let resume = Process::existing().map(|process| {
-        let (stands_still, standing) = mpsc::channel();
+        let (report_paused, paused) = mpsc::channel();
         let (resume, resumed) = mpsc::channel::<()>();
         process.runtime().spawn(async move {
-            let _ = stands_still.send(());
-            // Ends when the other end is dropped.
+            let _ = report_paused.send(());
+            // Returns when the sender is dropped.
             let _ = resumed.recv();
         });
-        // No task takes that long between two pauses.
-        let _ = standing.recv_timeout(Duration::from_secs(1));
+        // No task runs that long without a pause, so in practice this waits until the worker is blocked.
+        let _ = paused.recv_timeout(Duration::from_secs(1));
         resume
     });
-    STANDSTILL.set(Some(Standstill { _excluded: excluded, resume }));
+    PAUSED_RUNTIME.set(Some(PausedRuntime { _fork_lock: fork_lock, resume }));
 }
 
-/// To be called in the parent after a fork.
+/// Called in the parent after a fork.
 #[pyfunction]
 pub(crate) fn after_fork_in_parent() {
-    STANDSTILL.take();
+    PAUSED_RUNTIME.take();
 }
 
-/// To be called in the child after a fork.
+/// Called in the child after a fork.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
-    if let Some(mut standstill) = STANDSTILL.take() {
-        // The worker that would be woken is not there.
-        mem::forget(standstill.resume.take());
+    if let Some(mut paused) = PAUSED_RUNTIME.take() {
+        // Dropping it would wake the worker, which does not exist in the child.
+        mem::forget(paused.resume.take());
     }
 }

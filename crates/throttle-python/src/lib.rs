@@ -1,11 +1,12 @@
-//! What the Python package `throttle_client` does outside of the interpreter: requests, waits, and signs
-//! of life that go on whatever Python does.
+//! The native half of the Python package `throttle_client`: requests, waits, and heartbeats that continue
+//! whatever Python does.
 //!
-//! Everything that takes time is an `operation`: a future on the tokio runtime of the `process`, whose
-//! end is told to Python by a byte in a `signal`. No thread of this library ever enters the interpreter,
-//! and nothing of Python is done while a mutex of this library is locked. The interface that users know is
+//! Everything that takes time is an `operation`: a future on the tokio runtime of the `process`, which wakes
+//! Python by a byte in a socket, the `wakeup`, when it ends. No thread of this library ever enters the
+//! interpreter, and no Python code runs while a mutex of this library is locked. The public interface is
 //! written in Python, in `python/throttle_client`.
 
+mod at_exit;
 mod client;
 mod errors;
 mod fork;
@@ -13,16 +14,19 @@ mod log;
 mod operation;
 mod peer;
 mod process;
-mod signal;
 mod test_server;
+mod wakeup;
 
 use pyo3::prelude::*;
 
-/// The part of `throttle_client` that is written in Rust.
+/// The native module of `throttle_client`.
 ///
-/// It counts on the lock of the interpreter, so an interpreter that can do without it turns it on.
+/// It relies on the lock of the interpreter (GIL), so importing it turns the lock on in a free-threaded
+/// interpreter.
 #[pymodule(gil_used = true)]
 mod _native {
+    #[pymodule_export]
+    use crate::at_exit::close_peers;
     #[pymodule_export]
     use crate::client::Client;
     #[pymodule_export]
@@ -34,11 +38,9 @@ mod _native {
     #[pymodule_export]
     use crate::peer::{Lock, Peer, process_labels};
     #[pymodule_export]
-    use crate::process::farewell;
-    #[pymodule_export]
-    use crate::signal::{Signal, signal};
-    #[pymodule_export]
     use crate::test_server::TestServer;
+    #[pymodule_export]
+    use crate::wakeup::{Wakeup, wakeup_pair};
 
     use super::*;
 

@@ -1,7 +1,7 @@
-//! Events of the client on their way to Python's `logging`.
+//! Forwards events of the client to Python's `logging`.
 //!
-//! The threads of the runtime put them into a queue, and a thread of Python takes them out. The queue is
-//! bounded: whoever writes never waits, and what does not fit is counted.
+//! The threads of the runtime put them into a queue, and a Python thread takes them out. The queue is bounded:
+//! writers never wait, and events that do not fit are counted.
 
 use std::{
     collections::VecDeque,
@@ -23,37 +23,37 @@ use tracing::{
 
 use crate::{
     process::Process,
-    signal::{Sender, Signal},
+    wakeup::{Wakeup, WakeupSender},
 };
 
-/// The events of one process that Python has not taken yet.
+/// The events of this process that Python has not taken yet.
 pub(crate) struct Log {
     queue: Mutex<Queue>,
-    /// Below which level nothing is wanted, as `logging` counts.
-    lowest: AtomicU8,
+    /// The lowest level that is forwarded, as a number of `logging`.
+    min_level: AtomicU8,
 }
 
 #[derive(Default)]
 struct Queue {
     records: VecDeque<(u8, String)>,
     dropped: u64,
-    /// `None` as long as nobody takes anything out.
-    reader: Option<Arc<Sender>>,
+    /// `None` until [`forward_log`] is called.
+    reader: Option<Arc<WakeupSender>>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), lowest: AtomicU8::new(WARNING) }
+        Self { queue: Mutex::default(), min_level: AtomicU8::new(WARNING) }
     }
 
-    /// What writes into this log.
+    /// A dispatcher of events that writes into this log.
     pub(crate) fn dispatch(self: &Arc<Self>) -> Dispatch {
-        Dispatch::new(Writer(Arc::clone(self)))
+        Dispatch::new(QueueSubscriber(Arc::clone(self)))
     }
 
     fn write(&self, level: u8, text: String) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.records.len() < LONGEST_QUEUE {
+        if queue.records.len() < MAX_QUEUED_EVENTS {
             queue.records.push_back((level, text));
         } else {
             queue.dropped += 1;
@@ -77,35 +77,34 @@ impl Log {
     }
 }
 
-/// From now on the signal wakes its reader when there is something to [take](take_log), of this level or a
-/// higher one.
+/// From now on wakes the reader when there are events to [take](take_log). Forwards events from this level on.
 #[pyfunction]
-pub(crate) fn forward_log(py: Python<'_>, signal: &Signal, lowest: u8) -> PyResult<()> {
+pub(crate) fn forward_log(py: Python<'_>, wakeup: &Wakeup, min_level: u8) -> PyResult<()> {
     let process = Process::current(py)?;
-    process.log.lowest.store(lowest, Ordering::Relaxed);
+    process.log.min_level.store(min_level, Ordering::Relaxed);
     let mut queue = process.log.queue.lock().unwrap_or_else(PoisonError::into_inner);
-    queue.reader = Some(Arc::clone(&signal.sender));
+    queue.reader = Some(Arc::clone(&wakeup.sender));
     drop(queue);
-    signal.sender.wake();
+    wakeup.sender.wake();
     Ok(())
 }
 
-/// The events since this was called last: levels as those of `logging`, and texts.
+/// The events since the last call: for each the level as a number of `logging`, and the text.
 #[pyfunction]
 pub(crate) fn take_log(py: Python<'_>) -> PyResult<Vec<(u8, String)>> {
     Ok(Process::current(py)?.log.take())
 }
 
-/// Writes events of the client into the log, and knows no spans.
-struct Writer(Arc<Log>);
+/// Writes events of the client into the log. It ignores spans.
+struct QueueSubscriber(Arc<Log>);
 
-impl Subscriber for Writer {
+impl Subscriber for QueueSubscriber {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        is_ours(metadata) && level(metadata) >= self.0.lowest.load(Ordering::Relaxed)
+        is_ours(metadata) && level(metadata) >= self.0.min_level.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -131,7 +130,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.is_event() && metadata.target().starts_with("throttle::client")
 }
 
-/// The level as `logging` counts.
+/// The level as a number of `logging`.
 fn level(metadata: &Metadata<'_>) -> u8 {
     match *metadata.level() {
         Level::ERROR => 40,
@@ -142,7 +141,7 @@ fn level(metadata: &Metadata<'_>) -> u8 {
     }
 }
 
-/// The message of an event, and then its fields.
+/// Formats an event: its message, then its fields.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -158,7 +157,7 @@ impl Text {
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Nothing fails that is written into a text.
+        // Writing into a `String` cannot fail.
         let _ = if field.name() == "message" {
             write!(self.message, "{value:?}")
         } else {
@@ -168,8 +167,8 @@ impl Visit for Text {
     }
 }
 
-/// Of events. More of them come only if nobody takes them out.
-const LONGEST_QUEUE: usize = 1_024;
+/// Enough for any burst of events; more of them pile up only if Python takes none out.
+const MAX_QUEUED_EVENTS: usize = 1_024;
 
-/// The level of `logging`.
+/// The number of the level in `logging`.
 const WARNING: u8 = 30;

@@ -1,5 +1,5 @@
-//! Operations: whatever takes time is a future, which runs on the runtime of the process once it is
-//! started, and tells its end by a signal.
+//! Operations: everything that takes time is a future. Once it is started, it runs on the runtime of the
+//! process, and wakes Python when it ends.
 
 use std::{
     mem,
@@ -12,27 +12,27 @@ use std::{
 use pyo3::{IntoPyObjectExt as _, exceptions::PyRuntimeError, prelude::*};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use crate::signal::{Sender, Signal};
+use crate::wakeup::{Wakeup, WakeupSender};
 
-/// Something that takes time. It is started once, and its result is taken once.
+/// A future for Python. It is started at most once, and its result is taken at most once.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Operation {
     future: Mutex<Option<BoxedFuture>>,
     runtime: Handle,
-    result: Arc<Mutex<Option<Answer>>>,
+    result: Arc<Mutex<Option<MakeResult>>>,
     started: OnceLock<AbortHandle>,
     process: u32,
 }
 
-type BoxedFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type BoxedFuture = Pin<Box<dyn Future<Output = MakeResult> + Send>>;
 
-/// Makes the result, or the exception, when the interpreter asks for it.
-type Answer = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+/// Converts the result into a Python object or an exception, in a thread of the interpreter.
+type MakeResult = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
-/// What becomes an exception when the interpreter asks for it.
-pub(crate) trait Raise: Send + 'static {
-    /// The exception.
-    fn raise(self, py: Python<'_>) -> PyErr;
+/// An error that can be converted into a Python exception.
+pub(crate) trait IntoException: Send + 'static {
+    /// Converts the error.
+    fn into_exception(self, py: Python<'_>) -> PyErr;
 }
 
 impl Operation {
@@ -43,15 +43,15 @@ impl Operation {
     ) -> Self
     where
         T: for<'py> IntoPyObject<'py> + Send + 'static,
-        E: Raise,
+        E: IntoException,
     {
         let future: BoxedFuture = Box::pin(async move {
             let result = future.await;
-            let answer: Answer = Box::new(move |py| match result {
+            let make_result: MakeResult = Box::new(move |py| match result {
                 Ok(value) => value.into_py_any(py),
-                Err(error) => Err(error.raise(py)),
+                Err(error) => Err(error.into_exception(py)),
             });
-            answer
+            make_result
         });
         Self {
             future: Mutex::new(Some(future)),
@@ -65,19 +65,19 @@ impl Operation {
 
 #[pymethods]
 impl Operation {
-    /// Begins. The signal tells `token` when it has ended, whatever the end is.
-    fn start(&self, signal: &Signal, token: u64) -> PyResult<()> {
+    /// Starts it. The wakeup receives `token` when it has ended, also if it was cancelled.
+    fn start(&self, wakeup: &Wakeup, token: u64) -> PyResult<()> {
         let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).take();
         let future = future.filter(|_| self.process == process::id());
         let future = future.ok_or_else(|| {
             PyRuntimeError::new_err("an operation is started once, by the process that made it")
         })?;
-        let end = End { sender: Arc::clone(&signal.sender), token };
+        let notify_end = NotifyEnd { sender: Arc::clone(&wakeup.sender), token };
         let result = Arc::clone(&self.result);
         let task = self.runtime.spawn(async move {
-            let answer = future.await;
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            drop(end);
+            let make_result = future.await;
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(make_result);
+            drop(notify_end);
         });
         let _ = self.started.set(task.abort_handle());
         Ok(())
@@ -85,14 +85,14 @@ impl Operation {
 
     /// The result, or the exception.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let answer = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match answer {
-            Some(answer) => answer(py),
+        let make_result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match make_result {
+            Some(make_result) => make_result(py),
             None => Err(PyRuntimeError::new_err("the operation has no result")),
         }
     }
 
-    /// Gives it up, unless it has ended already.
+    /// Cancels it, unless it has ended already.
     fn cancel(&self) {
         if self.process == process::id()
             && let Some(task) = self.started.get()
@@ -105,26 +105,26 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if self.process != process::id() {
-            // Threads that are not there may have locks of what is in it, so it must not even be dropped.
+            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
             mem::forget(self.future.get_mut().map(Option::take));
             mem::forget(Arc::clone(&self.result));
         }
     }
 }
 
-/// Tells the end when it is dropped: after the result is there, or if there will be none.
-struct End {
-    sender: Arc<Sender>,
+/// Notifies Python when it is dropped: after the result is stored, or when the task is aborted.
+struct NotifyEnd {
+    sender: Arc<WakeupSender>,
     token: u64,
 }
 
-impl Drop for End {
+impl Drop for NotifyEnd {
     fn drop(&mut self) {
-        self.sender.end(self.token);
+        self.sender.notify_end(self.token);
     }
 }
 
-/// Seconds as Python counts them. Nothing is less than none, and nothing longer than the longest.
+/// A duration from seconds as a Python float, limited to the range of `Duration`.
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }

@@ -1,4 +1,4 @@
-//! Peers and locks that keep themselves alive, as objects of Python.
+//! Python objects for peers and for held locks, which the native client keeps alive.
 
 use std::{
     collections::BTreeMap,
@@ -14,18 +14,18 @@ use tokio::time;
 
 use crate::{
     client::Client,
-    errors::{self, Foreign},
-    operation::{Operation, Raise as _, seconds},
+    errors::{self, PeerUnavailable},
+    operation::{IntoException as _, Operation, seconds},
     process::{OpenPeer, Process},
 };
 
-/// What tells others whose locks they are: host, user, process and program.
+/// The default labels of the peers of this process: host, user, process and program.
 #[pyfunction]
 pub(crate) fn process_labels() -> Labels {
     throttle_client::process_labels()
 }
 
-/// A peer that is removed from the server when nobody has it any more.
+/// A peer. It is removed from the server when the last reference is dropped.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Peer {
     peer: Arc<OpenPeer>,
@@ -33,7 +33,8 @@ pub(crate) struct Peer {
 
 #[pymethods]
 impl Peer {
-    /// Takes a client that is ready. All spans are in seconds. `resumed` is an id that was there before, and what it holds.
+    /// The client must be prepared. Spans are in seconds. `resumed` is an existing peer: its id, and the counts
+    /// that it holds.
     #[new]
     #[pyo3(signature = (
         client, lease, interval=None, labels=BTreeMap::new(), default_labels=BTreeMap::new(),
@@ -67,40 +68,40 @@ impl Peer {
         }
         let runtime = process.runtime();
         let _runtime = runtime.enter();
-        Ok(Self { peer: process.open(builder.build()) })
+        Ok(Self { peer: process.close_on_drop(builder.build()) })
     }
 
-    /// The id under which the server knows the peer, if there is one at present.
+    /// The id of the peer at the server, if it is registered.
     #[getter]
     fn id(&self) -> Option<u64> {
         self.peer.get()?.id()
     }
 
-    /// For how many seconds the peer is certain even if no further heartbeat gets through.
+    /// The number of seconds for which its locks are held for sure, even if all further heartbeats fail.
     fn time_left(&self) -> f64 {
         self.peer.get().map_or(0.0, |peer| peer.time_left().as_secs_f64())
     }
 
-    /// Why the peer is lost, if it is: a name for programs, and a sentence for people.
+    /// The reason of the loss, if the peer is lost: a name for programs, and a sentence for people.
     fn lost(&self) -> Option<(&'static str, String)> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return Some(errors::held_by_parent());
         }
         let peer = self.peer.get()?;
         match pin!(peer.lost()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(lost) => Some(errors::lost(lost)),
+            Poll::Ready(lost) => Some(errors::describe_loss(lost)),
             Poll::Pending => None,
         }
     }
 
-    /// Waits until the peer is lost, at most `timeout` seconds. The result is as that of `lost`.
+    /// Waits until the peer is lost, at most `timeout` seconds. The result is that of `lost`.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
         Ok(wait_lost(&self.peer, peer.lost(), timeout))
     }
 
-    /// Waits for a lock, at most `timeout` seconds; without, as long as it takes.
+    /// Waits for a lock, at most `timeout` seconds if there is a timeout.
     #[pyo3(signature = (semaphore, count, timeout=None))]
     fn lock(
         &self,
@@ -109,9 +110,9 @@ impl Peer {
         count: i64,
         timeout: Option<f64>,
     ) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
-        let opened = Arc::clone(&self.peer);
-        // What is no count at all is for the server to refuse, in its own words.
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
+        let open_peer = Arc::clone(&self.peer);
+        // The server refuses 0, with its own message.
         let count = u64::try_from(count).unwrap_or(0);
         let future = async move {
             let request = peer.lock(semaphore).count(count);
@@ -120,38 +121,40 @@ impl Peer {
                 None => request,
             };
             let lock = request.await?;
-            Ok::<_, LockError>(Lock::new(lock, opened))
+            Ok::<_, LockError>(Lock::new(lock, open_peer))
         };
         Ok(Operation::new(self.peer.process().runtime(), future))
     }
 
-    /// Sends a heartbeat now, and brings the peer back if the server does not know it.
+    /// Sends a heartbeat now, and restores the peer if the server does not know it any more.
     ///
-    /// The result is why the peer is lost, if it is.
+    /// The result is the reason of the loss, if the peer is lost.
     fn renew(&self, py: Python<'_>) -> PyResult<Operation> {
-        let peer = self.peer.get().ok_or_else(|| Foreign.raise(py))?;
-        let future = async move { Ok::<_, Error>(peer.renew().await.err().map(errors::lost)) };
+        let peer = self.peer.get().ok_or_else(|| PeerUnavailable.into_exception(py))?;
+        let future =
+            async move { Ok::<_, Error>(peer.renew().await.err().map(errors::describe_loss)) };
         Ok(Operation::new(self.peer.process().runtime(), future))
     }
 
-    /// Removes the peer from the server, and returns when that is done, after `patience` seconds at the
-    /// latest; then it goes on in the background. It begins at once, whether anybody waits for it or not.
-    fn close(&self, patience: f64) -> Operation {
+    /// Removes the peer from the server. The removal begins now, even if the operation is never started. The
+    /// operation ends when it is done, after `timeout` seconds at the latest; then it continues in the
+    /// background.
+    fn close(&self, timeout: f64) -> Operation {
         let closing = self.peer.close();
         Operation::new(self.peer.process().runtime(), async move {
             if let Some(closing) = closing {
-                let _ = time::timeout(seconds(patience), closing).await;
+                let _ = time::timeout(seconds(timeout), closing).await;
             }
             Ok::<_, Error>(())
         })
     }
 
-    /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer stays
-    /// until its lease ends.
-    fn leave(&self, py: Python<'_>) -> PyResult<Operation> {
-        let peer = self.peer.take().ok_or_else(|| Foreign.raise(py))?;
+    /// Stops the heartbeats, and ends when none is under way any more. The peer stays at the server until its
+    /// lease ends.
+    fn stop_heartbeat(&self, py: Python<'_>) -> PyResult<Operation> {
+        let peer = self.peer.take().ok_or_else(|| PeerUnavailable.into_exception(py))?;
         let future = async move {
-            peer.leave().await;
+            peer.stop_heartbeat().await;
             Ok::<_, Error>(())
         };
         Ok(Operation::new(self.peer.process().runtime(), future))
@@ -159,12 +162,12 @@ impl Peer {
 }
 
 impl Peer {
-    pub(crate) fn opened(&self) -> &OpenPeer {
+    pub(crate) fn open_peer(&self) -> &OpenPeer {
         &self.peer
     }
 }
 
-/// A lock that is held. It is released in the background when nobody has it any more.
+/// A held lock. It is released in the background when the last reference is dropped.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct Lock {
     /// `None` once it is released.
@@ -182,9 +185,9 @@ impl Lock {
         Self { lock: Mutex::new(Some(lock)), peer, fencing_token, peer_id }
     }
 
-    /// Does something with the lock, unless it is released, or belongs to the parent of this process.
+    /// Calls `act` with the lock, unless it is released or belongs to the parent of this process.
     fn with<T>(&self, act: impl FnOnce(&throttle_client::Lock) -> T) -> Option<T> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return None;
         }
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(act)
@@ -193,25 +196,25 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// For how many seconds the lock is certain even if no further heartbeat gets through.
+    /// The number of seconds for which the lock is held for sure, even if all further heartbeats fail.
     fn time_left(&self) -> f64 {
         self.with(|lock| lock.time_left().as_secs_f64()).unwrap_or(0.0)
     }
 
-    /// Why the lock is lost, if it is: a name for programs, and a sentence for people.
+    /// The reason of the loss, if the lock is lost: a name for programs, and a sentence for people.
     fn lost(&self) -> Option<(&'static str, String)> {
-        if self.peer.is_foreign() {
+        if self.peer.belongs_to_parent() {
             return Some(errors::held_by_parent());
         }
-        self.with(|lock| lock.check().err()).flatten().map(errors::lost)
+        self.with(|lock| lock.check().err()).flatten().map(errors::describe_loss)
     }
 
-    /// Waits until the lock is lost, at most `timeout` seconds. The result is as that of `lost`. A lock
-    /// that is released counts as closed.
+    /// Waits until the lock is lost, at most `timeout` seconds. The result is that of `lost`. For a released
+    /// lock the reason is `closed`.
     #[pyo3(signature = (timeout=None))]
     fn wait_lost(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        if self.peer.is_foreign() {
-            return Err(Foreign.raise(py));
+        if self.peer.belongs_to_parent() {
+            return Err(PeerUnavailable.into_exception(py));
         }
         Ok(match self.with(throttle_client::Lock::lost) {
             Some(lost) => wait_lost(&self.peer, lost, timeout),
@@ -219,31 +222,32 @@ impl Lock {
         })
     }
 
-    /// Gives the lock back, and returns when the server has heard of it, after `patience` seconds at the
-    /// latest; then it goes on in the background. The result is why the lock was lost, if it was, or that
-    /// the server has not confirmed the release. It begins at once, whether anybody waits for it or not.
+    /// Releases the lock. The release begins now, even if the operation is never started. The operation ends
+    /// when the server has confirmed it, after `timeout` seconds at the latest; then it continues in the
+    /// background.
     ///
+    /// The result is the reason of the loss if the lock was lost, or `unconfirmed` after the timeout.
     /// With `is_last` the peer is removed as well.
-    fn release(&self, py: Python<'_>, is_last: bool, patience: f64) -> PyResult<Operation> {
-        if self.peer.is_foreign() {
-            return Err(Foreign.raise(py));
+    fn release(&self, py: Python<'_>, is_last: bool, timeout: f64) -> PyResult<Operation> {
+        if self.peer.belongs_to_parent() {
+            return Err(PeerUnavailable.into_exception(py));
         }
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let lock = lock.ok_or_else(|| Foreign.raise(py))?;
+        let lock = lock.ok_or_else(|| PeerUnavailable.into_exception(py))?;
         let peer = is_last.then(|| self.peer.take()).flatten();
-        let closing = self.peer.process().closing();
+        let unfinished = self.peer.process().count_unfinished_release();
         let runtime = self.peer.process().runtime();
-        // The lock is now the last that has its peer, which goes with it.
+        // The lock now has the last reference to its peer, so its release removes the peer.
         let _runtime = runtime.enter();
         drop(peer);
         let released = runtime.spawn(async move {
             let released = lock.release().await;
-            drop(closing);
+            drop(unfinished);
             released
         });
         let future = async move {
-            let lost = match time::timeout(seconds(patience), released).await {
-                Ok(Ok(released)) => released.err().map(errors::lost),
+            let lost = match time::timeout(seconds(timeout), released).await {
+                Ok(Ok(released)) => released.err().map(errors::describe_loss),
                 Ok(Err(_)) | Err(_) => Some(errors::unconfirmed()),
             };
             Ok::<_, Error>(lost)
@@ -252,7 +256,7 @@ impl Lock {
     }
 }
 
-/// Waits for the end of `lost`, at most `timeout` seconds.
+/// An operation that waits for `lost`, at most `timeout` seconds if there is a timeout.
 fn wait_lost(
     peer: &OpenPeer,
     lost: impl Future<Output = Lost> + Send + 'static,
@@ -263,16 +267,16 @@ fn wait_lost(
             Some(timeout) => time::timeout(seconds(timeout), lost).await.ok(),
             None => Some(lost.await),
         };
-        Ok::<_, Error>(lost.map(errors::lost))
+        Ok::<_, Error>(lost.map(errors::describe_loss))
     })
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.peer.is_foreign()
+        if self.peer.belongs_to_parent()
             && let Ok(lock) = self.lock.get_mut()
         {
-            // Threads that are not there may have its locks, so it must not even be dropped.
+            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
             mem::forget(lock.take());
         }
     }

@@ -1,9 +1,9 @@
-//! What belongs to one process: a runtime, one HTTP client for each server, and the peers that are open.
+//! The native state of one process: its runtime, one HTTP client for each server, and the open peers.
 //!
-//! A child that is forked has the memory of its parent, but none of its threads, and must not touch its
-//! connections. So everything here belongs to the process that made it; a child that finds it leaves it
-//! where it is and makes its own. The mutex of the static is locked only with the lock of the interpreter
-//! held, as forks are, so no child inherits it locked; and nothing of Python is done while it is locked.
+//! A forked child has a copy of its parent's memory, but none of its threads, and must not touch its
+//! connections. So all of this belongs to the process that made it: a child leaks what it has inherited, and
+//! makes its own. The mutex of the static is locked only by threads that hold the lock of the interpreter, and
+//! so does a thread that forks, so no child inherits it locked. No Python code runs while it is locked.
 
 use std::{
     collections::HashMap,
@@ -17,30 +17,29 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
     task::JoinHandle,
-    time,
 };
 
-use crate::{client::Settings, fork, log::Log, operation::seconds, peer::Peer as PyPeer};
+use crate::{client::Settings, fork, log::Log};
 
 static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
 
-/// The runtime of a process and what runs on it.
+/// The runtime of one process, and the state of everything that runs on it.
 pub(crate) struct Process {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
     building: tokio::sync::Mutex<()>,
-    /// How many peers are on their way out.
-    closing: watch::Sender<usize>,
+    /// The number of releases and removals that the server has not confirmed yet.
+    unfinished_releases: watch::Sender<usize>,
     pub(crate) log: Arc<Log>,
 }
 
 impl Process {
-    /// That of this process, which is made if there is none.
+    /// The state of this process. Makes it if there is none.
     pub(crate) fn current(_: Python<'_>) -> std::io::Result<Arc<Self>> {
         let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(parents) = current.take_if(|it| it.id != process::id()) {
-            // To drop it would wait for threads that are not there.
+        if let Some(parents) = current.take_if(|found| found.id != process::id()) {
+            // Dropping it would wait for threads that do not exist here.
             mem::forget(parents);
         }
         if let Some(process) = &*current {
@@ -50,12 +49,12 @@ impl Process {
         let dispatch = log.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            // For names of servers and certificates. Many waits at once need not look one up each.
-            .max_blocking_threads(MOST_BLOCKING_THREADS)
+            // For DNS lookups and certificates.
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
             .thread_name("throttle-client")
             .enable_all()
             .on_thread_start(move || {
-                // It stays until the thread ends.
+                // The dispatcher stays set until the thread ends.
                 mem::forget(tracing::dispatcher::set_default(&dispatch));
             })
             .build()?;
@@ -64,24 +63,24 @@ impl Process {
             runtime,
             clients: Mutex::default(),
             building: tokio::sync::Mutex::default(),
-            closing: watch::Sender::new(0),
+            unfinished_releases: watch::Sender::new(0),
             log,
         });
         *current = Some(Arc::clone(&process));
         Ok(process)
     }
 
-    /// That of this process, if there is one.
+    /// The state of this process, if there is one.
     pub(crate) fn existing() -> Option<Arc<Self>> {
         let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        process.filter(|it| it.id == process::id())
+        process.filter(|found| found.id == process::id())
     }
 
     pub(crate) fn runtime(&self) -> Handle {
         self.runtime.handle().clone()
     }
 
-    /// The client for a server, which all that have the same settings share.
+    /// The client with these settings, which all users of the same settings share. Builds it if there is none.
     pub(crate) async fn client(&self, settings: Settings) -> Result<Client, Error> {
         if let Some(client) = self.built_client(&settings) {
             return Ok(client);
@@ -93,7 +92,7 @@ impl Process {
         let build = {
             let settings = settings.clone();
             self.runtime.spawn_blocking(move || {
-                let _unforked = fork::exclude();
+                let _fork_lock = fork::hold_off_forks();
                 settings.build()
             })
         };
@@ -106,62 +105,71 @@ impl Process {
         Ok(client)
     }
 
-    /// The client for a server, if it was built already.
+    /// The client with these settings, if it is built already.
     pub(crate) fn built_client(&self, settings: &Settings) -> Option<Client> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(settings).cloned()
     }
 
-    /// From now on `peer` is closed when nobody has it any more.
-    pub(crate) fn open(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
+    /// Wraps a peer so that it is closed when the last reference is dropped.
+    pub(crate) fn close_on_drop(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
         Arc::new(OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) })
     }
 
     /// Removes a peer from the server, in the background.
-    fn close(self: &Arc<Self>, peer: Peer) -> JoinHandle<()> {
-        let closing = self.closing();
+    pub(crate) fn close_in_background(self: &Arc<Self>, peer: Peer) -> JoinHandle<()> {
+        let unfinished = self.count_unfinished_release();
         self.runtime.spawn(async move {
             peer.close().await;
-            drop(closing);
+            drop(unfinished);
         })
     }
 
-    /// Counts something that has to be told to a server before the process ends, until it is dropped.
-    pub(crate) fn closing(self: &Arc<Self>) -> Closing {
-        self.closing.send_modify(|closing| *closing += 1);
-        Closing(Arc::clone(self))
+    /// Counts a release as unfinished until the returned guard is dropped.
+    pub(crate) fn count_unfinished_release(self: &Arc<Self>) -> UnfinishedRelease {
+        self.unfinished_releases.send_modify(|count| *count += 1);
+        UnfinishedRelease(Arc::clone(self))
+    }
+
+    /// Resolves when no release is unfinished.
+    pub(crate) fn releases_finished(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut unfinished = self.unfinished_releases.subscribe();
+        async move {
+            // It fails if the process is gone, and its releases with it.
+            let _gone = unfinished.wait_for(|&count| count == 0).await;
+        }
     }
 }
 
-/// A peer that is removed from the server when this is dropped, unless that has been done.
+/// A peer that is removed from the server when this is dropped, unless it was removed before.
 pub(crate) struct OpenPeer {
     peer: Mutex<Option<Peer>>,
     process: Arc<Process>,
 }
 
 impl OpenPeer {
-    /// The peer, unless it is closed, or belongs to the parent of this process.
+    /// The peer, unless it is closed or belongs to the parent of this process.
     pub(crate) fn get(&self) -> Option<Peer> {
-        if self.is_foreign() {
+        if self.belongs_to_parent() {
             return None;
         }
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The peer, which from now on is closed for everybody else.
+    /// Takes the peer out, so that it is closed for all other users.
     pub(crate) fn take(&self) -> Option<Peer> {
-        if self.is_foreign() {
+        if self.belongs_to_parent() {
             return None;
         }
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Begins to remove the peer from the server, unless that has been done.
+    /// Begins to remove the peer from the server, unless it is closed.
     pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
-        Some(self.process.close(self.take()?))
+        Some(self.process.close_in_background(self.take()?))
     }
 
     /// Whether the peer belongs to the parent of this process.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn belongs_to_parent(&self) -> bool {
         self.process.id != process::id()
     }
 
@@ -172,53 +180,25 @@ impl OpenPeer {
 
 impl Drop for OpenPeer {
     fn drop(&mut self) {
-        if self.is_foreign() {
-            // Threads that are not there may have its locks, so it must not even be dropped.
+        if self.belongs_to_parent() {
+            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
             if let Ok(peer) = self.peer.get_mut() {
                 mem::forget(peer.take());
             }
         } else if let Some(peer) = self.take() {
-            drop(self.process.close(peer));
+            drop(self.process.close_in_background(peer));
         }
     }
 }
 
-/// Something that has to be told to a server before the process ends.
-pub(crate) struct Closing(Arc<Process>);
+/// A release or removal that should be confirmed before the process ends. Counted until it is dropped.
+pub(crate) struct UnfinishedRelease(Arc<Process>);
 
-impl Drop for Closing {
+impl Drop for UnfinishedRelease {
     fn drop(&mut self) {
-        self.0.closing.send_modify(|closing| *closing -= 1);
+        self.0.unfinished_releases.send_modify(|count| *count -= 1);
     }
 }
 
-/// Removes peers from their servers, all at once, and returns when that and all that was begun before is done,
-/// after `patience` seconds at the latest.
-///
-/// When the main interpreter has ended already, no other thread may run meanwhile, for this one would not be
-/// let in again.
-#[pyfunction]
-pub(crate) fn farewell(
-    py: Python<'_>,
-    peers: Vec<Py<PyPeer>>,
-    patience: f64,
-    lets_others_run: bool,
-) {
-    let Some(process) = Process::existing() else { return };
-    for peer in peers.iter().filter_map(|peer| peer.get().opened().take()) {
-        drop(process.close(peer));
-    }
-    let mut closing = process.closing.subscribe();
-    let closed = async move {
-        let closed = closing.wait_for(|&closing| closing == 0);
-        let _ = time::timeout(seconds(patience), closed).await;
-    };
-    if lets_others_run {
-        py.detach(|| process.runtime.block_on(closed));
-    } else {
-        process.runtime.block_on(closed);
-    }
-}
-
-/// A slow lookup of one name must not hold up that of another.
-const MOST_BLOCKING_THREADS: usize = 8;
+/// More than one, so that a slow DNS lookup does not delay the others.
+const MAX_BLOCKING_THREADS: usize = 8;

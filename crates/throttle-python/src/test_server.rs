@@ -1,4 +1,4 @@
-//! A server in this process, for the tests of users.
+//! A server within the process, for the tests of users.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use pyo3::{
 use throttle_runtime::{Count, Handle, Level, PeerId, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime};
 
-/// A server on a free port of the loopback interface. It begins without any memory whenever it is started.
+/// A server on a free port of the loopback interface. Each start begins without any state.
 #[pyclass(frozen, module = "throttle_client._native")]
 pub(crate) struct TestServer {
     semaphores: BTreeMap<String, SemaphoreConfig>,
@@ -22,14 +22,14 @@ pub(crate) struct TestServer {
 }
 
 struct Running {
-    /// One of its own, so that all its connections end with it.
+    /// A runtime of its own, so that all connections of the server end with it.
     runtime: runtime::Runtime,
     handle: Handle,
 }
 
 #[pymethods]
 impl TestServer {
-    /// For each semaphore its full count and its level.
+    /// Takes the maximum and the level of each semaphore.
     #[new]
     fn new(py: Python<'_>, semaphores: BTreeMap<String, (u64, i32)>) -> PyResult<Self> {
         let semaphores = semaphores
@@ -41,18 +41,18 @@ impl TestServer {
                 Ok((name, SemaphoreConfig { max, level: Level(level) }))
             })
             .collect::<PyResult<BTreeMap<_, _>>>()?;
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (running, address) = py.detach(|| Running::start(&semaphores, anywhere))?;
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (running, address) = py.detach(|| Running::start(&semaphores, any_port))?;
         Ok(Self { semaphores, address, running: Mutex::new(Some(running)) })
     }
 
-    /// Where it is.
+    /// The URL of the server.
     #[getter]
     fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Starts it again at the same address, after it was stopped.
+    /// Starts a stopped server again, at the same address.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,29 +63,29 @@ impl TestServer {
         })
     }
 
-    /// Lets it end as if the power failed: connections break, and it forgets everything.
+    /// Stops the server as a power failure does: connections break, and all state is lost.
     fn stop(&self, py: Python<'_>) {
         py.detach(|| {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(running) = running {
-                // Its tasks are over when this returns, unless one of them never pauses.
-                running.runtime.shutdown_timeout(LONGEST_STOP);
+                // All tasks have ended when this returns, unless one of them never yields.
+                running.runtime.shutdown_timeout(STOP_TIMEOUT);
             }
         });
     }
 
-    /// Removes a peer as an operator does. Returns whether there was one.
+    /// Removes a peer, as an operator does. Returns whether it existed.
     fn remove_peer(&self, py: Python<'_>, peer: u64) -> PyResult<bool> {
         let Some(peer) = PeerId::new(peer) else { return Ok(false) };
-        self.ask(py, async move |handle| handle.remove_peer(peer).await)
+        self.block_on(py, async move |handle| handle.remove_peer(peer, None).await)
     }
 }
 
 impl TestServer {
-    fn ask<T: Send, F: Future<Output = Result<T, throttle_runtime::Error>>>(
+    fn block_on<T: Send, F: Future<Output = Result<T, throttle_runtime::Error>>>(
         &self,
         py: Python<'_>,
-        ask: impl FnOnce(Handle) -> F + Send,
+        request: impl FnOnce(Handle) -> F + Send,
     ) -> PyResult<T> {
         let (runtime, handle) = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +94,7 @@ impl TestServer {
                 running.ok_or_else(|| PyRuntimeError::new_err("the server is stopped"))?;
             (running.runtime.handle().clone(), running.handle.clone())
         };
-        let answer = py.detach(|| runtime.block_on(ask(handle)));
+        let answer = py.detach(|| runtime.block_on(request(handle)));
         answer.map_err(|error| PyValueError::new_err(error.to_string()))
     }
 }
@@ -120,5 +120,5 @@ impl Running {
     }
 }
 
-/// For its tasks to end, which takes them no time.
-const LONGEST_STOP: std::time::Duration = std::time::Duration::from_secs(1);
+/// The longest time that the tasks of a stopped server get to end. Normally they end at once.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -140,7 +140,7 @@ def test_an_interrupt_right_after_the_grant_gives_the_lock_back(serve, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lock, "_subscribe", interrupted)
+        patch.setattr(Lock, "_watch_loss", interrupted)
         with pytest.raises(KeyboardInterrupt):
             with lock(server.url, "A"):
                 pass

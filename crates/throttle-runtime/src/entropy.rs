@@ -15,6 +15,12 @@ impl Entropy {
         Self(StdRng::try_from_rng(&mut SysRng).expect("the operating system has randomness"))
     }
 
+    /// The same numbers for the same seed, so that a test knows which come.
+    #[cfg(test)]
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
     /// An id that nobody can guess: never zero, and a JSON number that survives every client.
     pub(crate) fn peer_id(&mut self) -> PeerId {
         let id = self.0.random_range(1..1 << 53);

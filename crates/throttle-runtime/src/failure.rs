@@ -1,10 +1,6 @@
 //! A service that is broken says so and serves nobody, for one that may grant twice is worse than none.
 
-use std::sync::Weak;
-
 use tokio::sync::watch;
-
-use crate::shared::Shared;
 
 /// What broke a service. It does not recover: start another one, in a new process if you can.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,31 +31,7 @@ impl Failures {
         self.0.borrow()
     }
 
-    fn add(&self, failure: Failure) {
+    pub(crate) fn add(&self, failure: Failure) {
         self.0.send_if_modified(|first| first.replace(first.unwrap_or(failure)).is_none());
-    }
-}
-
-/// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
-pub(crate) struct Panicked<'a>(pub(crate) &'a Shared);
-
-impl Drop for Panicked<'_> {
-    fn drop(&mut self) {
-        self.0.failure.add(Failure::Operation);
-        // Those who wait hear that there is nothing to wait for.
-        if let Err(poisoned) = self.0.state.lock() {
-            drop(poisoned.into_inner().listeners.take_all());
-        }
-    }
-}
-
-/// Lives in the timer. If that ends while somebody still needs it, its runtime is gone or it panicked.
-pub(crate) struct TimerEnded(pub(crate) Weak<Shared>);
-
-impl Drop for TimerEnded {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.failure.add(Failure::Timer);
-        }
     }
 }

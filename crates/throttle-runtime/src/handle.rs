@@ -6,14 +6,17 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::{
-    Admission as Admitted, Count, Error as Refused, FencingToken, Labels, PeerId, Release, Request,
-    Sequence, Settings, Time,
-};
+use throttle_core::{Admission, Count, Error as Refused, Labels, PeerId, Release, Sequence, Time};
 
 use crate::{
-    Error, Observer, OpenWaits, SemaphoreConfig, attention::Stalls, departures, failure::Failure,
-    observer::Nobody, shared::Shared, state::State, timer, wait::Wait,
+    error::Error,
+    failure::Failure,
+    open_waits::OpenWaits,
+    peer_log,
+    service::Service,
+    stalls::Stalls,
+    state::{Phase, State},
+    wait::Wait,
 };
 
 /// A running semaphore service. Clones share it; it ends with the last of them.
@@ -22,12 +25,12 @@ use crate::{
 /// panic, for nobody knows what is true then.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) service: Arc<Service>,
 }
 
 /// What a peer asks for with [`Handle::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ask {
+pub struct LockRequest {
     /// How much.
     pub count: Count,
     /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
@@ -38,30 +41,11 @@ pub struct Ask {
     pub sequence: Option<Sequence>,
 }
 
-impl Ask {
+impl LockRequest {
     /// Asks for `count` and an answer at once, without renewing the lease.
     pub const fn now(count: Count) -> Self {
         Self { count, expires_in: None, block_for: None, sequence: None }
     }
-}
-
-/// Where a peer stands after it asked for a lock.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
-    /// The lock is held.
-    Held {
-        /// How much is held: less than was asked for if another request of the peer has shrunk the lock
-        /// meanwhile.
-        count: Count,
-        /// Grows with each grant of this semaphore; the same as long as the lock is held.
-        token: FencingToken,
-    },
-    /// The lock is pending.
-    Pending {
-        /// How much is pending: less than was asked for if another request of the peer has shrunk it
-        /// meanwhile.
-        count: Count,
-    },
 }
 
 /// A peer that comes back with what it holds.
@@ -80,33 +64,6 @@ pub struct Restoration {
 }
 
 impl Handle {
-    /// Starts a service with these semaphores, all free.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with timers, and if the system has no randomness to give.
-    pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
-        Self::start_observed(settings, semaphores, Box::new(Nobody))
-    }
-
-    /// Starts a service and tells `observer` of everything that happens.
-    ///
-    /// # Panics
-    ///
-    /// As [`Handle::start`].
-    pub fn start_observed(
-        settings: Settings,
-        semaphores: &BTreeMap<String, SemaphoreConfig>,
-        observer: Box<dyn Observer>,
-    ) -> Self {
-        let shared = Arc::new(Shared::new(settings, observer));
-        let handle = Self { shared };
-        handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
-        let alarm = Arc::clone(&handle.shared.alarm);
-        tokio::spawn(timer::run(Arc::downgrade(&handle.shared), alarm));
-        handle
-    }
-
     /// Creates a peer without locks and returns its id, which nobody can guess.
     ///
     /// # Errors
@@ -121,7 +78,7 @@ impl Handle {
             }
             state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
         })?;
-        tracing::debug!(target: departures::TARGET, %peer, ?expires_in, "peer created");
+        tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, "peer created");
         Ok(peer)
     }
 
@@ -154,50 +111,33 @@ impl Handle {
         &self,
         peer: PeerId,
         semaphore: &str,
-        ask: Ask,
+        request: LockRequest,
     ) -> Result<Admission, Error> {
-        let Ask { count, expires_in, block_for, sequence } = ask;
+        let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
-        let (admitted, listening) = self.attempt(|state, now| {
+        let mut wait = Wait::new(&self.service, peer);
+        let admission = self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
-            let listens = block_for.is_some() && !state.draining;
-            let request = Request { semaphore, count, expires_in, listens };
-            let admitted = state.throttle.acquire(now, peer, request)?;
-            let listening = match (admitted, block_for.filter(|_| listens)) {
-                (Admitted::Queued { ticket }, Some(block_for)) => {
-                    let present = state.attention.present();
-                    Some(state.listeners.add(present, peer, ticket, block_for))
-                }
-                _ => None,
-            };
-            Ok::<_, Refused>((admitted, listening))
-        })?;
-        match (admitted, listening) {
-            (Admitted::Granted { count, token }, _) => Ok(Admission::Held { count, token }),
-            (Admitted::Queued { ticket }, Some(listening)) => {
-                Wait::new(&self.shared, peer, ticket, listening).answer().await
+            let block_for = block_for.filter(|_| state.phase == Phase::Leading);
+            let attended = block_for.is_some();
+            let request =
+                throttle_core::LockRequest { semaphore, count, expires_in, attended, sequence };
+            let admission = state.throttle.acquire(now, peer, request)?;
+            if let (Admission::Queued { ticket, .. }, Some(block_for)) = (admission, block_for) {
+                let present = state.lease_clock.present();
+                wait.begin(ticket, state.waits.add(present, peer, ticket, block_for));
             }
-            // The request did not wait, so no other one has come in between.
-            (Admitted::Queued { .. }, None) => Ok(Admission::Pending { count }),
-        }
+            Ok::<_, Refused>(admission)
+        })?;
+        if wait.is_open() { wait.admission().await } else { Ok(admission) }
     }
 
     /// Gives back a held lock, or cancels the pending lock, of a peer on this semaphore; nothing else.
     ///
     /// # Errors
     ///
-    /// `unknown_semaphore`, `unknown_peer`
-    pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<Release, Error> {
-        self.release_in_order(peer, semaphore, None).await
-    }
-
-    /// The same, unless a request of the peer with a greater number came before.
-    ///
-    /// # Errors
-    ///
     /// `unknown_semaphore`, `unknown_peer`, `stale_request`
-    pub async fn release_in_order(
+    pub async fn release(
         &self,
         peer: PeerId,
         semaphore: &str,
@@ -205,36 +145,25 @@ impl Handle {
     ) -> Result<Release, Error> {
         self.attempt(|state, now| {
             let semaphore = state.names.id(semaphore)?;
-            state.keep_order(now, peer, sequence)?;
-            state.throttle.release(now, peer, semaphore)
+            state.throttle.release(now, peer, semaphore, sequence)
         })
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
     ///
-    /// # Errors
-    ///
-    /// Only that the service has failed.
-    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer)))
-    }
-
-    /// The same, and from now on a request with a lower number does not restore the peer, should it
-    /// arrive late. What is remembered of peers that are gone stands with
-    /// [`Throttle::bar`](throttle_core::Throttle::bar).
+    /// A request with a lower sequence number that arrives later does not restore the peer. For how long
+    /// the numbers of removed peers are kept is described at
+    /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer).
     ///
     /// # Errors
     ///
     /// Only that the service has failed.
-    pub async fn remove_peer_for_good(
+    pub async fn remove_peer(
         &self,
         peer: PeerId,
-        sequence: Sequence,
+        sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
-        self.attempt(|state, now| {
-            state.throttle.bar(now, peer, sequence);
-            Ok::<_, Error>(state.throttle.remove_peer(now, peer))
-        })
+        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
     }
 
     /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
@@ -259,17 +188,17 @@ impl Handle {
             sequence,
         };
         self.attempt(|state, now| state.throttle.restore(now, restoration))?;
-        if tracing::enabled!(target: departures::TARGET, tracing::Level::DEBUG) {
+        if tracing::enabled!(target: peer_log::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
-            tracing::debug!(target: departures::TARGET, %peer, ?expires_in, ?locks, "peer restored");
+            tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, ?locks, "peer restored");
         }
         Ok(())
     }
 
     /// For how long the service has been running, stalls included.
     pub fn uptime(&self) -> Duration {
-        self.shared.clock.now() - Time::ZERO
+        self.service.clock.now() - Time::ZERO
     }
 
     /// The times in which the service was not attentive, which no lease was charged with.
@@ -277,31 +206,32 @@ impl Handle {
     /// More than a second in which it neither answered nor got round to its timer is a stall: its
     /// process or machine stood still, or its runtime was blocked.
     pub fn stalls(&self) -> Stalls {
-        self.operate(|state, _| state.attention.stalls())
+        self.operate(|state, _| state.lease_clock.stalls())
     }
 
     /// Sets how many requests may wait for as long as they want. At the start there is no limit.
     ///
     /// A request beyond the limit is a *short* wait. It keeps its place in the queue and can be granted
-    /// its lock like any other one, but is answered [`Admission::Pending`] after a second, if not
+    /// its lock like any other one, but is answered [`Admission::Queued`] after a second, if not
     /// before, and has to ask again. Requests that wait already go on as before.
     pub fn limit_open_waits(&self, limit: usize) {
-        self.operate(|state, _| state.listeners.set_limit(limit));
+        self.operate(|state, _| state.waits.set_limit(limit));
     }
 
-    /// Ends the short wait that began first: it is answered [`Admission::Pending`], and its connection
+    /// Ends the short wait that began first: it is answered [`Admission::Queued`], and its connection
     /// is free. Returns whether one was ended.
     ///
     /// For a server whose connections run short. None is ended within 100 ms after it began, for the
     /// client may ask again at once. O(log n). Does nothing if the service has failed.
     pub fn end_short_wait(&self) -> bool {
-        let ended = self.shared.try_operate(|state, now, news| state.end_short_wait(now, news));
+        let ended =
+            self.service.try_with_state(|state, now, effects| state.end_short_wait(now, effects));
         ended.unwrap_or(false)
     }
 
     /// How many requests wait for their answer, and how many may do so.
     pub fn open_waits(&self) -> OpenWaits {
-        self.operate(|state, _| state.listeners.status())
+        self.operate(|state, _| state.waits.status())
     }
 
     /// From now on nobody waits: every open request is answered that its lock is pending, at once,
@@ -309,12 +239,12 @@ impl Handle {
     /// requests are ended.
     pub fn drain(&self) {
         // Of a service that has failed nobody waits any more.
-        self.shared.operate_in_parts(State::drain);
+        self.service.with_state_in_steps(State::drain);
     }
 
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.operate(|state, _| state.draining)
+        self.operate(|state, _| state.phase == Phase::Draining)
     }
 
     /// Resolves when the service is broken; never, if it ends in good order.
@@ -322,7 +252,7 @@ impl Handle {
     /// A server should end its process then, as fast as it can. The future does not keep the service
     /// alive.
     pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
-        let mut failure = self.shared.failure.subscribe();
+        let mut failure = self.service.failure.subscribe();
         async move {
             let failure = failure.wait_for(Option::is_some).await.ok().and_then(|failure| *failure);
             match failure {
@@ -334,12 +264,12 @@ impl Handle {
 
     /// What broke the service, if it is broken. A health check should ask.
     pub fn failure(&self) -> Option<Failure> {
-        *self.shared.failure.borrow()
+        *self.service.failure.borrow()
     }
 
     /// Whose turn it is to reconfigure.
     pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
-        &self.shared.reconfiguring
+        &self.service.reconfiguring
     }
 
     /// The same as [`operate`](Self::operate), for what may fail: it does if an earlier operation panicked.
@@ -347,13 +277,13 @@ impl Handle {
         &self,
         operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
     ) -> Result<R, Error> {
-        let result = self.shared.try_operate(|state, now, _| operation(state, now));
+        let result = self.service.try_with_state(|state, now, _| operation(state, now));
         result.ok_or(Error::Failed)?.map_err(Into::into)
     }
 
-    /// Does something with the state at the present time, and spreads the news of what happened.
+    /// Does something with the state at the present time, and spreads the effects of what happened.
     pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        self.shared.operate(|state, now, _| operation(state, now))
+        self.service.with_state(|state, now, _| operation(state, now))
     }
 }
 

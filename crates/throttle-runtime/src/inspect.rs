@@ -12,7 +12,8 @@ use throttle_core::{
 };
 
 use crate::{
-    Error, Handle,
+    error::Error,
+    handle::Handle,
     names::{Entry, Names},
     state::State,
 };

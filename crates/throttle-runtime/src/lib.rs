@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::{collections::BTreeMap, time::Duration};
-//! use throttle_runtime::{Admission, Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+//! use throttle_runtime::{Admission, LockRequest, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), throttle_runtime::Error> {
@@ -16,15 +16,15 @@
 //! let lease = Duration::from_secs(30);
 //! let ann = throttle.new_peer(lease, Labels::default()).await?;
 //! let bob = throttle.new_peer(lease, Labels::default()).await?;
-//! throttle.acquire(ann, "db", Ask::now(Count::ONE)).await?;
+//! throttle.acquire(ann, "db", LockRequest::now(Count::ONE)).await?;
 //!
 //! // Bob waits for at most a minute, and gets the lock as soon as Ann gives it back.
-//! let ask = Ask { block_for: Some(Duration::from_secs(60)), ..Ask::now(Count::ONE) };
+//! let request = LockRequest { block_for: Some(Duration::from_secs(60)), ..LockRequest::now(Count::ONE) };
 //! let waiting = tokio::spawn({ let throttle = throttle.clone(); async move {
-//!     throttle.acquire(bob, "db", ask).await
+//!     throttle.acquire(bob, "db", request).await
 //! }});
-//! throttle.release(ann, "db").await?;
-//! assert!(matches!(waiting.await.unwrap()?, Admission::Held { .. }));
+//! throttle.release(ann, "db", None).await?;
+//! assert!(matches!(waiting.await.unwrap()?, Admission::Granted { .. }));
 //! # Ok(())
 //! # }
 //! ```
@@ -40,40 +40,44 @@
 
 #![forbid(unsafe_code)]
 
-mod attention;
 mod clock;
-mod departures;
+mod effects;
 mod entropy;
 mod error;
 mod failure;
 mod handle;
 mod inspect;
-mod listeners;
 mod names;
 mod observer;
+mod open_waits;
+mod peer_log;
 mod rate_limit;
 mod reconfigure;
-mod shared;
+mod service;
+mod stalls;
+mod start;
 mod state;
 mod timer;
 mod wait;
+mod world;
 
 pub use throttle_core::{
-    CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
+    Admission, CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
     SemaphoreId, Sequence, Settings, Ticket, Time,
 };
 
 pub use crate::{
-    attention::Stalls,
     clock::Clock,
     error::Error,
     failure::Failure,
-    handle::{Admission, Ask, Handle, Restoration},
+    handle::{Handle, LockRequest, Restoration},
     inspect::{
         HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
     },
-    listeners::OpenWaits,
+    names::SemaphoreConfig,
     observer::Observer,
+    open_waits::OpenWaits,
     rate_limit::RateLimit,
-    reconfigure::{Changes, ReconfigureError, SemaphoreConfig},
+    reconfigure::{Changes, ReconfigureError},
+    stalls::Stalls,
 };

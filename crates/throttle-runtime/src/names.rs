@@ -9,9 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::SemaphoreId;
+use throttle_core::{Count, Level, SemaphoreId};
 
-use crate::SemaphoreConfig;
+/// What a semaphore is configured to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SemaphoreConfig {
+    /// Sum of the counts that can be held at a time. [`Count::ONE`] makes it a mutex.
+    pub max: Count,
+    /// Its place in the lock hierarchy.
+    pub level: Level,
+}
 
 /// All semaphores of a configuration, found by name and by id.
 #[derive(Debug, Default)]

@@ -27,9 +27,9 @@ impl fmt::Debug for dyn Observer {
 
 /// Does not listen.
 #[derive(Debug)]
-pub(crate) struct Nobody;
+pub(crate) struct NoopObserver;
 
-impl Observer for Nobody {
+impl Observer for NoopObserver {
     fn semaphore_added(&mut self, _: SemaphoreId, _: &str) {}
 
     fn semaphore_removed(&mut self, _: SemaphoreId) {}

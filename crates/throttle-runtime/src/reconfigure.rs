@@ -6,22 +6,13 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use throttle_core::{Count, Level, SemaphoreId, Settings, Time};
+use throttle_core::{SemaphoreId, Settings, Time};
 
 use crate::{
-    Handle,
-    names::{Entry, Names},
+    handle::Handle,
+    names::{Entry, Names, SemaphoreConfig},
     state::State,
 };
-
-/// What a semaphore is configured to be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SemaphoreConfig {
-    /// Sum of the counts that can be held at a time. [`Count::ONE`] makes it a mutex.
-    pub max: Count,
-    /// Its place in the lock hierarchy.
-    pub level: Level,
-}
 
 /// What a reconfiguration did: names of semaphores, in their order.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -70,7 +61,7 @@ impl Handle {
             self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // Whose lease has ended uses nothing, also if very many others have their turn before.
-        self.shared.work_off_backlog();
+        self.service.work_off_backlog();
         self.operate(|state, now| {
             plan.check(state)?;
             state.throttle.set_settings(settings);

@@ -1,74 +1,89 @@
 //! A request that stays open until its lock is granted.
 
-use throttle_core::{CancelCause, Count, PeerId, Ticket};
+use throttle_core::{Admission, CancelCause, PeerId, Ticket};
 use tokio::time;
 
-use crate::{Admission, Error, listeners::Listening, shared::Shared, state::Outcome};
+use crate::{
+    error::Error,
+    open_waits::{Outcome, WaitReceiver},
+    service::Service,
+};
 
-/// An open request. Dropped before it was answered, it parks its waiter: the client went away.
+/// A request of a peer that may have to wait. If it is dropped while it waits, its client went away, and
+/// the waiter is parked.
+///
+/// It is made before the operation that may queue its lock, so that it is dropped after the mutex is free.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    shared: &'a Shared,
+    service: &'a Service,
     peer: PeerId,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
     ticket: Ticket,
-    listening: Listening,
-    open: bool,
+    receiver: WaitReceiver,
 }
 
 impl<'a> Wait<'a> {
-    /// The request of `peer`, which the state machine has queued under `ticket` as listening.
-    ///
-    /// Not to be made within an operation: dropped there, it would wait for the end of the operation.
-    pub(crate) fn new(
-        shared: &'a Shared,
-        peer: PeerId,
-        ticket: Ticket,
-        listening: Listening,
-    ) -> Self {
-        Self { shared, peer, ticket, listening, open: true }
+    /// A request that does not wait yet.
+    pub(crate) fn new(service: &'a Service, peer: PeerId) -> Self {
+        Self { service, peer, open: None }
+    }
+
+    /// The state machine has queued the request under `ticket` as attended.
+    pub(crate) fn begin(&mut self, ticket: Ticket, receiver: WaitReceiver) {
+        self.open = Some(Open { ticket, receiver });
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Answers when the lock is granted or cancelled, when its time is over, or when the server drains,
     /// whichever is first.
-    pub(crate) async fn answer(mut self) -> Result<Admission, Error> {
-        let block_for = self.listening.block_for;
-        let heard = match time::timeout(block_for, &mut self.listening.outcome).await {
-            Ok(heard) => heard,
-            Err(_) => match self.end()? {
-                Some(count) => return Ok(Admission::Pending { count }),
+    ///
+    /// # Panics
+    ///
+    /// If it does not wait.
+    pub(crate) async fn admission(&mut self) -> Result<Admission, Error> {
+        let Self { service, peer, open } = self;
+        let Open { ticket, receiver } = open.as_mut().expect("the wait has begun");
+        let ticket = *ticket;
+        let outcome = match time::timeout(receiver.block_for, &mut receiver.outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let pending = service.try_with_state(|state, now, _| {
+                    let count = state.throttle.end_wait(now, *peer, ticket)?;
+                    state.waits.remove(*peer, receiver.id);
+                    Some(count)
+                });
+                if let Some(count) = pending.ok_or(Error::Failed)? {
+                    *open = None;
+                    return Ok(Admission::Queued { count, ticket });
+                }
                 // The wait ended in this very moment, and the outcome is on its way.
-                None => (&mut self.listening.outcome).await,
-            },
+                (&mut receiver.outcome).await
+            }
         };
-        self.open = false;
+        *open = None;
         // Whoever ends a wait says how, unless they panicked.
-        match heard.map_err(|_| Error::Failed)? {
+        match outcome.map_err(|_| Error::Failed)? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
-            Outcome::Granted(count, token) => Ok(Admission::Held { count, token }),
-            Outcome::Pending(count) => Ok(Admission::Pending { count }),
+            Outcome::Granted(count, token) => Ok(Admission::Granted { count, token }),
+            Outcome::Pending(count) => Ok(Admission::Queued { count, ticket }),
         }
-    }
-
-    /// Ends the wait in good order, and tells what is still pending. `None` if it has ended otherwise
-    /// already.
-    fn end(&mut self) -> Result<Option<Count>, Error> {
-        let ended = self.shared.try_operate(|state, now, _| {
-            let pending = state.throttle.end_wait(now, self.peer, self.ticket)?;
-            self.open = false;
-            state.listeners.remove(self.peer, self.listening.id);
-            Some(pending)
-        });
-        ended.ok_or(Error::Failed)
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if self.open {
+        if let Some(Open { ticket, receiver }) = &self.open {
             // Not if the service has failed. It may be that which unwinds this task, or anything else.
-            self.shared.try_operate(|state, now, _| {
-                state.throttle.park(now, self.peer, self.ticket);
-                state.listeners.remove(self.peer, self.listening.id);
+            self.service.try_with_state(|state, now, _| {
+                state.throttle.park(now, self.peer, *ticket);
+                state.waits.remove(self.peer, receiver.id);
             });
         }
     }
@@ -89,11 +104,12 @@ fn refusal(cause: CancelCause) -> Error {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use throttle_core::{Labels, Level, Settings};
+    use throttle_core::{Count, Labels, Level, Settings};
 
     use super::*;
     use crate::{
-        Ask, Handle, SemaphoreConfig,
+        handle::{Handle, LockRequest},
+        names::SemaphoreConfig,
         state::{DRAINED_IN_A_STEP, State},
     };
 
@@ -105,17 +121,15 @@ mod tests {
         let lease = Duration::from_secs(60);
         let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
         let waiter = handle.new_peer(lease, Labels::default()).await.unwrap();
-        handle.acquire(holder, "A", Ask::now(Count::ONE)).await.unwrap();
+        handle.acquire(holder, "A", LockRequest::now(Count::ONE)).await.unwrap();
 
         let second = Duration::from_secs(1);
-        let ask = Ask { block_for: Some(second), ..Ask::now(Count::ONE) };
-        assert_eq!(
-            handle.acquire(waiter, "A", ask).await,
-            Ok(Admission::Pending { count: Count::ONE })
-        );
+        let request = LockRequest { block_for: Some(second), ..LockRequest::now(Count::ONE) };
+        let admission = handle.acquire(waiter, "A", request).await;
+        assert!(matches!(admission, Ok(Admission::Queued { count: Count::ONE, .. })));
         assert_eq!(handle.open_waits().open, 0, "answered");
 
-        let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", ask)).await;
+        let hung_up = time::timeout(second / 2, handle.acquire(waiter, "A", request)).await;
         assert!(hung_up.is_err());
         assert_eq!(handle.open_waits().open, 0, "dropped");
     }
@@ -126,18 +140,21 @@ mod tests {
         let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
         let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
         let handle = Handle::start(Settings::default(), &semaphores);
-        let ask = Ask { block_for: Some(Duration::from_secs(30)), ..Ask::now(Count::ONE) };
+        let request = LockRequest {
+            block_for: Some(Duration::from_secs(30)),
+            ..LockRequest::now(Count::ONE)
+        };
         let waiting = 2 * DRAINED_IN_A_STEP + 1;
         for _ in 0..=waiting {
             let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
             let clone = handle.clone();
-            tokio::spawn(async move { clone.acquire(peer, "A", ask).await });
+            tokio::spawn(async move { clone.acquire(peer, "A", request).await });
         }
         while handle.open_waits().open < waiting {
             tokio::task::yield_now().await;
         }
         for left in [DRAINED_IN_A_STEP + 1, 1, 0] {
-            let is_more = handle.shared.try_operate(State::drain).unwrap();
+            let is_more = handle.service.try_with_state(State::drain).unwrap();
             assert_eq!((handle.open_waits().open, is_more), (left, left > 0));
         }
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use throttle_runtime::{
-    Admission, Ask, Count, Error, Handle, Labels, Level, PeerId, Restoration, SemaphoreConfig,
-    Sequence, Settings,
+    Admission, Count, Error, Handle, Labels, Level, LockRequest, PeerId, Restoration,
+    SemaphoreConfig, Sequence, Settings,
 };
 use throttle_transcripts::{Act, Peer, Standing, Subject, play};
 use tokio::{
@@ -70,15 +70,12 @@ impl Runtime {
             }
             Act::Leave(peer, number) => {
                 let peer = self.id(*peer);
-                let removed = match number.and_then(Sequence::new) {
-                    Some(sequence) => handle.remove_peer_for_good(peer, sequence).await?,
-                    None => handle.remove_peer(peer).await?,
-                };
-                Ok(removed.to_string())
+                let sequence = number.and_then(Sequence::new);
+                Ok(handle.remove_peer(peer, sequence).await?.to_string())
             }
             Act::Release(peer, semaphore, number) => {
                 let sequence = number.and_then(Sequence::new);
-                handle.release_in_order(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
+                handle.release(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
             Act::Remainder(semaphore) => handle.remainder(semaphore).map(|n| n.to_string()),
             Act::Resize(semaphore, max) => {
@@ -110,9 +107,9 @@ impl Runtime {
         };
         let count = Count::try_from(*count)?;
         let sequence = number.and_then(Sequence::new);
-        let ask = Ask { count, expires_in: *lease, block_for: *blocking, sequence };
+        let request = LockRequest { count, expires_in: *lease, block_for: *blocking, sequence };
         let (handle, id, semaphore) = (self.handle.clone(), self.id(*peer), semaphore.clone());
-        let request = tokio::spawn(async move { handle.acquire(id, &semaphore, ask).await });
+        let request = tokio::spawn(async move { handle.acquire(id, &semaphore, request).await });
         settle().await;
         if request.is_finished() {
             return answer(request).await.map(str::to_owned);
@@ -157,8 +154,8 @@ impl Subject for Runtime {
 
 async fn answer(request: JoinHandle<Result<Admission, Error>>) -> Result<&'static str, Error> {
     Ok(match request.await.expect("no request panics")? {
-        Admission::Held { .. } => "granted",
-        Admission::Pending { .. } => "queued",
+        Admission::Granted { .. } => "granted",
+        Admission::Queued { .. } => "queued",
     })
 }
 

@@ -30,11 +30,11 @@ pub mod logging;
 mod open_files;
 mod reload;
 mod server;
-mod telemetry;
+mod server_metrics;
 
 pub use crate::{
     address::{Address, BoundAddress},
-    listen::Inherited,
+    listen::InheritedSockets,
     open_files::raise_limit,
     reload::ReloadError,
     server::{Running, ServerFailure, StartError, start, start_on},

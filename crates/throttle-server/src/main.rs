@@ -1,9 +1,9 @@
 //! The binary `throttle`: parses the command line, starts the server, and listens for signals.
 
 mod cli;
-mod health;
-mod manager;
+mod health_check;
 mod signal;
+mod systemd;
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
-    BoundAddress, Inherited, ReloadError,
+    BoundAddress, InheritedSockets, ReloadError,
     config::{self, Config, Found, Gelf, Logging, Memory},
     logging::{Log, Serving},
 };
@@ -53,10 +53,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return print(Config::sample());
     }
     if arguments.check_health {
-        health::check(&arguments.address_to_check())?;
+        health_check::check(&arguments.address_to_check())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let inherited = Inherited::take();
+    let inherited = InheritedSockets::take();
     // A limit that stays is no reason not to start.
     let _ = throttle_server::raise_limit();
     let found = config::find(arguments.configuration)?;
@@ -80,7 +80,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Serves until a signal says to stop, or until the server is broken.
 async fn serve(
     endpoint: (&str, u16),
-    inherited: Option<Inherited>,
+    inherited: Option<InheritedSockets>,
     found: Found,
     log: &Log,
 ) -> anyhow::Result<ExitCode> {
@@ -96,7 +96,7 @@ async fn serve(
     let serving = Serving { version, semaphores, addresses: &addresses };
     log.announce(&serving);
     info!("ready");
-    manager::ready(&serving.to_string());
+    systemd::ready(&serving.to_string());
     let mut failed = pin!(server.failed());
     let code = loop {
         let signal = tokio::select! {
@@ -117,7 +117,7 @@ async fn serve(
             }
         }
     };
-    manager::stopping();
+    systemd::stopping();
     tokio::select! {
         () = server.stop() => info!("stopped"),
         signal = second(&mut signals) => warn!(signal, "stopped at once"),
@@ -131,16 +131,16 @@ const BROKEN: u8 = 70;
 /// Reloads, and tells the service manager when it begins and what came of it.
 async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
     // The manager may be slow to take messages, and this is a thread that serves requests.
-    let _ = spawn_blocking(manager::reloading).await;
+    let _ = spawn_blocking(systemd::reloading).await;
     let outcome = reload.await;
     let _ = spawn_blocking(move || match outcome {
-        Ok(Changes { added, changed, removed }) => manager::reloaded(&format!(
+        Ok(Changes { added, changed, removed }) => systemd::reloaded(&format!(
             "configuration reloaded: {} semaphores added, {} changed, {} removed",
             added.len(),
             changed.len(),
             removed.len(),
         )),
-        Err(error) => manager::refused(&format!("reload refused, nothing changed: {error}")),
+        Err(error) => systemd::refused(&format!("reload refused, nothing changed: {error}")),
     })
     .await;
 }

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, ConfigError},
-    telemetry::Reloads,
+    server_metrics::Reloads,
 };
 
 /// For how long the file is read, which may be on a network that is down. Others wait for their turn.

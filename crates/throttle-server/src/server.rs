@@ -13,12 +13,12 @@ use tokio::{sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
 use crate::{
-    Address, BoundAddress, Inherited,
+    Address, BoundAddress, InheritedSockets,
     config::{Config, Limits},
-    listen::{self, Capacity, Listeners, Punctual},
+    listen::{self, Capacity, DeadlineBody, Listeners},
     open_files,
     reload::{AskedBy, Reload, ReloadError},
-    telemetry::{self, Reloads},
+    server_metrics::{self, Reloads},
 };
 
 /// A server that is up.
@@ -127,7 +127,7 @@ pub async fn start(
 ///
 /// If one of them cannot be listened on.
 pub fn start_on(
-    sockets: Inherited,
+    sockets: InheritedSockets,
     config: Config,
     file: Option<PathBuf>,
 ) -> Result<Running, StartError> {
@@ -162,7 +162,7 @@ fn serve(
     observer: impl FnOnce(&Metrics) -> Box<dyn Observer>,
 ) -> Running {
     let capacity = capacity(&config.limits);
-    let (metrics, connections) = telemetry::metrics(&config.metrics, capacity);
+    let (metrics, connections) = server_metrics::metrics(&config.metrics, capacity);
     let reloads = Reloads::new();
     reloads.describe(&metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
@@ -200,7 +200,7 @@ fn serve(
 }
 
 impl listen::Service for Endpoint {
-    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send {
+    fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send {
         Self::answer(self, request)
     }
 

@@ -2,11 +2,11 @@
 
 mod capacity_and_fairness;
 mod expiry;
-mod order;
 mod refusals;
 mod repetition;
 mod resizing;
 mod restore;
+mod sequence;
 mod waiting;
 
 use super::check;

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod code;
+mod duration;
+mod field;
 mod peer;
 mod problem;
 mod reload;
@@ -15,14 +17,16 @@ mod semaphore;
 
 pub use crate::{
     code::Code,
+    duration::{EXPECTED_DURATION, InvalidDuration, parse_duration},
+    field::MAX_SEQUENCE,
     peer::{
-        Acquire, Acquired, ExpiresIn, HeldLock, Labels, NewPeer, Peer, PeerId, PendingLock,
-        Restore, Sequenced,
+        Heartbeat, HeldLock, Labels, LockAnswer, LockCount, LockRequest, NewPeer, PeerId,
+        PeerStatus, PendingLock, Release, RemovePeer, Restore,
     },
     problem::Problem,
     reload::Reloaded,
     seconds::Seconds,
-    semaphore::{Holder, Remainder, Semaphore, SemaphoreSummary, Waiter},
+    semaphore::{Holder, Remainder, SemaphoreOverview, SemaphoreStatus, Waiter},
 };
 
 /// The media type of an error as a [`Problem`] document (RFC 9457).

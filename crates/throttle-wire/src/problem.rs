@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, Seconds};
+use crate::{Code, Seconds, duration};
 
 /// An error as RFC 9457 describes it, with the stable `code` as an extra member.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Problem {
     pub code: Code,
     /// With `unknown_peer`: for how long the server has been running. A client whose peer this run of
     /// the server knew already can tell that the peer was removed, rather than forgotten.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
     pub uptime: Option<Duration>,
     /// The same in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, PeerId, Seconds};
+use crate::{Labels, PeerId, Seconds, duration};
 
 /// Query of `GET /remainder`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -15,7 +15,7 @@ pub struct Remainder {
 
 /// An element of the answer to `GET /semaphores`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SemaphoreSummary {
+pub struct SemaphoreStatus {
     /// Its name.
     pub name: String,
     /// Its full count.
@@ -33,19 +33,19 @@ pub struct SemaphoreSummary {
     /// How many peers wait for it.
     pub waiters: u64,
     /// For how long the longest waiting peer has been waiting; zero if nobody waits.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub longest_pending: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub longest_pending_seconds: Seconds,
 }
 
-/// Answer to `GET /semaphores/{name}`: the summary, everybody who holds a lock, and the queue.
+/// Answer to `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Semaphore {
+pub struct SemaphoreOverview {
     /// The numbers.
     #[serde(flatten)]
-    pub summary: SemaphoreSummary,
+    pub status: SemaphoreStatus,
     /// Who holds a lock, in the order of the grants.
     pub held_by: Vec<Holder>,
     /// Who waits, in the order of arrival, which is the order in which they will be served.
@@ -62,13 +62,13 @@ pub struct Holder {
     /// The number that came with the grant.
     pub fencing_token: u64,
     /// For how long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub held_for: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub held_for_seconds: Seconds,
     /// What is left of the peer's lease.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub time_left: Duration,
     /// The same in seconds.
     #[serde(default)]
@@ -86,7 +86,7 @@ pub struct Waiter {
     /// How much.
     pub count: u64,
     /// For how long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub waiting_for: Duration,
     /// The same in seconds.
     #[serde(default)]
@@ -94,7 +94,7 @@ pub struct Waiter {
     /// Whether it is passed over because its connection broke.
     pub parked: bool,
     /// What is left of the peer's lease.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub time_left: Duration,
     /// The same in seconds.
     #[serde(default)]

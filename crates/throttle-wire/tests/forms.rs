@@ -5,8 +5,8 @@ use std::{fmt::Debug, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{from_value, json, to_value};
 use throttle_wire::{
-    Acquire, Acquired, ExpiresIn, HeldLock, Holder, NewPeer, Peer, PendingLock, Reloaded,
-    Remainder, Restore, Semaphore, SemaphoreSummary, Sequenced, Waiter,
+    Heartbeat, HeldLock, Holder, LockAnswer, LockRequest, NewPeer, PeerStatus, PendingLock,
+    Release, Reloaded, Remainder, RemovePeer, Restore, SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
 /// The value is written as `json`, and read from it.
@@ -31,7 +31,7 @@ fn requests_of_peers() {
         NewPeer { expires_in: Duration::from_millis(100), labels: [].into() },
         json!({ "expires_in": "100ms" }),
     );
-    check(ExpiresIn { expires_in: 144 * MINUTES }, json!({ "expires_in": "12h" }));
+    check(Heartbeat { expires_in: 144 * MINUTES }, json!({ "expires_in": "12h" }));
     let restore = Restore {
         expires_in: MINUTES,
         peer_id: 42,
@@ -52,22 +52,24 @@ fn requests_of_peers() {
 #[test]
 fn requests_for_locks() {
     check(
-        Acquire {
+        LockRequest {
             expires_in: Some(MINUTES),
             block_for: Some(Duration::from_secs(10)),
             sequence: Some(7),
         },
         json!({ "expires_in": "5m", "block_for": "10s", "sequence": 7 }),
     );
-    check(Sequenced { sequence: Some(7) }, json!({ "sequence": 7 }));
-    check(Sequenced::default(), json!({}));
-    check(Acquire::default(), json!({}));
+    check(Release { sequence: Some(7) }, json!({ "sequence": 7 }));
+    check(Release::default(), json!({}));
+    check(RemovePeer { sequence: Some(7) }, json!({ "sequence": 7 }));
+    check(RemovePeer::default(), json!({}));
+    check(LockRequest::default(), json!({}));
     check(Remainder { semaphore: "/&".to_owned() }, json!({ "semaphore": "/&" }));
 }
 
 #[test]
 fn answers_to_requests_for_locks() {
-    let held = Acquired {
+    let held = LockAnswer {
         peer_id: 42,
         semaphore: "A".to_owned(),
         count: 3,
@@ -81,7 +83,7 @@ fn answers_to_requests_for_locks() {
         }),
     );
     check(
-        Acquired { acquired: false, fencing_token: None, ..held },
+        LockAnswer { acquired: false, fencing_token: None, ..held },
         json!({ "peer_id": 42, "semaphore": "A", "count": 3, "acquired": false }),
     );
 }
@@ -89,7 +91,7 @@ fn answers_to_requests_for_locks() {
 #[test]
 fn views_of_peers() {
     check(
-        Peer {
+        PeerStatus {
             id: 42,
             expires_in: MINUTES,
             expires_in_seconds: MINUTES.into(),
@@ -122,7 +124,7 @@ fn views_of_peers() {
 
 #[test]
 fn views_of_semaphores() {
-    let summary = SemaphoreSummary {
+    let status = SemaphoreStatus {
         name: "A".to_owned(),
         max: 3,
         level: -1,
@@ -155,7 +157,7 @@ fn views_of_semaphores() {
         labels: [].into(),
     };
     check(
-        Semaphore { summary, held_by: vec![holder], queue: vec![waiter] },
+        SemaphoreOverview { status, held_by: vec![holder], queue: vec![waiter] },
         json!({
             "name": "A", "max": 3, "level": -1, "held": 4, "pending": 1, "remainder": -1,
             "holders": 1, "waiters": 1, "longest_pending": "5m", "longest_pending_seconds": 300.0,

@@ -1,4 +1,5 @@
-//! Rules about every text file: white space, paths of somebody's machine, the changelog's head.
+//! Rules about every text file: no white space at line ends, no paths of one machine, and a changelog that is
+//! open for the next change.
 
 use super::Finding;
 use crate::workspace::File;
@@ -25,7 +26,7 @@ fn white_space(file: &File) -> Vec<Finding> {
         .map(|(number, _)| file.finding(number, "white space at the end of the line"))
         .collect();
     if !file.text.is_empty() && !file.text.ends_with('\n') {
-        findings.push(file.finding(file.lines().count(), "no end of the last line"));
+        findings.push(file.finding(file.lines().count(), "the last line does not end"));
     }
     findings
 }
@@ -42,14 +43,14 @@ fn private_paths(file: &File) -> Vec<Finding> {
     found.collect()
 }
 
-/// Whether an absolute path in `line` starts with `directory`. In the middle of a longer path or
-/// of an address it means something else.
+/// Whether an absolute path in `line` starts with `directory`. Within a longer path or a URL, the same text
+/// names something else.
 fn names_directory(line: &str, directory: &str) -> bool {
     let inside = |it: char| it.is_alphanumeric() || "._-~/}".contains(it);
     line.match_indices(directory).any(|(at, _)| !line[..at].ends_with(inside))
 }
 
-/// There is always a place for the next line.
+/// The next entry always has a section to go into.
 fn changelog(file: &File) -> Option<Finding> {
     (file.text.lines().next() != Some("# Unreleased"))
         .then(|| file.finding(1, "the changelog starts with `# Unreleased`"))

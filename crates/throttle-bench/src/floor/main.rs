@@ -16,7 +16,7 @@ use axum::{
     serve::ListenerExt as _,
 };
 use clap::Parser;
-use throttle_wire::{Acquire, ExpiresIn, NewPeer};
+use throttle_wire::{Heartbeat, LockRequest, NewPeer};
 use tokio::{net::TcpListener, sync::Notify};
 
 /// A server that reads the requests of Throttle's clients and gives constant answers.
@@ -66,7 +66,7 @@ async fn new_peer(Json(_): Json<NewPeer>) -> Json<u64> {
     Json(PEER)
 }
 
-async fn heartbeat(Path(_): Path<u64>, Json(_): Json<ExpiresIn>) -> &'static str {
+async fn heartbeat(Path(_): Path<u64>, Json(_): Json<Heartbeat>) -> &'static str {
     "Ok"
 }
 
@@ -77,7 +77,7 @@ async fn remove(Path(_): Path<u64>) -> Json<&'static str> {
 async fn acquire(
     State(rota): State<Rota>,
     Path((participant, _)): Path<(usize, String)>,
-    Query(_): Query<Acquire>,
+    Query(_): Query<LockRequest>,
     Json(_): Json<i64>,
 ) -> (StatusCode, [(HeaderName, &'static str); 1], &'static str) {
     if let Some(turn) = rota.get(participant.wrapping_sub(1)) {

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde::Deserialize;
 
-use super::{BLOCKING, Latencies, MUTEX, turns::Turns};
+use super::{BLOCKING, Latencies, MUTEX, exclusion::ExclusionCheck};
 use crate::{
     clock,
     engine::{Load, Times},
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
 /// A load of peers that take turns, and what it measured.
 #[derive(Debug)]
 pub(crate) struct Contend {
     peers: Vec<u64>,
-    turns: Turns,
+    exclusion: ExclusionCheck,
     /// Who has asked and was not answered yet; else it is a release that is to be answered.
     asks: Vec<bool>,
     /// Who may release now.
@@ -52,7 +52,7 @@ impl Contend {
         let start = clock::now();
         Self {
             peers: peers.to_vec(),
-            turns: Turns::new(FIRST_REST),
+            exclusion: ExclusionCheck::new(FIRST_REST),
             asks: vec![false; peers.len()],
             rested: None,
             end: start + time,
@@ -71,7 +71,7 @@ impl Contend {
     pub(crate) fn rate(&self) -> f64 {
         let start = self.first_release.unwrap_or(self.last_grant);
         let seconds = self.last_grant.saturating_duration_since(start).as_secs_f64();
-        self.turns.grants().saturating_sub(1) as f64 / seconds
+        self.exclusion.grants().saturating_sub(1) as f64 / seconds
     }
 }
 
@@ -84,14 +84,14 @@ impl Load for Contend {
             }
             self.asks[connection] = false;
             let now = clock::now();
-            self.released = self.turns.release().then_some(now);
+            self.released = self.exclusion.release().then_some(now);
             self.first_release.get_or_insert(now);
             request.release(peer, MUTEX);
         } else if self.is_over {
             return false;
         } else {
             self.asks[connection] = true;
-            self.turns.ask(connection);
+            self.exclusion.note_request(connection);
             request.acquire(peer, MUTEX, BLOCKING);
         }
         true
@@ -105,7 +105,7 @@ impl Load for Contend {
     ) -> anyhow::Result<()> {
         let answer = answer.expect(&[200])?;
         if self.asks[connection] {
-            self.turns.grant(connection, self.slack, answered)?;
+            self.exclusion.grant(connection, self.slack, answered)?;
             let token = self.checks_tokens.then(|| fencing_token(answer.body)).flatten();
             ensure!(token.is_none_or(|token| token > self.token), "a token did not grow");
             self.token = token.unwrap_or(self.token);
@@ -118,13 +118,13 @@ impl Load for Contend {
         Ok(())
     }
 
-    fn wakes(&mut self) -> Option<usize> {
-        self.rested = self.turns.rest(clock::now());
+    fn next_ready(&mut self) -> Option<usize> {
+        self.rested = self.exclusion.rested_holder(clock::now());
         self.rested
     }
 
-    fn is_eager(&self) -> bool {
-        self.turns.is_held()
+    fn must_poll(&self) -> bool {
+        self.exclusion.is_held()
     }
 }
 

@@ -1,18 +1,18 @@
 //! What servers are loaded with, one file for each kind of load.
 
 mod contend;
+mod exclusion;
+mod pause_probe;
 mod populate;
-mod probe;
-mod queue;
-mod steady;
-mod turns;
+mod scenario;
+mod serve;
 
 pub(crate) use self::{
     contend::Contend,
-    populate::{Lease, populate, remove},
-    probe::Probe,
-    queue::{Queue, line_up},
-    steady::{Steady, Work},
+    pause_probe::PauseProbe,
+    populate::{Lease, populate, remove_peers},
+    scenario::{Scenario, ScenarioLoad},
+    serve::{Serve, queue_up},
 };
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use super::LONG;
 use crate::{
     clock,
     engine::{Engine, Load, Times},
-    wire::{Answer, Request},
+    http::{Answer, Request},
 };
 
 /// How long those peers live.
@@ -35,13 +35,13 @@ pub(crate) fn populate(
 }
 
 /// All of these peers go.
-pub(crate) fn remove(engine: &mut Engine, peers: Vec<u64>) -> anyhow::Result<()> {
-    engine.run(&mut Farewell(peers))
+pub(crate) fn remove_peers(engine: &mut Engine, peers: Vec<u64>) -> anyhow::Result<()> {
+    engine.run(&mut RemovePeers(peers))
 }
 
-struct Farewell(Vec<u64>);
+struct RemovePeers(Vec<u64>);
 
-impl Load for Farewell {
+impl Load for RemovePeers {
     fn request(&mut self, _: usize, request: &mut Request) -> bool {
         let peer = self.0.pop();
         peer.inspect(|peer| request.remove_peer(*peer)).is_some()

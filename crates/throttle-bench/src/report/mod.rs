@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use self::{machine::Machine, targets::Target};
-use crate::{figures::Figures, pin::Pins, plan::Plan, server::Yard};
+use crate::{figures::Figures, pin::Pins, plan::Plan, server::Launcher};
 
 /// A run with all that it takes to understand it.
 #[derive(Debug, Serialize)]
@@ -25,10 +25,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(yard: &Yard, plan: &Plan, figures: Figures) -> Self {
+    pub(crate) fn new(launcher: &Launcher, plan: &Plan, figures: Figures) -> Self {
         Self {
             machine: Machine::this(),
-            pins: yard.pins,
+            pins: launcher.pins,
             rounds: plan.rounds,
             seconds: plan.time.as_secs_f64(),
             targets: targets::all(&figures),

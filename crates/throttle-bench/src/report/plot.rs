@@ -47,16 +47,16 @@ fn drawn(
 
 /// Requests a second over the number of idle peers, a panel for each kind of work.
 fn throughput(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
-    let works = ["lock", "heartbeat", "cycle"];
+    let scenarios = ["lock", "heartbeat", "cycle"];
     let mut is_drawn = false;
-    for (panel, work) in canvas.split_evenly((1, works.len())).iter().zip(works) {
-        let lines = SUBJECTS.map(|subject| (subject, line(figures, work, subject)));
+    for (panel, scenario) in canvas.split_evenly((1, scenarios.len())).iter().zip(scenarios) {
+        let lines = SUBJECTS.map(|subject| (subject, line(figures, scenario, subject)));
         if lines.iter().all(|(_, line)| line.len() < 2) {
             continue;
         }
         is_drawn = true;
         let mut chart = ChartBuilder::on(panel)
-            .caption(format!("{work}: requests/s among idle peers"), ("sans-serif", 15))
+            .caption(format!("{scenario}: requests/s among idle peers"), ("sans-serif", 15))
             .margin(8)
             .x_label_area_size(28)
             .y_label_area_size(48)
@@ -92,7 +92,7 @@ fn throughput(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
 }
 
 /// The points of one line. Nobody stands at the left edge, for a logarithm knows no zero.
-fn line(figures: &Figures, work: &str, subject: Subject) -> Vec<(f64, f64)> {
+fn line(figures: &Figures, scenario: &str, subject: Subject) -> Vec<(f64, f64)> {
     let among = [
         ("nobody", 100.0),
         ("1k idle", 1e3),
@@ -101,7 +101,7 @@ fn line(figures: &Figures, work: &str, subject: Subject) -> Vec<(f64, f64)> {
         ("1M idle", 1e6),
     ];
     let points = among.map(|(among, x)| {
-        Some((x, figures.median((work, among), subject, Measure::RequestsPerSecond)?))
+        Some((x, figures.median((scenario, among), subject, Measure::RequestsPerSecond)?))
     });
     points.into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::targets::{Bound, RIVALS, Target};
+use super::targets::{BASELINES, Bound, Target};
 use crate::figures::{Figures, Measure, Subject};
 
 /// A table for each measure: a row for each case, with medians and with the ratio of ours to others.
@@ -17,9 +17,9 @@ pub(super) fn figures(figures: &Figures) -> String {
 fn of_measure(figures: &Figures, measure: Measure) -> String {
     let mut header = vec![measure.name().to_owned(), "among".to_owned()];
     header.extend(SUBJECTS.map(|subject| subject.name().to_owned()));
-    header.extend(RIVALS.map(|rival| match rival {
+    header.extend(BASELINES.map(|baseline| match baseline {
         Subject::OursEmpty => "ours/empty".to_owned(),
-        rival => format!("ours/{}", rival.name()),
+        baseline => format!("ours/{}", baseline.name()),
     }));
     let mut rows = vec![header];
     let mut cases: Vec<(&str, &str)> = Vec::new();
@@ -31,10 +31,10 @@ fn of_measure(figures: &Figures, measure: Measure) -> String {
     }
     for case in cases {
         let median = |subject| figures.median(case, subject, measure);
-        let ratio = |rival| figures.ratio(case, Subject::Ours, rival, measure);
+        let ratio = |baseline| figures.ratio(case, Subject::Ours, baseline, measure);
         let mut row = vec![case.0.to_owned(), case.1.to_owned()];
         row.extend(SUBJECTS.map(|subject| median(subject).map_or_else(String::new, number)));
-        row.extend(RIVALS.map(|rival| ratio(rival).map_or_else(String::new, number)));
+        row.extend(BASELINES.map(|baseline| ratio(baseline).map_or_else(String::new, number)));
         rows.push(row);
     }
     markdown(&rows)

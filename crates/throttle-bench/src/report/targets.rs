@@ -48,24 +48,24 @@ fn throughput(figures: &Figures) -> Vec<Target> {
     let cpu = |case, one, other| figures.ratio(case, one, other, Measure::CpuMicros);
     let mut targets = Vec::new();
     let mut want = |what: String, bound, found| targets.push(Target { what, bound, found });
-    for work in WORKS {
-        let case = (work, "nobody");
+    for scenario in SCENARIOS {
+        let case = (scenario, "nobody");
         // As many requests, or none dearer: whichever is more in favour.
         let thrift = cpu(case, Floor, Ours);
         let better = rate(case, Ours, Floor).into_iter().chain(thrift).reduce(f64::max);
-        want(format!("{work}: rate or thrift / floor"), Bound::AtLeast(0.95), better);
-        want(format!("{work}: rate / old"), Bound::AtLeast(1.15), rate(case, Ours, Old));
+        want(format!("{scenario}: rate or thrift / floor"), Bound::AtLeast(0.95), better);
+        want(format!("{scenario}: rate / old"), Bound::AtLeast(1.15), rate(case, Ours, Old));
     }
     for among in ["1M idle", "100k waiting"] {
         let also = if among.ends_with("waiting") { "queue" } else { "roam" };
-        for work in WORKS.into_iter().chain([also]) {
-            let found = rate((work, among), Ours, OursEmpty);
-            want(format!("{work} among {among}: rate / empty"), Bound::AtLeast(0.9), found);
+        for scenario in SCENARIOS.into_iter().chain([also]) {
+            let found = rate((scenario, among), Ours, OursEmpty);
+            want(format!("{scenario} among {among}: rate / empty"), Bound::AtLeast(0.9), found);
         }
     }
-    for work in WORKS {
-        let found = rate((work, "100k idle"), Ours, Old);
-        want(format!("{work} among 100k idle: rate / old"), Bound::AtLeast(100.0), found);
+    for scenario in SCENARIOS {
+        let found = rate((scenario, "100k idle"), Ours, Old);
+        want(format!("{scenario} among 100k idle: rate / old"), Bound::AtLeast(100.0), found);
     }
     targets
 }
@@ -112,7 +112,7 @@ fn pauses(figures: &Figures) -> Vec<Target> {
     PAUSES.iter().map(target).collect()
 }
 
-const WORKS: [&str; 3] = ["cycle", "lock", "heartbeat"];
+const SCENARIOS: [&str; 3] = ["cycle", "lock", "heartbeat"];
 
 /// What others may notice, and how large it is.
 const PAUSES: [(&str, &str); 13] = [
@@ -132,7 +132,7 @@ const PAUSES: [(&str, &str); 13] = [
 ];
 
 /// Whom our server is compared with.
-pub(super) const RIVALS: [Subject; 3] = [Floor, Old, OursEmpty];
+pub(super) const BASELINES: [Subject; 3] = [Floor, Old, OursEmpty];
 
 #[cfg(test)]
 mod tests {

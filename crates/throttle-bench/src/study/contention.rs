@@ -2,33 +2,39 @@
 
 use anyhow::Context as _;
 
-use super::Short;
 use crate::{
     engine::Engine,
     figures::{Figures, Measure, Subject},
     load::{Contend, Lease, populate},
     plan::Plan,
-    server::{Kind, Server, Yard},
+    scale::Short,
+    server::{Launcher, Server, ServerKind},
 };
 
 /// Lets peers contend at each server, few and many. At the floor a fixed rota takes the place of a
 /// semaphore.
-pub(crate) fn contention(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn contention(
+    launcher: &Launcher,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     for &contenders in &plan.contenders {
-        let mut arenas = Vec::new();
-        for kind in yard.kinds() {
-            let server = yard.start(kind, contenders)?;
+        let mut contestants = Vec::new();
+        for kind in launcher.kinds() {
+            let server = launcher.start(kind, contenders)?;
             let mut engine = Engine::connect(server.address, contenders)?;
             let peers = match kind {
-                Kind::Floor => (1..=contenders as u64).collect(),
-                Kind::Ours | Kind::Old => populate(&mut engine, contenders, Lease::Long, None)?,
+                ServerKind::Floor => (1..=contenders as u64).collect(),
+                ServerKind::Ours | ServerKind::Old => {
+                    populate(&mut engine, contenders, Lease::Long, None)?
+                }
             };
-            arenas.push((server, engine, peers));
+            contestants.push((server, engine, peers));
         }
         for round in 1..=plan.rounds {
             eprintln!("{contenders} peers contend: round {round} of {}", plan.rounds);
-            for (server, engine, peers) in &mut arenas {
-                contend(yard, (server, engine, peers), plan, figures)?;
+            for (server, engine, peers) in &mut contestants {
+                contend(launcher, (server, engine, peers), plan, figures)?;
             }
         }
     }
@@ -36,12 +42,13 @@ pub(crate) fn contention(yard: &Yard, plan: &Plan, figures: &mut Figures) -> any
 }
 
 fn contend(
-    yard: &Yard,
+    launcher: &Launcher,
     (server, engine, peers): (&Server, &mut Engine, &[u64]),
     plan: &Plan,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let mut load = Contend::new(peers, plan.time, server.kind == Kind::Ours, yard.pins.pinned);
+    let mut load =
+        Contend::new(peers, plan.time, server.kind == ServerKind::Ours, launcher.pins.pinned);
     engine.run(&mut load).with_context(|| format!("contention at {}", server.kind.name()))?;
     let among = format!("{} contenders", Short(peers.len()));
     let mut note = |measure, value| {

@@ -2,29 +2,33 @@
 
 use std::time::Duration;
 
-use super::Short;
 use crate::{
     engine::{Engine, Load, Times},
     figures::{Figures, Measure, Subject},
-    load::{AMPLE, BLOCKING, Lease, Steady, TAKEN, Work, populate, remove},
+    http::{Answer, Request},
+    load::{AMPLE, BLOCKING, Lease, Scenario, ScenarioLoad, TAKEN, populate, remove_peers},
     plan::Plan,
-    server::{Kind, Server, Yard},
-    wire::{Answer, Request},
+    scale::Short,
+    server::{Launcher, Server, ServerKind},
 };
 
 /// Fills each server with peers of one kind, once, and tells by how much it grew for each.
-pub(crate) fn memory(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn memory(
+    launcher: &Launcher,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     let kinds = [("idle peer", None), ("held lock", Some(AMPLE)), ("queued waiter", Some(TAKEN))];
     for (what, lock) in kinds {
-        for kind in yard.kinds().filter(|kind| *kind != Kind::Floor) {
+        for kind in launcher.kinds().filter(|kind| *kind != ServerKind::Floor) {
             let peers = match (kind, lock) {
-                (Kind::Floor | Kind::Ours, _) => plan.weighed,
+                (ServerKind::Floor | ServerKind::Ours, _) => plan.weighed,
                 // It takes minutes for each further ten thousand.
-                (Kind::Old, Some(TAKEN)) => plan.weighed.min(5_000),
-                (Kind::Old, _) => plan.weighed.min(50_000),
+                (ServerKind::Old, Some(TAKEN)) => plan.weighed.min(5_000),
+                (ServerKind::Old, _) => plan.weighed.min(50_000),
             };
             eprintln!("memory of {}: {what}", kind.name());
-            let server = yard.start(kind, 0)?;
+            let server = launcher.start(kind, 0)?;
             let mut engine = Engine::connect(server.address, CONNECTIONS)?;
             // Threads, connections and tables of a first few are there already.
             populate(&mut engine, FIRST, Lease::Long, lock)?;
@@ -37,23 +41,23 @@ pub(crate) fn memory(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
             }
         }
     }
-    if yard.program(Kind::Ours).is_some() {
-        Kept { yard, plan, figures }.all()?;
+    if launcher.program(ServerKind::Ours).is_some() {
+        RetainedMemory { launcher, plan, figures }.all()?;
     }
     Ok(())
 }
 
 /// Notes how large our server is when those who were there are gone.
-struct Kept<'a> {
-    yard: &'a Yard,
+struct RetainedMemory<'a> {
+    launcher: &'a Launcher,
     plan: &'a Plan,
     figures: &'a mut Figures,
 }
 
-impl Kept<'_> {
+impl RetainedMemory<'_> {
     fn all(&mut self) -> anyhow::Result<()> {
         let plan = self.plan;
-        let server = self.yard.start(Kind::Ours, 0)?;
+        let server = self.launcher.start(ServerKind::Ours, 0)?;
         self.note("server at its start", "nobody", &server)?;
         self.peers("server, peers with a lock gone", plan.weighed, Lease::Long)?;
         self.peers("server, peers with labels gone", plan.weighed / 10, Lease::LongWithLabels)?;
@@ -62,23 +66,23 @@ impl Kept<'_> {
 
     /// Peers come, lock something, and go.
     fn peers(&mut self, what: &str, peers: usize, lease: Lease) -> anyhow::Result<()> {
-        let server = self.yard.start(Kind::Ours, 0)?;
+        let server = self.launcher.start(ServerKind::Ours, 0)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
         let ids = populate(&mut engine, peers, lease, Some(AMPLE))?;
-        remove(&mut engine, ids)?;
+        remove_peers(&mut engine, ids)?;
         drop(engine);
         self.note(what, &Short(peers).to_string(), &server)
     }
 
     /// Peers wait with open requests, and their connections break.
     fn requests(&mut self, what: &str, number: usize) -> anyhow::Result<()> {
-        let server = self.yard.start(Kind::Ours, 0)?;
-        server.take(TAKEN)?;
+        let server = self.launcher.start(ServerKind::Ours, 0)?;
+        server.hold_all(TAKEN)?;
         let mut engine = Engine::connect(server.address, number)?;
         let peers = populate(&mut engine, number, Lease::Long, None)?;
-        engine.begin(&mut Blocked(&peers))?;
+        engine.send_first(&mut Blocked(&peers))?;
         // Until all of them wait.
-        settle(&server, SETTLING * u32::try_from(number)?)?;
+        settle(&server, ARRIVAL_TIME * u32::try_from(number)?)?;
         drop(engine);
         self.note(what, &Short(number).to_string(), &server)
     }
@@ -97,8 +101,8 @@ impl Kept<'_> {
 fn settle(server: &Server, time: Duration) -> anyhow::Result<()> {
     let mut engine = Engine::connect(server.address, 1)?;
     let peers = populate(&mut engine, 1, Lease::Long, None)?;
-    engine.run(&mut Steady::new(Work::Heartbeat, &peers, time))?;
-    remove(&mut engine, peers)
+    engine.run(&mut ScenarioLoad::new(Scenario::Heartbeat, &peers, time))?;
+    remove_peers(&mut engine, peers)
 }
 
 /// Open requests for a semaphore that stays taken.
@@ -116,6 +120,6 @@ impl Load for Blocked<'_> {
 }
 
 /// How long it takes for a request to have arrived, among many, with time to spare.
-const SETTLING: Duration = Duration::from_micros(200);
+const ARRIVAL_TIME: Duration = Duration::from_micros(200);
 const CONNECTIONS: usize = 32;
 const FIRST: usize = 1_000;

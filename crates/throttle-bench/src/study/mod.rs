@@ -7,62 +7,7 @@ mod queue;
 mod start_up;
 mod throughput;
 
-use std::fmt;
-
 pub(crate) use self::{
-    contention::contention,
-    memory::memory,
-    pauses::{Size, pauses},
-    queue::queue,
-    start_up::start_up,
+    contention::contention, memory::memory, pauses::pauses, queue::queue, start_up::start_up,
     throughput::throughput,
 };
-use crate::server::Kind;
-
-/// Who is there besides those that are measured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Population {
-    Nobody,
-    /// So many peers that hold nothing.
-    Idle(usize),
-    /// So many peers that wait for a semaphore which is taken.
-    Waiting(usize),
-}
-
-impl Population {
-    /// Whether a server can be brought there within minutes. Each request costs the old server time
-    /// in proportion to those who are there, and one that has to wait costs it a millisecond more.
-    pub(crate) const fn is_bearable_for(self, kind: Kind) -> bool {
-        match (kind, self) {
-            (Kind::Floor | Kind::Ours, _) | (Kind::Old, Self::Nobody) => true,
-            (Kind::Old, Self::Idle(peers)) => peers <= 100_000,
-            (Kind::Old, Self::Waiting(peers)) => peers <= 10_000,
-        }
-    }
-}
-
-impl fmt::Display for Population {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nobody => f.write_str("nobody"),
-            Self::Idle(peers) => write!(f, "{} idle", Short(*peers)),
-            Self::Waiting(peers) => write!(f, "{} waiting", Short(*peers)),
-        }
-    }
-}
-
-/// A large round number as people write it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Short(pub(crate) usize);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            number if number >= 1_000_000 && number % 1_000_000 == 0 => {
-                write!(f, "{}M", number / 1_000_000)
-            }
-            number if number >= 1_000 && number % 1_000 == 0 => write!(f, "{}k", number / 1_000),
-            number => write!(f, "{number}"),
-        }
-    }
-}

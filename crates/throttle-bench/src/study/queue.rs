@@ -2,50 +2,55 @@
 
 use anyhow::Context as _;
 
-use super::Short;
 use crate::{
     engine::{Engine, Load, Times},
     figures::{Figures, Measure, Subject},
-    load::{BLOCKING, MUTEX, Queue, line_up},
+    http::{Answer, Request},
+    load::{BLOCKING, MUTEX, Serve, queue_up},
     plan::Plan,
-    server::{Kind, Yard},
-    wire::{Answer, Request},
+    scale::Short,
+    server::{Launcher, ServerKind},
 };
 
 /// Lets so many peers wait with open requests at each server, and then serves them all.
-pub(crate) fn queue(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn queue(launcher: &Launcher, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let length = plan.queue;
     let rounds = plan.slow_rounds();
     for round in 1..=rounds {
-        for kind in yard.kinds() {
+        for kind in launcher.kinds() {
             eprintln!("{length} open requests at {}: round {round} of {rounds}", kind.name());
-            serve(yard, kind, length, figures)
+            serve(launcher, kind, length, figures)
                 .with_context(|| format!("{length} open requests at {}", kind.name()))?;
         }
-        if yard.program(Kind::Floor).is_some() {
-            let bytes = connection(yard, length)?;
-            note_bytes("idle connection", length, Kind::Floor, bytes, figures);
+        if launcher.program(ServerKind::Floor).is_some() {
+            let bytes = connection(launcher, length)?;
+            note_bytes("idle connection", length, ServerKind::Floor, bytes, figures);
         }
     }
     Ok(())
 }
 
-fn serve(yard: &Yard, kind: Kind, length: usize, figures: &mut Figures) -> anyhow::Result<()> {
+fn serve(
+    launcher: &Launcher,
+    kind: ServerKind,
+    length: usize,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     // The first one holds the lock while the others wait.
-    let server = yard.start(kind, length + 1)?;
-    let peers = if kind == Kind::Floor {
+    let server = launcher.start(kind, length + 1)?;
+    let peers = if kind == ServerKind::Floor {
         let mut request = Request::default();
         request.acquire(1, MUTEX, "");
-        server.ask(&request)?;
+        server.request(&request)?;
         (1..=length as u64 + 1).collect()
     } else {
-        line_up(server.address, length + 1)?
+        queue_up(server.address, length + 1)?
     };
     let before = server.memory();
     let mut waiting = None;
     let mut all_wait = || waiting = server.memory();
     let mut engine = Engine::connect(server.address, length + 1)?;
-    let mut load = Queue::new(&peers, &mut all_wait);
+    let mut load = Serve::new(&peers, &mut all_wait);
     engine.run(&mut load)?;
     let among = format!("{} open requests", Short(length));
     let rate = load.rate();
@@ -56,15 +61,21 @@ fn serve(yard: &Yard, kind: Kind, length: usize, figures: &mut Figures) -> anyho
 }
 
 /// By how much the floor grows with so many connections that have sent one request each.
-fn connection(yard: &Yard, number: usize) -> anyhow::Result<Option<u64>> {
-    let server = yard.start(Kind::Floor, 0)?;
+fn connection(launcher: &Launcher, number: usize) -> anyhow::Result<Option<u64>> {
+    let server = launcher.start(ServerKind::Floor, 0)?;
     let before = server.memory();
     let mut engine = Engine::connect(server.address, number)?;
     engine.run(&mut Once { asked: vec![false; number] })?;
     Ok(server.memory().zip(before).map(|(after, before)| after.saturating_sub(before)))
 }
 
-fn note_bytes(what: &str, number: usize, kind: Kind, bytes: Option<u64>, figures: &mut Figures) {
+fn note_bytes(
+    what: &str,
+    number: usize,
+    kind: ServerKind,
+    bytes: Option<u64>,
+    figures: &mut Figures,
+) {
     if let Some(bytes) = bytes {
         let each = bytes as f64 / number as f64;
         let among = Short(number).to_string();

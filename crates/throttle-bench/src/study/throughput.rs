@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Population;
 use crate::{
     engine::Engine,
     figures::{Figures, Measure, Subject},
-    load::{Lease, Steady, TAKEN, Work, populate},
+    load::{Lease, Scenario, ScenarioLoad, TAKEN, populate},
     plan::Plan,
-    server::{Kind, Server, Yard, cpu_time_of},
+    scale::Population,
+    server::{Launcher, Server, ServerKind, cpu_time_of},
 };
 
 /// A server with those who are there, and those who will load it.
-struct Arena {
+struct Contestant {
     subject: Subject,
     server: Server,
     engine: Engine,
@@ -24,19 +24,23 @@ struct Arena {
     /// one after the other.
     everybody: Vec<u64>,
     /// How many of them have had their turn to show a sign of life.
-    turn: usize,
+    next_to_roam: usize,
 }
 
 /// Loads each server with each kind of work, among each population.
-pub(crate) fn throughput(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn throughput(
+    launcher: &Launcher,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     for &population in &plan.populations {
         eprintln!("throughput among {population}: preparing");
-        let mut arenas = arenas(yard, population)?;
+        let mut contestants = contestants(launcher, population)?;
         for round in 1..=plan.rounds {
             eprintln!("throughput among {population}: round {round} of {}", plan.rounds);
-            for &work in &plan.works {
-                for arena in &mut arenas {
-                    arena.measure(work, population, plan, figures)?;
+            for &scenario in &plan.scenarios {
+                for contestant in &mut contestants {
+                    contestant.measure(scenario, population, plan, figures)?;
                 }
             }
         }
@@ -44,31 +48,31 @@ pub(crate) fn throughput(yard: &Yard, plan: &Plan, figures: &mut Figures) -> any
     Ok(())
 }
 
-fn arenas(yard: &Yard, population: Population) -> anyhow::Result<Vec<Arena>> {
-    let subjects = yard.kinds().map(|kind| (Subject::from(kind), kind, population));
-    let empty = (Subject::OursEmpty, Kind::Ours, Population::Nobody);
+fn contestants(launcher: &Launcher, population: Population) -> anyhow::Result<Vec<Contestant>> {
+    let subjects = launcher.kinds().map(|kind| (Subject::from(kind), kind, population));
+    let empty = (Subject::OursEmpty, ServerKind::Ours, Population::Nobody);
     let empty = Some(empty).filter(|_| population != Population::Nobody);
-    let empty = empty.filter(|_| yard.program(Kind::Ours).is_some());
+    let empty = empty.filter(|_| launcher.program(ServerKind::Ours).is_some());
     subjects
         .chain(empty)
         .filter(|(_, kind, population)| population.is_bearable_for(*kind))
-        .map(|(subject, kind, population)| Arena::prepare(yard, subject, kind, population))
+        .map(|(subject, kind, population)| Contestant::prepare(launcher, subject, kind, population))
         .collect()
 }
 
-impl Arena {
+impl Contestant {
     fn prepare(
-        yard: &Yard,
+        launcher: &Launcher,
         subject: Subject,
-        kind: Kind,
+        kind: ServerKind,
         population: Population,
     ) -> anyhow::Result<Self> {
-        let server = yard.start(kind, 0)?;
-        server.take(TAKEN)?;
+        let server = launcher.start(kind, 0)?;
+        server.hold_all(TAKEN)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
         let mut everybody = match population {
             // The floor knows nobody.
-            _ if kind == Kind::Floor => Vec::new(),
+            _ if kind == ServerKind::Floor => Vec::new(),
             Population::Nobody => Vec::new(),
             Population::Idle(peers) => populate(&mut engine, peers, Lease::Long, None)?,
             Population::Waiting(peers) => populate(&mut engine, peers, Lease::Long, Some(TAKEN))?,
@@ -78,33 +82,33 @@ impl Arena {
             everybody.clone_from(&peers);
         }
         let everybody = scattered(&everybody);
-        engine.run(&mut Steady::new(Work::Lock, &peers, WARM_UP))?;
-        Ok(Self { subject, server, engine, peers, everybody, turn: 0 })
+        engine.run(&mut ScenarioLoad::new(Scenario::Lock, &peers, WARM_UP))?;
+        Ok(Self { subject, server, engine, peers, everybody, next_to_roam: 0 })
     }
 
     fn measure(
         &mut self,
-        work: Work,
+        scenario: Scenario,
         population: Population,
         plan: &Plan,
         figures: &mut Figures,
     ) -> anyhow::Result<()> {
-        if work == Work::Queue && self.subject == Subject::Floor {
+        if scenario == Scenario::Queue && self.subject == Subject::Floor {
             return Ok(());
         }
         let (before, own_before) = (self.server.cpu_time(), cpu_time_of(std::process::id()));
-        let mut load =
-            Steady::new(work, &self.peers, plan.time).roaming(&self.everybody, self.turn);
+        let mut load = ScenarioLoad::new(scenario, &self.peers, plan.time)
+            .roaming(&self.everybody, self.next_to_roam);
         self.engine
             .run(&mut load)
-            .with_context(|| format!("{} of {}", work.name(), self.subject.name()))?;
+            .with_context(|| format!("{} of {}", scenario.name(), self.subject.name()))?;
         // The next round goes on where this one ended: beginning anew, it would meet those again who
         // are in the caches.
-        self.turn = load.turn;
+        self.next_to_roam = load.roamed;
         let cpu = before.zip(self.server.cpu_time()).map(|(before, after)| after - before);
         let own = own_before.zip(cpu_time_of(std::process::id()));
         let own = own.map(|(before, after)| after - before);
-        let case = (work.name(), &*population.to_string());
+        let case = (scenario.name(), &*population.to_string());
         let mut note = |measure, value| figures.note(case, self.subject, measure, value);
         note(Measure::RequestsPerSecond, load.rate());
         if let Some(cpu) = cpu {

@@ -4,24 +4,22 @@ use std::{path::Path, time::Duration};
 
 use anyhow::anyhow;
 use humantime::format_duration;
-use throttle_client::{
-    Client, Code as Reason, Labels, Lock, LockError, Peer, RetryPolicy, process_labels,
-};
+use throttle_client::{Client, Code, Labels, Lock, LockError, Peer, RetryPolicy, process_labels};
 
 use super::{
-    args::{self, Wanted},
-    held::Held,
-    order,
-    patience::Patience,
-    progress::Progress,
+    args::{self, RequestedLock},
+    held_locks::HeldLocks,
+    levels,
+    wait_limit::WaitLimit,
+    wait_progress::WaitProgress,
 };
 use crate::{
-    args::Server,
-    exit::{Code, Failure},
+    exit_status::{ExitStatus, Failure},
+    server_args::ServerArgs,
 };
 
 /// A peer for all locks of this program.
-pub(super) fn peer(server: &Server, arguments: &args::Lock) -> Result<Peer, Failure> {
+pub(super) fn new_peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
     let client = server.client()?.build()?;
     let mut peer = Peer::builder(&client).lease(arguments.lease);
     if !arguments.no_default_labels {
@@ -41,44 +39,45 @@ fn default_labels(arguments: &args::Lock) -> Labels {
 }
 
 /// Takes one lock after the other, in the order of their levels.
-pub(super) async fn all(
-    server: &Server,
+pub(super) async fn acquire_all(
+    server: &ServerArgs,
     peer: &Peer,
-    wanted: &[Wanted],
+    requested: &[RequestedLock],
     arguments: &args::Lock,
-) -> Result<Held, Failure> {
-    let patience = Patience::new(match arguments.nonblocking {
+) -> Result<HeldLocks, Failure> {
+    let limit = WaitLimit::new(match arguments.nonblocking {
         true => Some(Duration::ZERO),
         false => arguments.wait,
     });
-    let time = patience.left().unwrap_or(ONE_TRY).clamp(SHORTEST_TRY, ONE_TRY);
+    let time =
+        limit.remaining().unwrap_or(ATTEMPT_TIMEOUT).clamp(MIN_ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
-    let progress = Progress::new(&client, &wanted[0].name, peer);
-    let sorted = progress.during(order::sorted(&client, wanted, &patience)).await;
+    let progress = WaitProgress::new(&client, &requested[0].name, peer);
+    let sorted = progress.show_during(levels::sorted_by_level(&client, requested, &limit)).await;
     let sorted = sorted.map_err(|failure| {
-        let names: Vec<_> = wanted.iter().map(|it| format!("{:?}", it.name)).collect();
+        let names: Vec<_> = requested.iter().map(|it| format!("{:?}", it.name)).collect();
         failure.context(format!("no lock on {}", names.join(", ")))
     })?;
     let mut locks = Vec::new();
-    for wanted in &sorted {
-        let lock = one(&client, peer, wanted, &patience).await;
+    for requested in &sorted {
+        let lock = acquire_one(&client, peer, requested, &limit).await;
         let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
         locks.push(lock);
     }
-    Ok(Held::new(locks))
+    Ok(HeldLocks::new(locks))
 }
 
-async fn one(
+async fn acquire_one(
     client: &Client,
     peer: &Peer,
-    Wanted { name, count }: &Wanted,
-    patience: &Patience,
+    RequestedLock { name, count }: &RequestedLock,
+    limit: &WaitLimit,
 ) -> Result<Lock, LockError> {
     let mut request = peer.lock(name).count(*count);
-    if let Some(left) = patience.left() {
+    if let Some(left) = limit.remaining() {
         request = request.wait_at_most(left);
     }
-    Progress::new(client, name, peer).during(request.into_future()).await
+    WaitProgress::new(client, name, peer).show_during(request.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {
@@ -86,22 +85,22 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         LockError::AlreadyHeld { .. } | LockError::NotInTime { .. } => arguments.conflict_exit_code,
         _ => None,
     };
-    let code = match &error {
+    let status = match &error {
         // It may be somebody else's already, so this is no matter of bad luck.
-        LockError::Lost { .. } if is_something_held => Some(Code::LOST),
-        _ => conflict.map(Code),
+        LockError::Lost { .. } if is_something_held => Some(ExitStatus::LOST),
+        _ => conflict.map(ExitStatus),
     };
-    let is_unknown = error.code() == Some(Reason::UnknownSemaphore);
+    let is_unknown = error.code() == Some(Code::UnknownSemaphore);
     let mut failure = match (&error, arguments.wait) {
         // Not what was left of it when the server was asked.
         (LockError::NotInTime { semaphore, server, .. }, Some(wait)) => {
             let wait = format_duration(wait);
             let text = anyhow!("{semaphore:?} of {server} was not free within {wait}");
-            Failure::new(Code::NOT_ACQUIRED, text)
+            Failure::new(ExitStatus::NOT_ACQUIRED, text)
         }
         _ => Failure::from(error),
     };
-    failure.code = code.unwrap_or(failure.code);
+    failure.status = status.unwrap_or(failure.status);
     if is_unknown && arguments.may_lack_dashes() {
         failure.hint =
             Some("a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`");
@@ -110,7 +109,7 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
 }
 
 /// How long a single question may take.
-const ONE_TRY: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Below it no network answers.
-const SHORTEST_TRY: Duration = Duration::from_secs(1);
+const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);

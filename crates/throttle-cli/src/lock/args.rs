@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use humantime::format_duration;
 
-use crate::exit::{Code, Failure};
+use crate::exit_status::{ExitStatus, Failure};
 
 /// `throttlectl lock`
 #[derive(Args, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Lock {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Give up after this time, such as 30s or 10m; without it, wait as long as it takes
-    #[arg(long, short, value_name = "TIME", value_parser = time)]
+    #[arg(long, short, value_name = "TIME", value_parser = parse_time)]
     pub(crate) wait: Option<Duration>,
     /// Give up at once if it is not free
     #[arg(long, short, conflicts_with = "wait")]
@@ -28,19 +28,19 @@ pub(crate) struct Lock {
     pub(crate) conflict_exit_code: Option<u8>,
     /// How long the lock lives without a heartbeat: so long others wait if this machine dies, and so
     /// long the server may be away
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = lease)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_lease)]
     pub(crate) lease: Duration,
     /// How long the command has between TERM and KILL when the lock is lost; if the server does not
     /// answer, TERM comes this long before the lease ends. At most half of the lease. Default: a tenth
     /// of it, but no more than ten seconds
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     grace: Option<Duration>,
     /// Keep the lock for this long at least, even if the command ends sooner. With --nonblocking, a
     /// job that several machines start at nearly the same time then runs once
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) hold_at_least: Option<Duration>,
     /// Shown to those who ask who holds the lock; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     pub(crate) label: Vec<(String, String)>,
     /// Do not show the host, user, process and command
     #[arg(long)]
@@ -52,7 +52,7 @@ pub(crate) struct Lock {
 
 /// A lock that is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedLock {
     pub(crate) name: String,
     pub(crate) count: u64,
 }
@@ -67,22 +67,22 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// With [`Code::USAGE`], if they make no sense together.
-    pub(crate) fn wanted(&self) -> Result<Vec<Wanted>, Failure> {
-        let usage = |error| Failure::new(Code::USAGE, error);
+    /// With [`ExitStatus::USAGE`], if they make no sense together.
+    pub(crate) fn requested_locks(&self) -> Result<Vec<RequestedLock>, Failure> {
+        let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
             let [name] = &*self.names else {
                 return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
             };
-            return Ok(vec![Wanted { name: name.clone(), count }]);
+            return Ok(vec![RequestedLock { name: name.clone(), count }]);
         }
-        let mut all = Vec::<Wanted>::new();
+        let mut all = Vec::<RequestedLock>::new();
         for text in &self.names {
-            let wanted = wanted(text).map_err(usage)?;
-            if all.iter().any(|it| it.name == wanted.name) {
-                return Err(usage(anyhow!("{:?} is named twice", wanted.name)));
+            let requested = parse_requested_lock(text).map_err(usage)?;
+            if all.iter().any(|it| it.name == requested.name) {
+                return Err(usage(anyhow!("{:?} is named twice", requested.name)));
             }
-            all.push(wanted);
+            all.push(requested);
         }
         Ok(all)
     }
@@ -91,7 +91,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// With [`Code::USAGE`], if the lease leaves no room for it.
+    /// With [`ExitStatus::USAGE`], if the lease leaves no room for it.
     pub(crate) fn grace(&self) -> Result<Duration, Failure> {
         let longest = self.lease / 2;
         match self.grace {
@@ -100,7 +100,7 @@ impl Lock {
             Some(grace) => {
                 let (grace, longest) = (format_duration(grace), format_duration(longest));
                 let error = anyhow!("a grace of {grace} is more than half of the lease, {longest}");
-                Err(Failure::new(Code::USAGE, error))
+                Err(Failure::new(ExitStatus::USAGE, error))
             }
         }
     }
@@ -111,13 +111,13 @@ impl Lock {
 /// # Errors
 ///
 /// If they are no count, or there are none.
-pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
+pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
-        return Ok(Wanted { name: text.to_owned(), count: 1 });
+        return Ok(RequestedLock { name: text.to_owned(), count: 1 });
     };
     match count.parse() {
-        Ok(count @ 1..) => Ok(Wanted { name: name.to_owned(), count }),
+        Ok(count @ 1..) => Ok(RequestedLock { name: name.to_owned(), count }),
         _ => bail!(
             "{text:?}: a count is a whole number from 1 on; if {count:?} belongs to the name, add --count 1"
         ),
@@ -126,7 +126,7 @@ pub(crate) fn wanted(text: &str) -> anyhow::Result<Wanted> {
 
 /// What becomes a command that does not outlive its parent.
 #[derive(Args, Debug)]
-pub(crate) struct Bond {
+pub(crate) struct DieWithParent {
     /// The parent
     pub(crate) parent: u32,
     /// Take the terminal
@@ -138,20 +138,20 @@ pub(crate) struct Bond {
 }
 
 /// A time with units.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
     parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
 }
 
-fn lease(text: &str) -> Result<Duration, String> {
-    let lease = time(text)?;
-    if lease < SHORTEST_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    let lease = parse_time(text)?;
+    if lease < MIN_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
 }
 
 /// Below it there is no time left to end a command.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
 
-fn label(text: &str) -> Result<(String, String), String> {
+fn parse_label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -198,13 +198,13 @@ mod tests {
             (&["A", "A:2"], None),
             (&["A", "B", "--count", "2"], None),
         ] {
-            let wanted = parse(words).wanted().ok();
+            let requested = parse(words).requested_locks().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
-                let own = all.map(|(name, count)| Wanted { name: name.to_owned(), count });
+                let own = all.map(|(name, count)| RequestedLock { name: name.to_owned(), count });
                 own.collect::<Vec<_>>()
             });
-            assert_eq!(wanted, names, "{words:?}");
+            assert_eq!(requested, names, "{words:?}");
         }
     }
 }

@@ -4,13 +4,14 @@
 mod acquire;
 pub(crate) mod args;
 mod child;
-mod held;
-mod hold;
-mod order;
-mod patience;
-mod progress;
-mod signals;
-mod work;
+mod forwarded_signals;
+mod held_locks;
+mod hold_without_command;
+mod levels;
+mod lock_lost;
+mod run_command;
+mod wait_limit;
+mod wait_progress;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -20,88 +21,96 @@ use std::{
 use humantime::format_duration;
 use tokio::time::{sleep, timeout};
 
-#[cfg(unix)]
-pub(crate) use self::signals::is_ignored;
-use self::{args::Wanted, child::Child, held::Held, signals::Signals, work::End};
+use self::{
+    args::RequestedLock, child::Child, forwarded_signals::Signals, held_locks::HeldLocks,
+    run_command::Outcome,
+};
 use crate::{
-    args::Server,
-    exit::{Code, Failure},
-    say,
+    exit_status::{ExitStatus, Failure},
+    output,
+    server_args::ServerArgs,
 };
 
 /// Becomes a command that ends with its parent.
-pub(crate) fn bond(bond: &args::Bond) -> Result<Code, Failure> {
-    Err(child::bond(bond))
+pub(crate) fn become_command(arguments: &args::DieWithParent) -> Result<ExitStatus, Failure> {
+    Err(child::become_command(arguments))
 }
 
-pub(crate) async fn run(server: &Server, arguments: &args::Lock) -> Result<Code, Failure> {
-    let (wanted, grace) = (arguments.wanted()?, arguments.grace()?);
+pub(crate) async fn run(
+    server: &ServerArgs,
+    arguments: &args::Lock,
+) -> Result<ExitStatus, Failure> {
+    let (requested, grace) = (arguments.requested_locks()?, arguments.grace()?);
     let mut signals = Signals::listen()?;
-    let peer = acquire::peer(server, arguments)?;
+    let peer = acquire::new_peer(server, arguments)?;
     let held = tokio::select! {
         biased;
-        held = acquire::all(server, &peer, &wanted, arguments) => held.map(Ok),
-        signal = signals.that_ends() => Ok(Err(signal)),
+        held = acquire::acquire_all(server, &peer, &requested, arguments) => held.map(Ok),
+        signal = signals.next_ending() => Ok(Err(signal)),
     };
-    let code = match held {
-        Ok(Ok(held)) => work(held, &wanted, grace, arguments, &mut signals).await,
-        Ok(Err(signal)) => Ok(Code::signal(signal)),
+    let status = match held {
+        Ok(Ok(held)) => run_under_lock(held, &requested, grace, arguments, &mut signals).await,
+        Ok(Err(signal)) => Ok(ExitStatus::signal(signal)),
         // The time is over now. To take leave of a server that does not answer may take a while.
-        Err(failure) => Ok(failure.tell()),
+        Err(failure) => Ok(output::failure(failure)),
     };
     // What is not told now, the end of the lease tells.
-    let _ = unless_urged(&mut signals, timeout(CLOSING, peer.close())).await;
-    code
+    let _ = unless_interrupted(&mut signals, timeout(CLOSE_TIMEOUT, peer.close())).await;
+    status
 }
 
 /// Does what is to be done under the lock, and gives it back.
-async fn work(
-    held: Held,
-    wanted: &[Wanted],
+async fn run_under_lock(
+    held: HeldLocks,
+    requested: &[RequestedLock],
     grace: Duration,
     arguments: &args::Lock,
     signals: &mut Signals,
-) -> Result<Code, Failure> {
+) -> Result<ExitStatus, Failure> {
     let least = arguments.hold_at_least.unwrap_or_default();
     let is_long_enough = sleep(least);
-    let names = wanted.iter().map(|it| &*it.name);
+    let names = requested.iter().map(|it| &*it.name);
     let end = if arguments.command.is_empty() {
-        hold::run(&held, held.listing(names), grace, signals).await?
+        hold_without_command::run(&held, held.listing(names), grace, signals).await?
     } else {
         let mut child = Child::start(&arguments.command, &held.environment(names))?;
-        work::run(&mut child, &held, grace, signals).await?
+        run_command::run(&mut child, &held, grace, signals).await?
     };
-    let code = match end {
-        End::Done(code) => code,
-        End::Lost(loss) => return Err(loss.into()),
+    let status = match end {
+        Outcome::Finished(status) => status,
+        Outcome::LockLost(loss) => return Err(loss.into()),
     };
     if !least.is_zero() && io::stderr().is_terminal() {
         let least = format_duration(least);
-        say::message(format_args!("done; the lock is kept for {least} from when it was granted"));
+        output::message(format_args!(
+            "done; the lock is kept for {least} from when it was granted"
+        ));
     }
     tokio::select! {
         biased;
         () = is_long_enough => {}
-        _ = signals.that_ends() => {}
+        _ = signals.next_ending() => {}
         // The work was done under the lock, so this is no failure of the command.
-        loss = held.lost() => {
-            say::message(format_args!("{loss}, before its time was over but when all was done"));
-            return Ok(code);
+        loss = held.until_lost() => {
+            output::message(format_args!("{loss}, before its time was over but when all was done"));
+            return Ok(status);
         }
     }
-    match unless_urged(signals, held.release()).await {
+    match unless_interrupted(signals, held.release()).await {
         Some(released) => released?,
-        None => say::message("it was not given back: others have to wait for the end of the lease"),
+        None => {
+            output::message("it was not given back: others have to wait for the end of the lease")
+        }
     }
-    Ok(code)
+    Ok(status)
 }
 
 /// Does what is left to do. If a signal comes that means to end, it has to be done soon, or it is not: None.
-async fn unless_urged<T>(signals: &mut Signals, rest: impl Future<Output = T>) -> Option<T> {
+async fn unless_interrupted<T>(signals: &mut Signals, rest: impl Future<Output = T>) -> Option<T> {
     let is_over = async {
-        signals.that_ends().await;
+        signals.next_ending().await;
         // A signal that ended the command may be about to come here as well, so that is no haste.
-        sleep(SOON).await;
+        sleep(INTERRUPTED_TIMEOUT).await;
     };
     tokio::select! {
         biased;
@@ -111,11 +120,11 @@ async fn unless_urged<T>(signals: &mut Signals, rest: impl Future<Output = T>) -
 }
 
 /// How long giving back may take when everything is done.
-const FAREWELL: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server may take to hear that nobody waits any more. The client tries for another second when
 /// the program ends, so that both together are no more than two.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long somebody waits who said that it shall end, and a server that is there needs at most.
-const SOON: Duration = Duration::from_secs(1);
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, Waiter};
 
-use super::table::Table;
+use super::text_table::TextTable;
 
 /// A semaphore in numbers. What an old server does not tell is not there.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) struct Peer {
 
 /// All semaphores in numbers.
 pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "SEMAPHORE",
         "LEVEL",
         "MAX",
@@ -62,13 +62,13 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
     for it in semaphores {
         table.row([
             it.name.clone(),
-            known(it.level),
+            or_dash(it.level),
             it.max.to_string(),
             it.held.to_string(),
             it.remainder.to_string(),
-            known(it.holders),
-            known(it.waiters),
-            known((it.pending > 0).then(|| age(it.longest_pending))),
+            or_dash(it.holders),
+            or_dash(it.waiters),
+            or_dash((it.pending > 0).then(|| format_span(it.longest_pending))),
         ]);
     }
     table.to_string()
@@ -86,13 +86,14 @@ pub(super) fn semaphore(semaphore: &Details) -> String {
 }
 
 fn holders(holders: &[Holder]) -> String {
-    let mut table = Table::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
+    let mut table =
+        TextTable::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
     for it in holders {
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.held_for),
-            age(it.time_left),
+            format_span(it.held_for),
+            format_span(it.time_left),
             it.fencing_token.to_string(),
             labels(&it.labels),
         ]);
@@ -101,14 +102,15 @@ fn holders(holders: &[Holder]) -> String {
 }
 
 fn waiters(waiters: &[Waiter]) -> String {
-    let mut table = Table::new(&["WAITER", "COUNT", "WAITING FOR", "TIME LEFT", "PLACE", "LABELS"]);
+    let mut table =
+        TextTable::new(&["WAITER", "COUNT", "WAITING FOR", "TIME LEFT", "PLACE", "LABELS"]);
     for (place, it) in waiters.iter().enumerate() {
         let place = if it.parked { "gone".to_owned() } else { (place + 1).to_string() };
         table.row([
             it.peer_id.to_string(),
             it.count.to_string(),
-            age(it.waiting_for),
-            age(it.time_left),
+            format_span(it.waiting_for),
+            format_span(it.time_left),
             place,
             labels(&it.labels),
         ]);
@@ -118,16 +120,16 @@ fn waiters(waiters: &[Waiter]) -> String {
 
 /// All peers, with what they hold and wait for.
 pub(super) fn peers(peers: &[Peer]) -> String {
-    let mut table = Table::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
+    let mut table = TextTable::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
         let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));
         let held = held.collect::<Vec<_>>().join(", ");
         table.row([
             it.id.to_string(),
-            known(it.expires_in.map(age)),
-            known(it.time_left.map(age)),
-            known(Some(held).filter(|it| !it.is_empty())),
-            known(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
+            or_dash(it.expires_in.map(format_span)),
+            or_dash(it.time_left.map(format_span)),
+            or_dash(Some(held).filter(|it| !it.is_empty())),
+            or_dash(it.pending.as_ref().map(|it| format!("{} x{}", it.semaphore, it.count))),
             labels(&it.labels),
         ]);
     }
@@ -136,7 +138,7 @@ pub(super) fn peers(peers: &[Peer]) -> String {
 
 /// What a reload has done to the semaphores, a line for each.
 pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
-    let mut table = Table::new(&[]);
+    let mut table = TextTable::new(&[]);
     for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
         for name in names {
             table.row([what.to_owned(), name.clone()]);
@@ -148,16 +150,16 @@ pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> Strin
 
 fn labels(labels: &Labels) -> String {
     let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
-    known(labels.reduce(|all, label| all + " " + &label))
+    or_dash(labels.reduce(|all, label| all + " " + &label))
 }
 
 /// A dash for what is not there.
-fn known(value: Option<impl ToString>) -> String {
+fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |it| it.to_string())
 }
 
 /// A span as people say it: to the second, and to the millisecond below one.
-pub(super) fn age(span: Duration) -> String {
+pub(super) fn format_span(span: Duration) -> String {
     let span = match span.as_secs() {
         0 => Duration::from_millis(u64::from(span.subsec_millis())),
         seconds => Duration::from_secs(seconds),

@@ -8,10 +8,10 @@ use std::{
 
 use axum::{Router, routing::get};
 
-use crate::support::{World, run};
+use crate::support::{TestServer, run};
 
 /// What bash would offer for the last of these words.
-fn offered(world: &World, words: &[&str]) -> Vec<String> {
+fn offered(server: &TestServer, words: &[&str]) -> Vec<String> {
     let script = r#"
         source <(throttlectl completions bash)
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
@@ -22,7 +22,7 @@ fn offered(world: &World, words: &[&str]) -> Vec<String> {
     command.args(["-c", script, "bash", "throttlectl"]).args(words).stdin(Stdio::null());
     let directory = Path::new(env!("CARGO_BIN_EXE_throttlectl")).parent().unwrap().display();
     command.env("PATH", format!("{directory}:{}", env::var("PATH").unwrap()));
-    command.env("THROTTLE_URL", &world.url).env("NO_PROXY", "*");
+    command.env("THROTTLE_URL", &server.url).env("NO_PROXY", "*");
     let (code, stdout, stderr) = run(&mut command);
     assert_eq!((code, &*stderr), (0, ""));
     stdout.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -30,36 +30,36 @@ fn offered(world: &World, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn bash_offers_what_fits() {
-    let world = World::new();
-    assert_eq!(offered(&world, &["sema"]), ["semaphores", "semaphore"]);
-    assert_eq!(offered(&world, &["semaphore", ""])[..2], ["A", "B"]);
-    assert_eq!(offered(&world, &["check", "A", "B"]), ["B"]);
-    assert_eq!(offered(&world, &["lock", "--nonb"]), ["--nonblocking"]);
-    assert_eq!(offered(&world, &["lock", "A"]), ["A"]);
-    assert_eq!(offered(&world, &["lock", "B:2", "A"]), ["A"]);
-    assert_eq!(offered(&world, &["semaphores", "--output", ""]), ["json", "table"]);
-    let commands = offered(&world, &[""]);
+    let server = TestServer::new();
+    assert_eq!(offered(&server, &["sema"]), ["semaphores", "semaphore"]);
+    assert_eq!(offered(&server, &["semaphore", ""])[..2], ["A", "B"]);
+    assert_eq!(offered(&server, &["check", "A", "B"]), ["B"]);
+    assert_eq!(offered(&server, &["lock", "--nonb"]), ["--nonblocking"]);
+    assert_eq!(offered(&server, &["lock", "A"]), ["A"]);
+    assert_eq!(offered(&server, &["lock", "B:2", "A"]), ["A"]);
+    assert_eq!(offered(&server, &["semaphores", "--output", ""]), ["json", "table"]);
+    let commands = offered(&server, &[""]);
     assert!(commands.contains(&"lock".to_owned()), "{commands:?}");
     assert!(commands.iter().all(|it| !it.starts_with('_')), "{commands:?}");
-    assert_eq!(offered(&world, &["__"]), Vec::<String>::new(), "internals are nobody's business");
+    assert_eq!(offered(&server, &["__"]), Vec::<String>::new(), "internals are nobody's business");
 }
 
 #[test]
 fn behind_two_dashes_bash_offers_commands_and_files_and_no_options() {
-    let world = World::new();
-    let offers = offered(&world, &["lock", "A", "--", "--"]);
+    let server = TestServer::new();
+    let offers = offered(&server, &["lock", "A", "--", "--"]);
     assert_eq!(offers, Vec::<String>::new());
-    let offers = offered(&world, &["lock", "A", "--", "bas"]);
+    let offers = offered(&server, &["lock", "A", "--", "bas"]);
     assert!(offers.contains(&"bash".to_owned()), "{offers:?}");
-    let offers = offered(&world, &["lock", "A", "--", "cat", "Cargo.to"]);
+    let offers = offered(&server, &["lock", "A", "--", "cat", "Cargo.to"]);
     assert_eq!(offers, ["Cargo.toml"]);
 }
 
 #[test]
 fn without_a_server_bash_offers_the_rest() {
-    let world = World::new();
+    let server = TestServer::new();
     let away = ["semaphore", "--url", "http://127.0.0.1:9", ""];
-    let offers = offered(&world, &away);
+    let offers = offered(&server, &away);
     assert!(
         !offers.contains(&"A".to_owned()) && offers.contains(&"--output".to_owned()),
         "{offers:?}"
@@ -76,11 +76,11 @@ fn a_name_that_a_shell_would_obey_is_not_offered() {
         )
     };
     let body = format!("[{}]", names.map(semaphore).join(","));
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let routes = Router::new().route("/version", get(async || "0.6.0"));
         routes.route("/semaphores", get(async move || body))
     });
-    let offers = offered(&world, &["semaphore", ""]);
+    let offers = offered(&server, &["semaphore", ""]);
     assert!(offers.iter().all(|it| it == "good" || it.starts_with('-')), "{offers:?}");
     assert!(offers.contains(&"good".to_owned()));
 }

@@ -7,7 +7,7 @@ use metrics::NoopRecorder;
 use throttle_client::Reloaded;
 use throttle_http::{Api, Metrics};
 
-use crate::support::{World, run};
+use crate::support::{TestServer, run};
 
 const DOCUMENTS: [&str; 3] = [
     include_str!("../../../../README.md"),
@@ -21,13 +21,13 @@ const SEMAPHORES: [(&str, u64, i32); 5] =
 
 #[test]
 fn the_lines_of_the_documents_run_as_they_stand() {
-    let world = World::of(SEMAPHORES, |handle| {
+    let server = TestServer::with_semaphores(SEMAPHORES, |handle| {
         let metrics = Metrics::new(Arc::new(NoopRecorder), Arc::new(String::new));
         let reload = || std::future::ready(Ok(Reloaded::default()));
         Api::new(handle).metrics(metrics).reload(reload)
     });
     for script in ["import.sh", "nightly.sh"] {
-        let path = world.file(script);
+        let path = server.file(script);
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -39,8 +39,8 @@ fn the_lines_of_the_documents_run_as_they_stand() {
         assert!(lines.len() > 1, "some lines were not found");
         for line in lines.into_iter().filter(|line| !line.starts_with("throttlectl completions")) {
             let mut shell = Command::new("sh");
-            shell.args(["-c", line]).current_dir(world.file("")).env("PATH", &path);
-            shell.env("THROTTLE_URL", &world.url).env("NO_PROXY", "*");
+            shell.args(["-c", line]).current_dir(server.file("")).env("PATH", &path);
+            shell.env("THROTTLE_URL", &server.url).env("NO_PROXY", "*");
             shell.env_remove("THROTTLE_TOKEN").stdin(std::process::Stdio::null());
             let (code, _, stderr) = run(&mut shell);
             assert_eq!(code, 0, "{line}: {stderr}");

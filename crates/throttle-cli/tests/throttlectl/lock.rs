@@ -14,25 +14,25 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::support::{World, end, line, run, signal, start, throttlectl, until};
+use crate::support::{TestServer, end, line, run, signal, start, throttlectl, until};
 
 #[test]
 fn the_exit_code_of_the_command_is_passed_through() {
-    let world = World::new();
+    let server = TestServer::new();
     for (script, code) in [("true", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137)] {
-        assert_eq!(run(&mut world.lock(&[], script)).0, code, "{script}");
+        assert_eq!(run(&mut server.lock(&[], script)).0, code, "{script}");
     }
-    let remainder = world.ask(|it| async move { it.remainder("A").await.unwrap() });
+    let remainder = server.call(|it| async move { it.remainder("A").await.unwrap() });
     assert_eq!(remainder, 1, "and the lock is given back");
 }
 
 #[test]
 fn the_command_knows_its_lock() {
-    let world = World::new();
+    let server = TestServer::new();
     let script = "echo $THROTTLE_SEMAPHORE $THROTTLE_PEER $THROTTLE_FENCING_TOKEN";
     let flags = ["lock", "B", "--count", "2", "--label", "job=nightly", "--", "sh", "-c"];
     let show = format!("{script}; {CTL} semaphore B --output json");
-    let (code, stdout, _) = run(world.throttlectl(&flags).arg(show));
+    let (code, stdout, _) = run(server.throttlectl(&flags).arg(show));
     assert_eq!(code, 0);
     let (words, json) = stdout.split_once('\n').unwrap();
     let words: Vec<_> = words.split(' ').collect();
@@ -49,39 +49,39 @@ fn the_command_knows_its_lock() {
 
 #[test]
 fn a_lock_that_is_not_free_has_an_exit_code_of_its_own_and_leaves_no_waiter() {
-    let world = World::new();
-    let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
-    line(&world.file("in"));
+    let server = TestServer::new();
+    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    line(&server.file("in"));
     for flags in [&["--nonblocking"][..], &["--wait", "1s"]] {
-        let (code, stdout, stderr) = run(&mut world.lock(flags, "echo never"));
+        let (code, stdout, stderr) = run(&mut server.lock(flags, "echo never"));
         assert_eq!((code, &*stdout), (75, ""));
         assert!(stderr.contains("\"A\"") && stderr.contains("was not free"), "{stderr}");
     }
-    world.until_waiters(0);
+    server.until_waiters(0);
     signal("TERM", holder.id());
     assert_eq!(end(&mut holder), 143);
 }
 
 #[test]
 fn those_who_wait_are_served_in_the_order_in_which_they_came() {
-    let world = World::new();
-    let fifo = world.file("end");
+    let server = TestServer::new();
+    let fifo = server.file("end");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let mut first = start(&mut world.lock(&[], "echo first >> order; read line < end"));
-    until(|| world.file("order").exists());
-    let mut second = start(&mut world.lock(&[], "echo second >> order"));
-    world.until_waiters(1);
-    let mut third = start(&mut world.lock(&[], "echo third >> order"));
-    world.until_waiters(2);
+    let mut first = start(&mut server.lock(&[], "echo first >> order; read line < end"));
+    until(|| server.file("order").exists());
+    let mut second = start(&mut server.lock(&[], "echo second >> order"));
+    server.until_waiters(1);
+    let mut third = start(&mut server.lock(&[], "echo third >> order"));
+    server.until_waiters(2);
     fs::write(&fifo, "go\n").unwrap();
     assert_eq!([&mut first, &mut second, &mut third].map(end), [0, 0, 0]);
-    assert_eq!(fs::read_to_string(world.file("order")).unwrap(), "first\nsecond\nthird\n");
+    assert_eq!(fs::read_to_string(server.file("order")).unwrap(), "first\nsecond\nthird\n");
 }
 
 #[test]
 fn what_cannot_begin_says_why() {
-    let world = World::new();
-    let lock = |flags: &[&str]| run(world.throttlectl(&["lock"]).args(flags));
+    let server = TestServer::new();
+    let lock = |flags: &[&str]| run(server.throttlectl(&["lock"]).args(flags));
     let (code, _, stderr) = lock(&["X", "--", "true"]);
     assert_eq!(code, 78);
     assert!(stderr.contains("no lock on \"X\""), "{stderr}");
@@ -104,8 +104,8 @@ fn what_cannot_begin_says_why() {
 /// `flock`, `consul lock` and `etcdctl lock` take the command without dashes.
 #[test]
 fn whoever_forgets_the_dashes_or_a_unit_is_told_what_to_write() {
-    let world = World::new();
-    let lock = |flags: &[&str]| run(world.throttlectl(&["lock"]).args(flags));
+    let server = TestServer::new();
+    let lock = |flags: &[&str]| run(server.throttlectl(&["lock"]).args(flags));
     for (flags, code, hint) in [
         (&["A", "date"][..], 78, "behind `--`"),
         (&["A", "make", "-j4"], 64, "behind `--`"),
@@ -117,19 +117,19 @@ fn whoever_forgets_the_dashes_or_a_unit_is_told_what_to_write() {
         assert_eq!(status, code, "{flags:?}: {stderr}");
         assert!(stderr.contains(hint), "{flags:?}: {stderr}");
     }
-    let (code, _, stderr) = run(&mut world.throttlectl(&["semaphore", "X"]));
+    let (code, _, stderr) = run(&mut server.throttlectl(&["semaphore", "X"]));
     assert_eq!(code, 78);
     assert!(stderr.contains("`throttlectl semaphores` lists"), "{stderr}");
 }
 
 #[test]
 fn the_short_options_are_those_of_flock_and_the_time_is_told_as_it_was_given() {
-    let world = World::new();
+    let server = TestServer::new();
     let inner = |flags: &str| {
         let script = format!("env -u THROTTLE_PEER throttlectl lock A {flags} -- true");
         let directory = Path::new(env!("CARGO_BIN_EXE_throttlectl")).parent().unwrap();
         let path = format!("{}:{}", directory.display(), env::var("PATH").unwrap());
-        run(world.throttlectl(&["lock", "A", "--", "sh", "-c", &script]).env("PATH", path))
+        run(server.throttlectl(&["lock", "A", "--", "sh", "-c", &script]).env("PATH", path))
     };
     assert_eq!(inner("-n").0, 75);
     let (code, _, stderr) = inner("-w 50ms");
@@ -171,10 +171,10 @@ fn the_cause_is_told_when_the_time_is_over_and_not_after_the_farewell() {
         to_remove.store(true, Ordering::SeqCst);
         Json("Peer released")
     };
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         Router::new().route("/new_peer", post(new_peer)).route("/peers/42", delete(remove))
     });
-    let mut command = world.throttlectl(&["lock", "A", "--wait", "50ms", "--", "true"]);
+    let mut command = server.throttlectl(&["lock", "A", "--wait", "50ms", "--", "true"]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut told = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut told).unwrap();
@@ -191,10 +191,11 @@ fn an_answer_that_does_not_change_ends_the_wait() {
     use axum::{Router, http::StatusCode};
 
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FOUND] {
-        let world = World::serve(|| Router::new().fallback(async move || (status, "no")));
+        let server =
+            TestServer::with_routes(|| Router::new().fallback(async move || (status, "no")));
         for names in [&["A"][..], &["A", "B"]] {
             let words = [&["lock"], names, &["--", "true"]].concat();
-            let (code, _, stderr) = run(&mut world.throttlectl(&words));
+            let (code, _, stderr) = run(&mut server.throttlectl(&words));
             assert_eq!(code, 69, "{stderr}");
             assert!(stderr.contains(status.as_str()), "{stderr}");
         }
@@ -206,28 +207,28 @@ fn an_answer_that_does_not_change_ends_the_wait() {
 fn a_server_that_tells_no_levels_is_asked_in_the_order_of_the_command_line() {
     use axum::http::StatusCode;
 
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let api = throttle_http::Api::new(crate::support::handle([("A", 1, 0), ("B", 3, 1)]));
         let gone = async || (StatusCode::NOT_FOUND, "not found");
         axum::Router::new()
             .route("/semaphores", axum::routing::get(gone))
             .fallback_service(api.routes())
     });
-    assert_eq!(run(&mut world.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);
-    let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "A", "B", "--", "true"]));
+    assert_eq!(run(&mut server.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);
+    let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "A", "B", "--", "true"]));
     assert_eq!(code, 78);
     assert!(stderr.contains("409 lock_hierarchy_violation"), "{stderr}");
 }
 
 #[test]
 fn a_conflict_may_have_another_status() {
-    let world = World::new();
-    let mut holder = start(&mut world.lock(&[], "echo in > in; exec sleep 60"));
-    line(&world.file("in"));
+    let server = TestServer::new();
+    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    line(&server.file("in"));
     for flags in [["--nonblocking", "-E", "3"], ["--wait=1s", "--conflict-exit-code", "3"]] {
-        assert_eq!(run(&mut world.lock(&flags, "echo never")).0, 3);
+        assert_eq!(run(&mut server.lock(&flags, "echo never")).0, 3);
     }
-    let (code, _, _) = run(&mut world.throttlectl(&["lock", "X", "-E", "3", "--", "true"]));
+    let (code, _, _) = run(&mut server.throttlectl(&["lock", "X", "-E", "3", "--", "true"]));
     assert_eq!(code, 78, "a refusal is no conflict");
     signal("TERM", holder.id());
     assert_eq!(end(&mut holder), 143);
@@ -235,11 +236,11 @@ fn a_conflict_may_have_another_status() {
 
 #[test]
 fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels() {
-    let world = World::new();
+    let server = TestServer::new();
     let show = format!("echo \"$THROTTLE_LOCKS\"; {CTL} peers --output json");
     // A is below B, so it is taken last, however they are named.
     let words = ["lock", "A", "B:2", "--", "sh", "-c", &show];
-    let (code, stdout, stderr) = run(&mut world.throttlectl(&words));
+    let (code, stdout, stderr) = run(&mut server.throttlectl(&words));
     assert_eq!(code, 0, "{stderr}");
     let (locks, peers) = stdout.split_once('\n').unwrap();
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
@@ -249,28 +250,34 @@ fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels
     assert_eq!(peers.as_array().unwrap().len(), 1);
     assert_eq!(peers[0]["held"].as_array().unwrap().len(), 2);
     for name in ["A", "B"] {
-        let free = world.ask(|it| async move { it.semaphore(name).await.unwrap().summary });
+        let free = server.call(|it| async move { it.semaphore(name).await.unwrap().status });
         assert_eq!(free.held, 0, "{name} is given back");
     }
 }
 
 #[test]
 fn semaphores_of_one_level_cannot_be_held_together_and_nobody_waits_for_that() {
-    let world = World::of([("A", 1, 0), ("B", 3, 1), ("C", 1, 0)], throttle_http::Api::new);
-    let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "A", "C", "--", "true"]));
+    let server = TestServer::with_semaphores(
+        [("A", 1, 0), ("B", 3, 1), ("C", 1, 0)],
+        throttle_http::Api::new,
+    );
+    let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "A", "C", "--", "true"]));
     assert_eq!(code, 78);
     assert!(stderr.contains("lock_hierarchy_violation: \"A\" and \"C\""), "{stderr}");
-    let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "A", "X", "--", "true"]));
+    let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "A", "X", "--", "true"]));
     assert_eq!(code, 78);
     assert!(stderr.contains("unknown_semaphore"), "{stderr}");
-    assert_eq!(run(&mut world.throttlectl(&["lock", "A", "A:2", "--", "true"])).0, 64);
+    assert_eq!(run(&mut server.throttlectl(&["lock", "A", "A:2", "--", "true"])).0, 64);
 }
 
 #[test]
 fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
-    let world = World::of([("A", 1, 0), ("B", 3, 1), ("C", 1, 0)], throttle_http::Api::new);
+    let server = TestServer::with_semaphores(
+        [("A", 1, 0), ("B", 3, 1), ("C", 1, 0)],
+        throttle_http::Api::new,
+    );
     let nested = |outer: &str, inner: &str| {
-        run(&mut world.throttlectl(&["lock", outer, "--", CTL, "lock", inner, "--", "true"]))
+        run(&mut server.throttlectl(&["lock", outer, "--", CTL, "lock", inner, "--", "true"]))
     };
     assert_eq!(nested("B", "A").0, 0, "from high to low");
     for (outer, inner) in [("A", "B"), ("A", "C"), ("A", "A")] {
@@ -281,29 +288,29 @@ fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
     }
     // What runs side by side in there is independent of each other.
     let both = format!("{CTL} lock A -- true & {CTL} lock C -- true; r=$?; wait $! && exit $r");
-    let (code, _, stderr) = run(&mut world.throttlectl(&["lock", "B", "--", "sh", "-c", &both]));
+    let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "B", "--", "sh", "-c", &both]));
     assert_eq!(code, 0, "{stderr}");
     // A peer that is gone, or of another server, holds nothing.
-    let mut alone = world.throttlectl(&["lock", "B", "--", "true"]);
+    let mut alone = server.throttlectl(&["lock", "B", "--", "true"]);
     assert_eq!(run(alone.env("THROTTLE_PEER", "5")).0, 0);
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody holds a lock in real time")]
 fn a_lock_is_held_for_its_least_time_also_if_the_command_is_quicker() {
-    let world = World::new();
+    let server = TestServer::new();
     let start = Instant::now();
-    let (code, _, _) = run(&mut world.lock(&["--hold-at-least", "300ms"], "exit 7"));
+    let (code, _, _) = run(&mut server.lock(&["--hold-at-least", "300ms"], "exit 7"));
     assert_eq!(code, 7);
     assert!(start.elapsed() >= Duration::from_millis(300));
     // It ends before, if somebody says so.
-    let mut holder = self::start(&mut world.lock(&["--hold-at-least", "1h"], "echo x > done"));
-    line(&world.file("done"));
-    let (code, _, _) = run(&mut world.lock(&["--nonblocking"], "true"));
+    let mut holder = self::start(&mut server.lock(&["--hold-at-least", "1h"], "echo x > done"));
+    line(&server.file("done"));
+    let (code, _, _) = run(&mut server.lock(&["--nonblocking"], "true"));
     assert_eq!(code, 75, "it is held");
     signal("TERM", holder.id());
     assert!(matches!(end(&mut holder), 0 | 143));
-    assert_eq!(run(&mut world.lock(&["--nonblocking"], "true")).0, 0);
+    assert_eq!(run(&mut server.lock(&["--nonblocking"], "true")).0, 0);
 }
 
 #[test]
@@ -313,9 +320,9 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
         process::Stdio,
     };
 
-    let world = World::new();
+    let server = TestServer::new();
     let hold = || {
-        let mut command = world.throttlectl(&["lock", "A", "B:2"]);
+        let mut command = server.throttlectl(&["lock", "A", "B:2"]);
         let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
         (program, [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()])
@@ -324,7 +331,7 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     let held = lines.map(|it| it.split(' ').map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(held[0][2..], ["1", "A"]);
     assert_eq!(held[1][2..], ["2", "B"]);
-    let held_by = world.ask(|it| async move { it.semaphore("A").await.unwrap().held_by });
+    let held_by = server.call(|it| async move { it.semaphore("A").await.unwrap().held_by });
     assert_eq!(held_by[0].peer_id.to_string(), held[0][0]);
     assert_eq!(held_by[0].fencing_token.to_string(), held[0][1]);
     holder.stdin.as_mut().unwrap().write_all(b"anything").unwrap();
@@ -334,11 +341,11 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     let (mut holder, _) = hold();
     signal("TERM", holder.id());
     assert_eq!(end(&mut holder), 143);
-    let remainder = world.ask(|it| async move { it.remainder("A").await.unwrap() });
+    let remainder = server.call(|it| async move { it.remainder("A").await.unwrap() });
     assert_eq!(remainder, 1);
     // An answer that nobody gets is no lock.
     let (_, broken) = std::io::pipe().unwrap();
-    let mut command = world.throttlectl(&["lock", "A"]);
+    let mut command = server.throttlectl(&["lock", "A"]);
     let (code, _, stderr) = run(command.stdin(Stdio::piped()).stdout(broken));
     assert_ne!(code, 0, "{stderr}");
 }
@@ -349,13 +356,13 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
 fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
     use std::{io::Write as _, process::Stdio};
 
-    let world = World::new();
+    let server = TestServer::new();
     let (_reader, mut writer) = std::io::pipe().unwrap();
     let room = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
     writer.write_all(&vec![0; room]).unwrap();
-    let mut command = world.throttlectl(&["lock", "A"]);
+    let mut command = server.throttlectl(&["lock", "A"]);
     let mut holder = command.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
-    let remainder = || world.ask(|it| async move { it.remainder("A").await.unwrap() });
+    let remainder = || server.call(|it| async move { it.remainder("A").await.unwrap() });
     until(|| remainder() == 0);
     signal("TERM", holder.id());
     assert_eq!(end(&mut holder), 143);
@@ -364,10 +371,10 @@ fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
 
 #[test]
 fn people_can_see_who_holds_a_lock() {
-    let world = World::new();
+    let server = TestServer::new();
     let labels = |flags: &[&str]| {
         let show = format!("{CTL} semaphore A --output json");
-        let (code, stdout, stderr) = run(&mut world.lock(flags, &show));
+        let (code, stdout, stderr) = run(&mut server.lock(flags, &show));
         assert_eq!(code, 0, "{stderr}");
         let semaphore: serde_json::Value = serde_json::from_str(&stdout).unwrap();
         semaphore["held_by"][0]["labels"].clone()
@@ -386,12 +393,12 @@ const CTL: &str = env!("CARGO_BIN_EXE_throttlectl");
 #[test]
 #[cfg(target_os = "linux")]
 fn the_status_is_the_documented_one_whatever_becomes_of_the_message() {
-    let world = World::new();
+    let server = TestServer::new();
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let broken = || std::io::pipe().unwrap().1;
     for command in [["X", "--", "true"], ["A", "--count", "0"]] {
         let lock = || {
-            let mut it = world.throttlectl(&["lock"]);
+            let mut it = server.throttlectl(&["lock"]);
             it.args(command);
             it
         };

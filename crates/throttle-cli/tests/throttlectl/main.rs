@@ -3,17 +3,17 @@
 #[cfg(target_os = "linux")]
 mod completions;
 mod documents;
-#[cfg(target_os = "linux")]
-mod ends;
-#[cfg(target_os = "linux")]
-mod families;
 #[cfg(unix)]
 mod lock;
-mod operate;
+mod operator_commands;
 #[cfg(target_os = "linux")]
 mod output;
 mod pages;
+#[cfg(target_os = "linux")]
+mod process_trees;
 mod show;
+#[cfg(target_os = "linux")]
+mod signals_and_losses;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, http::StatusCode, routing::get};
 
-use crate::support::{World, run, throttlectl};
+use crate::support::{TestServer, run, throttlectl};
 
 /// Everything that prints a result.
 const PRINTING: &[&[&str]] = &[
@@ -37,9 +37,9 @@ fn full() -> File {
 
 #[test]
 fn a_result_that_cannot_be_written_is_an_error_with_a_status_of_its_own() {
-    let world = World::new();
+    let server = TestServer::new();
     for arguments in PRINTING {
-        let (code, _, stderr) = run(world.throttlectl(arguments).stdout(full()));
+        let (code, _, stderr) = run(server.throttlectl(arguments).stdout(full()));
         let told =
             "throttlectl: cannot write to standard output: No space left on device (os error 28)\n";
         assert_eq!((code, &*stderr), (74, told), "{arguments:?}");
@@ -49,24 +49,24 @@ fn a_result_that_cannot_be_written_is_an_error_with_a_status_of_its_own() {
 /// As with `throttlectl semaphores | head -1`.
 #[test]
 fn a_reader_that_has_gone_has_read_enough() {
-    let world = World::new();
+    let server = TestServer::new();
     for arguments in PRINTING {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let (code, _, stderr) = run(world.throttlectl(arguments).stdout(writer));
+        let (code, _, stderr) = run(server.throttlectl(arguments).stdout(writer));
         assert_eq!((code, &*stderr), (0, ""), "{arguments:?}");
     }
 }
 
 #[test]
 fn a_message_that_cannot_be_written_changes_no_status() {
-    let world = World::new();
+    let server = TestServer::new();
     let nobody = "http://127.0.0.1:9";
     for (mut command, expected) in [
-        (world.throttlectl(&["semaphore", "X"]), 78),
-        (world.throttlectl(&["remove-peer", "5"]), 67),
-        (world.throttlectl(&["nonsense"]), 64),
-        (world.throttlectl(&["-vv", "status"]), 0),
+        (server.throttlectl(&["semaphore", "X"]), 78),
+        (server.throttlectl(&["remove-peer", "5"]), 67),
+        (server.throttlectl(&["nonsense"]), 64),
+        (server.throttlectl(&["-vv", "status"]), 0),
         (throttlectl(nobody, &["health"]), 69),
     ] {
         let code = |command: &mut Command, stderr: Stdio| {
@@ -89,13 +89,13 @@ fn who_asks_is_told_what_the_client_does() {
             if is_lost { (StatusCode::BAD_GATEWAY, "") } else { (StatusCode::OK, "0.6.0") };
         std::future::ready(answer)
     };
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         Router::new().route("/version", get(version)).route("/semaphores", get(async || "[]"))
     });
     for (flag, [attempts, connections]) in
         [(None, [false, false]), (Some("-v"), [true, false]), (Some("-vv"), [true, true])]
     {
-        let (code, _, stderr) = run(world.throttlectl(&["semaphores"]).args(flag));
+        let (code, _, stderr) = run(server.throttlectl(&["semaphores"]).args(flag));
         assert_eq!(code, 0);
         assert_eq!(
             stderr.contains("throttle::client: trying again"),
@@ -114,12 +114,12 @@ fn a_message_cannot_move_the_cursor() {
         r#"{"type":"x","title":"x","status":400,"code":"unknown_semaphore","detail":"\u001b[2J"}"#;
     let refusal =
         (StatusCode::BAD_REQUEST, [("content-type", "application/problem+json")], problem);
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let routes = Router::new().route("/semaphores/A", get(async move || refusal));
         routes.route("/version", get(async || "0.6.0")).fallback(async || "\x1b[2J")
     });
     for (arguments, expected) in [(&["semaphore", "A"][..], 78), (&["health"], 69)] {
-        let (code, _, stderr) = run(&mut world.throttlectl(arguments));
+        let (code, _, stderr) = run(&mut server.throttlectl(arguments));
         assert_eq!(code, expected);
         assert!(stderr.contains("u{1b}[2J") && !stderr.contains('\x1b'), "{stderr}");
     }
@@ -128,11 +128,11 @@ fn a_message_cannot_move_the_cursor() {
 /// The server is there, and the variable that is forgotten by everybody leads elsewhere.
 #[test]
 fn a_proxy_that_does_not_answer_is_named() {
-    let world = World::new();
-    let mut command = world.throttlectl(&["health"]);
+    let server = TestServer::new();
+    let mut command = server.throttlectl(&["health"]);
     command.env_remove("NO_PROXY").env("http_proxy", "http://127.0.0.1:9");
     let (code, _, stderr) = run(&mut command);
     assert_eq!(code, 69);
-    let told = format!("cannot connect to {} through the proxy http://127.0.0.1:9:", world.url);
+    let told = format!("cannot connect to {} through the proxy http://127.0.0.1:9:", server.url);
     assert!(stderr.contains(&told), "{stderr}");
 }

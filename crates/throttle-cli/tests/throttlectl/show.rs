@@ -9,13 +9,13 @@ use axum::{
 };
 use expect_test::{Expect, expect};
 
-use crate::support::{World, run};
+use crate::support::{TestServer, run};
 
 /// A server where a peer holds two of `B` and waits for `A`, which another one holds. Returns it and
 /// the numbers of all that differs from run to run.
-pub(crate) fn crowded() -> (World, Vec<(u64, &'static str)>) {
-    let world = World::new();
-    let names = world.ask(|it| async move {
+pub(crate) fn crowded() -> (TestServer, Vec<(u64, &'static str)>) {
+    let server = TestServer::new();
+    let names = server.call(|it| async move {
         let hour = Duration::from_secs(3_600);
         let ann = it.new_peer(hour).labels([("job", "nightly")]).await.unwrap();
         let bob = it.new_peer(hour).await.unwrap();
@@ -28,14 +28,14 @@ pub(crate) fn crowded() -> (World, Vec<(u64, &'static str)>) {
         };
         vec![(ann, "ANN"), (bob, "BOB"), (token("A").await, "TA"), (token("B").await, "TB")]
     });
-    (world, names)
+    (server, names)
 }
 
 /// Compares what is printed, without ids, spans and the width of columns.
 #[track_caller]
 fn check(arguments: &[&str], expected: Expect) {
-    let (world, names) = crowded();
-    let (code, mut stdout, stderr) = run(&mut world.throttlectl(arguments));
+    let (server, names) = crowded();
+    let (code, mut stdout, stderr) = run(&mut server.throttlectl(arguments));
     assert_eq!((code, &*stderr), (0, ""));
     for (number, name) in names {
         stdout = stdout.replace(&number.to_string(), name);
@@ -86,8 +86,8 @@ fn one_semaphore_with_its_queue() {
 
 #[test]
 fn peers() {
-    let (world, _) = crowded();
-    let (code, stdout, _) = run(&mut world.throttlectl(&["peers"]));
+    let (server, _) = crowded();
+    let (code, stdout, _) = run(&mut server.throttlectl(&["peers"]));
     assert_eq!(code, 0);
     assert_eq!(stdout.lines().count(), 3);
     assert!(stdout.contains("B x2") && stdout.contains("A x1"), "{stdout}");
@@ -109,9 +109,9 @@ fn the_status() {
 
 #[test]
 fn json_is_what_the_server_says() {
-    let (world, names) = crowded();
+    let (server, names) = crowded();
     let json = |arguments: &[&str]| -> serde_json::Value {
-        let (code, stdout, _) = run(world.throttlectl(arguments).args(["--output", "json"]));
+        let (code, stdout, _) = run(server.throttlectl(arguments).args(["--output", "json"]));
         assert_eq!(code, 0);
         serde_json::from_str(&stdout).unwrap()
     };
@@ -123,19 +123,20 @@ fn json_is_what_the_server_says() {
 
 #[test]
 fn a_peer_that_is_removed_gives_everything_back() {
-    let (world, names) = crowded();
-    let (code, stdout, _) = run(&mut world.throttlectl(&["remove-peer", &names[1].0.to_string()]));
+    let (server, names) = crowded();
+    let (code, stdout, _) = run(&mut server.throttlectl(&["remove-peer", &names[1].0.to_string()]));
     assert_eq!((code, &*stdout), (0, "removed\n"));
-    let holder = world.ask(|it| async move { it.semaphore("A").await.unwrap().held_by[0].peer_id });
+    let holder =
+        server.call(|it| async move { it.semaphore("A").await.unwrap().held_by[0].peer_id });
     assert_eq!(holder, names[0].0);
-    let (code, stdout, stderr) = run(&mut world.throttlectl(&["remove-peer", "5"]));
+    let (code, stdout, stderr) = run(&mut server.throttlectl(&["remove-peer", "5"]));
     assert_eq!((code, &*stdout, &*stderr), (67, "", "throttlectl: there is no peer 5\n"));
 }
 
 #[test]
 fn a_name_that_is_not_there_is_told() {
-    let world = World::new();
-    let (code, _, stderr) = run(&mut world.throttlectl(&["semaphore", "X"]));
+    let server = TestServer::new();
+    let (code, _, stderr) = run(&mut server.throttlectl(&["semaphore", "X"]));
     assert_eq!(code, 78);
     assert!(stderr.starts_with("throttlectl: \"X\": refused with 400"), "{stderr}");
 }
@@ -145,16 +146,16 @@ fn a_name_that_is_not_there_is_told() {
 fn json_hands_on_what_this_version_does_not_know() {
     let semaphores = r#"[{"zone":{"cost":1.50,"big":18446744073709551616},"name":"A\u0001","max":1,"level":0,
         "held":0,"pending":0,"remainder":1,"holders":0,"waiters":0,"longest_pending":"0s"}]"#;
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let routes = Router::new().route("/version", get(async || "0.7.0"));
         routes.route("/semaphores", get(async move || semaphores))
     });
-    let (code, stdout, _) = run(&mut world.throttlectl(&["semaphores", "-o", "json"]));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["semaphores", "-o", "json"]));
     assert_eq!(code, 0);
     let beginning = "[\n  {\n    \"zone\": {\n      \"cost\": 1.50,\n      \"big\": 18446744073709551616\n    },\n    \
         \"name\": \"A\\u0001\",\n";
     assert!(stdout.starts_with(beginning), "{stdout}");
-    let (code, stdout, _) = run(&mut world.throttlectl(&["semaphores"]));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["semaphores"]));
     assert_eq!(code, 0);
     assert!(stdout.contains("A\\u{1}"), "{stdout}");
 }
@@ -162,7 +163,7 @@ fn json_hands_on_what_this_version_does_not_know() {
 /// Such a server has no routes for what is shown, but it has metrics.
 #[test]
 fn a_server_of_version_0_5_shows_what_it_tells() {
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let metrics = "throttle_max{semaphore=\"A\"} 5\nthrottle_acquired{semaphore=\"A\"} 3\n\
             throttle_pending{semaphore=\"A\"} 4\nthrottle_longest_pending_sec{semaphore=\"A\"} 61\n";
         let remainder = async |uri: Uri| {
@@ -190,7 +191,7 @@ fn a_server_of_version_0_5_shows_what_it_tells() {
         (&["check", "A:2"], 75, "others wait"),
         (&["check", "A:6"], 78, "can never be granted"),
     ] {
-        let (code, stdout, stderr) = run(&mut world.throttlectl(arguments));
+        let (code, stdout, stderr) = run(&mut server.throttlectl(arguments));
         assert_eq!(code, expected, "{arguments:?}: {stderr}");
         assert!(!stdout.contains("HOLDER  "), "nobody knows: {stdout}");
         assert!((stdout.clone() + &stderr).contains(shown), "{arguments:?}: {stdout}{stderr}");

@@ -17,34 +17,34 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 /// A server with semaphores, and a directory for what commands write.
-pub(crate) struct World {
+pub(crate) struct TestServer {
     runtime: Runtime,
     pub(crate) url: String,
     directory: TempDir,
 }
 
-impl World {
+impl TestServer {
     /// With a mutex `A`, and a semaphore `B` of three of a higher level.
     pub(crate) fn new() -> Self {
-        Self::with(Api::new)
+        Self::with_api(Api::new)
     }
 
     /// The same with routes of its own choice.
-    pub(crate) fn with(api: impl FnOnce(Handle) -> Api) -> Self {
-        Self::of([("A", 1, 0), ("B", 3, 1)], api)
+    pub(crate) fn with_api(api: impl FnOnce(Handle) -> Api) -> Self {
+        Self::with_semaphores([("A", 1, 0), ("B", 3, 1)], api)
     }
 
     /// A server with semaphores of these maxima and levels.
-    pub(crate) fn of<const N: usize>(
+    pub(crate) fn with_semaphores<const N: usize>(
         semaphores: [(&str, u64, i32); N],
         api: impl FnOnce(Handle) -> Api,
     ) -> Self {
-        Self::serve(|| api(handle(semaphores)).routes())
+        Self::with_routes(|| api(handle(semaphores)).routes())
     }
 
     /// The same semaphores as always, at a socket in the file system.
     #[cfg(target_os = "linux")]
-    pub(crate) fn at(path: &Path) -> Self {
+    pub(crate) fn on_unix_socket(path: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::UnixListener::bind(path).unwrap();
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// A server of any kind.
-    pub(crate) fn serve(routes: impl FnOnce() -> Router) -> Self {
+    pub(crate) fn with_routes(routes: impl FnOnce() -> Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,12 +69,12 @@ impl World {
     }
 
     /// Asks the server, whatever it takes.
-    pub(crate) fn ask<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Client) -> F) -> T {
-        self.runtime.block_on(async { ask(Client::new(&self.url).unwrap()).await })
+    pub(crate) fn call<T, F: Future<Output = T>>(&self, call: impl FnOnce(Client) -> F) -> T {
+        self.runtime.block_on(async { call(Client::new(&self.url).unwrap()).await })
     }
 
     /// Ends the server with all its connections. What commands wrote stays.
-    pub(crate) fn die(self) -> TempDir {
+    pub(crate) fn shut_down(self) -> TempDir {
         self.runtime.shutdown_background();
         self.directory
     }
@@ -103,7 +103,7 @@ impl World {
     #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
         until(|| {
-            self.ask(|it| async move { it.semaphore("A").await.unwrap().summary.waiters }) == number
+            self.call(|it| async move { it.semaphore("A").await.unwrap().status.waiters }) == number
         });
     }
 }

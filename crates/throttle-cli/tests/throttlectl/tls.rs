@@ -17,7 +17,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::support::{World, run, throttlectl};
+use crate::support::{TestServer, run, throttlectl};
 
 /// Accepts connections that have shaken hands.
 struct Encrypted(TcpListener, TlsAcceptor);
@@ -112,8 +112,8 @@ fn files_say_whom_to_trust_and_who_asks() {
 
 #[test]
 fn a_variable_that_is_empty_is_as_good_as_none() {
-    let world = World::new();
-    let mut check = world.throttlectl(&["health"]);
+    let server = TestServer::new();
+    let mut check = server.throttlectl(&["health"]);
     for name in ["THROTTLE_CA", "THROTTLE_CLIENT_CERT", "THROTTLE_TOKEN"] {
         check.env(name, "");
     }

@@ -18,7 +18,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::{
     show::crowded,
-    support::{World, end, run, signal, until},
+    support::{TestServer, end, run, signal, until},
 };
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -55,17 +55,17 @@ fn with_terminal(command: &mut Command) -> (Child, Arc<Mutex<String>>, File) {
     (child, sent, terminal)
 }
 
-fn watch(world: &World) -> Command {
-    world.throttlectl(&["watch", "--interval", "100ms"])
+fn watch(server: &TestServer) -> Command {
+    server.throttlectl(&["watch", "--interval", "100ms"])
 }
 
 #[test]
 fn a_table_stays_up_to_date_until_it_is_interrupted() {
-    let (world, _) = crowded();
-    let file = File::create(world.file("watched")).unwrap();
-    let mut program = watch(&world).stdout(file).spawn().unwrap();
+    let (server, _) = crowded();
+    let file = File::create(server.file("watched")).unwrap();
+    let mut program = watch(&server).stdout(file).spawn().unwrap();
     let tables = || {
-        let text = fs::read_to_string(world.file("watched")).unwrap();
+        let text = fs::read_to_string(server.file("watched")).unwrap();
         text.matches("SEMAPHORE").count()
     };
     until(|| tables() >= 3);
@@ -75,9 +75,9 @@ fn a_table_stays_up_to_date_until_it_is_interrupted() {
 
 #[test]
 fn the_terminal_is_as_it_was_whatever_signal_comes() {
-    let (world, _) = crowded();
+    let (server, _) = crowded();
     for (name, code) in [("INT", 0), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
-        let (mut program, sent) = at_a_terminal(&mut watch(&world));
+        let (mut program, sent) = at_a_terminal(&mut watch(&server));
         let sent = || sent.lock().unwrap().clone();
         until(|| sent().contains("SEMAPHORE"));
         assert!(sent().starts_with(ENTER), "{:?}", sent());
@@ -89,12 +89,12 @@ fn the_terminal_is_as_it_was_whatever_signal_comes() {
 
 #[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
-    let (world, _) = crowded();
+    let (server, _) = crowded();
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$0\" watch --interval 100ms"]);
     shell
         .arg(env!("CARGO_BIN_EXE_throttlectl"))
-        .env("THROTTLE_URL", &world.url)
+        .env("THROTTLE_URL", &server.url)
         .env("NO_PROXY", "*");
     let (mut program, sent) = at_a_terminal(&mut shell);
     let frames = || sent.lock().unwrap().matches("SEMAPHORE").count();
@@ -115,14 +115,14 @@ fn a_reader_that_reads_nothing_holds_nothing_up() {
         count.fetch_add(1, Ordering::Relaxed);
         std::future::ready("[]")
     };
-    let world = World::serve(|| {
+    let server = TestServer::with_routes(|| {
         let routes = Router::new().route("/version", get(async || "0.6.0"));
         routes.route("/semaphores", get(semaphores))
     });
     let (_reader, mut writer) = std::io::pipe().unwrap();
     let capacity = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
     writer.write_all(&vec![b' '; capacity]).unwrap();
-    let mut program = watch(&world).stdout(writer).spawn().unwrap();
+    let mut program = watch(&server).stdout(writer).spawn().unwrap();
     until(|| asked.load(Ordering::Relaxed) >= 3);
     signal("TERM", program.id());
     assert_eq!(end(&mut program), 143);
@@ -131,8 +131,8 @@ fn a_reader_that_reads_nothing_holds_nothing_up() {
 /// As by Ctrl+S.
 #[test]
 fn a_terminal_that_takes_nothing_holds_no_signal_up() {
-    let (world, _) = crowded();
-    let (mut program, sent, terminal) = with_terminal(&mut watch(&world));
+    let (server, _) = crowded();
+    let (mut program, sent, terminal) = with_terminal(&mut watch(&server));
     until(|| sent.lock().unwrap().contains("SEMAPHORE"));
     rustix::termios::tcflow(&terminal, rustix::termios::Action::OOff).unwrap();
     signal("TERM", program.id());
@@ -141,8 +141,8 @@ fn a_terminal_that_takes_nothing_holds_no_signal_up() {
 
 #[test]
 fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
-    let (world, _) = crowded();
-    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    let (server, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&server));
     let sent = || sent.lock().unwrap().clone();
     until(|| sent().contains("SEMAPHORE"));
     signal("TSTP", program.id());
@@ -158,8 +158,8 @@ fn a_stopped_program_leaves_the_terminal_and_comes_back_to_it() {
 
 #[test]
 fn no_line_is_longer_than_the_terminal_is_wide() {
-    let (world, _) = crowded();
-    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    let (server, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&server));
     let sent = || sent.lock().unwrap().clone();
     let table = || {
         let sent = sent();
@@ -177,10 +177,10 @@ fn no_line_is_longer_than_the_terminal_is_wide() {
 
 #[test]
 fn a_table_that_is_old_says_so() {
-    let (world, _) = crowded();
-    let (mut program, sent) = at_a_terminal(&mut watch(&world));
+    let (server, _) = crowded();
+    let (mut program, sent) = at_a_terminal(&mut watch(&server));
     until(|| sent.lock().unwrap().contains("SEMAPHORE"));
-    let files = world.die();
+    let files = server.shut_down();
     until(|| sent.lock().unwrap().contains(" ago: "));
     signal("INT", program.id());
     assert_eq!(end(&mut program), 0);
@@ -189,9 +189,9 @@ fn a_table_that_is_old_says_so() {
 
 #[test]
 fn a_server_is_not_asked_without_a_pause() {
-    let world = World::new();
+    let server = TestServer::new();
     for interval in ["0s", "99ms", "nonsense"] {
-        let (code, _, stderr) = run(&mut world.throttlectl(&["watch", "--interval", interval]));
+        let (code, _, stderr) = run(&mut server.throttlectl(&["watch", "--interval", interval]));
         assert_eq!(code, 64);
         assert!(stderr.contains(interval), "{stderr}");
     }

@@ -50,7 +50,7 @@ fn play(lease: &mut Lease, command: &str) -> String {
             lease.inspected(ANN, instant(sent), now, &held.chunks(2).map(told).collect())
         }
         ["wants", "a", "sign"] => {
-            lease.wants_sign_of_life(now);
+            lease.request_heartbeat(now);
             None
         }
         ["no", "answer"] => {
@@ -87,15 +87,15 @@ fn play(lease: &mut Lease, command: &str) -> String {
 /// Changes what there is, and returns whether that counts.
 fn change(lease: &mut Lease, command: &[&str], now: Time) -> bool {
     match command {
-        ["opened", "at", sent] => lease.opened(ANN, instant(sent), 0.0),
+        ["opened", "at", sent] => lease.created(ANN, instant(sent), 0.0),
         ["resumed", "with", semaphore, number] => {
             lease.resumed(ANN, [(semaphore.to_string(), count(number))].into(), now);
         }
         ["acquired", semaphore, number] => {
-            return lease.acquired(ANN, semaphore, count(number), (now, now));
+            return lease.granted(ANN, semaphore, count(number), (now, now));
         }
         ["acquired", semaphore, number, "at", sent] => {
-            return lease.acquired(ANN, semaphore, count(number), (instant(sent), now));
+            return lease.granted(ANN, semaphore, count(number), (instant(sent), now));
         }
         ["shrunk", semaphore, number] => return lease.shrunk(ANN, semaphore, count(number), now),
         ["released", semaphore] => lease.released(ANN, semaphore),
@@ -378,7 +378,7 @@ fn signs_of_life_may_be_shown_more_often_but_not_less() {
     let zero = Time::at(Duration::ZERO);
     for (interval, next) in [(100, 100), (60_000, 3_200)] {
         let mut lease = Lease::new(LEASE, Some(Duration::from_millis(interval)));
-        lease.opened(ANN, zero, 0.0);
+        lease.created(ANN, zero, 0.0);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));
     }
 }
@@ -401,7 +401,7 @@ fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
     for (jitter, next) in [(0.0, 3_200), (0.5, 2_800), (1.0, 2_400)] {
         let mut lease = Lease::new(LEASE, None);
         let zero = Time::at(Duration::ZERO);
-        lease.opened(ANN, zero, jitter);
+        lease.created(ANN, zero, jitter);
         assert_eq!(lease.poll(zero), Step::Wait(zero + Duration::from_millis(next)));
     }
 }
@@ -454,12 +454,12 @@ fn a_peer_that_is_resumed_is_restored_first_and_not_certain_until_then() {
     assert!(!lease.holds(ANN, "A"), "nobody here has asked for it");
     assert!(lease.restored(ANN, now, now, 0.0));
     assert!(lease.certain_until().is_some());
-    assert!(lease.acquired(ANN, "A", 2, (now, now)) && lease.holds(ANN, "A"));
+    assert!(lease.granted(ANN, "A", 2, (now, now)) && lease.holds(ANN, "A"));
 }
 
 #[test]
 fn a_peer_without_signs_of_life_is_lost_when_its_lease_ends_unless_a_request_renews_it() {
-    let mut lease = Lease::new(LEASE, None).without_signs_of_life();
+    let mut lease = Lease::new(LEASE, None).without_heartbeats();
     let steps = [
         ("100ms opened at 0s", "wait until 9s 450ms"),
         ("5s answered at 4s", "wait until 13s 450ms"),

@@ -12,8 +12,8 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{LONGEST_POLL, Owner, Peer, Shared, State, background};
-use crate::{Client, lease::Lease, world::Clock};
+use super::{LONGEST_BLOCK_FOR, Peer, PeerInner, PeerState, RemoveOnDrop, heartbeat_task};
+use crate::{Client, clock::Clock, lease::Lease};
 
 /// Builds a [`Peer`].
 ///
@@ -127,30 +127,30 @@ impl PeerBuilder {
     #[must_use]
     pub fn build(self) -> Peer {
         let resumed = self.resumed.clone();
-        let shared = Arc::new(self.shared());
+        let inner = Arc::new(self.inner());
         if let Some((peer, held)) = resumed {
-            let mut state = shared.state();
-            state.lease.resumed(peer, held, shared.now());
-            state.has_background = true;
+            let mut state = inner.state();
+            state.lease.resumed(peer, held, inner.now());
+            state.has_heartbeat_task = true;
             drop(state);
-            background::start(&shared);
+            heartbeat_task::start(&inner);
         }
-        Peer { owner: Arc::new(Owner(shared)) }
+        Peer { owner: Arc::new(RemoveOnDrop(inner)) }
     }
 
-    fn shared(self) -> Shared {
+    fn inner(self) -> PeerInner {
         let Self { client, lease: length, interval, labels, default_labels, .. } = self;
         let lease = Lease::new(length, interval);
-        let state = State {
-            lease: if self.sends_heartbeats { lease } else { lease.without_signs_of_life() },
+        let state = PeerState {
+            lease: if self.sends_heartbeats { lease } else { lease.without_heartbeats() },
             loss: watch::Sender::new(None),
-            has_background: false,
+            has_heartbeat_task: false,
             to_remove: None,
-            refuses_default_labels: false,
-            longest_poll: LONGEST_POLL,
+            default_labels_refused: false,
+            longest_block_for: LONGEST_BLOCK_FOR,
             url: None,
         };
-        Shared {
+        PeerInner {
             single_attempt: client.single_attempt(client.timeout()),
             server: client.urls().join(", ").into(),
             client,
@@ -159,11 +159,11 @@ impl PeerBuilder {
             clock: Clock::start(),
             runtime: runtime::Handle::current(),
             state: Mutex::new(state),
-            changed: Notify::new(),
+            lease_changed: Notify::new(),
             confirmed: watch::Sender::new(None),
             closing: watch::Sender::new(None),
             closed: watch::Sender::new(false),
-            telling: Arc::default(),
+            server_sync: Arc::default(),
             acquiring: Arc::default(),
             releasing: watch::Sender::new(BTreeSet::new()),
         }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use throttle_wire::{Code, PeerId};
 use tokio::sync::watch;
 
-use super::{End, LockError, Peer, error::Subject, outcome};
+use super::{CloseMode, LockError, Peer, lock_error::ErrorContext, task_result};
 use crate::{Admission, Error, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
@@ -63,12 +63,12 @@ impl Lock {
     /// For how long the lock is certain even if no further heartbeat gets through. Zero if it is
     /// lost.
     pub fn time_left(&self) -> Duration {
-        let shared = self.peer.shared();
+        let inner = self.peer.inner();
         if self.loss.borrow().is_some() {
             return Duration::ZERO;
         }
-        let deadline = shared.state().lease.deadline(self.id);
-        deadline.map_or(Duration::ZERO, |deadline| deadline.since(shared.now()))
+        let deadline = inner.state().lease.deadline(self.id);
+        deadline.map_or(Duration::ZERO, |deadline| deadline.since(inner.now()))
     }
 
     /// Whether it is certain at this moment that nobody else has been granted this lock.
@@ -86,13 +86,13 @@ impl Lock {
             return Ok(());
         }
         // The one who looks first says it to all.
-        let shared = self.peer.shared();
-        shared.next_step();
+        let inner = self.peer.inner();
+        inner.next_step();
         Err(self.reason())
     }
 
-    fn subject(&self) -> Subject {
-        self.peer.shared().subject(&self.semaphore)
+    fn error_context(&self) -> ErrorContext {
+        self.peer.inner().error_context(&self.semaphore)
     }
 
     /// Why it is lost, if it is lost.
@@ -110,11 +110,11 @@ impl Lock {
     /// To wait for it does not keep the lock.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let (mut loss, id) = (self.loss.clone(), self.id);
-        let shared = Arc::clone(self.peer.shared());
+        let inner = Arc::clone(self.peer.inner());
         async move {
             loop {
-                let deadline = shared.state().lease.deadline(id);
-                let deadline = deadline.unwrap_or_else(|| shared.now() + Duration::from_secs(1));
+                let deadline = inner.state().lease.deadline(id);
+                let deadline = deadline.unwrap_or_else(|| inner.now() + Duration::from_secs(1));
                 tokio::select! {
                     biased;
                     lost = loss.wait_for(Option::is_some) => {
@@ -122,8 +122,8 @@ impl Lock {
                         return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
                     }
                     // Also if the background task is not as punctual.
-                    () = shared.clock.sleep_until(deadline) => {
-                        shared.next_step();
+                    () = inner.clock.sleep_until(deadline) => {
+                        inner.next_step();
                     }
                 }
             }
@@ -154,40 +154,40 @@ impl Lock {
     ///   larger count
     /// - [`LockError::Lost`]
     pub async fn shrink(&mut self, count: u64) -> Result<(), LockError> {
-        let shared = Arc::clone(self.peer.shared());
+        let inner = Arc::clone(self.peer.inner());
         loop {
-            let telling = shared.telling.lock().await;
+            let server_sync = inner.server_sync.lock().await;
             if let Some(lost) = *self.loss.borrow() {
-                return Err(self.subject().lost(lost));
+                return Err(self.error_context().lost(lost));
             }
             if (1..self.count).contains(&count) {
                 // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
-                let now = shared.now();
-                if !shared.state().lease.shrunk(self.id, &self.semaphore, count, now) {
-                    shared.next_step();
-                    return Err(self.subject().lost(self.reason()));
+                let now = inner.now();
+                if !inner.state().lease.shrunk(self.id, &self.semaphore, count, now) {
+                    inner.next_step();
+                    return Err(self.error_context().lost(self.reason()));
                 }
                 self.count = count;
             }
-            let sent = shared.sent();
-            let answer = shared.single_attempt.acquire(self.id, &self.semaphore, count).await;
-            drop(telling);
+            let sent = inner.sent();
+            let answer = inner.single_attempt.acquire(self.id, &self.semaphore, count).await;
+            drop(server_sync);
             match answer {
-                Ok(Admission::Held { .. }) => return Ok(()),
+                Ok(Admission::Granted { .. }) => return Ok(()),
                 // So the server has forgotten that it was held. Nobody stays in the queue for it.
-                Ok(Admission::Pending) => {
+                Ok(Admission::Queued) => {
                     self.is_released = true;
-                    drop(shared.give_back(self.id, self.semaphore.clone(), None, None));
-                    return Err(self.subject().lost(Lost::Expired));
+                    drop(inner.release_in_background(self.id, self.semaphore.clone(), None, None));
+                    return Err(self.error_context().lost(Lost::Expired));
                 }
                 Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
-                    if let Some(lost) = shared.unknown_peer(self.id, sent, uptime) {
-                        return Err(self.subject().lost(lost));
+                    if let Some(lost) = inner.unknown_peer(self.id, sent, uptime) {
+                        return Err(self.error_context().lost(lost));
                     }
                     // A server that forgot is told of the smaller lock first.
-                    shared.known_again(self.id).await;
+                    inner.until_restored(self.id).await;
                 }
-                Err(error) => return Err(self.subject().failed(error)),
+                Err(error) => return Err(self.error_context().failed(error)),
             }
         }
     }
@@ -210,11 +210,11 @@ impl Lock {
         if let Some(lost) = lost {
             return Err(lost);
         }
-        let shared = self.peer.shared();
-        let task = shared.give_back(self.id, self.semaphore.clone(), None, None);
-        outcome(task.await)??;
-        if self.peer.is_sole() {
-            shared.close(End::Remove).await;
+        let inner = self.peer.inner();
+        let task = inner.release_in_background(self.id, self.semaphore.clone(), None, None);
+        task_result(task.await)??;
+        if self.peer.is_last_handle() {
+            inner.close(CloseMode::Remove).await;
         }
         Ok(())
     }
@@ -223,8 +223,13 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // With the peer goes the lock.
-        if !self.is_released && !self.peer.is_sole() && self.loss.borrow().is_none() {
-            drop(self.peer.shared().give_back(self.id, self.semaphore.clone(), None, None));
+        if !self.is_released && !self.peer.is_last_handle() && self.loss.borrow().is_none() {
+            drop(self.peer.inner().release_in_background(
+                self.id,
+                self.semaphore.clone(),
+                None,
+                None,
+            ));
         }
     }
 }

@@ -7,35 +7,35 @@ use throttle_wire::{Code, PeerId};
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 use tracing::{debug, warn};
 
-use super::{Asking, FAREWELL_PAUSE, Shared, TARGET, patience::Pauses};
-use crate::{Error, Lost, world};
+use super::{AcquireTask, PeerInner, RELEASE_RETRY_PAUSE, TARGET, backoff::Backoff};
+use crate::{Error, Lost, jitter::jitter};
 
 /// What comes of giving something back: why it was lost before, if it was.
-pub(super) type Release = JoinHandle<Result<(), Lost>>;
+pub(super) type ReleaseTask = JoinHandle<Result<(), Lost>>;
 
-impl Shared {
+impl PeerInner {
     /// Gives a lock back, or withdraws from a queue, in the background and until it is certain that
     /// the server has nothing of it any more.
     ///
     /// `asking` is a request for it that is being answered. Nothing else is asked for meanwhile if
     /// `acquiring` is here.
-    pub(super) fn give_back(
+    pub(super) fn release_in_background(
         self: &Arc<Self>,
         peer: PeerId,
         semaphore: String,
-        asking: Option<Asking>,
+        acquire_task: Option<AcquireTask>,
         acquiring: Option<OwnedMutexGuard<()>>,
-    ) -> Release {
-        let releasing = Releasing::begin(self, semaphore);
+    ) -> ReleaseTask {
+        let releasing = ReleasingGuard::begin(self, semaphore);
         self.runtime.spawn(async move {
-            let Releasing { shared, semaphore } = &releasing;
+            let ReleasingGuard { inner, semaphore } = &releasing;
             // A server that is just told what the peer holds must not hear of this before.
-            let telling = shared.telling.lock().await;
-            shared.state().lease.released(peer, semaphore);
-            drop(telling);
-            let released = shared.tell_released(peer, semaphore).await;
-            if let Some(asking) = asking {
-                shared.withdraw(peer, semaphore, asking).await;
+            let server_sync = inner.server_sync.lock().await;
+            inner.state().lease.released(peer, semaphore);
+            drop(server_sync);
+            let released = inner.release_at_server(peer, semaphore).await;
+            if let Some(acquire_task) = acquire_task {
+                inner.release_until_answered(peer, semaphore, acquire_task).await;
             }
             // In this order: as long as somebody withdraws, it can be seen that something is given back.
             drop((acquiring, releasing));
@@ -45,16 +45,21 @@ impl Shared {
 
     /// Goes on to withdraw until a request that was sent has been answered. It may arrive behind the
     /// withdrawal, and be granted what nobody wants any more.
-    async fn withdraw(&self, peer: PeerId, semaphore: &str, mut asking: Asking) {
-        let mut pauses = Pauses::default();
+    async fn release_until_answered(
+        &self,
+        peer: PeerId,
+        semaphore: &str,
+        mut acquire_task: AcquireTask,
+    ) {
+        let mut backoff = Backoff::default();
         loop {
-            let pause = pauses.next(world::jitter());
+            let pause = backoff.next(jitter());
             let answered = tokio::select! {
                 biased;
-                _ = &mut asking => true,
+                _ = &mut acquire_task => true,
                 () = self.clock.sleep_until(self.now() + pause) => false,
             };
-            let released = self.tell_released(peer, semaphore).await;
+            let released = self.release_at_server(peer, semaphore).await;
             if answered || released.is_err() {
                 return;
             }
@@ -65,7 +70,7 @@ impl Shared {
     ///
     /// A server that does not know the peer although it ran when it last confirmed it proves that the lock was
     /// lost before. One that forgot the peer, or does not say for how long it runs, has nothing to release.
-    async fn tell_released(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
+    async fn release_at_server(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
         loop {
             // If it is over by now, that has to be said before anything is asked.
             self.next_step();
@@ -103,7 +108,7 @@ impl Shared {
                 Err(error) => {
                     let url = &*self.server;
                     warn!(target: TARGET, peer, semaphore, url, %error, "cannot release, trying again");
-                    self.clock.sleep_until(self.now() + FAREWELL_PAUSE).await;
+                    self.clock.sleep_until(self.now() + RELEASE_RETRY_PAUSE).await;
                 }
             }
         }
@@ -112,23 +117,23 @@ impl Shared {
 
 /// A semaphore that is being given back to the server, until this is dropped, be it because the runtime
 /// ends.
-struct Releasing {
-    shared: Arc<Shared>,
+struct ReleasingGuard {
+    inner: Arc<PeerInner>,
     semaphore: String,
 }
 
-impl Releasing {
-    fn begin(shared: &Arc<Shared>, semaphore: String) -> Self {
-        shared.releasing.send_modify(|names| {
+impl ReleasingGuard {
+    fn begin(inner: &Arc<PeerInner>, semaphore: String) -> Self {
+        inner.releasing.send_modify(|names| {
             names.insert(semaphore.clone());
         });
-        Self { shared: Arc::clone(shared), semaphore }
+        Self { inner: Arc::clone(inner), semaphore }
     }
 }
 
-impl Drop for Releasing {
+impl Drop for ReleasingGuard {
     fn drop(&mut self) {
-        self.shared.releasing.send_modify(|names| {
+        self.inner.releasing.send_modify(|names| {
             names.remove(&self.semaphore);
         });
     }

@@ -6,7 +6,7 @@ use axum::{body::Body, http::Response};
 use futures_util::stream;
 use throttle_client::{Admission, Code, Error, RetryPolicy};
 
-use crate::support::{LEASE, Reaction, Server, answer, client, json, text};
+use crate::scripted_server::{LEASE, Reaction, Server, answer, client, json, text};
 
 /// What a heartbeat ends with if it is answered so.
 async fn heartbeat(answer: Reaction) -> Error {
@@ -152,11 +152,11 @@ async fn an_acquired_lock_has_its_token_and_the_status_decides_whether_it_is_acq
     let held = body(r#""acquired":true,"fencing_token":7"#);
     let pending = body(r#""acquired":false"#);
     for (answer, expected) in [
-        (json(200, &held), Some(Admission::Held { token: Some(7) })),
-        (json(202, &pending), Some(Admission::Pending)),
+        (json(200, &held), Some(Admission::Granted { token: Some(7) })),
+        (json(202, &pending), Some(Admission::Queued)),
         // Version 0.5 answers the id of the peer.
-        (json(200, "42"), Some(Admission::Held { token: None })),
-        (json(202, "42"), Some(Admission::Pending)),
+        (json(200, "42"), Some(Admission::Granted { token: None })),
+        (json(202, "42"), Some(Admission::Queued)),
         // One of them must be wrong.
         (json(200, &pending), None),
         (json(202, &held), None),
@@ -184,7 +184,7 @@ async fn a_server_that_drains_is_not_ready_and_that_is_no_error() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
-    let server = Server::start([Reaction::Silence]).await;
+    let server = Server::start([Reaction::NoAnswer]).await;
     let client = client(&server.url())
         .timeout(Duration::from_millis(20))
         .retry(RetryPolicy::none())

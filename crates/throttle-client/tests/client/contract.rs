@@ -15,7 +15,7 @@ use throttle_client::{Admission, Client, Code, Error, Labels, Reloaded, Restore,
 use throttle_http::{Api, Limits, Metrics};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 
-use crate::support::{LEASE, client, serve};
+use crate::scripted_server::{LEASE, client, serve};
 
 /// A wait that no test sees the end of.
 const LONG: Duration = Duration::from_secs(60);
@@ -92,11 +92,12 @@ async fn locks_are_taken_waited_for_looked_at_and_given_back() {
     let ann = client.new_peer(LEASE).await.unwrap();
     let bob = client.new_peer(LEASE).await.unwrap();
 
-    let Admission::Held { token: Some(token) } = client.acquire(ann, "A", 3).await.unwrap() else {
+    let Admission::Granted { token: Some(token) } = client.acquire(ann, "A", 3).await.unwrap()
+    else {
         panic!("it is free")
     };
     let admission = client.acquire(bob, "A", 4).expires_in(LEASE * 3).await.unwrap();
-    assert_eq!(admission, Admission::Pending);
+    assert_eq!(admission, Admission::Queued);
     assert!(client.is_acquired(ann).await.unwrap());
     assert!(!client.is_acquired(bob).await.unwrap());
     assert_eq!(client.peer(bob).await.unwrap().expires_in, LEASE * 3);
@@ -114,7 +115,8 @@ async fn locks_are_taken_waited_for_looked_at_and_given_back() {
 
     client.release(ann, "A").await.unwrap();
     client.release(ann, "A").await.unwrap();
-    let Admission::Held { token: Some(next) } = client.acquire(bob, "A", 4).await.unwrap() else {
+    let Admission::Granted { token: Some(next) } = client.acquire(bob, "A", 4).await.unwrap()
+    else {
         panic!("it was handed over")
     };
     assert!(next > token);
@@ -130,9 +132,9 @@ async fn a_blocked_acquire_is_answered_when_its_turn_has_come() {
         let client = client.clone();
         async move { client.acquire(bob, "B", 1).block_for(LONG).await }
     });
-    until(async || client.semaphore("B").await.unwrap().summary.waiters == 1).await;
+    until(async || client.semaphore("B").await.unwrap().status.waiters == 1).await;
     client.release(ann, "B").await.unwrap();
-    assert!(matches!(waiting.await.unwrap(), Ok(Admission::Held { .. })));
+    assert!(matches!(waiting.await.unwrap(), Ok(Admission::Granted { .. })));
 }
 
 /// The timeout is shorter than the wait, and comes on top of it.
@@ -145,7 +147,7 @@ async fn a_wait_is_not_cut_by_the_timeout_of_the_client() {
     let bob = client.new_peer(LEASE).await.unwrap();
     let _ = client.acquire(ann, "B", 1).await.unwrap();
     let waiting = hasty.acquire(bob, "B", 1).block_for(Duration::from_secs(1));
-    assert_eq!(waiting.await.unwrap(), Admission::Pending);
+    assert_eq!(waiting.await.unwrap(), Admission::Queued);
 }
 
 /// S15
@@ -199,7 +201,7 @@ async fn a_wait_ends_early_when_the_server_drains_which_is_then_not_ready() {
     });
     until(async || client.peer(bob).await.unwrap().pending.is_some()).await;
     handle.drain();
-    assert_eq!(waiting.await.unwrap().unwrap(), Admission::Pending);
+    assert_eq!(waiting.await.unwrap().unwrap(), Admission::Queued);
     assert!(!client.ready().await.unwrap());
     client.health().await.unwrap();
 }
@@ -264,9 +266,9 @@ async fn semaphores_may_have_any_name() {
     for name in names {
         let peer = client.new_peer(LEASE).await.unwrap();
         let admission = client.acquire(peer, name, 1).await.unwrap();
-        assert!(matches!(admission, Admission::Held { .. }), "{name:?}");
+        assert!(matches!(admission, Admission::Granted { .. }), "{name:?}");
         assert_eq!(client.peer(peer).await.unwrap().held[0].semaphore, name);
-        assert_eq!(client.semaphore(name).await.unwrap().summary.name, name);
+        assert_eq!(client.semaphore(name).await.unwrap().status.name, name);
         assert_eq!(client.remainder(name).await.unwrap(), 0);
         client.release(peer, name).await.unwrap();
         assert_eq!(client.remainder(name).await.unwrap(), 1);

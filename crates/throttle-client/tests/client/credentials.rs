@@ -3,7 +3,7 @@
 use axum::http::header::AUTHORIZATION;
 use throttle_client::{Client, Error};
 
-use crate::support::{Cut, LEASE, Received, Server, client, text};
+use crate::scripted_server::{Cut, LEASE, Received, Server, client, text};
 
 /// `Authorization` of all requests that a server got.
 fn authorizations(server: &Server) -> Vec<String> {

@@ -17,7 +17,7 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-use crate::support::{Cut, answer, client, serve};
+use crate::scripted_server::{Cut, answer, client, serve};
 
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -115,7 +115,7 @@ async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_a
         async move {
             if request.method() == Method::PUT {
                 count.fetch_add(1, Ordering::Relaxed);
-                return answer(401, "text/html", "<html>who are you</html>").perform().await;
+                return answer(401, "text/html", "<html>who are you</html>").into_response().await;
             }
             routes.oneshot(request).await.unwrap()
         }
@@ -139,7 +139,7 @@ async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lo
             let renews = request.uri().query().is_some_and(|it| it.contains("expires_in"));
             let shrinks = request.method() == Method::PUT && !renews;
             let answer = routes.oneshot(request).await.unwrap();
-            if shrinks { Cut.perform().await } else { answer }
+            if shrinks { Cut.into_response().await } else { answer }
         }
     });
     let throttle = throttle.await;
@@ -159,7 +159,7 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
             if request.method() == Method::DELETE && is_first.swap(false, Ordering::SeqCst) {
                 let body = r#"{"type": "urn:throttle:error:internal", "title": "Internal",
                     "status": 500, "detail": "Something went wrong.", "code": "internal"}"#;
-                return answer(500, "application/problem+json", body).perform().await;
+                return answer(500, "application/problem+json", body).into_response().await;
             }
             routes.oneshot(request).await.unwrap()
         }
@@ -173,27 +173,27 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
 /// Somewhere between a client and a server, where the first request of some kind gets stuck. It is
 /// delivered when the test says so.
 #[derive(Clone)]
-struct Swamp {
+struct StuckProxy {
     server: Arc<Mutex<Router>>,
-    swallows: fn(&Request) -> bool,
+    holds_back: fn(&Request) -> bool,
     /// Whether the connection breaks meanwhile, so that the client does not hear of the answer.
     cuts: bool,
     asked: Arc<Mutex<Vec<Method>>>,
-    has_swallowed: Arc<AtomicBool>,
-    swallowed: Arc<Mutex<Option<Request>>>,
+    has_held_back: Arc<AtomicBool>,
+    held_back: Arc<Mutex<Option<Request>>>,
     stuck: Arc<Notify>,
     go: Arc<Notify>,
 }
 
-impl Swamp {
-    fn new(cuts: bool, swallows: fn(&Request) -> bool) -> Self {
+impl StuckProxy {
+    fn new(cuts: bool, holds_back: fn(&Request) -> bool) -> Self {
         Self {
             server: Arc::new(Mutex::new(routes())),
-            swallows,
+            holds_back,
             cuts,
             asked: Arc::default(),
-            has_swallowed: Arc::default(),
-            swallowed: Arc::default(),
+            has_held_back: Arc::default(),
+            held_back: Arc::default(),
             stuck: Arc::default(),
             go: Arc::default(),
         }
@@ -205,11 +205,11 @@ impl Swamp {
 
     async fn pass(self, request: Request) -> Response {
         self.asked.lock().unwrap().push(request.method().clone());
-        if (self.swallows)(&request) && !self.has_swallowed.swap(true, Ordering::SeqCst) {
+        if (self.holds_back)(&request) && !self.has_held_back.swap(true, Ordering::SeqCst) {
             self.stuck.notify_one();
             if self.cuts {
-                *self.swallowed.lock().unwrap() = Some(request);
-                return Cut.perform().await;
+                *self.held_back.lock().unwrap() = Some(request);
+                return Cut.into_response().await;
             }
             self.go.notified().await;
         }
@@ -217,13 +217,13 @@ impl Swamp {
     }
 
     async fn client(&self) -> Client {
-        let swamp = self.clone();
-        served(move |request| swamp.clone().pass(request)).await
+        let proxy = self.clone();
+        served(move |request| proxy.clone().pass(request)).await
     }
 
     /// Delivers what was cut off, and returns the status of the answer that nobody hears.
     async fn deliver(&self) -> u16 {
-        let late = self.swallowed.lock().unwrap().take().expect("something was swallowed");
+        let late = self.held_back.lock().unwrap().take().expect("something was held_back");
         self.server().oneshot(late).await.unwrap().status().as_u16()
     }
 
@@ -236,12 +236,12 @@ impl Swamp {
 /// D5, D8.
 #[tokio::test]
 async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
-    let swamp = Swamp::new(true, |request| request.method() == Method::DELETE);
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(true, |request| request.method() == Method::DELETE);
+    let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     ann.lock("A").await.unwrap().release().await.unwrap();
     let lock = ann.lock("A").await.unwrap();
-    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(proxy.deliver().await, 409);
     assert_eq!(throttle.remainder("A").await.unwrap(), 0);
     lock.release().await.unwrap();
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
@@ -250,11 +250,11 @@ async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
 /// D5, D8.
 #[tokio::test]
 async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
-    let swamp = Swamp::new(true, |request| request.method() == Method::PUT);
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(true, |request| request.method() == Method::PUT);
+    let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     ann.lock("A").await.unwrap().release().await.unwrap();
-    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(proxy.deliver().await, 409);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
     drop(ann);
 }
@@ -262,90 +262,90 @@ async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
 /// D20. Nothing resurrects a peer that was removed.
 #[tokio::test]
 async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed() {
-    let swamp = Swamp::new(true, |request| request.uri().path() == "/restore");
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(true, |request| request.uri().path() == "/restore");
+    let throttle = proxy.client().await;
     let ann = Peer::builder(&throttle).heartbeat_every(Duration::from_millis(20)).build();
     let lock = ann.lock("A").await.unwrap();
     // The server is started again, and knows nobody.
-    *swamp.server.lock().unwrap() = routes();
+    *proxy.server.lock().unwrap() = routes();
     while throttle.remainder("A").await.unwrap() == 1 {
         assert!(lock.is_held());
         tokio::task::yield_now().await;
     }
     drop(lock);
     ann.close().await;
-    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(proxy.deliver().await, 409);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
     assert_eq!(throttle.peers().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
-    let swamp = Swamp::new(false, |request| request.uri().path().ends_with("/A"));
-    let ann = Peer::new(&swamp.client().await);
+    let proxy = StuckProxy::new(false, |request| request.uri().path().ends_with("/A"));
+    let ann = Peer::new(&proxy.client().await);
     let outer = ann.lock("B").await.unwrap();
     let asking = ann.lock("A").into_future();
     let overtaking = async {
-        swamp.stuck.notified().await;
+        proxy.stuck.notified().await;
         outer.release().await.unwrap();
-        swamp.go.notify_one();
+        proxy.go.notify_one();
     };
     let (inner, ()) = tokio::join!(asking, overtaking);
     inner.unwrap().release().await.unwrap();
-    assert_eq!(swamp.asked(&Method::PUT), 3);
+    assert_eq!(proxy.asked(&Method::PUT), 3);
 }
 
 #[tokio::test]
 async fn a_lock_that_was_dropped_is_no_reason_to_refuse_one_of_a_higher_level() {
-    let swamp = Swamp::new(false, |request| request.method() == Method::DELETE);
-    let ann = Peer::new(&swamp.client().await);
+    let proxy = StuckProxy::new(false, |request| request.method() == Method::DELETE);
+    let ann = Peer::new(&proxy.client().await);
     drop(ann.lock("A").await.unwrap());
-    swamp.stuck.notified().await;
+    proxy.stuck.notified().await;
     let mut asking = Box::pin(ann.lock("B").into_future());
     tokio::select! {
         biased;
         refused = &mut asking => panic!("{refused:?}"),
         () = spin(Duration::from_millis(50)) => {}
     }
-    assert_eq!(swamp.asked(&Method::PUT), 1);
-    swamp.go.notify_one();
+    assert_eq!(proxy.asked(&Method::PUT), 1);
+    proxy.go.notify_one();
     asking.await.unwrap().release().await.unwrap();
 }
 
 /// D8.
 #[tokio::test]
 async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_came_late() {
-    let swamp = Swamp::new(false, |request| request.method() == Method::PUT);
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(false, |request| request.method() == Method::PUT);
+    let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     tokio::select! {
         _ = ann.lock("A").into_future() => panic!("it is stuck"),
-        () = swamp.stuck.notified() => {}
+        () = proxy.stuck.notified() => {}
     }
     // Its withdrawal arrives first.
-    while swamp.asked(&Method::DELETE) == 0 {
+    while proxy.asked(&Method::DELETE) == 0 {
         tokio::task::yield_now().await;
     }
-    swamp.go.notify_one();
+    proxy.go.notify_one();
     // Comes after all of that.
     drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
-    assert_eq!(swamp.asked(&Method::PUT), 2);
+    assert_eq!(proxy.asked(&Method::PUT), 2);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn who_gives_up_while_the_peer_is_made_leaves_none_behind() {
-    let swamp = Swamp::new(false, |request| request.uri().path() == "/new_peer");
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(false, |request| request.uri().path() == "/new_peer");
+    let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     tokio::select! {
         _ = ann.lock("A").into_future() => panic!("it is stuck"),
-        () = swamp.stuck.notified() => {}
+        () = proxy.stuck.notified() => {}
     }
     let closing = tokio::spawn(ann.close());
-    swamp.go.notify_one();
+    proxy.go.notify_one();
     tokio::time::timeout(LONG, closing).await.unwrap().unwrap();
-    assert_eq!((swamp.asked(&Method::POST), swamp.asked(&Method::DELETE)), (1, 1));
+    assert_eq!((proxy.asked(&Method::POST), proxy.asked(&Method::DELETE)), (1, 1));
     assert_eq!(throttle.peers().await.unwrap(), []);
 }
 
@@ -384,7 +384,7 @@ async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
             {
                 let body = r#"{"type": "urn:throttle:error:stale_request", "title": "Stale request",
                     "status": 409, "detail": "Stale request.", "code": "stale_request"}"#;
-                return answer(409, "application/problem+json", body).perform().await;
+                return answer(409, "application/problem+json", body).into_response().await;
             }
             routes.oneshot(request).await.unwrap()
         }
@@ -400,15 +400,15 @@ async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
 /// T8. The lock was given up while the server knew nobody, and the restore was on its way.
 #[tokio::test]
 async fn a_restore_that_arrives_after_the_release_does_not_take_the_lock_again() {
-    let swamp = Swamp::new(true, |request| request.uri().path() == "/restore");
-    let throttle = swamp.client().await;
+    let proxy = StuckProxy::new(true, |request| request.uri().path() == "/restore");
+    let throttle = proxy.client().await;
     let often = Duration::from_millis(20);
     let ann = Peer::builder(&throttle).lease(LONG).heartbeat_every(often).build();
     let lock = ann.lock("A").await.unwrap();
-    *swamp.server.lock().unwrap() = routes();
-    swamp.stuck.notified().await;
+    *proxy.server.lock().unwrap() = routes();
+    proxy.stuck.notified().await;
     lock.release().await.unwrap();
-    assert_eq!(swamp.deliver().await, 409);
+    assert_eq!(proxy.deliver().await, 409);
     drop(ann.lock("A").wait_at_most(LONG).await.unwrap());
     drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);

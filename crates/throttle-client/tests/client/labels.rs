@@ -11,19 +11,19 @@ use throttle_client::{Labels, Peer, process_labels};
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, routes},
-    support::{Reaction, answer, client, serve},
+    real_server::{LONG, MUTEX, RealServer, routes},
+    scripted_server::{Reaction, answer, client, serve},
 };
 
 #[tokio::test]
 async fn labels_of_ones_own_take_the_place_of_default_ones() {
-    let house = House::with(MUTEX).await;
+    let server = RealServer::with(MUTEX).await;
     let defaults =
         Labels::from([("host", "h"), ("job", "none")].map(|(n, v)| (n.into(), v.into())));
-    let ann = Peer::builder(&house.client()).lease(LONG).label("job", "nightly");
+    let ann = Peer::builder(&server.client()).lease(LONG).label("job", "nightly");
     let ann = ann.default_labels(defaults).labels([("team", "a"), ("tier", "1")]).build();
     let lock = ann.lock("A").await.unwrap();
-    let shown = &house.client().peers().await.unwrap()[0].labels;
+    let shown = &server.client().peers().await.unwrap()[0].labels;
     let shown: Vec<_> = shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(shown, ["host=h", "job=nightly", "team=a", "tier=1"]);
     lock.release().await.unwrap();
@@ -54,7 +54,7 @@ async fn default_labels_are_left_out_if_the_server_takes_no_more() {
                     log.lock().unwrap().push(text.clone());
                 }
                 if text.contains("program") {
-                    return refusal(status, code).perform().await;
+                    return refusal(status, code).into_response().await;
                 }
                 inside.oneshot(Request::from_parts(parts, Body::from(body))).await.unwrap()
             }
@@ -85,7 +85,7 @@ async fn a_lock_is_not_lost_because_a_server_that_forgot_it_does_not_take_defaul
             let body = to_bytes(body, usize::MAX).await.unwrap();
             let has_defaults = String::from_utf8_lossy(&body).contains("program");
             if parts.uri.path() == "/restore" && has_defaults {
-                return refusal(422, "labels_too_large").perform().await;
+                return refusal(422, "labels_too_large").into_response().await;
             }
             inside.oneshot(Request::from_parts(parts, Body::from(body))).await.unwrap()
         }

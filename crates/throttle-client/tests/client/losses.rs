@@ -19,23 +19,23 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::{
-    house::{House, LONG, MUTEX, routes},
-    support::{client, serve},
+    real_server::{LONG, MUTEX, RealServer, routes},
+    scripted_server::{client, serve},
 };
 
 const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];
 
 /// Removes a peer as an operator does.
-async fn remove(house: &House, peer: &Peer) {
-    assert!(house.client().remove_peer(peer.id().unwrap()).await.unwrap());
+async fn remove(server: &RealServer, peer: &Peer) {
+    assert!(server.client().remove_peer(peer.id().unwrap()).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_release_tells_that_somebody_removed_the_peer_and_another_one_has_the_lock() {
-    let house = House::with(MUTEX).await;
-    let (ann, bob) = (house.quiet_peer(), house.quiet_peer());
+    let server = RealServer::with(MUTEX).await;
+    let (ann, bob) = (server.quiet_peer(), server.quiet_peer());
     let lock = ann.lock("A").await.unwrap();
-    remove(&house, &ann).await;
+    remove(&server, &ann).await;
     let other = bob.lock("A").try_lock().await.unwrap().expect("it is free");
     assert!(lock.is_held(), "nobody has told it yet");
     assert_eq!(lock.release().await, Err(Lost::Revoked));
@@ -45,47 +45,47 @@ async fn a_release_tells_that_somebody_removed_the_peer_and_another_one_has_the_
 
 #[tokio::test]
 async fn a_release_of_one_lock_tells_the_others_of_the_peer_that_they_are_lost_too() {
-    let house = House::with(TWO).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(TWO).await;
+    let ann = server.quiet_peer();
     let outer = ann.lock("B").await.unwrap();
     let inner = ann.lock("A").await.unwrap();
-    remove(&house, &ann).await;
+    remove(&server, &ann).await;
     assert_eq!(inner.release().await, Err(Lost::Revoked));
     assert_eq!(outer.check(), Err(Lost::Revoked));
 }
 
 #[tokio::test]
 async fn a_shrink_tells_that_somebody_removed_the_peer() {
-    let house = House::with(TWO).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(TWO).await;
+    let ann = server.quiet_peer();
     let mut lock = ann.lock("B").count(3).await.unwrap();
-    remove(&house, &ann).await;
+    remove(&server, &ann).await;
     let refused = lock.shrink(1).await;
     assert!(matches!(refused, Err(LockError::Lost { lost: Lost::Revoked, .. })), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_release_at_a_server_that_was_started_again_is_no_loss() {
-    let house = House::with(TWO).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(TWO).await;
+    let ann = server.quiet_peer();
     let outer = ann.lock("B").await.unwrap();
     let inner = ann.lock("A").await.unwrap();
-    house.restart_with(TWO);
+    server.restart_with(TWO);
     inner.release().await.unwrap();
     // That the server forgot is known now, and it is told of the other one.
-    let peers = house.until(|peers| peers.len() == 1).await;
+    let peers = server.until(|peers| peers.len() == 1).await;
     assert_eq!(peers[0].held.iter().map(|lock| &*lock.semaphore).collect::<Vec<_>>(), ["B"]);
     outer.release().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_shrink_at_a_server_that_was_started_again_is_told_with_the_restore() {
-    let house = House::with(TWO).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(TWO).await;
+    let ann = server.quiet_peer();
     let mut lock = ann.lock("B").count(5).await.unwrap();
-    house.restart_with(TWO);
+    server.restart_with(TWO);
     lock.shrink(2).await.unwrap();
-    assert_eq!(house.client().remainder("B").await.unwrap(), 3);
+    assert_eq!(server.client().remainder("B").await.unwrap(), 3);
     lock.release().await.unwrap();
 }
 
@@ -118,9 +118,9 @@ struct Delay {
 
 #[tokio::test]
 async fn a_grant_of_a_server_that_has_forgotten_it_since_is_asked_for_again() {
-    let house = House::with(TWO).await;
+    let server = RealServer::with(TWO).await;
     let delay = Delay::default();
-    let (inner, url) = (delay.clone(), house.url.clone());
+    let (inner, url) = (delay.clone(), server.url.clone());
     let http = throttle_client::http_client_builder().no_proxy().build().unwrap();
     // Passes everything on, so that what is held back is an answer that the server has given.
     let pass = move |request: Request| {
@@ -150,23 +150,23 @@ async fn a_grant_of_a_server_that_has_forgotten_it_since_is_asked_for_again() {
     delay.held_back.notified().await;
 
     // The server that granted it ends. The next one is told of the peer, and grants it to somebody else.
-    house.restart_with(TWO);
-    house.until(|peers| peers.len() == 1).await;
-    let bob = house.quiet_peer();
+    server.restart_with(TWO);
+    server.until(|peers| peers.len() == 1).await;
+    let bob = server.quiet_peer();
     let other = bob.lock("A").try_lock().await.unwrap().expect("this server has not granted it");
     delay.go.notify_one();
-    house.until_somebody_waits().await;
+    server.until_somebody_waits().await;
     assert!(!asking.is_finished(), "two have the mutex");
     other.release().await.unwrap();
     let lock = asking.await.unwrap().unwrap();
-    assert_eq!(house.client().semaphore("A").await.unwrap().held_by[0].peer_id, lock.peer_id());
+    assert_eq!(server.client().semaphore("A").await.unwrap().held_by[0].peer_id, lock.peer_id());
     lock.release().await.unwrap();
     outer.release().await.unwrap();
 }
 
 /// A peer at the server that holds these, as one of a process that is gone.
-async fn left_behind(house: &House, held: &[(&str, u64)]) -> PeerId {
-    let throttle = house.client();
+async fn left_behind(server: &RealServer, held: &[(&str, u64)]) -> PeerId {
+    let throttle = server.client();
     let peer = throttle.new_peer(LONG).await.unwrap();
     for &(semaphore, count) in held {
         let _ = throttle.acquire(peer, semaphore, count).await.unwrap();
@@ -174,30 +174,30 @@ async fn left_behind(house: &House, held: &[(&str, u64)]) -> PeerId {
     peer
 }
 
-fn resumed(house: &House, peer: PeerId, held: &[(&str, u64)]) -> Peer {
+fn resumed(server: &RealServer, peer: PeerId, held: &[(&str, u64)]) -> Peer {
     let held = held.iter().map(|&(name, count)| (name.to_owned(), count)).collect();
-    Peer::builder(&house.client()).lease(LONG).resume(peer, held).build()
+    Peer::builder(&server.client()).lease(LONG).resume(peer, held).build()
 }
 
 #[tokio::test]
 async fn a_lock_that_the_server_does_not_confirm_after_a_conflict_is_lost() {
-    let house = House::with(TWO).await;
+    let server = RealServer::with(TWO).await;
     for held in [&[("B", 1)][..], &[("B", 4)]] {
-        let id = left_behind(&house, held).await;
-        let ann = resumed(&house, id, &[("A", 1), ("B", 2)]);
+        let id = left_behind(&server, held).await;
+        let ann = resumed(&server, id, &[("A", 1), ("B", 2)]);
         let lost = tokio::time::timeout(LONG, ann.lost());
         assert_eq!(lost.await.unwrap(), Lost::Refused(Code::RestoreConflict));
         assert_eq!(ann.time_left(), Duration::ZERO);
         // What is left there of the peer is removed.
-        house.until(|peers| peers.is_empty()).await;
+        server.until(|peers| peers.is_empty()).await;
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_has_more_than_it_was_resumed_with_goes_on() {
-    let house = House::with(TWO).await;
-    let id = left_behind(&house, &[("B", 2), ("A", 1)]).await;
-    let ann = resumed(&house, id, &[("B", 2)]);
+    let server = RealServer::with(TWO).await;
+    let id = left_behind(&server, &[("B", 2), ("A", 1)]).await;
+    let ann = resumed(&server, id, &[("B", 2)]);
     let lock = ann.lock("B").count(2).wait_at_most(LONG).await.unwrap();
     assert_eq!(lock.peer_id(), id);
     assert!(lock.is_held());
@@ -206,13 +206,13 @@ async fn a_peer_that_has_more_than_it_was_resumed_with_goes_on() {
 
 #[tokio::test]
 async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_asked_for_again() {
-    let house = House::with(TWO).await;
-    let id = left_behind(&house, &[("B", 2), ("A", 1)]).await;
+    let server = RealServer::with(TWO).await;
+    let id = left_behind(&server, &[("B", 2), ("A", 1)]).await;
     for restart in [false, true] {
         if restart {
-            house.restart_with(TWO);
+            server.restart_with(TWO);
         }
-        let ann = resumed(&house, id, &[("A", 1), ("B", 2)]);
+        let ann = resumed(&server, id, &[("A", 1), ("B", 2)]);
         assert_eq!(
             (ann.id(), ann.time_left()),
             (Some(id), Duration::ZERO),
@@ -224,10 +224,10 @@ async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_
         assert!(ann.time_left() > LONG / 2 && inner.is_held());
         let again = ann.lock("A").await;
         assert!(matches!(again, Err(LockError::AlreadyHeld { .. })), "{again:?}");
-        assert_eq!(house.client().remainder("B").await.unwrap(), 3);
+        assert_eq!(server.client().remainder("B").await.unwrap(), 3);
         if restart {
             drop((ann, inner, outer));
-            house.until(|peers| peers.is_empty()).await;
+            server.until(|peers| peers.is_empty()).await;
         } else {
             // As if the process had died.
             std::mem::forget((ann, inner, outer));
@@ -237,16 +237,16 @@ async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_
 
 #[tokio::test]
 async fn a_peer_that_is_left_stays_at_the_server_and_can_be_resumed() {
-    let house = House::with(MUTEX).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let id = lock.peer_id();
-    ann.clone().leave().await;
+    ann.clone().stop_heartbeat().await;
     assert_eq!((lock.lost().await, ann.lost().await), (Lost::Closed, Lost::Closed));
     drop((lock, ann));
-    assert_eq!(house.client().remainder("A").await.unwrap(), 0);
-    let lock = resumed(&house, id, &[("A", 1)]).lock("A").wait_at_most(LONG).await.unwrap();
+    assert_eq!(server.client().remainder("A").await.unwrap(), 0);
+    let lock = resumed(&server, id, &[("A", 1)]).lock("A").wait_at_most(LONG).await.unwrap();
     assert_eq!(lock.peer_id(), id);
     lock.release().await.unwrap();
-    assert_eq!(house.client().peers().await.unwrap(), []);
+    assert_eq!(server.client().peers().await.unwrap(), []);
 }

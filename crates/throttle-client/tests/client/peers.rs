@@ -14,14 +14,14 @@ use throttle_client::{Code, LockError, Lost, Peer, PeerStatus};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    house::{House, LEASE, LONG, MUTEX, now},
-    support::client,
+    real_server::{LEASE, LONG, MUTEX, RealServer, now},
+    scripted_server::client,
 };
 
 #[tokio::test]
 async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() {
-    let house = House::with(MUTEX).await;
-    let (ann, bob) = (house.peer(), house.peer());
+    let server = RealServer::with(MUTEX).await;
+    let (ann, bob) = (server.peer(), server.peer());
     let lock = ann.lock("A").await.unwrap();
     let in_vain = bob.lock("A").wait_at_most(3 * LEASE).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
@@ -35,90 +35,90 @@ async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() 
 
 #[tokio::test]
 async fn a_lock_that_is_dropped_is_released_in_the_background() {
-    let house = House::with(MUTEX).await;
-    let (ann, bob) = (house.peer(), house.peer());
+    let server = RealServer::with(MUTEX).await;
+    let (ann, bob) = (server.peer(), server.peer());
     drop(ann.lock("A").await.unwrap());
     bob.lock("A").wait_at_most(LONG).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test]
 async fn who_asks_again_right_after_a_release_keeps_what_it_gets() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     for _ in 0..50 {
         let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
-        assert_eq!(house.client().remainder("A").await.unwrap(), 0);
+        assert_eq!(server.client().remainder("A").await.unwrap(), 0);
         drop(lock);
     }
 }
 
 #[tokio::test]
 async fn whoever_gives_up_waiting_leaves_nothing_behind() {
-    let house = House::with(MUTEX).await;
-    let (ann, bob) = (house.peer(), house.peer());
+    let server = RealServer::with(MUTEX).await;
+    let (ann, bob) = (server.peer(), server.peer());
     let lock = ann.lock("A").await.unwrap();
 
     let in_vain = bob.lock("A").wait_at_most(Duration::from_millis(300)).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
-    assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
+    assert_eq!(server.client().semaphore("A").await.unwrap().status.waiters, 0);
     assert!(bob.lock("A").try_lock().await.unwrap().is_none());
-    assert_eq!(house.client().semaphore("A").await.unwrap().summary.waiters, 0);
+    assert_eq!(server.client().semaphore("A").await.unwrap().status.waiters, 0);
 
     // Dropped while it waits.
     let mut waiting = Box::pin(bob.lock("A").into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
         _ = &mut waiting => panic!("it is not free"),
-        _ = house.until(bob_waits) => {}
+        _ = server.until(bob_waits) => {}
     }
     drop(waiting);
-    house.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
+    server.until(|peers| peers.iter().all(|peer| peer.pending.is_none())).await;
     drop(lock);
     drop(bob.lock("A").wait_at_most(LONG).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_server_that_was_started_again_is_told_of_locks() {
-    let house = House::with(&[("A", 1, 0), ("B", 5, 1)]).await;
-    let ann = house.watchful_peer();
+    let server = RealServer::with(&[("A", 1, 0), ("B", 5, 1)]).await;
+    let ann = server.watchful_peer();
     let outer = ann.lock("B").count(3).await.unwrap();
     let inner = ann.lock("A").await.unwrap();
-    house.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
+    server.restart_with(&[("A", 1, 0), ("B", 5, 1)]);
 
     let id = ann.id().unwrap();
     let holds_both = |peer: &PeerStatus| peer.id == id && peer.held.len() == 2;
-    house.until(|peers| peers.iter().any(holds_both)).await;
+    server.until(|peers| peers.iter().any(holds_both)).await;
     assert!(outer.is_held() && inner.is_held());
-    assert_eq!(house.client().remainder("B").await.unwrap(), 2);
+    assert_eq!(server.client().remainder("B").await.unwrap(), 2);
     inner.release().await.unwrap();
     outer.release().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_was_started_again_is_asked_again_by_those_who_wait() {
-    let house = House::with(MUTEX).await;
-    let stranger = house.client().new_peer(LONG).await.unwrap();
-    let _ = house.client().acquire(stranger, "A", 1).await.unwrap();
-    let bob = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let stranger = server.client().new_peer(LONG).await.unwrap();
+    let _ = server.client().acquire(stranger, "A", 1).await.unwrap();
+    let bob = server.peer();
     let mut waiting = pin!(bob.lock("A").wait_at_most(LONG).into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
         _ = &mut waiting => panic!("it is not free"),
-        _ = house.until(bob_waits) => {}
+        _ = server.until(bob_waits) => {}
     }
-    house.restart_with(MUTEX);
+    server.restart_with(MUTEX);
     let lock = waiting.await.unwrap();
     assert_eq!(Some(lock.peer_id()), bob.id());
 }
 
 #[tokio::test]
 async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_out_of_reach() {
-    let house = House::with(MUTEX).await;
+    let server = RealServer::with(MUTEX).await;
     let lease = Duration::from_secs(2);
-    let ann = Peer::builder(&house.client()).lease(lease).build();
+    let ann = Peer::builder(&server.client()).lease(lease).build();
     let start = now();
     let lock = ann.lock("A").await.unwrap();
-    house.fall_silent();
+    server.stop_answering();
     let answered = now();
 
     let work = lock.run(pending::<()>()).await;
@@ -132,17 +132,17 @@ async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_out_of_reach() {
 
 #[tokio::test]
 async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
     let id = ann.id().unwrap();
     // The server has run for longer than since it last received of the peer.
-    house.until(|_| lock.time_left() < LEASE * 29 / 30).await;
-    assert!(house.client().remove_peer(id).await.unwrap());
+    server.until(|_| lock.time_left() < LEASE * 29 / 30).await;
+    assert!(server.client().remove_peer(id).await.unwrap());
 
     let lost = tokio::time::timeout(LONG, lock.lost());
     assert_eq!(lost.await.unwrap(), Lost::Revoked);
-    assert_eq!(house.client().peers().await.unwrap().len(), 0);
+    assert_eq!(server.client().peers().await.unwrap().len(), 0);
 
     // It may ask again, as somebody new.
     let lock = ann.lock("A").await.unwrap();
@@ -152,48 +152,48 @@ async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
 
 #[tokio::test]
 async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
-    house.restart_with(&[("B", 1, 0)]);
+    server.restart_with(&[("B", 1, 0)]);
     assert_eq!(lock.lost().await, Lost::Refused(Code::UnknownSemaphore));
 }
 
 #[tokio::test]
 async fn a_lock_survives_the_loss_of_one_of_two_urls_of_the_server() {
-    let house = House::with(MUTEX).await;
+    let server = RealServer::with(MUTEX).await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead_end = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
-    let throttle = client(&dead_end).or_url(house.another_url().await).build().unwrap();
+    let throttle = client(&dead_end).or_url(server.another_url().await).build().unwrap();
     let ann = Peer::builder(&throttle).lease(LEASE).build();
     let lock = ann.lock("A").await.unwrap();
-    let in_vain = house.peer().lock("A").wait_at_most(2 * LEASE).await;
+    let in_vain = server.peer().lock("A").wait_at_most(2 * LEASE).await;
     assert!(matches!(in_vain, Err(LockError::NotInTime { .. })), "{in_vain:?}");
     assert!(lock.is_held());
 }
 
 #[tokio::test]
 async fn work_goes_on_until_it_is_done_while_the_lock_is_held() {
-    let house = House::with(MUTEX).await;
-    let lock = house.peer().lock("A").await.unwrap();
+    let server = RealServer::with(MUTEX).await;
+    let lock = server.peer().lock("A").await.unwrap();
     assert_eq!(lock.run(async { 42 }).await, Ok(42));
     lock.release().await.unwrap();
 }
 
 #[tokio::test]
 async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
-    let house = House::with(&[("outer", 5, 1), ("inner", 1, 0)]).await;
-    let ann = house.peer();
+    let server = RealServer::with(&[("outer", 5, 1), ("inner", 1, 0)]).await;
+    let ann = server.peer();
     let mut outer = ann.lock("outer").count(4).await.unwrap();
     let inner = ann.lock("inner").await.unwrap();
     assert_eq!((outer.count(), inner.count()), (4, 1));
     let again = ann.lock("inner").await;
     assert!(matches!(again, Err(LockError::AlreadyHeld { .. })), "{again:?}");
-    assert_eq!(house.client().peers().await.unwrap().len(), 1);
+    assert_eq!(server.client().peers().await.unwrap().len(), 1);
 
     outer.shrink(1).await.unwrap();
-    assert_eq!(house.client().remainder("outer").await.unwrap(), 4);
+    assert_eq!(server.client().remainder("outer").await.unwrap(), 4);
     assert_eq!(outer.shrink(2).await.unwrap_err().code(), Some(Code::LockHierarchyViolation));
     inner.release().await.unwrap();
     drop(outer);
@@ -205,8 +205,8 @@ async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
 
 #[tokio::test]
 async fn what_the_server_refuses_is_told_and_does_no_harm_to_the_peer() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let refused = ann.lock("B").await.unwrap_err();
     assert_eq!(refused.code(), Some(Code::UnknownSemaphore));
     let refused = ann.lock("A").count(2).await.unwrap_err();
@@ -216,40 +216,40 @@ async fn what_the_server_refuses_is_told_and_does_no_harm_to_the_peer() {
 
 #[tokio::test]
 async fn a_peer_that_is_closed_is_gone_with_all_its_locks() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
     ann.clone().close().await;
-    assert_eq!(house.client().peers().await.unwrap().len(), 0);
+    assert_eq!(server.client().peers().await.unwrap().len(), 0);
     assert_eq!(lock.lost().await, Lost::Closed);
     let refused = ann.lock("A").await;
     assert!(matches!(refused, Err(LockError::Lost { lost: Lost::Closed, .. })), "{refused:?}");
     // One that never asked for anything has nothing to tell the server.
-    house.peer().close().await;
+    server.peer().close().await;
 }
 
 #[tokio::test]
 async fn when_nobody_has_the_peer_or_a_lock_of_it_any_more_the_server_forgets_it() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
     drop(ann);
     assert!(lock.is_held());
-    assert_eq!(house.client().peers().await.unwrap().len(), 1);
+    assert_eq!(server.client().peers().await.unwrap().len(), 1);
     drop(lock);
-    house.until(|peers| peers.is_empty()).await;
+    server.until(|peers| peers.is_empty()).await;
 }
 
 #[tokio::test]
 async fn several_tasks_of_one_peer_wait_one_after_the_other() {
-    let house = House::with(&[("A", 1, 0), ("B", 1, 0)]).await;
-    let (ann, bob) = (house.peer(), house.peer());
+    let server = RealServer::with(&[("A", 1, 0), ("B", 1, 0)]).await;
+    let (ann, bob) = (server.peer(), server.peer());
     let held = bob.lock("A").await.unwrap();
     let mut first = pin!(ann.lock("A").into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
         _ = &mut first => panic!("it is not free"),
-        _ = house.until(bob_waits) => {}
+        _ = server.until(bob_waits) => {}
     }
     assert!(
         ann.lock("B").try_lock().await.unwrap().is_none(),
@@ -262,30 +262,30 @@ async fn several_tasks_of_one_peer_wait_one_after_the_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
-    let house = House::with(MUTEX).await;
-    let peers = [house.peer(), house.peer(), house.peer()];
+    let server = RealServer::with(MUTEX).await;
+    let peers = [server.peer(), server.peer(), server.peer()];
     let held = contend(&peers, 60).await;
     assert!(held > 0, "nobody ever had it");
     // While they live nobody has anything any more.
-    house.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
+    server.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
     drop(peers);
-    house.until(|peers| peers.is_empty()).await;
+    server.until(|peers| peers.is_empty()).await;
 }
 
 /// T8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_requests_and_answers_let_no_two_hold_the_mutex_and_leave_nothing_behind() {
-    let house = House::with(MUTEX).await;
-    let throttle = client(&house.lossy_url().await).build().unwrap();
+    let server = RealServer::with(MUTEX).await;
+    let throttle = client(&server.lossy_url().await).build().unwrap();
     let peer = || Peer::builder(&throttle).lease(LEASE).build();
     let peers = [peer(), peer(), peer()];
     let held = contend(&peers, 30).await;
     assert!(held > 0, "nobody ever had it");
     // While they live nobody has anything any more.
-    house.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
+    server.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
     drop(peers);
     // Peers whose ids got lost last as long as their leases.
-    house.until(|peers| peers.is_empty()).await;
+    server.until(|peers| peers.is_empty()).await;
 }
 
 /// T11. Several peers with three tasks each, of which some run out of patience and some hang up. Returns

@@ -10,7 +10,7 @@ use std::{
 use axum::http::header::LOCATION;
 use throttle_client::{Client, RetryPolicy, http_client_builder};
 
-use crate::support::{Server, text};
+use crate::scripted_server::{Server, text};
 
 /// The health of the server that a variable names, as another process sees it that has these variables
 /// and no other that concern proxies.

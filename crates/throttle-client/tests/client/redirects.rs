@@ -9,7 +9,9 @@ use axum::{
 };
 use throttle_client::{Error, RetryPolicy};
 
-use crate::support::{LEASE, Reaction, Received, Server, Silence, client, json, serve, text};
+use crate::scripted_server::{
+    LEASE, NoAnswer, Reaction, Received, Server, client, json, serve, text,
+};
 
 fn redirect(status: u16, location: &str) -> Reaction {
     text(status, "moved").with(header::LOCATION, location)
@@ -109,7 +111,7 @@ async fn credentials_of_a_url_do_not_go_to_another_server_to_which_it_redirects(
 
 #[tokio::test]
 async fn the_error_names_who_did_not_answer_behind_a_redirect() {
-    let target = Server::start([Silence]).await;
+    let target = Server::start([NoAnswer]).await;
     let server = Server::start([redirect(307, &target.url())]).await;
     let client = client(&server.url()).retry(RetryPolicy::none());
     let client = client.timeout(Duration::from_millis(50)).build().unwrap();

@@ -2,60 +2,60 @@
 
 use throttle_client::{Lost, Peer};
 
-use crate::house::{House, LEASE, MUTEX};
+use crate::real_server::{LEASE, MUTEX, RealServer};
 
 #[tokio::test]
 async fn a_peer_without_signs_of_life_keeps_its_locks_as_long_as_it_is_renewed() {
-    let house = House::with(MUTEX).await;
-    let ann = Peer::builder(&house.client()).lease(LEASE).heartbeat(false).build();
+    let server = RealServer::with(MUTEX).await;
+    let ann = Peer::builder(&server.client()).lease(LEASE).heartbeat(false).build();
     let lock = ann.lock("A").await.unwrap();
     for _ in 0..3 {
-        house.until(|_| lock.time_left() < LEASE * 4 / 5).await;
+        server.until(|_| lock.time_left() < LEASE * 4 / 5).await;
         let left = lock.time_left();
         ann.renew().await.unwrap();
         assert!(lock.time_left() > left);
     }
-    assert_eq!(house.client().remainder("A").await.unwrap(), 0);
+    assert_eq!(server.client().remainder("A").await.unwrap(), 0);
     assert_eq!(lock.lost().await, Lost::Expired);
 }
 
 #[tokio::test]
 async fn a_renewal_tells_a_server_that_was_started_again_what_is_held() {
-    let house = House::with(MUTEX).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
-    house.restart_with(MUTEX);
-    assert_eq!(house.client().remainder("A").await.unwrap(), 1);
+    server.restart_with(MUTEX);
+    assert_eq!(server.client().remainder("A").await.unwrap(), 1);
     ann.renew().await.unwrap();
-    assert_eq!(house.client().remainder("A").await.unwrap(), 0);
+    assert_eq!(server.client().remainder("A").await.unwrap(), 0);
     assert!(lock.is_held());
 }
 
 #[tokio::test]
 async fn a_renewal_says_that_the_peer_was_removed() {
-    let house = House::with(MUTEX).await;
-    let ann = house.quiet_peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let left = lock.time_left();
     // The server has run for longer than since it last received of the peer.
-    house.until(|_| lock.time_left() < left - LEASE / 30).await;
-    assert!(house.client().remove_peer(lock.peer_id()).await.unwrap());
+    server.until(|_| lock.time_left() < left - LEASE / 30).await;
+    assert!(server.client().remove_peer(lock.peer_id()).await.unwrap());
     assert_eq!(ann.renew().await, Err(Lost::Revoked));
     assert!(!lock.is_held());
 }
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_has_nothing_to_renew() {
-    let house = House::with(MUTEX).await;
-    house.peer().renew().await.unwrap();
-    assert_eq!(house.client().peers().await.unwrap(), []);
+    let server = RealServer::with(MUTEX).await;
+    server.peer().renew().await.unwrap();
+    assert_eq!(server.client().peers().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_renewal_that_gets_no_answer_ends_with_the_lease() {
-    let house = House::with(MUTEX).await;
-    let ann = house.peer();
+    let server = RealServer::with(MUTEX).await;
+    let ann = server.peer();
     let _lock = ann.lock("A").await.unwrap();
-    house.fall_silent();
+    server.stop_answering();
     assert_eq!(ann.renew().await, Err(Lost::Unreachable));
 }

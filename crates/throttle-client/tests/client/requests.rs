@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, header};
 use throttle_client::{Client, Code, Error, Labels, Restore, RetryPolicy};
 use tokio::time::timeout;
 
-use crate::support::{Cut, LEASE, Server, answer, client, json, text};
+use crate::scripted_server::{Cut, LEASE, Server, answer, client, json, text};
 
 /// The table of the interface, row by row.
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn what_concerns_locks_is_numbered_in_its_order_and_repeated_under_its_num
     client.release(42, "A").await.unwrap();
     let _ = client.acquire(42, "A", 1).await.unwrap();
     client.release(42, "A").await.unwrap();
-    let numbers: Vec<_> = server.received().iter().map(|it| it.number().unwrap()).collect();
+    let numbers: Vec<_> = server.received().iter().map(|it| it.sequence().unwrap()).collect();
     let [first, again, second, third, third_again] = numbers[..] else { panic!("{numbers:?}") };
     assert_eq!((first, third), (again, third_again));
     assert!(first < second && second < third, "{numbers:?}");
@@ -106,7 +106,7 @@ async fn what_was_overtaken_is_sent_again_with_a_number_greater_than_all() {
     let server = Server::start([stale(), text(200, "Ok"), stale(), json(202, "42")]).await;
     server.client().release(42, "A").await.unwrap();
     let _ = server.client().acquire(42, "A", 1).await.unwrap();
-    let numbers: Vec<_> = server.received().iter().map(|it| it.number().unwrap()).collect();
+    let numbers: Vec<_> = server.received().iter().map(|it| it.sequence().unwrap()).collect();
     assert_eq!(numbers.len(), 4);
     assert!(numbers[1..].iter().all(|&number| number > ahead), "{numbers:?}");
 }
@@ -125,7 +125,7 @@ async fn what_no_number_can_exceed_is_asked_without_one() {
     // And if that is stale as well, something else is wrong.
     let error = server.client().release(42, "A").await.unwrap_err();
     assert_eq!(error.code(), Some(Code::StaleRequest));
-    let has_number: Vec<_> = server.received().iter().map(|it| it.number().is_some()).collect();
+    let has_number: Vec<_> = server.received().iter().map(|it| it.sequence().is_some()).collect();
     assert_eq!(has_number, [true, false, true, false]);
 }
 

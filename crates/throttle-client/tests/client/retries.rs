@@ -17,8 +17,10 @@ use throttle_client::{
 };
 
 use crate::{
-    house::now,
-    support::{Cut, LEASE, QUICK_RETRIES, Reaction, Server, Silence, answer, client, json, text},
+    real_server::now,
+    scripted_server::{
+        Cut, LEASE, NoAnswer, QUICK_RETRIES, Reaction, Server, answer, client, json, text,
+    },
 };
 
 fn too_many_waiters() -> Reaction {
@@ -55,7 +57,7 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
 
     client.heartbeat(42, LEASE).await.unwrap();
     assert!(!client.remove_peer(42).await.unwrap());
-    assert_eq!(client.acquire(42, "A", 1).await.unwrap(), Admission::Held { token: None });
+    assert_eq!(client.acquire(42, "A", 1).await.unwrap(), Admission::Granted { token: None });
     client.release(42, "A").await.unwrap();
     assert!(client.is_acquired(42).await.unwrap());
     client.restore(&restore).await.unwrap();
@@ -171,7 +173,7 @@ async fn without_retries_every_request_is_sent_once() {
 
 #[tokio::test]
 async fn what_got_no_answer_in_time_is_repeated() {
-    let server = Server::start([Silence, text(200, "Ok")]).await;
+    let server = Server::start([NoAnswer, text(200, "Ok")]).await;
     let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
     client.heartbeat(42, LEASE).await.unwrap();
     assert_eq!(server.lines().len(), 2);
@@ -181,10 +183,10 @@ async fn what_got_no_answer_in_time_is_repeated() {
 #[tokio::test]
 async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
     let wait = Duration::from_millis(500);
-    let server = Server::start([Cut, Silence, json(202, "42")]).await;
+    let server = Server::start([Cut, NoAnswer, json(202, "42")]).await;
     let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
     let admission = client.acquire(42, "A", 1).block_for(wait).await.unwrap();
-    assert_eq!(admission, Admission::Pending);
+    assert_eq!(admission, Admission::Queued);
 
     let received = server.received();
     let asked: Vec<_> = received.iter().map(|request| request.duration("block_for")).collect();
@@ -265,7 +267,7 @@ async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
 #[tokio::test]
 async fn the_causes_of_an_error_tell_what_happened_and_nothing_twice() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let silent = Server::start([Silence]).await;
+    let silent = Server::start([NoAnswer]).await;
     let broken = Server::start([Cut]).await;
     for (url, expected) in [
         (format!("http://{nobody}"), "cannot connect to URL: tcp connect error: "),

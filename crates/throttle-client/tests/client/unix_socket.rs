@@ -14,7 +14,7 @@ use throttle_client::{Client, http_client_builder};
 use throttle_runtime::{Handle, Settings};
 use tokio::{net::UnixListener, task::JoinHandle};
 
-use crate::support::LEASE;
+use crate::scripted_server::LEASE;
 
 /// Serves at the socket until it is aborted.
 fn serve(path: &std::path::Path) -> JoinHandle<()> {

@@ -8,7 +8,8 @@
 use std::{hint::black_box, time::Duration};
 
 use throttle_core::{
-    Admission, Count, Event, Level, PeerId, Release, Request, SemaphoreId, Settings, Throttle, Time,
+    Admission, Count, Event, Level, LockRequest, PeerId, Release, SemaphoreId, Settings, Throttle,
+    Time,
 };
 
 /// What does this cost among so many peers?
@@ -27,7 +28,7 @@ pub(crate) const ACQUIRE_AND_RELEASE: Question = Question {
         let (peer, db) = (crowd.next(), crowd.db);
         let taken = crowd.throttle.acquire(crowd.now, peer, (db, Count::ONE));
         assert!(taken.is_ok_and(Admission::is_granted));
-        let given_back = crowd.throttle.release(crowd.now, peer, db);
+        let given_back = crowd.throttle.release(crowd.now, peer, db, None);
         assert_eq!(given_back, Ok(Release::Released));
         assert_eq!(crowd.drain(), 2);
     },
@@ -64,7 +65,7 @@ pub(crate) const HAND_OVER: Question = Question {
     },
     step: |crowd| {
         let (holder, db) = (crowd.next(), crowd.db);
-        assert_eq!(crowd.throttle.release(crowd.now, holder, db), Ok(Release::Released));
+        assert_eq!(crowd.throttle.release(crowd.now, holder, db, None), Ok(Release::Released));
         assert!(matches!(crowd.throttle.poll_event(), Some(Event::Released { .. })));
         let next = crowd.nth(crowd.turn);
         let granted = crowd.throttle.poll_event();
@@ -81,7 +82,7 @@ pub(crate) const NEW_PEER_AND_REMOVE_PEER: Question = Question {
     prepare: |peers| Crowd::of(peers, Count::MAX),
     step: |crowd| {
         let peer = crowd.newcomer(LEASE);
-        assert!(crowd.throttle.remove_peer(crowd.now, peer));
+        assert!(crowd.throttle.remove_peer(crowd.now, peer, None));
         assert_eq!(crowd.drain(), 2);
     },
 };
@@ -185,8 +186,8 @@ impl Crowd {
         lease: Duration,
     ) {
         let peer = self.newcomer(LEASE);
-        let (expires_in, listens) = (Some(lease), true);
-        let request = Request { semaphore, count, expires_in, listens };
+        let (expires_in, attended) = (Some(lease), true);
+        let request = LockRequest { expires_in, attended, ..(semaphore, count).into() };
         self.throttle.acquire(self.now, peer, request).expect("it is acquirable");
         self.drain();
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, Level, SemaphoreId, Time,
-    semaphore::{Semaphore, Waiter},
+    semaphore::{Semaphore, WaiterEntry},
 };
 
 impl Throttle {
@@ -47,7 +47,7 @@ impl Throttle {
         if max < from {
             let waiters = self.semaphore(id)?.waiters_after(None);
             let too_large = waiters.filter(|(_, waiter)| waiter.count > max);
-            for (_, Waiter { slot, count }) in too_large.collect::<Vec<_>>() {
+            for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
                 self.cancel(slot, CancelCause::NeverAcquirable { count, max });
             }
         }

@@ -7,7 +7,7 @@ use super::Throttle;
 use crate::{
     CancelCause, Event, PeerId, SemaphoreId, Time,
     peers::Slot,
-    semaphore::{Place, Semaphore},
+    semaphore::{EntryKey, Semaphore},
 };
 
 impl Throttle {
@@ -62,7 +62,7 @@ impl Throttle {
             Some((first, _)) if first <= now => self.now.max(first.just_before()),
             _ => now,
         };
-        self.departed.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
+        self.absent.prune(self.now, (budget / PRUNED_SHARE).max(1) as usize);
         tell(&mut self.events);
         self.now
     }
@@ -177,7 +177,7 @@ impl Throttle {
 
     /// Clears places that evicted peers have left, then serves the queues, each once, in order of the
     /// semaphores. Returns the number of grants.
-    pub(super) fn clear(&mut self, mut vacated: Vec<(SemaphoreId, Place)>) -> usize {
+    pub(super) fn clear(&mut self, mut vacated: Vec<(SemaphoreId, EntryKey)>) -> usize {
         vacated.sort_unstable_by_key(|&(semaphore, _)| semaphore);
         let vacated = || vacated.chunk_by(|(one, _), (other, _)| one == other);
         for places in vacated() {

@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::Throttle;
 use crate::{
     Count, Error, FencingToken, Labels, Level, PeerId, SemaphoreId, Ticket, Time,
-    peers::{Held, Peer, Pending, Wait},
+    peers::{Held, Peer, Pending, WaitState},
 };
 
 /// A semaphore in numbers.
@@ -166,7 +166,7 @@ impl Throttle {
     /// [`Error::UnknownPeer`]
     pub fn place(&self, peer: PeerId, limit: usize) -> Result<Option<usize>, Error> {
         let peer = self.peers.get(self.slot(peer)?);
-        let queued = |lock: &&Pending| !matches!(lock.wait, Wait::Parked(_));
+        let queued = |lock: &&Pending| !matches!(lock.wait, WaitState::Parked(_));
         let Some(lock) = peer.pending.as_ref().filter(queued) else { return Ok(None) };
         let before = self.semaphore(lock.semaphore)?.queued_before(lock.ticket, limit);
         Ok((before < limit).then_some(before + 1))
@@ -257,7 +257,7 @@ impl Throttle {
             count: lock.count,
             ticket: lock.ticket,
             waiting_for: self.now - lock.since,
-            parked: matches!(lock.wait, Wait::Parked(_)),
+            parked: matches!(lock.wait, WaitState::Parked(_)),
         }
     }
 }

@@ -70,11 +70,23 @@ impl Throttle {
     /// Removes a peer with all its locks, held and pending, and serves the queues it leaves.
     ///
     /// Returns whether there was such a peer. O(log n) for each lock and each grant that follows.
-    pub fn remove_peer(&mut self, now: Time, peer: PeerId) -> bool {
+    ///
+    /// From then on no request with a number below `sequence`, or below the highest that the peer's
+    /// requests had, restores the peer. A removal is never stale. The numbers of absent peers are
+    /// remembered for ten minutes: of a million peers that existed, and of 65,536 that never did as far
+    /// as is known. The oldest are forgotten first.
+    pub fn remove_peer(&mut self, now: Time, peer: PeerId, sequence: Option<Sequence>) -> bool {
         self.advance(now);
         let Some(slot) = self.peers.slot(peer) else {
+            if let Some(sequence) = sequence {
+                self.absent.record_unknown(peer, sequence, self.now);
+            }
             return false;
         };
+        if let Some(sequence) = sequence {
+            let entry = self.peers.get_mut(slot);
+            entry.sequence = entry.sequence.max(sequence);
+        }
         self.deadlines.remove(slot);
         let mut vacated = Vec::new();
         let (locks, labels) = self.evict(slot, &mut vacated);
@@ -93,7 +105,8 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown.
-    /// - [`Error::StaleRequest`] as told for [`keep_order`](Self::keep_order).
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before, also if the
+    ///   peer is [absent](Self::remove_peer).
     /// - [`Error::RestoreConflict`] if the peer lives with other locks, or waits.
     /// - [`Error::LockCountTooLarge`] if the sum held of a semaphore would exceed [`Count::MAX`].
     /// - [`Error::TooManyPeers`], [`Error::TooManyLabelBytes`] if there are as many as
@@ -104,7 +117,7 @@ impl Throttle {
         for &semaphore in locks.keys() {
             self.semaphore(semaphore)?;
         }
-        self.check_order(id, sequence)?;
+        self.check_sequence(id, sequence)?;
         if let Some(slot) = self.peers.slot(id) {
             if !holds_exactly(self.peers.get(slot), &locks) {
                 return Err(Error::RestoreConflict);

@@ -4,14 +4,14 @@ use core::{cmp::Ordering, time::Duration};
 
 use super::Throttle;
 use crate::{
-    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Ticket, Time,
-    peers::{Held, Pending, Slot, Wait},
-    semaphore::Waiter,
+    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
+    peers::{Held, Pending, Slot, WaitState},
+    semaphore::WaiterEntry,
 };
 
 /// What a peer asks for. A pair of semaphore and count is the plain form of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Request {
+pub struct LockRequest {
     /// Of which semaphore.
     pub semaphore: SemaphoreId,
     /// How much.
@@ -22,12 +22,14 @@ pub struct Request {
     /// of life: the lease stands still while the lock is pending and begins anew with the answer.
     /// Each such request that was [queued](Admission::Queued) is ended by a grant, a cancellation,
     /// [`Throttle::end_wait`] or [`Throttle::park`].
-    pub listens: bool,
+    pub attended: bool,
+    /// The number of the request, if the client numbers them.
+    pub sequence: Option<Sequence>,
 }
 
-impl From<(SemaphoreId, Count)> for Request {
+impl From<(SemaphoreId, Count)> for LockRequest {
     fn from((semaphore, count): (SemaphoreId, Count)) -> Self {
-        Self { semaphore, count, expires_in: None, listens: false }
+        Self { semaphore, count, expires_in: None, attended: false, sequence: None }
     }
 }
 
@@ -41,9 +43,11 @@ pub enum Admission {
         /// Grows with each grant of this semaphore; the same as long as the lock is held.
         token: FencingToken,
     },
-    /// The lock is pending; [`Event::Granted`] tells when it is held, and with which count.
+    /// The lock is pending; [`Event::Granted`] reports when it is held, and with which count.
     Queued {
-        /// The place in the queue.
+        /// How much is pending.
+        count: Count,
+        /// Where in the queue: tickets are in the order of arrival.
         ticket: Ticket,
     },
 }
@@ -78,6 +82,7 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     /// - [`Error::NeverAcquirable`] if the count exceeds the maximum.
     /// - [`Error::AlreadyPending`] if the peer waits for another semaphore, or for less of this one.
     /// - [`Error::LockHierarchyViolation`] unless the semaphore's level is below every level the peer
@@ -87,12 +92,12 @@ impl Throttle {
         &mut self,
         now: Time,
         peer: PeerId,
-        request: impl Into<Request>,
+        request: impl Into<LockRequest>,
     ) -> Result<Admission, Error> {
         self.advance(now);
         let request = request.into();
         self.semaphore(request.semaphore)?;
-        let slot = self.slot(peer)?;
+        let slot = self.accept_sequence(peer, request.sequence)?;
         if let Some(expires_in) = request.expires_in {
             self.renew_with(slot, expires_in);
         }
@@ -102,7 +107,7 @@ impl Throttle {
             (None, Some(pending)) => self.acquire_pending(slot, pending, request)?,
             (None, None) => self.acquire_new(slot, request)?,
         };
-        if request.listens {
+        if request.attended {
             self.listen(slot, admission);
         }
         Ok(admission)
@@ -113,16 +118,18 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     pub fn release(
         &mut self,
         now: Time,
         peer: PeerId,
         semaphore: SemaphoreId,
+        sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
         self.advance(now);
         self.semaphore(semaphore)?;
-        let slot = self.slot(peer)?;
+        let slot = self.accept_sequence(peer, sequence)?;
         let entry = self.peers.get_mut(slot);
         let released =
             if let Some(at) = entry.held.iter().position(|lock| lock.semaphore == semaphore) {
@@ -164,7 +171,7 @@ impl Throttle {
         &mut self,
         slot: Slot,
         pending: Pending,
-        request: Request,
+        request: LockRequest,
     ) -> Result<Admission, Error> {
         self.check_acquirable(request.semaphore, request.count)?;
         if pending.semaphore != request.semaphore || request.count > pending.count {
@@ -177,13 +184,13 @@ impl Throttle {
         self.serve(request.semaphore);
         Ok(match self.peers.get(slot).held(request.semaphore) {
             Some(&Held { count, token, .. }) => Admission::Granted { count, token },
-            None => Admission::Queued { ticket: pending.ticket },
+            None => Admission::Queued { count: request.count, ticket: pending.ticket },
         })
     }
 
     /// The peer has no lock on this semaphore yet.
-    fn acquire_new(&mut self, slot: Slot, request: Request) -> Result<Admission, Error> {
-        let Request { semaphore, count, .. } = request;
+    fn acquire_new(&mut self, slot: Slot, request: LockRequest) -> Result<Admission, Error> {
+        let LockRequest { semaphore, count, .. } = request;
         self.check_acquirable(semaphore, count)?;
         self.check_hierarchy(slot, semaphore)?;
         let entry = self.semaphore(semaphore)?;
@@ -195,7 +202,7 @@ impl Throttle {
         if entry.waiters_len() >= limit as usize {
             return Err(Error::TooManyWaiters { limit });
         }
-        Ok(Admission::Queued { ticket: self.enqueue(slot, semaphore, count) })
+        Ok(Admission::Queued { count, ticket: self.enqueue(slot, semaphore, count) })
     }
 
     fn check_acquirable(&self, semaphore: SemaphoreId, count: Count) -> Result<(), Error> {
@@ -220,10 +227,11 @@ impl Throttle {
     fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
-        self.semaphore_mut(semaphore).enqueue(ticket, Waiter { slot, count });
+        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
         let since = self.now;
         let peer = self.peers.get_mut(slot);
-        peer.pending = Some(Pending { semaphore, count, ticket, since, wait: Wait::Unattended });
+        peer.pending =
+            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
         self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
         ticket
     }

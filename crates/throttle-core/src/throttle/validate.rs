@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::Throttle;
-use crate::{SemaphoreId, peers::Wait};
+use crate::{SemaphoreId, peers::WaitState};
 
 impl Throttle {
     /// Checks every invariant. O(n), for tests and tools.
@@ -29,7 +29,11 @@ impl Throttle {
                 let entry: &mut (u128, usize) = pending.entry(lock.semaphore).or_default();
                 *entry = (entry.0 + u128::from(lock.count.get()), entry.1 + 1);
                 assert!(peer.held(lock.semaphore).is_none(), "nobody waits for what they hold");
-                assert_ne!(lock.wait, Wait::Attended(0), "who is attended has an open request");
+                assert_ne!(
+                    lock.wait,
+                    WaitState::Attended(0),
+                    "who is attended has an open request"
+                );
             }
         }
         assert_eq!(self.peers.ids_len(), self.peers.len(), "ids of the gone are forgotten");
@@ -56,7 +60,7 @@ impl Throttle {
             let pending = self.peers.get(waiter.slot).pending.expect("only pending peers wait");
             assert_eq!((pending.semaphore, pending.ticket), (id, *ticket), "queue and peer agree");
             assert_eq!(pending.count, waiter.count, "queue and peer agree on the count");
-            !matches!(pending.wait, Wait::Parked(_))
+            !matches!(pending.wait, WaitState::Parked(_))
         });
         if let Some((_, head)) = queue.next() {
             assert!(!semaphore.has_room_for(head.count), "a head that fits does not wait");

@@ -6,7 +6,7 @@
 use super::{Admission, Throttle};
 use crate::{
     Count, Event, PeerId, Ticket, Time,
-    peers::{Pending, Slot, Wait},
+    peers::{Pending, Slot, WaitState},
 };
 
 /// Which request of a peer was closed.
@@ -48,7 +48,7 @@ impl Throttle {
         };
         let until = self.present + self.settings.abandoned_after;
         let pending = self.peers.get_mut(slot).pending.as_mut().expect("it was just found");
-        pending.wait = Wait::Parked(until);
+        pending.wait = WaitState::Parked(until);
         let semaphore = pending.semaphore;
         self.semaphore_mut(semaphore).park(ticket);
         self.events.push_back(Event::Parked { peer, semaphore });
@@ -61,15 +61,15 @@ impl Throttle {
         let slot = self.peers.slot(peer)?;
         let pending = self.peers.get_mut(slot).pending.as_mut()?;
         match &mut pending.wait {
-            Wait::Attended(open) if pending.ticket == ticket && *open > 1 => {
+            WaitState::Attended(open) if pending.ticket == ticket && *open > 1 => {
                 *open -= 1;
                 Some(Closed::OneOfMany)
             }
-            wait @ Wait::Attended(_) if pending.ticket == ticket => {
-                *wait = Wait::Unattended;
+            wait @ WaitState::Attended(_) if pending.ticket == ticket => {
+                *wait = WaitState::Unattended;
                 Some(Closed::Last(slot))
             }
-            Wait::Attended(_) | Wait::Unattended | Wait::Parked(_) => None,
+            WaitState::Attended(_) | WaitState::Unattended | WaitState::Parked(_) => None,
         }
     }
 
@@ -78,8 +78,8 @@ impl Throttle {
         match self.peers.get_mut(slot).pending.as_mut() {
             Some(pending) if !admission.is_granted() => {
                 pending.wait = match pending.wait {
-                    Wait::Attended(open) => Wait::Attended(open.saturating_add(1)),
-                    Wait::Unattended | Wait::Parked(_) => Wait::Attended(1),
+                    WaitState::Attended(open) => WaitState::Attended(open.saturating_add(1)),
+                    WaitState::Unattended | WaitState::Parked(_) => WaitState::Attended(1),
                 };
             }
             _ => self.renew(slot),
@@ -90,10 +90,10 @@ impl Throttle {
     pub(super) fn resume(&mut self, slot: Slot) {
         let peer = self.peers.get_mut(slot);
         let id = peer.id;
-        if let Some(Pending { semaphore, ticket, wait: wait @ Wait::Parked(_), .. }) =
+        if let Some(Pending { semaphore, ticket, wait: wait @ WaitState::Parked(_), .. }) =
             &mut peer.pending
         {
-            *wait = Wait::Unattended;
+            *wait = WaitState::Unattended;
             let (semaphore, ticket) = (*semaphore, *ticket);
             self.semaphore_mut(semaphore).resume(ticket);
             self.events.push_back(Event::Resumed { peer: id, semaphore });

@@ -35,7 +35,7 @@ pub(crate) struct Model {
     semaphores: Vec<Semaphore>,
     peers: Vec<Peer>,
     /// The greatest number of each peer that is not there, and since when it is not.
-    departed: BTreeMap<PeerId, (Sequence, u64)>,
+    absent: BTreeMap<PeerId, (Sequence, u64)>,
     last_ticket: Option<Ticket>,
     /// What all tokens of semaphores that are added must exceed.
     token_floor: u64,
@@ -99,7 +99,7 @@ impl Minted {
         match *reply {
             Ok(Reply::Added(id)) => minted.semaphore = Some(id),
             Ok(Reply::CaughtUp(reached)) => minted.reached = Some(reached),
-            Ok(Reply::Admitted(Admission::Queued { ticket })) => minted.ticket = Some(ticket),
+            Ok(Reply::Admitted(Admission::Queued { ticket, .. })) => minted.ticket = Some(ticket),
             _ => {}
         }
         minted.tokens.extend(events.iter().filter_map(|event| match *event {
@@ -118,7 +118,7 @@ impl Model {
             present: 0,
             semaphores: Vec::new(),
             peers: Vec::new(),
-            departed: BTreeMap::new(),
+            absent: BTreeMap::new(),
             last_ticket: None,
             // Room for 2^40 grants is left whatever the floor.
             token_floor: token_floor.min(FencingToken::MAX.get() - (1 << 40)),
@@ -315,13 +315,13 @@ impl Model {
 
     /// The greatest number of a peer that is not there, as far as it is remembered.
     fn left_behind(&self, id: PeerId) -> Option<Sequence> {
-        let &(sequence, since) = self.departed.get(&id)?;
+        let &(sequence, since) = self.absent.get(&id)?;
         (self.now - since <= 600_000_000_000).then_some(sequence)
     }
 
     fn leave_behind(&mut self, id: PeerId, sequence: Sequence) {
         let latest = sequence.max(self.left_behind(id).unwrap_or_default());
-        self.departed.insert(id, (latest, self.now));
+        self.absent.insert(id, (latest, self.now));
     }
 
     /// Gives up the pending lock of a peer.

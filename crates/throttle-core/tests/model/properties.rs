@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Error, Event, PeerId, Release, Reply, Request, SemaphoreId, Throttle, Time,
+    Admission, Command, Error, Event, LockRequest, PeerId, Release, Reply, SemaphoreId, Throttle,
+    Time,
 };
 
 use crate::{
@@ -71,10 +72,7 @@ fn saying_it_again_changes_nothing_and_gets_the_same_answer() {
 
 fn repeat(throttle: &mut Throttle, step: &Step) {
     let again = match step.command {
-        Command::Acquire { .. }
-        | Command::Heartbeat { .. }
-        | Command::KeepOrder { .. }
-        | Command::Restore(_) => step.reply,
+        Command::Acquire { .. } | Command::Heartbeat { .. } | Command::Restore(_) => step.reply,
         Command::Release { .. } => step.reply.map(|_| Reply::Released(Release::Nothing)),
         Command::RemovePeer { .. } => Ok(Reply::Removed(false)),
         _ => return,
@@ -228,7 +226,7 @@ fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
             Ok(_),
         ) => Some((peer, expires_in)),
         (Command::Restore(restoration), Ok(_)) => Some((restoration.peer, restoration.expires_in)),
-        (_, Err(Error::UnknownPeer | Error::UnknownSemaphore)) => None,
+        (_, Err(Error::StaleRequest { .. } | Error::UnknownPeer | Error::UnknownSemaphore)) => None,
         // Also if the lock is refused.
         (&Command::Acquire { peer, request }, _) => {
             request.expires_in.map(|expires_in| (peer, expires_in))
@@ -289,7 +287,7 @@ fn expire_next(throttle: &mut Throttle) -> bool {
 fn assert_all_is_free_without(last: Snapshot, throttle: &mut Throttle, semaphores: &[SemaphoreId]) {
     for peer in last.peers {
         // Its turn may have come, and its lease with it, when an earlier one was removed.
-        throttle.remove_peer(last.now, peer.id);
+        throttle.remove_peer(last.now, peer.id, None);
     }
     throttle.expire(last.now);
     assert_eq!(throttle.peer_count(), 0);
@@ -311,7 +309,7 @@ fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
                 assert!(grant.account.last_token < Some(grant.token), "{grant:?}");
             });
             if let (
-                &Command::Acquire { peer, request: Request { semaphore, .. } },
+                &Command::Acquire { peer, request: LockRequest { semaphore, .. } },
                 Ok(Reply::Admitted(Admission::Granted { count, token })),
             ) = (&step.command, step.reply)
             {
@@ -341,7 +339,7 @@ fn refusals_leave_no_trace() {
             let mut expected = step.before.clone();
             if let Command::Acquire { peer, request } = step.command
                 && let Some(lease) = request.expires_in
-                && step.reply != Err(Error::UnknownSemaphore)
+                && !matches!(step.reply, Err(Error::StaleRequest { .. } | Error::UnknownSemaphore))
             {
                 let mut peers = expected.peers.iter_mut();
                 if let Some(peer) = peers.find(|known| known.id == peer) {

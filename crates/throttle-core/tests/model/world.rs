@@ -16,8 +16,8 @@ use std::{
 
 use arbitrary::{Result, Unstructured};
 use throttle_core::{
-    Admission, Command, Count, Error, Event, Labels, Level, PeerId, Reply, Request, Restoration,
-    SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
+    Admission, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId, Reply,
+    Restoration, SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 
 /// Where a life takes place, and what has been heard of it so far.
@@ -49,7 +49,9 @@ pub(crate) struct World {
     holding: BTreeSet<(PeerId, SemaphoreId)>,
     waiting: BTreeSet<(PeerId, SemaphoreId)>,
     tickets: BTreeMap<PeerId, Vec<Ticket>>,
-    /// How many commands had a number.
+    /// Whether there are requests with sequence numbers.
+    numbers: bool,
+    /// How many requests had a number.
     numbered: u64,
 }
 
@@ -58,12 +60,10 @@ pub(crate) struct World {
 enum Kind {
     Acquire,
     AddSemaphore,
-    Bar,
     CatchUp,
     EndWait,
     Expire,
     Heartbeat,
-    KeepOrder,
     NewPeer,
     Park,
     Release,
@@ -75,15 +75,13 @@ enum Kind {
 }
 
 /// How often each kind comes where it comes at all.
-const WEIGHTS: [(Kind, u32); 16] = [
+const WEIGHTS: [(Kind, u32); 14] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
-    (Kind::Bar, 1),
     (Kind::CatchUp, 8),
     (Kind::EndWait, 5),
     (Kind::Expire, 3),
     (Kind::Heartbeat, 6),
-    (Kind::KeepOrder, 5),
     (Kind::NewPeer, 10),
     (Kind::Park, 9),
     (Kind::Release, 16),
@@ -131,6 +129,7 @@ impl World {
             holding: BTreeSet::new(),
             waiting: BTreeSet::new(),
             tickets: BTreeMap::new(),
+            numbers: u.ratio(3, 4)?,
             numbered: 0,
         })
     }
@@ -185,7 +184,7 @@ impl World {
         let expires_in = u.ratio(3, 4)?.then(|| u.int_in_range(0..=2)).transpose()?;
         let expires_in = expires_in.map(Duration::from_nanos);
         let request = (self.semaphores[0], Count::ONE).into();
-        let request = Request { expires_in, listens: expires_in.is_some(), ..request };
+        let request = LockRequest { expires_in, attended: expires_in.is_some(), ..request };
         Ok(Command::Acquire { peer, request })
     }
 
@@ -209,13 +208,13 @@ impl World {
             }
             (
                 &Command::Acquire { peer, .. },
-                &Ok(Reply::Admitted(Admission::Queued { ticket })),
+                &Ok(Reply::Admitted(Admission::Queued { ticket, .. })),
             ) => {
                 self.tickets.entry(peer).or_default().push(ticket);
             }
-            (Command::Bar { .. } | Command::KeepOrder { .. }, _) => self.numbered += 1,
             _ => {}
         }
+        self.numbered += u64::from(is_numbered(command));
         self.hear_events(events);
     }
 
@@ -285,7 +284,6 @@ impl World {
         Ok(match kind {
             Kind::Acquire => self.acquire(u)?,
             Kind::AddSemaphore => self.add_semaphore(u)?,
-            Kind::Bar => Command::Bar { peer: self.anybody(u)?, sequence: self.sequence(u)? },
             Kind::CatchUp => Command::CatchUp { budget: u.int_in_range(0..=3)? },
             Kind::EndWait => match self.wait(u)? {
                 Some((peer, ticket)) => Command::EndWait { peer, ticket },
@@ -294,9 +292,6 @@ impl World {
             Kind::Expire => Command::Expire,
             Kind::Heartbeat => {
                 Command::Heartbeat { peer: self.peer(u)?, expires_in: self.lease(u)? }
-            }
-            Kind::KeepOrder => {
-                Command::KeepOrder { peer: self.peer(u)?, sequence: self.sequence(u)? }
             }
             Kind::NewPeer => Command::NewPeer {
                 peer: self.anybody(u)?,
@@ -309,9 +304,12 @@ impl World {
             },
             Kind::Release => {
                 let (peer, semaphore) = self.lock(u, 5, 2)?;
-                Command::Release { peer, semaphore }
+                Command::Release { peer, semaphore, sequence: self.sequence(u, 6)? }
             }
-            Kind::RemovePeer => Command::RemovePeer { peer: self.peer(u)? },
+            Kind::RemovePeer => {
+                let peer = if u.ratio(1, 4)? { self.anybody(u)? } else { self.peer(u)? };
+                Command::RemovePeer { peer, sequence: self.sequence(u, 3)? }
+            }
             Kind::RemoveSemaphore => Command::RemoveSemaphore { semaphore: self.semaphore(u)? },
             Kind::Resize => Command::Resize { semaphore: self.semaphore(u)?, max: self.max(u)? },
             Kind::Restore => Command::Restore(self.restoration(u)?),
@@ -344,9 +342,10 @@ impl World {
             1 | 2 if self.hasty => Some(Duration::from_nanos(u.int_in_range(0..=2)?)),
             _ => None,
         };
-        let listens = if self.hasty { u.ratio(7, 8)? } else { u.arbitrary()? };
+        let attended = if self.hasty { u.ratio(7, 8)? } else { u.arbitrary()? };
         let count = self.count(u)?;
-        let request = Request { semaphore, count, expires_in, listens };
+        let sequence = self.sequence(u, 12)?;
+        let request = LockRequest { semaphore, count, expires_in, attended, sequence };
         Ok(Command::Acquire { peer, request })
     }
 
@@ -360,15 +359,18 @@ impl World {
             locks.insert(self.semaphore(u)?, self.count(u)?);
         }
         let (peer, expires_in) = (self.anybody(u)?, self.lease(u)?);
-        let sequence = if u.arbitrary()? { Some(self.sequence(u)?) } else { None };
+        let sequence = self.sequence(u, 2)?;
         Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)?, sequence })
     }
 
-    /// A number about as high as those that came before.
-    fn sequence(&self, u: &mut Unstructured<'_>) -> Result<Sequence> {
+    /// For one request in `every` a number about as high as those before it.
+    fn sequence(&self, u: &mut Unstructured<'_>, every: u8) -> Result<Option<Sequence>> {
+        if !self.numbers || !u.ratio(1, every)? {
+            return Ok(None);
+        }
         let behind = u.int_in_range(0..=4)?;
         let number = (self.numbered + 2).saturating_sub(behind);
-        Ok(Sequence::new(number).expect("lives are short"))
+        Ok(Some(Sequence::new(number).expect("lives are short")))
     }
 
     fn anybody(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
@@ -464,6 +466,17 @@ impl World {
         }
         let host = format!("worker-{}", self.peer(u)?);
         Ok(Some(Box::new(Labels::from_iter([("host".to_owned(), host)]))))
+    }
+}
+
+fn is_numbered(command: &Command) -> bool {
+    match command {
+        Command::Acquire { request, .. } => request.sequence.is_some(),
+        Command::Release { sequence, .. } | Command::RemovePeer { sequence, .. } => {
+            sequence.is_some()
+        }
+        Command::Restore(restoration) => restoration.sequence.is_some(),
+        _ => false,
     }
 }
 

@@ -106,7 +106,7 @@ mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use metrics_exporter_prometheus::PrometheusBuilder;
-    use throttle_runtime::{Ask, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+    use throttle_runtime::{Count, Handle, Labels, Level, LockRequest, SemaphoreConfig, Settings};
 
     use super::*;
 
@@ -129,8 +129,8 @@ mod tests {
         assert!(series(&handle).is_empty(), "nothing has happened");
         let peer = handle.new_peer(Duration::from_secs(60), Labels::default()).await.unwrap();
         for _ in 0..2 {
-            handle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap();
-            handle.release(peer, "A").await.unwrap();
+            handle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
+            handle.release(peer, "A", None).await.unwrap();
         }
         let of_a = Arc::downgrade(&series(&handle)[0]);
         assert_eq!(of_a.upgrade().unwrap().grants.get(), 2);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use throttle_wire::{Acquired, ExpiresIn, NewPeer, Peer, Restore, Semaphore};
+use throttle_wire::{Heartbeat, LockAnswer, NewPeer, PeerStatus, Restore, SemaphoreOverview};
 
 use crate::support::{Server, request};
 
@@ -25,7 +25,7 @@ async fn a_heartbeat_is_ok_and_sets_the_lease() {
     let server = Server::start(&[]);
     let peer = server.join().await;
     server.put(&format!("/peers/{peer}"), r#"{"expires_in":"5m"}"#).await.is_text(200, "Ok");
-    let peer: Peer = server.get(&format!("/peers/{peer}")).await.json();
+    let peer: PeerStatus = server.get(&format!("/peers/{peer}")).await.json();
     assert_eq!((peer.expires_in, peer.time_left), (5 * MINUTE, 5 * MINUTE));
 }
 
@@ -49,9 +49,9 @@ async fn a_lock_is_held_or_pending_and_says_so() {
 
     let held = server.put(&format!("/peers/{one}/A"), "2").await;
     assert_eq!(held.status, 200);
-    let held: Acquired = held.json();
+    let held: LockAnswer = held.json();
     let token = held.fencing_token.expect("a held lock has a token");
-    let expected = Acquired {
+    let expected = LockAnswer {
         peer_id: one,
         semaphore: "A".to_owned(),
         count: 2,
@@ -71,8 +71,8 @@ async fn a_lock_is_held_or_pending_and_says_so() {
 async fn repeating_an_acquire_gives_the_same_answer_and_token() {
     let server = Server::start(&[("A", 1, 0)]);
     let path = format!("/peers/{}/A", server.join().await);
-    let first: Acquired = server.put(&path, "1").await.json();
-    let second: Acquired = server.put(&path, "1").await.json();
+    let first: LockAnswer = server.put(&path, "1").await.json();
+    let second: LockAnswer = server.put(&path, "1").await.json();
     assert_eq!(first, second);
     assert_eq!(server.handle.remainder("A"), Ok(0));
 }
@@ -118,7 +118,7 @@ async fn a_restored_peer_holds_what_it_held_even_beyond_the_maximum() {
     server.post("/restore", body).await.is_text(200, "Ok");
     server.post("/restore", body).await.is_text(200, "Ok");
     assert_eq!(server.get("/remainder?semaphore=A").await.value(), json!(-1));
-    let peer: Peer = server.get("/peers/42").await.json();
+    let peer: PeerStatus = server.get("/peers/42").await.json();
     let held = peer.held.iter().map(|lock| (lock.semaphore.as_str(), lock.count));
     assert_eq!(held.collect::<BTreeMap<_, _>>(), BTreeMap::from([("A", 3), ("B", 1)]));
 }
@@ -130,7 +130,7 @@ async fn a_peer_with_an_id_of_64_bits_comes_back_unchanged() {
     let id = u64::MAX;
     let body = format!(r#"{{"expires_in":"5m","peer_id":{id},"acquired":{{"A":1}}}}"#);
     server.post("/restore", &body).await.is_text(200, "Ok");
-    let peer: Peer = server.get(&format!("/peers/{id}")).await.json();
+    let peer: PeerStatus = server.get(&format!("/peers/{id}")).await.json();
     assert_eq!(peer.id, id);
     server.delete(&format!("/peers/{id}/A")).await.is_text(200, "Ok");
 }
@@ -168,9 +168,9 @@ async fn labels_tell_who_holds_and_who_waits() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
 
     let answer = server.get("/semaphores/A").await;
-    let Semaphore { summary, held_by, queue } = answer.json();
-    assert_eq!((summary.held, summary.pending, summary.remainder), (1, 1, 0));
-    assert_eq!((summary.holders, summary.waiters), (1, 1));
+    let SemaphoreOverview { status, held_by, queue } = answer.json();
+    assert_eq!((status.held, status.pending, status.remainder), (1, 1, 0));
+    assert_eq!((status.holders, status.waiters), (1, 1));
     assert_eq!((held_by[0].peer_id, &*held_by[0].labels["host"]), (holder, "worker-7"));
     assert_eq!((queue[0].peer_id, &*queue[0].labels["host"]), (waiter, "worker-8"));
     assert_eq!(answer.value()["held_by"][0]["held_for"], json!("11s 500ms"));
@@ -237,10 +237,10 @@ async fn bodies_as_the_shared_types_write_them_are_understood() {
 
     let new_peer = NewPeer { expires_in: 90 * MINUTE, labels: labels.clone() };
     let id: u64 = server.post("/new_peer", &serde_json::to_string(&new_peer).unwrap()).await.json();
-    let peer: Peer = server.get(&format!("/peers/{id}")).await.json();
+    let peer: PeerStatus = server.get(&format!("/peers/{id}")).await.json();
     assert_eq!((peer.expires_in, &peer.labels), (90 * MINUTE, &labels));
 
-    let lease = ExpiresIn { expires_in: Duration::from_millis(1_500) };
+    let lease = Heartbeat { expires_in: Duration::from_millis(1_500) };
     let body = serde_json::to_string(&lease).unwrap();
     server.put(&format!("/peers/{id}"), &body).await.is_text(200, "Ok");
 
@@ -249,7 +249,7 @@ async fn bodies_as_the_shared_types_write_them_are_understood() {
     let restore =
         Restore { expires_in: MINUTE, peer_id: 5, acquired, labels: labels_too, sequence };
     server.post("/restore", &write(restore)).await.is_text(200, "Ok");
-    let peer: Peer = server.get("/peers/5").await.json();
+    let peer: PeerStatus = server.get("/peers/5").await.json();
     assert_eq!((peer.held[0].count, peer.labels), (7, labels));
 }
 

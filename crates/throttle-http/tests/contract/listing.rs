@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use throttle_http::Limits;
-use throttle_runtime::{Ask, Count, Labels, PeerId, Restoration, Settings};
-use throttle_wire::{Peer, Semaphore};
+use throttle_runtime::{Count, Labels, LockRequest, PeerId, Restoration, Settings};
+use throttle_wire::{PeerStatus, SemaphoreOverview};
 use tower::ServiceExt as _;
 
 use crate::support::{Server, request};
@@ -17,7 +17,7 @@ async fn crowd(server: &Server, size: usize) -> BTreeSet<u64> {
     for _ in 0..size {
         let lease = std::time::Duration::from_secs(60);
         let peer = server.handle.new_peer(lease, Labels::default()).await.unwrap();
-        server.handle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap();
+        server.handle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
         ids.insert(peer.get());
     }
     ids
@@ -35,15 +35,15 @@ async fn a_list_has_everybody_once_whether_or_not_the_last_page_is_full() {
         let server = Server::start(&[("A", 1_200, 0)]);
         let ids = crowd(&server, size).await;
 
-        let peers: Vec<Peer> = server.get("/peers/").await.json();
+        let peers: Vec<PeerStatus> = server.get("/peers/").await.json();
         assert_eq!(peers.len(), size);
         assert!(ids.iter().eq(&peers.iter().map(|peer| peer.id).collect::<BTreeSet<_>>()));
 
-        let semaphore: Semaphore = server.get("/semaphores/A").await.json();
+        let semaphore: SemaphoreOverview = server.get("/semaphores/A").await.json();
         assert_eq!(semaphore.held_by.len(), size.min(1_200));
         assert_eq!(semaphore.queue.len(), size.saturating_sub(1_200));
-        assert_eq!(semaphore.summary.holders, semaphore.held_by.len() as u64);
-        assert_eq!(semaphore.summary.waiters, semaphore.queue.len() as u64);
+        assert_eq!(semaphore.status.holders, semaphore.held_by.len() as u64);
+        assert_eq!(semaphore.status.waiters, semaphore.queue.len() as u64);
         let everybody = semaphore.held_by.iter().map(|holder| holder.peer_id);
         let everybody = everybody.chain(semaphore.queue.iter().map(|waiter| waiter.peer_id));
         assert!(ids.iter().eq(&everybody.collect::<BTreeSet<_>>()));
@@ -65,7 +65,7 @@ async fn who_lives_all_the_while_is_listed_once_although_others_come_and_go() {
         body.extend(chunk.unwrap());
     }
 
-    let peers: Vec<Peer> = serde_json::from_slice(&body).unwrap();
+    let peers: Vec<PeerStatus> = serde_json::from_slice(&body).unwrap();
     let times = |id| peers.iter().filter(|peer| peer.id == id).count();
     assert!(ids.iter().skip(1).step_by(2).all(|&id| times(id) == 1));
     assert!(ids.iter().step_by(2).chain(&newcomers).all(|&id| times(id) <= 1));
@@ -80,12 +80,12 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_takes_it() {
     let everybody = server.handle.peers(None, usize::MAX).entries;
     assert_eq!(everybody.len(), 2_500);
     for peer in everybody {
-        server.handle.remove_peer(peer.id).await.unwrap();
+        server.handle.remove_peer(peer.id, None).await.unwrap();
     }
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }
-    let peers: Vec<Peer> = serde_json::from_slice(&body).unwrap();
+    let peers: Vec<PeerStatus> = serde_json::from_slice(&body).unwrap();
     assert!(peers.len() < 500, "{} were read, though nobody is left to be listed", peers.len());
 }
 
@@ -119,7 +119,7 @@ async fn pieces_of_a_list_end_at_32_kilobytes_whatever_peers_hold_and_say() {
             _ => assert!(body.to_string().contains("\"fencing_token\"")),
         }
     }
-    let peers: Vec<Peer> = server.get("/peers/").await.json();
+    let peers: Vec<PeerStatus> = server.get("/peers/").await.json();
     assert_eq!(peers.iter().map(|peer| peer.held.len()).collect::<Vec<_>>(), [600; 20]);
     let page = server.handle.peers(None, usize::MAX);
     assert_eq!(page.entries.len(), 1, "what is copied at a time is bounded as well");
@@ -138,7 +138,7 @@ async fn long_lists_are_bounded_in_number_and_short_ones_are_not() {
     // One is read to its end, the other one given up.
     while open_lists[0].next().await.is_some() {}
     drop(open_lists);
-    assert_eq!(server.get("/peers").await.json::<Vec<Peer>>().len(), 1_000);
+    assert_eq!(server.get("/peers").await.json::<Vec<PeerStatus>>().len(), 1_000);
 }
 
 /// Numbers and lists do not contradict each other, however slowly they are read.
@@ -157,9 +157,9 @@ async fn the_numbers_of_a_semaphore_and_its_short_lists_are_of_one_instant() {
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }
-    let semaphore: Semaphore = serde_json::from_slice(&body).unwrap();
-    assert_eq!((semaphore.summary.holders, semaphore.held_by.len()), (1, 1));
-    assert_eq!((semaphore.summary.waiters, semaphore.queue.len()), (2, 2));
+    let semaphore: SemaphoreOverview = serde_json::from_slice(&body).unwrap();
+    assert_eq!((semaphore.status.holders, semaphore.held_by.len()), (1, 1));
+    assert_eq!((semaphore.status.waiters, semaphore.queue.len()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,6 +172,6 @@ async fn a_semaphore_that_is_removed_while_it_is_listed_ends_the_lists() {
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }
-    let semaphore: Semaphore = serde_json::from_slice(&body).unwrap();
+    let semaphore: SemaphoreOverview = serde_json::from_slice(&body).unwrap();
     assert!(semaphore.held_by.is_empty() && semaphore.queue.is_empty());
 }

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use serde_json::json;
-use throttle_wire::{Acquired, Code};
+use throttle_wire::{Code, LockAnswer};
 
 use crate::support::{Server, check_refusal};
 
@@ -32,7 +32,7 @@ async fn every_name_can_be_locked_looked_at_and_released() {
         let peer = server.join().await;
         let path = format!("/peers/{peer}/{encoded}");
 
-        let answer: Acquired = server.put(&path, "1").await.json();
+        let answer: LockAnswer = server.put(&path, "1").await.json();
         assert_eq!(answer.semaphore, name);
         assert_eq!(server.handle.remainder(name), Ok(0), "{name:?}");
         assert_eq!(server.handle.remainder("A"), Ok(1), "{name:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::json;
 use throttle_runtime::Settings;
-use throttle_wire::Acquired;
+use throttle_wire::LockAnswer;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{Answer, Server, request, semaphores, settle};
@@ -35,7 +35,7 @@ async fn a_long_poll_is_answered_as_soon_as_the_lock_is_granted() {
     server.delete(&format!("/peers/{holder}/A")).await;
     let answer = answer_now(waiting).await;
     assert_eq!(answer.status, 200);
-    let answer: Acquired = answer.json();
+    let answer: LockAnswer = answer.json();
     assert!(answer.acquired && answer.fencing_token.is_some());
 }
 

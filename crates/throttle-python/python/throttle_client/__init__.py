@@ -1,14 +1,14 @@
-"""Locks on semaphores of Throttle that keep themselves alive.
+"""Locks on semaphores of a Throttle server. The package keeps them alive.
 
 >>> from throttle_client import lock
 >>> with lock("http://localhost:8000", "A", count=2):  # doctest: +SKIP
-...     print("nobody has more of A than there is")
+...     print("this block holds a count of 2 of A")
 
-The lease is kept alive by a thread outside of the interpreter, whatever Python does. Should the lock be
-lost nevertheless, `lost` of the lock tells it, and leaving the block raises `LockLost`.
+A native thread sends the heartbeats, so they continue while Python is busy. If the lock is lost anyway,
+`lost` of the lock is set, and the end of the block raises `LockLost`.
 """
 
-from . import _farewell, _native
+from . import _at_exit, _fork, _native
 from .client import Client
 from .errors import (
     LockLost,
@@ -47,4 +47,5 @@ __all__ = [
 __version__: str = _native.VERSION
 
 
-_farewell.register()
+_fork.register()
+_at_exit.register()

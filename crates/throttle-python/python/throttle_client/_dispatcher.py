@@ -1,6 +1,6 @@
-"""One thread of Python for what native threads have to tell: events for `logging`, and losses of locks.
+"""The Python thread that passes on events of native threads: to `logging`, and to `on_lost` callbacks.
 
-It is made by `threading` when it is needed first, so it is a greenlet where threads are greenlets.
+`threading` starts it when it is first needed, so under gevent and eventlet it is a greenlet.
 """
 
 import importlib
@@ -12,54 +12,54 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import _native
-from ._waiting import Pair
+from ._wakeup import WakeupSocket
 
 log = logging.getLogger("throttle_client")
 
 
 class Dispatcher:
-    """Waits for operations on behalf of others, and calls them back."""
+    """Waits for operations in a thread of its own, and calls their callbacks there."""
 
     def __init__(self) -> None:
-        self._pair = Pair()
+        self._socket = WakeupSocket()
         self._callbacks: Dict[int, Tuple["_native.Operation[Any]", Callable[[Any], object]]] = {}
         self._tokens = itertools.count(1)
-        self._lowest: Optional[int] = None
+        self._min_level: Optional[int] = None
         self._thread: Optional[threading.Thread] = None
         self._is_stopping = False
 
     def start(self) -> None:
-        """Begins to dispatch."""
+        """Starts the thread."""
         self._thread = threading.Thread(target=self._run, name="throttle-client", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Tells what has happened so far, and nothing any more."""
+        """Delivers the events so far, then ends the thread."""
         self._is_stopping = True
-        self._pair.signal.wake()
+        self._socket.wakeup.wake()
         if self._thread is not None and self._thread.is_alive():
-            # It has only to return from a callback. One that never does must not keep us for ever.
+            # The thread only has to return from its current callback, which may never return.
             self._thread.join(timeout=1)
 
     def forward_log(self) -> None:
-        """From now on events of the client get into the log, as far as it wants them."""
-        lowest = min(log.getEffectiveLevel(), logging.CRITICAL)
-        if self._lowest != lowest:
-            self._lowest = lowest
-            _native.forward_log(self._pair.signal, lowest)
+        """Forwards events of the native client to `logging`, from the level that is enabled there."""
+        min_level = min(log.getEffectiveLevel(), logging.CRITICAL)
+        if self._min_level != min_level:
+            self._min_level = min_level
+            _native.forward_log(self._socket.wakeup, min_level)
 
     def watch(
         self, operation: "_native.Operation[Any]", callback: Callable[[Any], object]
     ) -> None:
-        """Begins an operation, and calls back with its result. One that is cancelled has none."""
+        """Starts an operation and calls back with its result. A cancelled one calls nobody back."""
         token = next(self._tokens)
         self._callbacks[token] = (operation, callback)
-        operation.start(self._pair.signal, token)
+        operation.start(self._socket.wakeup, token)
 
     def _drain(self) -> None:
         for level, text in _native.take_log():
             log.log(level, "%s", text)
-        for token in self._pair.signal.ended():
+        for token in self._socket.wakeup.take_ended():
             operation, callback = self._callbacks.pop(token)
             try:
                 result = operation.result()
@@ -68,37 +68,37 @@ class Dispatcher:
             try:
                 callback(result)
             except BaseException:
-                # Also `SystemExit`: it would end this thread, and nobody would hear of anything any more.
+                # Also for `SystemExit`, which would end this thread, and with it all later callbacks.
                 log.exception("a callback of a lock failed")
 
     def _run(self) -> None:
         while not self._is_stopping:
-            self._pair.read(4096)
+            self._socket.read(4096)
             self._drain()
 
 
-# By the process they belong to. A child has none of its parent's threads.
+# By process id: a forked child has none of its parent's threads.
 _dispatchers: Dict[int, Dispatcher] = {}
 
 
 def dispatcher() -> Dispatcher:
-    """That of this process, which is started if there is none."""
+    """The dispatcher of this process; starts it if there is none."""
     process = os.getpid()
     found = _dispatchers.get(process)
     if found is None:
         made = Dispatcher()
-        # Of two threads that come at once, one starts it. No mutex, for greenlets change in between.
+        # If two threads get here at once, `setdefault` picks one. A mutex could block all greenlets.
         found = _dispatchers.setdefault(process, made)
         if found is made:
-            # An interpreter that ends may start no thread. Locks work without one.
+            # An interpreter that is shutting down cannot start threads. Locks work without one.
             with suppress(RuntimeError):
                 made.start()
     return found
 
 
 def forward_log() -> None:
-    """Lets the log hear of what happens outside of the interpreter."""
-    # Another interpreter of this process could not be destroyed as long as it had a thread.
+    """Forwards events of the native client to `logging`, in the main interpreter only."""
+    # A subinterpreter with a running thread cannot be destroyed.
     if _IS_MAIN_INTERPRETER:
         dispatcher().forward_log()
 
@@ -113,12 +113,13 @@ def _is_main_interpreter() -> bool:
     return True
 
 
-# Known from the beginning: a child that is forked while another thread imports something waits for ever.
+# Evaluated at import: if a fork happens while another thread imports a module, the child can never
+# import again.
 _IS_MAIN_INTERPRETER = _is_main_interpreter()
 
 
 def stop() -> None:
-    """Ends the thread. An interpreter that ends must not have it any more."""
+    """Ends the thread of this process, which must not outlive its interpreter."""
     found = _dispatchers.get(os.getpid())
     if found is not None:
         found.stop()

@@ -5,11 +5,11 @@
 ...     async with aio.lock("http://localhost:8000", "A") as guard:
 ...         print(guard.fencing_token)
 
-The heartbeat goes on while the event loop is blocked. To cancel a task that waits takes it out of the
-queue. Each lock has a peer of its own, unless one is handed in: within one peer locks are nested.
+Heartbeats continue while the event loop is blocked. If a waiting task is cancelled, it leaves the queue. Each
+lock has a peer of its own unless `peer` names one; the locks of one peer are nested.
 """
 
-# What begins with an underscore is the business of this package.
+# Modules of this package use private names of each other.
 # pyright: reportPrivateUsage=false
 
 import asyncio
@@ -20,8 +20,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
-from ._guard import Grant, Guard, OnLost, is_coroutine_function, reject_generators
-from ._waiting import begin, finish, run_async
+from ._event_loop import begin, finish, run_async
+from ._lock_base import HeldLock, LockBase, OnLost, is_coroutine_function, reject_generators
 from .client import ClientBase, Pem, Span, Urls, seconds
 from .errors import LockLost, Refused, Timeout, Unreachable
 from .peer import PeerWithHeartbeat
@@ -30,15 +30,15 @@ __all__ = ["Client", "Lock", "lock"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# The lease of the peer that is made for a lock.
+# The default length of a lease.
 _LEASE = timedelta(minutes=1)
 
 
 class Client(ClientBase):
-    """`throttle_client.Client` for programs with asyncio: the same methods, to be awaited."""
+    """`throttle_client.Client` for asyncio: the same methods, as coroutines."""
 
     async def new_peer(self, expires_in: Span) -> int:
-        """Registers a new peer and returns its id. It lives for `expires_in` without a heartbeat."""
+        """Registers a new peer and returns its id. The peer expires `expires_in` after its last heartbeat."""
         return await finish(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     async def acquire(
@@ -49,21 +49,21 @@ class Client(ClientBase):
         expires_in: Optional[Span] = None,
         block_for: Optional[Span] = None,
     ) -> bool:
-        """Asks for a lock, and returns whether it is held; if not, the peer stands in the queue."""
+        """Requests a lock, and returns whether it is held. If not, it is pending in the queue."""
         operation = self._acquire(peer_id, semaphore, count, expires_in, block_for)
         return (await finish(operation))[0]
 
     async def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
-        """Tells a server that forgot the peer which locks it holds."""
+        """Restores a peer with its locks at a server that does not know it any more."""
         lease = seconds(expires_in, "expires_in")
         await finish(self._server.restore(peer_id, acquired, lease))
 
     async def remainder(self, semaphore: str) -> int:
-        """What is free of a semaphore. Negative while more is held after restores."""
+        """The free count of a semaphore. Negative if restored peers hold more than the maximum."""
         return await finish(self._server.remainder(semaphore))
 
     async def is_acquired(self, peer_id: int) -> bool:
-        """Whether the peer waits for nothing."""
+        """Whether the peer has no pending lock."""
         return await finish(self._server.is_acquired(peer_id))
 
     async def release(self, peer_id: int) -> None:
@@ -71,18 +71,18 @@ class Client(ClientBase):
         await finish(self._server.remove_peer(peer_id))
 
     async def release_lock(self, peer_id: int, semaphore: str) -> None:
-        """Releases one lock of the peer, or takes it out of the queue."""
+        """Releases the lock of the peer on this semaphore, held or pending."""
         await finish(self._server.release(peer_id, semaphore))
 
     async def heartbeat(self, peer_id: int, expires_in: Span) -> None:
-        """Lets the lease of the peer begin anew."""
+        """Renews the lease of the peer."""
         await finish(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
-class Lock(Guard):
-    """A lock on a semaphore, held within an `async with` block, or while a function it decorates runs.
+class Lock(LockBase):
+    """A lock on a semaphore, held within an `async with` block or while a decorated function runs.
 
-    Tasks can share it: each of them has a lock of its own while it is within a block.
+    Tasks can share the object: each holds a lock of its own while it is within a block.
     """
 
     _owners = "tasks"
@@ -107,7 +107,7 @@ class Lock(Guard):
         self._cancel_on_lost = cancel_on_lost
 
     async def __aenter__(self) -> "Lock":
-        await self._begin(self._timeout)
+        await self._acquire_lock(self._timeout)
         return self
 
     async def __aexit__(
@@ -116,15 +116,15 @@ class Lock(Guard):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        await self._end(error)
+        await self._release_lock(error)
 
     async def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
         """Waits for the lock, and returns whether it is held.
 
-        Without `blocking` it does not wait. `timeout` takes the place of that of the guard.
+        If `blocking` is false, it does not wait. `timeout` replaces the timeout of the lock.
         """
         try:
-            await self._begin(self._patience(blocking, timeout))
+            await self._acquire_lock(self._timeout_of(blocking, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -132,21 +132,21 @@ class Lock(Guard):
         return True
 
     async def release(self) -> None:
-        """Gives the lock back. Raises `LockLost` if it was lost before."""
-        await self._end(None)
+        """Releases the lock. Raises `LockLost` if it was lost before."""
+        await self._release_lock(None)
 
     async def extend(self) -> float:
-        """Sends a heartbeat now, and returns for how many seconds the lock is certain.
+        """Sends a heartbeat now, and returns `time_left`.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
-        end of the lease if the server does not answer.
+        Heartbeats are sent anyway. Use this if the next step needs a full lease. Raises `LockLost` if the lock
+        is lost, at the latest at the end of the lease if the server does not answer.
         """
-        grant = self._held()
-        await run_async(grant.peer._renew())
-        return grant.lock.time_left()
+        held = self._require_held()
+        await run_async(held.peer._renew())
+        return held.lock.time_left()
 
     def __call__(self, function: _F) -> _F:
-        """Decorates a coroutine function, which holds the lock while it runs."""
+        """Decorates a coroutine function, so that it holds the lock while it runs."""
         reject_generators(function)
         if not is_coroutine_function(function):
             name = getattr(function, "__qualname__", repr(function))
@@ -161,69 +161,69 @@ class Lock(Guard):
 
     def _owner(self) -> object:
         task = _current_task()
-        # A task that nobody has any more shall end, and give the lock back.
+        # A weak reference: a task that nothing refers to is collected, which releases its lock.
         return None if task is None else weakref.ref(task)
 
-    async def _begin(self, patience: Optional[float]) -> Grant:
+    async def _acquire_lock(self, timeout: Optional[float]) -> HeldLock:
         peer = self._shared_peer or self._new_peer(_LEASE)
         if self.semaphore in peer.acquired:
             error = Refused(
                 f"{self.semaphore!r} is held by this peer already: a lock cannot be entered again",
                 "already_held",
             )
-            self._explain(error)
+            self._add_context(error)
             raise error
-        return await run_async(self._enter(peer, patience))
+        return await run_async(self._acquire_steps(peer, timeout))
 
-    async def _end(self, error: Optional[BaseException]) -> None:
-        grant = self._held()
+    async def _release_lock(self, error: Optional[BaseException]) -> None:
+        held = self._require_held()
         if _current_task() is None:
-            # The loop is closed, and the coroutine with it. Nothing can be awaited.
-            self._drop(grant)
+            # The coroutine is closed without a running loop, so nothing can be awaited.
+            self._release_in_background(held)
             return
-        is_alone = grant.uncancel is not None and grant.uncancel()
+        is_alone = held.uncancel is not None and held.uncancel()
         is_ours = is_alone and isinstance(error, asyncio.CancelledError)
         try:
-            # It is given back also if the task is cancelled meanwhile.
-            await run_async(self._leave(grant, None if is_ours else error), cancel=False)
+            # The release continues even if the task is cancelled meanwhile.
+            await run_async(self._release_steps(held, None if is_ours else error), cancel=False)
         except LockLost as lost:
             if not is_ours:
                 raise
             raise lost from error
 
-    def _subscribe(self, grant: Grant) -> None:
+    def _watch_loss(self, held: HeldLock) -> None:
         if self._on_lost is None and not self._cancel_on_lost:
             return
         task = asyncio.current_task()
-        operation = grant.lock.wait_lost(None)
+        operation = held.lock.wait_lost(None)
 
         def tell(_: "asyncio.Future[None]") -> None:
             try:
-                reason = self._loss(operation.result())
+                reason = self._reason_to_report(operation.result())
             except RuntimeError:
-                # It was given up, for the lock is released.
+                # The operation was cancelled because the lock is released.
                 return
-            if reason is None or grant.is_left:
+            if reason is None or held.is_released:
                 return
             if self._cancel_on_lost and task is not None:
-                grant.uncancel = _cancel(task)
+                held.uncancel = _cancel(task)
             if self._on_lost is not None:
                 self._on_lost(reason)
 
         begin(operation).add_done_callback(tell)
-        grant.unsubscribe = operation.cancel
+        held.stop_watching = operation.cancel
 
 
 def _current_task() -> "Optional[asyncio.Task[Any]]":
     try:
         return asyncio.current_task()
     except RuntimeError:
-        # There is no loop.
+        # No event loop is running.
         return None
 
 
 def _cancel(task: "asyncio.Task[Any]") -> Callable[[], bool]:
-    """Cancels a task. What is returned takes that back, and tells whether nobody else wants to cancel it."""
+    """Cancels a task. The function that it returns is `HeldLock.uncancel`."""
     if sys.version_info < (3, 11):
         task.cancel()
         return lambda: True
@@ -250,15 +250,15 @@ def lock(
     ca: Optional[Pem] = None,
     client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
 ) -> Lock:
-    """A lock on a semaphore, to be held within an `async with` block.
+    """A lock on a semaphore that is held within an `async with` block.
 
-    * `on_lost`: is called with the `LostReason`, in the loop.
-    * `expiration_time`: the lease of the peer that is made for the lock. Default: a minute.
-    * `peer`: a peer that may hold other locks already.
-    * `cancel_on_lost`: cancels the task within the block should the lock be lost. The block then raises
+    * `on_lost`: called with the `LostReason` if the lock is lost, in the event loop.
+    * `expiration_time`: the length of the lease. Default: one minute.
+    * `peer`: the peer that shall hold the lock; it may hold others already. Default: a new one.
+    * `cancel_on_lost`: cancels the task within the block if the lock is lost. The block then raises
       `LockLost`.
 
-    Everything else is as for `throttle_client.lock`.
+    The other arguments are those of `throttle_client.lock`.
     """
     return Lock(
         server_url,

@@ -1,4 +1,4 @@
-"""The calls of the interface, one method for each."""
+"""The HTTP interface of the server, with one method for each route."""
 
 import math
 import os
@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _native
-from ._waiting import wait
+from ._blocking import wait
 from .errors import Refused, UnknownPeer, Unreachable
 
 __all__ = ["Client", "ClientBase", "Refused", "Span", "UnknownPeer", "Unreachable", "seconds"]
@@ -23,7 +23,7 @@ Urls = Union[str, Sequence[str]]
 
 
 class ClientBase:
-    """How to reach a server."""
+    """The address of a server, and the settings of requests to it."""
 
     def __init__(
         self,
@@ -35,15 +35,15 @@ class ClientBase:
         timeout: Optional[Span] = None,
     ):
         """
-        * `base_url`: where the server is, such as `http://localhost:8000`, or `unix:/run/throttle.sock` for
-          one that listens on a socket in the file system. Of several URLs the next one is asked when one
-          does not answer. Without it, the environment variable `THROTTLE_URL` tells.
+        * `base_url`: the URL of the server, such as `http://localhost:8000`, or `unix:/run/throttle.sock` for
+          a Unix socket. If there are several URLs and one does not answer, the client tries the next.
+          Default: the environment variable `THROTTLE_URL`.
         * `headers`: sent with each request.
         * `token`: sent as `Authorization: Bearer …`.
-        * `ca`: certificates that are trusted besides those of the system.
+        * `ca`: certificates to trust in addition to those of the system.
         * `client_cert`: a certificate and its key, in one file or in two.
-        * `timeout`: for how long a request is repeated that is not answered, and how long it may take, in
-          addition to `block_for`. Default: a minute, and ten seconds. Locks have timeouts of their own.
+        * `timeout`: the time limit of one request, not counting `block_for`, and also of all its repetitions.
+          Default: ten seconds for one request, a minute for all. Locks have timeouts of their own.
         """
         if base_url is None:
             base_url = os.environ.get("THROTTLE_URL")
@@ -92,16 +92,16 @@ class ClientBase:
 
 
 class Client(ClientBase):
-    """Talks to a server of Throttle. It can be pickled, and knows nothing but how to reach the server.
+    """Sends requests to a server. It keeps no state about peers, and can be pickled.
 
-    Who wants a lock looks at `throttle_client.lock` instead.
+    To hold a lock, use `throttle_client.lock` instead.
 
     >>> client = Client("http://localhost:8000")
     >>> peer = client.new_peer(expires_in=timedelta(minutes=5))  # doctest: +SKIP
     """
 
     def new_peer(self, expires_in: Span) -> int:
-        """Registers a new peer and returns its id. It lives for `expires_in` without a heartbeat."""
+        """Registers a new peer and returns its id. The peer expires `expires_in` after its last heartbeat."""
         return wait(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     def acquire(
@@ -112,23 +112,23 @@ class Client(ClientBase):
         expires_in: Optional[Span] = None,
         block_for: Optional[Span] = None,
     ) -> bool:
-        """Asks for a lock, and returns whether it is held; if not, the peer stands in the queue.
+        """Requests a lock, and returns whether it is held. If not, it is pending in the queue.
 
-        * `expires_in`: the length of the lease of the peer, which begins anew.
-        * `block_for`: how long the answer may wait for the lock. `None`: not at all.
+        * `expires_in`: renews the lease of the peer, with this length.
+        * `block_for`: how long the server may wait for the lock before it answers. Default: no wait.
         """
         return wait(self._acquire(peer_id, semaphore, count, expires_in, block_for))[0]
 
     def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
-        """Tells a server that forgot the peer which locks it holds."""
+        """Restores a peer with its locks at a server that does not know it any more."""
         wait(self._server.restore(peer_id, acquired, seconds(expires_in, "expires_in")))
 
     def remainder(self, semaphore: str) -> int:
-        """What is free of a semaphore. Negative while more is held after restores."""
+        """The free count of a semaphore. Negative if restored peers hold more than the maximum."""
         return wait(self._server.remainder(semaphore))
 
     def is_acquired(self, peer_id: int) -> bool:
-        """Whether the peer waits for nothing."""
+        """Whether the peer has no pending lock."""
         return wait(self._server.is_acquired(peer_id))
 
     def release(self, peer_id: int) -> None:
@@ -136,16 +136,16 @@ class Client(ClientBase):
         wait(self._server.remove_peer(peer_id))
 
     def release_lock(self, peer_id: int, semaphore: str) -> None:
-        """Releases one lock of the peer, or takes it out of the queue."""
+        """Releases the lock of the peer on this semaphore, held or pending."""
         wait(self._server.release(peer_id, semaphore))
 
     def heartbeat(self, peer_id: int, expires_in: Span) -> None:
-        """Lets the lease of the peer begin anew."""
+        """Renews the lease of the peer."""
         wait(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
 def seconds(span: Span, name: str = "a span of time") -> float:
-    """A span in seconds. What is negative or no number at all is a `ValueError`."""
+    """A span in seconds. Raises `ValueError` if it is negative or not a number."""
     value = span.total_seconds() if isinstance(span, timedelta) else float(span)
     if math.isnan(value) or value < 0:
         raise ValueError(f"{name} cannot be {span}: it takes a number that is not negative")
@@ -153,7 +153,7 @@ def seconds(span: Span, name: str = "a span of time") -> float:
 
 
 def timespan(span: Span, name: str) -> timedelta:
-    """A span that is longer than nothing."""
+    """A span as a `timedelta`. Raises `ValueError` unless it is greater than zero."""
     value = seconds(span, name)
     if value == 0:
         raise ValueError(f"{name} cannot be {span}: it takes a number that is greater than zero")
@@ -164,14 +164,14 @@ def timespan(span: Span, name: str) -> timedelta:
 
 
 def check_count(count: int) -> None:
-    """Refuses what cannot be asked for, in the words of the server."""
+    """Refuses a negative count, which the native client cannot send, with the message of the server."""
     if count < 0:
         message = f"Lock count must be a positive number. Found: {count}."
         raise Refused(message, "invalid_lock_count", 400)
 
 
 def without_password(url: str) -> str:
-    """A URL, or several, as people may see them."""
+    """One or several URLs for messages, with passwords replaced by `***`."""
     return re.sub(r"(//[^:/@,]*):[^@/,]*@", r"\1:***@", url)
 
 

@@ -1,10 +1,10 @@
-"""The exceptions of the package, which have one base class, and why a lock can be lost."""
+"""The exceptions of the package, with one base class, and the reasons why a lock can be lost."""
 
 from enum import Enum
 from typing import Any, Dict, Optional, Tuple
 
 try:
-    # Programs written for version 0.5 catch what `requests` raises, if they have it.
+    # Programs written for version 0.5 catch the exception of `requests`.
     from requests import ConnectionError as _RequestsConnectionError  # type: ignore
 
     _connection_errors: Tuple[type, ...] = (_RequestsConnectionError, ConnectionError)
@@ -13,7 +13,7 @@ except ImportError:
 
 
 class LostReason(str, Enum):
-    """Why a lock was lost that had not been released."""
+    """Why a lock was lost before it was released."""
 
     #: This program closed the peer.
     CLOSED = "closed"
@@ -21,11 +21,11 @@ class LostReason(str, Enum):
     EXPIRED = "expired"
     #: The lock belongs to the parent of this process, which was forked.
     HELD_BY_PARENT = "held_by_parent"
-    #: The server does not let the peer go on.
+    #: The server refused the heartbeats of the peer.
     REFUSED = "refused"
     #: Somebody removed the peer at the server.
     REVOKED = "revoked"
-    #: The server did not answer until the lease ended.
+    #: The server did not answer before the lease ended.
     UNREACHABLE = "unreachable"
 
     def __str__(self) -> str:
@@ -37,10 +37,10 @@ class ThrottleError(Exception):
 
 
 class Refused(ThrottleError, ValueError):
-    """The server refuses, and nothing has changed; or something cannot be asked for at all.
+    """The server refused the request, or the client did, because it cannot be valid. Nothing has changed.
 
-    `code` says why, by a name that never changes its meaning, such as `never_acquirable`. Raised by a lock,
-    `semaphore` and `url` tell which one.
+    `code` is the reason as a stable name, such as `never_acquirable`. If a lock raised it, `semaphore` and
+    `url` are those of the lock.
     """
 
     def __init__(self, message: str = "", code: str = "unknown", status: int = 0):
@@ -55,27 +55,27 @@ class Refused(ThrottleError, ValueError):
 
 
 class UnknownPeer(ThrottleError):
-    """The server does not know the peer: it expired, was removed, or the server was started again."""
+    """The server does not know the peer: it expired, it was removed, or the server restarted."""
 
     code = "unknown_peer"
 
 
 class Unreachable(ThrottleError, *_connection_errors):  # type: ignore
-    """There was no answer, or none of a Throttle server, although it was asked again and again."""
+    """No Throttle server answered, although the request was repeated."""
 
 
 class Timeout(ThrottleError, TimeoutError):
-    """The server answered, and the lock was not free in time. Nothing is left of the wait."""
+    """The server answered, but the lock was not granted in time. The peer has left the queue."""
 
 
 class NoAnswer(Unreachable, Timeout):
-    """The time was over before the server said whether the lock is free. It is both of its bases."""
+    """The time was over before the server answered, so whether the lock was free is unknown."""
 
 
 class LockLost(ThrottleError):
-    """The lock was lost before it was given back; what was done last may have been done without it.
+    """The lock was lost before its release, so the last part of the work may have run without it.
 
-    `reason` says why.
+    `reason` is the cause.
     """
 
     def __init__(self, message: str = "", reason: str = LostReason.EXPIRED):

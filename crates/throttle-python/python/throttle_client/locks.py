@@ -1,6 +1,6 @@
-"""Locks for threads, and for greenlets."""
+"""Locks for threads and greenlets."""
 
-# What begins with an underscore is the business of this package.
+# Modules of this package use private names of each other.
 # pyright: reportPrivateUsage=false
 
 import functools
@@ -9,16 +9,16 @@ import threading
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
+from ._blocking import run
 from ._dispatcher import dispatcher
-from ._guard import (
-    Grant,
-    Guard,
+from ._lock_base import (
+    HeldLock,
+    LockBase,
     OnLost,
     is_coroutine_function,
     reject_coroutine,
     reject_generators,
 )
-from ._waiting import run
 from .client import ClientBase, Pem, Span, Urls
 from .errors import Refused, Timeout, Unreachable
 from .peer import Peer, PeerWithHeartbeat
@@ -27,8 +27,9 @@ __all__ = ["Lock", "clear_peers", "get_local_peer", "lock", "set_local_peer"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# The peers of each thread, by the URL of their server: one for each thread, because locks are nested within
-# a peer. Made when it is needed, for by then it is known whether threads are greenlets.
+# The peers of each thread, by the URL of their server. The locks of one peer are nested, so threads cannot
+# share a peer. The `threading.local` is made at the first lock, because gevent and eventlet may replace
+# `threading` until then.
 _local: Any = None
 
 
@@ -37,7 +38,7 @@ def _peers() -> Dict[str, Peer]:
     if _local is None:
         _local = threading.local()
     if getattr(_local, "process", None) != os.getpid():
-        # A child has inherited the peers of its parent, and must have its own.
+        # A forked child has inherited the peers of its parent, and needs its own.
         clear_peers()
     peers: Dict[str, Peer] = _local.peers
     return peers
@@ -53,7 +54,7 @@ def clear_peers() -> None:
 
 
 def get_local_peer(url: str) -> Peer:
-    """The peer of this thread for a server, which is made if there is none."""
+    """The peer of this thread for a server. Makes one if there is none."""
     peers = _peers()
     if url not in peers:
         peers[url] = PeerWithHeartbeat.from_server_url(url)
@@ -61,9 +62,9 @@ def get_local_peer(url: str) -> Peer:
 
 
 def set_local_peer(url: str, peer: Peer) -> Optional[Peer]:
-    """Sets the peer of this thread for a server, and returns the one before.
+    """Sets the peer of this thread for a server, and returns the previous one.
 
-    So a lease, a heartbeat or an id of your own can be chosen.
+    Use it to choose the lease, the heartbeat interval or the id of the peer.
     """
     peers = _peers()
     old = peers.get(url)
@@ -71,14 +72,14 @@ def set_local_peer(url: str, peer: Peer) -> Optional[Peer]:
     return old
 
 
-class Lock(Guard):
-    """A lock on a semaphore, held within a `with` block, or while a function it decorates runs.
+class Lock(LockBase):
+    """A lock on a semaphore, held within a `with` block or while a decorated function runs.
 
-    Threads can share it: each of them has a lock of its own while it is within a block.
+    Threads can share the object: each holds a lock of its own while it is within a block.
     """
 
     def __enter__(self) -> Peer:
-        return self._begin(self._timeout).peer
+        return self._acquire_lock(self._timeout).peer
 
     def __exit__(
         self,
@@ -86,26 +87,26 @@ class Lock(Guard):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        # All in one, for an interrupt may come at each call.
-        grant = None
+        # One `try` around everything: an interrupt may be raised at any call.
+        held = None
         try:
-            grant = self._held()
-            run(self._leave(grant, error))
+            held = self._require_held()
+            run(self._release_steps(held, error))
         except BaseException:
-            grant = grant or self._find()
-            if grant is not None:
-                self._drop(grant)
-                self._forget(grant.peer)
+            held = held or self._find_held()
+            if held is not None:
+                self._release_in_background(held)
+                self._forget_idle_peer(held.peer)
             raise
-        self._forget(grant.peer)
+        self._forget_idle_peer(held.peer)
 
     def acquire(self, blocking: bool = True, timeout: Span = -1) -> bool:
         """Waits for the lock, and returns whether it is held, as `threading.Lock` does.
 
-        Without `blocking` it does not wait. `timeout` takes the place of that of the guard.
+        If `blocking` is false, it does not wait. `timeout` replaces the timeout of the lock.
         """
         try:
-            self._begin(self._patience(blocking, timeout))
+            self._acquire_lock(self._timeout_of(blocking, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -113,23 +114,23 @@ class Lock(Guard):
         return True
 
     def release(self) -> None:
-        """Gives the lock back. Raises `LockLost` if it was lost before."""
+        """Releases the lock. Raises `LockLost` if it was lost before."""
         self.__exit__(None, None, None)
 
     def extend(self) -> float:
-        """Sends a heartbeat now, and returns for how many seconds the lock is certain.
+        """Sends a heartbeat now, and returns `time_left`.
 
-        The heartbeat makes this unnecessary, unless a certain time has to be left. Raises `LockLost`, at the
-        end of the lease if the server does not answer.
+        Heartbeats are sent anyway. Use this if the next step needs a full lease. Raises `LockLost` if the lock
+        is lost, at the latest at the end of the lease if the server does not answer.
         """
-        grant = self._held()
-        run(grant.peer._renew())
-        return grant.lock.time_left()
+        held = self._require_held()
+        run(held.peer._renew())
+        return held.lock.time_left()
 
     def __call__(self, function: _F) -> _F:
-        """Decorates a function, which holds the lock while it runs.
+        """Decorates a function, so that it holds the lock while it runs.
 
-        A coroutine function holds a lock as that of `throttle_client.aio`.
+        A coroutine function is decorated with a lock of `throttle_client.aio`.
         """
         reject_generators(function)
         if is_coroutine_function(function):
@@ -149,7 +150,7 @@ class Lock(Guard):
     def _owner(self) -> object:
         return threading.get_ident()
 
-    def _begin(self, patience: Optional[float]) -> Grant:
+    def _acquire_lock(self, timeout: Optional[float]) -> HeldLock:
         peers = _peers()
         peer = peers.get(self.server_url)
         if peer is None:
@@ -160,35 +161,35 @@ class Lock(Guard):
                 f"{self.semaphore!r} is held by this thread already: a lock cannot be entered again",
                 "already_held",
             )
-            self._explain(error)
+            self._add_context(error)
             raise error
         try:
-            return run(self._enter(peer, patience))
+            return run(self._acquire_steps(peer, timeout))
         except BaseException:
-            self._forget(peer)
+            self._forget_idle_peer(peer)
             raise
 
-    def _forget(self, peer: Peer) -> None:
-        """A peer that holds nothing is gone; the next lock has another one."""
+    def _forget_idle_peer(self, peer: Peer) -> None:
+        """Forgets a peer that holds nothing: it is closed, and the next lock needs a new one."""
         peers = _peers()
-        # The handler of a signal may have a lock while this thread asks for another one.
-        is_used = peer.acquired or peer._asking
+        # A signal handler can take and release a lock while this thread waits for another one.
+        is_used = peer.acquired or peer._pending_requests
         if not is_used and peers.get(self.server_url) is peer:
             del peers[self.server_url]
 
-    def _subscribe(self, grant: Grant) -> None:
+    def _watch_loss(self, held: HeldLock) -> None:
         on_lost = self._on_lost
         if on_lost is None:
             return
 
         def tell(lost: Optional[Tuple[str, str]]) -> None:
-            reason = self._loss(lost)
+            reason = self._reason_to_report(lost)
             if reason is not None:
                 on_lost(reason)
 
-        operation = grant.lock.wait_lost(None)
+        operation = held.lock.wait_lost(None)
         dispatcher().watch(operation, tell)
-        grant.unsubscribe = operation.cancel
+        held.stop_watching = operation.cancel
 
 
 def lock(
@@ -207,24 +208,23 @@ def lock(
     ca: Optional[Pem] = None,
     client_cert: Optional[Union[Pem, Tuple[Pem, Pem]]] = None,
 ) -> Lock:
-    """A lock on a semaphore, to be held within a `with` block, which gets the peer that holds it.
+    """A lock on a semaphore that is held within a `with` block. `as` gets the peer that holds it.
 
-    * `server_url`: where the server is: a URL, several of them, or a `Client`. `None`: where the environment
-      variable `THROTTLE_URL` says.
-    * `count`: how much of the semaphore.
-    * `timeout`: raises `Timeout` if the lock is not free within this time, a `timedelta` or a number of
-      seconds, and `Unreachable` (or `NoAnswer`, which is both) if the server does not answer; 0 does not
-      wait at all. Without it, it waits as long as it takes.
-    * `on_lost`: is called with the `LostReason`, from another thread, should the lock be lost.
-    * `expiration_time`: the lease, which is how long others wait if this program dies, and how long the
-      server may be away. Default: five minutes.
-    * `hold_at_least`: keeps the lock for this time at least, also if the block ends sooner, so that jobs that
-      start at nearly the same time on several machines run once.
-    * `labels`, `default_labels`: what the server tells about who holds the lock, as for `Peer`.
+    * `server_url`: a URL, several of them, or a `Client`. `None`: the environment variable `THROTTLE_URL`.
+    * `count`: the count to lock.
+    * `timeout`: how long to wait for the lock, as a `timedelta` or a number of seconds; 0 does not wait. Then
+      `Timeout` is raised if the lock was not granted, `Unreachable` if the server did not answer, or
+      `NoAnswer`, which is both. Default: no limit.
+    * `on_lost`: called with the `LostReason` if the lock is lost, in another thread.
+    * `expiration_time`: the length of the lease. If this program dies, others wait that long; if the server
+      is away for longer, the lock is lost. Default: five minutes.
+    * `hold_at_least`: holds the lock at least this long, even if the block ends sooner. Jobs that several
+      machines start at nearly the same time then run only once.
+    * `labels`, `default_labels`: what the server shows about the holder of the lock, as for `Peer`.
     * `headers`, `token`, `ca`, `client_cert`: as for `Client`.
 
-    Locks that are nested in another one of the same thread and server have the peer of that one, with its
-    lease, labels and credentials.
+    A lock within another one of the same thread and server uses the peer of the outer lock, with its lease,
+    labels and credentials.
 
     >>> guard = lock("http://localhost:8000", "A")
     >>> with guard:  # doctest: +SKIP

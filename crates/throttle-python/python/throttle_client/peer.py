@@ -1,6 +1,6 @@
-"""Peers: clients of a server that hold locks, and what they hold."""
+"""Peers: the clients that hold locks at a server."""
 
-# What begins with an underscore is the business of this package.
+# Modules of this package use private names of each other.
 # pyright: reportPrivateUsage=false
 
 import os
@@ -14,46 +14,47 @@ from threading import Event
 from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _native
+from ._blocking import run, wait
 from ._dispatcher import forward_log
-from ._waiting import Steps, finish, run, wait
+from ._event_loop import finish
+from ._steps import Steps
 from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout, Unreachable
 
 __all__ = ["Loss", "Peer", "PeerWithHeartbeat"]
 
-# For how long the server is told that something is over, before it is told so in the background.
-RELEASE_PATIENCE = 10.0
+# How long a caller waits for the server to confirm a release, in seconds. It continues in the background.
+RELEASE_TIMEOUT = 10.0
 
-# The same if something else is to be told already, such as an exception.
-FAREWELL_PATIENCE = 2.0
+# The same if the caller has no time to wait: an exception leaves the block, or the program ends.
+SHORT_RELEASE_TIMEOUT = 2.0
 
-# Why a lock may still be held at the server although it was released.
+# The reason for a lock whose release the server has not confirmed: it may still be held there.
 UNCONFIRMED = "unconfirmed"
 
-#: When a server was told last that something is over and did not answer.
-unanswered_at = float("-inf")
+#: When a release last remained unconfirmed.
+last_unconfirmed_at = float("-inf")
 
 _P = TypeVar("_P", bound="Peer")
 
-# By identity.
+# All that exist, by `id()`.
 _peers: "weakref.WeakValueDictionary[int, Peer]" = weakref.WeakValueDictionary()
 
 
 def open_peers() -> "List[_native.Peer]":
-    """The peers of this interpreter that a server may know."""
+    """The native peers of this interpreter that are not closed."""
     peers = [reference() for reference in _peers.valuerefs()]
     return [peer._native for peer in peers if peer is not None and peer._native is not None]
 
 
 class Peer:
-    """A peer without a heartbeat: it lives as long as somebody asks for something in time.
+    """A peer without automatic heartbeats. Each request renews its lease.
 
-    Beyond its lease it never says to hold anything. The server hears of it when the first lock is asked
-    for, and no more when nobody has it any more. Locks of one peer are nested: each further one is of a
-    lower level.
+    After the end of its lease it reports its locks as lost. It is registered at the server with the first
+    lock, and removed with the last one. Locks of one peer are nested: the level of each further one is lower.
     """
 
-    _shows_signs_of_life = False
+    _sends_heartbeats = False
 
     def __init__(
         self,
@@ -66,12 +67,12 @@ class Peer:
         default_labels: bool = True,
     ):
         """
-        * `id`, `acquired`: takes over a peer that was there before, with what it holds. The first contact
-          tells the server of it.
+        * `id`, `acquired`: take over an existing peer and its locks. The first request restores it at the
+          server.
         * `expiration_time`: the length of the lease. Default: five minutes.
-        * `labels`: what the server tells about the peer to those who ask who holds a lock.
-        * `default_labels`: whether host, user, process and script are told as well, which the environment
-          variable `THROTTLE_LABELS=0` switches off for the whole program.
+        * `labels`: what the server shows about the peer.
+        * `default_labels`: whether the labels include host, user, process and script. The environment variable
+          `THROTTLE_LABELS=0` switches them off for the whole program.
         """
         self.client = client
         #: The length of the lease.
@@ -80,7 +81,7 @@ class Peer:
             if expiration_time is None
             else timespan(expiration_time, "expiration_time")
         )
-        #: What it holds of which semaphore.
+        #: The count of each held lock, by the name of the semaphore.
         self.acquired: Dict[str, int] = dict(acquired or {})
         #: The fencing token of each lock, by the name of the semaphore.
         self.fencing_tokens: Dict[str, Optional[int]] = {}
@@ -89,10 +90,10 @@ class Peer:
         self._interval: Optional[float] = None
         self._locks: Dict[str, _native.Lock] = {}
         self._native: Optional[_native.Peer] = None
-        # To be taken over.
+        # The id to take over with the first request.
         self._id = id
-        # How many ask for a lock at this moment.
-        self._asking = 0
+        # The number of lock requests under way.
+        self._pending_requests = 0
 
     @classmethod
     def from_server_url(cls: Type[_P], baseurl: str) -> _P:
@@ -101,7 +102,7 @@ class Peer:
 
     @property
     def id(self) -> int:
-        """The id under which the server knows the peer, which begins when it is asked for."""
+        """The id of the peer at the server. Registers the peer if it has none yet."""
         known = None if self._native is None else self._native.id
         if known is not None:
             return known
@@ -109,14 +110,14 @@ class Peer:
             lease = self.expiration_time.total_seconds()
             self._id = wait(self.client._server.new_peer(lease))
             self._native = None
-        run(self._open())
+        run(self._ensure_native())
         return self._id
 
     @property
     def fencing_token(self) -> Optional[int]:
-        """The fencing token of the lock that the peer holds.
+        """The fencing token of the only lock that the peer holds.
 
-        If it holds several, that is a `RuntimeError`: `fencing_tokens` has them by name.
+        Raises `RuntimeError` if it holds none or several; `fencing_tokens` has them by semaphore.
         """
         if len(self.fencing_tokens) != 1:
             count = len(self.fencing_tokens)
@@ -125,29 +126,29 @@ class Peer:
 
     @property
     def lost(self) -> "Loss":
-        """Whether all that it holds is lost."""
+        """The loss of the peer with all its locks."""
         return Loss(self._native)
 
     def has_acquired(self) -> bool:
-        """Whether it holds anything."""
+        """Whether the peer holds any lock."""
         return len(self.acquired) != 0
 
     def is_held(self) -> bool:
-        """Whether it holds something, and it is certain at this moment that nobody else has it."""
+        """Whether the peer holds any lock, and its lease has not ended."""
         return self.has_acquired() and self._native is not None and self._native.time_left() > 0
 
     def acquire(
         self, semaphore: str, count: int = 1, block_for: Optional[Span] = None
     ) -> bool:
-        """Asks for a lock, and returns whether it is held. `block_for` lets the answer wait for it.
+        """Requests a lock, waits for it at most `block_for`, and returns whether it is held.
 
-        If it is not held, the peer does not stay in the queue.
+        If it is not, the peer leaves the queue.
         """
         if self.acquired.get(semaphore) == count and self.is_held():
             return True
-        patience = 0.0 if block_for is None else seconds(block_for, "block_for")
+        timeout = 0.0 if block_for is None else seconds(block_for, "block_for")
         try:
-            run(self._acquire(semaphore, count, patience))
+            run(self._acquire(semaphore, count, timeout))
         except Unreachable:
             raise
         except Timeout:
@@ -155,29 +156,29 @@ class Peer:
         return True
 
     def release(self, semaphore: str) -> None:
-        """Releases a lock. That there is none is no error."""
+        """Releases a lock. Does nothing if the peer does not hold it."""
         lock = self._locks.get(semaphore)
-        run(self._release(semaphore, lock, is_last=False, patience=RELEASE_PATIENCE))
+        run(self._release(semaphore, lock, is_last=False, timeout=RELEASE_TIMEOUT))
 
     def heartbeat(self) -> None:
-        """Sends a heartbeat, and tells a server that forgot this peer what it holds."""
+        """Sends a heartbeat. Restores the peer with its locks if the server does not know it any more."""
         run(self._renew())
 
     def restore(self) -> None:
-        """Tells a server that forgot this peer what it holds."""
+        """Does the same as `heartbeat`."""
         run(self._renew())
 
     def remove_from_server(self) -> None:
-        """Removes the peer from the server, with all that it holds."""
-        run(self._close(RELEASE_PATIENCE))
+        """Removes the peer from the server, with all its locks."""
+        run(self._close(RELEASE_TIMEOUT))
 
     def start_heartbeat(self) -> None:
-        """Nothing here; see `PeerWithHeartbeat`."""
+        """Does nothing. See `PeerWithHeartbeat`."""
 
     def stop_heartbeat(self) -> None:
-        """Nothing here; see `PeerWithHeartbeat`."""
+        """Does nothing. See `PeerWithHeartbeat`."""
 
-    def _open(self) -> "Steps[_native.Peer]":
+    def _ensure_native(self) -> "Steps[_native.Peer]":
         client = self.client._server
         if not client.is_ready():
             yield client.prepare()
@@ -188,39 +189,39 @@ class Peer:
                 self.expiration_time.total_seconds(),
                 self._interval,
                 self._labels,
-                _process_labels(os.getpid()) if self._has_default_labels() else {},
-                self._shows_signs_of_life,
+                _process_labels(os.getpid()) if self._uses_default_labels() else {},
+                self._sends_heartbeats,
                 resumed,
             )
             _peers[id(self)] = self
             forward_log()
         return self._native
 
-    def _has_default_labels(self) -> bool:
+    def _uses_default_labels(self) -> bool:
         return self._default_labels and os.environ.get("THROTTLE_LABELS") != "0"
 
     def _acquire(
-        self, semaphore: str, count: int, patience: Optional[float]
+        self, semaphore: str, count: int, timeout: Optional[float]
     ) -> "Steps[_native.Lock]":
         check_count(count)
-        native = yield from self._open()
-        self._asking += 1
+        native = yield from self._ensure_native()
+        self._pending_requests += 1
         try:
-            lock: _native.Lock = yield native.lock(semaphore, count, patience)
+            lock: _native.Lock = yield native.lock(semaphore, count, timeout)
         finally:
-            self._asking -= 1
+            self._pending_requests -= 1
         try:
             self._locks[semaphore] = lock
             self.acquired[semaphore] = count
             self.fencing_tokens[semaphore] = lock.fencing_token
         except BaseException:
-            # An interrupt.
-            self._drop(semaphore, lock)
+            # An interrupt right after the grant.
+            self._release_in_background(semaphore, lock)
             raise
         return lock
 
-    def _forget(self, semaphore: str, lock: "Optional[_native.Lock]") -> Optional[int]:
-        """Forgets a lock, and returns how much it was; not if it is another one that is held by now."""
+    def _forget_lock(self, semaphore: str, lock: "Optional[_native.Lock]") -> Optional[int]:
+        """Forgets a lock and returns its count; `None` if another lock on the semaphore is held by now."""
         if self._locks.get(semaphore) is not lock:
             return None
         self._locks.pop(semaphore, None)
@@ -232,70 +233,73 @@ class Peer:
         semaphore: str,
         lock: "Optional[_native.Lock]",
         is_last: bool,
-        patience: float,
+        timeout: float,
     ) -> "Steps[Optional[Tuple[str, str]]]":
-        """Returns why the lock was lost, if it was. If it `is_last`, the peer goes with it."""
-        count = self._forget(semaphore, lock)
+        """Releases a lock, and returns its loss, if it was lost.
+
+        With `is_last` this also removes a peer that has no other lock.
+        """
+        count = self._forget_lock(semaphore, lock)
         if count is None:
             return None
         if lock is None:
-            # It was taken over, and nobody has asked for it here.
-            native = yield from self._open()
-            taken: _native.Lock = yield native.lock(semaphore, count, patience)
+            # The lock was taken over with the peer. The request makes the native lock for it.
+            native = yield from self._ensure_native()
+            taken: _native.Lock = yield native.lock(semaphore, count, timeout)
             lock = taken
-        is_last = is_last and not self.acquired and not self._asking
+        is_last = is_last and not self.acquired and not self._pending_requests
         if is_last:
             self._native = self._id = None
-        lost: Optional[Tuple[str, str]] = yield lock.release(is_last, patience)
+        lost: Optional[Tuple[str, str]] = yield lock.release(is_last, timeout)
         if lost is not None and lost[0] == UNCONFIRMED:
-            global unanswered_at
-            unanswered_at = time.monotonic()
+            global last_unconfirmed_at
+            last_unconfirmed_at = time.monotonic()
         return lost
 
-    def _drop(self, semaphore: str, lock: "Optional[_native.Lock]") -> None:
-        """Gives back a lock, if there is one, and goes if there is nothing else, in the background."""
+    def _release_in_background(self, semaphore: str, lock: "Optional[_native.Lock]") -> None:
+        """Releases the lock, if there is one, and closes an idle peer, without waiting."""
         if lock is not None:
-            self._forget(semaphore, lock)
-            # It may have begun already, or belong to the parent of this process.
+            self._forget_lock(semaphore, lock)
+            # The release may have begun already, or the lock may belong to the parent of this process.
             with suppress(RuntimeError):
                 lock.release(False, 0.0)
-        if not self.acquired and not self._asking:
+        if not self.acquired and not self._pending_requests:
             native, self._native, self._id = self._native, None, None
             if native is not None:
                 native.close(0.0)
 
     def _renew(self) -> "Steps[None]":
-        native = yield from self._open()
+        native = yield from self._ensure_native()
         lost = yield native.renew()
         if lost is not None:
             reason, sentence = lost
             raise LockLost(f"the peer of {self.client.base_url} is lost: {sentence}", reason)
 
-    def _abandon(
-        self, semaphore: str, lock: "Optional[_native.Lock]", patience: float
+    def _undo_acquire(
+        self, semaphore: str, lock: "Optional[_native.Lock]", timeout: float
     ) -> "Steps[None]":
-        """Gives back a lock, if there is one, and goes if there is nothing else."""
+        """Releases the lock, if it was granted, and closes an idle peer."""
         if lock is not None:
-            yield from self._release(semaphore, lock, True, patience)
-        if not self.acquired and not self._asking:
-            yield from self._close(patience)
+            yield from self._release(semaphore, lock, True, timeout)
+        if not self.acquired and not self._pending_requests:
+            yield from self._close(timeout)
 
-    def _close(self, patience: float) -> "Steps[None]":
+    def _close(self, timeout: float) -> "Steps[None]":
         native, self._native, self._id = self._native, None, None
-        # Whoever drops them before the peer is closed releases each of them.
+        # Keeps the locks until the peer is closed: dropped before, each would be released by its own request.
         locks, self._locks = self._locks, {}
         self.acquired.clear()
         self.fencing_tokens.clear()
         if native is not None:
-            yield native.close(patience)
+            yield native.close(timeout)
         del locks
 
 
 class PeerWithHeartbeat(Peer):
-    """A peer that sends heartbeats from a thread of its own, outside of the interpreter.
+    """A peer whose heartbeats a native thread sends.
 
-    They are shown more than three times within `expiration_time`, or every `heartbeat_interval` if that is
-    shorter. `lock` starts the heartbeat; who acquires by the methods of the peer starts it.
+    It sends more than three within `expiration_time`, or one every `heartbeat_interval` if that is shorter.
+    `lock` starts the heartbeats. A program that uses the methods of the peer calls `start_heartbeat`.
     """
 
     def __init__(
@@ -317,44 +321,44 @@ class PeerWithHeartbeat(Peer):
             self._interval = interval.total_seconds()
 
     def start_heartbeat(self) -> None:
-        """Begins to send heartbeats. The first one tells the server what the peer holds."""
-        run(self._beat(True))
+        """Starts the heartbeats. The first one restores the peer with its locks."""
+        run(self._set_heartbeats(True))
 
     def stop_heartbeat(self) -> None:
-        """Ends the heartbeats. At the server the peer stays until its lease ends."""
-        run(self._beat(False))
+        """Stops the heartbeats. The peer stays at the server until its lease ends."""
+        run(self._set_heartbeats(False))
 
-    def _beat(self, shows_signs_of_life: bool) -> "Steps[None]":
-        if self._shows_signs_of_life == shows_signs_of_life:
+    def _set_heartbeats(self, sends_heartbeats: bool) -> "Steps[None]":
+        if self._sends_heartbeats == sends_heartbeats:
             return
-        self._shows_signs_of_life = shows_signs_of_life
+        self._sends_heartbeats = sends_heartbeats
         native, self._native = self._native, None
         if native is not None:
             self._id = native.id
-            # Whoever drops them before the peer is left releases each of them.
+            # Keeps the locks until the heartbeats have stopped: dropped before, each would be released.
             locks, self._locks = self._locks, {}
-            yield native.leave()
+            yield native.stop_heartbeat()
             del locks
         if self.acquired:
-            yield from self._open()
+            yield from self._ensure_native()
 
 
 class Loss:
-    """The loss of locks, to be asked and waited for like a `threading.Event`, or to be awaited."""
+    """The loss of locks, with the methods of a `threading.Event`. It can also be awaited."""
 
     def __init__(self, native: "Optional[Union[_native.Lock, _native.Peer]]"):
         self._native = native
 
     def is_set(self) -> bool:
-        """Whether the locks are lost: whether they may have been granted to somebody else by now."""
+        """Whether the locks are lost, so that other peers may have been granted them."""
         return self._lost() is not None
 
     def wait(self, timeout: Optional[Span] = None) -> bool:
-        """Waits for the loss, at most `timeout` seconds, and returns whether it has come."""
-        patience = None if timeout is None else seconds(timeout, "timeout")
+        """Waits for the loss, at most `timeout`, and returns whether the locks are lost."""
+        limit = None if timeout is None else seconds(timeout, "timeout")
         if self._native is None:
-            return Event().wait(patience)
-        lost = wait(self._native.wait_lost(patience))
+            return Event().wait(limit)
+        lost = wait(self._native.wait_lost(limit))
         return lost is not None and lost[0] != LostReason.CLOSED
 
     def __await__(self) -> Generator[object, None, Optional[LostReason]]:
@@ -368,19 +372,19 @@ class Loss:
 
     @property
     def reason(self) -> Optional[LostReason]:
-        """Why the locks are lost, if they are."""
+        """The reason of the loss, if the locks are lost."""
         lost = self._lost()
         return None if lost is None else LostReason(lost[0])
 
     @property
     def detail(self) -> Optional[str]:
-        """The same as a sentence."""
+        """The reason of the loss as a sentence, if the locks are lost."""
         lost = self._lost()
         return None if lost is None else lost[1]
 
     @property
     def time_left(self) -> float:
-        """For how many seconds the locks are certain even if nobody sends a heartbeat."""
+        """The number of seconds for which the locks are held for sure, even if all further heartbeats fail."""
         return 0.0 if self._native is None else self._native.time_left()
 
     def _lost(self) -> Optional[Tuple[str, str]]:

@@ -1,7 +1,6 @@
 """A server within the process, for tests of programs that take locks.
 
-With pytest, name this module in the `conftest.py` at the root of the tests, and say which semaphores
-there are:
+With pytest, name this module in the `conftest.py` at the root of the tests, and define the semaphores:
 
     pytest_plugins = ["throttle_client.testing"]
 
@@ -9,7 +8,7 @@ there are:
     def throttle_semaphores():
         return {"A": 1, "B": Semaphore(5, level=1)}
 
-Then a test gets a server of its own by the name of its argument:
+A test that has an argument `throttle_server` then gets a server of its own:
 
     def test_a_job_stops_when_its_lock_is_lost(throttle_server):
         with pytest.raises(LockLost):
@@ -22,10 +21,11 @@ Without pytest, `Server` does the same as a context manager:
 ...     run_job(server.url)
 ...     assert server.holders("A") == []
 
-The server is the one that is installed elsewhere, with all its rules, without a file and without a
-process of its own. It starts in a twentieth of a second, and forgets everything at its end.
+It is the real server, with all its rules, but it needs no configuration file and no process of its own. It
+starts within 50 milliseconds, and keeps no state when it stops.
 
-This module may be imported before pytest loads it as a plugin, hence PYTEST_DONT_REWRITE.
+Its assertions need no rewriting, so pytest need not warn if it is imported before pytest loads it as a
+plugin: PYTEST_DONT_REWRITE.
 """
 
 import json
@@ -55,7 +55,7 @@ else:
     try:
         import pytest
     except ImportError:
-        # `Server` does without.
+        # `Server` works without pytest.
         pytest = None
 
 __all__ = ["Holder", "Semaphore", "Server", "Waiter"]
@@ -63,7 +63,7 @@ __all__ = ["Holder", "Semaphore", "Server", "Waiter"]
 
 @dataclass(frozen=True)
 class Semaphore:
-    """How much there is of a semaphore, and its place in the lock hierarchy."""
+    """The maximum of a semaphore, and its level in the lock hierarchy."""
 
     max: int
     level: int = 0
@@ -71,7 +71,7 @@ class Semaphore:
 
 @dataclass(frozen=True)
 class Holder:
-    """A peer that holds some of a semaphore."""
+    """A peer that holds a lock on a semaphore."""
 
     peer_id: int
     count: int
@@ -81,7 +81,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Waiter:
-    """A peer that waits for some of a semaphore."""
+    """A peer that waits for a lock on a semaphore."""
 
     peer_id: int
     count: int
@@ -91,7 +91,7 @@ class Waiter:
 class Server:
     """A server on a free port of the loopback interface.
 
-    `semaphores` says how much there is of each, as a number or as a `Semaphore`.
+    `semaphores` maps each name to a maximum or a `Semaphore`.
     """
 
     def __init__(self, semaphores: Mapping[str, Union[int, Semaphore]]):
@@ -103,7 +103,7 @@ class Server:
                 for name, semaphore in semaphores.items()
             }
         )
-        time.sleep(_AGE)
+        time.sleep(_MIN_AGE)
 
     def __repr__(self) -> str:
         return f"Server(url={self.url!r})"
@@ -121,7 +121,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is. A restart does not change it."""
+        """The URL of the server. A restart does not change it."""
         return self._native.url
 
     @property
@@ -130,32 +130,32 @@ class Server:
         return Client(self.url)
 
     def stop(self) -> None:
-        """Ends the server as a power failure does: connections break, and nothing is remembered."""
+        """Stops the server as a power failure does: connections break, and all state is lost."""
         self._native.stop()
 
     def start(self) -> None:
-        """Starts a server that was stopped, at the same URL."""
+        """Starts the stopped server again, at the same URL."""
         self._native.start()
-        time.sleep(_AGE)
+        time.sleep(_MIN_AGE)
 
     def restart(self) -> None:
-        """Stops the server and starts it again. It knows no peer and no lock any more."""
+        """Stops the server and starts it again, without any peers and locks."""
         self.stop()
         self.start()
 
     def remainder(self, semaphore: str) -> int:
-        """How much of a semaphore is free."""
+        """The free count of a semaphore."""
         return self.client.remainder(semaphore)
 
     def holders(self, semaphore: str) -> List[Holder]:
-        """Those who hold some of a semaphore."""
+        """The peers that hold a lock on a semaphore."""
         return [
             Holder(one["peer_id"], one["count"], one["fencing_token"], one["labels"])
             for one in self._get(semaphore)["held_by"]
         ]
 
     def waiters(self, semaphore: str) -> List[Waiter]:
-        """Those who wait for some of a semaphore, in the order in which they will get it."""
+        """The peers that wait for a lock on a semaphore, in the order of the queue."""
         return [
             Waiter(one["peer_id"], one["count"], one["labels"])
             for one in self._get(semaphore)["queue"]
@@ -166,26 +166,26 @@ class Server:
         return self._native.remove_peer(peer_id)
 
     def revoke(self, semaphore: str) -> int:
-        """Removes all peers that hold some of a semaphore. Returns how many there were.
+        """Removes all peers that hold a lock on a semaphore. Returns how many there were.
 
-        They hear of it by their next heartbeat, or when they release the lock.
+        Their clients notice it with the next heartbeat or release.
         """
         return sum(self.remove_peer(holder.peer_id) for holder in self.holders(semaphore))
 
     def _get(self, semaphore: str) -> Any:
-        # Loopback is reached without a proxy, whatever the environment says.
+        # Ignores the proxies of the environment, because the server is on this machine.
         opener = build_opener(ProxyHandler({}))
         url = f"{self.url}/semaphores/{quote(semaphore, safe='')}"
-        with opener.open(url, timeout=_PATIENCE) as answer:
+        with opener.open(url, timeout=_TIMEOUT) as answer:
             return json.load(answer)
 
 
-# Clients tell a removed peer from a restarted server by how long the server has been running. It has to be
-# older than an answer takes, or they take a removal for a restart.
-_AGE = 0.05
+# How long `start` waits after the start, in seconds. A client that finds its peer unknown compares the uptime of
+# the server with the time of its request: if the server is younger, it takes a removal for a restart.
+_MIN_AGE = 0.05
 
-# The server answers at once, unless it is stopped.
-_PATIENCE = 10.0
+# In seconds. A running server answers at once.
+_TIMEOUT = 10.0
 
 
 if pytest is not None:
@@ -193,13 +193,13 @@ if pytest is not None:
 
     @pytest.fixture
     def throttle_semaphores() -> Mapping[str, Union[int, Semaphore]]:
-        """The semaphores of `throttle_server`. To be overridden; there are none by default."""
+        """The semaphores of `throttle_server`. Override it; by default there are none."""
         return {}
 
     @pytest.fixture
     def throttle_server(
         throttle_semaphores: Mapping[str, Union[int, Semaphore]],
     ) -> Iterator[Server]:
-        """A server that knows `throttle_semaphores`, and ends with the test."""
+        """A server with `throttle_semaphores` that stops at the end of the test."""
         with Server(throttle_semaphores) as server:
             yield server

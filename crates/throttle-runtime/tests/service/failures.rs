@@ -6,8 +6,8 @@ use std::{
 };
 
 use throttle_runtime::{
-    Admission, Ask, Count, Error, Event, Failure, Handle, Labels, Observer, PeerId, SemaphoreId,
-    Settings,
+    Admission, Count, Error, Event, Failure, Handle, Labels, LockRequest, Observer, PeerId,
+    SemaphoreId, Settings,
 };
 use tokio::{runtime::Builder, sync::oneshot, time::sleep};
 
@@ -45,7 +45,7 @@ async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
     assert_eq!(throttle.failure(), None);
 
     let clone = throttle.clone();
-    let release = tokio::spawn(async move { clone.release(holder, "A").await });
+    let release = tokio::spawn(async move { clone.release(holder, "A", None).await });
     assert!(release.await.unwrap_err().is_panic());
     settle().await;
     for request in waiting {
@@ -56,8 +56,11 @@ async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
     assert_eq!(failed.await.unwrap(), Failure::Operation);
     assert_eq!(throttle.failure(), Some(Failure::Operation));
     assert_eq!(throttle.heartbeat(holder, PATIENCE).await, Err(Error::Failed));
-    assert_eq!(throttle.acquire(holder, "A", Ask::now(Count::ONE)).await, Err(Error::Failed));
-    assert_eq!(throttle.remove_peer(holder).await, Err(Error::Failed));
+    assert_eq!(
+        throttle.acquire(holder, "A", LockRequest::now(Count::ONE)).await,
+        Err(Error::Failed)
+    );
+    assert_eq!(throttle.remove_peer(holder, None).await, Err(Error::Failed));
     assert_eq!(throttle.remainder("A"), Err(Error::Failed));
     let later = catch_unwind(AssertUnwindSafe(|| throttle.peer_count()));
     assert!(later.is_err(), "nobody knows what is true");
@@ -68,7 +71,7 @@ async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
 async fn a_panic_while_the_timer_ends_leases_is_told() {
     let throttle = start(|event| matches!(event, Event::Expired { .. }));
     let peer = throttle.new_peer(Duration::from_secs(1), Labels::default()).await.unwrap();
-    throttle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap();
+    throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
     let waiting = wait(&throttle, join(&throttle).await, "A");
     sleep(Duration::from_secs(2)).await;
     assert_eq!(waiting.await.unwrap(), Err(Error::Failed));
@@ -116,7 +119,7 @@ async fn a_panic_elsewhere_in_its_task_parks_a_waiter() {
     stumble.send(()).unwrap();
     assert!(task.await.unwrap_err().is_panic());
     assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
-    throttle.release(holder, "A").await.unwrap();
+    throttle.release(holder, "A", None).await.unwrap();
     assert_eq!(throttle.remainder("A"), Ok(1), "nobody is there to take it");
     assert_eq!(throttle.failure(), None);
 }
@@ -127,13 +130,13 @@ async fn wait_beside(
     waiter: PeerId,
     stumbles: oneshot::Receiver<()>,
 ) -> Result<Admission, Error> {
-    let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
+    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
     let stumble = async {
         let _ = stumbles.await;
         panic!("it has nothing to do with the wait");
     };
     tokio::select! {
-        admission = throttle.acquire(waiter, "A", ask) => admission,
+        admission = throttle.acquire(waiter, "A", request) => admission,
         () = stumble => unreachable!(),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbtest::arbitrary::{Result, Unstructured};
-use throttle_runtime::{Admission, Ask, Error, Handle, Labels, PeerId, Settings};
+use throttle_runtime::{Admission, Error, Handle, Labels, LockRequest, PeerId, Settings};
 use tokio::{runtime::Builder, task::JoinHandle, time::sleep};
 
 use crate::support::{PATIENCE, configure, count, jump, settle, start};
@@ -81,9 +81,12 @@ async fn act(
             let expires_in = u.ratio(1, 2)?.then(|| Duration::from_secs(span.as_secs() % 2));
             let block_for = Some(if u.ratio(1, 2)? { PATIENCE } else { span });
             let count = count(u.int_in_range(1..=2)?);
-            let (handle, ask) =
-                (throttle.clone(), Ask { expires_in, block_for, ..Ask::now(count) });
-            requests.push(tokio::spawn(async move { handle.acquire(peer, semaphore, ask).await }));
+            let (handle, request) = (
+                throttle.clone(),
+                LockRequest { expires_in, block_for, ..LockRequest::now(count) },
+            );
+            requests
+                .push(tokio::spawn(async move { handle.acquire(peer, semaphore, request).await }));
         }
         (8, Some(_)) => {
             let open: Vec<_> = requests.iter().filter(|request| !request.is_finished()).collect();
@@ -91,8 +94,8 @@ async fn act(
                 u.choose(&open)?.abort();
             }
         }
-        (9, Some(peer)) => drop(throttle.release(peer, semaphore).await),
-        (10, Some(peer)) => drop(throttle.remove_peer(peer).await),
+        (9, Some(peer)) => drop(throttle.release(peer, semaphore, None).await),
+        (10, Some(peer)) => drop(throttle.remove_peer(peer, None).await),
         (11, Some(_)) => jump(span),
         (12, Some(_)) => drop(throttle.end_short_wait()),
         (13, Some(_)) => throttle.limit_open_waits(u.int_in_range(0..=3)?),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use throttle_runtime::{
-    Admission, Ask, Clock, Count, Error, Handle, Labels, OpenWaits, PeerId, Settings,
+    Admission, Clock, Count, Error, Handle, Labels, LockRequest, OpenWaits, PeerId, Settings,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -24,9 +24,9 @@ fn contend(throttle: &Handle) -> JoinHandle<(PeerId, u32)> {
     let throttle = throttle.clone();
     tokio::spawn(async move {
         let peer = throttle.new_peer(PATIENCE, Labels::default()).await.unwrap();
-        let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
+        let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
         let mut requests = 1;
-        while is_pending(throttle.acquire(peer, "A", ask).await) {
+        while is_pending(throttle.acquire(peer, "A", request).await) {
             requests += 1;
         }
         (peer, requests)
@@ -34,7 +34,7 @@ fn contend(throttle: &Handle) -> JoinHandle<(PeerId, u32)> {
 }
 
 fn is_pending(answer: Result<Admission, Error>) -> bool {
-    !matches!(answer.expect("nothing is wrong"), Admission::Held { .. })
+    !matches!(answer.expect("nothing is wrong"), Admission::Granted { .. })
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,8 +67,8 @@ async fn a_wait_that_is_brief_by_itself_is_not_prolonged() {
     let waiter = join(&throttle).await;
     for block_for in [Some(MOMENT), Some(Duration::ZERO), None] {
         let clock = Clock::start();
-        let ask = Ask { block_for, ..Ask::now(Count::ONE) };
-        assert!(is_pending(throttle.acquire(waiter, "A", ask).await));
+        let request = LockRequest { block_for, ..LockRequest::now(Count::ONE) };
+        assert!(is_pending(throttle.acquire(waiter, "A", request).await));
         let waited = u128::from(clock.now().as_nanos());
         assert_eq!(waited, block_for.unwrap_or_default().as_nanos());
     }
@@ -82,11 +82,11 @@ async fn a_short_wait_hears_of_its_grant_and_of_its_end_at_once() {
     let (next, gone) = (join(&throttle).await, join(&throttle).await);
     let (granted, removed) = (wait(&throttle, next, "A"), wait(&throttle, gone, "A"));
     settle().await;
-    throttle.release(holder, "A").await.unwrap();
-    throttle.remove_peer(gone).await.unwrap();
+    throttle.release(holder, "A", None).await.unwrap();
+    throttle.remove_peer(gone, None).await.unwrap();
     settle().await;
     assert!(granted.is_finished() && removed.is_finished());
-    assert!(matches!(granted.await.unwrap(), Ok(Admission::Held { .. })));
+    assert!(matches!(granted.await.unwrap(), Ok(Admission::Granted { .. })));
     assert!(matches!(removed.await.unwrap(), Err(Error::Refused(_))));
     assert_eq!(throttle.open_waits().open, 0);
 }
@@ -104,7 +104,7 @@ async fn a_short_wait_that_breaks_is_parked_and_leaves_nothing_behind() {
     assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
     assert_eq!(throttle.open_waits(), OpenWaits { open: 0, short: 0, limit: 0, cut_short: 1 });
     assert!(!throttle.end_short_wait());
-    throttle.release(holder, "A").await.unwrap();
+    throttle.release(holder, "A", None).await.unwrap();
     assert_eq!(throttle.remainder("A"), Ok(1));
 }
 
@@ -121,7 +121,7 @@ async fn locks_are_granted_in_order_also_to_those_who_have_to_ask_again() {
     for contender in queue {
         throttle.heartbeat(holder, LEASE).await.unwrap();
         sleep(Duration::from_millis(330)).await;
-        throttle.release(holder, "A").await.unwrap();
+        throttle.release(holder, "A", None).await.unwrap();
         settle().await;
         // Between two requests it may be granted its lock without waiting for it.
         sleep(SECOND / 100).await;

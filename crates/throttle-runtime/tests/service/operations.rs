@@ -12,16 +12,14 @@ use std::{
 };
 
 use throttle_runtime::{
-    Admission, Ask, Clock, Count, Error, Event, Handle, Labels, Level, Observer, Restoration,
-    SemaphoreConfig, SemaphoreId, Settings,
+    Admission, Clock, Count, Error, Event, Handle, Labels, Level, LockRequest, Observer,
+    Restoration, SemaphoreConfig, SemaphoreId, Settings,
 };
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
     JUMP, LEASE, PATIENCE, configure, count, hold, join, jump, settle, start, wait,
 };
-
-const PENDING: Admission = Admission::Pending { count: Count::ONE };
 
 /// S3: without anybody asking for anything, at the deadline to the millisecond.
 #[tokio::test(start_paused = true)]
@@ -31,7 +29,7 @@ async fn the_end_of_a_lease_wakes_those_who_wait_punctually() {
     let holder = hold(&throttle, "A", 1).await;
     throttle.heartbeat(holder, Duration::from_millis(2_500)).await.unwrap();
     let waiter = join(&throttle).await;
-    assert!(matches!(wait(&throttle, waiter, "A").await.unwrap(), Ok(Admission::Held { .. })));
+    assert!(matches!(wait(&throttle, waiter, "A").await.unwrap(), Ok(Admission::Granted { .. })));
     let late = elapsed(clock) - Duration::from_millis(2_500);
     assert!(late <= Duration::from_millis(1), "{late:?} late");
 }
@@ -78,27 +76,30 @@ async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_s
 #[tokio::test(start_paused = true)]
 async fn every_open_request_of_a_peer_hears_how_much_it_holds_or_awaits() {
     let throttle = start(&[("A", 3)]);
-    let ask = |count: u64| Ask { block_for: Some(PATIENCE), ..Ask::now(self::count(count)) };
+    let request = |count: u64| LockRequest {
+        block_for: Some(PATIENCE),
+        ..LockRequest::now(self::count(count))
+    };
     for released in [true, false] {
         let (holder, waiter) = (hold(&throttle, "A", 3).await, join(&throttle).await);
         let mut requests = pin!(async {
             tokio::join!(
-                throttle.acquire(waiter, "A", ask(3)),
-                throttle.acquire(waiter, "A", ask(1)),
+                throttle.acquire(waiter, "A", request(3)),
+                throttle.acquire(waiter, "A", request(1)),
             )
         });
         assert!(timeout(PATIENCE / 2, &mut requests).await.is_err(), "they wait");
         if released {
-            throttle.release(holder, "A").await.unwrap();
+            throttle.release(holder, "A", None).await.unwrap();
         }
         let (first, second) = requests.await;
         match first.unwrap() {
-            Admission::Held { count, .. } => assert_eq!((count, released), (Count::ONE, true)),
-            Admission::Pending { count } => assert_eq!((count, released), (Count::ONE, false)),
+            Admission::Granted { count, .. } => assert_eq!((count, released), (Count::ONE, true)),
+            Admission::Queued { count, .. } => assert_eq!((count, released), (Count::ONE, false)),
         }
         assert_eq!(first, second);
-        throttle.remove_peer(waiter).await.unwrap();
-        throttle.remove_peer(holder).await.unwrap();
+        throttle.remove_peer(waiter, None).await.unwrap();
+        throttle.remove_peer(holder, None).await.unwrap();
     }
 }
 
@@ -115,13 +116,13 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     let clock = Clock::start();
     throttle.drain();
     for request in waiting {
-        assert_eq!(request.await.unwrap(), Ok(PENDING));
+        assert!(is_pending(request.await.unwrap()));
     }
     let late = join(&throttle).await;
-    assert_eq!(wait(&throttle, late, "A").await.unwrap(), Ok(PENDING));
+    assert!(is_pending(wait(&throttle, late, "A").await.unwrap()));
     assert_eq!(elapsed(clock), Duration::ZERO);
     assert!(throttle.is_draining());
-    throttle.release(holder, "A").await.unwrap();
+    throttle.release(holder, "A", None).await.unwrap();
     assert_eq!(throttle.remainder("A"), Ok(0), "the queue outlives the requests");
     sleep(LEASE).await;
     assert_eq!(throttle.peer_count(), 0, "leases count from the answer");
@@ -144,8 +145,8 @@ async fn draining_goes_on_when_the_end_of_a_wait_lets_another_one_be_granted() {
         let hasty = hold(&throttle, name, 1).await;
         let clone = throttle.clone();
         let (expires_in, block_for) = (Some(Duration::ZERO), Some(PATIENCE));
-        let ask = Ask { expires_in, block_for, ..Ask::now(Count::ONE) };
-        tokio::spawn(async move { clone.acquire(hasty, "A", ask).await });
+        let request = LockRequest { expires_in, block_for, ..LockRequest::now(Count::ONE) };
+        tokio::spawn(async move { clone.acquire(hasty, "A", request).await });
         waiting.push(wait(&throttle, join(&throttle).await, name));
     }
     settle().await;
@@ -168,13 +169,13 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
         let waiting = wait(&throttle, waiter, "A");
         for turn in 0..turns {
             if turn == release_at {
-                throttle.release(holder, "A").await.unwrap();
+                throttle.release(holder, "A", None).await.unwrap();
             }
             tokio::task::yield_now().await;
         }
         waiting.abort();
         settle().await;
-        throttle.remove_peer(holder).await.unwrap();
+        throttle.remove_peer(holder, None).await.unwrap();
         let status = throttle.semaphore("A").unwrap();
         match (status.held, status.pending) {
             (0, 0) => too_early += 1,
@@ -185,7 +186,7 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
         sleep(Duration::from_secs(10)).await;
         let status = throttle.semaphore("A").unwrap();
         assert_eq!(status.waiters, 0, "a parked waiter is forgotten");
-        throttle.remove_peer(waiter).await.unwrap();
+        throttle.remove_peer(waiter, None).await.unwrap();
         assert_eq!(throttle.remainder("A"), Ok(1));
     }
     assert!(too_early > 0 && parked > 0 && granted > 0, "{too_early}, {parked}, {granted}");
@@ -198,14 +199,14 @@ async fn a_grant_at_the_end_of_the_wait_is_told() {
     let holder = hold(&throttle, "A", 1).await;
     throttle.heartbeat(holder, PATIENCE + Duration::from_millis(1)).await.unwrap();
     let waiter = join(&throttle).await;
-    let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
+    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
     // As a part of this task, which gets its turn before the timer.
-    let mut waiting = pin!(throttle.acquire(waiter, "A", ask));
+    let mut waiting = pin!(throttle.acquire(waiter, "A", request));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     sleep(PATIENCE - JUMP).await;
     jump(JUMP + Duration::from_millis(2));
     let answer = waiting.await;
-    assert!(matches!(answer, Ok(Admission::Held { .. })), "{answer:?}");
+    assert!(matches!(answer, Ok(Admission::Granted { .. })), "{answer:?}");
 }
 
 /// S15, S8: the news of an old request is not for a new one of the same peer.
@@ -223,8 +224,8 @@ async fn who_asks_again_when_its_place_was_just_given_away_waits_anew() {
     let again = wait(&throttle, waiter, "A");
     settle().await;
     assert!(!again.is_finished());
-    throttle.release(holder, "A").await.unwrap();
-    assert!(matches!(again.await.unwrap(), Ok(Admission::Held { .. })));
+    throttle.release(holder, "A", None).await.unwrap();
+    assert!(matches!(again.await.unwrap(), Ok(Admission::Granted { .. })));
     sleep(LEASE).await;
     assert_eq!(throttle.is_acquired(waiter).unwrap_err().code(), "unknown_peer");
 }
@@ -237,8 +238,8 @@ async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
     throttle.heartbeat(brief, JUMP).await.unwrap();
     hold(&throttle, "B", 1).await;
     let waiter = join(&throttle).await;
-    let pending = throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await;
-    assert_eq!(pending, Ok(PENDING));
+    let pending = throttle.acquire(waiter, "A", LockRequest::now(Count::ONE)).await;
+    assert!(is_pending(pending));
     jump(JUMP);
     let waiting = wait(&throttle, waiter, "B");
     settle().await;
@@ -256,11 +257,11 @@ async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_canc
         let waiting = wait(&throttle, waiter, "A");
         settle().await;
         throttle.drain();
-        throttle.release(holder, "A").await.unwrap();
+        throttle.release(holder, "A", None).await.unwrap();
         if remove {
-            throttle.remove_peer(waiter).await.unwrap();
+            throttle.remove_peer(waiter, None).await.unwrap();
         }
-        assert_eq!(waiting.await.unwrap(), Ok(PENDING));
+        assert!(is_pending(waiting.await.unwrap()));
         sleep(LEASE).await;
         assert_eq!(throttle.remainder("A"), Ok(1), "the lease counts from the answer");
     }
@@ -274,14 +275,14 @@ async fn tokens_of_a_later_service_are_greater() {
         let throttle = start(&[("A", 1)]);
         let peer = join(&throttle).await;
         for _ in 0..10 {
-            let Admission::Held { token, .. } =
-                throttle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap()
+            let Admission::Granted { token, .. } =
+                throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap()
             else {
                 panic!("the semaphore is free")
             };
             assert!(last < Some(token), "{last:?} came before {token}");
             last = Some(token);
-            throttle.release(peer, "A").await.unwrap();
+            throttle.release(peer, "A", None).await.unwrap();
         }
     }
 }
@@ -292,11 +293,11 @@ async fn lists_tell_who_holds_and_who_waits_in_order() {
     let throttle = start(&[("A", 2)]);
     let labels: Labels = [("host".to_owned(), "worker-7".to_owned())].into_iter().collect();
     let holder = throttle.new_peer(LEASE, labels.clone()).await.unwrap();
-    throttle.acquire(holder, "A", Ask::now(count(2))).await.unwrap();
+    throttle.acquire(holder, "A", LockRequest::now(count(2))).await.unwrap();
     let mut queue = Vec::new();
     for _ in 0..3 {
         let waiter = join(&throttle).await;
-        throttle.acquire(waiter, "A", Ask::now(Count::ONE)).await.unwrap();
+        throttle.acquire(waiter, "A", LockRequest::now(Count::ONE)).await.unwrap();
         queue.push(waiter);
     }
     sleep(Duration::from_secs(5)).await;
@@ -352,7 +353,7 @@ async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
         let lease = LEASE + Duration::from_nanos(number);
         let last = throttle.new_peer(lease, Labels::default()).await.unwrap();
         if number == 19_999 {
-            throttle.acquire(last, "A", Ask::now(Count::ONE)).await.unwrap();
+            throttle.acquire(last, "A", LockRequest::now(Count::ONE)).await.unwrap();
         }
     }
     sleep(LEASE - Duration::from_millis(1)).await;
@@ -393,11 +394,11 @@ async fn limits_turn_away_newcomers_and_can_be_raised() {
     assert_eq!(third.code(), "too_many_peers");
     throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).unwrap();
     let three = join(&throttle).await;
-    let ask = Ask::now(Count::ONE);
-    throttle.acquire(one, "A", ask).await.unwrap();
-    throttle.acquire(two, "A", ask).await.unwrap();
-    assert_eq!(throttle.acquire(three, "A", ask).await.unwrap_err().code(), "too_many_waiters");
-    assert_eq!(throttle.acquire(two, "A", ask).await, Ok(PENDING));
+    let request = LockRequest::now(Count::ONE);
+    throttle.acquire(one, "A", request).await.unwrap();
+    throttle.acquire(two, "A", request).await.unwrap();
+    assert_eq!(throttle.acquire(three, "A", request).await.unwrap_err().code(), "too_many_waiters");
+    assert!(is_pending(throttle.acquire(two, "A", request).await));
 }
 
 /// B3: sums of restored counts do not overflow.
@@ -445,9 +446,9 @@ async fn an_observer_hears_of_everything_in_order() {
     let waiter = join(&throttle).await;
     let waiting = wait(&throttle, waiter, "A");
     settle().await;
-    throttle.remove_peer(holder).await.unwrap();
+    throttle.remove_peer(holder, None).await.unwrap();
     waiting.await.unwrap().unwrap();
-    throttle.release(waiter, "A").await.unwrap();
+    throttle.release(waiter, "A", None).await.unwrap();
     throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
     assert_eq!(
         *entries.lock().unwrap(),
@@ -509,13 +510,14 @@ async fn peers_on_many_threads_take_turns() {
         tokio::spawn(async move {
             let peer = join(&throttle).await;
             for _ in 0..200 {
-                let ask = Ask { block_for: Some(LEASE), ..Ask::now(Count::ONE) };
-                let admission = throttle.acquire(peer, "A", ask).await;
-                assert!(matches!(admission, Ok(Admission::Held { .. })), "{admission:?}");
+                let request =
+                    LockRequest { block_for: Some(LEASE), ..LockRequest::now(Count::ONE) };
+                let admission = throttle.acquire(peer, "A", request).await;
+                assert!(matches!(admission, Ok(Admission::Granted { .. })), "{admission:?}");
                 assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
                 tokio::task::yield_now().await;
                 inside.store(false, Ordering::SeqCst);
-                throttle.release(peer, "A").await?;
+                throttle.release(peer, "A", None).await?;
             }
             Ok::<_, Error>(())
         })
@@ -535,4 +537,9 @@ fn levels(levels: &[(&str, i32)]) -> BTreeMap<String, SemaphoreConfig> {
 
 fn elapsed(clock: Clock) -> Duration {
     Duration::from_nanos(clock.now().as_nanos())
+}
+
+/// Whether a request for a count of one was answered that its lock is pending.
+fn is_pending(answer: Result<Admission, Error>) -> bool {
+    matches!(answer, Ok(Admission::Queued { count: Count::ONE, .. }))
 }

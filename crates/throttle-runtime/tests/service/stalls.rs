@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_runtime::{Admission, Ask, Count, Handle, Labels, PeerId, Settings, Stalls};
+use throttle_runtime::{Admission, Count, Handle, Labels, LockRequest, PeerId, Settings, Stalls};
 use tokio::{runtime::Builder, time::sleep};
 
 use crate::support::{configure, hold, join, jump, settle, start, wait};
@@ -105,8 +105,8 @@ async fn a_parked_waiter_keeps_its_place_over_a_stall() {
     jump(2 * Settings::default().abandoned_after);
     let again = wait(&throttle, waiter, "A");
     settle().await;
-    throttle.release(holder, "A").await.unwrap();
-    assert!(matches!(again.await.unwrap(), Ok(Admission::Held { .. })));
+    throttle.release(holder, "A", None).await.unwrap();
+    assert!(matches!(again.await.unwrap(), Ok(Admission::Granted { .. })));
     assert!(!second.is_finished());
 }
 
@@ -117,7 +117,7 @@ async fn an_idle_service_does_not_stall() {
     sleep(Duration::from_secs(600)).await;
     assert_eq!(throttle.stalls(), Stalls::default());
     let peer = throttle.new_peer(SHORT, Labels::default()).await.unwrap();
-    throttle.acquire(peer, "A", Ask::now(Count::ONE)).await.unwrap();
+    throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
     sleep(SHORT).await;
     assert_eq!(throttle.remainder("A"), Ok(1));
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use throttle_runtime::{
-    Admission, Ask, Count, Error, Handle, Labels, Level, PeerId, SemaphoreConfig, Settings,
+    Admission, Count, Error, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
 };
 use tokio::{task::JoinHandle, time::advance};
 
@@ -44,8 +44,8 @@ pub(crate) async fn join(handle: &Handle) -> PeerId {
 /// Holds `count` of `semaphore` as a new peer.
 pub(crate) async fn hold(handle: &Handle, semaphore: &str, count: u64) -> PeerId {
     let peer = join(handle).await;
-    let admission = handle.acquire(peer, semaphore, Ask::now(self::count(count))).await;
-    assert!(matches!(admission, Ok(Admission::Held { .. })));
+    let admission = handle.acquire(peer, semaphore, LockRequest::now(self::count(count))).await;
+    assert!(matches!(admission, Ok(Admission::Granted { .. })));
     peer
 }
 
@@ -56,8 +56,8 @@ pub(crate) fn wait(
     semaphore: &str,
 ) -> JoinHandle<Result<Admission, Error>> {
     let (handle, semaphore) = (handle.clone(), semaphore.to_owned());
-    let ask = Ask { block_for: Some(PATIENCE), ..Ask::now(Count::ONE) };
-    tokio::spawn(async move { handle.acquire(peer, &semaphore, ask).await })
+    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
+    tokio::spawn(async move { handle.acquire(peer, &semaphore, request).await })
 }
 
 /// Lets every task do what it can do now.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    filter::{Filter, Level},
+    log_filter::{Filter, Level},
     value::Number,
 };
 

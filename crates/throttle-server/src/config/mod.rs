@@ -22,27 +22,27 @@ use toml::{
 };
 
 #[macro_use]
-mod document;
+mod sample;
 mod error;
-mod filter;
 mod limits;
+mod log_filter;
 mod logging;
 mod memory;
 mod metrics;
-mod read;
+mod reader;
 mod semaphore;
 mod value;
 
 use self::{
     error::Fault,
-    read::{Read as _, Reader},
+    reader::{Read as _, Reader},
     semaphore::{Semaphore, Semaphores},
     value::Span,
 };
 pub use self::{
     error::{ConfigError, Mistakes},
-    filter::{Filter, Level},
     limits::Limits,
+    log_filter::{Filter, Level},
     logging::{Format, Gelf, Logging, Protocol, Stderr},
     memory::Memory,
     metrics::{Histograms, Metrics},
@@ -198,7 +198,7 @@ impl Config {
 
     /// The text of the documented sample file.
     pub fn sample() -> String {
-        document::sample::<Document>()
+        sample::sample::<Document>()
     }
 
     /// What the runtime needs to know besides the semaphores.

@@ -9,7 +9,7 @@ use serde::{
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    read::{Read, Reader},
+    reader::{Read, Reader},
     value::{Level, Max},
 };
 

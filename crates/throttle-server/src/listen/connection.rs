@@ -17,11 +17,12 @@ use tracing::debug;
 
 use super::{
     Limits, Service,
-    body::{Answer, Punctual},
-    registry::Slot,
-    socket::{Socket, Watch},
+    answer_body::AnswerBody,
+    exchange::{Duplex, Exchange},
+    open_connections::Slot,
+    slow_clients::{DeadlineBody, head_overdue},
+    socket::Socket,
     stopped,
-    stream::Stream,
 };
 
 /// The connection is being closed in favour of another one.
@@ -30,30 +31,26 @@ struct Evicted;
 
 /// Serves the requests of one connection, until either side closes it.
 pub(super) async fn serve(
-    stream: Stream,
+    stream: impl Duplex,
     slot: Slot,
     service: impl Service,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     let Limits { request_timeout, head, .. } = limits;
-    if let Err(error) = stream.set_options() {
-        debug!(%error, "a connection ended before it began");
-        return;
-    }
-    let (socket, watch) = Socket::new(stream, request_timeout, slot);
+    let (socket, exchange) = Socket::new(stream, request_timeout, slot);
     let handler = service_fn(|request: Request<Incoming>| {
-        let begun = watch.begin(!request.body().is_end_stream());
-        let (service, watch) = (&service, watch.clone());
+        let begun = exchange.begin(!request.body().is_end_stream());
+        let (service, exchange) = (&service, exchange.clone());
         async move {
             if !begun {
                 return Err(Evicted);
             }
-            let mut answer = answer(service, request, (head, request_timeout), &watch).await;
-            if watch.answer() {
+            let mut answer = answer(service, request, (head, request_timeout), &exchange).await;
+            if exchange.answer() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(answer.map(|body| Answer::new(body, watch)))
+            Ok(answer.map(|body| AnswerBody::new(body, exchange)))
         }
     });
     let mut http = http1::Builder::new();
@@ -63,8 +60,8 @@ pub(super) async fn serve(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        reason = watch.gone() => return debug!(reason, "a client is gone"),
-        () = watch.overdue(request_timeout) => {
+        reason = exchange.client_gone() => return debug!(reason, "a client is gone"),
+        () = head_overdue(&exchange, request_timeout) => {
             return debug!("a client took too long to send a request");
         }
         () = stopped(&mut stop) => {
@@ -74,12 +71,12 @@ pub(super) async fn serve(
     };
     let ending = async {
         match ended {
-            Ok(()) if watch.has_unread_body() => watch.linger().await,
+            Ok(()) if exchange.has_unread_body() => exchange.linger().await,
             Ok(()) => {}
             Err(error) => {
                 debug!(%error, "a connection broke");
                 if error.is_parse() {
-                    refuse(&service, &error, &watch).await;
+                    refuse(&service, &error, &exchange).await;
                 }
             }
         }
@@ -95,23 +92,23 @@ async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
     (head, request_timeout): (usize, Duration),
-    watch: &Watch,
+    exchange: &Exchange,
 ) -> Response {
     if let Some(malformed) = Malformed::find(&request, head) {
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(head)).await;
     }
-    let request = request.map(|body| Punctual::new(body, request_timeout, watch.clone()));
+    let request = request.map(|body| DeadlineBody::new(body, request_timeout, exchange.clone()));
     service.answer(request).await
 }
 
 /// Answers a request that the HTTP library could not read, in place of the library, whose own answer has
 /// no body.
-async fn refuse(service: &impl Service, error: &hyper::Error, watch: &Watch) {
+async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
     let (head, body) = service.refuse(malformed, None).await.into_parts();
-    let Some(replaced) = watch.take_replaced() else { return };
+    let Some(replaced) = exchange.take_replaced() else { return };
     let Ok(body) = to_bytes(body, usize::MAX).await else { return };
     let mut answer = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {
@@ -125,8 +122,8 @@ async fn refuse(service: &impl Service, error: &hyper::Error, watch: &Watch) {
     answer
         .extend(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
     answer.extend(body);
-    if watch.close_with(&answer).await.is_ok() {
-        watch.linger().await;
+    if exchange.close_with(&answer).await.is_ok() {
+        exchange.linger().await;
     }
 }
 

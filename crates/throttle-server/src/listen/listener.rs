@@ -16,9 +16,9 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::stream::Stream;
 #[cfg(unix)]
-use super::unix::SocketFile;
+use super::socket_file::SocketFile;
+use super::stream::Stream;
 use crate::{Address, BoundAddress};
 
 /// The sockets that a server listens on. There is at least one.

@@ -6,18 +6,20 @@
 //! stopping takes. A client that goes away ends the future of its request at once, so a request that
 //! waits for a lock is dropped then.
 
-mod body;
-mod candidates;
+mod answer_body;
 mod connection;
-mod inherited;
+mod connection_phase;
+mod eviction_order;
+mod exchange;
 mod listener;
-mod registry;
-mod shortage;
+mod open_connections;
+mod shortage_log;
+mod slow_clients;
 mod socket;
-mod standing;
-mod stream;
+mod socket_activation;
 #[cfg(unix)]
-mod unix;
+mod socket_file;
+mod stream;
 
 use std::{
     fmt,
@@ -39,13 +41,13 @@ use tokio::{
 };
 use tracing::{debug, error};
 
-pub use self::inherited::Inherited;
+pub use self::socket_activation::InheritedSockets;
 pub(crate) use self::{
-    body::Punctual,
     listener::Listeners,
-    registry::{Capacity, ConnectionMetrics},
+    open_connections::{Capacity, ConnectionMetrics},
+    slow_clients::DeadlineBody,
 };
-use self::{registry::Registry, stream::Stream};
+use self::{open_connections::OpenConnections, stream::Stream};
 
 /// Accepts connections and answers the requests that come on them.
 pub(crate) struct Server<S> {
@@ -63,7 +65,7 @@ pub(crate) struct Server<S> {
 /// What answers requests.
 pub(crate) trait Service: Clone + Send + Sync + 'static {
     /// Answers a request. What it returns is dropped when the client goes away.
-    fn answer(&self, request: Request<Punctual>) -> impl Future<Output = Response> + Send;
+    fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send;
 
     /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
     fn refuse(
@@ -106,7 +108,7 @@ enum Room {
 impl<S: Service> Server<S> {
     /// Serves until it is told to stop; then requests that are being answered may finish for a while.
     pub(crate) async fn run(mut self) {
-        let registry = Registry::new(self.limits, Clock::start(), self.metrics.clone());
+        let registry = OpenConnections::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
         loop {
@@ -125,8 +127,13 @@ impl<S: Service> Server<S> {
                         Room::Free => registry.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
                             let (service, stop) = (service.clone(), stop.clone());
-                            let serve = connection::serve(stream, slot, service, *limits, stop);
-                            connections.spawn(serve)
+                            let limits = *limits;
+                            connections.spawn(async move {
+                                if let Err(error) = stream.set_options() {
+                                    return debug!(%error, "a connection ended before it began");
+                                }
+                                connection::serve(stream, slot, service, limits, stop).await;
+                            })
                         }),
                         Room::None => {
                             registry.refuse();
@@ -167,7 +174,7 @@ impl<S: Service> Server<S> {
     /// operating system meanwhile.
     ///
     /// That takes no time, or little, unless more requests wait for locks than there may be connections.
-    async fn room(&mut self, registry: &Registry, connections: &mut JoinSet<()>) -> Room {
+    async fn room(&mut self, registry: &OpenConnections, connections: &mut JoinSet<()>) -> Room {
         let mut patience = pin!(sleep(self.limits.patience));
         let Capacity { connections: usual, slack } = self.limits.capacity;
         // Those that were chosen to be closed are open files until their tasks have ended.

@@ -46,7 +46,7 @@ struct Fixture {
 struct Routes(Router);
 
 impl Service for Routes {
-    async fn answer(&self, request: Request<Punctual>) -> Response {
+    async fn answer(&self, request: Request<DeadlineBody>) -> Response {
         self.0.clone().oneshot(request).await.into_response()
     }
 
@@ -131,11 +131,7 @@ impl Fixture {
             .route("/slow", get(slow))
             .route("/until-stop", get(until_stop))
             .route("/wait", get(wait));
-        let metrics = ConnectionMetrics {
-            open: Gauge::noop(),
-            evicted: Counter::noop(),
-            refused: Counter::noop(),
-        };
+        let metrics = no_metrics();
         let server = Server {
             listeners,
             service: Routes(routes),
@@ -150,6 +146,10 @@ impl Fixture {
     async fn connect(&self) -> Connection {
         Connection(TcpStream::connect(self.address).await.unwrap())
     }
+}
+
+fn no_metrics() -> ConnectionMetrics {
+    ConnectionMetrics { open: Gauge::noop(), evicted: Counter::noop(), refused: Counter::noop() }
 }
 
 /// An answer that does not fit into the buffers of sockets.
@@ -191,6 +191,22 @@ async fn a_connection_serves_several_requests() {
         client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(client.receive("hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
     }
+}
+
+/// So that encryption can come between the socket and HTTP.
+#[tokio::test]
+async fn a_connection_runs_over_any_stream_of_bytes() {
+    let (mut client, stream) = tokio::io::duplex(1_024);
+    let connections = OpenConnections::new(LIMITS, Clock::start(), no_metrics());
+    let (_stop, stopping) = watch::channel(false);
+    let routes = Routes(Router::new().route("/", get(async || "hello")));
+    connections.enter(|slot| {
+        tokio::spawn(connection::serve(stream, slot, routes, LIMITS, stopping)).abort_handle()
+    });
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
 }
 
 /// S15

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use throttle_runtime::{Ask, Count, Event, Labels, Observer, PeerId, SemaphoreId};
+use throttle_runtime::{Count, Event, Labels, LockRequest, Observer, PeerId, SemaphoreId};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,7 +32,7 @@ async fn start() -> (Running, PeerId) {
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();
-    handle.acquire(holder, "A", Ask::now(Count::ONE)).await.unwrap();
+    handle.acquire(holder, "A", LockRequest::now(Count::ONE)).await.unwrap();
     (server, holder)
 }
 

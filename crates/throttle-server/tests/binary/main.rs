@@ -3,8 +3,6 @@
 mod command_line;
 mod connections;
 mod logs;
-#[cfg(target_os = "linux")]
-mod manager;
 mod open_waits;
 #[cfg(unix)]
 mod readme;
@@ -14,3 +12,5 @@ mod shutdown;
 mod sockets;
 mod stall;
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;

@@ -10,19 +10,23 @@ mod semaphores;
 
 use std::time::{Duration, Instant};
 
-use super::Short;
 use crate::{
     clock,
     engine::Engine,
     figures::{Figures, Measure, Subject},
-    load::{Lease, Probe, populate},
+    load::{Lease, PauseProbe, populate},
     plan::Plan,
-    server::{Kind, Semaphore, Server, Yard},
+    scale::Short,
+    server::{Launcher, Semaphore, Server, ServerKind},
 };
 
 /// Plays each scene at our server, anew in each round.
-pub(crate) fn pauses(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
-    if yard.program(Kind::Ours).is_none() {
+pub(crate) fn pauses(
+    launcher: &Launcher,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    if launcher.program(ServerKind::Ours).is_none() {
         return Ok(());
     }
     for size in &plan.sizes {
@@ -33,10 +37,10 @@ pub(crate) fn pauses(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
             eprintln!(
                 "pauses by {peers} peers, {semaphores} semaphores: round {round} of {rounds}"
             );
-            let mut scenes = Scenes { yard, figures };
-            let played = scenes
+            let mut study = PauseStudy { launcher, figures };
+            let played = study
                 .peers(size.peers, size.chain)
-                .and_then(|()| scenes.semaphores(size.semaphores, size.locks));
+                .and_then(|()| study.semaphores(size.semaphores, size.locks));
             match played {
                 // More than is promised may be more than can be waited for. What was measured stays.
                 Err(error) if size.peers > PROMISED => eprintln!("gave up: {error:#}"),
@@ -47,34 +51,23 @@ pub(crate) fn pauses(yard: &Yard, plan: &Plan, figures: &mut Figures) -> anyhow:
     Ok(())
 }
 
-/// How many are concerned by what happens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Size {
-    peers: usize,
-    /// How many leases of length zero wait for each other.
-    chain: usize,
-    semaphores: usize,
-    /// How many locks each of a hundred peers holds.
-    locks: usize,
-}
-
 /// Plays scenes and notes what they cost others.
-struct Scenes<'a> {
-    yard: &'a Yard,
+struct PauseStudy<'a> {
+    launcher: &'a Launcher,
     figures: &'a mut Figures,
 }
 
 /// A server at which something is about to happen.
-struct Stage {
+struct PreparedServer {
     server: Server,
     engine: Engine,
     /// Whose signs of life the probe sends.
     probed: Vec<u64>,
 }
 
-impl Stage {
-    fn open(yard: &Yard, further: &[Semaphore]) -> anyhow::Result<Self> {
-        let server = yard.start_with(Kind::Ours, 0, further)?;
+impl PreparedServer {
+    fn open(launcher: &Launcher, further: &[Semaphore]) -> anyhow::Result<Self> {
+        let server = launcher.start_with(ServerKind::Ours, 0, further)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
         let probed = populate(&mut engine, PROBES, Lease::Long, None)?;
         Ok(Self { server, engine, probed })
@@ -85,7 +78,7 @@ impl Stage {
     /// too slow for that many to come before the first of them goes.
     ///
     /// "Together" is within the millisecond or so by which requests take longer or shorter to arrive.
-    fn ending_together(
+    fn populate_until_one_instant(
         &mut self,
         peers: usize,
         lock: Option<&str>,
@@ -105,27 +98,18 @@ impl Stage {
     }
 }
 
-impl Size {
-    /// So many peers, and of everything else as much as is usual beside them.
-    pub(crate) const fn of(peers: usize) -> Self {
-        let chain = if peers < 100_000 { peers.div_ceil(100) } else { 1_000 };
-        let locks = if peers < 100_000 { peers.div_ceil(20) } else { 7_000 };
-        Self { peers, chain, semaphores: peers.div_ceil(10), locks }
-    }
-}
-
-impl Scenes<'_> {
+impl PauseStudy<'_> {
     /// Notes how long others wait while something happens, and returns how long that took.
-    fn watch(
+    fn measure_pause(
         &mut self,
-        stage: &mut Stage,
+        prepared: &mut PreparedServer,
         (what, among): (&str, &str),
-        happens: impl FnOnce(&mut Stage) -> anyhow::Result<()>,
+        happens: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
     ) -> anyhow::Result<Duration> {
-        let probe = Probe::start(stage.server.address, &stage.probed)?;
+        let probe = PauseProbe::start(prepared.server.address, &prepared.probed)?;
         clock::sleep(MARGIN);
         let start = clock::now();
-        let happened = happens(stage);
+        let happened = happens(prepared);
         let time = clock::now().duration_since(start);
         clock::sleep(MARGIN);
         let latencies = probe.stop()?;
@@ -140,13 +124,13 @@ impl Scenes<'_> {
     }
 
     /// The same, of something that its client waits for: notes how long that took as well.
-    fn watch_and_time(
+    fn measure_pause_and_time(
         &mut self,
-        stage: &mut Stage,
+        prepared: &mut PreparedServer,
         case: (&str, &str),
-        happens: impl FnOnce(&mut Stage) -> anyhow::Result<()>,
+        happens: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let time = self.watch(stage, case, happens)?;
+        let time = self.measure_pause(prepared, case, happens)?;
         self.figures.note(case, Subject::Ours, Measure::Millis, time.as_secs_f64() * 1e3);
         Ok(())
     }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::{MARGIN, RUN_UP, Scenes, Short, Stage};
+use super::{MARGIN, PauseStudy, PreparedServer, RUN_UP};
 use crate::{
     clock,
     engine::{Engine, Load, Times},
+    http::{Answer, Request},
     load::{AMPLE, LONG, Lease, MUTEX, TAKEN, populate},
-    wire::{Answer, Request},
+    scale::Short,
 };
 
-impl Scenes<'_> {
+impl PauseStudy<'_> {
     /// All scenes of this kind with so many peers, and a chain of so many leases of length zero.
     pub(super) fn peers(&mut self, peers: usize, chain: usize) -> anyhow::Result<()> {
         self.calm()?;
@@ -25,91 +26,96 @@ impl Scenes<'_> {
 
     /// Nothing happens: what the probe finds anyway.
     fn calm(&mut self) -> anyhow::Result<()> {
-        let mut stage = Stage::open(self.yard, &[])?;
-        let idle = |_: &mut Stage| {
+        let mut prepared = PreparedServer::open(self.launcher, &[])?;
+        let idle = |_: &mut PreparedServer| {
             clock::sleep(RUN_UP);
             Ok(())
         };
-        self.watch(&mut stage, ("nothing", "nobody"), idle).map(drop)
+        self.measure_pause(&mut prepared, ("nothing", "nobody"), idle).map(drop)
     }
 
     /// Leases of peers that hold or await a lock end together.
     fn expiry(&mut self, what: &str, peers: usize, lock: &str) -> anyhow::Result<()> {
-        let mut stage = Stage::open(self.yard, &[])?;
-        stage.server.take(TAKEN)?;
-        let Some((end, ids)) = stage.ending_together(peers, Some(lock))? else { return Ok(()) };
+        let mut prepared = PreparedServer::open(self.launcher, &[])?;
+        prepared.server.hold_all(TAKEN)?;
+        let Some((end, ids)) = prepared.populate_until_one_instant(peers, Some(lock))? else {
+            return Ok(());
+        };
         clock::sleep_until(end - RUN_UP);
         let among = format!("{} peers", Short(peers));
-        self.watch(&mut stage, (what, &among), |_| {
+        self.measure_pause(&mut prepared, (what, &among), |_| {
             clock::sleep_until(end + RUN_UP);
             Ok(())
         })?;
-        stage.ensure_gone(&ids)
+        prepared.ensure_gone(&ids)
     }
 
     /// Idle peers expire together with the holder of a mutex for which peers wait whose leases have no
     /// length: each is granted the mutex and gone in the same step, and the next one as well.
     fn chain(&mut self, peers: usize, links: usize) -> anyhow::Result<()> {
-        let mut stage = Stage::open(self.yard, &[])?;
-        let chain = populate(&mut stage.engine, links, Lease::Long, None)?;
-        let Some((end, idle)) = stage.ending_together(peers, None)? else { return Ok(()) };
+        let mut prepared = PreparedServer::open(self.launcher, &[])?;
+        let chain = populate(&mut prepared.engine, links, Lease::Long, None)?;
+        let Some((end, idle)) = prepared.populate_until_one_instant(peers, None)? else {
+            return Ok(());
+        };
         let after_the_first = Lease::Until(end + Duration::from_micros(200));
-        let holder = populate(&mut stage.engine, 1, after_the_first, Some(MUTEX))?;
-        let mut engine = Engine::connect(stage.server.address, links)?;
+        let holder = populate(&mut prepared.engine, 1, after_the_first, Some(MUTEX))?;
+        let mut engine = Engine::connect(prepared.server.address, links)?;
         let mut waits = Waits { peers: &chain, asked: 0 };
         let among = format!("{} peers", Short(peers));
         let what = format!("expiry and a chain of {}", Short(links));
-        self.watch(&mut stage, (&what, &among), |_| {
+        self.measure_pause(&mut prepared, (&what, &among), |_| {
             engine.run(&mut waits)?;
             clock::sleep_until(end + MARGIN);
             Ok(())
         })?;
-        stage.ensure_gone(&idle)?;
-        stage.ensure_gone(&chain)?;
-        stage.ensure_gone(&holder)
+        prepared.ensure_gone(&idle)?;
+        prepared.ensure_gone(&chain)?;
+        prepared.ensure_gone(&holder)
     }
 
     /// Somebody lists all peers.
     fn list(&mut self, peers: usize) -> anyhow::Result<()> {
-        let mut stage = Stage::open(self.yard, &[])?;
-        populate(&mut stage.engine, peers, Lease::Long, Some(AMPLE))?;
+        let mut prepared = PreparedServer::open(self.launcher, &[])?;
+        populate(&mut prepared.engine, peers, Lease::Long, Some(AMPLE))?;
         let among = format!("{} peers", Short(peers));
-        self.watch_and_time(&mut stage, ("list of peers", &among), |stage| {
-            stage.ensure_lists("/peers/", peers)
+        self.measure_pause_and_time(&mut prepared, ("list of peers", &among), |prepared| {
+            prepared.ensure_lists("/peers/", peers)
         })
     }
 
     /// Somebody lists those who wait for a semaphore; then its maximum is raised, so that all of them
     /// are granted what they wait for, and lowered below what they hold.
     fn waiters(&mut self, peers: usize) -> anyhow::Result<()> {
-        let mut stage = Stage::open(self.yard, &[])?;
-        stage.server.take(TAKEN)?;
-        populate(&mut stage.engine, peers, Lease::Long, Some(TAKEN))?;
+        let mut prepared = PreparedServer::open(self.launcher, &[])?;
+        prepared.server.hold_all(TAKEN)?;
+        populate(&mut prepared.engine, peers, Lease::Long, Some(TAKEN))?;
         let among = format!("{} waiters", Short(peers));
-        self.watch_and_time(&mut stage, ("list of a semaphore", &among), |stage| {
-            stage.ensure_lists(&format!("/semaphores/{TAKEN}"), peers)
+        self.measure_pause_and_time(&mut prepared, ("list of a semaphore", &among), |prepared| {
+            prepared.ensure_lists(&format!("/semaphores/{TAKEN}"), peers)
         })?;
         let (lower, all) = (2, peers as u64 + 1);
         let semaphore = |max| [(TAKEN.to_owned(), max)];
-        self.watch_and_time(&mut stage, ("maximum raised", &among), |stage| {
-            stage.server.reload(&semaphore(all))?;
-            stage.ensure_left(TAKEN, "0")
+        self.measure_pause_and_time(&mut prepared, ("maximum raised", &among), |prepared| {
+            prepared.server.reload(&semaphore(all))?;
+            prepared.ensure_left(TAKEN, "0")
         })?;
         let among = format!("{} holders", Short(peers));
-        self.watch_and_time(&mut stage, ("maximum lowered", &among), |stage| {
-            stage.server.reload(&semaphore(lower))?;
-            stage.ensure_left(TAKEN, &format!("-{}", all - lower))
+        self.measure_pause_and_time(&mut prepared, ("maximum lowered", &among), |prepared| {
+            prepared.server.reload(&semaphore(lower))?;
+            prepared.ensure_left(TAKEN, &format!("-{}", all - lower))
         })
     }
 }
 
-impl Stage {
+impl PreparedServer {
     /// The first and the last of these peers are not known any more.
     fn ensure_gone(&self, peers: &[u64]) -> anyhow::Result<()> {
         for peer in peers.first().into_iter().chain(peers.last()) {
             let mut request = Request::default();
             request.heartbeat(*peer, LONG);
-            let refusal = self.server.ask(&request).err().context("a peer outlived its lease")?;
+            let refusal =
+                self.server.request(&request).err().context("a peer outlived its lease")?;
             ensure!(refusal.to_string().contains("Unknown peer"), "{refusal}");
         }
         Ok(())
@@ -117,7 +123,7 @@ impl Stage {
 
     /// A list has so many entries at least, by its length.
     pub(super) fn ensure_lists(&self, path: &str, entries: usize) -> anyhow::Result<()> {
-        let length = self.server.read(path)?;
+        let length = self.server.download(path)?;
         ensure!(length > entries * LEAST_ENTRY, "{path} has {length} bytes only");
         Ok(())
     }
@@ -125,7 +131,7 @@ impl Stage {
     fn ensure_left(&self, semaphore: &str, expected: &str) -> anyhow::Result<()> {
         let mut request = Request::default();
         request.remainder(semaphore);
-        let left = self.server.ask(&request)?;
+        let left = self.server.request(&request)?;
         let left = String::from_utf8_lossy(&left);
         ensure!(left == expected, "of {semaphore} {left} is left, not {expected}");
         Ok(())

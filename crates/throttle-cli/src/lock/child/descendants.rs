@@ -12,28 +12,28 @@ use rustix::process::{
 /// The processes below this one.
 pub(super) struct Descendants {
     /// Those that were there before the command, as of a shell that became this program.
-    strangers: Vec<i32>,
+    preexisting: Vec<i32>,
 }
 
 impl Descendants {
     /// To be called before the command is started.
-    pub(super) fn watch() -> Self {
+    pub(super) fn track() -> Self {
         // Without it only those are found whose parents are alive.
         let _ = set_child_subreaper(Some(getpid()));
-        Self { strangers: below(&parents(), &[]) }
+        Self { preexisting: descendants(&parents_by_process(), &[]) }
     }
 
-    pub(super) fn are_left(&self) -> bool {
-        !below(&parents(), &self.strangers).is_empty()
+    pub(super) fn any_alive(&self) -> bool {
+        !descendants(&parents_by_process(), &self.preexisting).is_empty()
     }
 
     pub(super) fn kill(&self) {
-        let parents = parents();
-        for id in below(&parents, &self.strangers) {
+        let parents = parents_by_process();
+        for id in descendants(&parents, &self.preexisting) {
             // The number may be that of somebody else meanwhile; behind the descriptor it is not.
             if let Some(number) = Pid::from_raw(id)
                 && let Ok(process) = pidfd_open(number, PidfdFlags::empty())
-                && parent(id) == parents.get(&id).copied()
+                && parent_of(id) == parents.get(&id).copied()
             {
                 let _ = pidfd_send_signal(process, Signal::KILL);
             }
@@ -42,7 +42,7 @@ impl Descendants {
 }
 
 /// All processes below this one, except these and what is below them.
-fn below(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
+fn descendants(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
     let this = getpid().as_raw_pid();
     let mut children = BTreeMap::<i32, Vec<i32>>::new();
     for (&child, &parent) in parents {
@@ -61,14 +61,14 @@ fn below(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
 }
 
 /// All processes that are alive, each with its parent.
-fn parents() -> BTreeMap<i32, i32> {
+fn parents_by_process() -> BTreeMap<i32, i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter_map(|id| Some((id, parent(id)?))).collect()
+    numbers.filter_map(|id| Some((id, parent_of(id)?))).collect()
 }
 
 /// The parent of a process that is alive.
-fn parent(id: i32) -> Option<i32> {
+fn parent_of(id: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // Behind the name, which may have any characters: the state, and the parent.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
@@ -86,7 +86,7 @@ mod tests {
     fn a_table_in_which_processes_are_below_each_other_has_an_end_and_never_this_process() {
         let this = getpid().as_raw_pid();
         let parents = BTreeMap::from([(this, -3), (-1, this), (-2, this), (-3, -2), (-4, -5)]);
-        assert_eq!(below(&parents, &[]), [-2, -1, -3]);
-        assert_eq!(below(&parents, &[-2]), [-1]);
+        assert_eq!(descendants(&parents, &[]), [-2, -1, -3]);
+        assert_eq!(descendants(&parents, &[-2]), [-1]);
     }
 }

@@ -3,14 +3,14 @@
 //! On Unix it has a process group of its own, so that signals reach all of it, and is [handed the
 //! terminal](terminal) if there is one. Stopped there, it stops this program as well, so that the shell
 //! takes over; when both continue, the caller looks at the lock first. On Linux the command is killed if
-//! this program dies first: it begins as a [helper](mod@bond) that asks the system for that before it becomes
+//! this program dies first: it begins as a [helper](mod@die_with_parent) that asks the system for that before it becomes
 //! the command; and what it starts is [found](descendants) also beyond its group. On Windows it has a job,
 //! which ends with this program and takes all with it that the command started.
 
-#[cfg(unix)]
-mod bond;
 #[cfg(target_os = "linux")]
 mod descendants;
+#[cfg(unix)]
+mod die_with_parent;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod system;
@@ -28,23 +28,16 @@ use std::{
 use anyhow::anyhow;
 
 #[cfg(unix)]
-pub(super) use self::bond::bond;
+pub(super) use self::die_with_parent::become_command;
 #[cfg(windows)]
-pub(super) use self::system::bond;
-use crate::exit::{Code, Failure};
-
-/// How a command ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Manner {
-    Certainly,
-    Gently,
-}
+pub(super) use self::system::become_command;
+use crate::exit_status::{ExitStatus, Failure};
 
 /// What happened to a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Event {
     /// It ended, and this is what to exit with.
-    Ended(Code),
+    Ended(ExitStatus),
     /// This program continues after a stop, or was told to. The command goes on by [`Child::resume`].
     Continued,
 }
@@ -61,21 +54,21 @@ impl Child {
     }
 
     /// Waits for what happens next. After its end it says [`Event::Ended`] again.
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
-        self.0.event().await
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
+        self.0.next_event().await
     }
 
     /// Waits for it to end, whatever else happens, and returns what to exit with.
-    pub(super) async fn ended(&mut self) -> io::Result<Code> {
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Event::Ended(code) = self.event().await? {
-                return Ok(code);
+            if let Event::Ended(status) = self.next_event().await? {
+                return Ok(status);
             }
         }
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.0.is_ended()
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.has_ended()
     }
 
     /// Lets it go on after a stop.
@@ -83,14 +76,19 @@ impl Child {
         self.0.resume();
     }
 
-    /// Ends all of it that can be reached.
-    pub(super) fn end(&mut self, manner: Manner) {
-        self.0.end(manner);
+    /// Asks all of it that can be reached to end.
+    pub(super) fn terminate(&self) {
+        self.0.terminate();
     }
 
-    /// Whether anything of it is left that [`Child::end`] reaches.
-    pub(super) fn is_left(&mut self) -> bool {
-        self.0.is_left()
+    /// Ends all of it that can be reached.
+    pub(super) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Whether anything of it is left that [`Child::kill`] reaches.
+    pub(super) fn has_survivors(&mut self) -> bool {
+        self.0.has_survivors()
     }
 
     /// Passes on a signal that came to this program.
@@ -101,9 +99,9 @@ impl Child {
 
 /// As the shell has it.
 fn cannot_run(program: &OsStr, error: &io::Error) -> Failure {
-    let code = match error.kind() {
-        io::ErrorKind::NotFound => Code::NOT_FOUND,
-        _ => Code::NOT_EXECUTABLE,
+    let status = match error.kind() {
+        io::ErrorKind::NotFound => ExitStatus::NOT_FOUND,
+        _ => ExitStatus::NOT_EXECUTABLE,
     };
-    Failure::new(code, anyhow!("cannot run {}: {error}", program.display()))
+    Failure::new(status, anyhow!("cannot run {}: {error}", program.display()))
 }

@@ -42,7 +42,7 @@ impl Terminal {
     }
 
     /// Puts a process group into the foreground, also from the background.
-    pub(super) fn give(&self, group: Pid) {
+    pub(super) fn hand_to(&self, group: Pid) {
         // Whoever does so from the background is stopped by this signal, unless it is blocked. A
         // command does not inherit that, for the standard library clears the mask.
         let stop = SigSet::from(Signal::SIGTTOU);
@@ -54,7 +54,7 @@ impl Terminal {
     }
 
     /// Makes it what it was before the command had it. A command that was killed could not.
-    pub(super) fn restore(&self) {
+    pub(super) fn restore_modes(&self) {
         if let Some(modes) = &self.modes {
             let _ = tcsetattr(&self.file, OptionalActions::Drain, modes);
         }

@@ -1,5 +1,8 @@
 //! Processes of Unix: groups, signals, and job control.
 
+#[path = "job_control.rs"]
+mod job_control;
+
 use std::{
     ffi::{OsStr, OsString},
     io,
@@ -8,33 +11,31 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitOptions, WaitStatus, getpgrp, getpid, kill_current_process_group,
-        kill_process, kill_process_group, test_kill_process_group, wait,
+        Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group, kill_process_group,
+        test_kill_process_group, wait,
     },
 };
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use self::job_control::others_may_need_terminal;
 #[cfg(target_os = "linux")]
 use super::descendants::Descendants;
-use super::{
-    Event, Manner, bond, cannot_run,
-    terminal::{Terminal, is_in_pipeline},
-};
+use super::{Event, cannot_run, die_with_parent, terminal::Terminal};
 use crate::{
-    exit::{Code, Failure},
-    lock::signals::is_ignored,
+    exit_status::{ExitStatus, Failure},
+    ignored_signals::is_ignored,
 };
 
 /// A command that leads a process group of its own.
 pub(super) struct Process {
     /// Its number and that of its group, which nobody else gets while somebody is in it.
     id: Pid,
-    end: Option<Code>,
+    exit_status: Option<ExitStatus>,
     terminal: Option<Terminal>,
-    children: Signals,
+    child_signals: Signals,
     /// What tells this program to stop, and to continue.
-    stops: Option<Signals>,
-    continues: Option<Signals>,
+    stop_signals: Option<Signals>,
+    continue_signals: Option<Signals>,
     /// Whether this program was told to stop and has told the command.
     is_stopping: bool,
     is_killed: bool,
@@ -50,25 +51,27 @@ impl Process {
     ) -> Result<Self, Failure> {
         // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
         // its children end.
-        let children = signal(SignalKind::child())?;
-        let heard = |it| if is_ignored(it) { Ok(None) } else { signal(kind(it)).map(Some) };
-        let (stops, continues) = (heard(Signal::TSTP)?, heard(Signal::CONT)?);
+        let child_signals = signal(SignalKind::child())?;
+        let received =
+            |it| if is_ignored(it) { Ok(None) } else { signal(signal_kind(it)).map(Some) };
+        let (stop_signals, continue_signals) = (received(Signal::TSTP)?, received(Signal::CONT)?);
         let terminal = Terminal::open();
         let is_ours = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let mut command = bond::prepare(program, arguments, is_ours && !is_aside())?;
+        let mut command =
+            die_with_parent::command(program, arguments, is_ours && !others_may_need_terminal())?;
         #[cfg(target_os = "linux")]
-        let descendants = Descendants::watch();
+        let descendants = Descendants::track();
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().map_err(|error| cannot_start(program, error))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let id = id.expect("the number of a child is positive");
         Ok(Self {
             id,
-            end: None,
+            exit_status: None,
             terminal,
-            children,
-            stops,
-            continues,
+            child_signals,
+            stop_signals,
+            continue_signals,
             is_stopping: false,
             is_killed: false,
             #[cfg(target_os = "linux")]
@@ -76,19 +79,19 @@ impl Process {
         })
     }
 
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         loop {
-            if let Some(event) = self.look()? {
+            if let Some(event) = self.poll_children()? {
                 return Ok(event);
             }
             tokio::select! {
                 biased;
-                _ = self.children.recv() => {}
-                () = next(&mut self.stops) => {
+                _ = self.child_signals.recv() => {}
+                () = next(&mut self.stop_signals) => {
                     self.is_stopping = true;
                     self.send(Signal::TSTP);
                 }
-                () = next(&mut self.continues) => {
+                () = next(&mut self.continue_signals) => {
                     self.is_stopping = false;
                     return Ok(Event::Continued);
                 }
@@ -99,34 +102,34 @@ impl Process {
     /// Asks the system how the children are.
     ///
     /// All of them: as the first process of a container this program inherits those of others.
-    fn look(&mut self) -> io::Result<Option<Event>> {
+    fn poll_children(&mut self) -> io::Result<Option<Event>> {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((id, status))) if id == self.id => {
                     if let Some(stop) = status.stopping_signal() {
-                        if self.stopped(stop) {
+                        if self.on_stopped(stop) {
                             return Ok(Some(Event::Continued));
                         }
                     } else {
-                        self.ended(status);
+                        self.on_ended(status);
                     }
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => break,
-                Err(Errno::CHILD) if self.end.is_some() => break,
+                Err(Errno::CHILD) if self.exit_status.is_some() => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(self.end.map(Event::Ended))
+        Ok(self.exit_status.map(Event::Ended))
     }
 
-    fn ended(&mut self, status: WaitStatus) {
-        self.end = Some(code(status));
-        let has_terminal = self.takes_terminal_back();
+    fn on_ended(&mut self, status: WaitStatus) {
+        self.exit_status = Some(exit_status(status));
+        let has_terminal = self.take_terminal_back();
         if self.is_killed
             && let Some(terminal) = self.terminal.as_ref().filter(|_| has_terminal)
         {
-            terminal.restore();
+            terminal.restore_modes();
         }
         // Ctrl+C means the whole job: also the script that runs this program, or what reads its output.
         let interrupts = [Signal::INT, Signal::QUIT];
@@ -136,99 +139,42 @@ impl Process {
         }
     }
 
-    /// Puts this program into the foreground if the command is there, and returns whether it was.
-    fn takes_terminal_back(&self) -> bool {
-        let terminal = self.terminal.as_ref().filter(|it| it.belongs_to(self.id));
-        if let Some(terminal) = terminal {
-            terminal.give(getpgrp());
-        }
-        terminal.is_some()
-    }
-
-    /// The command was stopped. Returns whether this program was stopped along with it, and continues.
-    fn stopped(&mut self, stop: i32) -> bool {
-        let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
-        // One in the foreground does not need it. It was stopped as one job with its own commands.
-        if needs_terminal
-            && !self.is_stopping
-            && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-        {
-            terminal.give(self.id);
-            self.send(Signal::CONT);
-            return false;
-        }
-        let has_terminal = self.takes_terminal_back();
-        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
-        // continue must not stop. Here this program stands still.
-        let _ = if has_terminal || needs_terminal && !self.is_stopping {
-            // The whole job stops, as with Ctrl+Z: the shell then takes over.
-            kill_current_process_group(Signal::TTIN)
-        } else if self.is_stopping {
-            // Others of the same job were told as well, or were not meant.
-            kill_process(getpid(), Signal::TTIN)
-        } else {
-            // Somebody has stopped the command alone, who means to continue it as well.
-            return false;
-        };
-        self.is_stopping = false;
-        true
-    }
-
-    pub(super) fn resume(&self) {
-        if let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
-            && !is_aside()
-        {
-            terminal.give(self.id);
-        }
+    pub(super) fn terminate(&self) {
+        self.send(Signal::TERM);
+        // One that is stopped would not hear of it.
         self.send(Signal::CONT);
     }
 
-    pub(super) fn end(&mut self, manner: Manner) {
-        match manner {
-            Manner::Certainly => {
-                self.is_killed = true;
-                self.send(Signal::KILL);
-                #[cfg(target_os = "linux")]
-                self.descendants.kill();
-            }
-            Manner::Gently => {
-                self.send(Signal::TERM);
-                // One that is stopped would not hear of it.
-                self.send(Signal::CONT);
-            }
-        }
+    pub(super) fn kill(&mut self) {
+        self.is_killed = true;
+        self.send(Signal::KILL);
+        #[cfg(target_os = "linux")]
+        self.descendants.kill();
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.end.is_some()
+    pub(super) fn has_ended(&self) -> bool {
+        self.exit_status.is_some()
     }
 
-    pub(super) fn is_left(&mut self) -> bool {
+    pub(super) fn has_survivors(&mut self) -> bool {
         // Those whose ends nobody has asked for count as members of their group. Should that fail, so
         // does the next wait.
-        let _ = self.look();
+        let _ = self.poll_children();
         #[cfg(target_os = "linux")]
-        if self.descendants.are_left() {
+        if self.descendants.any_alive() {
             return true;
         }
         test_kill_process_group(self.id).is_ok()
     }
 
     pub(super) fn forward(&self, signal: i32) {
-        self.send(Signal::from_named_raw(signal).expect("only named signals are heard"));
+        self.send(Signal::from_named_raw(signal).expect("only named signals are received"));
     }
 
     fn send(&self, signal: Signal) {
         // Whoever is gone already has no need of it.
         let _ = kill_process_group(self.id, signal);
     }
-}
-
-/// Whether others in the same job may need the terminal more than the command does, which gets it when it
-/// asks for it.
-fn is_aside() -> bool {
-    // This is how a script starts what it runs in the background, while it has the terminal itself.
-    is_in_pipeline() || is_ignored(Signal::INT)
 }
 
 /// Why there is no process. It would have executed this program first, which executes the command later, so
@@ -250,14 +196,14 @@ async fn next(signals: &mut Option<Signals>) {
     }
 }
 
-fn kind(signal: Signal) -> SignalKind {
+fn signal_kind(signal: Signal) -> SignalKind {
     SignalKind::from_raw(signal.as_raw())
 }
 
-fn code(status: WaitStatus) -> Code {
+fn exit_status(status: WaitStatus) -> ExitStatus {
     match status.exit_status() {
-        Some(code) => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => Code::signal(status.terminating_signal().unwrap_or_default()),
+        Some(code) => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        None => ExitStatus::signal(status.terminating_signal().unwrap_or_default()),
     }
 }
 
@@ -268,11 +214,11 @@ mod tests {
     #[test]
     fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
         for (error, expected) in [
-            (Errno::AGAIN, Code::SYSTEM),
-            (Errno::NOENT, Code::SYSTEM),
-            (Errno::TOOBIG, Code::NOT_EXECUTABLE),
+            (Errno::AGAIN, ExitStatus::SYSTEM),
+            (Errno::NOENT, ExitStatus::SYSTEM),
+            (Errno::TOOBIG, ExitStatus::NOT_EXECUTABLE),
         ] {
-            assert_eq!(cannot_start("true".as_ref(), error.into()).code, expected, "{error}");
+            assert_eq!(cannot_start("true".as_ref(), error.into()).status, expected, "{error}");
         }
     }
 }

@@ -3,23 +3,22 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
-    process::ExitStatus,
+    io, process,
 };
 
 use anyhow::anyhow;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
 use tokio::process::Command;
 
-use super::{Event, Manner, cannot_run};
+use super::{Event, cannot_run};
 use crate::{
-    exit::{Code, Failure},
-    lock::args::Bond,
+    exit_status::{ExitStatus, Failure},
+    lock::args::DieWithParent,
 };
 
 pub(super) struct Process {
     job: Box<dyn ChildWrapper>,
-    is_ended: bool,
+    has_ended: bool,
 }
 
 impl Process {
@@ -34,34 +33,34 @@ impl Process {
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         let job = CommandWrap::from(command).wrap(JobObject).wrap(KillOnDrop).spawn();
         let job = job.map_err(|error| cannot_run(program, &error))?;
-        Ok(Self { job, is_ended: false })
+        Ok(Self { job, has_ended: false })
     }
 
     /// Waits for the command alone; what it started may go on until this is dropped.
-    pub(super) async fn event(&mut self) -> io::Result<Event> {
+    pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         let status = self.job.inner_mut().wait().await?;
-        self.is_ended = true;
-        Ok(Event::Ended(code(status)))
+        self.has_ended = true;
+        Ok(Event::Ended(exit_status(status)))
     }
 
     /// Nothing stops it.
     pub(super) fn resume(&self) {}
 
     /// There is no gentle way.
-    pub(super) fn end(&mut self, manner: Manner) {
-        if manner == Manner::Certainly {
-            // Whoever is gone already has no need of it.
-            let _ = self.job.start_kill();
-        }
+    pub(super) fn terminate(&self) {}
+
+    pub(super) fn kill(&mut self) {
+        // Whoever is gone already has no need of it.
+        let _ = self.job.start_kill();
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.is_ended
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
-    pub(super) fn is_left(&mut self) -> bool {
-        !self.is_ended
+    pub(super) fn has_survivors(&mut self) -> bool {
+        !self.has_ended
     }
 
     /// Ctrl+C has reached the command by the console already.
@@ -69,13 +68,13 @@ impl Process {
 }
 
 /// The lowest byte, for this program has no more to end with; but failure stays failure.
-fn code(status: ExitStatus) -> Code {
+fn exit_status(status: process::ExitStatus) -> ExitStatus {
     match status.code().unwrap_or(1) {
-        0 => Code::SUCCESS,
-        code => Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX).max(1)),
+        0 => ExitStatus::SUCCESS,
+        code => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX).max(1)),
     }
 }
 
-pub(in crate::lock) fn bond(_: &Bond) -> Failure {
-    Failure::new(Code::USAGE, anyhow!("there are no bonds on this system"))
+pub(in crate::lock) fn become_command(_: &DieWithParent) -> Failure {
+    Failure::new(ExitStatus::USAGE, anyhow!("there are no bonds on this system"))
 }

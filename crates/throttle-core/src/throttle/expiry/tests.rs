@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::*;
-use crate::{Count, Error, Level, Request, Settings};
+use crate::{Count, Error, Level, LockRequest, Settings};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -21,8 +21,8 @@ fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
         for number in idle..idle + 100 {
             let lease = if number == idle { LEASE } else { Duration::ZERO };
             throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
-            let (expires_in, listens) = (Some(lease), true);
-            let request = Request { expires_in, listens, ..(mutex, Count::ONE).into() };
+            let (expires_in, attended) = (Some(lease), true);
+            let request = LockRequest { expires_in, attended, ..(mutex, Count::ONE).into() };
             let admission = throttle.acquire(Time::ZERO, id(number), request).unwrap();
             assert_eq!(admission.is_granted(), number == idle);
         }

@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, time::Duration};
 
 use throttle_core::{
-    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, PeerId, Release, Reply,
-    Request, Restoration, SemaphoreId, Sequence, Ticket, Time,
+    Admission, CancelCause, Command, Count, Error, Event, Labels, Level, LockRequest, PeerId,
+    Release, Reply, Restoration, SemaphoreId, Sequence, Ticket, Time,
 };
 
 use super::{Held, Model, Peer, Pending, Semaphore};
@@ -14,13 +14,6 @@ impl Model {
         match *command {
             Command::Acquire { peer, request } => self.acquire(peer, request).map(Reply::Admitted),
             Command::AddSemaphore { max, level } => Ok(self.add_semaphore(max, level)),
-            Command::Bar { peer, sequence } => {
-                match self.find(peer) {
-                    Ok(_) => self.peer_mut(peer).numbers.push(sequence),
-                    Err(_) => self.leave_behind(peer, sequence),
-                }
-                Ok(Reply::Done)
-            }
             Command::CatchUp { .. } => Ok(Reply::CaughtUp(Time::from_nanos(self.now))),
             Command::EndWait { peer, ticket } => {
                 let closed = self.close_request(peer, ticket, "request: answered pending");
@@ -29,16 +22,6 @@ impl Model {
             }
             Command::Expire => Ok(Reply::Expired(!self.events.is_empty())),
             Command::Heartbeat { peer, expires_in } => self.heartbeat(peer, expires_in),
-            Command::KeepOrder { peer, sequence } => {
-                self.check_order(peer, sequence)?;
-                if let Err(unknown) = self.find(peer) {
-                    self.leave_behind(peer, sequence);
-                    return Err(unknown);
-                }
-                self.peer_mut(peer).numbers.push(sequence);
-                self.seen.note("in order");
-                Ok(Reply::Done)
-            }
             Command::NewPeer { peer, expires_in, ref labels } => {
                 if self.find(peer).is_ok() {
                     return Err(Error::PeerExists);
@@ -52,10 +35,12 @@ impl Model {
                 self.park(peer, ticket);
                 Ok(Reply::Done)
             }
-            Command::Release { peer, semaphore } => {
-                self.release(peer, semaphore).map(Reply::Released)
+            Command::Release { peer, semaphore, sequence } => {
+                self.release(peer, semaphore, sequence).map(Reply::Released)
             }
-            Command::RemovePeer { peer } => Ok(Reply::Removed(self.remove_peer(peer))),
+            Command::RemovePeer { peer, sequence } => {
+                Ok(Reply::Removed(self.remove_peer(peer, sequence)))
+            }
             Command::RemoveSemaphore { semaphore } => self.remove_semaphore(semaphore),
             Command::Resize { semaphore, max } => self.resize(semaphore, max),
             Command::Restore(ref restoration) => self.restore(restoration),
@@ -68,10 +53,10 @@ impl Model {
         }
     }
 
-    fn acquire(&mut self, id: PeerId, request: Request) -> Result<Admission, Error> {
-        let Request { semaphore, count, expires_in, listens } = request;
+    fn acquire(&mut self, id: PeerId, request: LockRequest) -> Result<Admission, Error> {
+        let LockRequest { semaphore, count, expires_in, attended, sequence } = request;
         self.semaphore_mut(semaphore)?;
-        self.find(id)?;
+        self.accept_sequence(id, sequence)?;
         if let Some(expires_in) = expires_in {
             self.heartbeat(id, expires_in)?;
         }
@@ -83,14 +68,14 @@ impl Model {
         }
         let held = self.peer(id).held_on(semaphore).map(|lock| (lock.count, lock.token));
         if let Some((count, token)) = held {
-            if listens {
+            if attended {
                 self.renew(id);
             }
             return Ok(Admission::Granted { count, token });
         }
         let pending = self.peer_mut(id).pending.as_mut().expect("held or pending");
-        pending.open_requests += u32::from(listens);
-        Ok(Admission::Queued { ticket: pending.ticket })
+        pending.open_requests += u32::from(attended);
+        Ok(Admission::Queued { count: pending.count, ticket: pending.ticket })
     }
 
     /// S4, S7: the same again, or less of it.
@@ -192,9 +177,14 @@ impl Model {
         Ok(())
     }
 
-    fn release(&mut self, id: PeerId, semaphore: SemaphoreId) -> Result<Release, Error> {
+    fn release(
+        &mut self,
+        id: PeerId,
+        semaphore: SemaphoreId,
+        sequence: Option<Sequence>,
+    ) -> Result<Release, Error> {
         self.semaphore_mut(semaphore)?;
-        self.find(id)?;
+        self.accept_sequence(id, sequence)?;
         let now = self.now;
         let peer = self.peer_mut(id);
         if let Some(at) = peer.held.iter().position(|lock| lock.semaphore == semaphore) {
@@ -221,12 +211,15 @@ impl Model {
         Ok(Reply::Done)
     }
 
-    fn remove_peer(&mut self, id: PeerId) -> bool {
+    fn remove_peer(&mut self, id: PeerId, sequence: Option<Sequence>) -> bool {
         let known = self.find(id).is_ok();
         if known {
+            self.peer_mut(id).numbers.extend(sequence);
             self.note_end(id, ["removed: idle", "removed: holding", "removed: waiting"]);
             let (locks, labels) = self.remove(id);
             self.events.push(Event::Removed { peer: id, locks, labels });
+        } else if let Some(sequence) = sequence {
+            self.leave_behind(id, sequence);
         }
         known
     }
@@ -238,7 +231,7 @@ impl Model {
             self.semaphore_mut(semaphore)?;
         }
         if let Some(sequence) = *sequence {
-            self.check_order(*id, sequence)?;
+            self.check_sequence(*id, sequence)?;
         }
         if let Ok(peer) = self.find(*id) {
             let mut held: Vec<_> =
@@ -273,8 +266,21 @@ impl Model {
         Ok(Reply::Done)
     }
 
+    /// The peer is known, and nobody sent anything later that was served.
+    fn accept_sequence(&mut self, id: PeerId, sequence: Option<Sequence>) -> Result<(), Error> {
+        let Some(sequence) = sequence else { return self.find(id).map(drop) };
+        self.check_sequence(id, sequence)?;
+        if let Err(unknown) = self.find(id) {
+            self.leave_behind(id, sequence);
+            return Err(unknown);
+        }
+        self.peer_mut(id).numbers.push(sequence);
+        self.seen.note("in order");
+        Ok(())
+    }
+
     /// Nobody sent anything later that was served, and nobody removed the peer later.
-    fn check_order(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
+    fn check_sequence(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
         let latest = match self.find(id) {
             Ok(peer) => peer.numbers.iter().copied().max(),
             Err(_) => self.left_behind(id),

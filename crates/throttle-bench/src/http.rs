@@ -1,0 +1,175 @@
+//! Requests as bytes, and answers from bytes: as much of HTTP/1.1 as it takes to load a server.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// The next request of a connection, put together in a buffer that is used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Request(Vec<u8>);
+
+/// What a server answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) body: &'a [u8],
+}
+
+impl Request {
+    pub(crate) fn new_peer(&mut self, expires_in: &str) {
+        self.with_json("POST", format_args!("/new_peer"), &lease(expires_in));
+    }
+
+    /// A peer with so many labels, each of which is so long.
+    pub(crate) fn new_peer_with_labels(&mut self, expires_in: &str, labels: usize, length: usize) {
+        let value = "x".repeat(length);
+        let labels = (0..labels).map(|number| (format!("{number:0length$}"), value.clone().into()));
+        let labels: serde_json::Map<_, _> = labels.collect();
+        let body = serde_json::json!({"expires_in": expires_in, "labels": labels});
+        self.with_json("POST", format_args!("/new_peer"), &body.to_string());
+    }
+
+    pub(crate) fn heartbeat(&mut self, peer: u64, expires_in: &str) {
+        self.with_json("PUT", format_args!("/peers/{peer}"), &lease(expires_in));
+    }
+
+    pub(crate) fn remove_peer(&mut self, peer: u64) {
+        self.without_body("DELETE", format_args!("/peers/{peer}"));
+    }
+
+    /// Asks for one of `semaphore`, and waits for it for as long as `query` says.
+    pub(crate) fn acquire(&mut self, peer: u64, semaphore: &str, query: &str) {
+        self.with_json("PUT", format_args!("/peers/{peer}/{semaphore}{query}"), "1");
+    }
+
+    pub(crate) fn release(&mut self, peer: u64, semaphore: &str) {
+        self.without_body("DELETE", format_args!("/peers/{peer}/{semaphore}"));
+    }
+
+    pub(crate) fn health(&mut self) {
+        self.without_body("GET", format_args!("/health"));
+    }
+
+    /// Says that a peer holds one of each of these semaphores.
+    pub(crate) fn restore(
+        &mut self,
+        peer: u64,
+        expires_in: &str,
+        semaphores: impl Iterator<Item = String>,
+    ) {
+        let locks: serde_json::Map<_, _> = semaphores.map(|name| (name, 1.into())).collect();
+        let body =
+            serde_json::json!({"peer_id": peer, "expires_in": expires_in, "acquired": locks});
+        self.with_json("POST", format_args!("/restore"), &body.to_string());
+    }
+
+    pub(crate) fn remainder(&mut self, semaphore: &str) {
+        self.without_body("GET", format_args!("/remainder?semaphore={semaphore}"));
+    }
+
+    /// Has the server read its configuration again.
+    pub(crate) fn reload(&mut self) {
+        self.with_json("POST", format_args!("/admin/reload"), "{}");
+    }
+
+    /// Asks for something that may be long; the server hangs up behind its answer.
+    pub(crate) fn get_and_close(&mut self, path: &str) {
+        self.write(format_args!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        ));
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn without_body(&mut self, method: &str, path: std::fmt::Arguments<'_>) {
+        self.write(format_args!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    }
+
+    fn with_json(&mut self, method: &str, path: std::fmt::Arguments<'_>, body: &str) {
+        self.write(format_args!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.clear();
+        self.0.write_fmt(text).expect("memory takes every byte");
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an answer and how many bytes it took; `None` if there is more to come.
+    pub(crate) fn parse(bytes: &'a [u8]) -> anyhow::Result<Option<(Self, usize)>> {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut head = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(start) =
+            head.parse(bytes).context("the server does not speak HTTP")?
+        else {
+            return Ok(None);
+        };
+        let length = head.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
+        let Some(length) = length else { bail!("an answer does not say how long it is") };
+        let length: usize = std::str::from_utf8(length.value)?.parse()?;
+        let status = head.code.context("an answer has no status")?;
+        let body = bytes.get(start..start + length);
+        Ok(body.map(|body| (Self { status, body }, start + length)))
+    }
+
+    /// Fails unless the status is one of those.
+    pub(crate) fn expect(self, statuses: &[u16]) -> anyhow::Result<Self> {
+        let Self { status, body } = self;
+        let body = String::from_utf8_lossy(body);
+        ensure!(statuses.contains(&status), "the server answered {status}: {body}");
+        Ok(self)
+    }
+
+    /// The body as an integer, such as the id of a new peer.
+    pub(crate) fn integer(self) -> anyhow::Result<u64> {
+        let text = std::str::from_utf8(self.body)?;
+        text.parse().with_context(|| format!("the server answered no integer: {text}"))
+    }
+}
+
+fn lease(expires_in: &str) -> String {
+    format!(r#"{{"expires_in":"{expires_in}"}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_how_long_its_body_is() {
+        let mut request = Request::default();
+        request.heartbeat(42, "5m");
+        expect_test::expect![[r#"
+            PUT /peers/42 HTTP/1.1
+            host: localhost
+            content-type: application/json
+            content-length: 19
+
+            {"expires_in":"5m"}"#]]
+        .assert_eq(&String::from_utf8_lossy(request.bytes()).replace('\r', ""));
+    }
+
+    #[test]
+    fn an_answer_is_read_when_all_of_it_is_there_and_no_more_of_it_than_that() {
+        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42HTTP/1.1 ";
+        for length in 0..40 {
+            assert!(Answer::parse(&bytes[..length]).unwrap().is_none(), "{length}");
+        }
+        let (answer, length) = Answer::parse(bytes).unwrap().unwrap();
+        assert_eq!((answer.status, answer.integer().unwrap(), length), (200, 42, 40));
+        assert!(answer.expect(&[202]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        assert!(Answer::parse(b"SSH-2.0\r\n").is_err());
+        assert!(Answer::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

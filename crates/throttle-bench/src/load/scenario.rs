@@ -1,0 +1,148 @@
+//! The same few requests again and again, on all connections, for a while.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use super::{AMPLE, LONG, Latencies, TAKEN};
+use crate::{
+    clock,
+    engine::{Load, Times},
+    http::{Answer, Request},
+};
+
+/// What each connection does again and again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// A peer comes, acquires a lock, releases it, and goes.
+    Cycle,
+    /// A peer shows a sign of life.
+    Heartbeat,
+    /// A peer acquires a lock and releases it.
+    Lock,
+    /// Another one of all standing peers each time shows a sign of life, so that none of them is in a
+    /// cache.
+    Roam,
+    /// The same at the end of a long queue: the peer has to wait, and changes its mind.
+    Queue,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Cycle, Self::Lock, Self::Heartbeat, Self::Roam, Self::Queue];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Cycle => "cycle",
+            Self::Heartbeat => "heartbeat",
+            Self::Lock => "lock",
+            Self::Queue => "queue",
+            Self::Roam => "roam",
+        }
+    }
+
+    /// How many requests it takes to do it once.
+    const fn steps(self) -> u8 {
+        match self {
+            Self::Cycle => 4,
+            Self::Heartbeat | Self::Roam => 1,
+            Self::Lock | Self::Queue => 2,
+        }
+    }
+}
+
+/// A load that goes on for a while and counts what it did.
+#[derive(Debug)]
+pub(crate) struct ScenarioLoad<'a> {
+    scenario: Scenario,
+    /// By connection, on whose behalf.
+    peers: Vec<u64>,
+    /// By connection, which request of its work comes next.
+    steps: Vec<u8>,
+    /// Whose turn it is in [`Scenario::Roam`].
+    round: &'a [u64],
+    /// How many of them have had their turn.
+    pub(crate) roamed: usize,
+    start: Instant,
+    end: Instant,
+    is_over: bool,
+    last: Instant,
+    pub(crate) latencies: Latencies,
+}
+
+impl<'a> ScenarioLoad<'a> {
+    /// Works for `time` on behalf of these peers, one for each connection.
+    pub(crate) fn new(scenario: Scenario, peers: &'a [u64], time: Duration) -> Self {
+        let start = clock::now();
+        Self {
+            scenario,
+            peers: peers.to_vec(),
+            steps: vec![0; peers.len()],
+            round: peers,
+            roamed: 0,
+            start,
+            end: start + time,
+            is_over: false,
+            last: start,
+            latencies: Latencies::new(),
+        }
+    }
+
+    /// Has [`Scenario::Roam`] take these in turns in place of those of the connections, beginning behind
+    /// the first `roamed` of them.
+    #[must_use]
+    pub(crate) fn roaming(self, round: &'a [u64], roamed: usize) -> Self {
+        Self { round, roamed, ..self }
+    }
+
+    /// Requests that were answered, in one second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.count() as f64 / self.time().as_secs_f64()
+    }
+
+    /// How long it took until the last answer.
+    pub(crate) fn time(&self) -> Duration {
+        self.last.duration_since(self.start)
+    }
+}
+
+impl Load for ScenarioLoad<'_> {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        let (peer, step) = (self.peers[connection], self.steps[connection]);
+        if self.is_over && step == 0 {
+            return false;
+        }
+        match (self.scenario, step) {
+            (Scenario::Cycle, 0) => request.new_peer(LONG),
+            (Scenario::Cycle, 3) => request.remove_peer(peer),
+            (Scenario::Cycle, 1) | (Scenario::Lock, 0) => request.acquire(peer, AMPLE, ""),
+            (Scenario::Cycle | Scenario::Lock, _) => request.release(peer, AMPLE),
+            (Scenario::Heartbeat, _) => request.heartbeat(peer, LONG),
+            (Scenario::Roam, _) => {
+                request.heartbeat(self.round[self.roamed % self.round.len()], LONG);
+                self.roamed += 1;
+            }
+            (Scenario::Queue, 0) => request.acquire(peer, TAKEN, ""),
+            (Scenario::Queue, _) => request.release(peer, TAKEN),
+        }
+        self.steps[connection] = (step + 1) % self.scenario.steps();
+        true
+    }
+
+    fn answer(
+        &mut self,
+        connection: usize,
+        answer: Answer<'_>,
+        Times { sent, answered }: Times,
+    ) -> anyhow::Result<()> {
+        let queues = self.scenario == Scenario::Queue && self.steps[connection] == 1;
+        let answer = answer.expect(if queues { &[202] } else { &[200] })?;
+        if self.scenario == Scenario::Cycle && self.steps[connection] == 1 {
+            self.peers[connection] = answer.integer()?;
+        }
+        self.latencies.record(answered.duration_since(sent));
+        self.last = answered;
+        self.is_over |= answered >= self.end;
+        Ok(())
+    }
+}

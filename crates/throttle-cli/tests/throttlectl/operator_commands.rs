@@ -1,0 +1,142 @@
+//! What an operator asks for, and does.
+
+use std::sync::Arc;
+
+use axum::{Router, http::StatusCode, routing::get};
+use metrics::NoopRecorder;
+use throttle_client::Reloaded;
+use throttle_http::{Api, Metrics};
+
+use crate::{
+    show::crowded,
+    support::{TestServer, run, throttlectl},
+};
+
+#[test]
+fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
+    let (server, _) = crowded();
+    for (arguments, expected, shown) in [
+        (&["B"][..], 0, "B: could be locked now, 1 of 3 free\n"),
+        (&["B:2"], 75, "B: could not be locked now, 1 of 3 free\n"),
+        (&["A"], 75, "A: could not be locked now, 0 of 1 free, others wait\n"),
+        (
+            &["B", "A"],
+            75,
+            "B: could be locked now, 1 of 3 free\n\
+             A: could not be locked now, 0 of 1 free, others wait\n",
+        ),
+    ] {
+        let (code, stdout, stderr) = run(server.throttlectl(&["check"]).args(arguments));
+        assert_eq!((code, &*stdout, &*stderr), (expected, shown, ""), "{arguments:?}");
+    }
+    let remainder = server.call(|it| async move { it.remainder("B").await.unwrap() });
+    assert_eq!(remainder, 1);
+    for (argument, expected, told) in [
+        ("B:4", 78, "\"B\": 4 can never be granted, there are only 3"),
+        ("X", 78, "\"X\": "),
+        ("B:0", 64, "'B:0'"),
+        ("B:", 64, "'B:'"),
+    ] {
+        let (code, _, stderr) = run(&mut server.throttlectl(&["check", argument]));
+        assert_eq!(code, expected, "{argument}: {stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+    }
+}
+
+/// A waiter whose connection broke is passed over, so it is in nobody's way.
+#[test]
+fn a_check_heeds_those_who_wait_and_not_those_who_are_gone() {
+    let semaphore = |parked: bool| {
+        format!(
+            r#"{{"name":"A","max":2,"level":0,"held":0,"pending":2,"remainder":2,"holders":0,
+            "waiters":1,"longest_pending":"1s","held_by":[],"queue":[{{"peer_id":1,"count":2,
+            "waiting_for":"1s","parked":{parked},"time_left":"1m"}}]}}"#
+        )
+    };
+    for (parked, expected) in [(true, 0), (false, 75)] {
+        let answer = semaphore(parked);
+        let server = TestServer::with_routes(|| {
+            let routes = Router::new().route("/version", get(async || "0.6.0"));
+            routes.route("/semaphores/A", get(async move || answer))
+        });
+        assert_eq!(run(&mut server.throttlectl(&["check", "A"])).0, expected);
+    }
+}
+
+#[test]
+fn a_reload_tells_what_changed_or_why_not() {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let changes =
+        Reloaded { added: names(&["C", "D"]), changed: names(&["A"]), removed: names(&[]) };
+    let refused = Err("line 3: no such key\nline 4: no such key".to_owned());
+    for (outcome, flags, expected) in [
+        (Ok(changes.clone()), &[][..], (0, "added    C\nadded    D\nchanged  A\n")),
+        (Ok(Reloaded::default()), &[], (0, "no semaphore has changed\n")),
+        (
+            Ok(changes),
+            &["-o", "json"],
+            (
+                0,
+                "{\n  \"added\": [\n    \"C\",\n    \"D\"\n  ],\n  \"changed\": [\n    \"A\"\n  ],\n  \
+                 \"removed\": []\n}\n",
+            ),
+        ),
+        (refused, &[], (78, "")),
+    ] {
+        let is_refused = outcome.is_err();
+        let server = TestServer::with_api(|handle| {
+            Api::new(handle).reload(move || std::future::ready(outcome.clone()))
+        });
+        let (code, stdout, stderr) = run(server.throttlectl(&["reload"]).args(flags));
+        assert_eq!((code, &*stdout), expected);
+        let reasons = "line 3: no such key\nline 4: no such key\n";
+        assert_eq!(stderr.ends_with(reasons), is_refused, "{stderr}");
+    }
+}
+
+#[test]
+fn metrics_are_handed_on_as_they_are() {
+    let text = "# TYPE jobs gauge\njobs{name=\"a\u{1b}\"} 5\n";
+    let server = TestServer::with_api(|handle| {
+        Api::new(handle).metrics(Metrics::new(Arc::new(NoopRecorder), Arc::new(|| text.to_owned())))
+    });
+    let (code, stdout, _) = run(&mut server.throttlectl(&["metrics"]));
+    assert_eq!(code, 0);
+    assert!(stdout.contains(text), "{stdout}");
+}
+
+#[test]
+fn health_is_told_by_the_status_alone() {
+    let server = TestServer::new();
+    assert_eq!(run(&mut server.throttlectl(&["health"])), (0, "ready\n".to_owned(), String::new()));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["health", "--live"]));
+    assert_eq!((code, &*stdout), (0, "alive\n"));
+
+    let problem = |code| {
+        let body = format!(
+            r#"{{"type":"about:blank","title":"x","status":503,"detail":"x","code":"{code}"}}"#
+        );
+        ([("content-type", "application/problem+json")], body)
+    };
+    let draining = TestServer::with_routes(|| {
+        let not_ready = async move || (StatusCode::SERVICE_UNAVAILABLE, problem("not_ready"));
+        let routes = Router::new().route("/health", get(async || "Ok"));
+        routes.route("/version", get(async || "0.6.0")).route("/ready", get(not_ready))
+    });
+    assert_eq!(run(&mut draining.throttlectl(&["health", "--live"])).0, 0);
+    let (code, _, stderr) = run(&mut draining.throttlectl(&["health"]));
+    assert_eq!(code, 69);
+    assert!(stderr.contains("it shuts down"), "{stderr}");
+
+    let broken = TestServer::with_routes(|| {
+        let internal = async move || (StatusCode::INTERNAL_SERVER_ERROR, problem("internal"));
+        Router::new().route("/health", get(internal))
+    });
+    assert_eq!(run(&mut broken.throttlectl(&["health"])).0, 69);
+
+    let url = server.url.clone();
+    drop(server.shut_down());
+    let (code, _, stderr) = run(&mut throttlectl(&url, &["health"]));
+    assert_eq!(code, 69);
+    assert!(!stderr.is_empty());
+}

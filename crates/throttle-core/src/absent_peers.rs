@@ -1,0 +1,203 @@
+//! Peers that are not there: the greatest number that a request of each of them had.
+//!
+//! A restore creates a peer, so nobody else can tell that it comes late. A peer that was removed or has
+//! expired leaves its number behind. A request of a peer that nobody knows leaves one too, for who was
+//! told so has drawn conclusions; but anybody can make up such ids, so they have a place of their own,
+//! and cannot push out peers that lived.
+//!
+//! A number is kept for [`RETENTION`], if there is room: those that are oldest give way to newer ones.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use crate::{PeerId, Sequence, Time};
+
+/// What is remembered of peers that are not there.
+#[derive(Debug)]
+pub(crate) struct AbsentPeers {
+    former: Sequences,
+    unknown: Sequences,
+}
+
+impl Default for AbsentPeers {
+    fn default() -> Self {
+        Self { former: Sequences::new(MAX_FORMER), unknown: Sequences::new(MAX_UNKNOWN) }
+    }
+}
+
+impl AbsentPeers {
+    /// The number below which no request brings back `peer`, as far as that is remembered. O(log n).
+    pub(crate) fn latest(&self, peer: PeerId, now: Time) -> Option<Sequence> {
+        self.former.get(peer, now).max(self.unknown.get(peer, now))
+    }
+
+    /// Remembers the number of a peer that leaves. O(log n).
+    pub(crate) fn record_former(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        self.former.insert(peer, sequence, now);
+    }
+
+    /// Remembers that a request with this number came for a peer that is not there. O(log n).
+    pub(crate) fn record_unknown(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        if self.former.get(peer, now).is_some() {
+            self.former.insert(peer, sequence, now);
+        } else {
+            self.unknown.insert(peer, sequence, now);
+        }
+    }
+
+    /// Forgets some of those that were kept for long enough, at most so many of each kind. O(1) if there
+    /// are none.
+    pub(crate) fn prune(&mut self, now: Time, at_most: usize) {
+        self.former.prune(now, at_most);
+        self.unknown.prune(now, at_most);
+    }
+}
+
+/// A number for each of many peers, the latest ones.
+#[derive(Debug)]
+struct Sequences {
+    by_id: BTreeMap<PeerId, Remembered>,
+    /// The same peers, by the time since when their sequences are kept.
+    oldest_first: BTreeSet<(Time, PeerId)>,
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    sequence: Sequence,
+    since: Time,
+}
+
+impl Sequences {
+    const fn new(limit: usize) -> Self {
+        Self { by_id: BTreeMap::new(), oldest_first: BTreeSet::new(), limit }
+    }
+
+    fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
+        let number = self.by_id.get(&peer).filter(|number| !number.is_stale(now));
+        number.map(|number| number.sequence)
+    }
+
+    fn insert(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
+        let sequence = sequence.max(self.get(peer, now).unwrap_or_default());
+        match self.by_id.insert(peer, Remembered { sequence, since: now }) {
+            Some(before) => drop(self.oldest_first.remove(&(before.since, peer))),
+            None if self.by_id.len() > self.limit => self.forget_oldest(),
+            None => {}
+        }
+        self.oldest_first.insert((now, peer));
+    }
+
+    fn prune(&mut self, now: Time, at_most: usize) {
+        for _ in 0..at_most {
+            match self.oldest_first.first() {
+                Some(&(since, _)) if now.since(since) > RETENTION => self.forget_oldest(),
+                _ => break,
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, peer)) = self.oldest_first.pop_first() {
+            self.by_id.remove(&peer);
+        }
+    }
+}
+
+impl Remembered {
+    fn is_stale(&self, now: Time) -> bool {
+        now.since(self.since) > RETENTION
+    }
+}
+
+/// For how long a number is kept: requests are late by seconds or minutes.
+pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
+
+/// At most 64 MB; a peer takes about 64 bytes.
+const MAX_FORMER: usize = 1 << 20;
+
+/// At most 4 MB.
+const MAX_UNKNOWN: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn the_latest_are_remembered_with_the_greatest_of_their_numbers() {
+        let mut sequences = Sequences::new(100);
+        for peer in (1..).map(peer).take(102) {
+            for sequence in [7, 9, 8] {
+                sequences.insert(peer, number(sequence), Time::ZERO);
+            }
+        }
+        for (index, peer) in (1..).map(peer).take(102).enumerate() {
+            let expected = (index >= 2).then_some(number(9));
+            assert_eq!(sequences.get(peer, Time::ZERO), expected, "{peer}");
+        }
+        assert_eq!((sequences.by_id.len(), sequences.oldest_first.len()), (100, 100));
+    }
+
+    #[test]
+    fn strangers_push_out_strangers_only() {
+        let mut absent = AbsentPeers::default();
+        absent.record_former(peer(1), number(5), Time::ZERO);
+        absent.record_unknown(peer(2), number(5), Time::ZERO);
+        for stranger in (3..).map(peer).take(MAX_UNKNOWN) {
+            absent.record_unknown(stranger, number(1), Time::ZERO);
+        }
+        absent.record_unknown(peer(1), number(4), Time::ZERO);
+        assert_eq!(absent.latest(peer(1), Time::ZERO), Some(number(5)));
+        assert_eq!(absent.latest(peer(2), Time::ZERO), None);
+    }
+
+    #[test]
+    fn a_number_is_forgotten_in_time_unless_it_is_renewed() {
+        let mut absent = AbsentPeers::default();
+        for peer in (1..=10_000).map(peer) {
+            absent.record_former(peer, number(5), Time::ZERO);
+        }
+        let renewed = Time::ZERO + RETENTION;
+        assert_eq!(absent.latest(peer(1), renewed), Some(number(5)));
+        absent.record_unknown(peer(1), number(3), renewed);
+        let later = renewed + Duration::from_nanos(1);
+        assert_eq!(absent.latest(peer(1), later), Some(number(5)));
+        assert_eq!(absent.latest(peer(2), later), None);
+        for _ in 0..100 {
+            absent.prune(later, 100);
+        }
+        assert_eq!(absent.latest(peer(1), later), Some(number(5)));
+        absent.record_unknown(peer(1), number(2), later + HOUR);
+        assert_eq!(absent.latest(peer(1), later + HOUR), Some(number(2)), "it comes anew");
+        assert_eq!((absent.former.by_id.len(), absent.unknown.by_id.len()), (1, 1));
+        assert_eq!(absent.former.oldest_first.len(), 1);
+    }
+
+    /// S13: to make room for one number is as quick if all the others were renewed.
+    #[test]
+    fn the_oldest_gives_way_also_after_all_were_renewed() {
+        let mut sequences = Sequences::new(100);
+        for round in 0..2 {
+            let now = Time::from_nanos(round);
+            (1..=100).for_each(|id| sequences.insert(peer(id), number(5), now));
+        }
+        sequences.insert(peer(7), number(5), Time::from_nanos(2));
+        for (oldest, new) in [1, 2, 3, 4, 5, 6, 8].into_iter().zip(101..) {
+            assert_eq!(sequences.get(peer(oldest), Time::ZERO), Some(number(5)));
+            sequences.insert(peer(new), number(5), Time::from_nanos(2));
+            assert_eq!(sequences.get(peer(oldest), Time::ZERO), None);
+            assert_eq!((sequences.by_id.len(), sequences.oldest_first.len()), (100, 100));
+        }
+        assert_eq!(sequences.get(peer(7), Time::ZERO), Some(number(5)));
+    }
+
+    fn peer(id: u64) -> PeerId {
+        PeerId::new(id).unwrap()
+    }
+
+    fn number(number: u64) -> Sequence {
+        Sequence::new(number).unwrap()
+    }
+}
