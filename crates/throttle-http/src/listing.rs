@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use throttle_runtime::{Overview, Page, PeerStatus};
 use throttle_wire::Code;
@@ -91,18 +91,15 @@ pub(crate) fn answer(
         let detail = format!("There are {limit} long lists being read. Try again later.");
         Refusal::new(Code::TooManyListings, detail)
     })?;
+    // Fused, because compression polls a body once more after its end.
     let pieces = stream::unfold((Some(first), parts, turn), async |(first, mut parts, turn)| {
         let piece = match first {
             Some(first) => first,
-            None => {
-                // Others shall have their turn between two pieces.
-                tokio::task::yield_now().await;
-                piece(&mut parts)
-            }
+            None => piece(&mut parts),
         };
         (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, parts, turn)))
     });
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(Body::from_stream(pieces.fuse()));
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     Ok(response)

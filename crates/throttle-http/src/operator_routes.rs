@@ -8,10 +8,20 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
+    body::{Body, HttpBody as _},
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
     routing::{MethodRouter, any, get, post},
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::task;
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
 };
 
 use crate::{
@@ -59,7 +69,38 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         }
     }
     let unknown = observe(RouteLabel::UNKNOWN, any(async || Refusal::unknown_route()));
-    router.fallback_service(unknown.with_state(Arc::clone(api))).with_state(Arc::clone(api))
+    router
+        .fallback_service(unknown.with_state(Arc::clone(api)))
+        .layer(compression())
+        .layer(middleware::map_response(yielding))
+        .with_state(Arc::clone(api))
+}
+
+/// Compresses long answers to clients that ask for it, as Prometheus does.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_worthwhile = SizeAbove::new(1024).and(NotForContentType::IMAGES);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worthwhile)
+}
+
+/// Makes a body in several pieces yield to other tasks between them.
+///
+/// A server takes pieces for as long as they are ready and the client reads. It takes time to make one: to
+/// read the state, or to compress. Yields within the body do not reach the server if it is compressed.
+async fn yielding(response: Response) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|body| {
+        let pieces = body.into_data_stream();
+        let pieces = stream::unfold((pieces, false), async |(mut pieces, is_later_one)| {
+            if is_later_one {
+                task::yield_now().await;
+            }
+            let piece = pieces.next().await?;
+            Some((piece, (pieces, true)))
+        });
+        Body::from_stream(pieces.fuse())
+    })
 }
 
 /// Counts and logs a request, and writes its refusal.
