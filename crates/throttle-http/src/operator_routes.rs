@@ -84,8 +84,10 @@ fn compression() -> CompressionLayer<impl Predicate> {
 
 /// Makes a body in several pieces yield to other tasks between them.
 ///
-/// A server takes pieces for as long as they are ready and the client reads. It takes time to make one: to
-/// read the state, or to compress. Yields within the body do not reach the server if it is compressed.
+/// A server takes pieces for as long as they are ready and the client reads, and it takes time to make one:
+/// to read the state, and to compress. The bench `looking` scrapes 10,000 semaphores: with this no other task
+/// waits for more than 0.6 ms of processor time, without it 190 ms. Yields below the compression do not count,
+/// because it returns what it has instead.
 async fn yielding(response: Response) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;

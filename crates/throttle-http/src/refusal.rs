@@ -1,4 +1,4 @@
-//! Errors as answers: every sentence of ours, its code, and the two forms it comes in.
+//! Errors as answers: our sentences, their codes, and the two forms of an error.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -11,7 +11,7 @@ use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::answer;
 
-/// Why a request is not done, as a code for programs and a sentence for people.
+/// Why a request was refused: a code for programs and a sentence for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Refusal {
     code: Code,
@@ -32,7 +32,7 @@ impl Refusal {
         Self::new(Code::UnknownPeer, "Unknown peer")
     }
 
-    /// A field or parameter that is there, but of no use: says what it must be, and what it is.
+    /// A field or parameter with an unusable value. The sentence names what is expected and what was found.
     pub(crate) fn invalid_field(what: &str, expected: &str, found: &str) -> Self {
         let found = excerpt(found);
         Self::new(Code::InvalidField, format!("{what} must be {expected}. Found: {found}."))
@@ -66,7 +66,7 @@ impl Refusal {
         Self::new(Code::Internal, "Something went wrong in the server.")
     }
 
-    /// The service behind the routes is broken.
+    /// The service behind the routes has failed.
     pub(crate) fn failed() -> Self {
         Self::new(Code::Internal, "The server is broken and is about to end.")
     }
@@ -112,7 +112,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// When it is worth while to try again if there is too much of something right now.
+/// When a client should try again if a limit was reached.
 const RETRY_AFTER_SECONDS: &str = "1";
 
 impl From<throttle_runtime::Error> for Refusal {
@@ -187,13 +187,13 @@ impl From<Refused> for Refusal {
             ),
             Refused::UnknownPeer => Self::unknown_peer(),
             Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
-            // Answers to operations that no route performs.
+            // No route performs the operations that fail so.
             Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
         }
     }
 }
 
-/// The beginning of something that a client sent. Enough to recognise it.
+/// The beginning of a text that a client sent, long enough to recognise it.
 fn excerpt(text: &str) -> Cow<'_, str> {
     const LENGTH: usize = 40;
     match text.char_indices().nth(LENGTH) {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sent_is_quoted_up_to_forty_characters() {
+    fn texts_of_clients_are_quoted_up_to_forty_characters() {
         assert_eq!(excerpt("short"), "short");
         assert_eq!(excerpt(&"ü".repeat(1_000)), "ü".repeat(40) + "…");
     }
