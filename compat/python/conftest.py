@@ -1,4 +1,4 @@
-"""What every test has at hand."""
+"""Fixtures for all tests."""
 
 import pytest
 from server import Server
@@ -7,7 +7,7 @@ from throttle_client import clear_peers
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts a server with the semaphores it is called with; it ends with the test."""
+    """Starts servers with the given semaphores, and stops them after the test."""
     servers = []
 
     def start(semaphores: str) -> Server:
@@ -17,5 +17,5 @@ def serve(tmp_path):
     yield start
     for server in servers:
         server.kill()
-    # The client remembers the peer of this thread beyond the life of the server.
+    # The client keeps the peer of this thread after the end of the server.
     clear_peers()

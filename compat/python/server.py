@@ -1,7 +1,7 @@
-"""The server under test, as a process of its own.
+"""Runs the server under test as a process.
 
-Which binary that is, the environment variable `THROTTLE_BIN` says. Any version will do: all that is
-taken for granted are the flags and a line of the log that ends with "ready".
+The environment variable `THROTTLE_BIN` names its binary. Any version works: only the flags and a log
+line that ends with "ready" are required.
 """
 
 import os
@@ -18,17 +18,17 @@ from time import monotonic, sleep
 import requests
 from throttle_client import Client
 
-# Nothing takes that long unless it never happens.
+# In seconds. Anything that takes longer never happens.
 LONG = 20
 
 
 class Server:
-    """A server on a free port, until it is killed."""
+    """A server process on a free port."""
 
     def __init__(self, directory: Path, configuration: str):
         self._configuration = directory / "throttle.toml"
         self._configuration.write_text(configuration, encoding="utf-8")
-        # Between looking for a port and using it, somebody else may take it.
+        # Another process may take the free port before the server binds it.
         for _ in range(10):
             self._port = free_port()
             if self._start():
@@ -48,7 +48,7 @@ class Server:
         return "127.0.0.1", self._port
 
     def restart(self):
-        """Lets the server die as if the power failed, and brings up another at its place."""
+        """Kills the server, as a power failure does, and starts it again at the same port."""
         self.kill()
         if not self._start():
             raise RuntimeError("the server does not start again")
@@ -58,17 +58,17 @@ class Server:
         self._process.wait()
 
     def suspend(self):
-        """Lets the server say nothing more, while its connections stay open."""
+        """Stops the process of the server, while its connections stay open."""
         self._process.send_signal(signal.SIGSTOP)
-        # Its threads may run on until the system reports that it has stopped.
+        # The signal takes effect a little later. Waits for that.
         os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self):
-        """Lets a suspended server go on."""
+        """Continues a suspended server."""
         self._process.send_signal(signal.SIGCONT)
 
     def pending(self, semaphore: str) -> int:
-        """The sum of the counts that are waited for."""
+        """The sum of all pending counts."""
         metrics = requests.get(f"{self.url}/metrics", timeout=LONG).text
         series = re.escape(f'throttle_pending{{semaphore="{semaphore}"}}')
         return int(re.search(f"^{series} (.+)$", metrics, re.MULTILINE)[1])
@@ -77,7 +77,7 @@ class Server:
         eventually(lambda: self.pending(semaphore) == count)
 
     def _start(self) -> bool:
-        """Returns when the server listens, or cannot."""
+        """Starts the process. Returns whether the server listens, as soon as that is known."""
         host, port = self.endpoint
         self._process = subprocess.Popen(
             [os.environ["THROTTLE_BIN"], "--address", host, "--port", str(port)]
@@ -87,11 +87,11 @@ class Server:
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
-        patience = Timer(LONG, self._process.kill)
-        patience.start()
+        timeout = Timer(LONG, self._process.kill)
+        timeout.start()
         log = self._process.stderr
         is_ready = any(echo(line).rstrip().lower().endswith("ready") for line in log)
-        patience.cancel()
+        timeout.cancel()
         if is_ready:
             Thread(target=follow, args=[log], daemon=True).start()
         else:
@@ -106,30 +106,30 @@ def free_port() -> int:
 
 
 def follow(log):
-    """Reads to the end, or the server would have to wait when the pipe is full."""
+    """Reads the log to its end, because the server would block on a full pipe."""
     with log:
         for line in log:
             echo(line)
 
 
 def echo(line: str) -> str:
-    """pytest shows it if the test fails."""
+    """Prints a line of the log, which pytest shows if the test fails."""
     sys.stderr.write(line)
     return line
 
 
 def eventually(condition):
-    """Waits for something that nobody announces."""
+    """Polls until the condition holds."""
     deadline = monotonic() + LONG
     while not condition():
-        assert monotonic() < deadline, "it never happened"
+        assert monotonic() < deadline, "the condition never held"
         sleep(0.01)
 
 
 def spawn(function, *args, **kwargs) -> Future:
-    """Runs the function in a thread that keeps no failed test from ending.
+    """Runs the function in a new daemon thread, which does not delay the end of a failed test.
 
-    Not a pool: the client remembers a peer for each thread, so each task has a thread of its own.
+    It uses no pool, because the client keeps a peer for each thread.
     """
     future = Future()
 

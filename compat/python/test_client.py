@@ -1,4 +1,4 @@
-"""`Client`: one method for each route."""
+"""`Client`, with one method for each route."""
 
 import pickle
 from datetime import timedelta
@@ -9,16 +9,16 @@ from throttle_client import Client
 from throttle_client.client import UnknownPeer
 
 MINUTE = timedelta(minutes=1)
-# Long enough that a test which has to wait for its end takes too long.
-PATIENT = timedelta(seconds=LONG)
-IMPATIENT = timedelta(milliseconds=50)
+# A test that has to wait for its end fails, because it takes too long.
+LONG_WAIT = timedelta(seconds=LONG)
+SHORT_WAIT = timedelta(milliseconds=50)
 
 
 def new_peers(client: Client, number: int) -> list[int]:
     return [client.new_peer(expires_in=MINUTE) for _ in range(number)]
 
 
-def test_a_lock_is_held_until_it_is_given_back(serve):
+def test_a_lock_is_held_until_its_release(serve):
     client = serve("A = 1").client
     peer = client.new_peer(expires_in=MINUTE)
     assert client.remainder("A") == 1
@@ -38,7 +38,7 @@ def test_a_lock_takes_its_count(serve):
     assert not client.acquire(three, "A", count=1)
 
 
-def test_a_lock_that_does_not_fit_in_what_is_left_waits(serve):
+def test_a_lock_that_exceeds_the_free_count_is_pending(serve):
     client = serve("A = 5").client
     one, two = new_peers(client, 2)
     assert client.acquire(one, "A", count=3)
@@ -46,7 +46,7 @@ def test_a_lock_that_does_not_fit_in_what_is_left_waits(serve):
     assert client.remainder("A") == 2
 
 
-def test_who_asks_again_takes_nothing_more(serve):
+def test_a_repeated_request_does_not_increase_the_held_count(serve):
     client = serve("A = 3").client
     peer = client.new_peer(expires_in=MINUTE)
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_who_asks_again_takes_nothing_more(serve):
 
 
 @pytest.mark.parametrize("expires_in", [None, MINUTE])
-@pytest.mark.parametrize("block_for", [None, IMPATIENT])
+@pytest.mark.parametrize("block_for", [None, SHORT_WAIT])
 def test_all_arguments_are_optional(serve, expires_in, block_for):
     client = serve("A = 1").client
     one, two = new_peers(client, 2)
@@ -63,7 +63,7 @@ def test_all_arguments_are_optional(serve, expires_in, block_for):
     assert not client.acquire(two, "A", expires_in=expires_in, block_for=block_for)
 
 
-def test_a_peer_that_waits_has_not_acquired(serve):
+def test_a_peer_with_a_pending_lock_has_not_acquired(serve):
     client = serve("A = 1").client
     one, two = new_peers(client, 2)
     assert client.is_acquired(one)
@@ -76,7 +76,7 @@ def test_a_peer_that_waits_has_not_acquired(serve):
     assert client.acquire(two, "A")
 
 
-def test_nobody_overtakes_a_large_lock(serve):
+def test_a_small_lock_does_not_overtake_a_large_one(serve):
     client = serve("A = 5").client
     small, large, late = new_peers(client, 3)
     assert client.acquire(small, "A", count=1)
@@ -89,24 +89,24 @@ def test_nobody_overtakes_a_large_lock(serve):
     assert client.remainder("A") == 0
 
 
-def test_who_asks_again_keeps_its_place(serve):
+def test_a_repeated_request_keeps_its_place(serve):
     client = serve("A = 1").client
     holder, first, second = new_peers(client, 3)
     client.acquire(holder, "A")
     assert not client.acquire(first, "A")
     assert not client.acquire(second, "A")
-    assert not client.acquire(first, "A", block_for=IMPATIENT)
+    assert not client.acquire(first, "A", block_for=SHORT_WAIT)
     client.release(holder)
     assert client.is_acquired(first)
     assert not client.is_acquired(second)
 
 
-def test_a_blocked_request_is_answered_when_the_lock_is_given_back(serve):
+def test_a_blocked_request_is_answered_when_the_lock_is_released(serve):
     server = serve("A = 1")
     client = server.client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
-    waiting = spawn(client.acquire, two, "A", block_for=PATIENT)
+    waiting = spawn(client.acquire, two, "A", block_for=LONG_WAIT)
     server.await_pending("A", 1)
     client.release(one)
     assert waiting.result(timeout=LONG / 2)
@@ -117,13 +117,13 @@ def test_a_blocked_request_is_answered_when_the_holder_expires(serve):
     client = server.client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
-    waiting = spawn(client.acquire, two, "A", block_for=PATIENT)
+    waiting = spawn(client.acquire, two, "A", block_for=LONG_WAIT)
     server.await_pending("A", 1)
     client.heartbeat(one, expires_in=timedelta(0))
     assert waiting.result(timeout=LONG / 2)
 
 
-def test_one_lock_can_be_given_back_and_the_others_kept(serve):
+def test_one_lock_can_be_released_and_the_others_kept(serve):
     client = serve("A = { max = 1, level = 1 }\nB = 1").client
     one, two = new_peers(client, 2)
     assert client.acquire(one, "A")
@@ -135,7 +135,7 @@ def test_one_lock_can_be_given_back_and_the_others_kept(serve):
     assert client.remainder("A") == 0
 
 
-def test_a_request_can_be_withdrawn(serve):
+def test_a_pending_lock_can_be_released(serve):
     client = serve("A = 1").client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
@@ -146,19 +146,19 @@ def test_a_request_can_be_withdrawn(serve):
     assert client.remainder("A") == 1
 
 
-def test_a_peer_that_is_removed_while_it_waits_hears_of_it(serve):
+def test_the_blocked_request_of_a_removed_peer_is_answered(serve):
     server = serve("A = 1")
     client = server.client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
-    waiting = spawn(client.acquire, two, "A", block_for=PATIENT)
+    waiting = spawn(client.acquire, two, "A", block_for=LONG_WAIT)
     server.await_pending("A", 1)
     client.release(two)
     with pytest.raises(UnknownPeer):
         waiting.result(timeout=LONG / 2)
 
 
-def test_giving_back_what_is_not_there_is_no_error(serve):
+def test_a_release_of_nothing_is_no_error(serve):
     client = serve("A = 1").client
     peer = client.new_peer(expires_in=MINUTE)
     client.release_lock(peer, "A")
@@ -194,18 +194,18 @@ def test_an_unknown_semaphore_is_a_value_error(serve):
 
 def test_an_unknown_peer_has_an_exception_of_its_own(serve):
     client = serve("A = 1").client
-    nobody = 4711
+    unknown = 4711
     for request in [
-        lambda: client.acquire(nobody, "A"),
-        lambda: client.release_lock(nobody, "A"),
-        lambda: client.heartbeat(nobody, expires_in=MINUTE),
-        lambda: client.is_acquired(nobody),
+        lambda: client.acquire(unknown, "A"),
+        lambda: client.release_lock(unknown, "A"),
+        lambda: client.heartbeat(unknown, expires_in=MINUTE),
+        lambda: client.is_acquired(unknown),
     ]:
         with pytest.raises(UnknownPeer):
             request()
 
 
-def test_what_exceeds_the_maximum_can_never_be_acquired(serve):
+def test_a_count_above_the_maximum_can_never_be_acquired(serve):
     client = serve("A = 5").client
     peer = client.new_peer(expires_in=MINUTE)
     with pytest.raises(ValueError) as error:
@@ -216,7 +216,7 @@ def test_what_exceeds_the_maximum_can_never_be_acquired(serve):
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_a_count_is_positive(serve, count):
+def test_a_count_must_be_positive(serve, count):
     client = serve("A = 5").client
     peer = client.new_peer(expires_in=MINUTE)
     with pytest.raises(ValueError) as error:
@@ -225,7 +225,7 @@ def test_a_count_is_positive(serve, count):
     assert client.remainder("A") == 5
 
 
-def test_locks_are_taken_from_high_levels_to_low_ones(serve):
+def test_locks_must_be_taken_from_high_levels_to_low_ones(serve):
     client = serve("A = { max = 1, level = 1 }\nB = 1\nC = 1").client
     peer = client.new_peer(expires_in=MINUTE)
     assert client.acquire(peer, "B")
@@ -245,7 +245,7 @@ def test_a_lock_cannot_grow(serve):
     assert client.remainder("A") == 3
 
 
-def test_a_peer_waits_for_one_lock_at_a_time(serve):
+def test_a_peer_can_have_only_one_pending_lock(serve):
     client = serve("A = { max = 1, level = 1 }\nB = 1").client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
@@ -262,7 +262,7 @@ def test_a_client_can_be_pickled(serve):
 
 
 @pytest.mark.repaired
-def test_a_semaphore_may_be_called_like_a_route(serve):
+def test_a_semaphore_may_have_the_name_of_a_route(serve):
     client = serve("is_acquired = 1").client
     peer = client.new_peer(expires_in=MINUTE)
     assert client.acquire(peer, "is_acquired")
@@ -290,7 +290,7 @@ def test_a_lock_can_shrink(serve):
 
 
 @pytest.mark.repaired
-def test_giving_back_one_lock_withdraws_no_request_for_another(serve):
+def test_a_release_does_not_cancel_a_pending_lock_on_another_semaphore(serve):
     client = serve("A = { max = 1, level = 1 }\nB = 1").client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
@@ -300,12 +300,12 @@ def test_giving_back_one_lock_withdraws_no_request_for_another(serve):
 
 
 @pytest.mark.repaired
-def test_somebody_who_waits_hears_that_the_request_was_withdrawn(serve):
+def test_the_blocked_request_of_a_cancelled_lock_is_answered(serve):
     server = serve("A = 1")
     client = server.client
     one, two = new_peers(client, 2)
     client.acquire(one, "A")
-    waiting = spawn(client.acquire, two, "A", block_for=PATIENT)
+    waiting = spawn(client.acquire, two, "A", block_for=LONG_WAIT)
     server.await_pending("A", 1)
     client.release_lock(two, "A")
     with pytest.raises(ValueError, match="cancelled"):

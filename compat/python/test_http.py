@@ -1,4 +1,4 @@
-"""What scripts do without a client, with `curl` and its like."""
+"""Requests of scripts that use no client, such as those with `curl`."""
 
 import json
 from contextlib import closing
@@ -11,9 +11,9 @@ from server import LONG
 
 @pytest.fixture
 def call(serve):
-    """Makes a request to a server with the semaphore A = 1: status and text of the answer.
+    """A function that sends a request to a server with A = 1, and returns status and text of the answer.
 
-    The path goes out as it is. `requests` would tidy it up.
+    It sends the path unchanged, while `requests` would normalise it.
     """
     server = serve("A = 1")
 
@@ -37,7 +37,7 @@ def peer(call) -> int:
     return int(peer)
 
 
-def test_a_peer_and_its_lock_from_the_beginning_to_the_end(call, peer):
+def test_the_whole_life_of_a_peer_and_its_lock(call, peer):
     status, _ = call("PUT", f"/peers/{peer}/A?expires_in=5m&block_for=10s", 1)
     assert status == 200
     assert call("PUT", f"/peers/{peer}", {"expires_in": "1h 30m"}) == (200, "Ok")
@@ -48,7 +48,7 @@ def test_a_peer_and_its_lock_from_the_beginning_to_the_end(call, peer):
     assert call("DELETE", f"/peers/{peer}") == (200, '"Peer not found"')
 
 
-def test_somebody_who_waits_is_told_so_by_the_status(call, peer):
+def test_the_status_of_a_pending_lock_is_202(call, peer):
     restored = {"expires_in": "5m", "peer_id": peer + 1, "acquired": {"A": 1}}
     assert call("POST", "/restore", restored) == (200, "Ok")
     status, _ = call("PUT", f"/peers/{peer}/A?block_for=10ms", 1)
@@ -56,12 +56,12 @@ def test_somebody_who_waits_is_told_so_by_the_status(call, peer):
     assert call("GET", f"/peers/{peer}/is_acquired") == (200, "false")
 
 
-def test_an_empty_query_is_as_good_as_none(call, peer):
+def test_an_empty_query_is_the_same_as_none(call, peer):
     assert call("PUT", f"/peers/{peer}/A?", 1)[0] == 200
     assert call("PUT", f"/peers/{peer}/A", 1)[0] == 200
 
 
-def test_a_space_in_a_duration_may_be_a_plus(call, peer):
+def test_a_plus_is_a_space_in_a_duration(call, peer):
     assert call("PUT", f"/peers/{peer}/A?expires_in=1h+30m", 1)[0] == 200
     assert call("PUT", f"/peers/{peer}/A?expires_in=1h%2030m", 1)[0] == 200
 
@@ -72,7 +72,7 @@ def test_peers_are_listed(call, peer):
     assert sorted(it["id"] for it in peers) == sorted([42, peer])
 
 
-def test_the_sentences_that_clients_compare(call, peer):
+def test_errors_have_the_sentences_that_clients_compare(call, peer):
     assert call("PUT", "/peers/42", {"expires_in": "5m"}) == (400, "Unknown peer")
     assert call("PUT", "/peers/42/A", 1) == (400, "Unknown peer")
     assert call("PUT", f"/peers/{peer}/B", 1) == (400, "Unknown semaphore")
@@ -82,7 +82,7 @@ def test_the_sentences_that_clients_compare(call, peer):
     assert text.startswith("Lock can never be acquired.")
 
 
-def test_the_service_answers_for_itself(call):
+def test_health_version_and_icon_are_served(call):
     assert call("GET", "/") == (200, "Hello from Throttle!")
     assert call("GET", "/health") == (200, "Ok")
     status, version = call("GET", "/version")
@@ -113,7 +113,7 @@ def test_metrics_have_the_names_that_dashboards_use(call, peer):
 
 
 @pytest.mark.repaired
-def test_no_request_takes_the_server_down(call, peer):
+def test_an_overflowing_duration_does_not_crash_the_server(call, peer):
     status, _ = call("POST", "/new_peer", {"expires_in": "500000000000y"})
     assert status == 422
     assert call("GET", f"/peers/{peer}/is_acquired") == (200, "true")

@@ -1,4 +1,4 @@
-"""Peers that show no sign of life expire, and the others do not."""
+"""Peers expire unless requests renew their leases."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,21 +11,21 @@ from throttle_client.client import UnknownPeer
 
 MINUTE = timedelta(minutes=1)
 SHORT = timedelta(milliseconds=200)
-PATIENT = timedelta(seconds=LONG)
+LONG_WAIT = timedelta(seconds=LONG)
 
 
-def test_the_lock_of_an_expired_peer_goes_to_who_waits(serve):
+def test_the_lock_of_an_expired_peer_is_granted_to_the_waiter(serve):
     client = serve("A = 1").client
     dead, alive = (client.new_peer(expires_in=MINUTE) for _ in range(2))
     start = monotonic()
     assert client.acquire(dead, "A", expires_in=SHORT)
-    assert client.acquire(alive, "A", block_for=PATIENT)
+    assert client.acquire(alive, "A", block_for=LONG_WAIT)
     assert SHORT.total_seconds() <= monotonic() - start < LONG / 2
     with pytest.raises(UnknownPeer):
         client.heartbeat(dead, expires_in=MINUTE)
 
 
-def test_a_peer_that_expires_while_it_waits_is_not_served(serve):
+def test_a_waiter_that_expires_is_not_granted_the_lock(serve):
     client = serve("A = 1").client
     holder, dead, alive = (client.new_peer(expires_in=MINUTE) for _ in range(3))
     assert client.acquire(holder, "A")
@@ -36,12 +36,12 @@ def test_a_peer_that_expires_while_it_waits_is_not_served(serve):
     assert client.is_acquired(alive)
 
 
-@pytest.mark.parametrize("sign_of_life", ["heartbeat", "acquire"])
-def test_a_sign_of_life_prolongs_the_lease(serve, sign_of_life):
+@pytest.mark.parametrize("request_kind", ["heartbeat", "acquire"])
+def test_heartbeat_and_acquire_renew_the_lease(serve, request_kind):
     client = serve("A = 1").client
     peer = client.new_peer(expires_in=SHORT)
     contender = client.new_peer(expires_in=MINUTE)
-    if sign_of_life == "heartbeat":
+    if request_kind == "heartbeat":
         assert client.acquire(peer, "A")
         client.heartbeat(peer, expires_in=MINUTE)
     else:
@@ -50,7 +50,7 @@ def test_a_sign_of_life_prolongs_the_lease(serve, sign_of_life):
     assert client.is_acquired(peer)
 
 
-def test_a_heartbeat_keeps_a_short_lease_alive(serve):
+def test_heartbeats_keep_a_peer_with_a_short_lease_alive(serve):
     server = serve("A = 1")
     peer = PeerWithHeartbeat(
         client=server.client,
@@ -64,27 +64,27 @@ def test_a_heartbeat_keeps_a_short_lease_alive(serve):
         assert server.client.is_acquired(peer.id)
 
 
-def test_without_a_heartbeat_the_lock_is_lost(serve):
+def test_without_heartbeats_the_lock_is_lost(serve):
     server = serve("A = 1")
     set_local_peer(server.url, Peer(client=server.client, expiration_time=SHORT))
     with lock(server.url, "A"):
         assert spawn(contend, server).result(timeout=LONG / 2)
 
 
-def test_a_heartbeat_that_comes_too_late_takes_the_lock_back(serve):
+def test_a_heartbeat_that_comes_too_late_restores_the_lock(serve):
     server = serve("A = 1")
     late = PeerWithHeartbeat(
         client=server.client, expiration_time=MINUTE, heartbeat_interval=timedelta(seconds=0.1)
     )
     late.acquire("A")
     server.client.release(late.id)
-    with beating(late):
+    with heartbeats(late):
         eventually(lambda: server.client.remainder("A") == 0)
     assert server.client.is_acquired(late.id)
 
 
 @pytest.mark.repaired
-def test_a_lease_may_be_over_at_once(serve):
+def test_a_lease_of_zero_ends_at_once(serve):
     client = serve("A = 1").client
     peer = client.new_peer(expires_in=MINUTE)
     client.acquire(peer, "A", expires_in=timedelta(0))
@@ -94,7 +94,7 @@ def test_a_lease_may_be_over_at_once(serve):
 
 
 @pytest.mark.repaired
-def test_nobody_expires_while_the_answer_is_awaited(serve):
+def test_a_peer_does_not_expire_during_a_blocked_request(serve):
     client = serve("A = 1").client
     holder, peer = (client.new_peer(expires_in=MINUTE) for _ in range(2))
     client.acquire(holder, "A")
@@ -103,8 +103,8 @@ def test_nobody_expires_while_the_answer_is_awaited(serve):
 
 
 @contextmanager
-def beating(peer):
-    """Lets the heart of the peer beat."""
+def heartbeats(peer):
+    """Sends heartbeats of the peer during the block."""
     peer.start_heartbeat()
     try:
         yield
@@ -113,7 +113,7 @@ def beating(peer):
 
 
 def contend(server, **kwargs) -> bool:
-    """Whether this thread gets the lock."""
+    """Takes the lock in this thread, and returns whether its peer holds it."""
     with lock(server.url, "A", **kwargs) as peer:
         return server.client.is_acquired(peer.id)
 

@@ -1,4 +1,4 @@
-"""`lock`: what a worker wraps around the work it must not do alone."""
+"""`lock`, the context manager of workers."""
 
 from concurrent.futures import Future
 from datetime import timedelta
@@ -17,7 +17,7 @@ def test_a_lock_is_held_within_its_block(serve):
         assert server.client.remainder("A") == 5
 
 
-def test_a_lock_is_given_back_if_the_work_fails(serve):
+def test_a_lock_is_released_if_the_block_raises(serve):
     server = serve("A = 1")
     with pytest.raises(ZeroDivisionError):
         with lock(server.url, "A"):
@@ -39,7 +39,7 @@ def test_locks_can_be_nested(serve):
     assert remainders() == [2, 2]
 
 
-def test_locks_nested_the_wrong_way_round_are_a_value_error(serve):
+def test_a_wrong_order_of_nested_locks_is_a_value_error(serve):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
     with lock(server.url, "B"):
         with pytest.raises(ValueError, match="violation"):
@@ -54,14 +54,14 @@ def test_locks_nested_the_wrong_way_round_are_a_value_error(serve):
     ("name", "count", "message"),
     [("B", 1, "^Unknown semaphore$"), ("A", 2, r"^Lock can never be acquired\.")],
 )
-def test_a_lock_that_there_cannot_be_is_a_value_error(serve, name, count, message):
+def test_an_impossible_lock_is_a_value_error(serve, name, count, message):
     server = serve("A = 1")
     with pytest.raises(ValueError, match=message):
         with lock(server.url, name, count=count):
             pass
 
 
-def test_somebody_who_waits_gives_up_when_the_time_is_over(serve):
+def test_a_wait_ends_after_its_timeout(serve):
     server = serve("A = 1")
     with lock(server.url, "A"):
         start = monotonic()
@@ -71,17 +71,17 @@ def test_somebody_who_waits_gives_up_when_the_time_is_over(serve):
         assert server.client.remainder("A") == 0
 
 
-def test_a_wait_goes_on_when_the_first_request_is_answered_in_vain(serve):
+def test_a_wait_may_need_more_than_one_request(serve):
     server = serve("A = 1")
     with lock(server.url, "A"):
         start = monotonic()
-        # A request of the client waits for five seconds.
+        # A single request of the client blocks for five seconds.
         with pytest.raises(Timeout):
             spawn(hold, server, "A", timeout=timedelta(seconds=5.5)).result(timeout=LONG)
         assert 5.5 <= monotonic() - start < 9
 
 
-def test_somebody_who_gave_up_may_ask_again(serve):
+def test_a_thread_can_request_a_lock_again_after_a_timeout(serve):
     server = serve("A = 1")
 
     def twice():
@@ -98,7 +98,7 @@ def test_somebody_who_gave_up_may_ask_again(serve):
     assert server.client.remainder("A") == 1
 
 
-def test_threads_are_served_in_the_order_in_which_they_came(serve):
+def test_threads_are_served_in_the_order_of_their_requests(serve):
     server = serve("A = 1")
     served = []
     with lock(server.url, "A"):
@@ -126,7 +126,7 @@ def test_a_thread_with_a_large_count_is_not_starved(serve):
     assert served == ["large", "small"]
 
 
-def test_a_thread_has_one_peer_and_each_thread_another(serve):
+def test_each_thread_has_one_peer_of_its_own(serve):
     server = serve("A = 1")
     peer = get_local_peer(server.url)
     assert isinstance(peer, PeerWithHeartbeat)
@@ -134,7 +134,7 @@ def test_a_thread_has_one_peer_and_each_thread_another(serve):
     assert spawn(get_local_peer, server.url).result(timeout=LONG).id != peer.id
 
 
-def test_a_peer_that_the_server_does_not_know_is_restored(serve):
+def test_an_unknown_peer_is_restored(serve):
     server = serve("A = 1")
     stranger = PeerWithHeartbeat(client=server.client, id=42)
     set_local_peer(server.url, stranger)
@@ -146,7 +146,7 @@ def test_a_peer_that_the_server_does_not_know_is_restored(serve):
 
 
 def hold(server, name, note=lambda: None, **kwargs):
-    """Holds the lock for as long as it takes to make a note; what was left meanwhile."""
+    """Calls `note` while it holds the lock. Returns the remainder at that time."""
     with lock(server.url, name, **kwargs):
         note()
         return server.client.remainder(name)

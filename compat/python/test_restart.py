@@ -1,4 +1,4 @@
-"""The server dies and comes back without memory, and its clients remind it of what they hold."""
+"""The server restarts without any state, and its clients restore their locks."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from throttle_client.client import UnknownPeer
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_lock_is_acquired_with_a_peer_from_before(serve):
+def test_a_peer_from_before_a_restart_can_take_a_lock(serve):
     server = serve("A = 1")
     peer = get_local_peer(server.url)
     server.restart()
@@ -20,7 +20,7 @@ def test_a_lock_is_acquired_with_a_peer_from_before(serve):
     assert server.client.remainder("A") == 1
 
 
-def test_an_inner_lock_brings_back_the_outer_one(serve):
+def test_a_request_for_an_inner_lock_restores_the_outer_one(serve):
     server = serve("A = { max = 3, level = 1 }\nB = 1")
     with lock(server.url, "A", count=2):
         server.restart()
@@ -32,7 +32,7 @@ def test_an_inner_lock_brings_back_the_outer_one(serve):
     assert server.client.remainder("A") == 3
 
 
-def test_a_heartbeat_brings_back_what_is_held(serve):
+def test_a_heartbeat_restores_a_held_lock(serve):
     server = serve("A = 1")
     peer = PeerWithHeartbeat(client=server.client, heartbeat_interval=timedelta(seconds=0.5))
     set_local_peer(server.url, peer)
@@ -43,7 +43,7 @@ def test_a_heartbeat_brings_back_what_is_held(serve):
     assert server.client.remainder("A") == 1
 
 
-def test_a_heartbeat_brings_back_all_that_is_held(serve):
+def test_a_heartbeat_restores_all_held_locks(serve):
     server = serve("A = 1\nB = 2\nC = 3")
     held = {"A": 1, "B": 2, "C": 1}
     peer = PeerWithHeartbeat(
@@ -60,7 +60,7 @@ def test_a_heartbeat_brings_back_all_that_is_held(serve):
     assert [server.client.remainder(name) for name in held] == [0, 0, 2]
 
 
-def test_somebody_who_waits_goes_on_waiting(serve):
+def test_a_wait_continues_after_a_restart(serve):
     server = serve("A = 1")
     served = []
 
@@ -72,7 +72,7 @@ def test_somebody_who_waits_goes_on_waiting(serve):
     holder.acquire("A")
     waiting = spawn(wait)
     server.await_pending("A", 1)
-    # It is in the middle of a request, so the client waits for four seconds before it tries again.
+    # The restart breaks a request, and the old client pauses for four seconds before it repeats it.
     server.restart()
     holder.restore()
     server.await_pending("A", 1)
@@ -82,7 +82,7 @@ def test_somebody_who_waits_goes_on_waiting(serve):
     assert served == [0]
 
 
-def test_what_is_held_may_exceed_the_maximum(serve):
+def test_restored_locks_may_exceed_the_maximum(serve):
     server = serve("A = 2")
     client = server.client
     newcomer = client.new_peer(expires_in=MINUTE)
@@ -98,7 +98,7 @@ def test_what_is_held_may_exceed_the_maximum(serve):
     assert client.is_acquired(late)
 
 
-def test_to_restore_twice_is_to_restore_once(serve):
+def test_a_repeated_restore_changes_nothing(serve):
     client = serve("A = 3").client
     for _ in range(2):
         client.restore(4711, acquired={"A": 2}, expires_in=MINUTE)
@@ -119,7 +119,7 @@ def test_a_peer_is_restored_with_all_its_locks_or_not_at_all(serve):
 
 
 @pytest.mark.parametrize("peer", [1, 2**53, 2**63 + 12345, 2**64 - 1])
-def test_a_peer_keeps_its_id_however_large(serve, peer):
+def test_a_restored_peer_may_have_any_id(serve, peer):
     client = serve("A = { max = 1, level = 1 }\nB = 1").client
     client.restore(peer, acquired={"A": 1}, expires_in=MINUTE)
     client.heartbeat(peer, expires_in=MINUTE)

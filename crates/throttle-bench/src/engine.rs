@@ -1,8 +1,8 @@
-//! The load generator: one thread, many connections, as little work of its own as can be.
+//! The load generator: one thread and many connections, with as little work of its own as possible.
 //!
-//! A [`Load`] says what each connection sends next. The engine sends, waits for answers with the
-//! system's readiness events (epoll and its like, through mio), and tells the load what came back and
-//! after how long. Each connection has at most one request under way, as a client has.
+//! A [`Load`] chooses the next request of each connection. The engine sends it, waits for answers with
+//! readiness events (epoll and the like, through mio), and passes each answer with its times to the load. A
+//! connection has at most one request in flight.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -19,22 +19,22 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// What a server is loaded with.
+/// Chooses requests and receives their answers.
 pub(crate) trait Load {
-    /// Writes what `connection` sends next. False: nothing for now.
+    /// Writes the next request of `connection`. Returns false if there is none for now.
     fn request(&mut self, connection: usize, request: &mut Request) -> bool;
 
-    /// Takes note of an answer.
+    /// Receives an answer.
     fn answer(&mut self, connection: usize, answer: Answer<'_>, times: Times)
     -> anyhow::Result<()>;
 
-    /// After all answers that had arrived were taken note of: a connection that wants to send now,
-    /// though it has just had nothing to send. Called until there is none.
+    /// A connection that had no request before and has one now. Called after all available answers were
+    /// received, until it returns `None`.
     fn next_ready(&mut self) -> Option<usize> {
         None
     }
 
-    /// Whether [`Load::next_ready`] shall be asked again without waiting for an answer first.
+    /// Whether to call [`Load::next_ready`] again without waiting for an answer.
     fn must_poll(&self) -> bool {
         false
     }
@@ -54,35 +54,35 @@ pub(crate) struct Engine {
     events: Events,
     connections: Vec<Connection>,
     request: Request,
-    /// How many requests are under way.
+    /// How many requests are in flight.
     open: usize,
 }
 
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    /// What has arrived of an answer.
+    /// The received part of an answer.
     input: Vec<u8>,
-    /// What could not be sent yet, which is rare.
+    /// Bytes that could not be sent yet. Rarely any.
     output: Vec<u8>,
     sent: Option<Instant>,
 }
 
 impl Engine {
-    /// Connects so many times.
+    /// Opens this number of connections.
     pub(crate) fn connect(server: SocketAddr, connections: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let mut all = Vec::with_capacity(connections);
         for number in 0..connections {
             let mut stream = std::net::TcpStream::connect(server).context("cannot connect")?;
-            // What a system keeps of connections that nobody accepted yet is limited. Who comes when
-            // it is full waits for a second.
+            // The system's queue of connections to accept is limited. If it is full, a connection waits for a
+            // second.
             if number % ACCEPT_BATCH == ACCEPT_BATCH - 1 {
                 await_health(&mut stream)?;
             }
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
-            // Ten thousand connections that linger on would slow down those of the next server.
+            // Thousands of connections in TIME_WAIT would slow down the next server.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             let mut stream = TcpStream::from_std(stream);
             let interests = Interest::READABLE | Interest::WRITABLE;
@@ -93,17 +93,17 @@ impl Engine {
         Ok(Self { poll, events, connections: all, request, open: 0 })
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Sends the first request of each connection, and waits for no answer.
+    /// Sends the first request of each connection. Does not wait for answers.
     pub(crate) fn send_first(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
         (0..self.connections.len()).try_for_each(|connection| self.send(connection, load))
     }
 
-    /// Sends what the load has to send, until it has nothing more and everything is answered.
+    /// Runs a load until it has no more requests and all are answered.
     pub(crate) fn run(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
         self.send_first(load)?;
         while self.open > 0 || load.must_poll() {
@@ -112,10 +112,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands on the answers that are there, or that come first, and sends what follows from them.
+    /// Waits for answers, passes them to the load, and sends the requests that follow.
     fn poll(&mut self, load: &mut impl Load) -> anyhow::Result<()> {
-        let patience = if load.must_poll() { Duration::ZERO } else { ANSWER_TIMEOUT };
-        let polled = self.poll.poll(&mut self.events, Some(patience));
+        let timeout = if load.must_poll() { Duration::ZERO } else { ANSWER_TIMEOUT };
+        let polled = self.poll.poll(&mut self.events, Some(timeout));
         match polled {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
@@ -146,7 +146,7 @@ impl Engine {
         Ok(connection.flush()?)
     }
 
-    /// Reads what is there. True if it completed the answer that was awaited.
+    /// Reads the available bytes. Returns whether they completed the answer.
     fn receive(&mut self, number: usize, load: &mut impl Load) -> anyhow::Result<bool> {
         let connection = &mut self.connections[number];
         connection.fill()?;
@@ -175,8 +175,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads until there is nothing more for now. A read that leaves room in the buffer has emptied
-    /// the socket, so it need not be asked again.
+    /// Reads all available bytes. A read that does not fill the buffer has emptied the socket, so no other
+    /// one is needed.
     fn fill(&mut self) -> anyhow::Result<()> {
         let mut bytes = [0; 4_096];
         loop {
@@ -195,7 +195,8 @@ impl Connection {
     }
 }
 
-/// A request of no consequence. When it is answered, the connection and all before it are accepted.
+/// Sends `GET /health` and waits for the answer. Then the server has accepted this connection and all before
+/// it.
 fn await_health(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
     let (mut request, mut input, mut bytes) = (Request::default(), Vec::new(), [0; 1_024]);
     request.health();
@@ -208,7 +209,7 @@ fn await_health(stream: &mut std::net::TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many may connect before somebody looks whether they were accepted.
+/// How many connections are opened before checking that the server has accepted them.
 const ACCEPT_BATCH: usize = 200;
-/// A server that is silent for so long does not answer any more.
+/// Without any answer for this long, the run fails.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,15 +1,15 @@
-//! What was measured: numbers with the question they answer, round by round.
+//! All measured numbers, round by round, with what each of them measures.
 
 use serde::Serialize;
 
 use crate::server::ServerKind;
 
-/// Whom a number is about.
+/// The server that a number is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Subject {
     Ours,
-    /// Ours with nobody in it, measured in the same rounds as one that is full.
+    /// Our server without a population, measured in the same rounds as the one with it.
     OursEmpty,
     Old,
     Floor,
@@ -36,7 +36,7 @@ impl From<ServerKind> for Subject {
     }
 }
 
-/// What a number says.
+/// The unit and kind of a number.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Measure {
@@ -44,15 +44,14 @@ pub(crate) enum Measure {
     GrantsPerSecond,
     /// Processor time of the server, in microseconds a request.
     CpuMicros,
-    /// Of its processor, how much the load generator used, in percent. Near 100, it is the load that
-    /// limits the rate.
+    /// Processor time of the load generator, in percent. Near 100, the load generator limits the rate.
     LoadPercent,
     P50Micros,
     P99Micros,
     P999Micros,
-    /// The longest that a probe had to wait for an answer while something large happened.
+    /// The longest wait of a probe for an answer while something large happened.
     LongestPauseMillis,
-    /// What all but a thousandth of its requests did not exceed.
+    /// The wait that all but a thousandth of the probe's requests did not exceed.
     P999PauseMillis,
     Bytes,
     Millis,
@@ -76,12 +75,12 @@ impl Measure {
     }
 }
 
-/// One number, in each of the rounds.
+/// One measured quantity, with its number in each round.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    /// What the server was made to do.
+    /// The scenario or event.
     pub(crate) question: String,
-    /// Among how many others.
+    /// The population, or the size of the event.
     pub(crate) among: String,
     pub(crate) subject: Subject,
     pub(crate) measure: Measure,
@@ -89,13 +88,13 @@ pub(crate) struct Figure {
     pub(crate) rounds: Vec<f64>,
 }
 
-/// All numbers of a run, in the order in which they were first noted.
+/// All figures of a run, in the order of their first round.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// Notes the number of another round.
+    /// Adds the number of a round.
     pub(crate) fn note(
         &mut self,
         (question, among): (&str, &str),
@@ -142,7 +141,7 @@ impl Figures {
         Some(self.find(case, subject, measure)?.median)
     }
 
-    /// The greatest of all rounds.
+    /// The largest number of all rounds.
     pub(crate) fn worst(
         &self,
         case: (&str, &str),
@@ -153,8 +152,8 @@ impl Figures {
         rounds.copied().reduce(f64::max)
     }
 
-    /// How many times the number of `other` that of `one` is: the median over the rounds, each
-    /// compared with its own, so that what changes from one round to the next drops out.
+    /// The number of `one` divided by that of `other`: the median of the ratios within each round, so that
+    /// differences between rounds cancel out.
     pub(crate) fn ratio(
         &self,
         case: (&str, &str),
@@ -169,7 +168,7 @@ impl Figures {
     }
 }
 
-/// The middle one of some numbers; of an even number of them, the mean of the two in the middle.
+/// The median. Of an even number of values, the mean of the two in the middle.
 fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -186,10 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_are_compared_each_with_its_own() {
+    fn a_ratio_compares_numbers_of_the_same_round() {
         let case = ("lock", "nobody");
         let mut figures = Figures::default();
-        // The machine is slower in the second round, for both, and disturbed once in the third.
+        // In the second round the machine is slower for both, in the third it is disturbed once.
         for (ours, floor) in [(90.0, 100.0), (45.0, 50.0), (1.0, 100.0)] {
             figures.note(case, Subject::Ours, Measure::RequestsPerSecond, ours);
             figures.note(case, Subject::Floor, Measure::RequestsPerSecond, floor);

@@ -1,14 +1,14 @@
-//! Requests as bytes, and answers from bytes: as much of HTTP/1.1 as it takes to load a server.
+//! Writes requests and parses answers: only as much of HTTP/1.1 as it takes to load a server.
 
 use std::io::Write as _;
 
 use anyhow::{Context as _, bail, ensure};
 
-/// The next request of a connection, put together in a buffer that is used again and again.
+/// A request as bytes, in a buffer that is reused.
 #[derive(Debug, Default)]
 pub(crate) struct Request(Vec<u8>);
 
-/// What a server answered.
+/// An answer of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
@@ -20,7 +20,7 @@ impl Request {
         self.with_json("POST", format_args!("/new_peer"), &lease(expires_in));
     }
 
-    /// A peer with so many labels, each of which is so long.
+    /// Creates a peer with this number of labels. Names and values have `length` characters each.
     pub(crate) fn new_peer_with_labels(&mut self, expires_in: &str, labels: usize, length: usize) {
         let value = "x".repeat(length);
         let labels = (0..labels).map(|number| (format!("{number:0length$}"), value.clone().into()));
@@ -37,7 +37,7 @@ impl Request {
         self.without_body("DELETE", format_args!("/peers/{peer}"));
     }
 
-    /// Asks for one of `semaphore`, and waits for it for as long as `query` says.
+    /// Acquires one of `semaphore`. `query` may have a time to wait.
     pub(crate) fn acquire(&mut self, peer: u64, semaphore: &str, query: &str) {
         self.with_json("PUT", format_args!("/peers/{peer}/{semaphore}{query}"), "1");
     }
@@ -50,7 +50,7 @@ impl Request {
         self.without_body("GET", format_args!("/health"));
     }
 
-    /// Says that a peer holds one of each of these semaphores.
+    /// Restores a peer that holds one of each of these semaphores.
     pub(crate) fn restore(
         &mut self,
         peer: u64,
@@ -67,12 +67,12 @@ impl Request {
         self.without_body("GET", format_args!("/remainder?semaphore={semaphore}"));
     }
 
-    /// Has the server read its configuration again.
+    /// Makes the server read its configuration again.
     pub(crate) fn reload(&mut self) {
         self.with_json("POST", format_args!("/admin/reload"), "{}");
     }
 
-    /// Asks for something that may be long; the server hangs up behind its answer.
+    /// A request with a long answer, after which the server closes the connection.
     pub(crate) fn get_and_close(&mut self, path: &str) {
         self.write(format_args!(
             "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
@@ -102,7 +102,7 @@ impl Request {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads an answer and how many bytes it took; `None` if there is more to come.
+    /// Parses an answer. Returns it with its length in bytes, or `None` if bytes are missing.
     pub(crate) fn parse(bytes: &'a [u8]) -> anyhow::Result<Option<(Self, usize)>> {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut head = httparse::Response::new(&mut headers);
@@ -119,7 +119,7 @@ impl<'a> Answer<'a> {
         Ok(body.map(|body| (Self { status, body }, start + length)))
     }
 
-    /// Fails unless the status is one of those.
+    /// Fails unless the status is one of `statuses`.
     pub(crate) fn expect(self, statuses: &[u16]) -> anyhow::Result<Self> {
         let Self { status, body } = self;
         let body = String::from_utf8_lossy(body);
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_says_how_long_its_body_is() {
+    fn a_request_has_the_length_of_its_body() {
         let mut request = Request::default();
         request.heartbeat(42, "5m");
         expect_test::expect![[r#"
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_when_all_of_it_is_there_and_no_more_of_it_than_that() {
+    fn an_answer_is_parsed_when_it_is_complete_and_bytes_after_it_are_left_alone() {
         let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42HTTP/1.1 ";
         for length in 0..40 {
             assert!(Answer::parse(&bytes[..length]).unwrap().is_none(), "{length}");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_an_error() {
+    fn bytes_that_are_not_an_answer_are_an_error() {
         assert!(Answer::parse(b"SSH-2.0\r\n").is_err());
         assert!(Answer::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }

@@ -1,8 +1,8 @@
-//! Measures servers side by side: ours, the one before it, and a floor that does nothing.
+//! Measures servers side by side: ours, the old one, and a floor that does nothing.
 //!
-//! `cargo xtask bench` builds all of them and runs this program. It loads one server at a time, in
-//! turns, round by round, from a thread of its own ([`engine`]), and prints medians, ratios, and which
-//! of our targets hold. Nothing here judges by itself: machines differ, and are noisy.
+//! `cargo xtask bench` builds all of them and runs this program. In each round it loads one server after the
+//! other from a single thread ([`engine`]). It prints medians, ratios, and which of our targets hold, but a
+//! missed target is no failure, because machines differ and are noisy.
 
 #![expect(
     clippy::print_stderr,
@@ -48,7 +48,7 @@ struct Arguments {
     /// The program of the server that does nothing.
     #[arg(long)]
     floor: Option<PathBuf>,
-    /// Less of everything: whether it works, and roughly how fast.
+    /// Measure less of everything: whether it works, and roughly how fast.
     #[arg(long)]
     quick: bool,
     /// How often each measurement is repeated.
@@ -57,16 +57,16 @@ struct Arguments {
     /// How long each round of a load takes, in seconds.
     #[arg(long)]
     seconds: Option<f64>,
-    /// What to measure. May be given several times; all if not at all.
+    /// What to measure; may be given several times. Default: everything.
     #[arg(long = "study", value_enum)]
     studies: Vec<Study>,
-    /// Which scenarios of the throughput study. May be given several times; all if not at all.
+    /// Scenarios of the throughput study; may be given several times. Default: all.
     #[arg(long = "scenario", value_enum)]
     scenarios: Vec<Scenario>,
-    /// How many peers or waiters are concerned by what makes others wait; a tenth as many semaphores.
+    /// How many peers or waiters the events of the pauses study concern; the semaphores are a tenth of it.
     #[arg(long)]
     concerned: Option<usize>,
-    /// Only among nobody: the throughput study without populations.
+    /// Run the throughput study without populations.
     #[arg(long)]
     empty: bool,
     /// Let server and load share the processors.

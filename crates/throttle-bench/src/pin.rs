@@ -1,4 +1,4 @@
-//! Server and load on a processor each, so that neither takes the other's time.
+//! Pins server and load generator to a processor each, so that neither takes time from the other.
 
 use std::{
     path::Path,
@@ -8,16 +8,15 @@ use std::{
 
 use serde::Serialize;
 
-/// Which processors are for whom.
+/// Whether server and load are pinned.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Pins {
-    /// Whether servers have the first processor for themselves, and the load the second.
+    /// Whether servers run on the first processor only, and the load generator on the second only.
     pub(crate) pinned: bool,
 }
 
 impl Pins {
-    /// Keeps this process to the second processor, if there is one and the system lets us. It takes
-    /// the program `taskset`, which Linux distributions bring with util-linux.
+    /// Pins this process to the second processor, if there is one. Needs the program `taskset` of util-linux.
     pub(crate) fn pin_load() -> Self {
         let several = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         let process = std::process::id().to_string();
@@ -26,12 +25,12 @@ impl Pins {
         Self { pinned }
     }
 
-    /// Servers run where they will; so does this process.
+    /// Pins neither servers nor this process.
     pub(crate) const fn none() -> Self {
         Self { pinned: false }
     }
 
-    /// A command that starts a server where it belongs.
+    /// A command that starts a server on its processor.
     pub(crate) fn server_command(self, program: &Path) -> Command {
         if !self.pinned {
             return Command::new(program);

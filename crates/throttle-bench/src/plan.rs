@@ -1,4 +1,4 @@
-//! What is measured, how often and for how long.
+//! What is measured, how often, and for how long.
 
 use std::time::Duration;
 
@@ -16,30 +16,29 @@ pub(crate) struct Plan {
     pub(crate) time: Duration,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) populations: Vec<Population>,
-    /// How many peers take turns on a mutex.
+    /// How many peers contend for a mutex, for each measurement.
     pub(crate) contenders: Vec<usize>,
-    /// How many open requests wait in front of a mutex.
+    /// How many open requests wait for a mutex.
     pub(crate) queue: usize,
-    /// How many are concerned by what makes others wait.
+    /// The sizes of the events that make others wait.
     pub(crate) sizes: Vec<Size>,
-    /// How many peers are weighed.
+    /// How many peers the memory of a peer is measured with.
     pub(crate) weighed: usize,
-    /// How long a server has to return the memory of those who are gone.
+    /// How long a server has to return the memory of removed peers.
     pub(crate) settling: Duration,
 }
 
 impl Plan {
-    /// How often something is repeated that takes a while to prepare each time.
+    /// How often a measurement is repeated that takes long to prepare each time.
     pub(crate) const fn slow_rounds(&self) -> usize {
         self.rounds.div_ceil(3)
     }
 
-    /// All that users may want to know. Takes most of an hour.
+    /// Everything. Takes most of an hour.
     pub(crate) fn full() -> Self {
         use Population::{Idle, Nobody, Waiting};
         Self {
-            // Many short ones rather than few long ones: what disturbs the machine for a while then
-            // disturbs all servers.
+            // Many short rounds, so that a disturbance of the machine affects all servers.
             rounds: 15,
             time: Duration::from_millis(400),
             scenarios: Scenario::ALL.to_vec(),
@@ -59,7 +58,7 @@ impl Plan {
         }
     }
 
-    /// Whether everything still works, and roughly how fast, within three minutes.
+    /// Less of everything, within three minutes: whether it works, and roughly how fast.
     pub(crate) fn quick() -> Self {
         use Population::{Idle, Nobody, Waiting};
         Self {

@@ -4,20 +4,20 @@ use std::fmt;
 
 use crate::server::ServerKind;
 
-/// Who is there besides those that are measured.
+/// The peers at a server besides those that are measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Population {
     Nobody,
-    /// So many peers that hold nothing.
+    /// This number of peers that hold nothing.
     Idle(usize),
-    /// So many peers that wait for a semaphore which is taken.
+    /// This number of peers that wait for a semaphore that another peer holds.
     Waiting(usize),
 }
 
 impl Population {
-    /// Whether a server can be brought there within minutes. Each request costs the old server time
-    /// in proportion to those who are there, and one that has to wait costs it a millisecond more.
-    pub(crate) const fn is_bearable_for(self, kind: ServerKind) -> bool {
+    /// Whether a server can have this population within minutes. Each request costs the old server time in
+    /// proportion to its peers, and a request that has to wait costs a millisecond more.
+    pub(crate) const fn is_reachable_for(self, kind: ServerKind) -> bool {
         match (kind, self) {
             (ServerKind::Floor | ServerKind::Ours, _) | (ServerKind::Old, Self::Nobody) => true,
             (ServerKind::Old, Self::Idle(peers)) => peers <= 100_000,
@@ -36,7 +36,7 @@ impl fmt::Display for Population {
     }
 }
 
-/// A large round number as people write it.
+/// Shows a large round number in short, such as `100k`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Short(pub(crate) usize);
 
@@ -52,11 +52,11 @@ impl fmt::Display for Short {
     }
 }
 
-/// How many are concerned by what happens.
+/// The size of the events in the study of pauses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) peers: usize,
-    /// How many leases of length zero wait for each other.
+    /// How many waiters with leases of length zero are served in a chain.
     pub(crate) chain: usize,
     pub(crate) semaphores: usize,
     /// How many locks each of a hundred peers holds.
@@ -64,7 +64,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// So many peers, and of everything else as much as is usual beside them.
+    /// This number of peers, and the other numbers in proportion.
     pub(crate) const fn of(peers: usize) -> Self {
         let chain = if peers < 100_000 { peers.div_ceil(100) } else { 1_000 };
         let locks = if peers < 100_000 { peers.div_ceil(20) } else { 7_000 };

@@ -1,4 +1,4 @@
-//! Servers as processes: started, asked, weighed, and ended.
+//! Server processes: starts them, sends single requests, reads their memory and processor time, and ends them.
 
 use std::{
     fmt::Write as _,
@@ -20,7 +20,7 @@ use crate::{
     pin::Pins,
 };
 
-/// Which server.
+/// Which server: ours, the old one (version 0.5), or the floor.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ServerKind {
@@ -39,14 +39,14 @@ impl ServerKind {
     }
 }
 
-/// Where the programs of the servers are, and where they run.
+/// Starts servers: the paths of their programs, and the processors that they run on.
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(crate) programs: Vec<(ServerKind, PathBuf)>,
     pub(crate) pins: Pins,
 }
 
-/// A running server. It ends when this is dropped.
+/// A running server. Drop ends it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: ServerKind,
@@ -55,7 +55,7 @@ pub(crate) struct Server {
     directory: tempfile::TempDir,
 }
 
-/// A semaphore of a configuration: its name, and how much of it there is.
+/// A semaphore of a configuration: its name and its maximum.
 pub(crate) type Semaphore = (String, u64);
 
 impl Launcher {
@@ -67,12 +67,12 @@ impl Launcher {
         self.programs.iter().find(|(it, _)| *it == kind).map(|(_, program)| program.as_path())
     }
 
-    /// Starts a server and waits until it answers. `rota`: how many take turns at the floor.
+    /// Starts a server and waits until it answers. `rota`: the number of participants at the floor.
     pub(crate) fn start(&self, kind: ServerKind, rota: usize) -> anyhow::Result<Server> {
         self.start_with(kind, rota, &[])
     }
 
-    /// Starts one that serves further semaphores besides the usual ones.
+    /// Starts a server that has further semaphores besides the usual ones.
     pub(crate) fn start_with(
         &self,
         kind: ServerKind,
@@ -83,7 +83,7 @@ impl Launcher {
         let directory = tempfile::tempdir()?;
         let configuration = directory.path().join(CONFIGURATION);
         fs::write(&configuration, self::configuration(kind, further))?;
-        // Free a moment ago. The old server cannot say which port it got.
+        // A port that was free a moment ago, because the old server cannot report a port that it chose.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = self.pins.server_command(program);
         command.args(["--address", "127.0.0.1", "--port", &address.port().to_string()]);
@@ -116,7 +116,7 @@ impl Server {
         Ok(())
     }
 
-    /// A single request on a connection of its own; the body of its answer.
+    /// Sends a single request on a connection of its own. Returns the body of the answer.
     pub(crate) fn request(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -132,8 +132,8 @@ impl Server {
         }
     }
 
-    /// Somebody takes all of a semaphore in front of which others will wait, for as long as the lease
-    /// of its holder lasts.
+    /// Creates a peer that holds one of `semaphore`, with a lease that outlasts the measurement. Of a mutex,
+    /// others have to queue then.
     pub(crate) fn hold_all(&self, semaphore: &str) -> anyhow::Result<()> {
         let mut request = Request::default();
         request.new_peer(LONG);
@@ -142,7 +142,7 @@ impl Server {
         self.request(&request).map(drop)
     }
 
-    /// Serves these semaphores, and the usual ones unless they are among these, from now on.
+    /// Reloads with these semaphores, and the usual ones unless they are among these.
     pub(crate) fn reload(&self, further: &[Semaphore]) -> anyhow::Result<()> {
         let file = self.directory.path().join(CONFIGURATION);
         fs::write(file, configuration(self.kind, further))?;
@@ -151,7 +151,7 @@ impl Server {
         self.request(&request).map(drop)
     }
 
-    /// Asks for something that may be long, and reads it as fast as it comes. Returns its length.
+    /// Requests a long answer and reads it as fast as it comes. Returns its length in bytes.
     pub(crate) fn download(&self, path: &str) -> anyhow::Result<usize> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -168,12 +168,12 @@ impl Server {
         }
     }
 
-    /// The time that all its threads have been running so far, where the system tells.
+    /// The processor time of the server so far, if the system reports it.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         cpu_time_of(self.process.id())
     }
 
-    /// The memory that it occupies now, in bytes, where the system tells.
+    /// The resident memory in bytes, if the system reports it.
     pub(crate) fn memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -184,14 +184,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended already cannot be ended.
+        // Fails if the server has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The same semaphores for all, and further ones; for ours, as many connections and waiters as there is
-/// need for, and as large a body as it takes to restore somebody with thousands of locks.
+/// The configuration: the usual semaphores and further ones. For our server, also limits that allow all
+/// connections, waiters and labels of the studies, and a body that restores a peer with thousands of locks.
 fn configuration(kind: ServerKind, further: &[Semaphore]) -> String {
     let usual = [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)];
     let usual = usual.into_iter().filter(|(name, _)| further.iter().all(|it| it.0 != *name));
@@ -212,14 +212,14 @@ fn configuration(kind: ServerKind, further: &[Semaphore]) -> String {
 const CONFIGURATION: &str = "throttle.toml";
 const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
-/// Starting it anew, as a user would: from the command to the first answer.
+/// The time from the start of the process to the first answer.
 pub(crate) fn start_up_time(launcher: &Launcher, kind: ServerKind) -> anyhow::Result<Duration> {
     let start = clock::now();
     let _server = launcher.start(kind, 0)?;
     Ok(clock::now().duration_since(start))
 }
 
-/// The time that all threads of a process have been running so far, where the system tells.
+/// The processor time of all threads of a process so far, if the system reports it.
 pub(crate) fn cpu_time_of(process: u32) -> Option<Duration> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let nanos = tasks.map(|task| {

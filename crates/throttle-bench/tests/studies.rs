@@ -1,48 +1,48 @@
-//! The program as a process, against the floor: what it measures, and what it must find out.
+//! Runs the program against the floor: what it measures, and which faults of a server it must detect.
 
 use std::{fs, process::Command};
 
 const FLOOR: &str = env!("CARGO_BIN_EXE_throttle-floor");
 
-/// Runs one study for an instant. Returns whether it succeeded, and all that it said.
+/// Runs one study for an instant. Returns whether it succeeded, and its output.
 fn study(name: &str, options: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_throttle-bench"));
     command.args(["--quick", "--empty", "--no-pin", "--rounds", "1", "--seconds", "0.02"]);
     let output = command.args(["--study", name]).args(options).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
 }
 
-/// A check of exclusion that has never failed shows nothing. The floor without a rota lets in
-/// everybody at once; here it stands where a server of semaphores should be.
+/// A check that never fails proves nothing. Without a rota, the floor grants a lock to everybody at once;
+/// here it takes the place of our server.
 #[test]
-fn a_server_that_grants_twice_is_found_out() {
-    let (succeeded, said) = study("contention", &["--ours", FLOOR]);
+fn a_server_that_grants_a_lock_twice_is_detected() {
+    let (succeeded, output) = study("contention", &["--ours", FLOOR]);
     assert!(!succeeded);
-    assert!(said.contains("was granted the lock while"), "{said}");
+    assert!(output.contains("was granted the lock while"), "{output}");
 }
 
 #[test]
-fn a_server_that_keeps_no_queue_is_found_out() {
-    let (succeeded, said) = study("queue", &["--ours", FLOOR]);
+fn a_server_without_a_queue_is_detected() {
+    let (succeeded, output) = study("queue", &["--ours", FLOOR]);
     assert!(!succeeded);
-    assert!(said.contains("the server answered 200"), "{said}");
+    assert!(output.contains("the server answered 200"), "{output}");
 }
 
 #[test]
-fn on_a_rota_everybody_has_their_turn() {
+fn the_rota_of_the_floor_serves_all_participants() {
     for name in ["contention", "queue"] {
-        let (succeeded, said) = study(name, &["--floor", FLOOR]);
-        assert!(succeeded && said.contains("| grants/s |"), "{said}");
+        let (succeeded, output) = study(name, &["--floor", FLOOR]);
+        assert!(succeeded && output.contains("| grants/s |"), "{output}");
     }
 }
 
 #[test]
-fn what_was_measured_is_written_as_tables_as_json_and_as_a_picture() {
+fn figures_are_written_as_tables_as_json_and_as_a_plot() {
     let out = tempfile::tempdir().unwrap();
     let directory = out.path().to_str().unwrap();
-    let (succeeded, said) = study("contention", &["--floor", FLOOR, "--out", directory]);
-    assert!(succeeded, "{said}");
+    let (succeeded, output) = study("contention", &["--floor", FLOOR, "--out", directory]);
+    assert!(succeeded, "{output}");
     let text = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
     let figures: serde_json::Value = serde_json::from_str(&text("figures.json")).unwrap();
     assert_eq!(figures["figures"][0]["question"], "contend");
@@ -51,30 +51,30 @@ fn what_was_measured_is_written_as_tables_as_json_and_as_a_picture() {
     assert!(text("hand-over.svg").contains("16 contenders, p50 µs: floor"));
 }
 
-/// That nobody had to wait means nothing if nothing happened. The floor lets nobody expire.
+/// Short pauses mean nothing if the event did not happen. No peer expires at the floor.
 #[test]
-fn a_server_at_which_nothing_happens_is_found_out() {
-    let (succeeded, said) = study("pauses", &["--ours", FLOOR, "--concerned", "100"]);
+fn a_server_at_which_no_lease_ends_is_detected() {
+    let (succeeded, output) = study("pauses", &["--ours", FLOOR, "--concerned", "100"]);
     assert!(!succeeded);
-    assert!(said.contains("a peer outlived its lease"), "{said}");
+    assert!(output.contains("a peer outlived its lease"), "{output}");
 }
 
 #[test]
 fn the_tail_of_each_scenario_is_reported() {
-    let (succeeded, said) = study("throughput", &["--floor", FLOOR]);
-    assert!(succeeded, "{said}");
-    let tables: Vec<_> = said.split("\n\n").collect();
+    let (succeeded, output) = study("throughput", &["--floor", FLOOR]);
+    assert!(succeeded, "{output}");
+    let tables: Vec<_> = output.split("\n\n").collect();
     for measure in ["p50 µs", "p99 µs", "p99.9 µs"] {
         let table = tables.iter().find(|table| table.starts_with(&format!("| {measure} ")));
-        let table = table.unwrap_or_else(|| panic!("no table of {measure}: {said}"));
+        let table = table.unwrap_or_else(|| panic!("no table of {measure}: {output}"));
         for scenario in ["cycle", "lock", "heartbeat", "roam"] {
-            assert!(table.contains(&format!("| {scenario} ")), "{said}");
+            assert!(table.contains(&format!("| {scenario} ")), "{output}");
         }
     }
 }
 
 #[test]
 fn without_a_server_there_is_nothing_to_measure() {
-    let (succeeded, said) = study("contention", &[]);
-    assert!(!succeeded && said.contains("name the program of a server"), "{said}");
+    let (succeeded, output) = study("contention", &[]);
+    assert!(!succeeded && output.contains("name the program of a server"), "{output}");
 }

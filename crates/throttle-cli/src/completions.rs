@@ -1,7 +1,7 @@
 //! Completions for shells.
 //!
-//! The script that a shell loads asks the program itself at each press of Tab, so it offers what this
-//! version understands, and semaphores that the server has.
+//! The script that a shell loads runs this program at each press of Tab. So it offers the commands and
+//! options of the installed version, and the semaphores of the server.
 
 use std::{
     env,
@@ -23,41 +23,41 @@ use crate::{
     exit_status::{ExitStatus, Failure},
     output,
     server_args::ServerArgs,
-    show,
+    server_commands,
 };
 
-/// Names the shell that asks for completions.
+/// The environment variable that names the shell, if the program runs for a completion.
 const VARIABLE: &str = "THROTTLECTL_COMPLETE";
 
-/// How long a person who pressed Tab is kept waiting for a server.
+/// How long a press of Tab waits for the server.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints the script that makes a shell ask for completions. It asks the program by its name, so that it
-/// can be packed on one machine and used on others.
+/// Prints the script that a shell loads. The script calls the program by name, not by path, so that it can be
+/// packaged on one machine and used on others.
 pub(crate) fn print_script(shell: Shell) -> Result<ExitStatus, Failure> {
     let shells = Shells::builtins();
     let shell = shells.completer(&shell.to_string()).expect("all shells are built in");
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
-    output::result(&String::from_utf8_lossy(&script))?;
+    output::print_result(&String::from_utf8_lossy(&script))?;
     Ok(ExitStatus::SUCCESS)
 }
 
 const NAME: &str = "throttlectl";
 
-/// Prints the completions of a command line, if a shell asks for them.
+/// Prints the completions of a command line if a shell runs the program for that; otherwise returns `None`.
 pub(crate) fn answer_shell() -> Option<Result<ExitStatus, Failure>> {
     let directory = env::current_dir().ok();
-    let asked = CompleteEnv::with_factory(command).var(VARIABLE);
-    match asked.try_complete(env::args_os(), directory.as_deref()) {
+    let completion = CompleteEnv::with_factory(command).var(VARIABLE);
+    match completion.try_complete(env::args_os(), directory.as_deref()) {
         Ok(false) => None,
         Ok(true) => Some(Ok(ExitStatus::SUCCESS)),
-        // A shell shows what is written to standard error in the middle of the line.
+        // No message: the shell would show it in the middle of the command line.
         Err(_) => Some(Ok(ExitStatus::USAGE)),
     }
 }
 
-/// The command line without its internals, and with what can be offered for its arguments.
+/// The command line without hidden commands, with completers for its arguments.
 fn command() -> Command {
     let command = Arguments::command();
     let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
@@ -76,7 +76,7 @@ fn add_completer(argument: Arg) -> Arg {
     }
 }
 
-/// What fits: before `--` the name of a semaphore, behind it a command, and files as its arguments.
+/// Candidates for the current word: semaphores before `--`, a command after it, then files as its arguments.
 fn candidates(prefix: &OsStr) -> Vec<CompletionCandidate> {
     let is_bare_name = Path::new(prefix).parent() == Some(Path::new(""));
     match command_word_index() {
@@ -86,21 +86,21 @@ fn candidates(prefix: &OsStr) -> Vec<CompletionCandidate> {
     }
 }
 
-/// The words of the command line that is being completed. They come behind `--`.
+/// The words of the command line to complete. The shell passes them after `--`.
 fn words() -> impl Iterator<Item = OsString> {
     env::args_os().skip_while(|word| word != "--").skip(1)
 }
 
-/// Which word of the command behind `--` is being completed, if it is there at all.
+/// The index of the current word in the command after `--`; none before it.
 fn command_word_index() -> Option<usize> {
-    // A shell that does not tell which word it is leaves out what follows.
+    // A shell that sets no index passes no words after the current one.
     let index = env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
     let index = index.unwrap_or_else(|| words().count().saturating_sub(1));
     let dashes = words().position(|word| word == "--")?;
     index.checked_sub(dashes + 1)
 }
 
-/// The semaphores that the server has, if it answers soon.
+/// The semaphores of the server, if it answers within [`SERVER_TIMEOUT`].
 fn semaphores(prefix: &OsStr) -> Vec<CompletionCandidate> {
     let Some(prefix) = prefix.to_str() else { return Vec::new() };
     let names = semaphore_names().unwrap_or_default().into_iter();
@@ -108,8 +108,8 @@ fn semaphores(prefix: &OsStr) -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// Whether a shell takes it as one word and nothing else. It is inserted as it is, and may come from a
-/// stranger.
+/// Whether a shell reads the name as one word without special characters. The shell inserts it unescaped, and
+/// the name may come from other people.
 fn is_plain_word(name: &str) -> bool {
     let is_plain = |it: char| it.is_alphanumeric() || "_-./@%+,".contains(it);
     !name.starts_with('-') && name.chars().all(is_plain)
@@ -120,19 +120,20 @@ fn semaphore_names() -> Option<Vec<String>> {
         server_args()?.client().ok()?.timeout(SERVER_TIMEOUT).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let names = runtime.block_on(async { timeout(SERVER_TIMEOUT, show::names(&client)).await });
-    // The name of a host may still be looked up.
+    let names =
+        runtime.block_on(async { timeout(SERVER_TIMEOUT, server_commands::names(&client)).await });
+    // A lookup of the host name may still run.
     runtime.shutdown_background();
     names.ok()?.ok()
 }
 
-/// The server of the command line that is being completed.
+/// The server that the command line to complete names.
 fn server_args() -> Option<ServerArgs> {
     let matches = Arguments::command().ignore_errors(true).try_get_matches_from(words()).ok()?;
     ServerArgs::from_arg_matches(&matches).ok()
 }
 
-/// The programs in the directories of `PATH` whose names begin so.
+/// The programs in the directories of `PATH` whose names begin with `prefix`.
 fn commands(prefix: &OsStr) -> Vec<CompletionCandidate> {
     let path = env::var_os("PATH").unwrap_or_default();
     let files = env::split_paths(&path).filter_map(|it| it.read_dir().ok()).flatten().flatten();

@@ -1,22 +1,22 @@
-//! Text of strangers, shown so that it cannot do anything to a terminal.
+//! Escapes text of other people, so that it cannot control the terminal.
 //!
-//! Names and labels are any text, and what a proxy answers is, too.
+//! Names, labels and answers of proxies may contain any characters.
 
-/// Shows the characters that a terminal would obey.
+/// Replaces each character that would control a terminal by its escape, such as `\u{1b}`.
 pub(crate) fn escape_for_terminal(text: &str) -> String {
-    let mut tame = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if controls_terminal(character) {
-            tame.extend(character.escape_default());
+            escaped.extend(character.escape_default());
         } else {
-            tame.push(character);
+            escaped.push(character);
         }
     }
-    tame
+    escaped
 }
 
-/// Whether a terminal does something else with it than to show it: controls, and those that turn the
-/// direction of what follows.
+/// Whether a terminal reacts to the character instead of showing it: control characters, and those that
+/// change the direction of text.
 pub(crate) fn controls_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown() {
+    fn characters_that_control_a_terminal_are_escaped() {
         for (text, expected) in [
             ("käse \u{1f512}", "käse \u{1f512}"),
             ("a\x1b[2J\r\n\u{9b}", "a\\u{1b}[2J\\r\\n\\u{9b}"),

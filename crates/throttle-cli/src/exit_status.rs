@@ -1,4 +1,4 @@
-//! How this program ends when it is not the command that says so.
+//! Exit statuses of throttlectl itself, not the command's.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,10 @@ use throttle_client::{Code, Error, LockError};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ExitStatus(pub(crate) u8);
 
-/// Those of `sysexits.h` where they fit, as few commands use them.
+/// Numbers of `sysexits.h` where they fit, because few commands use them.
 impl ExitStatus {
     pub(crate) const SUCCESS: Self = Self(0);
-    /// What was asked for makes no sense.
+    /// The command line makes no sense.
     pub(crate) const USAGE: Self = Self(64);
     /// There is no such peer.
     pub(crate) const NO_SUCH_PEER: Self = Self(67);
@@ -23,17 +23,17 @@ impl ExitStatus {
     pub(crate) const OUTPUT: Self = Self(74);
     /// The lock was not free, or not in time.
     pub(crate) const NOT_ACQUIRED: Self = Self(75);
-    /// The lock was lost, and the command ended for that.
+    /// The lock was lost, so the command was ended.
     pub(crate) const LOST: Self = Self(76);
     /// The server refused.
     pub(crate) const REFUSED: Self = Self(78);
-    /// The command cannot be executed, as the shell says.
+    /// The command cannot be executed. Shells use the same number.
     pub(crate) const NOT_EXECUTABLE: Self = Self(126);
-    /// There is no such command, as the shell says.
+    /// There is no such command. Shells use the same number.
     pub(crate) const NOT_FOUND: Self = Self(127);
 
-    /// What to exit with after an error of the client.
-    pub(crate) fn of(error: &Error) -> Self {
+    /// The exit status after an error of the client.
+    pub(crate) fn of_error(error: &Error) -> Self {
         match error {
             Error::InvalidName { .. }
             | Error::InvalidRequest { .. }
@@ -46,17 +46,16 @@ impl ExitStatus {
 
     fn of_refusal(code: Code, status: u16) -> Self {
         match (status, code) {
-            // Too many requests, or a place in the queue that somebody took away: a matter of this
-            // moment.
+            // Too many requests, or somebody removed the waiter from the queue. A later attempt may succeed.
             (429, _) | (_, Code::Cancelled) => Self::NOT_ACQUIRED,
-            // The server cannot do what it would.
+            // The server accepts the request but cannot execute it now.
             (500..=599, _) => Self::UNREACHABLE,
             _ => Self::REFUSED,
         }
     }
 
-    /// Ended by a signal, as the shell says.
-    pub(crate) fn signal(number: i32) -> Self {
+    /// The exit status of a process that a signal ended: 128 and the signal's number, as in shells.
+    pub(crate) fn of_signal(number: i32) -> Self {
         Self(128_u8.wrapping_add(u8::try_from(number).unwrap_or_default()))
     }
 }
@@ -67,12 +66,12 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// Why the program ends early: what to exit with, and what to say.
+/// Why the program ends early: the exit status, and the message.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: ExitStatus,
     pub(crate) error: anyhow::Error,
-    /// What helps, if that is known.
+    /// What the user can do about it, if that is known.
     pub(crate) hint: Option<&'static str>,
 }
 
@@ -88,7 +87,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (status, hint) = (ExitStatus::of(&error), hint(error.code()));
+        let (status, hint) = (ExitStatus::of_error(&error), hint(error.code()));
         Self { hint, ..Self::new(status, error) }
     }
 }
@@ -97,9 +96,9 @@ impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         let status = match &error {
             LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
-                ExitStatus::of(source)
+                ExitStatus::of_error(source)
             }
-            // Nothing was held yet; the next attempt may have more luck.
+            // Nothing was held yet, so a later attempt may succeed.
             LockError::AlreadyHeld { .. }
             | LockError::Lost { .. }
             | LockError::NotInTime { .. } => ExitStatus::NOT_ACQUIRED,
@@ -110,9 +109,9 @@ impl From<LockError> for Failure {
     }
 }
 
-/// What helps when the server refuses for this reason.
-fn hint(reason: Option<Code>) -> Option<&'static str> {
-    (reason == Some(Code::UnknownSemaphore))
+/// What the user can do after a refusal with this code.
+fn hint(code: Option<Code>) -> Option<&'static str> {
+    (code == Some(Code::UnknownSemaphore))
         .then_some("`throttlectl semaphores` lists those that are configured")
 }
 
@@ -127,8 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_by_its_status_whether_another_attempt_makes_sense() {
-        for (reason, status, expected) in [
+    fn the_exit_status_of_a_refusal_shows_whether_another_attempt_makes_sense() {
+        for (code, status, expected) in [
             (Code::UnknownSemaphore, 400, ExitStatus::REFUSED),
             (Code::LockHierarchyViolation, 409, ExitStatus::REFUSED),
             (Code::Cancelled, 409, ExitStatus::NOT_ACQUIRED),
@@ -136,7 +135,7 @@ mod tests {
             (Code::Internal, 500, ExitStatus::UNREACHABLE),
             (Code::NotReady, 503, ExitStatus::UNREACHABLE),
         ] {
-            assert_eq!(ExitStatus::of_refusal(reason, status), expected, "{reason}");
+            assert_eq!(ExitStatus::of_refusal(code, status), expected, "{code}");
         }
     }
 }

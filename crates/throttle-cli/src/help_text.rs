@@ -1,6 +1,6 @@
-//! What `--help` and the manual page have beyond the command line itself: exit statuses, variables, examples.
+//! Exit statuses, environment variables and examples, for `--help` and the manual page.
 
-/// What each exit status means.
+/// Exit statuses with their meanings.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("0", "done; of lock: the command ended with 0"),
     ("64", "the command line makes no sense"),
@@ -64,7 +64,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What follows the options in `--help`.
+/// The text after the options in `--help`.
 pub(crate) fn after_help() -> String {
     let section = |title: &str, entries: &[(&str, &str)]| {
         let lines = entries.iter().map(|(term, text)| format!("  {term}\n          {text}\n"));

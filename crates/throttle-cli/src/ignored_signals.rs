@@ -1,9 +1,10 @@
-//! Signals that the parent process had this program ignore.
+//! Signals that this program ignores because its parent process did so.
 
 use rustix::process::Signal;
 
-/// Whether this process ignores a signal, which without a handler it has from the one that started
-/// it. Only Linux tells.
+/// Whether this process ignores a signal. Without a handler of its own, it inherited that from its parent.
+///
+/// Always false on systems other than Linux, where it cannot be read.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

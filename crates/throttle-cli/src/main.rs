@@ -1,7 +1,7 @@
 //! `throttlectl`: runs commands under a lock, and shows who holds what.
 //!
-//! Everything that keeps a lock alive is in `throttle_client`; this program connects it to processes,
-//! signals and terminals ([`lock`]), and prints what the server tells ([`show`]).
+//! `throttle_client` keeps locks alive. This program connects it to processes, signals and terminals
+//! ([`lock`]), and prints the answers of the server ([`server_commands`]).
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ mod lock;
 mod manual;
 mod output;
 mod server_args;
-mod show;
+mod server_commands;
 mod verbose;
 
 use std::{
@@ -37,7 +37,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let status = completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::failure);
+    let status =
+        completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::print_failure);
     output::flush();
     status.into()
 }
@@ -54,24 +55,24 @@ fn run() -> Result<ExitStatus, Failure> {
         Verb::Man => return manual::print(),
         verb => verb,
     };
-    // One thread: a child that shall end with its parent ends with the thread that made it.
+    // One thread: Linux kills a child that dies with its parent when the thread that started the child ends.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match verb {
             Verb::Lock(arguments) => lock::run(&server, &arguments).await,
-            verb => show::run(&server, verb).await,
+            verb => server_commands::run(&server, verb).await,
         }
     });
-    // The name of a host may still be looked up, which nobody wants to wait for any more.
+    // A lookup of a host name may still run. Do not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-/// Prints what was asked for by `--help` or `--version`, or what is wrong with the command line.
+/// Prints the text of `--help` or `--version`, or what is wrong with the command line.
 fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
-    let has = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
-    if error.kind() == ErrorKind::UnknownArgument && has("lock") && !has("--") {
-        // As in `lock A make -j4`.
+    let has_argument = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
+    if error.kind() == ErrorKind::UnknownArgument && has_argument("lock") && !has_argument("--") {
+        // For example `lock A make -j4`.
         let tip = "a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`";
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
@@ -83,6 +84,6 @@ fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
         output::to_stderr(text(io::stderr().is_terminal()));
         return Ok(ExitStatus::USAGE);
     }
-    output::result(&text(io::stdout().is_terminal()))?;
+    output::print_result(&text(io::stdout().is_terminal()))?;
     Ok(ExitStatus::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The manual page, and what `--help` tells beyond the command line itself.
+//! The manual page.
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
@@ -13,7 +13,7 @@ use crate::{
 
 /// Prints the manual page: one for the program and all of its commands.
 pub(crate) fn print() -> Result<ExitStatus, Failure> {
-    output::result(&String::from_utf8_lossy(&page()?))?;
+    output::print_result(&String::from_utf8_lossy(&page()?))?;
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -46,19 +46,19 @@ fn page() -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A section for a command: its usage, what it does, and its options without those of the program.
+/// Writes the section of a command: usage, description, and its options without those of the program.
 fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let name = command.get_name().to_uppercase();
     Roff::new().control("SH", [&*name]).text([usage(command)]).to_writer(page)?;
     let man = Man::new(command.clone().mut_args(|argument| {
-        let is_told = argument.is_global_set() || argument.get_id() == "help";
+        let is_elsewhere = argument.is_global_set() || argument.get_id() == "help";
         let is_hidden = argument.is_hide_set();
-        argument.hide(is_told || is_hidden)
+        argument.hide(is_elsewhere || is_hidden)
     }));
     let mut sections = Vec::new();
     man.render_description_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
-    // They are paragraphs of the section of their command.
+    // The headings become paragraphs of the command's section.
     for line in String::from_utf8_lossy(&sections).lines() {
         let line = if line.starts_with(".SH ") { ".PP" } else { line };
         page.extend([line, "\n"].concat().into_bytes());

@@ -1,4 +1,4 @@
-//! The options that say where the server is, and the client that they describe.
+//! The options that say where the server is, and the client that they configure.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -48,14 +48,18 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// What a client of this server is built from.
+    /// A builder of a client for this server.
+    ///
+    /// # Errors
+    ///
+    /// [`ExitStatus::USAGE`] if an option makes no sense or a file cannot be read.
     pub(crate) fn client(&self) -> Result<ClientBuilder, Failure> {
         let (first, others) = self.url.split_first().ok_or_else(|| usage("there is no URL"))?;
         let mut client = Client::builder(first);
         for url in others {
             client = client.or_url(url);
         }
-        // A variable that is there but empty is as good as none.
+        // An empty environment variable counts as unset, here and below.
         if let Some(token) = self.token.as_ref().filter(|it| !it.is_empty()) {
             client = client.bearer_token(token);
         }
@@ -83,5 +87,5 @@ fn read(file: &OsStr) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(|error| usage(format!("cannot read {}: {error}", file.display())))
 }
 
-/// Where help has the options that all commands have in common.
+/// The heading in `--help` of the options that all commands have in common.
 const SERVER: &str = "Options for the server";

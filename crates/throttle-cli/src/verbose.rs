@@ -1,4 +1,4 @@
-//! What the client does, told on standard error for those who ask for it.
+//! `--verbose`: events of the client on standard error.
 
 use std::io::{self, IsTerminal as _};
 
@@ -10,8 +10,8 @@ use tracing_subscriber::{
 
 use crate::output;
 
-/// Tells nothing at level 0, the attempts, heartbeats and losses of the client at 1, and at 2
-/// also what the libraries below it do.
+/// Installs a subscriber for events. Level 0 shows none, level 1 the attempts, heartbeats and losses of the
+/// client, level 2 also the events of the libraries below it.
 pub(crate) fn start(level: u8) {
     let (client, others) = match level {
         0 => return,
@@ -26,7 +26,7 @@ pub(crate) fn start(level: u8) {
     tracing_subscriber::registry().with(events).with(targets).init();
 }
 
-/// Standard error, which never fails and never blocks.
+/// Writes to standard error. Never fails and never blocks.
 struct StderrWriter;
 
 impl io::Write for StderrWriter {

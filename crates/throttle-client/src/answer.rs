@@ -1,8 +1,8 @@
-//! What the server answered, and what it means.
+//! Reads answers of the server, and sorts them into results, refusals and unexpected answers.
 //!
-//! Errors come as problem documents, for that is what the client asks for. Servers of version 0.5
-//! know only sentences; those that their clients rely on are recognised. Whatever is neither is no
-//! answer of Throttle: a proxy may be talking, or a server of something else.
+//! The client asks for errors as problem documents. Servers of version 0.5 answer with sentences instead;
+//! those that their clients depend on are recognised. Any other answer does not come from Throttle, but from
+//! a proxy or another server.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::{Endpoint, Error};
 
-/// How the sentences of a server without problem documents begin.
+/// How the error sentences of version 0.5 begin.
 const SENTENCES: &[(&str, Code)] = &[
     ("Already pending.", Code::AlreadyPending),
     ("Lock can never be acquired.", Code::NeverAcquirable),
     ("Lock count must be a positive number.", Code::InvalidLockCount),
-    // Version 0.5 spells it so.
+    // Version 0.5 misspells it like this.
     ("Lock hierachy violation.", Code::LockHierarchyViolation),
     ("Lock hierarchy violation.", Code::LockHierarchyViolation),
     ("Restore is not allowed to change existing peers.", Code::RestoreConflict),
@@ -28,32 +28,32 @@ const SENTENCES: &[(&str, Code)] = &[
     ("Unknown semaphore", Code::UnknownSemaphore),
 ];
 
-/// How much of a body is shown that nobody understands, in characters.
+/// The length of the excerpt of an unexpected body, in characters.
 const EXCERPT_LENGTH: usize = 200;
 
-/// How much of an answer is read that is no success, in bytes. No refusal of Throttle is as long.
+/// How much of an error is read, in bytes. All refusals of Throttle are shorter.
 const LONGEST_REFUSAL: usize = 1 << 16;
 
-/// A whole answer that promises success: its status is 200 or 202.
+/// A complete answer with the status 200 or 202.
 #[derive(Debug)]
 pub(crate) struct Answer {
     endpoint: Endpoint,
     status: StatusCode,
-    /// Where a redirect leads.
+    /// The target of a redirect.
     location: Option<String>,
-    /// What the body is, without parameters such as a character set.
+    /// The media type without parameters such as a character set.
     media_type: String,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
 impl Answer {
-    /// Reads the answer of an endpoint to its end, and sorts out what is no success.
+    /// Reads an answer completely. An answer with another status than 200 or 202 is returned as an error.
     pub(crate) async fn read(mut response: Response, endpoint: &Endpoint) -> Result<Self, Error> {
         let status = response.status();
         let is_success = matches!(status, StatusCode::OK | StatusCode::ACCEPTED);
         let mut body = Vec::new();
-        // The rest of a long page of somebody else is not worth the time.
+        // The rest of a long page of another server is not worth reading.
         while is_success || body.len() < LONGEST_REFUSAL {
             let chunk = response.chunk().await;
             match chunk.map_err(|error| Error::of_request(error, endpoint))? {
@@ -73,12 +73,12 @@ impl Answer {
         if is_success { Ok(answer) } else { Err(answer.refusal()) }
     }
 
-    /// Whether what was asked for has to be waited for.
+    /// Whether the requested lock is pending.
     pub(crate) fn is_pending(&self) -> bool {
         self.status == StatusCode::ACCEPTED
     }
 
-    /// The body as JSON of a certain form.
+    /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
     }
@@ -89,7 +89,8 @@ impl Answer {
         if is_plain { self.raw_text() } else { Err(self.unexpected()) }
     }
 
-    /// The body whatever it is, but a page: no route answers one to a client that asks for problem documents.
+    /// The body as it is, unless it is an HTML page: no route of Throttle answers one to a client that asks
+    /// for problem documents.
     pub(crate) fn raw_text(&self) -> Result<String, Error> {
         match str::from_utf8(&self.body) {
             Ok(text) if !text.is_empty() && !self.media_type.eq_ignore_ascii_case("text/html") => {
@@ -99,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// Nothing, if the body is what it has to be.
+    /// Fails unless the body is exactly `body`.
     pub(crate) fn expect_body(&self, body: &str) -> Result<(), Error> {
         if self.body == body.as_bytes() { Ok(()) } else { Err(self.unexpected()) }
     }
@@ -143,7 +144,7 @@ fn location(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(location.as_bytes()).chars().take(EXCERPT_LENGTH).collect())
 }
 
-/// `Retry-After` in seconds. As a date it would have to be compared with a clock that may be wrong.
+/// `Retry-After` in seconds. A date is ignored, because comparing it needs a clock that is right.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

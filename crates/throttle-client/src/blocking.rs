@@ -1,11 +1,11 @@
-//! Peers and locks for programs that are not asynchronous.
+//! Peers and locks for programs without an async runtime.
 //!
-//! The same as [`Peer`](crate::Peer) and [`Lock`](crate::Lock), with methods that block the thread. A
-//! thread in the background, one for the whole program, does what keeps them alive. What waits panics within
-//! an asynchronous task.
+//! The types do the same as [`Peer`](crate::Peer) and [`Lock`](crate::Lock), but their methods block the
+//! thread. One background thread for the whole program keeps all peers alive. Blocking methods panic within
+//! an async task.
 //!
-//! A lock that is dropped is released, and a peer that nobody has any more is removed from the server. The drop
-//! waits for that, but no longer than two seconds; within an asynchronous task it does not wait.
+//! A dropped lock is released, and a peer is removed from the server when its last clone is dropped. The drop
+//! waits for that, but no longer than two seconds; within an async task it does not wait.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -14,7 +14,7 @@
 //! let throttle = Client::new("http://localhost:8000")?;
 //! let lock = blocking::lock(throttle.lock("db").wait_at_most(Duration::from_secs(60)))?;
 //! for step in 0..10 {
-//!     // Ends the work if the lock is lost meanwhile.
+//!     // Ends the work if the lock was lost meanwhile.
 //!     lock.check()?;
 //!     println!("step {step} with token {:?}", lock.fencing_token());
 //! }
@@ -35,7 +35,7 @@ use crate::{Client, LockError, LockRequest, Lost, PeerBuilder, peer::CLOSE_TIMEO
 /// A client of the server that holds locks, and keeps itself and them alive. See [`crate::Peer`].
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     peer: Option<crate::Peer>,
 }
 
@@ -43,20 +43,20 @@ pub struct Peer {
 #[derive(Debug)]
 #[must_use = "it is released when it is dropped"]
 pub struct Lock {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     lock: Option<crate::Lock>,
 }
 
-/// Blocks the thread until `future` is done, such as that of a method of [`Client`].
+/// Blocks the thread until `future` is done. Use it for the methods of [`Client`].
 ///
 /// # Panics
 ///
-/// Within an asynchronous task, and if the system has no thread to give.
+/// Within an async task, and if the system cannot start a thread.
 pub fn wait<F: Future>(future: F) -> F::Output {
     runtime().block_on(future)
 }
 
-/// Waits for a lock, as the request says: that of a [client](Client::lock), or of a [peer](crate::Peer::lock).
+/// Waits for a lock. The request comes from a [client](Client::lock) or a [peer](crate::Peer::lock).
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn lock(request: LockRequest) -> Result<Lock, LockError> {
     wait(request.into_future()).map(Lock::new)
 }
 
-/// The lock, if it is free at this moment.
+/// Returns the lock if it is free at this moment.
 ///
 /// # Errors
 ///
@@ -87,23 +87,22 @@ impl Peer {
     ///
     /// # Panics
     ///
-    /// If the system has no thread to give.
+    /// If the system cannot start a thread.
     pub fn new(client: &Client) -> Self {
         Self::build(crate::Peer::builder(client))
     }
 
-    /// A peer with a lease and labels of its own.
+    /// A peer with the settings of `builder`.
     ///
     /// # Panics
     ///
-    /// If the system has no thread to give.
+    /// If the system cannot start a thread.
     pub fn build(builder: PeerBuilder) -> Self {
         let _runtime = runtime().enter();
         Self { peer: Some(builder.build()) }
     }
 
-    /// Waits for `count` of `semaphore`: no longer than `wait_at_most`, or as long as it takes if that is
-    /// `None`.
+    /// Waits for `count` of `semaphore`: no longer than `wait_at_most`, or without a limit if that is `None`.
     ///
     /// # Errors
     ///
@@ -122,7 +121,7 @@ impl Peer {
         lock(request)
     }
 
-    /// `count` of `semaphore`, if it is free at this moment.
+    /// Returns a lock on `count` of `semaphore` if it is free at this moment.
     ///
     /// # Errors
     ///
@@ -153,7 +152,7 @@ impl Peer {
     }
 
     fn peer(&self) -> &crate::Peer {
-        self.peer.as_ref().expect("it is there until it is dropped")
+        self.peer.as_ref().expect("it is Some until the drop")
     }
 }
 
@@ -171,24 +170,24 @@ impl Lock {
     }
 
     fn lock(&self) -> &crate::Lock {
-        self.lock.as_ref().expect("it is there until it is dropped")
+        self.lock.as_ref().expect("it is Some until the drop")
     }
 
     fn lock_mut(&mut self) -> &mut crate::Lock {
-        self.lock.as_mut().expect("it is there until it is dropped")
+        self.lock.as_mut().expect("it is Some until the drop")
     }
 
-    /// The semaphore.
+    /// The name of the semaphore.
     pub fn semaphore(&self) -> &str {
         self.lock().semaphore()
     }
 
-    /// How much of it.
+    /// The count that is held.
     pub fn count(&self) -> u64 {
         self.lock().count()
     }
 
-    /// The id of the peer that has the lock, as the server knows it.
+    /// The id of the peer at the server.
     pub fn peer_id(&self) -> PeerId {
         self.lock().peer_id()
     }
@@ -198,21 +197,21 @@ impl Lock {
         self.lock().fencing_token()
     }
 
-    /// For how long the lock is certain even if no further heartbeat gets through.
+    /// How long the lock is certainly held, even if no further heartbeat arrives.
     pub fn time_left(&self) -> Duration {
         self.lock().time_left()
     }
 
-    /// Whether it is certain at this moment that nobody else has been granted this lock.
+    /// Whether it is certain at this moment that the lock has not been granted to another peer.
     pub fn is_held(&self) -> bool {
         self.lock().is_held()
     }
 
-    /// Nothing, as long as the lock is held for certain.
+    /// Succeeds while the lock is certainly held.
     ///
     /// # Errors
     ///
-    /// Why it is lost.
+    /// Why the lock is lost.
     pub fn check(&self) -> Result<(), Lost> {
         self.lock().check()
     }
@@ -222,20 +221,20 @@ impl Lock {
         wait(async { tokio::time::timeout(timeout, self.lock().lost()).await.ok() })
     }
 
-    /// Gives back a part. See [`crate::Lock::shrink`].
+    /// Releases a part of the lock. See [`crate::Lock::shrink`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`crate::Lock::shrink`].
     pub fn shrink(&mut self, count: u64) -> Result<(), LockError> {
         wait(self.lock_mut().shrink(count))
     }
 
-    /// Gives the lock back, and returns when the server has heard of it. See [`crate::Lock::release`].
+    /// Releases the lock, and returns when the server has confirmed that. See [`crate::Lock::release`].
     ///
     /// # Errors
     ///
-    /// Why it was lost, if it was.
+    /// Why the lock was lost, if it was.
     pub fn release(mut self) -> Result<(), Lost> {
         self.lock.take().map_or(Ok(()), |lock| wait(lock.release()))
     }
@@ -249,8 +248,8 @@ impl Drop for Lock {
     }
 }
 
-/// Blocks the thread until `future` is done, but not for long. What it began goes on in the background, and
-/// only there if the thread must not be blocked.
+/// Blocks the thread until `future` is done, but at most [`CLOSE_TIMEOUT`]. Then its work continues in the
+/// background. Within an async task this does not block at all.
 fn wait_briefly(future: impl Future) {
     if Handle::try_current().is_ok() {
         return drop(future);
@@ -258,12 +257,12 @@ fn wait_briefly(future: impl Future) {
     let _ = wait(async { tokio::time::timeout(CLOSE_TIMEOUT, future).await });
 }
 
-/// What keeps all peers of the program alive. It is never shut down.
+/// The runtime of all blocking peers. It is never shut down.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("throttle-client").enable_all();
-        builder.build().expect("the system has a thread to give")
+        builder.build().expect("the system can start a thread")
     })
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::suspend::SuspendedTime;
 
-/// Tells how much time has passed since it was started.
+/// Measures the time since it was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
 
@@ -21,7 +21,7 @@ impl Stopwatch {
     }
 }
 
-/// The same on a clock that no test stops, for threads that are no tasks.
+/// Does the same on a real clock, which tests cannot pause. For threads outside of tokio.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RealStopwatch(std::time::Instant);
 
@@ -36,7 +36,7 @@ impl RealStopwatch {
     }
 }
 
-/// An instant of a [`Clock`]: what has passed since it was started.
+/// An instant: the time since a [`Clock`] was started.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Time(Duration);
 
@@ -46,7 +46,7 @@ impl Time {
         Self(since_start)
     }
 
-    /// What has passed since an earlier instant; nothing if it is a later one.
+    /// The time since an earlier instant; zero if that one is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -60,9 +60,9 @@ impl Add<Duration> for Time {
     }
 }
 
-/// A clock that goes on while the machine is suspended, where the system has one.
+/// A clock that includes the time for which the machine was suspended, where the system reports that.
 ///
-/// It is the clock of tokio, plus what that one has missed.
+/// It is tokio's clock plus the suspended time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     stopwatch: Stopwatch,
@@ -78,8 +78,8 @@ impl Clock {
         Time(self.stopwatch.elapsed().saturating_add(self.suspended.elapsed()))
     }
 
-    /// Returns at an instant, or soon after the machine woke up behind it: timers stand still in
-    /// between.
+    /// Returns at an instant, or soon after the machine resumed if it was suspended then: timers do not run
+    /// while it is suspended.
     pub(crate) async fn sleep_until(self, time: Time) {
         loop {
             let left = time.since(self.now());
@@ -91,5 +91,5 @@ impl Clock {
     }
 }
 
-/// For how long a machine that woke up may not notice.
+/// How late a sleeper may notice that the machine was suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

@@ -1,11 +1,11 @@
-//! Where requests go, as errors name it: a server, and the proxy in between.
+//! The server and the proxy of a request, as errors name them.
 
 use std::{fmt, sync::Arc};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
-/// Where a request was sent: a URL of a server, and what is in between.
+/// Where a request was sent: the URL of a server, and the proxy on the way.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint(Arc<Hop>);
 
@@ -21,19 +21,19 @@ impl Endpoint {
         Self(Arc::new(Hop { url, proxy, redirected_by: None }))
     }
 
-    /// The server of `url`, to which a redirect of this one led.
+    /// The server of `url`, to which this one redirected.
     pub(crate) fn redirects_to(&self, url: &Url, proxy: Option<String>) -> Self {
         let url = url.origin().ascii_serialization();
         Self(Arc::new(Hop { url, proxy, redirected_by: Some(self.clone()) }))
     }
 
-    /// The URL that was asked, without the route and without credentials; for a server at a socket in the
-    /// file system such as `unix:/run/throttle.sock`.
+    /// The URL of the server, without the route and without credentials. For a server at a socket in the file
+    /// system, for example `unix:/run/throttle.sock`.
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// The proxy that the environment names for this URL by `http_proxy` and the like, without
+    /// The proxy that the environment sets for this URL by `http_proxy` and similar variables, without
     /// credentials.
     pub fn proxy(&self) -> Option<&str> {
         self.0.proxy.as_deref()
@@ -59,22 +59,22 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The proxies that requests go through.
+/// Finds the proxy of a URL.
 #[derive(Clone, Default)]
 pub(crate) struct Proxies(Option<Arc<Matcher>>);
 
 impl Proxies {
-    /// Those that the environment names. The HTTP library reads them in the same way.
+    /// The proxies that the environment sets. The HTTP library reads them in the same way.
     pub(crate) fn of_environment() -> Self {
         Self(Some(Arc::new(Matcher::from_system())))
     }
 
-    /// None that we know of.
+    /// Proxies of an HTTP client whose settings are not known here.
     pub(crate) fn unknown() -> Self {
         Self::default()
     }
 
-    /// The proxy for a URL, without credentials.
+    /// The proxy of a URL, without credentials.
     pub(crate) fn proxy_of(&self, url: &Url) -> Option<String> {
         let proxy = self.0.as_ref()?.intercept(&url.as_str().parse().ok()?)?;
         Some(proxy.uri().to_string().trim_end_matches('/').to_owned())
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_of_a_url_is_that_of_its_scheme_unless_the_host_is_excepted() {
+    fn the_proxy_of_a_url_depends_on_its_scheme_unless_the_host_is_excepted() {
         let matcher = Matcher::builder()
             .http("http://ann:secret@proxy:3128")
             .https("secure:3129")
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_names_the_server_the_proxy_and_who_redirected() {
+    fn an_endpoint_names_the_server_the_proxy_and_the_redirecting_server() {
         let first = Endpoint::new("http://a/throttle".to_owned(), None);
         assert_eq!(first.to_string(), "http://a/throttle");
         let proxy = Some("http://p:1".to_owned());

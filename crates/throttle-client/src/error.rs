@@ -1,4 +1,4 @@
-//! What can go wrong, and what is known then.
+//! Errors of requests, and what is known about the request then.
 
 use std::{fmt, time::Duration};
 
@@ -6,24 +6,24 @@ use throttle_wire::Code;
 
 use crate::{Endpoint, retry::Failure};
 
-/// Why a request was not done, or why nobody knows whether it was.
+/// Why a request failed.
 ///
-/// Whatever comes from the network names the [`Endpoint`] that was asked. The causes below it, such as
-/// `Connection refused`, are reached by [`source`](std::error::Error::source).
+/// Errors of the network name the [`Endpoint`]. Their cause, such as `Connection refused`, is the
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No connection to the server came about, so it knows nothing of the request.
+    /// There was no connection to the server, so it did not receive the request.
     #[error("cannot connect to {endpoint}")]
     #[non_exhaustive]
     Connect {
-        /// What was to be connected to.
+        /// The endpoint that was not reached.
         endpoint: Endpoint,
-        /// Why it could not.
+        /// Why it was not reached.
         source: Cause,
     },
-    /// No server can be asked for a semaphore of this name by a path: it is empty, `.` or `..`, which
-    /// mean something else there. Nothing was sent.
+    /// The name of a semaphore cannot be part of a path: it is empty, `.` or `..`, which have another meaning
+    /// in paths. Nothing was sent.
     #[error("a path cannot carry this name of a semaphore: {name:?}")]
     #[non_exhaustive]
     InvalidName {
@@ -34,19 +34,19 @@ pub enum Error {
     #[error("this request cannot be made, perhaps because its URL is too long")]
     #[non_exhaustive]
     InvalidRequest {
-        /// What the HTTP library has against it.
+        /// The reason of the HTTP library.
         source: Cause,
     },
     /// The client cannot be built with a setting, such as a header or a certificate.
     #[error("{setting} cannot be used: {reason}")]
     #[non_exhaustive]
     InvalidSetting {
-        /// Which one.
+        /// The setting.
         setting: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// What the client was to be built with is not the URL of a server.
+    /// The client cannot be built with this URL.
     #[error("{url:?} is not the URL of a server: {reason}")]
     #[non_exhaustive]
     InvalidUrl {
@@ -59,51 +59,51 @@ pub enum Error {
     #[error("refused with {status} {code}: {detail}")]
     #[non_exhaustive]
     Refused {
-        /// Why, by the name that programs may branch on.
+        /// The reason, by the stable name that programs may branch on.
         code: Code,
         /// The HTTP status.
         status: u16,
-        /// Why, in a sentence for people.
+        /// The reason, as a sentence for people.
         detail: String,
-        /// With `unknown_peer`: for how long the server has been running, if it says so.
+        /// With `unknown_peer`: how long the server has been running, if it reports that.
         uptime: Option<Duration>,
-        /// With `stale_request`: the greatest number that a request of the peer had before this one. The
-        /// client numbers its requests itself.
+        /// With `stale_request`: the highest sequence number of the peer's earlier requests. The client
+        /// numbers its requests itself.
         sequence: Option<u64>,
         /// How long to wait before the next attempt, if the server says so.
         retry_after: Option<Duration>,
     },
-    /// No answer came in time. The server may have done what it was asked for.
+    /// No answer came in time. The server may have executed the request.
     #[error("no answer in time from {endpoint}")]
     #[non_exhaustive]
     Timeout {
-        /// What did not answer.
+        /// The endpoint that did not answer.
         endpoint: Endpoint,
-        /// What the HTTP library says.
+        /// The error of the HTTP library.
         source: Cause,
     },
-    /// The connection broke before the whole answer was there. The server may have done what it was
-    /// asked for.
+    /// The connection broke before the answer was complete. The server may have executed the request.
     #[error("the connection to {endpoint} failed")]
     #[non_exhaustive]
     Transport {
-        /// What was connected to.
+        /// The other end of the connection.
         endpoint: Endpoint,
         /// How the connection broke.
         source: Cause,
     },
-    /// This is not how Throttle answers. There may be a proxy in between, or the URL leads elsewhere.
+    /// The answer does not come from Throttle. There may be a proxy on the way, or the URL belongs to another
+    /// server.
     #[error(
         "not an answer of Throttle: status {status} from {endpoint}{}, body {body:?}",
         leads_to(location.as_deref())
     )]
     #[non_exhaustive]
     UnexpectedAnswer {
-        /// What was asked.
+        /// The endpoint that was asked.
         endpoint: Endpoint,
         /// The HTTP status.
         status: u16,
-        /// Where a redirect leads that was not followed. If Throttle is there, that is the URL to use.
+        /// The target of a redirect that was not followed. If Throttle is there, use that URL.
         location: Option<String>,
         /// The beginning of the body.
         body: String,
@@ -112,30 +112,30 @@ pub enum Error {
     },
 }
 
-/// What lies behind an [`Error`].
+/// The source of an [`Error`].
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error of the HTTP library, without the layers of it that say no more than that a request failed.
+/// An error of the HTTP library without its outer layers, which only say that a request failed.
 #[derive(Debug)]
 struct HttpCause(reqwest::Error);
 
 impl HttpCause {
-    /// The first layer that tells something.
-    fn told(&self) -> &(dyn std::error::Error + 'static) {
-        let mut told: &(dyn std::error::Error + 'static) = &self.0;
-        while told.is::<reqwest::Error>() || told.is::<hyper_util::client::legacy::Error>() {
-            let Some(source) = told.source() else { break };
-            told = source;
+    /// The first layer that names a cause.
+    fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        let mut cause: &(dyn std::error::Error + 'static) = &self.0;
+        while cause.is::<reqwest::Error>() || cause.is::<hyper_util::client::legacy::Error>() {
+            let Some(source) = cause.source() else { break };
+            cause = source;
         }
-        told
+        cause
     }
 }
 
 impl fmt::Display for HttpCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.told(), f)?;
+        fmt::Display::fmt(self.cause(), f)?;
         #[cfg(feature = "tls")]
-        if crate::tls::is_no_tls(self.told()) {
+        if crate::tls::is_no_tls(self.cause()) {
             f.write_str("; the answer is no TLS, so `http` may be right")?;
         }
         Ok(())
@@ -144,12 +144,12 @@ impl fmt::Display for HttpCause {
 
 impl std::error::Error for HttpCause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.told().source()
+        self.cause().source()
     }
 }
 
 impl Error {
-    /// The code, if the server refused.
+    /// The code of the server's refusal, if it refused.
     pub fn code(&self) -> Option<Code> {
         if let Self::Refused { code, .. } = self { Some(*code) } else { None }
     }
@@ -164,33 +164,33 @@ impl Error {
         }
     }
 
-    /// Whether the request was certainly not done, and the same request would be refused again.
+    /// Whether the request was certainly not executed, and would be refused again.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::InvalidName { .. }
             | Self::InvalidRequest { .. }
             | Self::InvalidSetting { .. }
             | Self::InvalidUrl { .. } => true,
-            // The next one may come in time.
+            // The next attempt may come in time.
             Self::Refused { code: Code::StaleRequest, .. } => false,
-            // Too many requests are a matter of this moment, as is what goes wrong in the server.
+            // Overload and internal errors of the server may be over soon.
             Self::Refused { status, .. } => (400..=499).contains(status) && *status != 429,
             _ => false,
         }
     }
 
-    /// A request that the HTTP library cannot make.
+    /// The error for a request that the HTTP library cannot make.
     pub(crate) fn unmakeable(error: reqwest::Error) -> Self {
         Self::InvalidRequest { source: HttpCause(error.without_url()).into() }
     }
 
-    /// Sorts an error of the HTTP library by what is known about the request.
+    /// Sorts an error of the HTTP library by what it tells about the request.
     pub(crate) fn of_request(error: reqwest::Error, endpoint: &Endpoint) -> Self {
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         let cannot_be_made = error.is_builder() || error.is_redirect();
-        // The endpoint names the URL, and without what may be secret.
+        // The endpoint already names the URL, without credentials.
         let (endpoint, source) = (endpoint.clone(), HttpCause(error.without_url()).into());
-        // A connection that takes too long to come about is both; that it did not says more.
+        // A timeout while connecting is both; the missing connection says more.
         if is_connect {
             Self::Connect { endpoint, source }
         } else if is_timeout {
@@ -202,7 +202,7 @@ impl Error {
         }
     }
 
-    /// What the error means for another attempt; `None` if that would end the same way.
+    /// What the failure means for another attempt; `None` if that would end the same way.
     pub(crate) fn failure(&self) -> Option<Failure> {
         match *self {
             Self::Connect { .. } => Some(Failure::NotSent),
@@ -223,9 +223,9 @@ impl Error {
     }
 }
 
-/// Whether a status that does not come from Throttle will be the answer to the next attempt as well: the
-/// URL leads elsewhere, somebody in between asks for credentials, or what was sent is too large for them.
-/// Anything else may be over soon, such as the 404 of a proxy that has lost sight of the server.
+/// Whether a status that does not come from Throttle will be the same for the next attempt: the URL belongs
+/// to another server, a proxy asks for credentials, or the request is too large for it. Other errors may be
+/// over soon, such as the 404 of a proxy without a backend.
 fn is_final(status: u16) -> bool {
     matches!(status, 300..=399 | 401 | 403 | 407 | 413 | 414 | 431)
 }

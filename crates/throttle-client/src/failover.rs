@@ -1,4 +1,7 @@
-//! Which of several base URLs of the server is in use.
+//! Decides which of several base URLs of the server is used.
+//!
+//! URLs of routes are made for the first base URL, and rewritten to the one in use when they are sent. After
+//! a request without an answer the next base URL is used.
 
 use std::sync::{
     Arc,
@@ -7,12 +10,11 @@ use std::sync::{
 
 use reqwest::Url;
 
-use crate::{Error, endpoint::Proxies, server_url::ServerUrl};
+use crate::{Error, endpoint::Proxies, retry::Failure, server_url::ServerUrl};
 
-/// The base URLs of a server, at least one, and which of them is in use. Clones use the same one.
+/// The base URLs of a server, at least one, and which of them is in use. Clones share that choice.
 ///
-/// They are used one after the other, and counted on: whoever finds the same index again knows that no
-/// other URL was used in between.
+/// `current` only grows, so an unchanged value means that no failover happened in between.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerUrls {
     all: Vec<ServerUrl>,
@@ -29,7 +31,7 @@ impl ServerUrls {
         Ok(Self { all, current: Arc::default() })
     }
 
-    /// The one for which URLs are made.
+    /// The base URL for which the URLs of routes are made.
     pub(crate) fn first(&self) -> &ServerUrl {
         &self.all[0]
     }
@@ -38,17 +40,17 @@ impl ServerUrls {
         self.all.iter()
     }
 
-    /// The index of the one in use. It grows, also from the last base to the first.
+    /// The index of the base URL in use. It also grows from the last URL to the first.
     pub(crate) fn current_index(&self) -> usize {
         self.current.load(Ordering::Relaxed)
     }
 
-    /// Where in the list the base of an index is.
+    /// The position in the list of the base URL with this index.
     pub(crate) fn position(&self, index: usize) -> usize {
         index % self.all.len()
     }
 
-    /// Turns a URL that was made for the first base into one of the base of an index.
+    /// Rewrites a URL that was made for the first base URL to the one with this index.
     pub(crate) fn rewrite_to(&self, url: &mut Url, index: usize) -> &ServerUrl {
         let server = &self.all[self.position(index)];
         let route = self.first().route_of(url);
@@ -58,15 +60,20 @@ impl ServerUrls {
         server
     }
 
-    /// Uses the next one from now on, unless somebody else did so since `index` was in use.
+    /// Uses the next base URL from now on, unless a failover from `index` has already happened.
     pub(crate) fn fail_over(&self, index: usize) {
         if self.all.len() == 1 {
             return;
         }
         let next = index.wrapping_add(1);
-        // If it fails, another request has gone on to the next one already.
+        // An error means that another request has already failed over.
         let _ = self.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
     }
+}
+
+/// Whether a failed request is to be followed by a failover: it got no answer. A busy server has answered.
+pub(crate) fn is_reason_to_fail_over(error: &Error) -> bool {
+    matches!(error.failure(), Some(Failure::MaybeExecuted | Failure::NotSent))
 }
 
 #[cfg(test)]
@@ -81,22 +88,22 @@ mod tests {
     }
 
     #[test]
-    fn a_url_can_be_changed_to_another_base_with_its_names_and_its_query() {
+    fn a_url_is_rewritten_to_another_base_url_with_its_names_and_its_query() {
         let urls = parse(["http://a:1/x", "https://b/y/z/"]).unwrap();
         let mut made = urls.first().join_name("peers/42", "a/b?").unwrap();
         made.set_query(Some("block_for=1s"));
-        for (number, expected) in [
+        for (index, expected) in [
             (0, "http://a:1/x/peers/42/a%2Fb%3F?block_for=1s"),
             (1, "https://b/y/z/peers/42/a%2Fb%3F?block_for=1s"),
         ] {
             let mut url = made.clone();
-            urls.rewrite_to(&mut url, number);
+            urls.rewrite_to(&mut url, index);
             assert_eq!(url.as_str(), expected);
         }
     }
 
     #[test]
-    fn the_next_base_is_used_once_however_many_requests_fail() {
+    fn requests_that_fail_together_cause_one_failover() {
         let urls = parse(["http://a", "http://b", "http://c"]).unwrap();
         urls.fail_over(0);
         urls.fail_over(0);
@@ -104,11 +111,7 @@ mod tests {
         urls.fail_over(1);
         let clone = urls.clone();
         clone.fail_over(2);
-        assert_eq!(
-            urls.current_index(),
-            3,
-            "the first one again, and not as if nothing had happened"
-        );
+        assert_eq!(urls.current_index(), 3, "the first URL again, but with a new index");
         let mut url = urls.first().join("health");
         urls.rewrite_to(&mut url, 3);
         assert_eq!(url.as_str(), "http://a/health");

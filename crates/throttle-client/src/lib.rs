@@ -1,8 +1,8 @@
 //! A client of Throttle, semaphores for distributed systems over HTTP.
 //!
-//! [`Client::lock`] takes a lock and keeps it alive. A program that takes several, one within another or
-//! one after another, has a [`Peer`] that holds them. It runs on tokio; the feature `blocking` is for
-//! programs that do not.
+//! [`Client::lock`] takes a lock and keeps it alive. A program that takes several locks, nested or one after
+//! another, uses a [`Peer`], which holds them. The client runs on tokio; the feature `blocking` is for
+//! programs without an async runtime.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,7 +20,7 @@
 //! let throttle = Client::new(url)?;
 //!
 //! let lock = throttle.lock("db").wait_at_most(Duration::from_secs(10)).await?;
-//! // Should the lock get lost, the work ends before anybody else can be granted it.
+//! // If the lock is lost, the work is dropped before another peer can be granted the lock.
 //! let rows = lock.run(async { 42 }).await?;
 //! lock.release().await?;
 //! # assert!(throttle.peers().await?.is_empty());
@@ -29,63 +29,62 @@
 //! # }
 //! ```
 //!
-//! Below that, [`Client`] has one method for each route of the server: it asks once, and tells what was
-//! answered. Leases, heartbeats and what to do when the server forgot a peer are then left to the
-//! caller.
+//! [`Client`] also has one method for each route of the server. These only send the request and return the
+//! answer: the caller sends heartbeats, and restores a peer that the server forgot.
 //!
-//! # Locks that are lost
+//! # Lost locks
 //!
-//! A server that gets no request of a peer for the length of its lease grants its locks to others. The
-//! client knows when that may happen, for it counts from before it sent its last heartbeat, on a
-//! clock that goes on while the machine sleeps; and it says so before: [`Lock::run`] ends the work,
-//! [`Lock::lost`] returns, [`Lock::check`] fails. What cannot be ended in time is fenced by
-//! [`Lock::fencing_token`]. [`Lost`] tells the reasons. What happens is told by events of `tracing`
-//! with the target `throttle::client`, whatever endangers a lock at level WARN.
+//! If a server receives no request of a peer for the length of its lease, it grants the peer's locks to
+//! others. The client knows when this may happen: it counts from the sending of the last confirmed heartbeat,
+//! on a clock that includes time in suspension. It reports the loss before: [`Lock::run`] drops the work,
+//! [`Lock::lost`] returns, [`Lock::check`] fails. Work that cannot be stopped in time uses the
+//! [`Lock::fencing_token`]. [`Lost`] lists the reasons. The client logs by `tracing` events with the target
+//! `throttle::client`; whatever endangers a lock has the level WARN.
 //!
 //! # Errors
 //!
-//! What the server refuses is [`Error::Refused`] with a stable [`Code`] to branch on. Everything
-//! else says how far a request came: [`Error::Connect`], [`Error::Timeout`], [`Error::Transport`].
-//! Servers of version 0.5, which answer in plain text, are understood as well.
+//! A refusal of the server is [`Error::Refused`] with a stable [`Code`] to branch on. The other errors say
+//! how far a request came: [`Error::Connect`], [`Error::Timeout`], [`Error::Transport`]. Servers of version
+//! 0.5, which answer in plain text, are supported as well.
 //!
 //! # Retries
 //!
-//! The protocol is made so that nearly every request can be repeated without doing harm, and the
-//! client repeats them, with growing pauses, when an answer is lost or the server is overloaded. An
-//! answer that is not Throttle's, such as the page of a proxy that has lost sight of the server, is no
-//! answer. Final are refusals of Throttle, redirects that are not followed, and what asks for credentials.
+//! Nearly every request can be repeated without harm. If its answer is lost or the server is overloaded, the
+//! client repeats it, with growing pauses. An answer that does not come from Throttle, such as the error page
+//! of a proxy without a backend, counts as lost. These answers are final: refusals of Throttle, redirects
+//! that are not followed, and demands for credentials.
 //!
-//! [`RetryPolicy`] says how often and for how long. [`reload`](Client::reload) is repeated only if it
-//! certainly had no effect, and [`health`](Client::health) and [`ready`](Client::ready) never, for they
-//! ask about this moment. Each further attempt is an event of `tracing` at level DEBUG with the target
-//! `throttle::client`.
+//! [`RetryPolicy`] sets how often and for how long requests are repeated. [`reload`](Client::reload) is
+//! repeated only if the server certainly did not execute it. [`health`](Client::health) and
+//! [`ready`](Client::ready) are never repeated, because they ask about the present. Each retry is a `tracing`
+//! event at level DEBUG with the target `throttle::client`.
 //!
-//! A [`LockRequest`] does not count attempts: it asks until the time of whoever waits is over, and for ever
+//! A [`LockRequest`] does not count attempts: it is repeated until the caller's time is over, or forever
 //! without a limit.
 //!
 //! # Redirects and proxies
 //!
-//! Redirects that keep the method (307, 308) are followed. Other servers to which they lead get neither
-//! the credentials of the URL nor the headers that the program has added. Errors about other redirects
+//! Redirects that keep the method (307, 308) are followed. If they lead to another server, neither the
+//! credentials of the URL nor the headers added by the program are sent there. Errors about other redirects
 //! name their `Location`.
 //!
-//! Proxies are those that the environment names by `http_proxy`, `https_proxy`, `all_proxy` and
-//! `no_proxy`; errors name them too. Credentials in the URL of a server or a proxy are for that one only.
+//! Proxies are taken from the environment variables `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`;
+//! errors name the proxy that was used. Credentials in the URL of a server or a proxy are sent only to that
+//! one.
 //!
 //! # HTTPS
 //!
-//! The feature `tls` lets the client talk to `https`: rustls with ring (or the provider that the program
-//! has installed), and the certificates that the system trusts (on Linux also those that the environment
-//! variable `SSL_CERT_FILE` names). [`ClientBuilder::ca_certificates`] adds to these, and
-//! [`ClientBuilder::client_certificate`] is shown to servers that ask. Without the feature, `https` is
-//! refused when the client is built.
+//! The feature `tls` adds `https`: rustls with ring (or the provider that the program has installed), and the
+//! certificates that the system trusts (on Linux also those that the environment variable `SSL_CERT_FILE`
+//! names). [`ClientBuilder::ca_certificates`] adds to these, and [`ClientBuilder::client_certificate`] is
+//! sent to servers that ask for one. Without the feature, a client with an `https` URL cannot be built.
 //!
 //! # The HTTP library
 //!
-//! [`reqwest`] is in the interface at one place: [`ClientBuilder::http_client`] takes a client of its own,
-//! for programs that need another TLS, resolver or proxy than the default. It is re-exported so that they
-//! get the version that fits; a new major version of it is one of this library. Who does not need this does
-//! not come across it: errors and headers are free of its types.
+//! [`reqwest`] appears in one place of the interface: [`ClientBuilder::http_client`] takes a `reqwest`
+//! client, for programs that need another TLS library, resolver or proxy. `reqwest` is re-exported so that
+//! such programs get the matching version; a new major version of it is a new major version of this library.
+//! Errors and headers are free of its types.
 
 #![forbid(unsafe_code)]
 
@@ -125,7 +124,7 @@ pub use crate::{
     retry::RetryPolicy,
 };
 
-// The Rust in there is compiled like every other example.
+// Compiles and runs the Rust examples of these documents.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,11 +1,11 @@
-//! Labels that tell which process it is.
+//! Labels that describe this process.
 
 use std::{env, process};
 
 use throttle_wire::Labels;
 
-/// What tells people which process has a peer: `host`, `user`, `pid` and `program`, as far as the system
-/// tells them.
+/// Labels by which people recognise the process of a peer: `host`, `user`, `pid` and `program`, as far as the
+/// system reports them.
 ///
 /// For [`PeerBuilder::default_labels`](crate::PeerBuilder::default_labels).
 pub fn process_labels() -> Labels {
@@ -21,8 +21,8 @@ pub fn process_labels() -> Labels {
         ("pid", Some(process::id().to_string())),
         ("program", program),
     ];
-    let told = labels.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    told.filter(|(_, value)| !value.is_empty()).collect()
+    let known = labels.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    known.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_tells_its_id_and_its_program() {
+    fn the_labels_of_a_process_have_its_id_and_its_program() {
         let labels = process_labels();
         assert_eq!(labels["pid"], process::id().to_string());
         assert!(labels["program"].contains("throttle"), "{labels:?}");

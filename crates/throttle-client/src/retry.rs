@@ -1,7 +1,7 @@
-//! Whether a request is sent again, and when.
+//! Decides whether and when a failed request is sent again.
 //!
-//! [`RetryPolicy::pause`] decides, as a pure function of what is known after a failed attempt;
-//! [`Plan::run`] performs. Neither knows what a request is.
+//! [`RetryPolicy::pause`] decides, as a pure function of what is known after a failed attempt; [`Plan::run`]
+//! carries it out. Neither knows what a request is.
 
 use std::{fmt, time::Duration};
 
@@ -9,27 +9,25 @@ use tracing::debug;
 
 use crate::{Error, clock::Stopwatch, jitter::jitter};
 
-/// How often and for how long a request that failed is sent again.
+/// How often and for how long a failed request is sent again.
 ///
-/// Only what can be repeated without doing harm is repeated at all. The pause before the second
-/// attempt is about `first_pause`, and each further one about twice as long as the one before, up to
-/// `longest_pause`; chance takes away up to a half of it, so that clients which failed together do
-/// not come back together. If an overloaded server says how long to stay away (`Retry-After`, in
-/// seconds), that time is added.
+/// Only requests that can be repeated without harm are repeated. The pause before the second attempt is about
+/// `first_pause`, and each further pause about twice as long as the one before, up to `longest_pause`. Each
+/// pause is shortened at random by up to a half, so that clients that failed together do not retry together.
+/// If an overloaded server sends `Retry-After` (in seconds), that time is added.
 ///
-/// With the defaults a client gets over a server that restarts within three seconds. All pauses
-/// together stay below ten seconds, for which a server keeps the place of a waiter whose connection
-/// broke.
+/// With the defaults a client survives a restart of the server that takes three seconds. All pauses together
+/// stay below ten seconds, for which a server keeps the place of a waiter whose connection broke.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RetryPolicy {
-    /// How often a request is sent at most; 0 means the same as 1. Default: 8.
+    /// The maximum number of attempts; 0 means the same as 1. Default: 8.
     pub attempts: u32,
     /// The pause before the second attempt. Default: 100 ms.
     pub first_pause: Duration,
-    /// What pauses grow up to. Default: 2 s.
+    /// The upper limit of the pauses. Default: 2 s.
     pub longest_pause: Duration,
-    /// How much later than the first attempt the last one may begin. A request that waits for a lock
-    /// has `block_for` in addition. Default: 10 s.
+    /// How much later than the first attempt the last one may begin. A request that waits for a lock may take
+    /// `block_for` in addition. Default: 10 s.
     pub budget: Duration,
 }
 
@@ -44,30 +42,30 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What may be sent again, and after what.
+/// When a request may be sent again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Repeat {
-    /// Twice does the same as once.
+    /// Two executions have the same effect as one.
     Always,
-    /// It asks about this moment.
+    /// The request asks about the present.
     Never,
-    /// Only if the server did certainly not do it.
+    /// Only if the server certainly did not execute it.
     IfNotExecuted,
 }
 
-/// What is known after a failed attempt that may be followed by another one.
+/// What is known after a failed attempt that may be repeated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failure {
-    /// The server does not want to do it now.
+    /// The server is overloaded, and did not execute the request.
     Busy { retry_after: Option<Duration> },
-    /// The server may have done it.
+    /// The server may have executed the request.
     MaybeExecuted,
     /// The request did not reach the server.
     NotSent,
 }
 
 impl RetryPolicy {
-    /// Every request is sent once.
+    /// Sends every request once.
     pub const fn none() -> Self {
         Self {
             attempts: 1,
@@ -77,10 +75,10 @@ impl RetryPolicy {
         }
     }
 
-    /// How long to wait before the next attempt; `None` if there shall be none.
+    /// The pause before the next attempt; `None` if there must not be one.
     ///
-    /// `attempts` have been made, the first of them `elapsed` ago, and the last one ended with
-    /// `failure`. `jitter` is a number from 0 to 1.
+    /// `attempts` have been made, the first of them `elapsed` ago, and the last one ended with `failure`.
+    /// `jitter` is a number from 0 to 1.
     fn pause(
         &self,
         plan: &Plan,
@@ -101,17 +99,17 @@ impl RetryPolicy {
         let backoff = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
         let seconds = backoff.as_secs_f64() * (1.0 - jitter / 2.0);
         let backoff = Duration::try_from_secs_f64(seconds).unwrap_or(backoff);
-        let told = match failure {
+        let requested = match failure {
             Failure::Busy { retry_after } => retry_after.unwrap_or_default(),
             Failure::MaybeExecuted | Failure::NotSent => Duration::ZERO,
         };
-        let pause = told.saturating_add(backoff);
+        let pause = requested.saturating_add(backoff);
         let latest = self.budget.saturating_add(plan.block_for);
         (elapsed.saturating_add(pause) <= latest).then_some(pause)
     }
 }
 
-/// An attempt that failed.
+/// The error of a failed attempt.
 #[derive(Debug)]
 pub(crate) struct FailedAttempt<E> {
     pub(crate) error: E,
@@ -125,20 +123,19 @@ impl From<Error> for FailedAttempt<Error> {
     }
 }
 
-/// How a certain request is sent until it succeeds or there is no point in trying any more.
+/// How one request is sent until it succeeds or must not be repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) policy: RetryPolicy,
     pub(crate) repeat: Repeat,
-    /// How long the server may take to answer because there is something to wait for. One span for
-    /// all attempts together.
+    /// How long the server may delay its answer because the lock is not free. Shared by all attempts.
     pub(crate) block_for: Duration,
 }
 
 impl Plan {
     /// Makes attempts until one succeeds, or returns the error of the last one.
     ///
-    /// `attempt` is told how much is left of `block_for`.
+    /// The argument of `attempt` is what is left of `block_for`.
     pub(crate) async fn run<T, E, F>(&self, mut attempt: impl FnMut(Duration) -> F) -> Result<T, E>
     where
         E: fmt::Display,
@@ -172,7 +169,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Pauses of 1, 2, 4, 5, 5 … seconds, if chance takes nothing away.
+    /// Pauses of 1, 2, 4, 5, 5 … seconds, before jitter.
     const POLICY: RetryPolicy = RetryPolicy {
         attempts: 100,
         first_pause: SECOND,
@@ -189,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_repeated_is_not() {
+    fn a_request_is_repeated_only_if_its_kind_allows_that() {
         let busy = Failure::Busy { retry_after: None };
         for (repeat, failure, expected) in [
             (Repeat::Always, Failure::MaybeExecuted, true),
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_takes_away_up_to_a_half() {
+    fn jitter_shortens_a_pause_by_up_to_a_half() {
         let plan = plan(Repeat::Always);
         let pause = |jitter| POLICY.pause(&plan, Failure::MaybeExecuted, 1, Duration::ZERO, jitter);
         assert_eq!(pause(0.5), Some(SECOND * 3 / 4));
@@ -224,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
+    fn retry_after_is_added_to_the_pause() {
         let busy = |seconds| Failure::Busy { retry_after: Some(Duration::from_secs(seconds)) };
         let plan = plan(Repeat::Always);
         assert_eq!(pause(plan, busy(7), 1, Duration::ZERO), Some(SECOND * 8));
@@ -245,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempt_begins_after_the_budget_to_which_block_for_is_added() {
+    fn no_attempt_begins_after_the_budget_plus_block_for() {
         let plan = plan(Repeat::Always);
         assert!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 59).is_some());
         assert_eq!(pause(plan, Failure::MaybeExecuted, 1, SECOND * 60), None);
@@ -256,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_without_end_do_no_harm() {
+    fn endless_durations_do_not_overflow() {
         let policy = RetryPolicy {
             attempts: u32::MAX,
             first_pause: Duration::MAX,
@@ -272,31 +269,31 @@ mod tests {
         assert!(policy.pause(&plan, busy, 1, SECOND, 1.0).is_some());
     }
 
-    /// Runs attempts that each take a second and fail as told. Returns what each was told to be left
-    /// of `block_for`, and the outcome.
+    /// Makes attempts of one second each, which fail with `failures`. Returns the `block_for` of each
+    /// attempt, and the outcome.
     async fn run(plan: Plan, failures: &[Option<Failure>]) -> (Vec<Duration>, Result<(), usize>) {
-        let told = RefCell::new(Vec::new());
+        let waits = RefCell::new(Vec::new());
         let attempt = |left| {
-            told.borrow_mut().push(left);
-            let number = told.borrow().len();
+            waits.borrow_mut().push(left);
+            let attempt = waits.borrow().len();
             async move {
                 tokio::time::sleep(SECOND).await;
-                let failure = failures.get(number - 1);
-                failure.map_or(Ok(()), |&failure| Err(FailedAttempt { error: number, failure }))
+                let failure = failures.get(attempt - 1);
+                failure.map_or(Ok(()), |&failure| Err(FailedAttempt { error: attempt, failure }))
             }
         };
         let outcome = plan.run(attempt).await;
-        (told.into_inner(), outcome)
+        (waits.into_inner(), outcome)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_go_on_until_one_succeeds() {
-        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 3]).await;
-        assert_eq!((told.len(), outcome), (4, Ok(())));
+    async fn attempts_continue_until_one_succeeds() {
+        let (waits, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 3]).await;
+        assert_eq!((waits.len(), outcome), (4, Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_error_is_returned_when_there_is_no_point_in_going_on() {
+    async fn the_last_error_is_returned_when_the_request_must_not_be_repeated() {
         let failures =
             [Some(Failure::NotSent), Some(Failure::MaybeExecuted), Some(Failure::NotSent)];
         let (_, outcome) = run(plan(Repeat::IfNotExecuted), &failures).await;
@@ -309,9 +306,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_budget_ends_attempts_that_all_fail() {
         let stopwatch = Stopwatch::start();
-        let (told, outcome) = run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 100]).await;
-        assert_eq!(outcome, Err(told.len()));
-        // The last attempt may begin when the budget is about to end, and takes a second.
+        let (waits, outcome) =
+            run(plan(Repeat::Always), &[Some(Failure::MaybeExecuted); 100]).await;
+        assert_eq!(outcome, Err(waits.len()));
+        // The last attempt may begin at the end of the budget, and takes a second.
         assert!(stopwatch.elapsed() <= SECOND * 61);
         assert!(stopwatch.elapsed() >= SECOND * 55);
     }
@@ -319,14 +317,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_retry_asks_only_for_what_is_left_of_the_wait() {
         let waiting = Plan { block_for: SECOND * 4, ..plan(Repeat::Always) };
-        let (told, _) = run(waiting, &[Some(Failure::MaybeExecuted); 4]).await;
+        let (waits, _) = run(waiting, &[Some(Failure::MaybeExecuted); 4]).await;
 
-        // An attempt of one second, and a pause of half a second to one.
-        assert_eq!(told[0], SECOND * 4);
-        assert!(SECOND * 2 <= told[1] && told[1] <= SECOND * 5 / 2, "{told:?}");
-        // And a pause of one to two.
-        assert!(told[2] <= SECOND / 2, "{told:?}");
-        assert_eq!(told[3..], [Duration::ZERO; 2]);
+        // After an attempt of one second, and a pause of half a second to one.
+        assert_eq!(waits[0], SECOND * 4);
+        assert!(SECOND * 2 <= waits[1] && waits[1] <= SECOND * 5 / 2, "{waits:?}");
+        // After another pause of one to two seconds.
+        assert!(waits[2] <= SECOND / 2, "{waits:?}");
+        assert_eq!(waits[3..], [Duration::ZERO; 2]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
-//! The order of what is asked for.
+//! Sequence numbers, which keep late requests from doing harm.
 //!
-//! Whoever gives up a request and sends another one cannot call back the first, which a busy server or
-//! a proxy may deliver late. So whatever concerns the locks of a peer carries a number, greater than all
-//! before, and the server refuses what comes after a greater one: a late release does not free what was
-//! locked again since, and a late acquire does not lock what nobody wants.
+//! A client that gives up a request and sends another one cannot call back the first, which a busy server or
+//! a proxy may deliver late. So each request about the locks of a peer has a sequence number greater than all
+//! before, and the server refuses a request with a lower number than an earlier one. A late release does not
+//! free a lock that was taken again since, and a late request does not take a lock that nobody wants any
+//! more.
 
 use std::{
     sync::{
@@ -13,24 +14,24 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use reqwest::Url;
 use throttle_wire::Code;
 
 use crate::Error;
 
-/// What happens to a request that arrives after one with a greater number.
+/// What to do if the server refuses a request as stale, because one with a higher sequence number came
+/// before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum OnStale {
-    /// It is sent again with a number greater still, because its caller waits for the answer.
+    /// Send it again with a higher number, because the caller waits for the answer.
     Renumber,
-    /// It is refused.
+    /// Return the refusal.
     Fail,
-    /// It has no number, and is served as it comes.
+    /// Send the request without a number, so that it cannot be stale.
     Unnumbered,
 }
 
 impl OnStale {
-    /// Sends a request in this order.
+    /// Sends a request with a sequence number, as `self` says. `send` takes the number.
     pub(crate) async fn send<T, F>(self, send: impl Fn(Option<u64>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -53,37 +54,32 @@ impl OnStale {
 }
 
 impl Error {
-    /// Whether the request came after one with a greater number.
+    /// Whether the server refused the request as stale.
     pub(crate) fn is_stale(&self) -> bool {
         self.code() == Some(Code::StaleRequest)
     }
 
-    /// Whether the next number will be greater than the one that came before. It may be that of another
-    /// process that had the peer, and whose clock is ahead; or one that no clock shows, which leaves no
-    /// room for more.
+    /// Moves the counter of this process past the sequence number that the server reports as the latest, so
+    /// that the next number is higher. Returns whether that was possible.
+    ///
+    /// The latest number may come from another process that used the peer and whose clock is ahead. It may
+    /// also be so high that no higher ones are left.
     pub(crate) fn try_advance_past_latest(&self) -> bool {
         matches!(*self, Self::Refused { sequence: Some(latest), .. } if try_advance_past(latest))
     }
 }
 
-/// Adds the number to the query of a request, if it has one.
-pub(crate) fn with_sequence(mut url: Url, sequence: Option<u64>) -> Url {
-    if let Some(sequence) = sequence {
-        url.query_pairs_mut().append_pair("sequence", &sequence.to_string());
-    }
-    url
-}
-
-/// How often a request is sent again. Each time another one has overtaken it, and no peer has so many.
+/// How often a stale request is renumbered. Each time another request of the peer has overtaken it, and a
+/// peer does not have that many.
 const MOST_RENUMBERINGS: u32 = 256;
 
-/// A number that is greater than all that this process has drawn. As far as clocks are right it is also
-/// greater than those of processes that were before: it begins with the microseconds since 1970.
+/// A number higher than all others of this process. If clocks are right, it is also higher than those of
+/// earlier processes: it starts with the microseconds since 1970.
 pub(crate) fn next_sequence() -> u64 {
     LATEST_SEQUENCE.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// From now on numbers are greater than this one. Returns whether that is possible: they have to stay
+/// Makes all further numbers higher than `sequence`. Returns whether that is possible: numbers must stay
 /// within 53 bits.
 pub(crate) fn try_advance_past(sequence: u64) -> bool {
     let is_possible = sequence <= LARGEST_START;
@@ -101,5 +97,5 @@ static LATEST_SEQUENCE: LazyLock<AtomicU64> = LazyLock::new(|| {
     )
 });
 
-/// Leaves room below 2^53 for more numbers than a process can draw: a million a second for a century.
+/// The highest first number. Below 2^53 it leaves a million numbers a second for a century.
 const LARGEST_START: u64 = 1 << 52;

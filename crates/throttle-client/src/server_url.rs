@@ -1,14 +1,11 @@
-//! Where the server is, and the URLs of its routes.
+//! The base URL of a server, and the URLs of its routes.
 //!
-//! It may have several base URLs. The URLs of routes are made for the first one, and changed to the one in
-//! use when they are sent; after a request that got no answer the next one is used.
+//! The server may also be at a socket in the file system, `unix:/run/throttle.sock`. Requests to it have URLs
+//! of `localhost`, and need an HTTP client of their own that connects to the socket.
 //!
-//! The server may also be at a socket in the file system, `unix:/run/throttle.sock`. Its URLs are those of
-//! a host on this machine, and it takes an HTTP client of its own to send them by the socket.
-//!
-//! A name is percent-encoded here rather than by the `url` crate, which drops tabs and line breaks
-//! from a segment. What remains out of reach are names that no segment can be: the empty one, and
-//! those that every URL library resolves as steps in the tree of paths.
+//! Names are percent-encoded here, because the `url` crate drops tabs and line breaks from a segment. Three
+//! names cannot be segments of a path: the empty one, and `.` and `..`, which every URL library resolves as
+//! steps in the tree of paths.
 
 use std::{
     fmt,
@@ -20,21 +17,21 @@ use reqwest::Url;
 
 use crate::{Endpoint, Error, endpoint::Proxies};
 
-/// All but what RFC 3986 calls unreserved.
+/// All characters except those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Stands before the file of a socket.
+/// The prefix of URLs with a socket.
 const UNIX: &str = "unix:";
 
-/// The URL of a server. Its path ends with a slash.
+/// The base URL of a server. Its path ends with a slash.
 #[derive(Clone)]
 pub(crate) struct ServerUrl {
-    /// Without credentials.
+    /// Has no credentials.
     url: Url,
-    /// A user's name and perhaps a password, from the URL. They are for this server only.
+    /// The user name and the password in the URL. They are sent to this server only.
     credentials: Option<(String, Option<String>)>,
     endpoint: Endpoint,
-    /// The file of the socket by which the server is asked, if it is not asked by the network.
+    /// The socket of a server that is not reached by the network.
     socket: Option<PathBuf>,
 }
 
@@ -51,7 +48,7 @@ impl ServerUrl {
             if cfg!(not(unix)) {
                 return Err(invalid("on this system there are no such sockets"));
             }
-            let url = Url::parse("http://localhost/").expect("it is a URL");
+            let url = Url::parse("http://localhost/").expect("the literal is a URL");
             let endpoint = Endpoint::new(text.to_owned(), None);
             return Ok(Self { url, credentials: None, endpoint, socket: Some(path.into()) });
         }
@@ -80,7 +77,7 @@ impl ServerUrl {
         &self.endpoint
     }
 
-    /// The user's name and password that stand in the URL.
+    /// The user name and the password in the URL.
     pub(crate) fn credentials(&self) -> Option<(&str, Option<&str>)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_deref()))
     }
@@ -89,7 +86,7 @@ impl ServerUrl {
         self.url.scheme() == "https"
     }
 
-    /// The file of its socket, if it is asked by one.
+    /// The socket of a server that is not reached by the network.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
     }
@@ -106,7 +103,7 @@ impl ServerUrl {
         url.path().strip_prefix(self.url.path()).expect("the URL was made for this server")
     }
 
-    /// The URL of a route whose path is `route` and the name of a semaphore as its last segment.
+    /// The URL of a route whose path is `route` followed by the name of a semaphore as its last segment.
     pub(crate) fn join_name(&self, route: &str, name: &str) -> Result<Url, Error> {
         if matches!(name, "" | "." | "..") {
             return Err(Error::InvalidName { name: name.to_owned() });
@@ -115,23 +112,23 @@ impl ServerUrl {
     }
 }
 
-/// Without credentials.
+/// Omits the credentials.
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerUrl").field(&self.endpoint.url()).finish()
     }
 }
 
-/// Removes the user's name and the password from a URL, and returns them decoded.
+/// Removes the user name and the password from a URL, and returns them decoded.
 fn take_credentials(url: &mut Url) -> Option<(String, Option<String>)> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(url.username()), url.password().map(decoded));
     let failed = url.set_username("").is_err() || url.set_password(None).is_err();
-    assert!(!failed, "a URL with a host can be without credentials");
+    assert!(!failed, "credentials can be removed from a URL with a host");
     (!user.is_empty() || password.is_some()).then_some((user, password))
 }
 
-/// Adds the URL that was probably meant, if one would be understood with a scheme before it.
+/// Adds the URL that was probably meant, if the text is a URL without a scheme.
 fn with_suggestion(reason: String, text: &str) -> String {
     let scheme = if text.starts_with('/') { UNIX } else { "http://" };
     let meant = format!("{scheme}{text}");
@@ -139,7 +136,7 @@ fn with_suggestion(reason: String, text: &str) -> String {
     if is_url { format!("{reason}; did you mean {}?", without_credentials(&meant)) } else { reason }
 }
 
-/// A text that was meant as a URL without what may be a password in it.
+/// A text that was meant as a URL, without what may be a password.
 fn without_credentials(text: &str) -> String {
     let start = text.find("//").map_or(0, |slashes| slashes + 2);
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
@@ -153,25 +150,25 @@ fn without_credentials(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn base(url: &str) -> ServerUrl {
+    fn server(url: &str) -> ServerUrl {
         ServerUrl::parse(url, &Proxies::unknown()).unwrap()
     }
 
     #[test]
-    fn a_base_means_the_same_with_and_without_a_slash_at_its_end() {
+    fn a_base_url_means_the_same_with_and_without_a_slash_at_its_end() {
         for (bare, slashed) in [
             ("http://localhost:8000", "http://localhost:8000/"),
             ("https://host/throttle", "https://host/throttle/"),
             ("https://host/a%2Fb/c", "https://host/a%2Fb/c/"),
         ] {
             let expected = format!("{slashed}new_peer");
-            assert_eq!(base(bare).join("new_peer").as_str(), expected);
-            assert_eq!(base(slashed).join("new_peer").as_str(), expected);
+            assert_eq!(server(bare).join("new_peer").as_str(), expected);
+            assert_eq!(server(slashed).join("new_peer").as_str(), expected);
         }
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused_with_the_reason() {
+    fn an_invalid_server_url_is_refused_with_the_reason() {
         let scheme = "its scheme is none of `http`, `https` and `unix`";
         let relative = "relative URL without a base";
         for (url, expected) in [
@@ -220,9 +217,9 @@ mod tests {
             "\0",
             "\u{202e}",
         ];
-        let base = base("http://host/throttle");
+        let server = server("http://host/throttle");
         for name in every_ascii.chain(others.map(str::to_owned)).filter(|name| name != ".") {
-            let url = base.join_name("peers/42", &name).unwrap();
+            let url = server.join_name("peers/42", &name).unwrap();
             let segments: Vec<_> = url.path().split('/').collect();
             assert_eq!(segments[..4], ["", "throttle", "peers", "42"], "{name:?}");
             assert_eq!(segments.len(), 5, "{name:?}");
@@ -235,7 +232,7 @@ mod tests {
     #[test]
     fn a_name_that_no_path_can_carry_is_an_error_rather_than_another_request() {
         for name in ["", ".", ".."] {
-            let result = base("http://host/").join_name("peers/42", name);
+            let result = server("http://host/").join_name("peers/42", name);
             assert!(matches!(result, Err(Error::InvalidName { name: it }) if it == name));
         }
     }
@@ -248,17 +245,17 @@ mod tests {
             ("http://ann:se%40cret@host/", Some(("ann", Some("se@cret")))),
             ("http://:secret@host/", Some(("", Some("secret")))),
         ] {
-            let base = base(url);
-            assert_eq!(base.credentials(), expected, "{url}");
-            assert_eq!(base.endpoint().url(), "http://host");
-            assert_eq!(base.join("health").as_str(), "http://host/health");
-            let shown = format!("{base:?}");
+            let server = server(url);
+            assert_eq!(server.credentials(), expected, "{url}");
+            assert_eq!(server.endpoint().url(), "http://host");
+            assert_eq!(server.join("health").as_str(), "http://host/health");
+            let shown = format!("{server:?}");
             assert!(!shown.contains("cret") && !shown.contains("ann"), "{shown}");
         }
     }
 
     #[test]
-    fn a_password_does_not_get_into_the_error_about_its_url() {
+    fn an_error_about_a_url_does_not_show_its_password() {
         for (url, expected) in [
             ("ftp://ann:secret@host/a@b", "ftp://***@host/a@b"),
             ("ann:secret@host:80", "***@host:80"),

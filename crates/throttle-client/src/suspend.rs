@@ -1,12 +1,12 @@
-//! For how long the machine slept: what the clock of the standard library has missed.
+//! How long the machine was suspended, which the clock of the standard library does not count.
 //!
-//! On Linux and on the systems of Apple that clock stands still while the machine is suspended, and another
-//! one goes on. What that one gains is the sleep. Windows has one clock for both, and there is nothing to
-//! add; of other systems we do not know.
+//! On Linux and on Apple's systems that clock stops while the machine is suspended, and another one goes on.
+//! The difference is the suspended time. On Windows one clock counts both, so there is nothing to add. Other
+//! systems are not known, and nothing is added.
 
 use std::time::Duration;
 
-/// Tells for how long the machine has been suspended since this was started.
+/// The time for which the machine was suspended since this was started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SuspendedTime(system::Start);
 
@@ -25,12 +25,12 @@ mod system {
     use super::Duration;
     use rustix::time::{ClockId, clock_gettime};
 
-    /// The sleep since the machine was started, or an arbitrary constant more.
+    /// The time suspended since the boot, plus an arbitrary constant.
     pub(super) type Start = Duration;
 
     pub(super) fn start() -> Start {
         let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
-        // In this order the difference is too small, if anything, by the time between.
+        // This order can make the difference too small, by the time between both reads, but not too large.
         let boot = read(ClockId::Boottime);
         boot.saturating_sub(read(ClockId::Monotonic))
     }
@@ -40,7 +40,8 @@ mod system {
     }
 }
 
-/// `CLOCK_MONOTONIC` goes on here; that of the standard library is `CLOCK_UPTIME_RAW`, and does not.
+/// `CLOCK_MONOTONIC` includes suspended time here. The standard library reads `CLOCK_UPTIME_RAW`, which does
+/// not.
 #[cfg(target_vendor = "apple")]
 mod system {
     use std::time::Instant;
@@ -82,9 +83,9 @@ mod system {
 mod tests {
     use super::*;
 
-    /// Reads two clocks that count the same while the machine is awake.
+    /// Both clocks advance equally while the machine is awake.
     #[test]
-    fn a_machine_that_is_awake_does_not_sleep() {
+    fn no_suspended_time_passes_while_the_machine_is_awake() {
         let suspended = SuspendedTime::start();
         for _ in 0..1_000 {
             assert!(suspended.elapsed() < Duration::from_secs(1));

@@ -1,7 +1,7 @@
-//! What the client trusts and shows when it speaks `https`.
+//! Certificates for `https`: what the client trusts, and what it sends.
 //!
-//! The configuration of rustls is handed to the HTTP library ready-made. That one would take the provider of
-//! cryptography from a variable of the whole process, which is the program's to set and not ours.
+//! The HTTP library gets a complete configuration of rustls. Otherwise it would take the cryptography
+//! provider from a global variable of the process, which only the program should set.
 
 use std::{
     io,
@@ -25,12 +25,12 @@ use rustls_platform_verifier::Verifier;
 
 use crate::Error;
 
-/// What there is besides the certificates that the system trusts, as PEM.
+/// Certificates in addition to those that the system trusts, as PEM.
 #[derive(Clone, Default)]
 pub(crate) struct Certificates {
-    /// Whose servers are trusted.
+    /// Authorities of servers.
     pub(crate) authorities: Vec<Vec<u8>>,
-    /// Who the client is: a chain of certificates and a key.
+    /// The client's certificate chain and its private key.
     pub(crate) client: Option<Vec<u8>>,
 }
 
@@ -39,7 +39,7 @@ impl Certificates {
         self.authorities.is_empty() && self.client.is_none()
     }
 
-    /// The configuration that trusts and shows them.
+    /// The configuration of rustls with these certificates.
     pub(crate) fn config(&self) -> Result<ClientConfig, Error> {
         let provider = CryptoProvider::get_default().map(Arc::clone);
         let provider = provider.unwrap_or_else(|| Arc::new(crypto::ring::default_provider()));
@@ -74,7 +74,7 @@ impl Certificates {
     }
 }
 
-/// All certificates in a PEM, at least one.
+/// All certificates of a PEM text, at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| error.to_string())?;
@@ -88,12 +88,12 @@ fn unusable(setting: &str, reason: impl ToString) -> Error {
     Error::InvalidSetting { setting: setting.to_owned(), reason: reason.to_string() }
 }
 
-/// Whether what was received is nothing that a server for `https` says.
+/// Whether the bytes that were received are not TLS at all.
 pub(crate) fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return matches!(error, rustls::Error::InvalidMessage(_));
     }
-    // It comes wrapped in errors that have its source for their own.
+    // It is wrapped in errors that report the inner error's source as their own.
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.is_some_and(|inner| is_no_tls(inner))
 }
@@ -101,10 +101,10 @@ pub(crate) fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 const AUTHORITY: &str = "the CA certificate";
 const CLIENT: &str = "the client certificate";
 
-/// Trusts what the system trusts, and some authorities besides.
+/// Trusts what the system trusts, and further authorities.
 ///
-/// The certificates of the system are read when they are first needed: that takes a while, and a client that
-/// speaks only `http` does not need them, nor that there are any.
+/// The certificates of the system are read when they are first needed. That takes a while, and a client that
+/// uses only `http` works on a system without any.
 #[derive(Debug)]
 struct Trust {
     authorities: Vec<CertificateDer<'static>>,
@@ -133,7 +133,7 @@ fn verifier(
     Verifier::new_with_extra_roots(authorities, provider)
 }
 
-/// The system trusts nobody else here, which is told when the client is built.
+/// Android supports no further authorities, which is an error when the client is built.
 #[cfg(target_os = "android")]
 fn verifier(
     _: Vec<CertificateDer<'static>>,
@@ -142,9 +142,9 @@ fn verifier(
     Verifier::new(provider)
 }
 
-/// Whether nothing is wrong but that the server shows the certificate of an authority as its own, as one is
-/// that `openssl req -x509` makes. Its dates were looked at before. If this very certificate is trusted, then
-/// only its name is left to compare.
+/// Whether the only problem is that the server uses the certificate of an authority as its own, such as a
+/// self-signed one made by `openssl req -x509`. Its dates were checked before. If this very certificate is
+/// trusted, only its name is left to compare.
 fn is_of_authority(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(error)) => {

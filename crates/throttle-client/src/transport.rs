@@ -1,11 +1,10 @@
-//! One attempt of a request: it goes to the base URL in use, and its answer is read to the end.
+//! Sends one attempt of a request to the base URL in use, and reads its answer completely.
 //!
-//! Redirects that keep the method and the body (307 and 308) are followed here rather than by the HTTP
-//! library, because that one would pass on headers of the program to other servers: it removes only
-//! those that it knows to be secret.
+//! Redirects that keep the method and the body (307 and 308) are followed here. The HTTP library would pass
+//! on headers of the program to other servers, because it removes only those that it knows to be secret.
 //!
-//! After an attempt that got no answer the next base URL is used. An answer that says "later" (429, 503) is
-//! an answer: another server must not be asked because this one is busy.
+//! After an attempt without an answer the next base URL is used. An answer that says "later" (429, 503) is an
+//! answer: another server must not be asked because this one is busy.
 
 use std::time::Duration;
 
@@ -15,27 +14,31 @@ use reqwest::{
 };
 
 use crate::{
-    Error, answer::Answer, clock::Stopwatch, endpoint::Proxies, failover::ServerUrls,
-    retry::Failure, server_url::ServerUrl,
+    Error,
+    answer::Answer,
+    clock::Stopwatch,
+    endpoint::Proxies,
+    failover::{ServerUrls, is_reason_to_fail_over},
+    server_url::ServerUrl,
 };
 
 pub(crate) struct Transport {
-    /// One for each server.
+    /// One client for each base URL.
     pub(crate) http: Vec<reqwest::Client>,
     pub(crate) urls: ServerUrls,
-    /// Of every request to one of the urls.
+    /// Headers of every request to a base URL.
     pub(crate) headers: HeaderMap,
     pub(crate) proxies: Proxies,
 }
 
 impl Transport {
-    /// A request to the first server.
+    /// A request to the first base URL.
     pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http[0].request(method, url).headers(self.headers.clone())
     }
 
-    /// Sends a request that was made for the first base to the one in use, and reads the answer, which
-    /// has to be there after `timeout`.
+    /// Rewrites a request for the first base URL to the one in use, sends it, and reads the answer. All of
+    /// that must be done within `timeout`.
     pub(crate) async fn send<T>(
         &self,
         mut request: Request,
@@ -49,14 +52,14 @@ impl Transport {
         let answer = self.follow(http, server, request, timeout).await;
         let answer = answer.and_then(|answer| read(&answer));
         if let Err(error) = &answer
-            && matches!(error.failure(), Some(Failure::MaybeExecuted | Failure::NotSent))
+            && is_reason_to_fail_over(error)
         {
             self.urls.fail_over(index);
         }
         answer
     }
 
-    /// Sends a request to a server, and wherever the answers redirect it.
+    /// Sends a request, and follows redirects.
     async fn follow(
         &self,
         http: &reqwest::Client,
@@ -75,7 +78,7 @@ impl Transport {
             let target = redirect_target(&response, request.url());
             match target.filter(|_| redirects < MOST_REDIRECTS) {
                 Some(url) if url.origin() == request.url().origin() => *request.url_mut() = url,
-                // What goes through a socket in the file system does not get to another server.
+                // Another server cannot be reached by the socket.
                 Some(url) if server.socket().is_none() => {
                     endpoint = endpoint.redirects_to(&url, self.proxies.proxy_of(&url));
                     self.remove_own_headers(request.headers_mut());
@@ -87,8 +90,7 @@ impl Transport {
         }
     }
 
-    /// Removes what is meant for the servers of this client only. That is every header which the program
-    /// has added: any of them may be secret.
+    /// Removes all headers that the program has added, because each of them may be secret.
     fn remove_own_headers(&self, headers: &mut HeaderMap) {
         headers.remove(AUTHORIZATION);
         for name in self.headers.keys().filter(|&name| name != ACCEPT) {
@@ -97,7 +99,7 @@ impl Transport {
     }
 }
 
-/// The request with the credentials that stand in the URL of its server, unless it has others.
+/// Adds the credentials of the server's URL, unless the request has others.
 fn with_credentials(http: &reqwest::Client, request: Request, server: &ServerUrl) -> Request {
     match server.credentials() {
         Some((user, password)) if !request.headers().contains_key(AUTHORIZATION) => {
@@ -108,7 +110,7 @@ fn with_credentials(http: &reqwest::Client, request: Request, server: &ServerUrl
     }
 }
 
-/// Where an answer redirects a request for `url`, if it is to be followed.
+/// The URL to which an answer redirects a request for `url`, if it is to be followed.
 fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
     let is_followed = matches!(
         response.status(),
@@ -119,12 +121,12 @@ fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
     if !matches!(target.scheme(), "http" | "https") {
         return None;
     }
-    // A server does not choose as whom the client speaks to another one.
+    // A server must not choose the credentials for another one.
     target.set_username("").and_then(|()| target.set_password(None)).ok()?;
     Some(target)
 }
 
-/// As many as browsers and `reqwest` follow.
+/// The limit of browsers and `reqwest`.
 const MOST_REDIRECTS: u32 = 10;
 
 #[cfg(test)]

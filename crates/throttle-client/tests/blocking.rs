@@ -1,4 +1,4 @@
-//! Peers and locks in a program that is not asynchronous.
+//! Peers and locks in a program without an async runtime.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use throttle_client::{Client, LockError, Lost, Peer, blocking, http_client_build
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::TcpListener;
 
-/// Long enough for everything here.
+/// Longer than any test.
 const WAIT: Option<Duration> = Some(Duration::from_secs(20));
 
 fn client() -> Client {
@@ -27,7 +27,7 @@ fn client() -> Client {
 }
 
 #[test]
-fn a_lock_is_kept_alive_in_the_background_and_given_back() {
+fn a_lock_is_kept_alive_in_the_background_and_released() {
     let throttle = client();
     let lease = Duration::from_millis(600);
     let ann = blocking::Peer::build(Peer::builder(&throttle).lease(lease));
@@ -46,7 +46,7 @@ fn a_lock_is_kept_alive_in_the_background_and_given_back() {
     lock.shrink(2).unwrap();
     let other = bob.try_lock("A", 1).unwrap().expect("a part of it is free");
     assert!(other.fencing_token() > lock.fencing_token());
-    assert!(bob.try_lock("A", 1).is_err(), "it has that one already");
+    assert!(bob.try_lock("A", 1).is_err(), "the peer already holds it");
     lock.release().unwrap();
     assert_eq!(blocking::wait(throttle.remainder("A")).unwrap(), 2);
 }
@@ -69,7 +69,7 @@ fn a_thread_that_does_nothing_but_its_work_keeps_its_lock() {
 }
 
 #[test]
-fn a_lock_that_is_lost_is_told_to_who_asks() {
+fn every_method_of_a_lost_lock_reports_the_loss() {
     let throttle = client();
     let ann = blocking::Peer::new(&throttle);
     let lock = ann.lock("A", 1, WAIT).unwrap();
@@ -82,7 +82,7 @@ fn a_lock_that_is_lost_is_told_to_who_asks() {
 }
 
 #[test]
-fn what_is_dropped_is_given_back_before_the_drop_returns() {
+fn a_drop_returns_after_the_release_or_removal() {
     let throttle = client();
     let peers = || blocking::wait(throttle.peers()).unwrap();
     let ann = blocking::Peer::new(&throttle);
@@ -97,7 +97,7 @@ fn what_is_dropped_is_given_back_before_the_drop_returns() {
 }
 
 #[test]
-fn a_lock_can_be_had_without_a_peer() {
+fn a_lock_can_be_requested_without_a_peer() {
     let throttle = client();
     let peers = || blocking::wait(throttle.peers()).unwrap();
     let request = || throttle.lock("A").count(3).wait_at_most(Duration::from_millis(300));
@@ -117,6 +117,6 @@ fn a_lock_that_is_dropped_within_a_task_does_not_block_it() {
     let throttle = client();
     let lock = blocking::lock(throttle.lock("A").count(3)).unwrap();
     blocking::wait(async move { drop(lock) });
-    // It is given back in the background.
+    // The lock is released in the background.
     drop(blocking::lock(throttle.lock("A").count(3)).unwrap());
 }

@@ -1,4 +1,4 @@
-//! The client over `https`: whom it trusts, and what it shows.
+//! The client over `https`: which servers it trusts, and which certificate it sends.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-/// Accepts connections that have shaken hands.
+/// Accepts connections after the TLS handshake.
 struct Encrypted(TcpListener, TlsAcceptor);
 
 impl Listener for Encrypted {
@@ -68,13 +68,13 @@ impl Authority {
 }
 
 /// Starts a server with a mutex and a certificate for `localhost`. It asks clients for a certificate of
-/// `clients`, if there is such an authority. Returns its URL.
+/// `clients` if that is set. Returns its URL.
 async fn serve(authority: &Authority, clients: Option<&Authority>) -> String {
     let (certificate, key) = authority.issue("localhost");
     serve_with(&certificate, &key, clients).await
 }
 
-/// The same with a certificate of one's own choice.
+/// Starts the same server with another certificate.
 async fn serve_with(
     certificate: &rcgen::Certificate,
     key: &KeyPair,
@@ -105,12 +105,12 @@ async fn serve_with(
     url
 }
 
-/// A client that does not hide what goes wrong behind other attempts.
+/// A client without retries, which would hide failed attempts.
 fn client(url: &str) -> ClientBuilder {
     Client::builder(url).retry(RetryPolicy::none())
 }
 
-/// What lies at the bottom of an error.
+/// The innermost cause of an error.
 fn root_cause(error: &Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -120,7 +120,7 @@ fn root_cause(error: &Error) -> String {
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_if_its_authority_is_and_nobody_else_is() {
+async fn a_server_is_trusted_only_if_its_authority_is() {
     let [authority, other] = [Authority::new(), Authority::new()];
     let url = serve(&authority, None).await;
     let both = other.pem() + &authority.pem();
@@ -131,7 +131,7 @@ async fn a_server_is_trusted_if_its_authority_is_and_nobody_else_is() {
         client.acquire(peer, "A", 1).await.map(drop).unwrap();
         assert!(client.remove_peer(peer).await.unwrap());
     }
-    // The first one trusts only what the system trusts, in two forms.
+    // The first two trust only what the system trusts.
     let http = http_client_builder().build().unwrap();
     for stranger in
         [client(&url), client(&url).http_client(http), client(&url).ca_certificates(other.pem())]
@@ -143,9 +143,9 @@ async fn a_server_is_trusted_if_its_authority_is_and_nobody_else_is() {
     }
 }
 
-/// One that nobody has issued is often marked as that of an authority: `openssl req -x509` does so.
+/// Self-signed certificates are often marked as those of an authority: `openssl req -x509` does so.
 #[tokio::test]
-async fn a_servers_own_certificate_is_trusted_by_who_names_it_and_by_nobody_else() {
+async fn a_self_signed_certificate_is_trusted_only_if_it_was_added() {
     let own = |name: &str, is_ca, year| {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = is_ca;
@@ -172,9 +172,9 @@ async fn a_servers_own_certificate_is_trusted_by_who_names_it_and_by_nobody_else
     }
 }
 
-/// Many try `https` with the port of a server that has nothing in front of it.
+/// A common mistake is `https` with the port of a server without TLS.
 #[tokio::test]
-async fn an_answer_without_encryption_is_told_as_such() {
+async fn an_unencrypted_answer_is_reported_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(async { axum::serve(listener, axum::Router::new()).await });
@@ -186,7 +186,7 @@ async fn an_answer_without_encryption_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_certificate_is_shown_that_of_the_client() {
+async fn a_server_that_asks_for_a_certificate_gets_that_of_the_client() {
     let [authority, clients] = [Authority::new(), Authority::new()];
     let url = serve(&authority, Some(&clients)).await;
     let client = || client(&url).ca_certificates(authority.pem());
@@ -235,9 +235,9 @@ fn certificates_that_cannot_be_used_are_refused_when_the_client_is_built() {
     }
 }
 
-/// That is for the program to do, and a second library that did it as well would not get its own.
+/// Only the program should set the provider. If a library did, another library could not set its own.
 #[tokio::test]
-async fn the_process_gets_no_provider_of_cryptography_from_the_client() {
+async fn the_client_installs_no_cryptography_provider_for_the_process() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     client(&url).ca_certificates(authority.pem()).build().unwrap().health().await.unwrap();

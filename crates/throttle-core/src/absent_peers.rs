@@ -1,21 +1,23 @@
-//! Peers that are not there: the greatest number that a request of each of them had.
+//! Absent peers, each with the lowest sequence number that may still restore it.
 //!
-//! A restore creates a peer, so nobody else can tell that it comes late. A peer that was removed or has
-//! expired leaves its number behind. A request of a peer that nobody knows leaves one too, for who was
-//! told so has drawn conclusions; but anybody can make up such ids, so they have a place of their own,
-//! and cannot push out peers that lived.
+//! A restore creates its peer, so no peer exists that could show that the restore is late. A peer that is
+//! removed or expires therefore leaves its highest number here. So does a request for a peer that does not
+//! exist: the client now relies on the peer being gone. Anybody can make up such ids, so they have a table
+//! of their own and cannot push out peers that existed.
 //!
-//! A number is kept for [`RETENTION`], if there is room: those that are oldest give way to newer ones.
+//! A number is kept for [`RETENTION`] if there is room. When a table is full, the oldest one is forgotten.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use crate::{PeerId, Sequence, Time};
 
-/// What is remembered of peers that are not there.
+/// The sequence numbers of absent peers.
 #[derive(Debug)]
 pub(crate) struct AbsentPeers {
+    /// Of peers that existed.
     former: Sequences,
+    /// Of peers that never did, as far as is known.
     unknown: Sequences,
 }
 
@@ -26,17 +28,17 @@ impl Default for AbsentPeers {
 }
 
 impl AbsentPeers {
-    /// The number below which no request brings back `peer`, as far as that is remembered. O(log n).
+    /// The number below which no request restores `peer`, if it is remembered. O(log n).
     pub(crate) fn latest(&self, peer: PeerId, now: Time) -> Option<Sequence> {
         self.former.get(peer, now).max(self.unknown.get(peer, now))
     }
 
-    /// Remembers the number of a peer that leaves. O(log n).
+    /// Remembers the number of a peer that is removed or expires. O(log n).
     pub(crate) fn record_former(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
         self.former.insert(peer, sequence, now);
     }
 
-    /// Remembers that a request with this number came for a peer that is not there. O(log n).
+    /// Remembers that a request with this number came for a peer that does not exist. O(log n).
     pub(crate) fn record_unknown(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
         if self.former.get(peer, now).is_some() {
             self.former.insert(peer, sequence, now);
@@ -45,7 +47,7 @@ impl AbsentPeers {
         }
     }
 
-    /// Forgets some of those that were kept for long enough, at most so many of each kind. O(1) if there
+    /// Forgets numbers that were kept for [`RETENTION`], at most this many of each table. O(1) if there
     /// are none.
     pub(crate) fn prune(&mut self, now: Time, at_most: usize) {
         self.former.prune(now, at_most);
@@ -53,11 +55,11 @@ impl AbsentPeers {
     }
 }
 
-/// A number for each of many peers, the latest ones.
+/// Sequence numbers by peer, up to a limit.
 #[derive(Debug)]
 struct Sequences {
     by_id: BTreeMap<PeerId, Remembered>,
-    /// The same peers, by the time since when their sequences are kept.
+    /// The same peers, by the instant when their numbers were recorded.
     oldest_first: BTreeSet<(Time, PeerId)>,
     limit: usize,
 }
@@ -74,7 +76,7 @@ impl Sequences {
     }
 
     fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
-        let number = self.by_id.get(&peer).filter(|number| !number.is_stale(now));
+        let number = self.by_id.get(&peer).filter(|number| !number.is_outdated(now));
         number.map(|number| number.sequence)
     }
 
@@ -105,15 +107,15 @@ impl Sequences {
 }
 
 impl Remembered {
-    fn is_stale(&self, now: Time) -> bool {
+    fn is_outdated(&self, now: Time) -> bool {
         now.since(self.since) > RETENTION
     }
 }
 
-/// For how long a number is kept: requests are late by seconds or minutes.
+/// How long a number is kept. Late requests are late by seconds or minutes.
 pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
 
-/// At most 64 MB; a peer takes about 64 bytes.
+/// At most 64 MB: a peer takes about 64 bytes.
 const MAX_FORMER: usize = 1 << 20;
 
 /// At most 4 MB.
@@ -126,7 +128,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     #[test]
-    fn the_latest_are_remembered_with_the_greatest_of_their_numbers() {
+    fn the_newest_entries_stay_each_with_its_highest_number() {
         let mut sequences = Sequences::new(100);
         for peer in (1..).map(peer).take(102) {
             for sequence in [7, 9, 8] {
@@ -141,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn strangers_push_out_strangers_only() {
+    fn unknown_peers_push_out_only_unknown_peers() {
         let mut absent = AbsentPeers::default();
         absent.record_former(peer(1), number(5), Time::ZERO);
         absent.record_unknown(peer(2), number(5), Time::ZERO);
-        for stranger in (3..).map(peer).take(MAX_UNKNOWN) {
-            absent.record_unknown(stranger, number(1), Time::ZERO);
+        for unknown in (3..).map(peer).take(MAX_UNKNOWN) {
+            absent.record_unknown(unknown, number(1), Time::ZERO);
         }
         absent.record_unknown(peer(1), number(4), Time::ZERO);
         assert_eq!(absent.latest(peer(1), Time::ZERO), Some(number(5)));
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_forgotten_in_time_unless_it_is_renewed() {
+    fn a_number_is_forgotten_after_the_retention_unless_it_is_recorded_again() {
         let mut absent = AbsentPeers::default();
         for peer in (1..=10_000).map(peer) {
             absent.record_former(peer, number(5), Time::ZERO);
@@ -170,14 +172,18 @@ mod tests {
         }
         assert_eq!(absent.latest(peer(1), later), Some(number(5)));
         absent.record_unknown(peer(1), number(2), later + HOUR);
-        assert_eq!(absent.latest(peer(1), later + HOUR), Some(number(2)), "it comes anew");
+        assert_eq!(
+            absent.latest(peer(1), later + HOUR),
+            Some(number(2)),
+            "recorded as a new entry"
+        );
         assert_eq!((absent.former.by_id.len(), absent.unknown.by_id.len()), (1, 1));
         assert_eq!(absent.former.oldest_first.len(), 1);
     }
 
-    /// S13: to make room for one number is as quick if all the others were renewed.
+    /// S13: making room for one number costs the same after all the others were recorded again.
     #[test]
-    fn the_oldest_gives_way_also_after_all_were_renewed() {
+    fn the_oldest_is_forgotten_first_even_after_all_were_recorded_again() {
         let mut sequences = Sequences::new(100);
         for round in 0..2 {
             let now = Time::from_nanos(round);

@@ -1,14 +1,13 @@
 //! Operations as data, for simulation, fuzzing and tools.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{
-    Admission, Count, Error, Labels, Level, LockRequest, PeerId, Release, Restoration, SemaphoreId,
-    Sequence, Throttle, Ticket, Time,
+    Admission, Count, Error, Level, LockRequest, NewPeer, PeerId, Release, Restoration,
+    SemaphoreId, Sequence, Throttle, Ticket, Time,
 };
 
-/// An operation with its arguments. Each stands for the method of the same name.
+/// An operation with its arguments. Each variant calls the method of the same name.
 #[expect(missing_docs, reason = "fields are the arguments of the method")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
@@ -25,7 +24,7 @@ pub enum Command {
     /// [`Throttle::heartbeat`]
     Heartbeat { peer: PeerId, expires_in: Duration },
     /// [`Throttle::new_peer`]
-    NewPeer { peer: PeerId, expires_in: Duration, labels: Option<Box<Labels>> },
+    NewPeer { peer: PeerId, attributes: NewPeer },
     /// [`Throttle::park`]
     Park { peer: PeerId, ticket: Ticket },
     /// [`Throttle::release`]
@@ -42,33 +41,33 @@ pub enum Command {
     SetLevel { semaphore: SemaphoreId, level: Level },
 }
 
-/// What an operation answers.
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reply {
     /// To [`Command::AddSemaphore`].
     Added(SemaphoreId),
     /// To [`Command::Acquire`].
     Admitted(Admission),
-    /// To [`Command::CatchUp`]: until which instant everything is done.
+    /// To [`Command::CatchUp`]: the instant that was reached.
     CaughtUp(Time),
-    /// To all commands that have nothing to tell but that it is done.
+    /// To all commands without a result.
     Done,
-    /// To [`Command::EndWait`]: what is still pending, if the wait was still open.
+    /// To [`Command::EndWait`]: the count still pending, if the wait was still open.
     Ended(Option<Count>),
     /// To [`Command::Expire`]: whether anything happened.
     Expired(bool),
     /// To [`Command::Release`].
     Released(Release),
-    /// To [`Command::RemovePeer`]: whether there was such a peer.
+    /// To [`Command::RemovePeer`]: whether the peer existed.
     Removed(bool),
 }
 
 impl Throttle {
-    /// Does what the command says.
+    /// Calls the method of the same name.
     ///
     /// # Errors
     ///
-    /// Those of the method that the command stands for.
+    /// Those of the method.
     pub fn apply(&mut self, now: Time, command: Command) -> Result<Reply, Error> {
         let done = |()| Reply::Done;
         match command {
@@ -84,9 +83,7 @@ impl Throttle {
             Command::Heartbeat { peer, expires_in } => {
                 self.heartbeat(now, peer, expires_in).map(done)
             }
-            Command::NewPeer { peer, expires_in, labels } => {
-                self.new_peer(now, peer, expires_in, labels).map(done)
-            }
+            Command::NewPeer { peer, attributes } => self.new_peer(now, peer, attributes).map(done),
             Command::Park { peer, ticket } => {
                 self.park(now, peer, ticket);
                 Ok(Reply::Done)

@@ -1,12 +1,12 @@
-//! When to look at which peer next: an indexed heap.
+//! Which peer to look at next, and when: an indexed heap.
 //!
-//! A heap with four children a node (d-ary heaps: D. B. Johnson, "Priority queues with update and
-//! finding minimum spanning trees", 1975), which halves the depth of a binary one, and a table that
-//! tells where in the heap each peer stands, so that any entry can be moved or removed. Entries of the
-//! same instant are in no order of meaning: whoever takes them up takes up all of them.
+//! The heap has four children per node, which halves the depth of a binary one (D. B. Johnson,
+//! "Priority queues with update and finding minimum spanning trees", 1975). A table maps each slot to
+//! its index in the heap, so that any entry can be moved or removed. Entries of one instant are in
+//! arbitrary order, because the caller takes all of them.
 //!
 //! Invariant: `position[slot]` is the index of the entry of `slot`, for each slot in the heap.
-//! What an entry means, and whether it may lie before the true deadline, is up to the owner.
+//! The owner decides what an entry means, and whether it may be earlier than the real deadline.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -18,25 +18,25 @@ use crate::{Time, peers::Slot};
 pub(crate) struct Deadlines {
     heap: Vec<(Time, Slot)>,
     position: Vec<u32>,
-    /// How often an entry was put to another place.
+    /// How often an entry was written to an index.
     #[cfg(test)]
     pub(crate) moves: usize,
 }
 
 impl Deadlines {
-    /// The earliest instant, and one of those who are entered at it. O(1).
+    /// The earliest instant, with one of its slots. O(1).
     pub(crate) fn first(&self) -> Option<(Time, Slot)> {
         self.heap.first().copied()
     }
 
     /// The entry of `slot`, if it has one. O(1).
     pub(crate) fn at(&self, slot: Slot) -> Option<Time> {
-        // Where a slot stood that has left, another one stands by now, or none.
+        // After a removal the old position may hold another slot, or be past the end.
         let entry = self.heap.get(*self.position.get(slot.index())? as usize);
-        entry.filter(|&&(_, stands)| stands == slot).map(|&(time, _)| time)
+        entry.filter(|&&(_, found)| found == slot).map(|&(time, _)| time)
     }
 
-    /// Enters `slot`, which must not have an entry. O(log n).
+    /// Adds an entry for `slot`, which must have none. O(log n).
     pub(crate) fn insert(&mut self, slot: Slot, time: Time) {
         if self.position.len() <= slot.index() {
             self.position.resize(slot.index() + 1, u32::MAX);
@@ -52,7 +52,7 @@ impl Deadlines {
         self.restore_order(index);
     }
 
-    /// Forgets `slot`, which must have an entry. O(log n).
+    /// Removes the entry of `slot`, which must have one. O(log n).
     pub(crate) fn remove(&mut self, slot: Slot) {
         let index = self.index(slot);
         self.heap.swap_remove(index);
@@ -92,7 +92,7 @@ impl Deadlines {
         }
     }
 
-    /// Moves the entry at `index` up until its parent is not later.
+    /// Moves the entry at `index` up until its parent is at most as late.
     fn rise(&mut self, mut index: usize) {
         let entry = self.heap[index];
         while index > 0 && entry.0 < self.heap[parent(index)].0 {
@@ -102,7 +102,7 @@ impl Deadlines {
         self.put(index, entry);
     }
 
-    /// Moves the entry at `index` down until none of its children is earlier.
+    /// Moves the entry at `index` down until no child is earlier.
     fn sink(&mut self, mut index: usize) {
         let entry = self.heap[index];
         loop {
@@ -132,14 +132,14 @@ impl Deadlines {
 
 const ARITY: usize = 4;
 
-/// Below this there is nothing to gain from giving memory back.
+/// A heap with at most this capacity, 16 kB, is never shrunk.
 const SPARE_ENTRIES: usize = 1_024;
 
 const fn parent(index: usize) -> usize {
     (index - 1) / ARITY
 }
 
-/// Where the children of an entry stand, if it has that many.
+/// The indices of the children; the heap may end before or within them.
 const fn children(index: usize) -> Range<usize> {
     ARITY * index + 1..ARITY * index + 1 + ARITY
 }
@@ -150,7 +150,7 @@ mod tests {
     use alloc::collections::BTreeMap;
 
     #[test]
-    fn the_first_entry_is_the_earliest_whatever_was_moved_or_removed() {
+    fn the_first_entry_is_the_earliest_after_any_moves_and_removals() {
         arbtest::arbtest(|u| {
             let (mut deadlines, mut model) = (Deadlines::default(), BTreeMap::new());
             while !u.is_empty() {

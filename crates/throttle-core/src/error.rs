@@ -1,41 +1,42 @@
-//! Why the state machine says no.
+//! The reasons for which the state machine refuses an operation.
 
 use crate::{Count, Level, Sequence};
 
 /// Why an operation was refused. A refused operation leaves every lock and every queue as it was.
 ///
-/// Only [`Throttle::acquire`](crate::Throttle::acquire) leaves a trace even so: a lease that the
-/// request renews stays renewed, for whoever asks is alive.
+/// It may leave two traces. A [sequence number](crate::Sequence) that was accepted counts, and a lease
+/// that [`Throttle::acquire`](crate::Throttle::acquire) renewed stays renewed: the request proves that
+/// the peer is alive.
 #[expect(missing_docs, reason = "fields are what the message names")]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The peer waits for a lock already, and a peer waits for at most one.
+    /// The peer already waits for a lock; it may wait for one at a time.
     #[error("already pending")]
     AlreadyPending,
     /// Zero or less permits were asked for.
     #[error("lock count must be positive: {found}")]
     InvalidLockCount { found: i64 },
-    /// More than [`Count::MAX`] permits were asked for, or a restored lock would bring the sum of
-    /// what is held of one semaphore beyond [`Count::MAX`].
+    /// More than [`Count::MAX`] permits were asked for, or a restored lock would raise the sum held of
+    /// one semaphore above [`Count::MAX`].
     #[error("lock count exceeds {}", Count::MAX)]
     LockCountTooLarge,
     /// Locks are taken from high levels to low ones; this order, or growing a lock, could deadlock.
     #[error("lock hierarchy violation: holds level {current}, asks for level {requested}")]
     LockHierarchyViolation { current: Level, requested: Level },
-    /// The semaphore has fewer permits than were asked for, so waiting would be in vain.
+    /// The count exceeds the maximum of the semaphore, so it could never be granted.
     #[error("never acquirable: asks for {count} of {max}")]
     NeverAcquirable { count: Count, max: Count },
-    /// A living peer has this id. Draw another one.
+    /// The id is taken. Draw another one.
     #[error("peer exists")]
     PeerExists,
-    /// The peer exists with other locks than those it wants restored.
+    /// The peer exists, but with other locks than those to restore.
     #[error("restore conflicts with an existing peer")]
     RestoreConflict,
-    /// Somebody holds or awaits the semaphore that is to be removed or to change its level.
+    /// The semaphore is held or awaited, so it can neither be removed nor change its level.
     #[error("semaphore in use")]
     SemaphoreInUse,
-    /// A request of the same peer with a greater number was served already, so the client has given
-    /// this one up, or it was overtaken on its way.
+    /// A request of the same peer with a higher number came before. The client has given this one up,
+    /// or a later one has overtaken it.
     #[error("stale request: {sequence} comes after {latest}")]
     StaleRequest { sequence: Sequence, latest: Sequence },
     /// The labels of all peers would take more memory than
@@ -49,16 +50,16 @@ pub enum Error {
     /// [`Settings::max_waiters`](crate::Settings::max_waiters) allows.
     #[error("too many waiters: {limit}")]
     TooManyWaiters { limit: u32 },
-    /// No such peer; it never existed, was removed, or expired.
+    /// No such peer: it never existed, was removed, or expired.
     #[error("unknown peer")]
     UnknownPeer,
-    /// No such semaphore; it was never added, or was removed.
+    /// No such semaphore: it was never added, or was removed.
     #[error("unknown semaphore")]
     UnknownSemaphore,
 }
 
 impl Error {
-    /// The stable name of this refusal, the only thing that programs may branch on.
+    /// The stable name of this refusal. Programs branch on it, never on the message.
     pub const fn code(self) -> &'static str {
         match self {
             Self::AlreadyPending => "already_pending",

@@ -1,12 +1,12 @@
-//! What a peer says about itself, for the people who look at who holds what.
+//! Labels: what a peer says about itself, for people who want to know who holds a lock.
 
 use alloc::{boxed::Box, string::String};
 use core::fmt;
 
 /// Names and values that a peer carries, such as `host = worker-7`. Ordered by name, each name once.
 ///
-/// The core keeps them with the peer and gives them no meaning. Bounds on their number and size are
-/// set where they enter.
+/// The core stores them with the peer and never interprets them. The embedder bounds their number and
+/// size.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Labels {
     entries: Box<[(Box<str>, Box<str>)]>,
@@ -24,12 +24,12 @@ impl Labels {
         self.entries.len()
     }
 
-    /// About how much memory they take: their text, and 64 bytes for each of them. O(1).
+    /// About how much memory they take: the text, and 64 bytes for each label. O(1).
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Names with their values, in order of the names.
+    /// Names with their values, in the order of the names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for Labels {
 }
 
 impl FromIterator<(String, String)> for Labels {
-    /// Of several values for one name the last one counts.
+    /// If a name occurs more than once, the last value counts.
     fn from_iter<I: IntoIterator<Item = (String, String)>>(labels: I) -> Self {
         let unique = labels
             .into_iter()
@@ -56,6 +56,6 @@ impl FromIterator<(String, String)> for Labels {
     }
 }
 
-/// What a label takes besides its text: two references with their lengths, and what an allocator adds
-/// to two small pieces.
+/// Bytes that a label takes besides its text: two fat pointers, and the allocator's overhead for two
+/// small allocations.
 const OVERHEAD: u64 = 64;

@@ -2,16 +2,17 @@
 //!
 //! The nouns, one meaning each:
 //!
-//! - A **semaphore** is a named resource with a full count `max` and a [`Level`]. The core knows it by
-//!   a [`SemaphoreId`]; names belong to whoever embeds it.
-//! - A **peer** is a client session with a lease. Every lock belongs to a peer, and a peer whose
-//!   deadline has come is gone with all of them.
+//! - A **semaphore** is a named resource with a full count `max` and a [`Level`]. The core identifies it
+//!   by a [`SemaphoreId`]; the embedder has the names.
+//! - A **peer** is a client with a **lease**. Every lock belongs to a peer. When the lease ends, at the
+//!   **deadline**, the peer is removed with all its locks.
 //! - A **lock** is a peer's count of one semaphore. It is *held*, or *pending* in the semaphore's
-//!   queue, which is strictly first in, first out.
-//! - A **fencing token** is the number that came with a grant. Tokens of one semaphore only grow.
+//!   **queue**, which is strictly first in, first out. A [`Ticket`] orders the queue; a waiter's **place**
+//!   is its position, where 1 comes next.
+//! - A **fencing token** is the number that comes with a grant. Tokens of one semaphore only grow.
 //!
-//! The core reads no clock, draws no random number and does no I/O. Every operation takes the
-//! present as a [`Time`], answers at once, and leaves news for others to be polled:
+//! The core reads no clock, draws no random number and does no I/O. Every operation takes the present as
+//! a [`Time`] and returns its result at once. Effects on other peers are events, to be polled:
 //!
 //! ```
 //! use core::time::Duration;
@@ -21,26 +22,26 @@
 //! let db = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
 //! let (ann, bob) = (PeerId::new(1).unwrap(), PeerId::new(2).unwrap());
 //! let lease = Duration::from_secs(30);
-//! throttle.new_peer(Time::ZERO, ann, lease, None)?;
-//! throttle.new_peer(Time::ZERO, bob, lease, None)?;
+//! throttle.new_peer(Time::ZERO, ann, lease)?;
+//! throttle.new_peer(Time::ZERO, bob, lease)?;
 //!
 //! assert!(throttle.acquire(Time::ZERO, ann, (db, Count::ONE))?.is_granted());
 //! assert!(!throttle.acquire(Time::ZERO, bob, (db, Count::ONE))?.is_granted());
-//! while throttle.poll_event().is_some() {} // Old news.
+//! while throttle.poll_event().is_some() {} // Not of interest here.
 //!
-//! // Nobody hears from Ann again. At her deadline it is Bob's turn.
+//! // Ann sends no more heartbeats. At her deadline the lock passes on to Bob.
 //! let due = throttle.poll_timeout().unwrap();
 //! throttle.heartbeat(Time::ZERO + Duration::from_secs(20), bob, lease)?;
 //! throttle.expire(due);
-//! let mut news = core::iter::from_fn(|| throttle.poll_event());
-//! assert!(news.any(|event| matches!(event, Event::Granted { peer, .. } if peer == bob)));
+//! let mut events = core::iter::from_fn(|| throttle.poll_event());
+//! assert!(events.any(|event| matches!(event, Event::Granted { peer, .. } if peer == bob)));
 //! # Ok::<(), throttle_core::Error>(())
 //! ```
 //!
-//! An embedder drives it with three calls besides the operations: [`Throttle::poll_event`] after
-//! each of them until there is no more, [`Throttle::poll_timeout`] to know until when it may sleep,
-//! and [`Throttle::expire`] when it wakes. One that must not be busy for long uses
-//! [`Throttle::catch_up`] in its place, before each operation as well.
+//! An embedder makes three calls besides the operations: [`Throttle::poll_event`] after each operation
+//! until it returns `None`, [`Throttle::poll_timeout`] to learn how long to sleep, and
+//! [`Throttle::expire`] after waking up. An embedder whose steps must be short calls
+//! [`Throttle::catch_up`] instead of `expire`, and also before each operation.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -53,9 +54,11 @@ mod deadlines;
 mod error;
 mod event;
 mod labels;
+mod newtypes;
 mod peers;
-mod quantity;
 mod semaphore;
+mod settings;
+mod status;
 mod throttle;
 mod time;
 
@@ -64,10 +67,9 @@ pub use crate::{
     error::Error,
     event::{CancelCause, Event},
     labels::Labels,
-    quantity::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
-    throttle::{
-        Admission, HeldLock, LockRequest, PeerCursor, PeerStatus, PeerSummary, PendingLock,
-        Release, Restoration, SemaphoreStatus, Settings, Throttle,
-    },
+    newtypes::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    settings::Settings,
+    status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
+    throttle::{Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Throttle},
     time::Time,
 };

@@ -1,9 +1,9 @@
-//! The peers: what each of them holds and awaits, found by id or by slot.
+//! The table of peers with their locks, by id and by slot.
 //!
-//! A peer lives in a slot that stays the same as long as it lives, so that queues and deadlines can
-//! refer to it in four bytes and reach it without hashing. The slot is reused afterwards.
+//! A peer keeps its slot until it is removed; then the slot is reused. Queues and deadlines refer to a
+//! peer by its slot, which takes four bytes and is found without hashing.
 //!
-//! The table knows nothing of semaphores; the order of its hash map is never looked at.
+//! The table knows nothing about semaphores. Nothing depends on the order of its hash map.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::iter;
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId, Sequence, Ticket, Time};
 
-/// Where a living peer is kept.
+/// The position of a peer in the table.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Slot(u32);
 
@@ -48,21 +48,21 @@ pub(crate) struct Pending {
     pub(crate) wait: WaitState,
 }
 
-/// How somebody waits.
+/// Whether open requests wait for a pending lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum WaitState {
-    /// Nobody listens for the answer; the lease runs.
+    /// No request is open. The lease runs.
     Unattended,
-    /// This many requests are open and listen; the lease stands still.
+    /// This many requests are open, at least one. The lease stands still.
     Attended(u32),
-    /// The last open request broke. The lease runs, and at the instant given the lock is cancelled.
+    /// The connection of the last open request broke. The lease runs, and at this instant the lock is
+    /// cancelled.
     Parked(Time),
 }
 
-/// A client session.
+/// A peer with its lease and its locks.
 ///
-/// Its fields lie in memory as they stand here: what a heartbeat looks at comes first, in one cache
-/// line. The others are in a second one.
+/// The fields lie in memory in this order. A heartbeat reads only the first cache line.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Peer {
@@ -71,7 +71,7 @@ pub(crate) struct Peer {
     pub(crate) expires_in: u64,
     /// When the lease ends, unless an open request holds it.
     pub(crate) deadline: Time,
-    /// The greatest number among its requests so far.
+    /// The highest number of its requests so far.
     pub(crate) sequence: Sequence,
     pub(crate) pending: Option<Pending>,
     pub(crate) held: SmallVec<[Held; 1]>,
@@ -79,7 +79,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// When the lease ends; never, while a request is open.
+    /// When the lease ends: never while a request is open.
     pub(crate) fn lease_end(&self) -> Time {
         match self.pending {
             Some(Pending { wait: WaitState::Attended(_), .. }) => Time::MAX,
@@ -87,7 +87,7 @@ impl Peer {
         }
     }
 
-    /// When something happens to this peer if nobody does anything.
+    /// When the peer expires or its parked lock is cancelled, whichever is first.
     pub(crate) fn timeout(&self) -> Time {
         match self.pending {
             Some(Pending { wait: WaitState::Parked(until), .. }) => self.deadline.min(until),
@@ -101,23 +101,23 @@ impl Peer {
     }
 }
 
-/// All living peers.
+/// All peers.
 #[derive(Debug)]
 pub(crate) struct Peers {
     slots: Slab<Peer>,
-    /// A bit for each slot: whether somebody lives there. So a list passes over 64 empty slots in one
-    /// step, and is fast also when a million peers have come and gone.
-    living: Vec<u64>,
+    /// A bit for each slot: whether a peer is in it. A listing skips 64 empty slots in one step, so it is
+    /// fast even after a million peers have come and gone.
+    occupied: Vec<u64>,
     by_id: HashMap<PeerId, Slot, FixedState>,
 }
 
 impl Peers {
-    /// No peers. Clients choose ids when they restore, so an unpredictable `seed` keeps them from
+    /// An empty table. Clients choose their ids when they restore; a secret `seed` keeps them from
     /// choosing ids that collide in the hash map. It changes no answer.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             slots: Slab::new(),
-            living: Vec::new(),
+            occupied: Vec::new(),
             by_id: HashMap::with_hasher(FixedState::with_seed(seed)),
         }
     }
@@ -126,7 +126,7 @@ impl Peers {
         self.slots.len()
     }
 
-    /// The number of ids that are known: that of the peers, while nobody is yet to be forgotten.
+    /// The number of known ids. Equals `len` unless removed peers are still to be forgotten.
     pub(crate) fn ids_len(&self) -> usize {
         self.by_id.len()
     }
@@ -135,9 +135,9 @@ impl Peers {
         self.by_id.get(&id).copied()
     }
 
-    /// Whether somebody lives in `slot`. Looks at one bit.
-    pub(crate) fn lives(&self, slot: Slot) -> bool {
-        is_set(&self.living, slot)
+    /// Whether a peer is in `slot`. Reads one bit.
+    pub(crate) fn is_occupied(&self, slot: Slot) -> bool {
+        is_set(&self.occupied, slot)
     }
 
     pub(crate) fn get(&self, slot: Slot) -> &Peer {
@@ -148,89 +148,88 @@ impl Peers {
         &mut self.slots[slot.index()]
     }
 
-    /// Adds `peer`, whose id must be new.
+    /// Adds `peer`. No other peer may have its id.
     pub(crate) fn insert(&mut self, peer: Peer) -> Slot {
         let id = peer.id;
         let slot = Slot::new(self.slots.insert(peer));
-        let (word, bit) = place(slot);
-        if self.living.len() <= word {
-            self.living.resize(word + 1, 0);
+        let (word, bit) = bit_of(slot);
+        if self.occupied.len() <= word {
+            self.occupied.resize(word + 1, 0);
         }
-        self.living[word] |= bit;
+        self.occupied[word] |= bit;
         let previous = self.by_id.insert(id, slot);
-        debug_assert!(previous.is_none(), "two living peers share an id");
+        debug_assert!(previous.is_none(), "two peers share an id");
         slot
     }
 
-    /// Removes the peer in `slot`, whose id is to be [forgotten](Self::forget) before anybody asks.
+    /// Removes the peer in `slot`. Its id must be [forgotten](Self::forget) before the next lookup by id.
     pub(crate) fn remove(&mut self, slot: Slot) -> Peer {
-        let (word, bit) = place(slot);
-        self.living[word] &= !bit;
+        let (word, bit) = bit_of(slot);
+        self.occupied[word] &= !bit;
         self.slots.remove(slot.index())
     }
 
-    /// Forgets the ids of those among `peers` who were removed.
+    /// Forgets the ids of `peers`, except for those that were not removed.
     ///
-    /// Costs O(1) for each of a few; if they are many, O(1) for each place of the table.
+    /// For a few peers O(1) each; for many, one pass over the hash map.
     pub(crate) fn forget(&mut self, peers: &[(PeerId, Slot)]) {
         if self.slots.is_empty() && self.slots.capacity() > SPARE_SLOTS {
-            // After a crowd has gone its room is given back.
             let hasher = self.by_id.hasher().clone();
             self.slots = Slab::new();
-            self.living = Vec::new();
+            self.occupied = Vec::new();
             self.by_id = HashMap::with_hasher(hasher);
             return;
         }
-        let living = &self.living;
-        // A walk takes all places of the table, which does not shrink.
-        if peers.len() > 1 && self.by_id.capacity() / peers.len() < WORTH_A_WALK {
-            self.by_id.retain(|_, &mut slot| is_set(living, slot));
+        let occupied = &self.occupied;
+        // A pass visits the whole capacity, because the hash map never shrinks.
+        if peers.len() > 1 && self.by_id.capacity() / peers.len() < STEPS_PER_LOOKUP {
+            self.by_id.retain(|_, &mut slot| is_set(occupied, slot));
             return;
         }
-        for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(living, slot)) {
+        for (id, _) in peers.iter().filter(|&&(_, slot)| !is_set(occupied, slot)) {
             self.by_id.remove(id);
         }
     }
 
-    /// Living peers from the slot at `start` on, in order of their slots.
+    /// The peers from the slot at `start` on, in the order of their slots.
     pub(crate) fn iter_from(&self, start: usize) -> impl Iterator<Item = (Slot, &Peer)> {
-        let words = self.living.iter().enumerate().skip(start / 64);
-        let slots = words.flat_map(|(word, &living)| bits(living).map(move |bit| word * 64 + bit));
+        let words = self.occupied.iter().enumerate().skip(start / 64);
+        let slots = words.flat_map(|(word, &bits)| set_bits(bits).map(move |bit| word * 64 + bit));
         let slots = slots.skip_while(move |&index| index < start).map(Slot::new);
         slots.map(|slot| (slot, self.get(slot)))
     }
 }
 
-/// The word in which a slot has its bit, and that bit.
-fn place(slot: Slot) -> (usize, u64) {
+/// The index of the word that has the bit of a slot, and that bit alone.
+fn bit_of(slot: Slot) -> (usize, u64) {
     (slot.index() / 64, 1 << (slot.index() % 64))
 }
 
 /// Whether the bit of a slot is set.
 fn is_set(bits: &[u64], slot: Slot) -> bool {
-    let (word, bit) = place(slot);
+    let (word, bit) = bit_of(slot);
     bits[word] & bit != 0
 }
 
-/// The positions of the bits that are set, from the lowest on.
-fn bits(word: u64) -> impl Iterator<Item = usize> {
+/// The positions of the set bits, lowest first.
+fn set_bits(word: u64) -> impl Iterator<Item = usize> {
     let rest = |&word: &u64| Some(word & (word - 1)).filter(|&rest| rest != 0);
     let words = iter::successors(Some(word).filter(|&word| word != 0), rest);
     words.map(|word| word.trailing_zeros() as usize)
 }
 
-/// Room for so many peers is kept when all have gone: about 150 kB.
+/// The table keeps this capacity when it becomes empty: about 150 kB.
 const SPARE_SLOTS: usize = 1_024;
 
-/// To look up an id takes as long as to walk past this many. Measured; it need not be exact.
-const WORTH_A_WALK: usize = 16;
+/// How many entries a pass visits in the time of one lookup. Measured; it need not be exact.
+const STEPS_PER_LOOKUP: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_list_begins_anywhere_and_leaves_out_who_is_gone() {
+    fn a_listing_starts_at_any_slot_and_skips_removed_peers() {
         let mut peers = Peers::new(0);
         let slots: Vec<_> = (1..=200).map(|id| peers.insert(peer(id))).collect();
         for &slot in slots.iter().filter(|slot| slot.index() % 3 > 0) {
@@ -244,27 +243,27 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_removed_peers_are_forgotten_be_they_many_or_few() {
+    fn ids_of_few_and_of_many_removed_peers_are_forgotten() {
         for step in [1, 2, 12, 13, 14, 90, 200] {
             let mut peers = Peers::new(0);
             let all: Vec<_> =
                 (1..=200).map(|id| (PeerId::new(id).unwrap(), peers.insert(peer(id)))).collect();
             let named: Vec<_> = all.iter().copied().step_by(step).collect();
-            // One of those who are named stays.
+            // The first of the named peers is not removed.
             for &(_, slot) in named.iter().skip(1) {
                 peers.remove(slot);
             }
             peers.forget(&named);
             for (id, slot) in all {
-                let lives = slot == named[0].1 || !named.contains(&(id, slot));
-                assert_eq!(peers.slot(id), lives.then_some(slot), "every {step}. left");
-                assert_eq!(peers.lives(slot), lives, "every {step}. left");
+                let stays = slot == named[0].1 || !named.contains(&(id, slot));
+                assert_eq!(peers.slot(id), stays.then_some(slot), "every {step}th was removed");
+                assert_eq!(peers.is_occupied(slot), stays, "every {step}th was removed");
             }
         }
     }
 
     #[test]
-    fn when_the_last_of_many_peers_has_gone_their_room_is_given_back() {
+    fn memory_is_freed_when_the_last_of_many_peers_is_removed() {
         let mut peers = Peers::new(7);
         for round in 0..2 {
             let all: Vec<_> =
@@ -276,7 +275,9 @@ mod tests {
             peers.forget(&all);
             assert_eq!((peers.len(), peers.ids_len()), (0, 0));
             assert_eq!(peers.iter_from(0).count(), 0);
-            assert!(peers.slots.capacity() + peers.by_id.capacity() + peers.living.capacity() == 0);
+            assert!(
+                peers.slots.capacity() + peers.by_id.capacity() + peers.occupied.capacity() == 0
+            );
         }
     }
 

@@ -1,31 +1,31 @@
-//! One semaphore: who holds it, and the queue in front of it.
+//! One semaphore: its holders and its queue.
 //!
 //! The queue is first come, first served. Each request draws a [`Ticket`]; tickets only grow, so
-//! their order is the order of arrival. A tree keyed by ticket lets a peer that gives up leave from
-//! the middle. Parked waiters stand aside in a tree of their own, so that passing over them costs
-//! nothing, and return to their ticket.
+//! their order is the order of arrival. A tree keyed by ticket lets a cancelled waiter leave from the
+//! middle. Parked waiters are in a tree of their own, so that skipping them costs nothing; a waiter
+//! that resumes gets its old place by its ticket.
 //!
-//! Invariants: `held` and `pending` are the sums of the counts of the holders and of all waiters,
-//! parked ones included. A peer stands in at most one queue of all, at most once. A semaphore never
-//! looks into a peer; what it needs to know of it is handed in.
+//! Invariants: `held` is the sum of the counts of the holders; `pending` is that of all waiters, parked
+//! ones included. A peer is in at most one queue of all semaphores, at most once. A semaphore never
+//! reads a peer: callers pass in what it needs.
 
 use alloc::collections::BTreeMap;
 use core::mem;
 
 use crate::{Count, FencingToken, Level, Ticket, Time, peers::Slot};
 
-/// A waiter as the queue sees it.
+/// What the queue stores of a waiter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiterEntry {
     pub(crate) slot: Slot,
     pub(crate) count: Count,
 }
 
-/// A holder as the semaphore sees it.
+/// What the semaphore stores of a holder.
 #[derive(Clone, Copy, Debug)]
 struct HolderEntry {
     slot: Slot,
-    /// Known to the peer as well, which may hold very many locks to search for it.
+    /// A copy of what the peer stores, where finding it would take a search through its locks.
     since: Time,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum EntryKey {
 pub(crate) struct Semaphore {
     pub(crate) max: Count,
     pub(crate) level: Level,
-    /// The last token handed out, or the one before the first.
+    /// The last token issued, or the one before the first.
     last_token: FencingToken,
     held: u64,
     /// Wider than a count: many waiters may each ask for [`Count::MAX`].
@@ -52,7 +52,7 @@ pub(crate) struct Semaphore {
 }
 
 impl Semaphore {
-    /// A free semaphore whose tokens will all be greater than `last_token`.
+    /// A free semaphore. Its tokens will be greater than `last_token`.
     pub(crate) fn new(max: Count, level: Level, last_token: FencingToken) -> Self {
         Self {
             max,
@@ -84,7 +84,7 @@ impl Semaphore {
         !self.holders.is_empty() || self.waiters_len() > 0
     }
 
-    /// Whether anybody stands in the queue, parked waiters aside.
+    /// Whether there are waiters, not counting parked ones.
     pub(crate) fn has_queue(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -97,12 +97,12 @@ impl Semaphore {
         self.queue.len() + self.parked.len()
     }
 
-    /// Whether a newcomer with `count` is granted at once: there is room, and nobody to overtake.
-    pub(crate) fn admits(&self, count: Count) -> bool {
+    /// Whether a new request for `count` is granted at once: it fits, and overtakes no waiter.
+    pub(crate) fn grants_at_once(&self, count: Count) -> bool {
         self.queue.is_empty() && self.has_room_for(count)
     }
 
-    /// Takes the head of the queue out if there is room for it.
+    /// Removes and returns the head of the queue if it fits.
     pub(crate) fn pop_next(&mut self) -> Option<WaiterEntry> {
         let (_, &head) = self.queue.first_key_value()?;
         if !self.has_room_for(head.count) {
@@ -113,105 +113,106 @@ impl Semaphore {
         Some(head)
     }
 
-    /// Makes `slot` a holder of `count` from now on, and hands out its token.
+    /// Makes `slot` a holder of `count` from now on, and issues its token.
     pub(crate) fn grant(&mut self, slot: Slot, count: Count, now: Time) -> FencingToken {
-        // Cannot run out: see `Throttle::minting_tokens_after`.
+        // Cannot overflow: see `Throttle::with_token_floor`.
         self.last_token = FencingToken(self.last_token.0 + 1);
         self.held += count.get();
         self.holders.insert(self.last_token, HolderEntry { slot, since: now });
         self.last_token
     }
 
-    /// Takes back what was granted under `token`.
+    /// Removes the holder with this token.
     pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
-        self.give_back(count);
+        self.subtract_held(count);
         self.holders.remove(&token);
     }
 
-    /// Takes back the count of a holder whose place is cleared next.
-    pub(crate) fn give_back(&mut self, count: Count) {
+    /// Subtracts the count of a holder whose entry is [removed](Self::remove_entries) next.
+    pub(crate) fn subtract_held(&mut self, count: Count) {
         self.held -= count.get();
     }
 
-    /// Takes back a part of what was granted.
+    /// Reduces the count of a holder.
     pub(crate) fn shrink_held(&mut self, from: Count, to: Count) {
         self.held -= from.get() - to.get();
     }
 
-    /// Puts a waiter into the queue. It stands where its ticket says.
+    /// Adds a waiter to the queue, at the place of its ticket.
     pub(crate) fn enqueue(&mut self, ticket: Ticket, waiter: WaiterEntry) {
         self.pending += u128::from(waiter.count.get());
         self.queue.insert(ticket, waiter);
     }
 
-    /// Lets a waiter of the queue ask for less; it keeps its place.
+    /// Reduces the count of a waiter, which must not be parked. It keeps its place.
     pub(crate) fn shrink_waiter(&mut self, ticket: Ticket, to: Count) {
-        let waiter = self.queue.get_mut(&ticket).expect("a pending peer stands in the queue");
+        let waiter = self.queue.get_mut(&ticket).expect("a pending peer is in the queue");
         self.pending -= u128::from(waiter.count.get() - to.get());
         waiter.count = to;
     }
 
-    /// Sets a waiter of the queue aside.
+    /// Moves a waiter from the queue to the parked ones.
     pub(crate) fn park(&mut self, ticket: Ticket) {
-        let waiter = self.queue.remove(&ticket).expect("a pending peer stands in the queue");
+        let waiter = self.queue.remove(&ticket).expect("a pending peer is in the queue");
         self.parked.insert(ticket, waiter);
     }
 
-    /// Puts a waiter that was set aside back to where it stood.
+    /// Moves a parked waiter back to its place in the queue.
     pub(crate) fn resume(&mut self, ticket: Ticket) {
-        let waiter = self.parked.remove(&ticket).expect("a parked peer stands aside");
+        let waiter =
+            self.parked.remove(&ticket).expect("a parked peer is among the parked waiters");
         self.queue.insert(ticket, waiter);
     }
 
-    /// Takes a waiter out, parked or not.
+    /// Removes a waiter, parked or not.
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
         let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
-        let waiter = waiter.expect("a pending peer stands in the queue or aside");
-        self.give_up(waiter.count);
+        let waiter = waiter.expect("a pending peer is in the queue or parked");
+        self.subtract_pending(waiter.count);
     }
 
-    /// Forgets the count of a waiter whose place is cleared next.
-    pub(crate) fn give_up(&mut self, count: Count) {
+    /// Subtracts the count of a waiter whose entry is [removed](Self::remove_entries) next.
+    pub(crate) fn subtract_pending(&mut self, count: Count) {
         self.pending -= u128::from(count.get());
     }
 
-    /// Clears `places`, which are all those here of peers that no longer live.
+    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`.
     ///
-    /// Costs O(log n) for each of a few; if they are many, O(n) for all of them.
-    pub(crate) fn clear(
+    /// For a few entries O(log n) each; for many, one pass over all of them.
+    pub(crate) fn remove_entries(
         &mut self,
-        places: impl ExactSizeIterator<Item = EntryKey>,
-        lives: impl Fn(Slot) -> bool,
+        keys: impl ExactSizeIterator<Item = EntryKey>,
+        stays: impl Fn(Slot) -> bool,
     ) {
-        let here = self.holders.len() + self.waiters_len();
-        if places.len() > 1 && here / places.len() < WORTH_A_WALK {
-            keep(&mut self.holders, |holder| lives(holder.slot));
-            keep(&mut self.queue, |waiter| lives(waiter.slot));
-            keep(&mut self.parked, |waiter| lives(waiter.slot));
+        let entries = self.holders.len() + self.waiters_len();
+        if keys.len() > 1 && entries / keys.len() < STEPS_PER_LOOKUP {
+            retain(&mut self.holders, |holder| stays(holder.slot));
+            retain(&mut self.queue, |waiter| stays(waiter.slot));
+            retain(&mut self.parked, |waiter| stays(waiter.slot));
             return;
         }
-        for place in places {
-            match place {
+        for key in keys {
+            match key {
                 EntryKey::Holder(token) => drop(self.holders.remove(&token)),
                 EntryKey::Waiter(ticket) => {
                     let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
-                    debug_assert!(waiter.is_some(), "a pending peer stands in the queue or aside");
+                    debug_assert!(waiter.is_some(), "a pending peer is in the queue or parked");
                 }
             }
         }
     }
 
-    /// The waiter that came first of all, parked or not.
+    /// The waiter that arrived first, parked or not.
     pub(crate) fn longest_waiting(&self) -> Option<Slot> {
         self.waiters_after(None).next().map(|(_, waiter)| waiter.slot)
     }
 
-    /// Since when the lock that was granted first has been held.
+    /// When the oldest of the held locks was granted.
     pub(crate) fn first_held_since(&self) -> Option<Time> {
         self.holders.first_key_value().map(|(_, holder)| holder.since)
     }
 
-    /// Holders in the order of their grants, from the one after `after` on.
+    /// The holders after `after`, in the order of their grants.
     pub(crate) fn holders_after(
         &self,
         after: Option<FencingToken>,
@@ -220,7 +221,7 @@ impl Semaphore {
         self.holders.range(from..).map(|(&token, holder)| (token, holder.slot))
     }
 
-    /// All waiters in the order of their arrival, from the one after `after` on.
+    /// All waiters after `after`, in the order of their arrival.
     pub(crate) fn waiters_after(
         &self,
         after: Option<Ticket>,
@@ -230,7 +231,7 @@ impl Semaphore {
         let mut parked = self.parked.range(from..).peekable();
         core::iter::from_fn(move || {
             let next = match (queue.peek(), parked.peek()) {
-                (Some((queued, _)), Some((aside, _))) if aside < queued => parked.next(),
+                (Some((queued, _)), Some((other, _))) if other < queued => parked.next(),
                 (Some(_), _) => queue.next(),
                 (None, _) => parked.next(),
             };
@@ -238,7 +239,7 @@ impl Semaphore {
         })
     }
 
-    /// How many stand in the queue before a ticket, parked waiters aside; no more than `limit` are counted.
+    /// The number of waiters before a ticket, not counting parked ones; at most `limit` are counted.
     pub(crate) fn queued_before(&self, ticket: Ticket, limit: usize) -> usize {
         self.queue.range(..ticket).take(limit).count()
     }
@@ -249,15 +250,15 @@ impl Semaphore {
     }
 }
 
-/// Keeps some of a map, in the time it takes to walk through it and to build what stays.
+/// Rebuilds a map from the entries that stay.
 ///
-/// [`BTreeMap::retain`] takes out one at a time, which costs three times as much if few stay.
-fn keep<K: Ord, V>(map: &mut BTreeMap<K, V>, stays: impl Fn(&V) -> bool) {
+/// [`BTreeMap::retain`] removes one entry at a time, which costs three times as much if few stay.
+fn retain<K: Ord, V>(map: &mut BTreeMap<K, V>, stays: impl Fn(&V) -> bool) {
     *map = mem::take(map).into_iter().filter(|(_, value)| stays(value)).collect();
 }
 
-/// To find a place takes as long as to walk past this many. Measured; it need not be exact.
-const WORTH_A_WALK: usize = 16;
+/// How many entries a pass visits in the time of one lookup. Measured; it need not be exact.
+const STEPS_PER_LOOKUP: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -266,26 +267,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_that_were_left_are_cleared_be_they_many_or_few() {
+    fn few_and_many_entries_of_removed_peers_are_removed() {
         for step in [1, 2, 15, 16, 17, 90, 300] {
-            let (mut semaphore, places) = crowded();
-            let left: Vec<_> = places.iter().copied().step_by(step).collect();
-            let lives = |slot: Slot| !slot.index().is_multiple_of(step);
-            semaphore.clear(left.iter().map(|&(_, place)| place), lives);
+            let (mut semaphore, entries) = crowded();
+            let removed: Vec<_> = entries.iter().copied().step_by(step).collect();
+            let stays = |slot: Slot| !slot.index().is_multiple_of(step);
+            semaphore.remove_entries(removed.iter().map(|&(_, key)| key), stays);
             let expected: Vec<_> =
-                places.iter().map(|&(slot, _)| slot).filter(|&slot| lives(slot)).collect();
+                entries.iter().map(|&(slot, _)| slot).filter(|&slot| stays(slot)).collect();
             let holders = semaphore.holders_after(None).map(|(_, slot)| slot);
             let waiters = semaphore.waiters_after(None).map(|(_, waiter)| waiter.slot);
-            let stay: Vec<_> = holders.chain(waiters).collect();
-            assert_eq!(stay, expected, "every {step}. left");
+            let left: Vec<_> = holders.chain(waiters).collect();
+            assert_eq!(left, expected, "every {step}th was removed");
         }
     }
 
-    /// A semaphore with a hundred holders, a hundred waiters in the queue and as many parked ones,
-    /// all in the order of their slots.
+    /// A semaphore with a hundred holders, a hundred waiters in the queue and a hundred parked ones, in the
+    /// order of their slots.
     fn crowded() -> (Semaphore, Vec<(Slot, EntryKey)>) {
         let mut semaphore = Semaphore::new(Count::ONE, Level(0), FencingToken(0));
-        let places = (0..300).map(|index| {
+        let entries = (0..300).map(|index| {
             let slot = Slot::new(index);
             if index < 100 {
                 return (slot, EntryKey::Holder(semaphore.grant(slot, Count::ONE, Time::ZERO)));
@@ -297,7 +298,7 @@ mod tests {
             }
             (slot, EntryKey::Waiter(ticket))
         });
-        let places = places.collect();
-        (semaphore, places)
+        let entries = entries.collect();
+        (semaphore, entries)
     }
 }

@@ -1,4 +1,4 @@
-//! Instants as numbers, so that they can be handed in, stored and simulated.
+//! Instants as numbers, so that they can be passed in, stored and simulated.
 
 use core::{
     ops::{Add, Sub},
@@ -8,15 +8,14 @@ use core::{
 /// An instant, in nanoseconds since an origin that the embedder chooses.
 ///
 /// The core compares instants and adds durations to them. It never asks what time it is. Arithmetic
-/// saturates: a deadline that would lie beyond [`Time::MAX`], 584 years after the origin, is never
-/// reached.
+/// saturates at [`Time::MAX`], 584 years after the origin: a deadline there is never reached.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Time(u64);
 
 impl Time {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// An instant that never comes.
+    /// An instant that is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The instant `nanoseconds` after the origin.
@@ -39,7 +38,7 @@ impl Time {
         Self(self.0.saturating_sub(1))
     }
 
-    /// How long after `earlier` this instant is; zero if it is not.
+    /// The time since `earlier`; zero if this instant is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -62,7 +61,7 @@ impl Sub for Time {
     }
 }
 
-/// The span in nanoseconds; one beyond 584 years counts as that.
+/// The span in nanoseconds, at most 584 years.
 pub(crate) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

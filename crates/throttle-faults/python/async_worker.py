@@ -1,7 +1,7 @@
-"""Takes a lock with `throttle_client.aio.lock`, as the other workers do with their clients.
+"""The worker that uses `throttle_client.aio.lock`. The protocol is described in `client_kind.rs`.
 
-The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait
-(or `forever`), and how often.
+The arguments are the URL, the semaphores (nested, the outermost first), the lease, the longest wait (or
+`forever`), and the number of rounds.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from throttle_client import LockLost, Refused, Timeout, Unreachable, aio
 
-# Whether there is more to come on the standard input.
-more = True
+# Whether the standard input is still open.
+is_open = True
 
 
 def say(*words):
@@ -20,12 +20,12 @@ def say(*words):
 
 
 def wait_for_a_line():
-    global more
-    more = sys.stdin.readline() != ""
+    global is_open
+    is_open = sys.stdin.readline() != ""
 
 
 async def work(url, semaphores, lease, wait):
-    say("asking")
+    say("requesting")
     *outer, name = semaphores.split(",")
     try:
         async with AsyncExitStack() as stack:
@@ -49,7 +49,7 @@ async def work(url, semaphores, lease, wait):
         return "lost", error
     except Refused as error:
         return "refused", f"{error.code} {error}"
-    # Before `Timeout`: silence until the time is over is both.
+    # Before `Timeout`, because `NoAnswer` is both.
     except Unreachable as error:
         return "unreachable", error
     except Timeout as error:
@@ -62,10 +62,10 @@ async def work(url, semaphores, lease, wait):
 async def main(url, semaphores, lease, wait, rounds):
     span = timedelta(seconds=float(lease.rstrip("s")))
     for _ in range(int(rounds)):
-        if not more:
+        if not is_open:
             break
-        end = await work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
-        say(" ".join(" ".join(str(word) for word in end).split()))
+        outcome = await work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
+        say(" ".join(" ".join(str(word) for word in outcome).split()))
 
 
 if __name__ == "__main__":

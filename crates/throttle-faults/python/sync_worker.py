@@ -1,7 +1,7 @@
-"""Takes a lock with `throttle_client.lock`, as the other workers do with their clients.
+"""The worker that uses `throttle_client.lock`. The protocol is described in `client_kind.rs`.
 
-The arguments are the URL, the semaphores (each is taken within those before), the lease, the longest wait
-(or `forever`), and how often.
+The arguments are the URL, the semaphores (nested, the outermost first), the lease, the longest wait (or
+`forever`), and the number of rounds.
 """
 
 import sys
@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from throttle_client import LockLost, Refused, Timeout, Unreachable, lock
 
-# Whether there is more to come on the standard input.
-more = True
+# Whether the standard input is still open.
+is_open = True
 
 
 def say(*words):
@@ -19,12 +19,12 @@ def say(*words):
 
 
 def wait_for_a_line():
-    global more
-    more = sys.stdin.readline() != ""
+    global is_open
+    is_open = sys.stdin.readline() != ""
 
 
 def work(url, semaphores, lease, wait):
-    say("asking")
+    say("requesting")
     *outer, name = semaphores.split(",")
     options = {"timeout": wait, "expiration_time": lease}
     guard = lock(url, name, on_lost=lambda reason: say("noticed"), **options)
@@ -39,7 +39,7 @@ def work(url, semaphores, lease, wait):
         return "lost", error
     except Refused as error:
         return "refused", f"{error.code} {error}"
-    # Before `Timeout`: silence until the time is over is both.
+    # Before `Timeout`, because `NoAnswer` is both.
     except Unreachable as error:
         return "unreachable", error
     except Timeout as error:
@@ -52,10 +52,10 @@ def work(url, semaphores, lease, wait):
 def main(url, semaphores, lease, wait, rounds):
     span = timedelta(seconds=float(lease.rstrip("s")))
     for _ in range(int(rounds)):
-        if not more:
+        if not is_open:
             break
-        end = work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
-        say(" ".join(" ".join(str(word) for word in end).split()))
+        outcome = work(url, semaphores, span, None if wait == "forever" else float(wait.rstrip("s")))
+        say(" ".join(" ".join(str(word) for word in outcome).split()))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-//! The only place that reads the clock. Processes live in real time.
+//! The only module that reads the clock. The worker processes run in real time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// The present instant.
-#[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
+#[expect(clippy::disallowed_methods, reason = "the worker processes run in real time")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns as soon as `condition` holds, or an error that names `what` after the time `within`.
+/// Waits until `condition` holds.
 ///
 /// # Errors
 ///
-/// The condition did not hold in time.
+/// The condition does not hold within this time. The error names `what`.
 pub async fn until(
     what: &str,
     within: Duration,
@@ -28,5 +28,5 @@ pub async fn until(
     Ok(())
 }
 
-/// How often a condition is looked at.
+/// The pause between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);

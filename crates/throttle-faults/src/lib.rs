@@ -1,20 +1,20 @@
-//! Every client of Throttle behind a proxy that injects faults.
+//! Runs every client of Throttle behind a proxy that injects faults.
 //!
-//! A [`Proxy`](proxy::Proxy) stands in front of a [`Server`](server::Server) and does to requests what
-//! networks, gateways and operators do to them. A [`Worker`](worker::Worker) is a process that takes a
-//! lock through it with one [`Form`](form::Form) of the client: Rust, Python in two forms, `throttlectl`.
+//! A [`Proxy`](proxy::Proxy) in front of a [`Server`](server::Server) injects the faults of networks, gateways
+//! and operators. A [`WorkerProcess`](worker_process::WorkerProcess) takes a lock through it with one
+//! [`ClientKind`](client_kind::ClientKind): the client in Rust, one of the two in Python, or `throttlectl`.
 //!
-//! Two things are proven with them. The [`table`] has a row for each fault in each phase of a lock, with
-//! the outcome that is right for all forms alike. The [`history`] lets all forms compete for the same
-//! semaphores under random faults, and checks that nobody was in who should have been out.
+//! Two tests use them. The [`table`] has a row for each fault in each phase of a lock; its expected outcome is
+//! the same for all client kinds. In the [`history`] all client kinds compete for the same semaphores under
+//! random faults, and a check finds any moment with more holders than the maximum.
 
 #![forbid(unsafe_code)]
 
+pub mod client_kind;
 pub mod clock;
-pub mod form;
 pub mod history;
-pub mod outcome;
 pub mod proxy;
 pub mod server;
 pub mod table;
-pub mod worker;
+pub mod worker_outcome;
+pub mod worker_process;

@@ -1,19 +1,16 @@
-//! Plays the table of faults and the history of exclusion, and is itself the worker in Rust.
+//! Runs the table of faults and the history of exclusion. The same program is the worker in Rust.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "workers and tables speak through them"
-)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "workers and reports print to them")]
 
-mod rust_worker;
+mod rust_client_worker;
+mod throttlectl_child;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use throttle_faults::{
-    form::{Form, Programs},
+    client_kind::{ClientKind, Programs},
     history::{self, Plan, Summary, Violation},
     table::{self, Selection},
 };
@@ -27,13 +24,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lets all forms compete under random faults, and fails if more were in than allowed.
+    /// Lets all client kinds compete under random faults, and fails if there were more holders than allowed.
     History(HistoryArguments),
-    /// Plays the table, and fails if a form does not do what is right.
+    /// Runs the table, and fails if the outcome for any client kind is not the expected one.
     Table(TableArguments),
-    /// Takes a lock with the client in Rust, as the table and the history tell it to.
-    Worker(rust_worker::Arguments),
-    /// What `throttlectl lock` runs for them: prints the token, and ends after a line of input.
+    /// The worker in Rust, for the table and the history.
+    Worker(rust_client_worker::Arguments),
+    /// The command that `throttlectl lock` runs for them: prints the token, and ends after a line of input.
     Hold,
 }
 
@@ -44,7 +41,7 @@ struct TableArguments {
     /// Only rows whose title contains this.
     #[arg(long)]
     row: Option<String>,
-    /// How many rows are played at a time.
+    /// How many trials run at a time.
     #[arg(long, default_value_t = 36)]
     at_a_time: usize,
 }
@@ -53,40 +50,41 @@ struct TableArguments {
 struct HistoryArguments {
     #[command(flatten)]
     programs: ProgramArguments,
-    /// For how long they compete.
+    /// The duration of the run.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Decides which faults are injected.
+    /// The seed of the random faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Debug, Parser)]
 struct ProgramArguments {
-    /// The interpreter of Python that has the package. Without it the forms in Python are left out.
+    /// A Python interpreter with the package. Without it the clients in Python are skipped.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Only these forms: rust, python-sync, python-async, throttlectl.
-    #[arg(long = "form", value_parser = form)]
-    forms: Vec<Form>,
+    /// Only these client kinds: rust, python-sync, python-async, throttlectl.
+    #[arg(long = "client", value_parser = client_kind)]
+    kinds: Vec<ClientKind>,
 }
 
 impl ProgramArguments {
-    fn resolve(self) -> anyhow::Result<(Arc<Programs>, Vec<Form>)> {
-        let Self { python, forms } = self;
+    fn resolve(self) -> anyhow::Result<(Arc<Programs>, Vec<ClientKind>)> {
+        let Self { python, kinds } = self;
         let has_python = python.is_some();
-        let is_there =
-            |form: &Form| has_python || !matches!(form, Form::PythonAsync | Form::PythonSync);
-        let forms = if forms.is_empty() { Form::ALL.to_vec() } else { forms };
-        let forms = forms.into_iter().filter(is_there).collect();
+        let is_there = |kind: &ClientKind| {
+            has_python || !matches!(kind, ClientKind::PythonAsync | ClientKind::PythonSync)
+        };
+        let kinds = if kinds.is_empty() { ClientKind::ALL.to_vec() } else { kinds };
+        let kinds = kinds.into_iter().filter(is_there).collect();
         let faults = std::env::current_exe().context("this program does not know where it is")?;
-        Ok((Arc::new(Programs::beside(faults, python.unwrap_or_default())), forms))
+        Ok((Arc::new(Programs::beside(faults, python.unwrap_or_default())), kinds))
     }
 }
 
-fn form(name: &str) -> Result<Form, String> {
-    let known = |form: &Form| form.to_string().to_lowercase().replace(' ', "-") == name;
-    Form::ALL.into_iter().find(known).ok_or_else(|| format!("no form is called {name:?}"))
+fn client_kind(name: &str) -> Result<ClientKind, String> {
+    let known = |kind: &ClientKind| kind.to_string().to_lowercase().replace(' ', "-") == name;
+    ClientKind::ALL.into_iter().find(known).ok_or_else(|| format!("no client is called {name:?}"))
 }
 
 #[tokio::main]
@@ -101,25 +99,25 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::History(arguments) => history(arguments).await,
         Command::Table(arguments) => table(arguments).await,
-        Command::Worker(arguments) => rust_worker::run(&arguments).await,
-        Command::Hold => rust_worker::hold().await,
+        Command::Worker(arguments) => rust_client_worker::run(&arguments).await,
+        Command::Hold => throttlectl_child::run().await,
     }
 }
 
 async fn history(arguments: HistoryArguments) -> anyhow::Result<ExitCode> {
     let HistoryArguments { programs, seconds, seed } = arguments;
-    let (programs, forms) = programs.resolve()?;
-    let plan = Plan { forms, span: Duration::from_secs(seconds), seed, grants_twice: false };
+    let (programs, kinds) = programs.resolve()?;
+    let plan = Plan { kinds, span: Duration::from_secs(seconds), seed, grants_twice: false };
     let (summary, faults) =
         history::run(&programs, &plan).await.with_context(|| format!("with seed {seed}"))?;
-    for ((form, semaphore), entries) in &summary.entries {
-        println!("{form:13}{semaphore:7}{entries:6} entries");
+    for ((kind, semaphore), entries) in &summary.entries {
+        println!("{kind:13}{semaphore:7}{entries:6} entries");
     }
     let Summary { contended, given_up, handovers, .. } = summary;
     println!(
-        "{contended} contended, {handovers} handovers between forms, {given_up} given up, {faults} faults"
+        "{contended} contended, {handovers} handovers between kinds, {given_up} given up, {faults} faults"
     );
-    // A check that finds nothing where there is something would be worth nothing.
+    // Proves that the check can fail.
     let control = Plan { span: Duration::from_secs(3), grants_twice: true, ..plan };
     let Err(error) = history::run(&programs, &control).await else {
         anyhow::bail!("a server that grants twice is not found out")
@@ -132,15 +130,15 @@ async fn history(arguments: HistoryArguments) -> anyhow::Result<ExitCode> {
 
 async fn table(arguments: TableArguments) -> anyhow::Result<ExitCode> {
     let TableArguments { programs, row, at_a_time } = arguments;
-    let (programs, forms) = programs.resolve()?;
-    let report = table::run(&programs, &Selection { row, forms, at_a_time }).await?;
+    let (programs, kinds) = programs.resolve()?;
+    let report = table::run(&programs, &Selection { row, kinds, at_a_time }).await?;
     println!("{report}");
-    for doubt in report.doubts() {
+    for doubt in report.passed_on_retry() {
         println!("{doubt}");
     }
-    let mismatches = report.mismatches();
-    for mismatch in &mismatches {
+    let failures = report.failures();
+    for mismatch in &failures {
         eprintln!("{mismatch}");
     }
-    Ok(ExitCode::from(u8::from(!mismatches.is_empty())))
+    Ok(ExitCode::from(u8::from(!failures.is_empty())))
 }

@@ -1,8 +1,10 @@
-//! A real server in this process that can be restarted, and looked at without the network.
+//! A real server within this process. It can be restarted, and inspected without the network.
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -12,27 +14,26 @@ use axum::{
 };
 use throttle_http::{Api, Endpoint};
 use throttle_runtime::{
-    Admission, Count, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
+    Admission, Count, Handle, Labels, Level, LockRequest, Overview, PeerId, SemaphoreConfig,
+    Settings,
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::clock;
 
-/// A server with some semaphores. It keeps everything in memory, so a restart forgets all peers.
-///
-/// Clones share it.
+/// A server with some semaphores. A restart loses all peers. Clones share the same server.
 #[derive(Clone, Debug)]
 pub struct Server {
     semaphores: Arc<BTreeMap<String, SemaphoreConfig>>,
     run: Arc<Mutex<Run>>,
 }
 
-/// From one start of the server to the next.
+/// One run of the server, from a start to the next restart.
 #[derive(Clone, Debug)]
 struct Run {
     handle: Handle,
     endpoint: Endpoint,
-    /// Is closed when the run ends.
+    /// Closed when the run ends.
     ended: Arc<watch::Sender<()>>,
 }
 
@@ -45,11 +46,11 @@ impl Run {
 }
 
 impl Server {
-    /// Starts a server with these semaphores, each with its maximum and its level.
+    /// Starts a server with these semaphores: name, maximum and level.
     ///
     /// # Panics
     ///
-    /// If a maximum is zero, or there is no runtime of tokio.
+    /// If a maximum is zero, or outside of a tokio runtime.
     pub fn start(semaphores: &[(&str, u64, i32)]) -> Self {
         let semaphores = semaphores.iter().map(|&(name, max, level)| {
             let max = Count::new(max).expect("a maximum is positive");
@@ -59,66 +60,72 @@ impl Server {
         Self { run: Arc::new(Mutex::new(Run::start(&semaphores))), semaphores }
     }
 
-    /// Ends the server with all requests that it has not answered, and starts one that knows no peer.
+    /// Restarts the server without any peers. Requests under way get no answer.
     ///
     /// # Panics
     ///
-    /// If there is no runtime of tokio.
+    /// Outside of a tokio runtime.
     pub fn restart(&self) {
         *self.lock() = Run::start(&self.semaphores);
     }
 
-    /// Lets the server prepare its end: it answers those who wait, and lets nobody else wait.
+    /// Starts to drain the server: it answers all blocked requests, and lets no others block.
     pub fn drain(&self) {
         self.handle().drain();
     }
 
-    /// The state of the present run.
+    /// The handle of the current run.
     pub fn handle(&self) -> Handle {
         self.lock().handle.clone()
     }
 
-    /// How many peers there are.
+    /// The number of peers.
     pub fn peers(&self) -> usize {
-        self.handle().peer_count()
+        at_once(self.handle().peer_count())
     }
 
-    /// How many peers wait for a semaphore, those included whose connection broke.
+    /// The number of waiters of a semaphore, including parked ones.
     ///
     /// # Panics
     ///
     /// If there is no such semaphore.
     pub fn waiters(&self, semaphore: &str) -> usize {
-        self.handle().semaphore(semaphore).expect("the semaphore is there").waiters
+        let status = at_once(self.handle().semaphore(semaphore));
+        status.expect("the semaphore is there").waiters
     }
 
-    /// How many of them have lost their connection, and are granted nothing until they ask again.
+    /// The number of parked waiters: their connection broke, and they are granted nothing until they repeat the
+    /// request.
     ///
     /// # Panics
     ///
     /// If there is no such semaphore.
     pub fn parked(&self, semaphore: &str) -> usize {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
     }
 
-    /// Who holds a semaphore.
+    fn overview(&self, semaphore: &str) -> Overview {
+        at_once(self.handle().overview(semaphore, MAX_ENTRIES)).expect("the semaphore is there")
+    }
+
+    /// The holders of a semaphore.
     ///
     /// # Panics
     ///
     /// If there is no such semaphore.
     pub fn holders(&self, semaphore: &str) -> Vec<PeerId> {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
-    /// Who holds and who awaits a semaphore, in a text for people.
+    /// Describes the holders and waiters of a semaphore, for messages.
     ///
     /// # Panics
     ///
     /// If there is no such semaphore.
     pub fn describe(&self, semaphore: &str) -> String {
-        let overview = self.handle().overview(semaphore, MANY).expect("the semaphore is there");
+        let overview = self.overview(semaphore);
         let holders = overview.holders.entries.into_iter().map(|it| {
             format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
         });
@@ -130,7 +137,7 @@ impl Server {
         format!("held by [{}], awaited by [{}]", list(holders.collect()), list(waiters.collect()))
     }
 
-    /// Removes whoever holds a semaphore, as an operator does.
+    /// Removes all holders of a semaphore, as an operator does.
     ///
     /// # Errors
     ///
@@ -139,13 +146,13 @@ impl Server {
         self.remove(self.holders(semaphore)).await
     }
 
-    /// Removes whoever waits for a semaphore, as an operator does.
+    /// Removes all waiters of a semaphore, as an operator does.
     ///
     /// # Errors
     ///
     /// The server has failed.
     pub async fn remove_waiters(&self, semaphore: &str) -> anyhow::Result<()> {
-        let overview = self.handle().overview(semaphore, MANY)?;
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES).await?;
         self.remove(overview.waiters.entries.into_iter().map(|waiter| waiter.peer)).await
     }
 
@@ -157,7 +164,7 @@ impl Server {
         Ok(())
     }
 
-    /// Answers a request; `None` if the server ended before it did.
+    /// Answers a request. `None` if the run ends before the answer.
     pub async fn answer(&self, request: Request<Bytes>) -> Option<Response<Body>> {
         let (endpoint, mut ended) = {
             let run = self.lock();
@@ -169,25 +176,26 @@ impl Server {
         }
     }
 
-    /// Joins the queue of a semaphore without the network.
+    /// Starts a rival: a peer that requests a lock on a semaphore without the network.
     ///
     /// # Errors
     ///
-    /// The server refuses.
-    pub async fn rival(&self, semaphore: &str) -> anyhow::Result<Rival> {
+    /// The server refuses the request.
+    pub async fn start_rival(&self, semaphore: &str) -> anyhow::Result<Rival> {
         let handle = self.handle();
         let peer = handle.new_peer(RIVAL_LEASE, Labels::default()).await?;
-        let (asking, name) = (handle.clone(), semaphore.to_owned());
+        let (requester, name) = (handle.clone(), semaphore.to_owned());
         let granted = tokio::spawn(async move {
-            let ask = LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
-            let admission = asking.acquire(peer, &name, ask).await;
+            let request =
+                LockRequest { block_for: Some(RIVAL_LEASE), ..LockRequest::now(Count::ONE) };
+            let admission = requester.acquire(peer, &name, request).await;
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
-        let has_asked = || {
-            let status = handle.peer(peer);
+        let is_registered = || {
+            let status = at_once(handle.peer(peer));
             status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
         };
-        clock::until("a rival stands in the queue", RIVAL_LEASE, has_asked).await?;
+        clock::until("a rival stands in the queue", RIVAL_LEASE, is_registered).await?;
         Ok(Rival { handle, peer, granted })
     }
 
@@ -196,7 +204,7 @@ impl Server {
     }
 }
 
-/// A peer beside the proxy that wants the same semaphore.
+/// A peer that requests a lock on the semaphore of the worker, without the proxy.
 #[derive(Debug)]
 pub struct Rival {
     handle: Handle,
@@ -205,36 +213,44 @@ pub struct Rival {
 }
 
 impl Rival {
-    /// Whether it has an answer.
+    /// Whether its request is answered.
     pub fn is_answered(&self) -> bool {
         self.granted.is_finished()
     }
 
-    /// Waits until it has the lock, and returns since when.
+    /// Waits until it holds the lock. Returns the instant.
     ///
     /// # Errors
     ///
-    /// It does not get it within this time.
-    pub async fn held(&mut self, within: Duration) -> anyhow::Result<Instant> {
+    /// It does not hold it within this time.
+    pub async fn wait_for_lock(&mut self, within: Duration) -> anyhow::Result<Instant> {
         let Ok(granted) = tokio::time::timeout(within, &mut self.granted).await else {
             anyhow::bail!("a rival does not get the lock within {within:?}")
         };
         granted?.ok_or_else(|| anyhow::anyhow!("a rival was refused"))
     }
 
-    /// Leaves, with the lock or its place.
+    /// Removes the peer, with its lock or its place in the queue.
     ///
     /// # Errors
     ///
     /// The server has failed.
-    pub async fn leave(self) -> anyhow::Result<()> {
+    pub async fn remove(self) -> anyhow::Result<()> {
         self.handle.remove_peer(self.peer, None).await?;
         Ok(())
     }
 }
 
-/// Longer than any scenario takes.
+/// The answer of a service in this process. It keeps nothing on a disk, so it is ready at once.
+fn at_once<T>(answer: impl Future<Output = T>) -> T {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("only requests for locks wait"),
+    }
+}
+
+/// Longer than any trial takes.
 const RIVAL_LEASE: Duration = Duration::from_secs(120);
 
-/// More than ever hold or wait.
-const MANY: usize = 1_000;
+/// More than the holders or waiters of any trial.
+const MAX_ENTRIES: usize = 1_000;

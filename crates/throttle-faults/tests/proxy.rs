@@ -1,4 +1,4 @@
-//! Each fault of the proxy does what it says, seen from both sides.
+//! Each fault of the proxy has its effect on the client and on the server.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use throttle_client::{Admission, Client, Error, RetryPolicy, http_client_builder};
 use throttle_faults::{
     clock,
-    proxy::{Fault, Kind, Proxy, Rule},
+    proxy::{Fault, Proxy, RequestKind, Rule},
     server::Server,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Longer than anything takes here.
+/// Longer than any step takes here.
 const LONG: Duration = Duration::from_secs(20);
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -21,7 +21,7 @@ fn proxy() -> Proxy {
     Proxy::start(Server::start(&[("A", 1, 0)])).unwrap()
 }
 
-/// A client that asks once.
+/// A client that does not repeat requests.
 fn client(url: &str) -> Client {
     let http = http_client_builder().no_proxy().build().unwrap();
     let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
@@ -33,7 +33,7 @@ async fn until_peers(proxy: &Proxy, number: usize) {
 }
 
 #[tokio::test]
-async fn without_rules_everything_is_passed_on() {
+async fn without_rules_all_requests_are_forwarded() {
     let proxy = proxy();
     let client = client(&proxy.url());
     let peer = client.new_peer(LEASE).await.unwrap();
@@ -45,7 +45,7 @@ async fn without_rules_everything_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_cut_does_not_arrive() {
+async fn a_cut_request_does_not_arrive() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::CutRequest));
     client(&proxy.url()).new_peer(LEASE).await.unwrap_err();
@@ -53,7 +53,7 @@ async fn a_request_that_is_cut_does_not_arrive() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_belongs_to_a_request_that_arrived() {
+async fn the_request_of_a_cut_answer_arrives() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::CutAnswer));
     client(&proxy.url()).new_peer(LEASE).await.unwrap_err();
@@ -61,9 +61,9 @@ async fn an_answer_that_is_cut_belongs_to_a_request_that_arrived() {
 }
 
 #[tokio::test]
-async fn a_page_takes_the_place_of_the_answer_until_rules_are_removed() {
+async fn a_page_replaces_answers_until_the_rules_are_removed() {
     let proxy = proxy();
-    proxy.inject(Rule::always(Fault::Answer(StatusCode::BAD_GATEWAY)).on(&[Kind::NewPeer]));
+    proxy.inject(Rule::always(Fault::Answer(StatusCode::BAD_GATEWAY)).on(&[RequestKind::NewPeer]));
     let client = client(&proxy.url());
     let error = client.new_peer(LEASE).await.unwrap_err();
     assert!(matches!(error, Error::UnexpectedAnswer { status: 502, .. }), "{error:?}");
@@ -73,15 +73,15 @@ async fn a_page_takes_the_place_of_the_answer_until_rules_are_removed() {
 }
 
 #[tokio::test]
-async fn redirects_lead_to_an_address_without_faults() {
+async fn the_faultless_url_ignores_the_rules() {
     let proxy = proxy();
     proxy.inject(Rule::always(Fault::CutRequest));
-    client(&proxy.second_url()).new_peer(LEASE).await.unwrap();
+    client(&proxy.faultless_url()).new_peer(LEASE).await.unwrap();
     assert_eq!((proxy.server().peers(), proxy.faults()), (1, 0));
 }
 
 #[tokio::test]
-async fn silence_lasts_until_rules_are_removed() {
+async fn silence_lasts_until_the_rules_are_removed() {
     let proxy = proxy();
     proxy.inject(Rule::always(Fault::Silence));
     let client = client(&proxy.url());
@@ -94,7 +94,7 @@ async fn silence_lasts_until_rules_are_removed() {
 }
 
 #[tokio::test]
-async fn a_late_request_arrives_also_without_its_client() {
+async fn a_delayed_request_arrives_even_if_its_client_is_gone() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::DelayRequest(SHORT)));
     let client = client(&proxy.url());
@@ -105,7 +105,7 @@ async fn a_late_request_arrives_also_without_its_client() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_that_of_a_server_that_is_gone() {
+async fn a_delayed_answer_arrives_even_after_a_restart_of_the_server() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::DelayAnswer(SHORT)));
     let client = client(&proxy.url());
@@ -117,7 +117,7 @@ async fn a_late_answer_is_that_of_a_server_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_doubled_arrives_twice() {
+async fn a_duplicated_request_arrives_twice() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::Duplicate(SHORT)));
     client(&proxy.url()).new_peer(LEASE).await.unwrap();
@@ -125,21 +125,21 @@ async fn a_request_that_is_doubled_arrives_twice() {
 }
 
 #[tokio::test]
-async fn whoever_is_dead_refuses_connections_until_it_is_revived_at_the_same_port() {
+async fn a_closed_port_refuses_connections_until_it_is_opened_again() {
     let mut proxy = proxy();
     let client = client(&proxy.url());
     let peer = client.new_peer(LEASE).await.unwrap();
-    proxy.die().await;
+    proxy.refuse_connections().await;
     let error = client.heartbeat(peer, LEASE).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    proxy.revive().unwrap();
+    proxy.accept_connections().unwrap();
     client.heartbeat(peer, LEASE).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_restart_cuts_those_who_wait_and_forgets_everybody() {
+async fn a_restart_breaks_blocked_requests_and_loses_all_peers() {
     let proxy = proxy();
-    let rival = proxy.server().rival("A").await.unwrap();
+    let rival = proxy.server().start_rival("A").await.unwrap();
     let client = client(&proxy.url());
     let peer = client.new_peer(LEASE).await.unwrap();
     let waiting = tokio::spawn(async move { client.acquire(peer, "A", 1).block_for(LEASE).await });

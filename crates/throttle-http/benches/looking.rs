@@ -97,9 +97,10 @@ fn list_semaphores(bencher: Bencher<'_, '_>, semaphores: u32) {
 /// A page of peers each of whom holds all semaphores. Nearly all of the time others wait for it.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn page_of_peers(bencher: Bencher<'_, '_>, locks: u32) {
-    let (_runtime, handle, _) = server(locks, Histograms::Off);
+    let (runtime, handle, _) = server(locks, Histograms::Off);
     bencher.counter(ItemsCount::new(locks)).bench_local(|| {
-        assert!(!black_box(handle.peers(None, 128)).entries.is_empty());
+        let page = runtime.block_on(handle.peers(None, 128));
+        assert!(!black_box(page).entries.is_empty());
     });
 }
 
@@ -111,7 +112,7 @@ fn add_by_reload(bencher: Bencher<'_, '_>, semaphores: u32) {
     let more = configured(semaphores);
     let empty = || Handle::start(Settings::default(), &BTreeMap::new());
     bencher.with_inputs(empty).counter(ItemsCount::new(semaphores)).bench_local_refs(|handle| {
-        let changes = handle.reconfigure(Settings::default(), &more);
+        let changes = runtime.block_on(handle.reconfigure(Settings::default(), &more));
         assert_eq!(changes.expect("nothing is in use").added.len(), more.len());
     });
 }

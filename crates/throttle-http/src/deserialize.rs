@@ -1,8 +1,8 @@
 //! Reads the types of [`throttle_wire`] from bodies and query strings, with errors in our own words.
 //!
-//! What is read is given by the derived `Deserialize` of each type, so no name of a field is repeated
-//! here. A struct is read as the sequence of its fields in the order of their declaration: if several
-//! fields are wrong, the first of them is reported, whatever the order in which they were sent.
+//! The derived `Deserialize` of each type names its fields, so no name is repeated here. A struct is read
+//! as the sequence of its fields in the order of their declaration: of several wrong fields the first
+//! declared one is reported, whatever the order in which they were sent.
 
 use std::{fmt, slice, vec};
 
@@ -42,20 +42,20 @@ pub(crate) fn from_value<'a, T: Deserialize<'a>>(
     T::deserialize(sent).map_err(Error::into_refusal)
 }
 
-/// Where a request is read from.
+/// The part of a request from which a struct is read.
 enum Source<'de> {
     Body(&'de [u8]),
     Query(&'de Parameters<'de>),
 }
 
-/// The fields of a request by name.
+/// The fields that were sent, by name.
 enum Fields<'de> {
     Members(Members<'de>),
     Parameters(&'de Parameters<'de>),
 }
 
 impl<'de> Source<'de> {
-    /// The fields that were sent. `names` are those of the struct that is read.
+    /// The fields that were sent for a struct with the fields `names`.
     fn fields(self, names: &'static [&'static str]) -> Result<Fields<'de>, Refusal> {
         let body = match self {
             Self::Query(parameters) => return Ok(Fields::Parameters(parameters)),
@@ -72,7 +72,7 @@ impl<'de> Source<'de> {
 }
 
 impl<'de> Fields<'de> {
-    /// The field of this name, if it was sent. One that was sent twice is refused.
+    /// The field of this name, if it was sent. A duplicate is refused.
     fn find(&self, name: &str) -> Result<Option<Form<'de>>, Refusal> {
         match self {
             Self::Members(members) => Ok(members.find(name)?.map(Form::Json)),
@@ -81,7 +81,7 @@ impl<'de> Fields<'de> {
     }
 }
 
-/// Reads a struct; a request is nothing else.
+/// Reads a struct, and nothing else.
 impl<'de> Deserializer<'de> for Source<'de> {
     type Error = Error;
 
@@ -109,9 +109,10 @@ impl<'de> Deserializer<'de> for Source<'de> {
     }
 }
 
-/// The fields of a struct in the order of their declaration. One that was not sent is `None`: the
-/// derived visitor takes the default of the field, or reports an
-/// [`invalid_length`](serde::de::Error::invalid_length) that is the index of the field.
+/// The fields of a struct in the order of their declaration.
+///
+/// A field that was not sent is `None`. For it the derived visitor takes the default of the field, or
+/// fails with an [`invalid_length`](serde::de::Error::invalid_length), which is the index of the field.
 struct InDeclaredOrder<'de> {
     fields: Fields<'de>,
     names: slice::Iter<'static, &'static str>,
@@ -130,7 +131,7 @@ impl<'de> SeqAccess<'de> for InDeclaredOrder<'de> {
     }
 }
 
-/// A value that was sent, and how it is named in the sentence that refuses it.
+/// A value that was sent, and its name in the sentence that refuses it.
 #[derive(Clone, Copy)]
 struct Sent<'de, 's> {
     form: Form<'de>,
@@ -147,9 +148,9 @@ enum Form<'de> {
 #[derive(Clone, Copy)]
 enum Subject<'s> {
     Field(&'static str),
-    /// A member of the object that a field is.
+    /// A member of a field that is an object.
     Member {
-        field: Field<'s>,
+        field: ObjectField<'s>,
         name: &'s str,
     },
     Whole(&'static str),
@@ -157,7 +158,7 @@ enum Subject<'s> {
 
 /// A field that is an object.
 #[derive(Clone, Copy)]
-struct Field<'s> {
+struct ObjectField<'s> {
     /// Its name, quoted.
     name: &'s str,
     /// What its visitor expects.
@@ -165,7 +166,7 @@ struct Field<'s> {
 }
 
 impl Sent<'_, '_> {
-    /// The text that was sent, which the client recognises.
+    /// The text that was sent, to be quoted.
     fn text(&self) -> &str {
         match self.form {
             Form::Json(value) => value.text(),
@@ -187,15 +188,15 @@ impl Sent<'_, '_> {
 
     fn refused_by(&self, expected: &dyn Expected) -> Error {
         match self.subject {
-            // A string of an object is nothing without the others, so the object is refused.
-            Subject::Member { field: Field { name, expected }, .. } => {
+            // All values of such an object must be strings, so the object is refused.
+            Subject::Member { field: ObjectField { name, expected }, .. } => {
                 Error::Refused(Refusal::invalid_field(name, expected, self.text()))
             }
             _ => self.refused(&expected.to_string()),
         }
     }
 
-    /// The error of a visitor, with the value that it is about.
+    /// Adds the value to the error of its visitor.
     fn about(&self, error: Error) -> Error {
         match error {
             Error::Expected(expected) => self.refused(&expected),
@@ -248,12 +249,12 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
         let (name, expected) = (format!("`{name}`"), (&visitor as &dyn Expected).to_string());
         let members = value.members().ok_or_else(|| self.refused(&expected))?;
         let members: Vec<_> = members.unique(&name).map_err(Error::Refused)?;
-        let field = Field { name: &name, expected: &expected };
+        let field = ObjectField { name: &name, expected: &expected };
         visitor.visit_map(Object { field, members: members.into_iter(), current: None })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        // `null` is a value that was sent.
+        // A `null` that was sent is refused by the type in the option.
         visitor.visit_some(self)
     }
 
@@ -277,9 +278,9 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
 
 /// The members of a field that is an object.
 struct Object<'de, 's> {
-    field: Field<'s>,
+    field: ObjectField<'s>,
     members: vec::IntoIter<(String, Value<'de>)>,
-    /// The member whose name was read and whose value was not.
+    /// The member whose value is read next.
     current: Option<(String, Value<'de>)>,
 }
 
@@ -349,5 +350,56 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throttle_wire::{LockRequest, Restore};
+
+    use super::*;
+
+    fn refusal<'a, T: Deserialize<'a> + fmt::Debug>(body: &'a str) -> String {
+        format!("{:?}", from_body::<T>(body.as_bytes()).unwrap_err())
+    }
+
+    #[test]
+    fn the_first_declared_of_several_wrong_fields_is_reported() {
+        for (body, wrong) in [
+            (r#"{"sequence":-1,"peer_id":0,"expires_in":5}"#, "`expires_in` must be"),
+            (r#"{"sequence":-1,"peer_id":0}"#, "`expires_in` is missing"),
+            (r#"{"sequence":-1,"peer_id":0,"expires_in":"5m"}"#, "`peer_id` must be"),
+            (r#"{"sequence":-1,"peer_id":1,"expires_in":"5m"}"#, "`acquired` is missing"),
+            (
+                r#"{"sequence":-1,"labels":0,"acquired":{},"peer_id":1,"expires_in":"5m"}"#,
+                "`labels` must",
+            ),
+            (
+                r#"{"sequence":-1,"acquired":{},"peer_id":1,"expires_in":"5m"}"#,
+                "`sequence` must be",
+            ),
+        ] {
+            let refusal = refusal::<Restore>(body);
+            assert!(refusal.contains(wrong), "{body}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn null_is_not_an_absent_field() {
+        for field in ["expires_in", "block_for", "sequence"] {
+            let refusal = refusal::<LockRequest>(&format!(r#"{{"{field}":null}}"#));
+            assert!(refusal.contains(&format!("`{field}` must be")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn types_that_no_request_has_are_an_internal_error() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "it is never read")]
+        struct Unsupported {
+            flag: bool,
+        }
+        assert_eq!(from_body::<Unsupported>(br#"{"flag":true}"#).unwrap_err(), Refusal::internal());
+        assert_eq!(from_body::<bool>(b"true").unwrap_err(), Refusal::internal());
     }
 }

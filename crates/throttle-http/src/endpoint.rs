@@ -19,7 +19,7 @@ use tower::{Service, ServiceExt as _};
 use crate::{
     api::Api,
     malformed::Malformed,
-    metrics::Group,
+    metrics::RequestGroup,
     observed::{LogFields, RequestInfo, RouteLabel, observed},
     operator_routes, percent,
     worker_request::WorkerRequest,
@@ -156,7 +156,7 @@ impl Routes {
             let Ok(response) = Box::pin(self.operator_routes.clone().oneshot(request)).await;
             return response;
         };
-        let label = RouteLabel::worker(route, Group::of(route, &head.method, &head.uri));
+        let label = RouteLabel::worker(route, RequestGroup::of(route, &head.method, &head.uri));
         let fields = LogFields::if_logged(|| log_fields(route, &head.method, captures));
         let request = WorkerRequest { api, head, captures, body };
         observed(api, &info, (label, fields), worker_routes::handle(route, request)).await

@@ -1,9 +1,8 @@
 //! JSON values, read with errors in our own words.
 //!
-//! A value stays the text it was sent as until somebody asks for it as a string, an integer or an
-//! object. So a number of any length is seen in full, a member that comes twice is noticed, and
-//! nesting costs nothing: what nobody asks for is checked for its form, without recursion, and
-//! skipped.
+//! A value stays the text that was sent until it is read as a string, an integer or an object. So an
+//! error can quote the text, an integer of any length is recognised, and a duplicate member is found.
+//! Nesting costs nothing: a value that is not read is checked without recursion and skipped.
 
 use std::{borrow::Cow, fmt};
 
@@ -20,21 +19,20 @@ use crate::refusal::Refusal;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a>(&'a str);
 
-/// The members of an object, in the order in which they were sent.
+/// The members of an object, in the order in which they were sent. Names may be duplicate.
 #[derive(Debug)]
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
 /// A number without fraction and exponent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Integer {
-    /// One of 64 bits.
     Fits(i64),
-    /// One from 2^63 on.
+    /// 2^63 or more.
     TooLarge,
 }
 
 impl<'a> Value<'a> {
-    /// Reads a whole body.
+    /// Reads a whole body, and reports where it stops being JSON.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
         serde_json::from_slice::<&RawValue>(body).map(Self::from).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -59,7 +57,7 @@ impl<'a> Value<'a> {
         Some(Cow::Borrowed(text))
     }
 
-    /// `None` if it is something else, and for what is below -2^63.
+    /// `None` if the value is not an integer, or below -2^63.
     pub(crate) fn integer(self) -> Option<Integer> {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -83,32 +81,31 @@ impl<'a> From<&'a RawValue> for Value<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Reads a whole body; `None` if it is anything else than an object.
+    /// Reads a whole body; `None` if it is not an object.
     ///
-    /// One pass over it, where [`Value::parse`], which tells what is wrong, would be the first of two.
+    /// This is one pass over the body. [`Value::parse`] reports what is wrong with it, but takes a
+    /// second pass for the members.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 
-    /// The member of this name, if there is one.
-    ///
-    /// Two of them are refused rather than one of them ignored.
+    /// The member of this name, if there is one. A duplicate is refused.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Value<'a>>, Refusal> {
         let mut found = self.0.iter().filter(|(member, _)| member == name);
         match (found.next(), found.next()) {
-            (_, Some(_)) => Err(twice(&format!("The body has `{name}`"))),
+            (_, Some(_)) => Err(duplicate(&format!("The body has `{name}`"))),
             (found, None) => Ok(found.map(|&(_, value)| value)),
         }
     }
 
-    /// All members by name. `what` is the object, for the sentence that none may come twice.
+    /// All members by name. A duplicate is refused; `what` names the object in that sentence.
     pub(crate) fn unique<T: FromIterator<(String, Value<'a>)>>(
         mut self,
         what: &str,
     ) -> Result<T, Refusal> {
         self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
         match self.0.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(twice(&format!("{what} has {:?}", pair[0].0))),
+            Some(pair) => Err(duplicate(&format!("{what} has {:?}", pair[0].0))),
             None => {
                 Ok(self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect())
             }
@@ -116,7 +113,7 @@ impl<'a> Members<'a> {
     }
 }
 
-fn twice(finding: &str) -> Refusal {
+fn duplicate(finding: &str) -> Refusal {
     Refusal::new(Code::InvalidField, format!("{finding} twice."))
 }
 
@@ -144,7 +141,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A string that is borrowed if it was sent without escapes.
+/// A string, borrowed if it was sent without escapes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -180,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_line_and_column() {
+    fn a_mistake_is_reported_with_line_and_column() {
         let detail = |body: &[u8]| format!("{:?}", Value::parse(body).unwrap_err());
         assert!(detail(b"{\n  oops").contains("a mistake in line 2, column 3"));
         assert!(detail(b"{\"a\":").contains("ends too early in line 1, column 5"));
@@ -221,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_read_without_recursion() {
+    fn deep_nesting_is_read_without_recursion() {
         let bomb = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         assert!(value(&bomb).members().is_none());
         assert!(Members::parse(bomb.as_bytes()).is_none());
@@ -229,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_come_twice_are_refused_also_if_spelled_differently() {
+    fn duplicate_members_are_refused_even_if_spelled_differently() {
         let members = || value(r#"{"A":1,"B":2,"\u0041":3}"#).members().unwrap();
         assert!(members().find("A").is_err());
         assert_eq!(members().find("B").unwrap().unwrap().text(), "2");

@@ -1,167 +1,214 @@
 //! Lists that may have a million entries, written piece by piece.
 //!
-//! The state is looked at once for each page of a list, and only when the client has taken what was
-//! written before. So a list takes neither much memory nor much time at once, and is consistent within
-//! each page: who is there all the while is listed exactly once, who comes or goes meanwhile may or
-//! may not be. An answer that is longer than a piece counts as a listing until it is written, and
-//! there are only so many of those at a time.
+//! A list is read page by page, each under one lock of the state, and a page is read only when the
+//! client has taken what was written before. So a list takes little memory, and little time at once.
+//! Each page is consistent in itself: an entry that exists throughout is listed exactly once, one that
+//! comes or goes meanwhile may or may not be listed. An answer longer than one piece counts as a listing
+//! until it is written, and the number of listings at a time is limited.
 
-use std::{borrow::Cow, convert::Infallible, iter, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, iter, mem, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use throttle_runtime::{Overview, Page, PeerStatus};
+use throttle_runtime::{Overview, Page, PeerStatus, SemaphorePages, SemaphoreStatus};
 use throttle_wire::Code;
 
 use crate::{answer, api::Api, refusal::Refusal, view};
 
-/// A part of an answer: a few bytes, or what is written of one entry.
+/// A part of an answer: a few bytes, or the text of one entry.
 pub(crate) type Part = Cow<'static, [u8]>;
 
+/// The parts of an answer that come from one page of a list.
+pub(crate) type Parts = Box<dyn Iterator<Item = Part> + Send>;
+
 /// All peers: an array of [`throttle_wire::PeerStatus`].
-pub(crate) fn peers(api: &Api) -> Result<Response, Refusal> {
+pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
-    let first = handle.peers(None, ENTRIES);
-    let peers = pages(first, move |after| handle.peers(Some(after), ENTRIES));
-    answer(api, JSON, array(peers.map(parts_of_peer)))
+    let first = handle.peers(None, ENTRIES).await;
+    let pages = pages(first, move |after| {
+        let handle = handle.clone();
+        async move { handle.peers(Some(after), ENTRIES).await }
+    });
+    answer(api, JSON, array(pages, parts_of_peer)).await
 }
 
 /// One peer: a [`throttle_wire::PeerStatus`].
-pub(crate) fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
-    answer(api, JSON, parts_of_peer(peer))
+pub(crate) async fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
+    answer(api, JSON, stream::iter([boxed(parts_of_peer(peer))])).await
 }
 
 /// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
-pub(crate) fn semaphores(api: &Api) -> Result<Response, Refusal> {
-    let semaphores = api.handle.semaphore_pages().flatten();
-    answer(api, JSON, array(semaphores.map(|semaphore| one(text(&view::semaphore(semaphore))))))
+pub(crate) async fn semaphores(api: &Api) -> Result<Response, Refusal> {
+    let pages = semaphore_pages(api.handle.semaphore_pages().await);
+    let parts = array(pages, |semaphore| json(&view::semaphore(semaphore)));
+    answer(api, JSON, parts).await
 }
 
-/// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its lists.
-pub(crate) fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
+/// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its
+/// lists.
+pub(crate) async fn semaphore(api: &Api, overview: Overview) -> Result<Response, Refusal> {
     let Overview { status, holders, waiters } = overview;
     let name = Arc::clone(&status.name);
-    let mut summary = text(&view::semaphore(status));
-    summary.pop(); // The brace that closes it, for there is more to come.
+    let mut numbers = text(&view::semaphore(status));
+    numbers.pop(); // The closing brace: the lists follow.
+    // A semaphore that is removed meanwhile has neither holders nor waiters, so its lists end.
     let holders = {
         let (handle, name) = (api.handle.clone(), Arc::clone(&name));
-        // A semaphore that is removed meanwhile was neither held nor awaited any more.
         pages(holders, move |after| {
-            handle.holders(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+            let (handle, name) = (handle.clone(), Arc::clone(&name));
+            async move {
+                let page = handle.holders(&name, Some(after), ENTRIES).await;
+                page.unwrap_or_else(|_| last_page())
+            }
         })
     };
     let waiters = {
         let handle = api.handle.clone();
         pages(waiters, move |after| {
-            handle.waiters(&name, Some(after), ENTRIES).unwrap_or_else(|_| nothing())
+            let (handle, name) = (handle.clone(), Arc::clone(&name));
+            async move {
+                let page = handle.waiters(&name, Some(after), ENTRIES).await;
+                page.unwrap_or_else(|_| last_page())
+            }
         })
     };
-    let parts = one(summary)
-        .chain(fixed(br#","held_by":"#))
-        .chain(array(holders.map(|holder| one(text(&view::holder(holder))))))
-        .chain(fixed(br#","queue":"#))
-        .chain(array(waiters.map(|waiter| one(text(&view::waiter(waiter))))))
-        .chain(fixed(b"}"));
-    answer(api, JSON, parts)
+    let parts = stream::iter([boxed(one(numbers).chain(fixed(br#","held_by":"#)))])
+        .chain(array(holders, |holder| json(&view::holder(holder))))
+        .chain(stream::iter([boxed(fixed(br#","queue":"#))]))
+        .chain(array(waiters, |waiter| json(&view::waiter(waiter))))
+        .chain(stream::iter([boxed(fixed(b"}"))]));
+    answer(api, JSON, parts).await
 }
 
-/// An answer that consists of these parts. What does not fit into a piece is written as the client
-/// takes it.
+/// An answer that consists of these parts. All that exceeds one piece is written as the client reads it.
 ///
 /// # Errors
 ///
-/// `too_many_listings` if it is longer than a piece and there are many such answers already.
-pub(crate) fn answer(
+/// `too_many_listings` if it is longer than one piece and as many listings as allowed are being written.
+pub(crate) async fn answer(
     api: &Api,
     media_type: &'static str,
-    parts: impl Iterator<Item = Part> + Send + 'static,
+    parts: impl Stream<Item = Parts> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let mut parts = parts.fuse();
-    let first = piece(&mut parts);
+    let mut pieces = Pieces { pages: Box::pin(parts), current: Box::new(iter::empty()) };
+    let first = pieces.next().await;
     if first.len() < PIECE {
         return Ok(answer::with(StatusCode::OK, media_type, first));
     }
-    let turn = Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
+    let permit = Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
         let limit = api.limits.listings;
         let detail = format!("There are {limit} long lists being read. Try again later.");
         Refusal::new(Code::TooManyListings, detail)
     })?;
     // Fused, because compression polls a body once more after its end.
-    let pieces = stream::unfold((Some(first), parts, turn), async |(first, mut parts, turn)| {
-        let piece = match first {
-            Some(first) => first,
-            None => piece(&mut parts),
-        };
-        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, parts, turn)))
-    });
-    let mut response = Response::new(Body::from_stream(pieces.fuse()));
+    let body =
+        stream::unfold((Some(first), pieces, permit), async |(first, mut pieces, permit)| {
+            let piece = match first {
+                Some(first) => first,
+                None => pieces.next().await,
+            };
+            (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, pieces, permit)))
+        });
+    let mut response = Response::new(Body::from_stream(body.fuse()));
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     Ok(response)
 }
 
-/// As many parts as make a piece, or all that are left.
-fn piece(parts: &mut impl Iterator<Item = Part>) -> Bytes {
-    let mut piece = Vec::with_capacity(SHORT);
-    while piece.len() < PIECE
-        && let Some(part) = parts.next()
-    {
-        piece.extend_from_slice(&part);
-    }
-    piece.into()
+/// An answer that is written piece by piece.
+struct Pieces<S> {
+    pages: S,
+    /// The parts of the page that was read last.
+    current: Parts,
 }
 
-/// The entries of a first page, and of those that `page` returns behind it.
-fn pages<E, C>(
-    first: Page<E, C>,
-    mut page: impl FnMut(C) -> Page<E, C>,
-) -> impl Iterator<Item = E> {
-    let Page { entries, mut next } = first;
-    let mut entries = entries.into_iter();
-    iter::from_fn(move || {
-        loop {
-            if let Some(entry) = entries.next() {
-                return Some(entry);
+impl<S: Stream<Item = Parts> + Unpin> Pieces<S> {
+    /// As many parts as make a piece, or all that are left.
+    async fn next(&mut self) -> Bytes {
+        let mut piece = Vec::with_capacity(SHORT);
+        while piece.len() < PIECE {
+            if let Some(part) = self.current.next() {
+                piece.extend_from_slice(&part);
+            } else if let Some(parts) = self.pages.next().await {
+                self.current = parts;
+            } else {
+                break;
             }
-            let further = page(next.take()?);
-            (entries, next) = (further.entries.into_iter(), further.next);
         }
-    })
+        piece.into()
+    }
 }
 
-/// The page that ends a list.
-fn nothing<E, C>() -> Page<E, C> {
+/// The first page of a list, and those that `page` returns after it.
+fn pages<E: Send, C: Send, F: Future<Output = Page<E, C>> + Send>(
+    first: Page<E, C>,
+    page: impl FnMut(C) -> F + Send,
+) -> impl Stream<Item = Vec<E>> + Send {
+    let Page { entries, next } = first;
+    let others = stream::unfold((next, page), async |(next, mut page)| {
+        let Page { entries, next } = page(next?).await;
+        Some((entries, (next, page)))
+    });
+    stream::iter([entries]).chain(others)
+}
+
+/// The pages of all semaphores.
+pub(crate) fn semaphore_pages(
+    pages: SemaphorePages,
+) -> impl Stream<Item = Vec<SemaphoreStatus>> + Send {
+    stream::unfold(pages, async |mut pages| pages.next().await.map(|page| (page, pages)))
+}
+
+/// An empty page that ends a list.
+fn last_page<E, C>() -> Page<E, C> {
     Page { entries: Vec::new(), next: None }
 }
 
-/// The parts of a JSON array, from those of its entries.
-fn array<E: Iterator<Item = Part>>(entries: impl Iterator<Item = E>) -> impl Iterator<Item = Part> {
-    let separators = iter::once(fixed(b"")).chain(iter::repeat_with(|| fixed(b",")));
-    let entries = separators.zip(entries).flat_map(|(separator, entry)| separator.chain(entry));
-    fixed(b"[").chain(entries).chain(fixed(b"]"))
+/// The parts of a JSON array with the entries of all pages.
+fn array<E: Send + 'static, I: Iterator<Item = Part> + Send + 'static>(
+    pages: impl Stream<Item = Vec<E>> + Send,
+    parts_of: impl Fn(E) -> I + Copy + Send + 'static,
+) -> impl Stream<Item = Parts> + Send {
+    let mut at_start = true;
+    let entries = pages.map(move |page| {
+        let mut is_first = at_start;
+        at_start &= page.is_empty();
+        boxed(page.into_iter().flat_map(move |entry| {
+            let separator: &[u8] = if mem::take(&mut is_first) { b"" } else { b"," };
+            fixed(separator).chain(parts_of(entry))
+        }))
+    });
+    stream::iter([boxed(fixed(b"["))]).chain(entries).chain(stream::iter([boxed(fixed(b"]"))]))
 }
 
-/// A [`throttle_wire::PeerStatus`], each lock of which is a part of its own, for it may have thousands.
-fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> {
+/// A [`throttle_wire::PeerStatus`]. Each lock is a part of its own, because a peer may have thousands.
+fn parts_of_peer(peer: PeerStatus) -> impl Iterator<Item = Part> + Send {
     const NO_LOCKS: &[u8] = br#"[],"pending":null}"#;
     let (peer, held, pending) = view::peer(peer);
     let mut head = text(&peer);
     assert!(head.ends_with(NO_LOCKS), "the locks come last");
     head.truncate(head.len() - NO_LOCKS.len());
+    let separators = iter::once(fixed(b"")).chain(iter::repeat_with(|| fixed(b",")));
+    let held = held.into_iter().map(|lock| json(&view::held_lock(lock)));
     one(head)
-        .chain(array(held.into_iter().map(|lock| one(text(&view::held(lock))))))
-        .chain(fixed(br#","pending":"#))
-        .chain(one(text(&pending)))
+        .chain(fixed(b"["))
+        .chain(separators.zip(held).flat_map(|(separator, lock)| separator.chain(lock)))
+        .chain(fixed(br#"],"pending":"#))
+        .chain(json(&pending))
         .chain(fixed(b"}"))
 }
 
+fn json(value: &impl Serialize) -> iter::Once<Part> {
+    one(text(value))
+}
+
 fn text(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("views have strings for keys")
+    serde_json::to_vec(value).expect("the keys of a view are strings")
 }
 
 fn one(text: Vec<u8>) -> iter::Once<Part> {
@@ -172,14 +219,18 @@ fn fixed(text: &'static [u8]) -> iter::Once<Part> {
     iter::once(Cow::Borrowed(text))
 }
 
+fn boxed(parts: impl Iterator<Item = Part> + Send + 'static) -> Parts {
+    Box::new(parts)
+}
+
 const JSON: &str = "application/json";
 
-/// How many bytes are written at a time, and a part beyond them. It bounds what a client costs that
-/// reads slowly.
+/// The length of a piece in bytes; a piece may be longer by its last part. It bounds the memory that a
+/// slow reader costs.
 pub(crate) const PIECE: usize = 32 * 1024;
 
-/// Most answers fit, so that they need not grow.
+/// Most answers fit, so the buffer rarely grows.
 const SHORT: usize = 512;
 
-/// How many entries are read under one lock of the state. They are about a piece.
+/// The number of entries that are read under one lock of the state: about a piece.
 pub(crate) const ENTRIES: usize = 128;

@@ -23,8 +23,8 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
     let Lock { peer, semaphore } = request.path()?;
     let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
     let LockCount(count) = request.json().await?;
-    let count = self::count(handle, &semaphore, count)?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore) };
+    let count = self::count(handle, &semaphore, count).await?;
+    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
     let sequence = sequence.and_then(Sequence::new);
     let request = LockRequest { count, expires_in, block_for, sequence };
     // Another request of the peer may have shrunk the lock while this one waited.
@@ -48,21 +48,24 @@ pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<
     let handle = &request.api.handle;
     let Lock { peer, semaphore } = request.path()?;
     let Release { sequence } = request.query()?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore) };
+    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
     handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 
 /// A count that somebody may ask for of `semaphore`, which is told first if it is wrong as well.
-pub(crate) fn count(handle: &Handle, semaphore: &str, count: i64) -> Result<Count, Refusal> {
-    Count::try_from(count).or_else(|error| {
-        handle.remainder(semaphore)?;
-        Err(error.into())
-    })
+pub(crate) async fn count(handle: &Handle, semaphore: &str, count: i64) -> Result<Count, Refusal> {
+    match Count::try_from(count) {
+        Ok(count) => Ok(count),
+        Err(error) => {
+            handle.remainder(semaphore).await?;
+            Err(error.into())
+        }
+    }
 }
 
 /// What a request on behalf of nobody is told.
-fn nobody<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
-    handle.remainder(semaphore)?;
+async fn nobody<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
+    handle.remainder(semaphore).await?;
     Err(Refusal::unknown_peer())
 }

@@ -1,19 +1,19 @@
-//! Metrics: their names, who counts them, and how they are read.
+//! The metrics, and the text in which Prometheus reads them.
 //!
-//! What is held and awaited now is taken from the service at each reading, so it cannot drift from
-//! the truth. What happens is counted when it happens: by the routes, and by an observer of the
-//! service. What concerns the whole server is kept by a recorder, and what concerns a semaphore in
-//! series of our own, which are dropped with it.
+//! Gauges of what is held and pending are read from the service at each scrape, so they cannot drift
+//! from it. Events are counted when they happen: requests by the routes, the rest by an observer of the
+//! service. A recorder keeps the counters of the whole server ([`counters`]). The series of a semaphore
+//! are kept here ([`semaphore_families`]), because a recorder cannot drop them with the semaphore.
 
-mod durations;
-mod events;
+mod collectors;
+mod counters;
+mod event_counts;
 mod exposition;
-mod families;
-mod flight;
 mod histogram;
-mod names;
-mod probes;
+mod request_durations;
+mod semaphore_families;
 mod series;
+mod single_flight;
 
 use std::{
     fmt,
@@ -28,22 +28,22 @@ use metrics::{Counter, Key, Label, Recorder};
 use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
-pub(crate) use self::durations::Group;
 pub use self::histogram::Histograms;
+pub(crate) use self::request_durations::RequestGroup;
 use self::{
-    durations::Durations,
-    events::Events,
-    families::Row,
-    flight::{Flight, Text},
-    probes::{Kind, Probe, Probes},
-    series::Register,
+    collectors::{Collector, Collectors, Kind},
+    event_counts::EventCounts,
+    request_durations::RequestDurations,
+    semaphore_families::Row,
+    series::SeriesRegistry,
+    single_flight::{SharedText, SingleFlight},
 };
 use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
 
 /// The metrics of one server.
 ///
-/// They are read in the text format of Prometheus. What concerns the whole server is kept by a
-/// [`Recorder`] that belongs to this server alone: of two servers in a process, each has its own.
+/// They are read in the text format of Prometheus. The metrics of the whole server are kept by a
+/// [`Recorder`] that belongs to this server alone: two servers in one process have two recorders.
 ///
 /// ```
 /// use std::{collections::BTreeMap, sync::Arc};
@@ -64,22 +64,22 @@ use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
 /// ```
 #[derive(Clone)]
 pub struct Metrics {
-    shared: Arc<Shared>,
+    inner: Arc<MetricsInner>,
     histograms: Histograms,
 }
 
-struct Shared {
+struct MetricsInner {
     recorder: Arc<dyn Recorder + Send + Sync>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
-    series: Arc<Register>,
+    series: Arc<SeriesRegistry>,
     clock: Clock,
-    durations: Durations,
-    probes: Probes,
-    flight: Arc<Flight>,
-    /// How many bytes the latest text had.
+    durations: RequestDurations,
+    collectors: Collectors,
+    single_flight: Arc<SingleFlight>,
+    /// The length of the latest text in bytes.
     size: AtomicUsize,
     not_found: Counter,
-    /// By code.
+    /// By code, in the order of [`Code::ALL`].
     refusals: Vec<Counter>,
     /// Requests to workers' routes, by route, method and status. Most of these counters are never needed.
     worker_requests: Vec<OnceLock<Counter>>,
@@ -88,18 +88,18 @@ struct Shared {
 impl Metrics {
     /// Metrics that `recorder` keeps and `render` writes in the text format of Prometheus.
     ///
-    /// `render` is called on a thread where it may take its time.
+    /// `render` is called on a thread where it may block.
     pub fn new(
         recorder: Arc<dyn Recorder + Send + Sync>,
         render: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
-        names::describe(&*recorder);
+        counters::describe(&*recorder);
         let refusals = Code::ALL.iter().map(|code| {
             let labels = vec![Label::new("code", code.as_str())];
-            names::counter(&*recorder, Key::from_parts(names::REFUSALS, labels))
+            counters::register(&*recorder, Key::from_parts(counters::REFUSALS, labels))
         });
-        let shared = Shared {
-            not_found: names::counter(&*recorder, Key::from_static_name(names::NOT_FOUND)),
+        let inner = MetricsInner {
+            not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
             worker_requests: (0..WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
@@ -108,34 +108,34 @@ impl Metrics {
             render,
             series: Arc::default(),
             clock: Clock::start(),
-            durations: Durations::new(),
-            probes: Probes::default(),
-            flight: Arc::default(),
+            durations: RequestDurations::new(),
+            collectors: Collectors::default(),
+            single_flight: Arc::default(),
             size: AtomicUsize::new(0),
         };
-        Self { shared: Arc::new(shared), histograms: Histograms::default() }
+        Self { inner: Arc::new(inner), histograms: Histograms::default() }
     }
 
-    /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
-    /// call of [`observer`](Self::observer).
+    /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`. Takes effect only
+    /// before the first call of [`observer`](Self::observer).
     #[must_use]
     pub fn histograms(mut self, histograms: Histograms) -> Self {
         self.histograms = histograms;
         self
     }
 
-    /// Counts what happens in a service, for
+    /// An observer that counts the events of a service, for
     /// [`Handle::start_observed`](throttle_runtime::Handle::start_observed).
     pub fn observer(&self) -> Box<dyn Observer> {
-        let Shared { recorder, series, .. } = &*self.shared;
-        Box::new(Events::new(&**recorder, self.histograms, Arc::clone(series)))
+        let MetricsInner { recorder, series, .. } = &*self.inner;
+        Box::new(EventCounts::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
-    /// Adds a gauge whose value `read` tells at each scrape, with labels by which it differs from
-    /// others of the same name.
+    /// Adds a gauge whose value `read` returns at each scrape. Gauges of the same name must differ in
+    /// their labels.
     ///
     /// `read` is called on a thread that serves no requests, for one scrape at a time. It must not
-    /// call this `Metrics`. Nothing in the labels and in `help` is escaped.
+    /// call this `Metrics`. Labels and `help` are written as they are, without escapes.
     pub fn gauge_at_scrape(
         &self,
         name: &'static str,
@@ -144,11 +144,11 @@ impl Metrics {
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let (labels, read) = (labels.to_vec(), Box::new(read));
-        self.shared.probes.add(Probe { kind: Kind::Gauge, name, help, labels, read });
+        self.inner.collectors.add(Collector { kind: Kind::Gauge, name, help, labels, read });
     }
 
-    /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. A value lower than
-    /// one before counts as that one.
+    /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. If `read` returns less
+    /// than before, the counter keeps its value.
     pub fn counter_at_scrape(
         &self,
         name: &'static str,
@@ -157,15 +157,15 @@ impl Metrics {
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let (labels, read) = (labels.to_vec(), Box::new(read));
-        self.shared.probes.add(Probe { kind: Kind::Counter, name, help, labels, read });
+        self.inner.collectors.add(Collector { kind: Kind::Counter, name, help, labels, read });
     }
 
-    /// The present, to tell how long a request takes.
+    /// The present, from which durations of requests are measured.
     pub(crate) fn now(&self) -> Time {
-        self.shared.clock.now()
+        self.inner.clock.now()
     }
 
-    /// Counts a request with its outcome, and its duration if it has a start.
+    /// Counts a request with its outcome, and its duration if its start is known.
     pub(crate) fn count(
         &self,
         route: RouteLabel,
@@ -174,20 +174,21 @@ impl Metrics {
         code: Option<Code>,
     ) {
         if let Some(started) = started {
-            self.shared.durations.record(route.group, started, self.now());
+            self.inner.durations.record(route.group, started, self.now());
         }
         self.count_request(route, method, status);
         if let Some(code) = code
-            && let Some(refusals) = self.shared.refusals.get(code as usize)
+            && let Some(refusals) = self.inner.refusals.get(code as usize)
         {
             refusals.increment(1);
         }
         if code == Some(Code::UnknownRoute) {
-            self.shared.not_found.increment(1);
+            self.inner.not_found.increment(1);
         }
     }
 
     fn count_request(&self, route: RouteLabel, method: &str, status: StatusCode) {
+        debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
         let counter = || {
@@ -200,12 +201,12 @@ impl Metrics {
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
-            names::counter(&*self.shared.recorder, Key::from_parts(names::REQUESTS, labels))
+            counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
         };
         match route.worker {
             Some(worker) => {
                 let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
-                self.shared.worker_requests[index].get_or_init(counter).increment(1);
+                self.inner.worker_requests[index].get_or_init(counter).increment(1);
             }
             // The recorder finds the counter by its labels, which takes about a microsecond.
             None => counter().increment(1),
@@ -214,25 +215,29 @@ impl Metrics {
 
     /// The text for Prometheus, sorted, with the present state of `handle`.
     ///
-    /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
-    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<Text>, Refusal> {
+    /// It is written on a thread that serves no requests, one text at a time. A request that arrives
+    /// meanwhile gets the same text.
+    pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<SharedText>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
-        self.shared.flight.text(move || metrics.write(&handle)).await
+        let runtime = tokio::runtime::Handle::current();
+        self.inner.single_flight.text(move || runtime.block_on(metrics.write(&handle))).await
     }
 
-    fn write(&self, handle: &Handle) -> String {
-        let Shared { probes, series, render, durations, size, .. } = &*self.shared;
-        let rows = handle.semaphore_pages().flat_map(|semaphores| {
+    async fn write(&self, handle: &Handle) -> String {
+        let MetricsInner { collectors, series, render, durations, size, .. } = &*self.inner;
+        let (mut pages, mut rows) = (handle.semaphore_pages().await, Vec::new());
+        while let Some(semaphores) = pages.next().await {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
-            semaphores.into_iter().zip(series).map(|(status, series)| Row::new(status, series))
-        });
-        let (rows, bounds) = (rows.collect(), self.histograms.bounds());
-        // A little more than the last time, for numbers grow.
+            let page = semaphores.into_iter().zip(series);
+            rows.extend(page.map(|(status, series)| Row::new(status, series)));
+        }
+        let bounds = self.histograms.bounds();
+        // A little more than the last time, because numbers grow.
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
-        probes.write(&mut exported);
-        probes::write_service(&mut exported, handle);
+        collectors.write(&mut exported);
+        collectors::write_service(&mut exported, handle).await;
         let text = exposition::write(&exported, rows, bounds, capacity);
         size.store(text.len(), Relaxed);
         text
@@ -245,12 +250,32 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// As labels. The first stands for all others.
+/// Values of the label `method`. The first stands for all others.
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
-/// As labels. The first stands for all others, of which there are none.
+/// Values of the label `status`. The first would stand for all others, but there are none.
 const STATUSES: &[u16] =
     &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
 
 /// No status.
 const OTHER: u16 = 0;
+
+const _: () = {
+    let mut index = 0;
+    while index < Code::ALL.len() {
+        assert!(has_label(Code::ALL[index].status()), "add the status of a new code to STATUSES");
+        index += 1;
+    }
+};
+
+/// Whether the status is among [`STATUSES`].
+const fn has_label(status: u16) -> bool {
+    let mut index = 0;
+    while index < STATUSES.len() {
+        if STATUSES[index] == status {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}

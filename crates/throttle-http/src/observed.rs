@@ -13,7 +13,7 @@ use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
-    accept_header, api::Api, malformed::Malformed, metrics::Group, refusal::Refusal,
+    accept_header, api::Api, malformed::Malformed, metrics::RequestGroup, refusal::Refusal,
     worker_routes::WorkerRoute,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct RequestInfo {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouteLabel {
     pub(crate) name: &'static str,
-    pub(crate) group: Group,
+    pub(crate) group: RequestGroup,
     /// `Some` if the route is in the table of those whose counters are looked up fast.
     pub(crate) worker: Option<WorkerRoute>,
 }
@@ -68,13 +68,13 @@ impl RequestInfo {
 
 impl RouteLabel {
     /// The label of all paths that have no route.
-    pub(crate) const UNKNOWN: Self = Self::operator("unknown", Group::Operate);
+    pub(crate) const UNKNOWN: Self = Self::operator("unknown", RequestGroup::Operate);
 
-    pub(crate) const fn operator(name: &'static str, group: Group) -> Self {
+    pub(crate) const fn operator(name: &'static str, group: RequestGroup) -> Self {
         Self { name, group, worker: None }
     }
 
-    pub(crate) const fn worker(route: WorkerRoute, group: Group) -> Self {
+    pub(crate) const fn worker(route: WorkerRoute, group: RequestGroup) -> Self {
         Self { name: route.name(), group, worker: Some(route) }
     }
 }

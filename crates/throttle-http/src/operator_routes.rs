@@ -26,7 +26,7 @@ use tower_http::{
 
 use crate::{
     api::Api,
-    metrics::Group::{List, Operate},
+    metrics::RequestGroup::{List, Operate},
     observed::{LogFields, RequestInfo, RouteLabel, observed},
     peers,
     refusal::Refusal,

@@ -1,9 +1,10 @@
 //! The page for a browser: what is held and awaited at a glance, and where to look closer.
 
+use futures_util::{Stream, StreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use throttle_runtime::{Handle, SemaphoreStatus};
 
-use crate::listing::Part;
+use crate::listing::{self, Parts};
 
 /// What stands in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -11,7 +12,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The page as it looks at `path`, to which its links are relative: an application may have put our
 /// routes anywhere, and a proxy before it somewhere else. It comes in parts, for there may be very many
 /// semaphores.
-pub(crate) fn render(handle: &Handle, path: &str) -> impl Iterator<Item = Part> + Send + use<> {
+pub(crate) async fn render(
+    handle: &Handle,
+    path: &str,
+) -> impl Stream<Item = Parts> + Send + use<> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
@@ -21,27 +25,29 @@ pub(crate) fn render(handle: &Handle, path: &str) -> impl Iterator<Item = Part> 
          <meta name=\"viewport\" content=\"width=device-width\">\
          <link rel=\"icon\" href=\"{base}favicon.ico\"><style>{STYLE}</style></head>\
          <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>",
-        peers = handle.peer_count(),
+        peers = handle.peer_count().await,
         version = env!("CARGO_PKG_VERSION"),
     );
     let foot = format!(
         "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
          </p></body></html>"
     );
-    let mut semaphores = handle.semaphore_pages().flatten().peekable();
-    let (before, after) = match semaphores.peek() {
+    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await);
+    let mut pages = Box::pin(semaphores.filter(|page| future::ready(!page.is_empty())).peekable());
+    let (before, after) = match pages.as_mut().peek().await {
         None => ("<p>No semaphores are configured.</p>", ""),
         Some(_) => (
             "<table><thead><tr><th>Semaphore<th>Level<th>Max<th>Held<th>Waiting</thead><tbody>",
             "</table>",
         ),
     };
-    let rows = semaphores.map(move |semaphore| row(&semaphore, &base));
-    [head, before.to_owned()]
-        .into_iter()
+    let rows = pages.map(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
+    stream::iter([vec![head, before.to_owned()]])
         .chain(rows)
-        .chain([after.to_owned(), foot])
-        .map(|part| part.into_bytes().into())
+        .chain(stream::iter([vec![after.to_owned(), foot]]))
+        .map(|parts: Vec<_>| {
+            Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
+        })
 }
 
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {

@@ -1,6 +1,6 @@
 //! Peers come, give signs of life, come back, and go.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
@@ -52,32 +52,34 @@ pub(crate) async fn is_acquired(
     request: WorkerRequest<'_, impl Content>,
 ) -> Result<Response, Refusal> {
     let peer = somebody(request.path()?)?;
-    Ok(answer::json(&request.api.handle.is_acquired(peer)?))
+    Ok(answer::json(&request.api.handle.is_acquired(peer).await?))
 }
 
 /// `GET /peers/{id}`: what the peer holds, and what it waits for.
 pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let peer = somebody(request.path()?)?;
-    listing::peer(request.api, request.api.handle.peer(peer)?)
+    listing::peer(request.api, request.api.handle.peer(peer).await?).await
 }
 
 /// `GET /peers/`: the same of all peers.
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
-    listing::peers(&api)
+    listing::peers(&api).await
 }
 
 /// `POST /restore`: a peer is back with what it holds.
 pub(crate) async fn restore(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Restore { peer_id, expires_in, acquired, labels, sequence } = request.json().await?;
-    let locks = acquired.into_iter().map(|(semaphore, count)| {
-        let count = locks::count(handle, &semaphore, count)?;
-        Ok((semaphore, count))
-    });
+    let peer = somebody(PeerId::new(peer_id))?;
+    let mut locks = BTreeMap::new();
+    for (semaphore, count) in acquired {
+        let count = locks::count(handle, &semaphore, count).await?;
+        locks.insert(semaphore, count);
+    }
     let restoration = Restoration {
-        peer: somebody(PeerId::new(peer_id))?,
+        peer,
         expires_in,
-        locks: locks.collect::<Result<_, Refusal>>()?,
+        locks,
         labels: Labels::from_iter(labels),
         sequence: sequence.and_then(Sequence::new),
     };

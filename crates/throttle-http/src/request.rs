@@ -1,4 +1,4 @@
-//! What requests say, part by part: the types of [`throttle_wire`], read and checked.
+//! The parts of requests, read as the types of [`throttle_wire`] and checked against the [`Limits`].
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::{
     worker_routes::Captures,
 };
 
-/// The peer in a path. Zero is a number, but nobody.
+/// The peer in a path. `None` is zero: a well-formed id that no peer has.
 impl FromPath<'_> for Option<PeerId> {
     fn from_path(captures: Captures<'_>, _: &Limits) -> Result<Self, Refusal> {
         let id = percent::decode_segment(captures.id)?;
@@ -119,7 +119,6 @@ mod tests {
 
     use super::*;
 
-    /// What a client writes is what is read.
     #[test]
     fn every_request_is_read_as_it_was_written() {
         let (expires_in, block_for) = (Duration::from_secs(300), Duration::from_millis(1_500));

@@ -25,7 +25,7 @@ pub(crate) struct SemaphoreName(String);
 
 /// `GET /semaphores`: the numbers of all semaphores, in the order of their names.
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
-    listing::semaphores(&api)
+    listing::semaphores(&api).await
 }
 
 /// `GET /semaphores/{name}`: the numbers of a semaphore, its holders, and its queue.
@@ -33,7 +33,8 @@ pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     SemaphoreName(name): SemaphoreName,
 ) -> Result<Response, Refusal> {
-    listing::semaphore(&api, api.handle.overview(&name, listing::ENTRIES)?)
+    let overview = api.handle.overview(&name, listing::ENTRIES).await?;
+    listing::semaphore(&api, overview).await
 }
 
 /// `GET /remainder?semaphore=A`: how much of a semaphore is free.
@@ -41,7 +42,7 @@ pub(crate) async fn remainder(
     request: WorkerRequest<'_, impl Content>,
 ) -> Result<Response, Refusal> {
     let Remainder { semaphore } = request.query()?;
-    Ok(answer::json(&request.api.handle.remainder(&semaphore)?))
+    Ok(answer::json(&request.api.handle.remainder(&semaphore).await?))
 }
 
 impl SemaphoreName {

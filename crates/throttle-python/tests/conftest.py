@@ -1,4 +1,4 @@
-"""What every test has at hand."""
+"""Fixtures and helpers for all tests."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from throttle_client import aio, clear_peers, lock
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts a server with the semaphores it is called with; it ends with the test."""
+    """Starts servers with the given semaphores, and stops them after the test."""
     servers = []
 
     def start(semaphores: str = "A = 1") -> Server:
@@ -35,7 +35,7 @@ def serve(tmp_path):
 
 @pytest.fixture
 def program():
-    """Starts a Python program with arguments; it ends with the test."""
+    """Starts Python programs, and kills them after the test."""
     programs = []
 
     def start(source: str, *arguments: str, environment=None) -> subprocess.Popen:
@@ -48,7 +48,7 @@ def program():
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 env=environment,
-                # What the program starts itself ends with it.
+                # Its own process group, so that its children are killed too.
                 start_new_session=True,
             )
         )
@@ -63,7 +63,7 @@ def program():
 
 @pytest.fixture(params=["sync", "async"])
 def hold(request):
-    """Calls a function with a lock while it is held, by `with` or by `async with`."""
+    """Calls a function while it holds a lock, taken with `with` or with `async with`."""
 
     def sync(work, *arguments, **options):
         guard = lock(*arguments, **options)
@@ -82,7 +82,7 @@ def hold(request):
 
 @pytest.fixture
 def proxy():
-    """Puts a proxy before a server; it ends with the test."""
+    """Starts proxies in front of servers, and closes them after the test."""
     proxies = []
 
     def start(server: Server, tls=None) -> Proxy:
@@ -96,13 +96,13 @@ def proxy():
 
 @pytest.fixture
 def nobody():
-    """A URL where nobody listens."""
+    """A URL at which no server listens."""
     return f"http://127.0.0.1:{free_port()}"
 
 
 @contextmanager
 def within(seconds: float):
-    """Fails if the block takes longer."""
+    """Fails if the block takes longer than `seconds`."""
     start = time.monotonic()
     yield
     took = time.monotonic() - start
@@ -110,44 +110,44 @@ def within(seconds: float):
 
 
 def need(package: str):
-    """Skips the test if a package is not installed. It is not imported: it might change this process."""
+    """Skips the test if a package is not installed. Does not import it, which could patch this process."""
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 
 
 def end(process: subprocess.Popen) -> tuple:
-    """Waits for a program to end: its exit code and what it printed."""
+    """Waits for the end of a program. Returns its exit code, standard output and standard error."""
     stdout, stderr = process.communicate(timeout=LONG)
     return process.returncode, stdout.strip(), stderr.strip()
 
 
 def run(work):
-    """Runs a coroutine to its end, which comes soon."""
+    """Runs a coroutine to its end. Fails if it hangs."""
     return asyncio.run(asyncio.wait_for(work, LONG))
 
 
 def peers(server) -> list:
-    """The peers that the server knows."""
+    """All peers of the server."""
     with urlopen(f"{server.url}/peers/", timeout=LONG) as answer:
         return json.load(answer)
 
 
 def uptime(server) -> float:
-    """For how many seconds the server has been running, as it says in the answer about an unknown peer.
+    """The uptime of the server in seconds, from the answer for an unknown peer.
 
-    A client takes the removal of a peer for a restart if the server is younger than an answer takes.
+    If the server is younger than an answer takes, a client takes the removal of its peer for a restart.
     """
-    question = Request(
+    request = Request(
         f"{server.url}/peers/1/is_acquired", headers={"Accept": "application/problem+json"}
     )
     try:
-        urlopen(question, timeout=LONG)
+        urlopen(request, timeout=LONG)
     except HTTPError as answer:
         return json.load(answer)["uptime_seconds"]
     raise AssertionError("the peer is known")
 
 
 def holders(server, semaphore: str) -> list:
-    """The peers that hold some of a semaphore, as the server tells them."""
+    """The holders of a semaphore, as the server lists them."""
     with urlopen(f"{server.url}/semaphores/{semaphore}", timeout=LONG) as answer:
         return json.load(answer)["held_by"]

@@ -1,24 +1,24 @@
-"""A proxy between a client and the server, which answers itself when it is told to."""
+"""A proxy between a client and the server that can answer in place of the server."""
 
 import http.client
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-PAGE = b"<html><body><h1>An ingress says that nobody is there</h1></body></html>"
+PAGE = b"<html><body><h1>A page of the proxy, not of the server</h1></body></html>"
 
 
 class Proxy:
-    """Passes requests on, or answers `status` with a page, as long as `status` is set.
+    """Forwards requests to the server. While `status` is set, it answers with that status and a page instead.
 
-    With `tls`, an `ssl.SSLContext`, it is at an `https` URL.
+    With `tls`, an `ssl.SSLContext`, it has an `https` URL.
     """
 
     def __init__(self, server, tls=None):
         self.status = None
-        #: Where an answer of the proxy leads to, as a function of the path.
+        #: The `Location` of the answers of the proxy, as a function of the path.
         self.location = None
-        #: Those that came, with `command`, `path` and `headers`.
+        #: All requests so far, with `command`, `path` and `headers`.
         self.requests = []
         self._upstreams = set()
         proxy = self
@@ -68,12 +68,12 @@ class Proxy:
 
         class Listener(ThreadingHTTPServer):
             daemon_threads = True
-            # Clients that go away in the middle of an answer are nothing to tell about.
+            # Does not log clients that disconnect during an answer.
             handle_error = staticmethod(lambda *_: None)
 
         self._listener = Listener(("127.0.0.1", 0), Handler)
         if tls is not None:
-            # The handshake belongs to the thread of the connection, so that none holds up the others.
+            # The thread of the connection does the handshake, so that a slow one does not block the others.
             self._listener.socket = tls.wrap_socket(
                 self._listener.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -82,7 +82,7 @@ class Proxy:
         Thread(target=self._listener.serve_forever, args=[0.01], daemon=True).start()
 
     def interrupt(self):
-        """Lets the requests that the server has not answered yet fail."""
+        """Breaks the connections of all requests that the server has not answered yet."""
         for upstream in list(self._upstreams):
             upstream.shutdown(socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""Locks in an event loop."""
+"""Locks of tasks in an event loop."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ def peers(server):
 
 
 def run(work):
-    """Runs it to its end, which comes soon."""
+    """Runs a coroutine to its end. Fails if it hangs."""
     return asyncio.run(asyncio.wait_for(work, LONG))
 
 
@@ -70,7 +70,7 @@ def test_tasks_wait_without_blocking_the_loop_and_are_served_in_order(serve):
     assert served == [0, 1, 2]
 
 
-def test_a_task_that_is_cancelled_leaves_the_queue(serve):
+def test_a_cancelled_task_leaves_the_queue(serve):
     server = serve()
 
     async def work():
@@ -90,20 +90,24 @@ def test_a_task_that_is_cancelled_leaves_the_queue(serve):
     run(work())
 
 
-def test_a_task_that_is_cancelled_in_the_moment_of_the_grant_leaves_no_lock_behind(serve):
+def test_a_task_that_is_cancelled_during_the_grant_leaves_no_lock_behind(serve):
     server = serve()
 
     async def work():
         outcomes = set()
         for round in range(60):
-            waiting = aio.lock(server.url, "A")
-            async with aio.lock(server.url, "A"):
-                entering = asyncio.ensure_future(waiting.__aenter__())
-                await pending(server, 1)
-            # The answer is somewhere between the server and the task.
+            holding, waiting = aio.lock(server.url, "A"), aio.lock(server.url, "A")
+            await holding.acquire()
+            entering = asyncio.ensure_future(waiting.__aenter__())
+            await pending(server, 1)
+            releasing = asyncio.ensure_future(holding.release())
+            # Cancels the task at a different point each time: before, during and after the grant.
+            if round % 2:
+                await releasing
             for _ in range(3 * round):
                 await asyncio.sleep(0)
             entering.cancel()
+            await releasing
             try:
                 await (await entering).__aexit__(None, None, None)
                 outcomes.add("acquired")
@@ -131,7 +135,7 @@ def test_a_task_that_is_cancelled_at_any_step_leaves_nothing_behind(serve):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            # What was shielded may still be on its way.
+            # A release may still be under way.
             while await asyncio.to_thread(peers, server) != []:
                 pass
 
@@ -145,7 +149,7 @@ def test_a_blocked_loop_does_not_lose_the_lock(serve, program):
         async with aio.lock(server.url, "A", expiration_time=LEASE) as guard:
             contender = program(CONTENDER, server.url, "2.5")
             await pending(server, 1)
-            # This is what one must not do in a loop.
+            # Blocks the event loop, as a careless program does.
             time.sleep(3 * LEASE.total_seconds())
             assert not guard.lost.is_set()
             assert end(contender) == (0, "timeout", "")
@@ -153,23 +157,23 @@ def test_a_blocked_loop_does_not_lose_the_lock(serve, program):
     run(work())
 
 
-def test_a_lost_lock_is_told_in_the_loop(serve):
+def test_on_lost_is_called_in_the_event_loop(serve):
     server = serve()
 
     async def work():
-        told = asyncio.get_running_loop().create_future()
+        future = asyncio.get_running_loop().create_future()
         with pytest.raises(LockLost, match="unreachable"):
             async with aio.lock(
-                server.url, "A", expiration_time=LEASE, on_lost=told.set_result
+                server.url, "A", expiration_time=LEASE, on_lost=future.set_result
             ) as guard:
                 server.kill()
-                assert "unreachable" in await told
+                assert "unreachable" in await future
                 assert guard.lost.is_set()
 
     run(work())
 
 
-def test_a_program_ends_soundly_as_soon_as_it_has_its_last_answer(serve, program):
+def test_a_program_can_end_right_after_its_last_answer(serve, program):
     server = serve("A = 8")
     source = """
 import asyncio, sys
@@ -184,7 +188,7 @@ async def main():
 
 asyncio.run(main())
 """
-    # Eight at a time, for it takes luck to end while a thread is on its way back from a callback.
+    # Many programs, because few of them end while a native thread is just delivering its result.
     for _ in range(5):
         programs = [program(source, server.url) for _ in range(8)]
         assert [end(one) for one in programs] == [(0, "", "")] * 8
@@ -227,21 +231,21 @@ def test_a_task_that_is_cancelled_twice_leaves_no_peer_while_its_exception_is_ke
             await pending(server, 5)
             for task in tasks:
                 task.cancel()
-            # They have begun to leave, and are not done with it.
+            # The tasks have begun to leave the queue, but have not finished.
             await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
-            kept = await asyncio.gather(*tasks, return_exceptions=True)
+            exceptions = await asyncio.gather(*tasks, return_exceptions=True)
             while len(await asyncio.to_thread(peers, server)) > 1:
                 pass
-        assert len(kept) == 5
+        assert len(exceptions) == 5
 
     run(work())
     assert peers(server) == []
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_a_task_that_is_left_with_a_closed_loop_leaves_nothing_behind(serve, is_held):
+def test_a_task_whose_loop_is_closed_leaves_nothing_behind(serve, is_held):
     server = serve()
     guard = aio.lock(server.url, "A")
     other = lock(server.url, "A")
@@ -253,7 +257,7 @@ def test_a_task_that_is_left_with_a_closed_loop_leaves_nothing_behind(serve, is_
 
     async def begin():
         task = asyncio.ensure_future(stay())
-        # Whoever abandons it on purpose wants no complaint.
+        # Suppresses the warning of asyncio, because the task is abandoned on purpose.
         task._log_destroy_pending = False
         if is_held:
             while not guard.locked():

@@ -1,4 +1,4 @@
-"""The calls of the interface, for event loops."""
+"""The methods of `aio.Client`."""
 
 import asyncio
 from datetime import timedelta
@@ -9,7 +9,7 @@ from throttle_client import UnknownPeer, Unreachable, aio
 MINUTE = timedelta(minutes=1)
 
 
-def test_every_call_can_be_awaited(serve):
+def test_every_method_can_be_awaited(serve):
     server = serve("A = 2")
 
     async def work():
@@ -30,7 +30,7 @@ def test_every_call_can_be_awaited(serve):
     asyncio.run(work())
 
 
-def test_calls_do_not_hold_up_the_loop(serve):
+def test_a_blocking_acquire_does_not_block_the_loop(serve):
     server = serve("A = 1")
 
     async def work():
@@ -47,7 +47,7 @@ def test_calls_do_not_hold_up_the_loop(serve):
     asyncio.run(work())
 
 
-def test_a_client_of_one_kind_is_as_good_for_locks_as_one_of_the_other(serve):
+def test_locks_accept_both_kinds_of_clients(serve):
     server = serve("A = 1")
 
     async def work():

@@ -1,4 +1,4 @@
-"""Locks stay alive whatever Python does."""
+"""Heartbeats keep locks alive, whatever Python does."""
 
 import ctypes
 import time
@@ -23,24 +23,24 @@ except Timeout:
 
 
 def short_lease(server):
-    """The peer of this thread has a lease of a second."""
+    """Gives the peer of this thread a lease of one second."""
     set_local_peer(server.url, PeerWithHeartbeat(server.client, expiration_time=LEASE))
 
 
-def test_a_lock_outlives_its_lease_while_no_python_runs_at_all(serve, program):
+def test_a_lock_outlives_its_lease_while_no_python_code_can_run(serve, program):
     server = serve()
     short_lease(server)
     guard = lock(server.url, "A")
     with guard:
         contender = program(CONTENDER, server.url, "2.5")
         server.await_pending("A", 1)
-        # Does not give up the lock of the interpreter.
+        # `PyDLL` calls keep the lock of the interpreter, so no other Python code runs.
         ctypes.PyDLL(None).usleep(int(3 * LEASE.total_seconds() * 1e6))
         assert not guard.lost.is_set()
         assert end(contender) == (0, "timeout", "")
 
 
-def test_the_default_keeps_a_lock_for_longer_than_the_lease(serve):
+def test_the_default_lease_is_five_minutes(serve):
     server = serve()
     guard = lock(server.url, "A")
     with guard as peer:
@@ -48,7 +48,7 @@ def test_the_default_keeps_a_lock_for_longer_than_the_lease(serve):
         assert guard.lost.time_left > 200
 
 
-def test_an_operator_takes_a_lock_away_for_good(serve):
+def test_a_peer_that_an_operator_removed_is_not_restored(serve):
     server = serve()
     eventually(lambda: uptime(server) > 0.1)
     short_lease(server)
@@ -62,7 +62,7 @@ def test_an_operator_takes_a_lock_away_for_good(serve):
         assert server.client.remainder("A") == 0
 
 
-def test_a_server_that_was_started_again_is_told_what_is_held(serve):
+def test_locks_are_restored_after_a_restart_of_the_server(serve):
     server = serve("A = { max = 3, level = 1 }\nB = 1")
     short_lease(server)
     guard = lock(server.url, "A", count=2)
@@ -73,7 +73,7 @@ def test_a_server_that_was_started_again_is_told_what_is_held(serve):
         assert not guard.lost.is_set()
 
 
-def test_a_heartbeat_brings_nothing_back_that_was_released(serve):
+def test_a_heartbeat_does_not_restore_a_released_lock(serve):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
     peer = PeerWithHeartbeat(server.client, heartbeat_interval=timedelta(milliseconds=10))
     set_local_peer(server.url, peer)
@@ -97,7 +97,7 @@ def test_a_peer_with_a_heartbeat_outlives_many_leases(serve, hold):
     hold(work, server.url, "A", expiration_time=LEASE)
 
 
-def test_a_wait_that_is_longer_than_the_lease_ends_with_a_lock(serve, hold):
+def test_a_wait_may_take_longer_than_the_lease(serve, hold):
     server = serve()
     held = lock(server.url, "A")
     with held:
@@ -107,11 +107,11 @@ def test_a_wait_that_is_longer_than_the_lease_ends_with_a_lock(serve, hold):
         server.await_pending("A", 1)
         assert not held.lost.wait(2 * LEASE.total_seconds())
         assert server.pending("A") == 1
-    # No `LockLost`, and it lives on after the grant.
+    # It does not raise `LockLost`, and the lock stays alive after the grant.
     assert waiting.result(timeout=LONG) is False
 
 
-def test_a_lease_of_a_local_peer_is_kept_during_a_long_wait(serve):
+def test_a_local_peer_stays_alive_during_a_long_wait(serve):
     server = serve()
 
     def work():

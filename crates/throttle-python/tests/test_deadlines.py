@@ -1,4 +1,4 @@
-"""How long the package waits: as long as the caller says, whatever the server does."""
+"""Time limits of the caller are kept, whatever the server does."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ from conftest import end, peers, within
 from server import LONG, spawn
 from throttle_client import NoAnswer, Timeout, Unreachable, aio, lock
 
-# For what must not wait for a server that does not answer.
+# The limit for operations that must not wait for a silent server, in seconds.
 SOON = 5
 
 
@@ -27,25 +27,25 @@ def test_a_timeout_is_a_timeout_error(serve, hold):
     assert issubclass(Timeout, TimeoutError)
 
 
-def test_a_timeout_is_kept_while_nobody_listens(nobody, hold):
+def test_a_timeout_is_kept_while_no_server_listens(nobody, hold):
     with pytest.raises(Unreachable, match="refused") as error, within(SOON):
         hold(nothing, nobody, "A", timeout=0.3)
     assert nobody in str(error.value) and "A" in str(error.value)
 
 
-def test_a_timeout_of_zero_asks_once_and_names_the_cause(nobody, hold):
+def test_a_timeout_of_zero_sends_one_request_and_reports_the_cause(nobody, hold):
     with pytest.raises(Unreachable, match="refused"), within(2 * SOON):
         hold(nothing, nobody, "A", timeout=0)
 
 
-def test_a_timeout_is_kept_while_the_server_says_nothing(serve, hold):
+def test_a_timeout_is_kept_while_the_server_is_silent(serve, hold):
     server = serve()
     server.suspend()
     with pytest.raises(Unreachable), within(SOON):
         hold(nothing, server.url, "A", timeout=0.3)
 
 
-def test_a_timeout_is_kept_when_the_server_falls_silent_during_the_wait(serve, hold):
+def test_a_timeout_is_kept_if_the_server_becomes_silent_during_the_wait(serve, hold):
     server = serve()
     with lock(server.url, "A"):
         waiting = spawn(hold, nothing, server.url, "A", timeout=1)
@@ -64,25 +64,25 @@ def test_a_timeout_of_a_request_is_kept(nobody):
 
 
 @pytest.mark.parametrize("timeout", [math.nan, -1, -0.001, timedelta(seconds=-1)])
-def test_a_timeout_that_is_no_time_is_refused(nobody, hold, timeout):
+def test_an_invalid_timeout_is_refused(nobody, hold, timeout):
     with pytest.raises(ValueError, match="timeout"), within(SOON):
         hold(nothing, nobody, "A", timeout=timeout)
 
 
 @pytest.mark.parametrize("lease", [math.nan, -1, 0])
-def test_a_lease_that_is_no_time_is_refused(nobody, hold, lease):
+def test_an_invalid_lease_is_refused(nobody, hold, lease):
     with pytest.raises(ValueError, match="expiration_time"), within(SOON):
         hold(nothing, nobody, "A", timeout=0, expiration_time=lease)
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e300, timedelta.max])
-def test_a_timeout_may_be_longer_than_anybody_waits(serve, hold, timeout):
+def test_a_timeout_may_be_longer_than_any_clock_can_measure(serve, hold, timeout):
     server = serve()
     hold(nothing, server.url, "A", timeout=timeout)
     assert peers(server) == []
 
 
-def test_an_exception_is_not_held_up_by_a_server_that_says_nothing(serve, hold):
+def test_a_silent_server_does_not_delay_an_exception_for_long(serve, hold):
     server = serve()
 
     def fail(_):
@@ -93,7 +93,7 @@ def test_an_exception_is_not_held_up_by_a_server_that_says_nothing(serve, hold):
         hold(fail, server.url, "A")
 
 
-def test_a_cancelled_task_is_not_held_up_by_a_server_that_says_nothing(serve):
+def test_a_silent_server_does_not_delay_a_cancelled_task_for_long(serve):
     server = serve()
 
     async def work():
@@ -115,11 +115,11 @@ def test_a_cancelled_task_is_not_held_up_by_a_server_that_says_nothing(serve):
         asyncio.run(work())
 
 
-# Tells when it holds the lock, and is in no hurry.
-PATIENT = """
+# Prints when it holds the lock, and holds it for a minute.
+SLOW_HOLDER = """
 import signal, sys, time
 from throttle_client import lock
-# Whoever runs the tests in the background has them ignore it.
+# A shell that runs the tests in the background makes them ignore the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with lock(sys.argv[1], "A"):
@@ -130,9 +130,9 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_leaves_the_block_of_a_server_that_says_nothing(serve, program):
+def test_an_interrupt_leaves_the_block_although_the_server_is_silent(serve, program):
     server = serve()
-    holder = program(PATIENT, server.url)
+    holder = program(SLOW_HOLDER, server.url)
     assert holder.stdout.readline() == "held\n"
     server.suspend()
     with within(SOON):
@@ -140,10 +140,10 @@ def test_an_interrupt_leaves_the_block_of_a_server_that_says_nothing(serve, prog
         assert end(holder)[:2] == (0, "interrupted")
 
 
-def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing(serve, program):
+def test_an_interrupt_ends_the_wait_although_the_server_is_silent(serve, program):
     server = serve()
     with lock(server.url, "A"):
-        waiting = program(PATIENT, server.url)
+        waiting = program(SLOW_HOLDER, server.url)
         server.await_pending("A", 1)
         server.suspend()
         with within(SOON):
@@ -152,8 +152,8 @@ def test_an_interrupt_ends_the_wait_for_a_server_that_says_nothing(serve, progra
         server.resume()
 
 
-# Many threads that hold a lock when the program ends.
-CROWD = """
+# Eight threads hold a lock when the program ends.
+MANY_HOLDERS = """
 import sys
 from threading import Event, Semaphore, Thread
 from throttle_client import lock
@@ -174,31 +174,31 @@ sys.stdin.read()
 """
 
 
-def test_a_program_with_many_peers_ends_in_one_bounded_time(serve, program):
+def test_a_program_with_many_peers_ends_within_one_time_limit(serve, program):
     server = serve("A = 8")
-    crowd = program(CROWD, server.url)
-    assert crowd.stdout.readline() == "held\n"
+    holders = program(MANY_HOLDERS, server.url)
+    assert holders.stdout.readline() == "held\n"
     server.suspend()
     with within(SOON):
-        # The end of its input is what it waits for.
-        assert end(crowd)[0] == 0
+        # `end` closes its input, which it waits for.
+        assert end(holders)[0] == 0
 
 
-def test_a_program_with_many_peers_gives_back_all_of_them(serve, program):
+def test_a_program_with_many_peers_releases_all_their_locks_at_exit(serve, program):
     server = serve("A = 8")
-    crowd = program(CROWD, server.url)
-    assert crowd.stdout.readline() == "held\n"
+    holders = program(MANY_HOLDERS, server.url)
+    assert holders.stdout.readline() == "held\n"
     assert len(peers(server)) == 8
-    assert end(crowd)[0] == 0
+    assert end(holders)[0] == 0
     assert peers(server) == []
 
 
-def test_silence_until_the_end_of_the_time_is_both_a_timeout_and_no_answer(serve, hold):
+def test_silence_until_the_timeout_raises_an_error_of_both_kinds(serve, hold):
     server = serve()
     server.suspend()
     with pytest.raises(NoAnswer) as error:
         hold(nothing, server.url, "A", timeout=0.2)
     assert isinstance(error.value, Unreachable) and isinstance(error.value, Timeout)
-    # That it was not free is more than anybody knows.
+    # `acquire` does not return `False`, because whether the lock was free is unknown.
     with pytest.raises(NoAnswer):
         lock(server.url, "A").acquire(timeout=0.2)

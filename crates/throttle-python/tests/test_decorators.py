@@ -1,4 +1,4 @@
-"""Functions that run under a lock."""
+"""Locks as decorators of functions."""
 
 import asyncio
 import inspect
@@ -59,7 +59,7 @@ def test_calls_of_a_coroutine_function_exclude_each_other(serve, decorate):
     assert steps[::2] == steps[1::2] and len(steps) == 8
 
 
-def test_the_lock_of_a_function_is_given_back_when_it_fails(serve):
+def test_the_lock_of_a_function_is_released_if_the_function_raises(serve):
     server = serve()
 
     @lock(server.url, "A")
@@ -72,7 +72,7 @@ def test_the_lock_of_a_function_is_given_back_when_it_fails(serve):
 
 
 @both
-def test_a_generator_function_is_refused_because_it_runs_after_the_call(nobody, decorate):
+def test_a_generator_function_cannot_be_decorated(nobody, decorate):
     def numbers():
         yield 1
 

@@ -1,4 +1,4 @@
-"""The Python that the documents show is run as it stands, but for the address of the server."""
+"""Runs the Python examples in the documents. Only the URL of the server is replaced."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ ADDRESS = "http://localhost:8000"
 
 
 def examples():
-    """The blocks of Python that use the package, by document and line."""
+    """The Python blocks that use the package, by document and line."""
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
         for block in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
@@ -23,7 +23,7 @@ def examples():
 
 
 @pytest.mark.parametrize("source", list(examples()))
-def test_an_example_of_the_documents_runs_and_leaves_nobody_behind(serve, source):
+def test_an_example_in_the_documents_runs_and_leaves_no_peer_behind(serve, source):
     server = serve("A = 42\nB = { max = 1, level = 1 }\nreport = 1\n")
     reports = []
     assert ADDRESS in source

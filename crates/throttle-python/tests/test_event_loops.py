@@ -1,4 +1,4 @@
-"""Other people's event loops, with the packages as they are published."""
+"""Third-party event loops: gevent, eventlet and uvloop."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from conftest import end, need, peers
 from server import LONG, eventually
 from throttle_client import LockLost, Timeout, aio
 
-# Two greenlets that want a mutex, and a third that shows that nobody keeps the others from running.
+# Two greenlets compete for a mutex, a third times out, and a fourth proves that waits block no others.
 GREENLETS = """
 import sys
 from {package} import {start}, sleep
@@ -56,12 +56,12 @@ each = pytest.mark.parametrize("package", LIBRARIES)
 def patched(package: str, source: str) -> str:
     need(package)
     patch, start, join = LIBRARIES[package]
-    # Imported after the patch, as the documents of both ask for.
+    # The patch comes before all other imports, as both packages require.
     return patch + "\n" + source.format(package=package, start=start, join=join)
 
 
 @each
-def test_greenlets_wait_for_each_other(serve, program, package):
+def test_greenlets_exclude_each_other(serve, program, package):
     server = serve("C = 1")
     code, printed, errors = end(program(patched(package, GREENLETS), server.url))
     assert code == 0, errors
@@ -77,10 +77,10 @@ import sys
 from {package} import {start}, sleep
 from throttle_client import LockLost, lock
 
-told = []
+losses = []
 
 def work():
-    guard = lock(sys.argv[1], "C", expiration_time=1, on_lost=told.append)
+    guard = lock(sys.argv[1], "C", expiration_time=1, on_lost=losses.append)
     try:
         with guard:
             print("held", flush=True)
@@ -90,14 +90,14 @@ def work():
 
 {start}(work).{join}()
 for _ in range(500):
-    if not told:
+    if not losses:
         sleep(0.01)
-assert told
+assert losses
 """
 
 
 @each
-def test_greenlets_hear_of_a_loss(serve, program, package):
+def test_greenlets_notice_a_loss(serve, program, package):
     server = serve("C = 1")
     process = program(patched(package, LOSS), server.url)
     assert process.stdout.readline() == "held\n"
@@ -132,7 +132,7 @@ print("done")
 
 
 @each
-def test_greenlets_of_forked_workers_wait_for_each_other(serve, program, package):
+def test_greenlets_of_forked_workers_exclude_each_other(serve, program, package):
     server = serve("C = 1")
     code, printed, errors = end(program(patched(package, FORK), server.url))
     assert (code, printed) == (0, "done"), errors
@@ -144,7 +144,7 @@ def uvloop_run(work):
     return uvloop.run(asyncio.wait_for(work, LONG))
 
 
-def test_tasks_of_uvloop_wait_for_each_other(serve):
+def test_tasks_of_uvloop_exclude_each_other(serve):
     server = serve()
     inside, most = 0, 0
 
@@ -173,7 +173,7 @@ def test_tasks_of_uvloop_wait_for_each_other(serve):
     assert peers(server) == []
 
 
-def test_tasks_of_uvloop_hear_of_a_loss(serve):
+def test_tasks_of_uvloop_notice_a_loss(serve):
     server = serve()
 
     async def work():
@@ -185,7 +185,7 @@ def test_tasks_of_uvloop_hear_of_a_loss(serve):
     uvloop_run(work())
 
 
-def test_each_of_many_loops_in_a_row_can_take_locks(serve):
+def test_many_event_loops_in_a_row_can_take_locks(serve):
     server = serve()
 
     async def once():
@@ -196,7 +196,7 @@ def test_each_of_many_loops_in_a_row_can_take_locks(serve):
     assert tokens == sorted(set(tokens))
 
 
-def test_a_loop_in_debug_mode_finds_nothing_to_complain_about(serve, caplog):
+def test_a_loop_in_debug_mode_logs_no_warning(serve, caplog):
     server = serve()
 
     async def work():
@@ -208,7 +208,7 @@ def test_a_loop_in_debug_mode_finds_nothing_to_complain_about(serve, caplog):
             and record.levelname != "DEBUG"] == []
 
 
-def test_a_loop_that_is_closed_while_something_waits_takes_everything_with_it(serve):
+def test_a_loop_that_is_closed_during_a_wait_leaks_nothing(serve):
     server = serve("A = 20")
 
     async def leave_a_lock():

@@ -1,4 +1,4 @@
-"""A web application whose server forks its workers, with the package as it is published."""
+"""A web application under gunicorn, which forks its workers."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ import pytest
 from conftest import need, peers
 from server import LONG, eventually
 
-# Takes a lock when it is imported, which happens before the workers are forked, and one for each request.
+# Takes a lock during its import, before the workers are forked, and one for each request.
 APPLICATION = """
 import os
 from throttle_client import lock
@@ -30,7 +30,7 @@ def application(environ, start_response):
 
 @pytest.fixture
 def application(serve, tmp_path):
-    """Starts the application with workers of a class; yields the server of Throttle and its own URL."""
+    """Starts the application with options of gunicorn. Returns the Throttle server, its own URL, and the process."""
     processes = []
 
     def start(*options):
@@ -49,7 +49,7 @@ def application(serve, tmp_path):
             found = re.search(r"Listening at: (http://\S+)", line)
             if found:
                 return server, found[1], process
-        raise RuntimeError("it does not start")
+        raise RuntimeError("gunicorn does not start")
 
     yield start
     for process in processes:
@@ -58,21 +58,21 @@ def application(serve, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["sync", "gthread", "gevent"])
-def test_workers_that_were_forked_take_locks(application, kind):
+def test_forked_workers_take_locks(application, kind):
     need("gunicorn")
     if kind == "gevent":
         need("gevent")
     server, url, process = application(f"--worker-class={kind}", "--threads=2")
     workers, tokens = set(), []
 
-    def ask():
+    def request():
         with urlopen(url, timeout=LONG) as answer:
             worker, token = answer.read().split()
         workers.add(worker)
         tokens.append(int(token))
         return len(workers) == 2
 
-    eventually(ask)
+    eventually(request)
     assert tokens == sorted(set(tokens))
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LONG)

@@ -1,4 +1,4 @@
-"""The interface that people know from other locks, in threads and in tasks."""
+"""The public interface of locks, in threads and in tasks."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ from throttle_client import (
 )
 
 
-def test_a_lock_can_be_taken_and_given_back_without_a_block(serve):
+def test_a_lock_can_be_acquired_and_released_without_a_block(serve):
     server = serve()
     guard = lock(server.url, "A")
     assert not guard.locked()
@@ -33,7 +33,7 @@ def test_a_lock_can_be_taken_and_given_back_without_a_block(serve):
     assert not guard.locked() and peers(server) == []
 
 
-def test_a_lock_that_is_not_free_is_not_taken_without_blocking(serve):
+def test_acquire_returns_false_if_the_lock_is_not_free(serve):
     server = serve()
     with lock(server.url, "A"):
         assert spawn(lock(server.url, "A").acquire, blocking=False).result(timeout=LONG) is False
@@ -42,24 +42,24 @@ def test_a_lock_that_is_not_free_is_not_taken_without_blocking(serve):
     assert peers(server) == []
 
 
-def test_the_timeout_of_a_lock_counts_for_acquire_too(serve):
+def test_acquire_uses_the_timeout_of_the_lock_by_default(serve):
     server = serve()
     with lock(server.url, "A"):
         assert spawn(lock(server.url, "A", timeout=0.5).acquire).result(timeout=LONG) is False
 
 
-def test_arguments_of_acquire_that_contradict_each_other_are_refused(nobody):
+def test_invalid_arguments_of_acquire_are_refused(nobody):
     for arguments in ({"blocking": False, "timeout": 1}, {"timeout": -2}, {"timeout": float("nan")}):
         with pytest.raises(ValueError):
             lock(nobody, "A").acquire(**arguments)
 
 
-def test_to_give_back_what_is_not_held_is_an_error(nobody):
+def test_a_release_of_a_lock_that_is_not_held_is_an_error(nobody):
     with pytest.raises(RuntimeError):
         lock(nobody, "A").release()
 
 
-def test_a_task_can_take_a_lock_and_give_it_back_without_a_block(serve):
+def test_a_task_can_acquire_and_release_a_lock_without_a_block(serve):
     server = serve()
 
     async def work():
@@ -78,7 +78,7 @@ def test_a_task_can_take_a_lock_and_give_it_back_without_a_block(serve):
     assert peers(server) == []
 
 
-def test_a_lease_can_be_extended_by_hand(serve):
+def test_extend_renews_the_lease_at_once(serve):
     server = serve()
 
     held = lock(server.url, "A", expiration_time=60)
@@ -98,7 +98,7 @@ def test_a_lease_can_be_extended_by_hand(serve):
     run(task())
 
 
-def test_what_the_block_gets_can_be_used_as_a_peer(serve):
+def test_a_with_block_gets_the_peer(serve):
     server = serve()
     with lock(server.url, "A") as held:
         assert held.acquired == {"A": 1} and held.has_acquired()
@@ -108,7 +108,7 @@ def test_what_the_block_gets_can_be_used_as_a_peer(serve):
         assert held.client.base_url == server.url
 
 
-def test_what_the_block_gets_tells_of_the_lock(serve, hold):
+def test_a_held_lock_has_attributes_of_its_state(serve, hold):
     server = serve("A = 5")
 
     def work(held):
@@ -123,7 +123,7 @@ def test_what_the_block_gets_tells_of_the_lock(serve, hold):
     hold(work, server.url, "A", count=3)
 
 
-def test_others_see_whose_lock_it_is(serve, hold):
+def test_the_server_shows_the_labels_of_a_peer(serve, hold):
     server = serve()
 
     def work(held):
@@ -134,7 +134,7 @@ def test_others_see_whose_lock_it_is(serve, hold):
     hold(work, server.url, "A", labels={"job": "nightly"})
 
 
-def test_a_script_is_told_by_its_name(serve, program, tmp_path):
+def test_the_labels_include_the_name_of_the_script(serve, program, tmp_path):
     server = serve()
     script = tmp_path / "nightly_report.py"
     script.write_text(
@@ -154,19 +154,19 @@ with lock(sys.argv[1], "A"):
     assert end(process)[0] == 0
 
 
-def test_nobody_has_to_tell_who_it_is(serve, hold, monkeypatch):
+def test_default_labels_can_be_switched_off(serve, hold, monkeypatch):
     server = serve()
 
-    def unknown(held):
+    def work(held):
         [peer] = peers(server)
         assert peer["labels"] == {}
 
-    hold(unknown, server.url, "A", default_labels=False)
+    hold(work, server.url, "A", default_labels=False)
     monkeypatch.setenv("THROTTLE_LABELS", "0")
-    hold(unknown, server.url, "A")
+    hold(work, server.url, "A")
 
 
-def test_the_second_url_is_asked_when_the_first_is_away(serve, nobody, hold):
+def test_the_second_url_is_tried_if_the_first_does_not_answer(serve, nobody, hold):
     server = serve()
     seen = []
     hold(lambda held: seen.append(server.client.remainder("A")), [nobody, server.url], "A")
@@ -175,12 +175,12 @@ def test_the_second_url_is_asked_when_the_first_is_away(serve, nobody, hold):
     assert Client([nobody, server.url]).remainder("A") == 1
 
 
-def test_errors_have_a_class_in_common_and_name_what_they_are_about(serve, nobody, hold):
+def test_errors_have_a_common_base_class_and_name_semaphore_and_server(serve, nobody, hold):
     server = serve()
     with pytest.raises(ThrottleError) as refused:
         hold(print, server.url, "nosuch")
     assert isinstance(refused.value, Refused) and refused.value.code == "unknown_semaphore"
-    # The text is that of the server, which programs compare. Tracebacks show the rest as the cause.
+    # Programs compare the text with that of the server, so semaphore and URL are in the cause.
     assert (refused.value.semaphore, refused.value.url) == ("nosuch", server.url)
     assert f"'nosuch' at {server.url}" in str(refused.value.__cause__)
     with pytest.raises(ThrottleError, match=re.escape(nobody)) as unreachable:
@@ -190,18 +190,18 @@ def test_errors_have_a_class_in_common_and_name_what_they_are_about(serve, nobod
         assert issubclass(error, ThrottleError)
 
 
-def test_a_url_without_a_scheme_is_told_what_is_missing(hold):
+def test_the_error_for_a_url_without_a_scheme_shows_a_valid_url(hold):
     with pytest.raises(ValueError, match="http://localhost:8000"):
         hold(print, "localhost:8000", "A", timeout=1)
 
 
-def test_the_package_tells_its_version():
+def test_the_package_has_the_version_of_the_workspace():
     manifest = Path(__file__).parents[3] / "Cargo.toml"
     [version] = re.findall(r'^version = "(.+)"$', manifest.read_text(), re.MULTILINE)
     assert throttle_client.__version__ == version
 
 
-def test_a_lock_is_held_for_at_least_as_long_as_it_has_to(serve, hold):
+def test_hold_at_least_keeps_a_lock_after_the_end_of_the_block(serve, hold):
     server = serve()
     start = time.monotonic()
     hold(lambda held: None, server.url, "A", hold_at_least=0.5)
@@ -209,7 +209,7 @@ def test_a_lock_is_held_for_at_least_as_long_as_it_has_to(serve, hold):
     assert time.monotonic() - start >= 0.5
 
 
-def test_a_lock_that_was_held_for_long_enough_is_given_back_at_once(serve, hold):
+def test_hold_at_least_does_not_delay_the_release_after_a_longer_block(serve, hold):
     server = serve()
     hold(lambda held: held.lost.wait(0.2), server.url, "A", hold_at_least=0.1)
     assert server.client.remainder("A") == 1
@@ -225,7 +225,7 @@ def test_headers_and_a_token_are_sent_with_every_request(serve, hold, proxy):
         assert request.headers["Authorization"] == "Bearer secret"
 
 
-def test_a_secret_is_in_no_message(nobody):
+def test_no_message_contains_a_secret(nobody):
     client = Client(nobody, token="s3cret", headers={"X-Key": "k3y"}, timeout=0.1)
     with pytest.raises(Unreachable) as error:
         client.remainder("A")

@@ -1,4 +1,4 @@
-"""Locks as the package offers them beyond that of version 0.5."""
+"""Features of locks that version 0.5 did not have."""
 
 import copy
 import os
@@ -24,7 +24,7 @@ from throttle_client import (
 )
 
 
-def test_tokens_grow_from_grant_to_grant(serve):
+def test_fencing_tokens_grow_from_grant_to_grant(serve):
     server = serve()
     tokens = []
     for _ in range(3):
@@ -34,21 +34,21 @@ def test_tokens_grow_from_grant_to_grant(serve):
     assert tokens == sorted(set(tokens))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no such sockets")
-def test_a_server_may_be_at_a_socket_in_the_file_system(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets")
+def test_a_server_may_listen_on_a_unix_socket(tmp_path):
     path, configuration = tmp_path / "throttle.sock", tmp_path / "throttle.toml"
     configuration.write_text("semaphores.A = 1")
     arguments = ["--address", f"unix:{path}", "--configuration", str(configuration)]
     with subprocess.Popen([os.environ["THROTTLE_BIN"], *arguments]) as server:
         try:
-            # Until it listens, the client tries again.
+            # The client repeats its requests until the server listens.
             with lock(f"unix:{path}", "A", timeout=timedelta(seconds=LONG)) as peer:
                 assert peer.client.base_url == f"unix:{path}"
         finally:
             server.kill()
 
 
-def test_a_lock_tells_what_it_is(serve):
+def test_a_lock_has_attributes_of_its_state(serve):
     server = serve("A = 5")
     guard = lock(server.url, "A", count=3)
     assert not guard.is_held()
@@ -62,7 +62,7 @@ def test_a_lock_tells_what_it_is(serve):
         guard.fencing_token
 
 
-def test_nothing_is_left_at_the_server(serve):
+def test_nothing_is_left_at_the_server_after_the_block(serve):
     server = serve()
     with lock(server.url, "A"):
         pass
@@ -72,7 +72,7 @@ def test_nothing_is_left_at_the_server(serve):
 
 
 @pytest.mark.parametrize("timeout", [timedelta(milliseconds=500), 0.5, 0, timedelta(0)])
-def test_a_timeout_takes_the_wait_out_of_the_queue(serve, timeout):
+def test_a_wait_that_times_out_leaves_the_queue(serve, timeout):
     server = serve("A = { max = 1, level = 0 }\nB = { max = 1, level = 1 }")
 
     def in_vain():
@@ -89,7 +89,7 @@ def test_a_timeout_takes_the_wait_out_of_the_queue(serve, timeout):
         assert server.client.remainder("A") == 0
 
 
-def test_refusals_are_value_errors_with_a_code(serve):
+def test_a_refusal_is_a_value_error_with_a_code(serve):
     server = serve()
     for name, count, code in [
         ("B", 1, "unknown_semaphore"),
@@ -105,7 +105,7 @@ def test_refusals_are_value_errors_with_a_code(serve):
     assert UnknownPeer.code == "unknown_peer"
 
 
-def test_a_thread_has_a_semaphore_once(serve):
+def test_a_thread_cannot_lock_a_semaphore_twice(serve):
     server = serve("A = 2")
     with lock(server.url, "A"):
         with pytest.raises(Refused, match="held by this thread already"):
@@ -114,14 +114,14 @@ def test_a_thread_has_a_semaphore_once(serve):
         assert server.client.remainder("A") == 1
 
 
-def test_a_client_is_its_url():
+def test_a_client_can_be_pickled():
     client = pickle.loads(pickle.dumps(Client("http://localhost:1")))
     assert client.base_url == "http://localhost:1"
     with pytest.raises(ValueError, match="scheme"):
         Client("ftp://localhost").remainder("A")
 
 
-def test_a_server_that_is_not_there_is_a_connection_error(monkeypatch):
+def test_unreachable_is_a_connection_error(monkeypatch):
     requests = pytest.importorskip("requests")
     assert issubclass(Unreachable, ConnectionError)
     assert issubclass(Unreachable, requests.ConnectionError)
@@ -133,7 +133,7 @@ def test_the_package_is_typed():
     assert (package / "_native.pyi").exists()
 
 
-def test_an_interrupt_right_after_the_grant_gives_the_lock_back(serve, monkeypatch):
+def test_an_interrupt_right_after_the_grant_releases_the_lock(serve, monkeypatch):
     server = serve()
 
     def interrupted(*_):
@@ -156,8 +156,7 @@ def test_interrupts_at_any_instant_leave_nothing_behind(serve, program):
     eventually(lambda: peers(server) == [])
 
 
-# Steps are counted from one call to the next, so that each of them is tried. The first one of `__exit__`
-# itself cannot be caught by what is written in Python.
+# Raises an interrupt at each call in turn. Python code cannot catch one at the call of `__exit__` itself.
 INTERRUPTED = """
 import sys
 from throttle_client import clear_peers, lock
@@ -191,14 +190,14 @@ while is_interrupted:
         is_interrupted = True
     sys.setprofile(None)
     assert not guard.locked(), step
-    # Were it held still, this would be refused.
+    # If the lock were still held, this would be refused.
     with guard:
         pass
 assert step > 30, step
 """
 
 
-def test_a_copy_is_a_lock_of_its_own(serve, hold):
+def test_a_copy_of_a_lock_is_not_held(serve, hold):
     server = serve("A = 2")
 
     def work(guard):
@@ -209,7 +208,7 @@ def test_a_copy_is_a_lock_of_its_own(serve, hold):
     hold(work, server.url, "A")
 
 
-def test_an_exception_from_another_process_says_all_of_it():
+def test_exceptions_can_be_pickled_with_all_attributes():
     refused = Refused("No", "unknown_semaphore", 400)
     refused.semaphore, refused.url = "A", "http://localhost:8000"
     lost = throttle_client.LockLost("gone", "revoked")

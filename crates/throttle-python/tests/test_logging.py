@@ -1,4 +1,4 @@
-"""What Python's `logging` hears of locks."""
+"""Events of locks in Python's `logging`."""
 
 import logging
 
@@ -9,7 +9,7 @@ from throttle_client import LockLost, lock
 
 @pytest.fixture
 def log(caplog):
-    """The messages of the package so far."""
+    """A function that returns the messages of the package so far."""
     with caplog.at_level(logging.DEBUG, "throttle_client"):
         yield lambda level=logging.DEBUG: [
             record.getMessage()
@@ -18,28 +18,29 @@ def log(caplog):
         ]
 
 
-def heard(messages, *words):
+def has_message(messages, *words):
+    """Whether one of the messages contains all of the words."""
     return any(all(word in message for word in words) for message in messages)
 
 
-def test_a_restart_of_the_server_is_heard_of(serve, log):
+def test_a_restart_of_the_server_is_logged(serve, log):
     server = serve()
     held = lock(server.url, "A", expiration_time=1)
     with held:
         server.restart()
-        eventually(lambda: heard(log(logging.WARNING), "told what the peer holds", "A"))
+        eventually(lambda: has_message(log(logging.WARNING), "told what the peer holds", "A"))
         assert held.is_held()
 
 
-def test_failed_signs_of_life_and_the_loss_are_heard_of(serve, log):
+def test_failed_heartbeats_and_the_loss_are_logged(serve, log):
     server = serve()
     with pytest.raises(LockLost):
         held = lock(server.url, "A", expiration_time=1)
         with held:
             server.kill()
-            eventually(lambda: heard(log(logging.WARNING), "heartbeat", server.url))
+            eventually(lambda: has_message(log(logging.WARNING), "heartbeat", server.url))
             assert held.lost.wait(LONG)
-            eventually(lambda: heard(log(logging.WARNING), "lost"))
+            eventually(lambda: has_message(log(logging.WARNING), "lost"))
 
 
 def test_messages_name_the_semaphore_or_the_server(serve, log):
@@ -49,39 +50,39 @@ def test_messages_name_the_semaphore_or_the_server(serve, log):
         with held:
             server.kill()
             assert held.lost.wait(LONG)
-            eventually(lambda: heard(log(logging.WARNING), "lost", server.url))
+            eventually(lambda: has_message(log(logging.WARNING), "lost", server.url))
 
 
-def test_who_waits_for_a_server_that_is_away_says_so(nobody, program):
+def test_a_wait_for_a_server_that_is_away_is_logged(nobody, program):
     source = """
 import sys
 from throttle_client import lock
-# Where no logging is set up, Python writes warnings to standard error.
+# If logging is not configured, Python writes warnings to standard error.
 lock(sys.argv[1], "A").acquire()
 """
-    said = program(source, nobody).stderr.readline()
-    assert nobody in said and '"A"' in said
+    warning = program(source, nobody).stderr.readline()
+    assert nobody in warning and '"A"' in warning
 
 
-def test_a_handler_that_takes_locks_itself_stops_nobody(serve, caplog):
+def test_a_log_handler_that_sends_requests_blocks_no_heartbeat(serve, caplog):
     server = serve("A = 1\nB = 1")
-    told = []
+    results = []
 
-    class Curious(logging.Handler):
+    class RequestingHandler(logging.Handler):
         def emit(self, record):
-            if not told:
-                told.append(record)
-                told.append(server.client.remainder("B"))
+            if not results:
+                results.append(record)
+                results.append(server.client.remainder("B"))
 
     logger = logging.getLogger("throttle_client")
-    handler = Curious()
+    handler = RequestingHandler()
     logger.addHandler(handler)
     try:
         held = lock(server.url, "A", expiration_time=1)
         with held:
             server.restart()
-            eventually(lambda: len(told) == 2)
+            eventually(lambda: len(results) == 2)
             assert not held.lost.wait(1)
     finally:
         logger.removeHandler(handler)
-    assert told[1] == 1
+    assert results[1] == 1

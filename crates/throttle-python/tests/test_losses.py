@@ -1,4 +1,4 @@
-"""Locks that are lost: who is told, when, and how."""
+"""Losses of locks: how and when they are reported."""
 
 import asyncio
 import gc
@@ -25,20 +25,20 @@ LEASE = timedelta(seconds=1)
 
 
 def remove(server, held):
-    """Removes the peer at the server, as an operator does."""
+    """Removes the peer of a lock at the server, as an operator does."""
     server.client.release(held.peer.id)
 
 
-def test_a_lock_that_was_taken_away_is_not_released_in_peace(serve, hold):
+def test_the_release_of_a_lock_whose_peer_was_removed_raises_lock_lost(serve, hold):
     server = serve()
     eventually(lambda: uptime(server) > 0.1)
-    # Nobody waited for the next heartbeat, so the answer to the release is the first that tells.
+    # The next heartbeat is not due yet, so the answer to the release is the first to report the loss.
     with pytest.raises(LockLost, match="A") as error:
         hold(lambda held: remove(server, held), server.url, "A")
     assert error.value.reason is LostReason.REVOKED
 
 
-def test_the_reason_of_a_loss_can_be_told_from_others(serve, hold):
+def test_a_loss_has_a_reason(serve, hold):
     server = serve()
 
     def work(held):
@@ -55,7 +55,7 @@ def test_the_reason_of_a_loss_can_be_told_from_others(serve, hold):
     assert isinstance(error.value, ThrottleError)
 
 
-def test_nothing_is_held_beyond_the_deadline(serve, program):
+def test_a_lock_is_not_held_after_its_deadline(serve, program):
     server = serve()
     source = """
 import sys
@@ -65,7 +65,7 @@ guard = lock(sys.argv[1], "A", expiration_time=1)
 try:
     with guard:
         print("held", flush=True)
-        # No thread of the package may run before this one after the process was stopped.
+        # Never yields to other threads, so none of the package has to run before the loss is visible.
         while guard.is_held():
             pass
         assert guard.lost.time_left == 0 and guard.lost.is_set()
@@ -80,7 +80,7 @@ except LockLost:
     assert end(process)[:2] == (0, "expired\nlost")
 
 
-def test_what_is_held_is_never_more_than_what_is_left_of_the_lease(serve):
+def test_a_lock_is_lost_exactly_when_no_time_is_left(serve):
     server = serve()
     guard = lock(server.url, "A", expiration_time=0.3)
     with pytest.raises(LockLost):
@@ -89,18 +89,18 @@ def test_what_is_held_is_never_more_than_what_is_left_of_the_lease(serve):
             while True:
                 left = guard.lost.time_left
                 lost, held = guard.lost.is_set(), guard.is_held()
-                # The time that was left can only have become less since.
+                # The time left only decreases, so it was not shorter when `left` was read.
                 assert left > 0 or (lost and not held)
                 if not held:
                     break
 
 
-def test_a_peer_without_a_heartbeat_holds_nothing_beyond_its_lease(serve):
+def test_a_peer_without_heartbeats_loses_its_lock_at_the_end_of_the_lease(serve):
     server = serve()
     peer = Peer(server.client, expiration_time=timedelta(milliseconds=300))
     set_local_peer(server.url, peer)
     guard = lock(server.url, "A")
-    # Nobody sends heartbeats, so that this comes is no surprise.
+    # The end of the block raises nothing, because without heartbeats the loss is expected.
     with guard:
         assert guard.is_held()
         assert guard.lost.wait(LONG)
@@ -109,7 +109,7 @@ def test_a_peer_without_a_heartbeat_holds_nothing_beyond_its_lease(serve):
         eventually(lambda: server.client.remainder("A") == 1)
 
 
-def test_a_peer_without_a_heartbeat_lives_by_those_that_are_asked_for(serve):
+def test_a_peer_without_heartbeats_can_send_them_itself(serve):
     server = serve()
     peer = Peer(server.client, expiration_time=timedelta(seconds=1))
     set_local_peer(server.url, peer)
@@ -123,20 +123,20 @@ def test_a_peer_without_a_heartbeat_lives_by_those_that_are_asked_for(serve):
 
 def test_a_callback_is_called_once_with_the_reason(serve, hold):
     server = serve()
-    told = []
+    calls = []
 
     def work(held):
         server.kill()
-        eventually(lambda: told)
+        eventually(lambda: calls)
 
     with pytest.raises(LockLost):
-        hold(work, server.url, "A", expiration_time=LEASE, on_lost=told.append)
-    assert told == [LostReason.UNREACHABLE]
+        hold(work, server.url, "A", expiration_time=LEASE, on_lost=calls.append)
+    assert calls == [LostReason.UNREACHABLE]
 
 
-def test_a_callback_that_fails_keeps_no_other_from_being_called(serve, caplog):
+def test_a_callback_that_raises_does_not_prevent_later_callbacks(serve, caplog):
     server = serve("A = 2")
-    told = []
+    calls = []
 
     def fail(reason):
         raise ZeroDivisionError("the callback")
@@ -147,10 +147,10 @@ def test_a_callback_that_fails_keeps_no_other_from_being_called(serve, caplog):
             with held:
                 entered.append(held)
                 assert held.lost.wait(LONG)
-                eventually(lambda: told)
+                eventually(lambda: calls)
 
     entered = []
-    visits = [spawn(stay, on_lost) for on_lost in (fail, told.append)]
+    visits = [spawn(stay, on_lost) for on_lost in (fail, calls.append)]
     eventually(lambda: len(entered) == 2)
     server.kill()
     for visit in visits:
@@ -158,31 +158,33 @@ def test_a_callback_that_fails_keeps_no_other_from_being_called(serve, caplog):
     eventually(lambda: "the callback" in caplog.text)
 
 
-def test_a_callback_of_a_loop_is_called_in_the_loop(serve):
+def test_a_callback_of_a_task_is_called_in_the_thread_of_its_loop(serve):
     server = serve()
 
     async def work():
-        told = asyncio.get_running_loop().create_future()
+        called_in = asyncio.get_running_loop().create_future()
+
+        def on_lost(_):
+            called_in.set_result(current_thread())
+
         with pytest.raises(LockLost):
-            async with aio.lock(
-                server.url, "A", expiration_time=LEASE, on_lost=lambda _: told.set_result(current_thread())
-            ):
+            async with aio.lock(server.url, "A", expiration_time=LEASE, on_lost=on_lost):
                 server.kill()
-                assert await told is current_thread()
+                assert await called_in is current_thread()
 
     run(work())
 
 
-def test_a_lock_that_was_given_back_is_not_told_as_lost(serve, hold):
+def test_the_callback_is_not_called_for_a_released_lock(serve, hold):
     server = serve()
-    told = []
+    calls = []
     seen = []
-    hold(seen.append, server.url, "A", expiration_time=LEASE, on_lost=told.append)
+    hold(seen.append, server.url, "A", expiration_time=LEASE, on_lost=calls.append)
     server.kill()
     [held] = seen
     assert not held.is_held()
     time.sleep(1.5 * LEASE.total_seconds())
-    assert told == []
+    assert calls == []
 
 
 def test_a_task_can_await_the_loss(serve):
@@ -197,7 +199,7 @@ def test_a_task_can_await_the_loss(serve):
     run(work())
 
 
-def test_a_task_is_cancelled_when_its_lock_is_lost_if_it_wants_to(serve):
+def test_cancel_on_lost_cancels_the_block_but_not_the_task(serve):
     server = serve()
     steps = []
 
@@ -212,7 +214,7 @@ def test_a_task_is_cancelled_when_its_lock_is_lost_if_it_wants_to(serve):
                 except asyncio.CancelledError:
                     steps.append(guard.is_held())
                     raise
-        # The task goes on: it was the block that was cancelled.
+        # The task continues after the block.
         await asyncio.sleep(0)
         assert getattr(asyncio.current_task(), "cancelling", int)() == 0
         steps.append("after")
@@ -221,7 +223,7 @@ def test_a_task_is_cancelled_when_its_lock_is_lost_if_it_wants_to(serve):
     assert steps == [False, "after"]
 
 
-def test_a_task_that_is_cancelled_by_somebody_else_stays_cancelled(serve):
+def test_a_task_that_the_program_cancels_stays_cancelled(serve):
     server = serve()
 
     async def stay(inside):
@@ -241,7 +243,7 @@ def test_a_task_that_is_cancelled_by_somebody_else_stays_cancelled(serve):
     assert server.client.remainder("A") == 1
 
 
-def test_what_the_work_raises_matters_more_than_the_loss(serve, hold):
+def test_an_exception_of_the_block_takes_precedence_over_the_loss(serve, hold):
     server = serve()
 
     def fail(held):
@@ -253,7 +255,7 @@ def test_what_the_work_raises_matters_more_than_the_loss(serve, hold):
         hold(fail, server.url, "A", expiration_time=LEASE)
 
 
-def test_a_lock_that_nobody_gives_back_is_free_when_it_is_collected(serve):
+def test_a_held_lock_that_is_garbage_collected_is_released(serve):
     server = serve()
     guard = aio.lock(server.url, "A")
 
@@ -267,7 +269,7 @@ def test_a_lock_that_nobody_gives_back_is_free_when_it_is_collected(serve):
     eventually(lambda: server.client.remainder("A") == 1)
 
 
-def test_a_lock_that_was_given_back_is_no_loss_to_who_waits_for_one(serve):
+def test_a_release_is_no_loss_for_those_who_wait_for_one(serve):
     server = serve()
     guard = lock(server.url, "A")
     seen = []
@@ -287,28 +289,28 @@ def test_a_lock_that_was_given_back_is_no_loss_to_who_waits_for_one(serve):
     run(work())
 
 
-def test_a_callback_that_wants_to_exit_keeps_no_other_from_being_called(serve, caplog):
+def test_a_callback_that_exits_does_not_prevent_later_callbacks(serve, caplog):
     server = serve()
 
-    def leave(told):
-        told.set()
+    def leave(called):
+        called.set()
         sys.exit(1)
 
     for _ in range(2):
-        told = Event()
+        called = Event()
         guard = lock(
-            server.url, "A", on_lost=lambda _, told=told: leave(told), expiration_time=LEASE
+            server.url, "A", on_lost=lambda _, called=called: leave(called), expiration_time=LEASE
         )
         with pytest.raises(LockLost):
             with guard:
                 remove(server, guard)
-                assert told.wait(LONG)
+                assert called.wait(LONG)
     eventually(lambda: "a callback of a lock failed" in caplog.text)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not count who cancels them")
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
-def test_a_task_that_caught_its_cancellation_is_not_cancelled_any_more(serve, error):
+def test_a_task_that_catches_its_cancellation_is_not_cancelled_afterwards(serve, error):
     server = serve()
 
     async def work():
@@ -328,7 +330,7 @@ def test_a_task_that_caught_its_cancellation_is_not_cancelled_any_more(serve, er
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not count who cancels them")
-def test_a_task_that_is_cancelled_by_somebody_else_too_stays_cancelled(serve):
+def test_a_task_that_the_program_cancels_after_a_loss_stays_cancelled(serve):
     server = serve()
 
     async def stay():
@@ -352,7 +354,7 @@ def test_a_task_that_is_cancelled_by_somebody_else_too_stays_cancelled(serve):
     run(work())
 
 
-def test_a_lock_that_is_lost_is_not_held_for_any_longer(serve, hold):
+def test_hold_at_least_does_not_delay_the_report_of_a_loss(serve, hold):
     server = serve()
 
     def lose(guard):

@@ -1,4 +1,4 @@
-"""Signals, forks, and the end of the interpreter."""
+"""Signals, forks, subinterpreters, and the end of the interpreter."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ def test_an_interrupt_ends_the_wait_and_leaves_the_queue(serve, program):
 import signal
 import sys
 from throttle_client import lock
-# Whoever runs the tests in the background has them ignore it.
+# A shell that runs the tests in the background makes them ignore the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with lock(sys.argv[1], "A"):
@@ -35,7 +35,7 @@ except KeyboardInterrupt:
 
 
 def held_by_parent(url: str, name: str, results) -> None:
-    """Within a child: what it has of its parent, and what it can do itself."""
+    """Runs in a child process: takes a lock, and returns the id of its peer or the error."""
     try:
         with lock(url, name):
             results.put(("acquired", get_local_peer(url).id))
@@ -44,7 +44,7 @@ def held_by_parent(url: str, name: str, results) -> None:
 
 
 @unix
-def test_a_fork_has_no_part_in_the_locks_of_its_parent(serve):
+def test_a_forked_child_does_not_hold_the_locks_of_its_parent(serve):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
     guard = lock(server.url, "A")
     with guard as peer:
@@ -53,7 +53,7 @@ def test_a_fork_has_no_part_in_the_locks_of_its_parent(serve):
             code = 1
             try:
                 inherited = guard.lost.is_set() and "parent" in guard.lost.reason
-                # A peer of its own, with threads and connections of its own.
+                # Its own peer uses threads and connections of the child.
                 with lock(server.url, "B") as own:
                     code = 0 if inherited and own.id != peer.id else 2
             finally:
@@ -66,7 +66,7 @@ def test_a_fork_has_no_part_in_the_locks_of_its_parent(serve):
     assert server.client.remainder("A") == 1
 
 
-# A server that has workers: the parent has taken locks itself before, and has one while it forks.
+# Forks workers. The parent has used locks before, and holds one during the forks.
 PREFORK = """
 import asyncio, os, sys
 from threading import Thread
@@ -101,7 +101,7 @@ with guard:
         child = os.fork()
         if child == 0:
             work()
-            # The usual end of an interpreter, with all that is registered for it.
+            # The normal end of an interpreter, with all exit hooks.
             sys.exit(number)
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
@@ -113,9 +113,7 @@ print("done")
 
 
 @unix
-def test_workers_of_a_server_that_forks_take_locks_and_leave_that_of_the_parent_alone(
-    serve, program
-):
+def test_forked_workers_take_locks_and_do_not_release_that_of_the_parent(serve, program):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
     code, printed, errors = end(program(PREFORK, server.url))
     assert (code, printed) == (0, "done"), errors
@@ -123,7 +121,7 @@ def test_workers_of_a_server_that_forks_take_locks_and_leave_that_of_the_parent_
 
 
 @unix
-def test_a_fork_while_threads_take_locks_stops_nobody(serve, program):
+def test_a_fork_while_threads_take_locks_does_not_hang(serve, program):
     server = serve("A = 8")
     source = """
 import os, sys, threading
@@ -158,7 +156,7 @@ print("done")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_multiprocessing_have_peers_of_their_own(serve, method):
     if method not in multiprocessing.get_all_start_methods():
-        pytest.skip("not here")
+        pytest.skip("this system does not have it")
     server = serve("A = { max = 1, level = 1 }\nB = 1")
     context = multiprocessing.get_context(method)
     with lock(server.url, "A") as peer:
@@ -177,7 +175,7 @@ def test_workers_of_multiprocessing_have_peers_of_their_own(serve, method):
         assert server.client.is_acquired(peer.id)
 
 
-# Has a thread hold the lock, and says so.
+# A thread holds the lock when the program ends.
 HOLDER = """
 import os
 import sys
@@ -196,13 +194,13 @@ print("held", flush=True)
 """
 
 
-def test_the_end_of_the_interpreter_gives_back_what_threads_hold(serve, program):
+def test_the_end_of_the_interpreter_releases_locks_of_threads(serve, program):
     server = serve()
     assert end(program(HOLDER, server.url)) == (0, "held", "")
     assert server.client.remainder("A") == 1
 
 
-def test_the_end_of_the_interpreter_does_not_wait_long_for_a_server_that_is_dead(
+def test_the_end_of_the_interpreter_does_not_wait_long_for_a_dead_server(
     serve, program, tmp_path
 ):
     server = serve()
@@ -215,7 +213,7 @@ def test_the_end_of_the_interpreter_does_not_wait_long_for_a_server_that_is_dead
     assert end(process) == (0, "", "")
 
 
-def test_an_exit_from_within_the_block_gives_the_lock_back(serve, program):
+def test_an_exit_within_the_block_releases_the_lock(serve, program):
     server = serve()
     source = """
 import sys
@@ -248,14 +246,14 @@ print("done")
 @pytest.mark.parametrize("destroy", [True, False])
 def test_a_program_with_a_subinterpreter_ends(serve, program, destroy):
     server = serve()
-    # Whether the package works there or says that it does not, nothing hangs.
+    # The import may be refused there, but the program must not hang.
     inner = "try:\n    import throttle_client\nexcept ImportError:\n    pass"
     process = program(SUBINTERPRETER.format(program=inner, destroy=destroy), server.url)
     code, printed, errors = end(process)
     assert (code, printed) == (0, "done"), errors
 
 
-def test_a_subinterpreter_alone_does_not_keep_the_program_from_ending(program):
+def test_a_program_ends_if_only_a_subinterpreter_has_imported_the_package(program):
     source = """
 try:
     import _interpreters as interpreters
@@ -270,9 +268,9 @@ print("done")
 
 
 @pytest.mark.parametrize("destroy", [True, False])
-def test_a_subinterpreter_gives_back_its_own_locks_only(serve, program, destroy):
+def test_a_subinterpreter_releases_only_its_own_locks(serve, program, destroy):
     server = serve("A = 1\nB = 1")
-    # It leaves its block by the end of the interpreter.
+    # The lock is still held when its interpreter ends.
     inner = f"import throttle_client\nthrottle_client.lock({server.url!r}, 'B').acquire()"
     source = f"""
 try:
@@ -297,7 +295,7 @@ with throttle_client.lock({server.url!r}, "A") as peer:
 
 
 @unix
-def test_a_program_that_dies_of_broken_pipes_survives_the_interrupt_of_a_wait(serve, program):
+def test_the_interrupt_of_a_wait_causes_no_broken_pipe(serve, program):
     server = serve()
     source = """
 import signal

@@ -1,11 +1,11 @@
-"""Proxies that answer in the place of the server."""
+"""Proxies that answer in place of the server."""
 
 import pytest
 from conftest import peers
 from server import LONG, eventually, spawn
 from throttle_client import Unreachable, lock
 
-# What an ingress answers while the server behind it is started again.
+# The statuses that an ingress answers while the server behind it restarts.
 STATUSES = [404, 502, 503, 504]
 
 
@@ -14,7 +14,7 @@ def token(held):
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_who_comes_while_a_proxy_has_no_server_gets_the_lock_later(serve, proxy, hold, status):
+def test_a_lock_is_granted_once_the_proxy_reaches_its_server(serve, proxy, hold, status):
     server = serve()
     between = proxy(server)
     between.status = status
@@ -26,14 +26,14 @@ def test_who_comes_while_a_proxy_has_no_server_gets_the_lock_later(serve, proxy,
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_who_waits_while_a_proxy_has_no_server_keeps_its_place(serve, proxy, hold, status):
+def test_a_wait_continues_once_the_proxy_reaches_its_server(serve, proxy, hold, status):
     server = serve()
     between = proxy(server)
     with lock(server.url, "A"):
         waiting = spawn(hold, token, between.url, "A", timeout=LONG)
         server.await_pending("A", 1)
         between.status = status
-        # The wait at the server ends here, and with it what the proxy passed on.
+        # Breaks the blocked request at the proxy and at the server.
         between.interrupt()
         asked = len(between.requests)
         eventually(lambda: len(between.requests) >= asked + 2)
@@ -43,7 +43,7 @@ def test_who_waits_while_a_proxy_has_no_server_keeps_its_place(serve, proxy, hol
     assert peers(server) == []
 
 
-def test_a_page_that_is_no_answer_is_named_when_the_time_is_over(serve, proxy, hold):
+def test_unreachable_names_the_status_of_the_page_of_a_proxy(serve, proxy, hold):
     between = proxy(serve())
     between.status = 502
     with pytest.raises(Unreachable, match="502"):
@@ -51,7 +51,7 @@ def test_a_page_that_is_no_answer_is_named_when_the_time_is_over(serve, proxy, h
 
 
 @pytest.mark.parametrize("status", [301, 302])
-def test_a_redirect_that_is_not_followed_names_where_it_leads(serve, proxy, hold, status):
+def test_unreachable_names_the_location_of_a_redirect_that_is_not_followed(serve, proxy, hold, status):
     between = proxy(serve())
     between.status, between.location = status, lambda path: f"https://throttle.example{path}"
     with pytest.raises(Unreachable, match='"A".*https://throttle.example/'):
@@ -68,7 +68,7 @@ def test_a_redirect_that_keeps_the_method_is_followed(serve, proxy, hold, status
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_credentials_that_are_wrong_are_told_at_once(serve, proxy, hold, status):
+def test_wrong_credentials_are_reported_at_once(serve, proxy, hold, status):
     between = proxy(serve())
     between.status = status
     with pytest.raises(Unreachable, match=f'"A".*{status}'):

@@ -1,4 +1,4 @@
-"""One lock object that several threads or tasks use at a time: each entry is a grant of its own."""
+"""One lock object in several threads or tasks at a time: each entry holds a lock of its own."""
 
 import asyncio
 import signal
@@ -11,13 +11,13 @@ from throttle_client import Timeout, aio, get_local_peer, lock
 
 
 class Visit:
-    """A thread or a task within a block, until it may leave."""
+    """Events of a thread or a task: it is inside its block, and it may leave."""
 
     def __init__(self, event):
         self.inside, self.may_leave = event(), event()
 
 
-def test_threads_that_share_a_lock_give_back_their_own(serve):
+def test_threads_that_share_a_lock_object_release_their_own_lock(serve):
     server = serve("A = 5")
     guard = lock(server.url, "A")
     first, second = Visit(threading.Event), Visit(threading.Event)
@@ -47,7 +47,7 @@ def test_threads_that_share_a_lock_give_back_their_own(serve):
     assert peers(server) == []
 
 
-def test_tasks_that_share_a_lock_give_back_their_own(serve):
+def test_tasks_that_share_a_lock_object_release_their_own_lock(serve):
     server = serve("A = 5")
 
     async def work():
@@ -76,7 +76,7 @@ def test_tasks_that_share_a_lock_give_back_their_own(serve):
     run(work())
 
 
-def test_a_mutex_that_tasks_share_lets_one_in_at_a_time(serve):
+def test_a_mutex_that_tasks_share_admits_one_at_a_time(serve):
     server = serve()
     inside, most = 0, 0
 
@@ -97,7 +97,7 @@ def test_a_mutex_that_tasks_share_lets_one_in_at_a_time(serve):
     assert peers(server) == []
 
 
-def test_a_mutex_that_threads_share_lets_one_in_at_a_time(serve):
+def test_a_mutex_that_threads_share_admits_one_at_a_time(serve):
     server = serve()
     guard = lock(server.url, "A")
     inside, most = [], []
@@ -115,7 +115,7 @@ def test_a_mutex_that_threads_share_lets_one_in_at_a_time(serve):
     assert peers(server) == []
 
 
-def test_a_waiter_that_gives_up_leaves_the_entry_of_another_alone(serve):
+def test_a_waiter_that_times_out_does_not_release_the_lock_of_another_thread(serve):
     server = serve()
     guard = lock(server.url, "A", timeout=1)
 
@@ -131,7 +131,7 @@ def test_a_waiter_that_gives_up_leaves_the_entry_of_another_alone(serve):
     assert peers(server) == []
 
 
-def test_entries_of_a_task_within_each_other_are_grants_of_their_own(serve):
+def test_nested_entries_of_a_task_hold_locks_of_their_own(serve):
     server = serve("A = 2")
 
     async def work():
@@ -164,15 +164,15 @@ def test_a_block_that_is_entered_in_one_task_can_be_left_in_another(serve):
     run(work())
 
 
-def test_a_lock_of_a_signal_handler_leaves_the_peer_to_the_wait_it_interrupts(serve):
+def test_a_signal_handler_can_take_a_lock_while_its_thread_waits_for_another(serve):
     server = serve("A = { max = 1, level = 1 }\nB = 1")
-    had = []
+    peers_in_handler = []
     may_leave = threading.Event()
 
     def handle(*_):
         may_leave.set()
         with lock(server.url, "B") as peer:
-            had.append(peer)
+            peers_in_handler.append(peer)
 
     def hold():
         with lock(server.url, "A"):
@@ -187,7 +187,7 @@ def test_a_lock_of_a_signal_handler_leaves_the_peer_to_the_wait_it_interrupts(se
         holder = spawn(hold)
         assert is_held.wait(LONG)
         with lock(server.url, "A") as peer:
-            assert had == [peer] and get_local_peer(server.url) is peer
+            assert peers_in_handler == [peer] and get_local_peer(server.url) is peer
         holder.result(LONG)
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -1,4 +1,4 @@
-"""The server that tests of users start within their process."""
+"""The server of `throttle_client.testing`."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from server import LONG, eventually, spawn
 from throttle_client import LockLost, aio, lock
 from throttle_client.testing import Semaphore, Server
 
-# As a user writes them.
+# The files of a user.
 CONFTEST = """
 import pytest
 from throttle_client.testing import Semaphore
@@ -28,7 +28,7 @@ def test_a_job_has_the_lock(throttle_server):
         assert throttle_server.remainder("A") == 0
     assert throttle_server.remainder("B") == 5
 
-def test_a_job_hears_of_a_loss(throttle_server):
+def test_a_job_notices_a_loss(throttle_server):
     with pytest.raises(LockLost):
         with lock(throttle_server.url, "A"):
             throttle_server.revoke("A")
@@ -41,7 +41,7 @@ def server():
         yield server
 
 
-def test_a_suite_of_a_user_gets_servers_by_the_name_of_an_argument(program, tmp_path):
+def test_the_fixtures_work_in_a_test_suite_of_a_user(program, tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_job.py").write_text(TESTS)
     source = """
@@ -52,7 +52,7 @@ sys.exit(pytest.main(["-q", "-W", "error", "-p", "no:cacheprovider", sys.argv[1]
     assert code == 0 and "2 passed" in printed, printed + errors
 
 
-def test_the_module_does_without_pytest(program):
+def test_the_module_works_without_pytest(program):
     source = """
 import sys
 sys.modules["pytest"] = None
@@ -64,7 +64,7 @@ with Server({"A": 1}) as server, lock(server.url, "A"):
     assert end(program(source)) == (0, "0", "")
 
 
-def test_locks_are_told_with_their_holders_and_waiters(server):
+def test_holders_and_waiters_are_listed(server):
     guard = lock(server.url, "B", count=2, labels={"job": "nightly"})
     with guard as peer:
         [holder] = server.holders("B")
@@ -79,7 +79,7 @@ def test_locks_are_told_with_their_holders_and_waiters(server):
     assert waiting.result(timeout=LONG) is True
 
 
-def test_levels_and_counts_are_those_that_were_given(server):
+def test_levels_and_maxima_are_enforced(server):
     with lock(server.url, "A"):
         with pytest.raises(ValueError, match="violation"):
             with lock(server.url, "B"):
@@ -91,7 +91,7 @@ def test_levels_and_counts_are_those_that_were_given(server):
         Server({"A": 0})
 
 
-def test_a_restarted_server_is_told_what_is_held(server):
+def test_locks_are_restored_after_a_restart(server):
     url = server.url
     guard = lock(server.url, "A", expiration_time=1)
     with guard:
@@ -101,7 +101,7 @@ def test_a_restarted_server_is_told_what_is_held(server):
         assert guard.is_held()
 
 
-def test_a_stopped_server_is_lost_contact_with(server):
+def test_a_lock_is_lost_while_the_server_is_stopped(server):
     with pytest.raises(LockLost):
         guard = lock(server.url, "A", expiration_time=0.5)
         with guard:
@@ -111,7 +111,7 @@ def test_a_stopped_server_is_lost_contact_with(server):
     assert server.remainder("A") == 1
 
 
-def test_a_lock_can_be_taken_away(server):
+def test_a_lock_can_be_revoked(server):
     async def work():
         with pytest.raises(LockLost):
             async with aio.lock(server.url, "A", expiration_time=0.5) as held:
@@ -123,7 +123,7 @@ def test_a_lock_can_be_taken_away(server):
     assert server.remove_peer(1) is False
 
 
-def test_servers_know_nothing_of_each_other(server):
+def test_servers_share_no_state(server):
     with Server({"A": 1}) as other, lock(server.url, "A"), lock(other.url, "A"):
         assert (server.remainder("A"), other.remainder("A")) == (0, 0)
         assert server.holders("A") != other.holders("A")

@@ -1,4 +1,4 @@
-"""The threads of a program: none is needed to wait, and none keeps another from going on."""
+"""The number of threads: waits need none of their own, and block no others."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from server import LONG
 from throttle_client import aio
 
 
-def test_a_lock_does_not_wait_for_a_thread_of_the_executor(serve, program):
+def test_the_release_of_a_task_needs_no_thread_of_the_executor(serve, program):
     server = serve()
     source = """
 import asyncio, sys
@@ -22,7 +22,7 @@ def work():
         return "held"
 
 async def main():
-    # The only thread of the executor waits for the lock that the task holds.
+    # The only thread of the executor waits for the lock that this task holds.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     async with aio.lock(sys.argv[1], "A"):
         waiting = asyncio.create_task(asyncio.to_thread(work))
@@ -34,7 +34,7 @@ asyncio.run(main())
     assert end(program(source, server.url)) == (0, "held", "")
 
 
-def test_locks_are_taken_and_given_back_while_the_executor_is_full(serve, program):
+def test_locks_are_acquired_and_released_while_the_executor_is_full(serve, program):
     server = serve("A = 3")
     source = """
 import asyncio, sys, threading
@@ -60,7 +60,7 @@ asyncio.run(main())
     assert server.client.remainder("A") == 3
 
 
-def test_a_bad_url_does_not_stop_other_threads(serve, program):
+def test_an_invalid_url_does_not_disturb_other_threads(serve, program):
     server = serve()
     source = """
 import sys, threading
@@ -76,7 +76,7 @@ def wrong(number):
             Client(f"ftp://{number}.{round}").remainder("A")
         except ValueError:
             continue
-        raise SystemExit("it was taken")
+        raise SystemExit("an invalid URL was accepted")
 
 sys.setswitchinterval(1e-6)
 threads = [threading.Thread(target=right) for _ in range(4)]
@@ -94,33 +94,33 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nobody else counts threads there")
-def test_many_tasks_take_few_threads(serve):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists threads in /proc")
+def test_many_tasks_need_few_threads(serve):
     server = serve("A = 1000")
     before = threads()
     most = 0
 
-    async def task(told, arrived, all_are_in):
+    async def task(losses, arrived, all_are_inside):
         nonlocal most
-        async with aio.lock(server.url, "A", on_lost=told.append):
+        async with aio.lock(server.url, "A", on_lost=losses.append):
             arrived.release()
-            await all_are_in.wait()
+            await all_are_inside.wait()
             most = max(most, threads())
 
     async def work():
-        arrived, all_are_in = asyncio.Semaphore(0), asyncio.Event()
-        tasks = [asyncio.ensure_future(task([], arrived, all_are_in)) for _ in range(300)]
+        arrived, all_are_inside = asyncio.Semaphore(0), asyncio.Event()
+        tasks = [asyncio.ensure_future(task([], arrived, all_are_inside)) for _ in range(300)]
         for _ in tasks:
             await arrived.acquire()
-        all_are_in.set()
+        all_are_inside.set()
         await asyncio.gather(*tasks)
 
     run(work())
     assert most - before < 16
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nobody else counts threads there")
-def test_many_losses_take_few_threads(serve):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists threads in /proc")
+def test_many_losses_need_few_threads(serve):
     server = serve("A = 1000")
     before = threads()
     counts = []
@@ -148,7 +148,7 @@ def test_many_losses_take_few_threads(serve):
     assert max(counts) - before < 16
 
 
-# As one that ends from version 3.12 on.
+# From Python 3.12 on, an interpreter that is shutting down raises this error.
 WITHOUT_THREADS = """
 import sys, threading
 from throttle_client import lock
@@ -162,7 +162,7 @@ with lock(sys.argv[1], "A", on_lost=print) as peer:
 """
 
 
-def test_an_interpreter_that_starts_no_thread_takes_locks(serve, program):
+def test_locks_work_if_no_thread_can_be_started(serve, program):
     server = serve()
     assert end(program(WITHOUT_THREADS, server.url)) == (0, "True", "")
     assert server.client.remainder("A") == 1

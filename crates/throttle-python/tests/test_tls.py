@@ -1,4 +1,4 @@
-"""Servers behind `https`, with certificates of one's own."""
+"""Servers behind `https`, with self-signed certificates."""
 
 import shutil
 import ssl
@@ -8,7 +8,7 @@ import pytest
 from conftest import peers
 from throttle_client import Client, Unreachable
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="it makes certificates")
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 
 REQUEST = """
 [req]
@@ -24,7 +24,7 @@ subjectAltName = IP:127.0.0.1
 
 
 class Certificate:
-    """A certificate that nobody else has signed, and its key, as files."""
+    """A self-signed certificate and its key, as files."""
 
     def __init__(self, directory, name):
         self.path, self.key = directory / f"{name}.pem", directory / f"{name}.key"
@@ -41,12 +41,12 @@ class Certificate:
 
 @pytest.fixture
 def certificate(tmp_path):
-    """Makes a certificate."""
+    """A function that makes a certificate."""
     return lambda name: Certificate(tmp_path, name)
 
 
-def accept(certificate, client=None):
-    """What a proxy needs to show a certificate, and to ask for that of a client."""
+def server_context(certificate, client=None):
+    """A TLS context for a proxy with this certificate, which requires that of the client if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.path, certificate.key)
     if client is not None:
@@ -59,34 +59,34 @@ def token(held):
     return held.fencing_token
 
 
-def test_a_certificate_that_nobody_knows_is_named_as_the_cause(serve, proxy, certificate, hold):
-    between = proxy(serve(), accept(certificate("server")))
+def test_unreachable_names_an_untrusted_certificate_as_the_cause(serve, proxy, certificate, hold):
+    between = proxy(serve(), server_context(certificate("server")))
     with pytest.raises(Unreachable, match="certificate"):
         hold(token, between.url, "A", timeout=1)
 
 
 @pytest.mark.parametrize("form", ["path", "text", "bytes"])
-def test_a_certificate_is_trusted_if_it_is_handed_in(serve, proxy, certificate, hold, form):
+def test_a_certificate_passed_as_ca_is_trusted(serve, proxy, certificate, hold, form):
     server, shown = serve(), certificate("server")
-    between = proxy(server, accept(shown))
+    between = proxy(server, server_context(shown))
     forms = {"path": shown.path, "text": shown.path.read_text(), "bytes": shown.path.read_bytes()}
     assert hold(token, between.url, "A", ca=forms[form]) > 0
     assert peers(server) == []
 
 
 @pytest.mark.parametrize("form", ["two files", "one file"])
-def test_a_client_shows_its_certificate(serve, proxy, certificate, hold, form, tmp_path):
+def test_a_client_presents_its_certificate(serve, proxy, certificate, hold, form, tmp_path):
     server, shown, client = serve(), certificate("server"), certificate("client")
-    between = proxy(server, accept(shown, client))
+    between = proxy(server, server_context(shown, client))
     both = tmp_path / "both.pem"
     both.write_bytes(client.path.read_bytes() + client.key.read_bytes())
-    shows = (client.path, client.key) if form == "two files" else both
-    assert hold(token, between.url, "A", ca=shown.path, client_cert=shows) > 0
+    client_cert = (client.path, client.key) if form == "two files" else both
+    assert hold(token, between.url, "A", ca=shown.path, client_cert=client_cert) > 0
     with pytest.raises(Unreachable):
         Client(between.url, ca=shown.path, timeout=1).remainder("A")
 
 
-def test_what_is_no_certificate_is_refused_before_anything_is_sent(nobody, hold):
+def test_an_invalid_certificate_is_refused_before_any_request(nobody, hold):
     with pytest.raises(ValueError, match="certificate"):
         hold(token, nobody.replace("http:", "https:"), "A", ca=b"no certificate", timeout=1)
     with pytest.raises(FileNotFoundError, match="missing.pem"):

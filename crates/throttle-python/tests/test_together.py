@@ -1,4 +1,4 @@
-"""Clients of all kinds, one at a time."""
+"""All kinds of clients exclude each other."""
 
 import asyncio
 import os
@@ -11,25 +11,25 @@ from throttle_client import aio, lock
 PROGRAM = os.environ.get("THROTTLECTL_BIN")
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="THROTTLECTL_BIN does not say where throttlectl is")
-def test_whoever_counts_under_the_lock_loses_no_count(serve, tmp_path):
+@pytest.mark.skipif(PROGRAM is None, reason="THROTTLECTL_BIN is not set")
+def test_a_counter_that_all_clients_increment_under_the_lock_loses_no_increment(serve, tmp_path):
     server = serve()
     count = tmp_path / "count"
     count.write_text("0\n")
 
-    def one_more():
+    def increment():
         seen = int(count.read_text())
         count.write_text(f"{seen + 1}\n")
 
     def in_a_thread():
         for _ in range(20):
             with lock(server.url, "A"):
-                one_more()
+                increment()
 
     async def in_a_task():
         for _ in range(20):
             async with aio.lock(server.url, "A"):
-                one_more()
+                increment()
 
     def in_a_loop():
         async def tasks():

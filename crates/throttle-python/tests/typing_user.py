@@ -1,6 +1,6 @@
-"""A program of a user as the type checkers see it: nothing here is run.
+"""A program of a user for the type checkers. It is never run.
 
-Each `assert_type` fails the check if what the package tells about itself becomes less exact.
+Each `assert_type` fails the check if a type of the package becomes less exact.
 """
 
 from datetime import timedelta
@@ -101,7 +101,7 @@ async def decorated_in_a_loop(number: int) -> int:
 
 
 async def call() -> None:
-    # The decorators leave the types of arguments and results as they are.
+    # The decorators keep the types of arguments and results.
     assert_type(decorated(1, name="A"), List[int])
     assert_type(await decorated_coroutine(1), int)
     assert_type(await decorated_in_a_loop(1), int)

@@ -1,19 +1,18 @@
-//! Where time enters: the only place that reads a clock.
+//! Where time enters: the only module that reads a clock.
 //!
-//! The monotonic clock is tokio's, so that tests can pause and advance it. The wall clock is read
-//! once, at the start, to mint fencing tokens that grow over restarts; no lease depends on it.
+//! The monotonic clock is tokio's, so that tests can pause and advance it. The wall clock is read once, at
+//! the start, so that fencing tokens grow across restarts. No lease depends on the wall clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use throttle_core::Time;
 use tokio::time::Instant;
 
-/// Tells the time as the nanoseconds since the clock was made.
+/// A monotonic clock that counts nanoseconds from its start.
 ///
-/// Whether that includes the time for which the machine was suspended is up to the system: on Linux
-/// (`CLOCK_MONOTONIC`) and macOS (`CLOCK_UPTIME_RAW`) it does not, on Windows
-/// (`QueryPerformanceCounter`) it may. To leases it is the same: where it does, the service takes it
-/// for a stall.
+/// Whether it counts while the machine is suspended depends on the system: on Linux (`CLOCK_MONOTONIC`) and
+/// macOS (`CLOCK_UPTIME_RAW`) it does not, on Windows (`QueryPerformanceCounter`) it may. Leases are the
+/// same on all of them: where the clock counts that time, the service treats it as a stall.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -36,13 +35,13 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// The fencing token after which a process that starts now mints its own.
+/// The number above which a process that starts now mints its fencing tokens.
 ///
-/// It grows with the wall clock by 2^22 a second. A restarted server continues above all tokens of
-/// its predecessor if the clock ran forward and the predecessor granted fewer than four million
-/// locks of one semaphore a second. It fits in 53 bits until the year 2094. A clock that is certainly
-/// wrong is told to the log.
-pub(crate) fn token_at_boot() -> u64 {
+/// It grows with the wall clock, by 2^22 a second. A restarted server therefore continues above all tokens of
+/// its predecessor if the clock ran forward and the predecessor granted fewer than four million locks of
+/// one semaphore a second. It fits in 53 bits until the year 2094. If the clock is certainly wrong, a
+/// warning is logged.
+pub(crate) fn token_floor() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     let now = SystemTime::now();
     let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -60,13 +59,13 @@ pub(crate) fn token_at_boot() -> u64 {
     token
 }
 
-/// Whether the clock can be right: not before this release was made, nor so late that tokens would
-/// soon run out of bits.
+/// Whether the clock can be right: not before this release was made, and not so late that tokens are about
+/// to exceed 53 bits.
 fn is_plausible(since_1970: Duration) -> bool {
     (RELEASE..START_OF_2090).contains(&since_1970)
 }
 
-/// The year, give or take a day.
+/// The year, wrong by a day at most.
 fn year(since_1970: Duration) -> u64 {
     1970 + since_1970.as_secs() / SECONDS_PER_YEAR
 }
@@ -81,10 +80,10 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 const START_OF_2026: Duration = Duration::from_secs(1_767_225_600);
 /// Midnight of 1 January 2090, UTC.
 const START_OF_2090: Duration = Duration::from_secs(3_786_912_000);
-/// The first day of the month in which this release was made, here 1 November 2026, UTC. It is a
-/// constant, to be raised with each release, for a build must not depend on when it is made.
+/// The first day of the month in which this release was made, here 1 November 2026, UTC. It must be raised
+/// with each release. It is a constant so that a build does not depend on the time at which it is made.
 const RELEASE: Duration = Duration::from_secs(1_793_491_200);
-/// A quarter of a leap day included.
+/// Of an average year, which includes a quarter of a leap day.
 const SECONDS_PER_YEAR: u64 = 31_557_600;
 const TOKEN_BITS_PER_SECOND: u32 = 22;
 
@@ -92,9 +91,9 @@ const TOKEN_BITS_PER_SECOND: u32 = 22;
 mod tests {
     use super::*;
 
-    /// S10: also for a restart within the same second.
+    /// S10, even for a restart within the same second.
     #[test]
-    fn a_later_start_mints_greater_tokens_if_fewer_than_four_million_were_granted_a_second() {
+    fn a_later_start_mints_greater_tokens_unless_four_million_were_granted_a_second() {
         let boot = START_OF_2026 + Duration::from_millis(86_400_300);
         let restart = boot + Duration::from_millis(100);
         assert!(token_at(restart) - token_at(boot) > 400_000);
@@ -107,7 +106,7 @@ mod tests {
         assert_eq!(token_at(Duration::ZERO), 0);
     }
 
-    /// S10: tokens would go back, now or when the clock is set.
+    /// S10: such a clock lets tokens decrease, now or when it is corrected.
     #[test]
     fn a_clock_before_the_release_or_beyond_2090_is_not_trusted() {
         let day = Duration::from_secs(24 * 60 * 60);

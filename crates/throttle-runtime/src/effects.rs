@@ -1,4 +1,5 @@
-//! What an operation leaves to do after the mutex is free again.
+//! The effects of an operation on others: they are recorded under the mutex and delivered after it is
+//! unlocked.
 
 use throttle_core::Event;
 
@@ -9,30 +10,31 @@ use crate::{
     peer_log::PeerLog,
 };
 
-/// What is left to do when the mutex is free again.
+/// What remains to be done for others after the mutex is unlocked.
 #[must_use]
 pub(crate) struct Effects {
-    answers: Vec<(WaitSender, Outcome)>,
+    outcomes: Vec<(WaitSender, Outcome)>,
     pub(crate) peer_log: PeerLog,
-    /// Whether something is due before the timer wakes up.
+    /// Whether a deadline comes before the instant at which the timer wakes.
     pub(crate) must_rearm: bool,
 }
 
 impl Effects {
-    /// Nothing has happened yet.
+    /// No effects yet.
     pub(crate) fn new() -> Self {
-        Self { answers: Vec::new(), peer_log: PeerLog::new(), must_rearm: false }
+        Self { outcomes: Vec::new(), peer_log: PeerLog::new(), must_rearm: false }
     }
 
-    /// Wakes those who waited, and writes to the log.
+    /// Wakes the waits that ended, and writes to the log.
     pub(crate) fn deliver(self) {
-        for (wait, outcome) in self.answers {
-            // Who went away in this very moment holds the lock until its lease ends.
+        for (wait, outcome) in self.outcomes {
+            // A client that hung up just now holds a granted lock until its lease ends.
             let _ = wait.sender.send(outcome);
         }
         self.peer_log.log();
     }
 
+    /// Passes an event to all its consumers: the observer, the waits and the log.
     pub(crate) fn record(
         &mut self,
         event: Event,
@@ -43,17 +45,18 @@ impl Effects {
         observer.event(&event);
         match event {
             Event::Granted { peer, count, token, .. } => {
-                self.answer(waits.take(peer), Outcome::Granted(count, token));
+                self.end_waits(waits.take(peer), Outcome::Granted(count, token));
             }
             Event::Cancelled { peer, cause, .. } => {
-                self.answer(waits.take(peer), Outcome::Cancelled(cause));
+                self.end_waits(waits.take(peer), Outcome::Cancelled(cause));
             }
             _ => {}
         }
         self.peer_log.record(event, names);
     }
 
-    pub(crate) fn answer(&mut self, waits: Vec<WaitSender>, outcome: Outcome) {
-        self.answers.extend(waits.into_iter().map(|wait| (wait, outcome)));
+    /// The waits get this outcome on delivery.
+    pub(crate) fn end_waits(&mut self, waits: Vec<WaitSender>, outcome: Outcome) {
+        self.outcomes.extend(waits.into_iter().map(|wait| (wait, outcome)));
     }
 }

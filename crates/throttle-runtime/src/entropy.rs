@@ -1,4 +1,4 @@
-//! Where randomness enters: the only place that draws a random number.
+//! Where randomness enters: the only module that draws random numbers.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, rngs::SysRng};
 use throttle_core::PeerId;
@@ -15,19 +15,19 @@ impl Entropy {
         Self(StdRng::try_from_rng(&mut SysRng).expect("the operating system has randomness"))
     }
 
-    /// The same numbers for the same seed, so that a test knows which come.
+    /// A generator that draws the same numbers for the same seed.
     #[cfg(test)]
     pub(crate) fn from_seed(seed: u64) -> Self {
         Self(StdRng::seed_from_u64(seed))
     }
 
-    /// An id that nobody can guess: never zero, and a JSON number that survives every client.
+    /// An unpredictable id. It is not zero and fits in 53 bits, which JSON numbers keep in every client.
     pub(crate) fn peer_id(&mut self) -> PeerId {
         let id = self.0.random_range(1..1 << 53);
         PeerId::new(id).expect("the range excludes zero")
     }
 
-    /// A seed for hashing.
+    /// A seed for the hash function of the core's tables.
     pub(crate) fn seed(&mut self) -> u64 {
         self.0.random()
     }
@@ -39,7 +39,7 @@ mod tests {
 
     /// S11
     #[test]
-    fn peer_ids_fit_in_53_bits_and_use_all_of_them() {
+    fn peer_ids_use_all_of_53_bits_and_no_more() {
         let mut entropy = Entropy::from_system();
         let ids: Vec<u64> = (0..1_000).map(|_| entropy.peer_id().get()).collect();
         assert!(ids.iter().all(|&id| id < 1 << 53));

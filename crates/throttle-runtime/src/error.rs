@@ -1,24 +1,23 @@
-//! Why an operation fails.
+//! The error of an operation.
 
-/// Why an operation failed. Unless it is [`Error::Failed`], it left every lock
-/// and every queue as it was.
+/// Why an operation failed. Unless it is [`Error::Failed`], the operation changed no lock and no queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The pending lock was cancelled while the request waited for it.
     #[error("cancelled")]
     Cancelled,
-    /// The service is broken, and nobody knows how the locks stand: see [`Handle::failed`].
+    /// The service has failed, and its state can no longer be trusted: see [`Handle::failed`].
     ///
     /// [`Handle::failed`]: crate::Handle::failed
     #[error("the service is broken")]
     Failed,
-    /// The state machine refused.
+    /// The state machine refused the operation.
     #[error(transparent)]
     Refused(#[from] throttle_core::Error),
 }
 
 impl Error {
-    /// The stable name of this error, the only thing that programs may branch on.
+    /// The stable name of this error. Programs may branch on it, and on nothing else.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",

@@ -1,24 +1,25 @@
-//! A service that is broken says so and serves nobody, for one that may grant twice is worse than none.
+//! The failure of a service. A failed service answers nothing but errors, because a service that may grant
+//! a lock twice is worse than none.
 
 use tokio::sync::watch;
 
-/// What broke a service. It does not recover: start another one, in a new process if you can.
+/// Why a service failed. It does not recover: start another one, in a new process if possible.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
-    /// An operation panicked, or the observer within it, so nobody knows what state it left behind.
-    /// Open waits end, and no later operation does anything.
+    /// An operation or the observer panicked, so the state may be inconsistent. Open waits end, and later
+    /// operations do nothing.
     #[error("an operation on the semaphores panicked")]
     Operation,
-    /// The task that ends leases punctually is gone.
+    /// The timer task, which ends leases at their deadlines, has ended.
     #[error("the task that ends leases is gone")]
     Timer,
 }
 
-/// Tells of the failure that comes first.
+/// The first failure, if there was one.
 #[derive(Debug)]
-pub(crate) struct Failures(watch::Sender<Option<Failure>>);
+pub(crate) struct FirstFailure(watch::Sender<Option<Failure>>);
 
-impl Failures {
+impl FirstFailure {
     pub(crate) fn none() -> Self {
         Self(watch::Sender::new(None))
     }

@@ -1,12 +1,12 @@
-//! One method for each operation.
+//! The handle of a running service: one method for each operation on peers and locks.
+//!
+//! `start.rs`, `inspect.rs` and `reconfigure.rs` add the methods that start, inspect and reconfigure it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use throttle_core::{
+    Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence, Time,
 };
-
-use throttle_core::{Admission, Count, Error as Refused, Labels, PeerId, Release, Sequence, Time};
 
 use crate::{
     error::Error,
@@ -19,94 +19,86 @@ use crate::{
     wait::Wait,
 };
 
-/// A running semaphore service. Clones share it; it ends with the last of them.
+/// A running semaphore service. Clones share it; it ends when the last of them is dropped.
 ///
-/// Once it has [failed](Handle::failed), operations answer [`Error::Failed`], and those that cannot fail
-/// panic, for nobody knows what is true then.
+/// Once it has [failed](Handle::failed), operations return [`Error::Failed`]. Those that return no error
+/// panic, because the state can no longer be trusted.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) service: Arc<Service>,
 }
 
-/// What a peer asks for with [`Handle::acquire`].
+/// A request for a lock, for [`Handle::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LockRequest {
-    /// How much.
+    /// How much of the semaphore to lock.
     pub count: Count,
-    /// Sets the length of the lease and lets it begin anew first, also if the request is refused.
+    /// Renews the lease with this length before the lock is decided, even if the lock is then refused.
     pub expires_in: Option<Duration>,
-    /// How long to wait for the lock. `None` and zero: not at all.
+    /// How long to wait for the lock at most. With `None` or zero the request does not wait.
     pub block_for: Option<Duration>,
-    /// The number of the request, if the client numbers them.
+    /// The sequence number of the request, if the client numbers its requests.
     pub sequence: Option<Sequence>,
 }
 
 impl LockRequest {
-    /// Asks for `count` and an answer at once, without renewing the lease.
+    /// A request for `count` that does not wait and does not renew the lease.
     pub const fn now(count: Count) -> Self {
         Self { count, expires_in: None, block_for: None, sequence: None }
     }
 }
 
-/// A peer that comes back with what it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Restoration {
-    /// The id it had.
-    pub peer: PeerId,
-    /// The length of its lease from now on.
-    pub expires_in: Duration,
-    /// All it holds.
-    pub locks: BTreeMap<String, Count>,
-    /// What it says about itself.
-    pub labels: Labels,
-    /// The number of the request, if the client numbers them.
-    pub sequence: Option<Sequence>,
-}
+/// A peer that comes back with the locks it holds.
+pub type Restoration = throttle_core::Restoration<String>;
 
 impl Handle {
-    /// Creates a peer without locks and returns its id, which nobody can guess.
+    /// Creates a peer without locks and returns its id, which is drawn at random.
     ///
     /// # Errors
     ///
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
-        let labels = boxed(labels);
-        let peer = self.attempt(|state, now| {
+        let new_peer = NewPeer { expires_in, labels };
+        let answer = self.answer(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
             }
-            state.throttle.new_peer(now, id, expires_in, labels).map(|()| id)
-        })?;
+            state.throttle.new_peer(now, id, new_peer).map(|()| id)
+        });
+        let peer = answer.await?;
         tracing::debug!(target: peer_log::TARGET, %peer, ?expires_in, "peer created");
         Ok(peer)
     }
 
-    /// Sets the length of a peer's lease and lets it begin anew.
+    /// Renews the lease of a peer: it now ends `expires_in` from now.
     ///
     /// # Errors
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        self.attempt(|state, now| state.throttle.heartbeat(now, peer, expires_in))
+        self.answer(|state, now| state.throttle.heartbeat(now, peer, expires_in)).await
     }
 
-    /// Asks for a lock and waits for it at most as long as asked for.
+    /// Requests a lock and waits for it for at most `block_for`.
     ///
-    /// Safe to repeat: who asks again for what they hold is told so again, and who waits keeps their
-    /// place. The lease stands still during the wait and begins anew with the answer. A future that
-    /// is dropped while it waits parks the waiter: it keeps its place, but is granted nothing and
-    /// holds nobody up, unless the peer asks again within [`Settings::abandoned_after`]; after that
-    /// the pending lock is cancelled.
+    /// Safe to repeat: a held lock is reported as held again, and a pending one keeps its place in the
+    /// queue. The lease does not run during the wait; it begins again, at its full length, with the answer.
     ///
-    /// Beyond the [limit of open waits](Handle::limit_open_waits) it is answered after a second at most.
+    /// Dropping the future during the wait parks the waiter: it keeps its place, but it is granted nothing
+    /// and blocks nobody behind it. If the peer does not repeat the request within
+    /// [`Settings::abandoned_after`](throttle_core::Settings::abandoned_after), the pending lock is
+    /// cancelled.
+    ///
+    /// A request beyond the [limit of open waits](Handle::limit_open_waits) is answered after a second at
+    /// most.
     ///
     /// # Errors
     ///
-    /// - `unknown_semaphore`, `unknown_peer`, `stale_request`, `never_acquirable`,
-    ///   `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`: refused at once.
-    /// - `unknown_peer`, `never_acquirable`, `cancelled`: the wait is over because the peer is gone,
-    ///   the maximum was lowered, or the peer withdrew its request.
+    /// - At once: `unknown_semaphore`, `unknown_peer`, `stale_request`, `never_acquirable`,
+    ///   `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`.
+    /// - During the wait: `unknown_peer` if the peer expired or was removed, `never_acquirable` if the
+    ///   maximum was lowered, `cancelled` if the peer withdrew its request.
     pub async fn acquire(
         &self,
         peer: PeerId,
@@ -116,7 +108,7 @@ impl Handle {
         let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
         let mut wait = Wait::new(&self.service, peer);
-        let admission = self.attempt(|state, now| {
+        let answer = self.answer(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             let block_for = block_for.filter(|_| state.phase == Phase::Leading);
             let attended = block_for.is_some();
@@ -128,11 +120,12 @@ impl Handle {
                 wait.begin(ticket, state.waits.add(present, peer, ticket, block_for));
             }
             Ok::<_, Refused>(admission)
-        })?;
+        });
+        let admission = answer.await?;
         if wait.is_open() { wait.admission().await } else { Ok(admission) }
     }
 
-    /// Gives back a held lock, or cancels the pending lock, of a peer on this semaphore; nothing else.
+    /// Releases the held lock of a peer on this semaphore, or cancels its pending one.
     ///
     /// # Errors
     ///
@@ -143,32 +136,34 @@ impl Handle {
         semaphore: &str,
         sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
-        self.attempt(|state, now| {
+        self.answer(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             state.throttle.release(now, peer, semaphore, sequence)
         })
+        .await
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
     ///
-    /// A request with a lower sequence number that arrives later does not restore the peer. For how long
-    /// the numbers of removed peers are kept is described at
-    /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer).
+    /// A request with a lower sequence number that arrives later cannot restore the peer.
+    /// [`Throttle::remove_peer`](throttle_core::Throttle::remove_peer) describes how long the numbers of
+    /// removed peers are kept.
     ///
     /// # Errors
     ///
-    /// Only that the service has failed.
+    /// Only [`Error::Failed`].
     pub async fn remove_peer(
         &self,
         peer: PeerId,
         sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
-        self.attempt(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+        self.answer(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+            .await
     }
 
-    /// Creates a peer under the id it had, holding exactly the locks it names, even above a maximum.
+    /// Creates a peer under its former id, holding exactly the given locks, even above a maximum.
     ///
-    /// If the peer lives with exactly these locks and waits for none, its lease is renewed.
+    /// If the peer exists with exactly these locks and waits for none, only its lease is renewed.
     ///
     /// # Errors
     ///
@@ -177,17 +172,18 @@ impl Handle {
     pub async fn restore(&self, restoration: Restoration) -> Result<(), Error> {
         let Restoration { peer, expires_in, locks, labels, sequence } = restoration;
         // A peer may have very many locks, so their names are looked up outside of the critical section.
-        // An id is never used again, so one that is no more by then is refused.
-        let names = self.attempt(|state, _| Ok::<_, Refused>(Arc::clone(&state.names)))?;
+        // Ids are never reused, so the id of a semaphore that is removed in between is refused.
+        let names = self.service.try_with_state(|state, _, _| Arc::clone(&state.names));
+        let names = names.ok_or(Error::Failed)?;
         let ids = locks.iter().map(|(name, &count)| Ok((names.id(name)?, count)));
         let restoration = throttle_core::Restoration {
             peer,
             expires_in,
             locks: ids.collect::<Result<_, Refused>>()?,
-            labels: boxed(labels),
+            labels,
             sequence,
         };
-        self.attempt(|state, now| state.throttle.restore(now, restoration))?;
+        self.answer(|state, now| state.throttle.restore(now, restoration)).await?;
         if tracing::enabled!(target: peer_log::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
@@ -196,61 +192,60 @@ impl Handle {
         Ok(())
     }
 
-    /// For how long the service has been running, stalls included.
+    /// How long the service has been running, stalls included.
     pub fn uptime(&self) -> Duration {
         self.service.clock.now() - Time::ZERO
     }
 
-    /// The times in which the service was not attentive, which no lease was charged with.
+    /// The stalls so far. Leases do not run during a stall.
     ///
-    /// More than a second in which it neither answered nor got round to its timer is a stall: its
-    /// process or machine stood still, or its runtime was blocked.
+    /// A stall is a gap of more than a second in which the service neither ran an operation nor its timer:
+    /// its process or machine was suspended, or its runtime was blocked.
     pub fn stalls(&self) -> Stalls {
-        self.operate(|state, _| state.lease_clock.stalls())
+        self.service.with_state(|state, _, _| state.lease_clock.stalls())
     }
 
-    /// Sets how many requests may wait for as long as they want. At the start there is no limit.
+    /// Sets how many requests may wait for their whole `block_for`. A new service has no limit.
     ///
-    /// A request beyond the limit is a *short* wait. It keeps its place in the queue and can be granted
-    /// its lock like any other one, but is answered [`Admission::Queued`] after a second, if not
-    /// before, and has to ask again. Requests that wait already go on as before.
+    /// A request beyond the limit is a *short* wait. It is queued and granted like any other, but it is
+    /// answered [`Admission::Queued`] after a second at most, and then keeps its place if it is repeated.
+    /// Requests that are waiting already are not affected.
     pub fn limit_open_waits(&self, limit: usize) {
-        self.operate(|state, _| state.waits.set_limit(limit));
+        self.service.with_state(|state, _, _| state.waits.set_limit(limit));
     }
 
-    /// Ends the short wait that began first: it is answered [`Admission::Queued`], and its connection
-    /// is free. Returns whether one was ended.
+    /// Ends the oldest short wait, which is answered [`Admission::Queued`]. Returns whether there was one.
     ///
-    /// For a server whose connections run short. None is ended within 100 ms after it began, for the
-    /// client may ask again at once. O(log n). Does nothing if the service has failed.
+    /// A server calls this when it runs out of connections. A short wait lasts for 100 ms at least, because
+    /// its client may repeat the request immediately. O(log n). Does nothing if the service has failed.
     pub fn end_short_wait(&self) -> bool {
         let ended =
             self.service.try_with_state(|state, now, effects| state.end_short_wait(now, effects));
         ended.unwrap_or(false)
     }
 
-    /// How many requests wait for their answer, and how many may do so.
+    /// How many requests are waiting, and how many may wait.
     pub fn open_waits(&self) -> OpenWaits {
-        self.operate(|state, _| state.waits.status())
+        self.service.with_state(|state, _, _| state.waits.status())
     }
 
-    /// From now on nobody waits: every open request is answered that its lock is pending, at once,
-    /// and so are those to come. Everything else goes on, also between the steps in which very many
-    /// requests are ended.
+    /// Ends all waits, and lets no further request wait: both are answered [`Admission::Queued`] at once.
+    ///
+    /// All other operations work as before. If very many requests are waiting, they are ended in steps, and
+    /// other operations run between two steps.
     pub fn drain(&self) {
-        // Of a service that has failed nobody waits any more.
+        // A service that has failed has no waits left, so nothing is to be done then.
         self.service.with_state_in_steps(State::drain);
     }
 
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.operate(|state, _| state.phase == Phase::Draining)
+        self.service.with_state(|state, _, _| state.phase == Phase::Draining)
     }
 
-    /// Resolves when the service is broken; never, if it ends in good order.
+    /// Resolves when the service fails. If the service ends without a failure, it never resolves.
     ///
-    /// A server should end its process then, as fast as it can. The future does not keep the service
-    /// alive.
+    /// A server should end its process as soon as this resolves. The future does not keep the service alive.
     pub fn failed(&self) -> impl Future<Output = Failure> + Send + use<> {
         let mut failure = self.service.failure.subscribe();
         async move {
@@ -262,31 +257,26 @@ impl Handle {
         }
     }
 
-    /// What broke the service, if it is broken. A health check should ask.
+    /// The failure of the service, if it has failed. A health check should call this.
     pub fn failure(&self) -> Option<Failure> {
         *self.service.failure.borrow()
     }
 
-    /// Whose turn it is to reconfigure.
-    pub(crate) fn reconfiguring(&self) -> &Mutex<()> {
-        &self.service.reconfiguring
-    }
-
-    /// The same as [`operate`](Self::operate), for what may fail: it does if an earlier operation panicked.
-    pub(crate) fn attempt<R, E: Into<Error>>(
+    /// Runs an operation on semaphores and peers, and returns its answer.
+    ///
+    /// Every such operation passes through here, including those that only read. Today the answer is ready
+    /// at once. Once there is a durable store, an answer waits here until the changes that it shows are
+    /// durable, including changes that other requests made. The outcome of a wait is sent by
+    /// [`Effects::deliver`](crate::effects::Effects::deliver) instead.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if an earlier operation panicked.
+    pub(crate) async fn answer<R, E: Into<Error>>(
         &self,
         operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
     ) -> Result<R, Error> {
         let result = self.service.try_with_state(|state, now, _| operation(state, now));
         result.ok_or(Error::Failed)?.map_err(Into::into)
     }
-
-    /// Does something with the state at the present time, and spreads the effects of what happened.
-    pub(crate) fn operate<R>(&self, operation: impl FnOnce(&mut State, Time) -> R) -> R {
-        self.service.with_state(|state, now, _| operation(state, now))
-    }
-}
-
-fn boxed(labels: Labels) -> Option<Box<Labels>> {
-    (!labels.is_empty()).then(|| Box::new(labels))
 }

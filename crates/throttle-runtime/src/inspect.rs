@@ -1,159 +1,77 @@
-//! Looking at who holds what, since when, and who waits.
+//! Inspection: which peers hold and await which semaphores, and for how long.
 //!
-//! Every answer is taken from the state machine itself, so numbers and lists cannot drift apart.
-//! Long lists come in pages, each of which is consistent in itself. A page is bounded by all that is
-//! copied for it, be it peers, locks or text, so that nobody waits long for the state; names are
-//! looked up after it is free again.
+//! Every answer is read from the state machine itself, so numbers and lists cannot disagree. Long lists
+//! come in pages, and each page shows one instant. The bytes that are copied for a page are limited, so that
+//! the mutex is never held for long. Names are looked up after it is unlocked.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use throttle_core::{
-    Count, Error as Refused, FencingToken, Labels, Level, PeerCursor, PeerId, SemaphoreId, Ticket,
+    Error as Refused, FencingToken, Holder, Labels, PeerCursor, PeerId, SemaphoreId, Ticket, Waiter,
 };
 
 use crate::{
     error::Error,
     handle::Handle,
     names::{Entry, Names},
+    service::NO_PANIC,
     state::State,
 };
 
 /// A semaphore in numbers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SemaphoreStatus {
-    /// What it is called.
-    pub name: Arc<str>,
-    /// How events name it.
-    pub id: SemaphoreId,
-    /// Its full count.
-    pub max: Count,
-    /// Its place in the lock hierarchy.
-    pub level: Level,
-    /// Sum of the counts held. May exceed `max` after restores and after `max` was lowered.
-    pub held: u64,
-    /// Sum of the counts awaited, parked waiters included; at most `u64::MAX`.
-    pub pending: u64,
-    /// `max` minus `held`, negative if that exceeds it.
-    pub remainder: i64,
-    /// How many peers hold it.
-    pub holders: usize,
-    /// How many peers wait for it, parked ones included.
-    pub waiters: usize,
-    /// For how long the longest waiting peer has been waiting; zero if nobody waits.
-    pub longest_pending: Duration,
-    /// For how long the peer that was granted its lock first has been holding it; zero if nobody does.
-    pub longest_held: Duration,
-}
+pub type SemaphoreStatus = throttle_core::SemaphoreStatus<Arc<str>>;
 
-/// A peer, what it holds and what it waits for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PeerStatus {
-    /// Who.
-    pub id: PeerId,
-    /// The length of the lease.
-    pub expires_in: Duration,
-    /// What is left of the lease. All of it while an open request keeps it from running.
-    pub time_left: Duration,
-    /// What the peer says about itself.
-    pub labels: Labels,
-    /// What it holds, in the order of the grants.
-    pub held: Vec<HeldLock>,
-    /// What it waits for.
-    pub pending: Option<PendingLock>,
-}
+/// A peer with the locks it holds and the one it waits for. Only [`Handle::peer`] reports its place in the
+/// queue, up to [`MAX_PLACE`].
+pub type PeerStatus = throttle_core::PeerStatus<Arc<str>>;
 
 /// A lock that a peer holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-pub struct HeldLock {
-    pub semaphore: Arc<str>,
-    pub count: Count,
-    pub token: FencingToken,
-    pub held_for: Duration,
-}
+pub type HeldLock = throttle_core::HeldLock<Arc<str>>;
 
 /// A lock that a peer waits for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-pub struct PendingLock {
-    pub semaphore: Arc<str>,
-    pub count: Count,
-    pub waiting_for: Duration,
-    /// Whether the waiter is passed over because its connection broke.
-    pub parked: bool,
-    /// Where it stands in the queue, those passed over aside; 1 comes next. Known of a single peer that is
-    /// among the first [`PLACES`].
-    pub place: Option<usize>,
-}
+pub type PendingLock = throttle_core::PendingLock<Arc<str>>;
 
-/// A peer that holds a semaphore.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say who, how much and for how long")]
-pub struct Holder {
-    pub peer: PeerId,
-    pub count: Count,
-    pub token: FencingToken,
-    pub held_for: Duration,
-    /// What is left of the peer's lease.
-    pub time_left: Duration,
-    pub labels: Labels,
-}
-
-/// A peer that waits for a semaphore.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "fields say who, how much and for how long")]
-pub struct Waiter {
-    pub peer: PeerId,
-    pub count: Count,
-    pub ticket: Ticket,
-    pub waiting_for: Duration,
-    /// Whether the waiter is passed over because its connection broke.
-    pub parked: bool,
-    /// What is left of the peer's lease.
-    pub time_left: Duration,
-    pub labels: Labels,
-}
-
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page<E, C> {
-    /// How things stood at one instant.
+    /// The entries, all of them as they were at one instant.
     pub entries: Vec<E>,
-    /// Behind which entry the next page begins; `None` if nothing came behind this one.
+    /// The cursor of the last entry, after which the next page begins; `None` on the last page.
     pub next: Option<C>,
 }
 
-/// A semaphore, who holds it and who waits for it.
+/// A semaphore with the first of its holders and of its waiters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Overview {
-    /// The numbers.
+    /// The semaphore in numbers.
     pub status: SemaphoreStatus,
-    /// The first of those who hold it.
+    /// The first page of its holders.
     pub holders: Page<Holder, FencingToken>,
-    /// The first of those who wait for it.
+    /// The first page of its waiters.
     pub waiters: Page<Waiter, Ticket>,
 }
 
 impl Handle {
-    /// Whether the peer waits for nothing.
+    /// Whether the peer has no pending lock.
     ///
     /// # Errors
     ///
     /// `unknown_peer`
-    pub fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
-        self.attempt(|state, _| state.throttle.is_acquired(peer))
+    pub async fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
+        self.answer(|state, _| state.throttle.is_acquired(peer)).await
     }
 
-    /// The maximum of a semaphore minus what is held of it. Negative if that exceeds it.
+    /// The maximum of a semaphore minus the sum of the counts held. Negative if the sum exceeds it.
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        self.attempt(|state, _| {
+    pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
+        self.answer(|state, _| {
             let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
             Ok::<_, Refused>(status.remainder())
         })
+        .await
     }
 
     /// One peer.
@@ -161,63 +79,55 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_peer`
-    pub fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        let (names, copy, place) = self.attempt(|state, _| {
-            let copy = state.throttle.peer_status(peer).map(Copied::from)?;
-            let place = state.throttle.place(peer, PLACES)?;
-            Ok::<_, Refused>((Arc::clone(&state.names), copy, place))
-        })?;
-        let mut status = copy.named(&names);
-        if let Some(pending) = &mut status.pending {
-            pending.place = place;
-        }
-        Ok(status)
-    }
-
-    /// Some peers, from the one after `after` on: at most `limit`, fewer if they have many locks or
-    /// long labels, and at least one if there is one.
-    ///
-    /// Who lists them page by page sees each peer that lives all the while exactly once.
-    pub fn peers(&self, after: Option<PeerCursor>, limit: usize) -> Page<PeerStatus, PeerCursor> {
-        let (names, Page { entries, next }) = self.look(|state| {
-            let peers = state.throttle.peers(after);
-            let peers = peers.map(|(cursor, status)| (cursor, Copied::from(status)));
-            (Arc::clone(&state.names), page(peers, limit, Copied::cost))
+    pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
+        let answer = self.answer(|state, _| {
+            let status = state.throttle.peer_status(peer, MAX_PLACE)?;
+            Ok::<_, Refused>((Arc::clone(&state.names), status))
         });
-        Page { entries: entries.into_iter().map(|copy| copy.named(&names)).collect(), next }
+        let (names, status) = answer.await?;
+        Ok(named(status, &names))
     }
 
-    /// How many peers there are.
-    pub fn peer_count(&self) -> usize {
-        self.look(|state| state.throttle.peer_count())
-    }
-
-    /// All semaphores, in the order of their names.
+    /// The page of peers after `after`: at most `limit`, fewer if they have many locks or long labels, and
+    /// at least one unless the list has ended.
     ///
-    /// They are looked at a few at a time, as [`semaphore_pages`](Self::semaphore_pages) says.
-    pub fn semaphores(&self) -> Vec<SemaphoreStatus> {
-        self.semaphore_pages().flatten().collect()
+    /// A caller that reads all pages sees each peer exactly once that exists during that whole time.
+    pub async fn peers(
+        &self,
+        after: Option<PeerCursor>,
+        limit: usize,
+    ) -> Page<PeerStatus, PeerCursor> {
+        let look = self.look(|state| {
+            let peers = state.throttle.peers(after);
+            let cost = |peer: &throttle_core::PeerStatus| {
+                cost_of_labels(&peer.labels) + size_of_val(&*peer.held)
+            };
+            (Arc::clone(&state.names), page(peers, limit, cost))
+        });
+        let (names, Page { entries, next }) = look.await;
+        Page { entries: entries.into_iter().map(|peer| named(peer, &names)).collect(), next }
     }
 
-    /// All semaphores there are now, in the order of their names, a few at a time.
-    ///
-    /// The state is looked at once for each page, which shows one instant. A semaphore that is removed
-    /// before its page is left out.
-    pub fn semaphore_pages(&self) -> impl Iterator<Item = Vec<SemaphoreStatus>> + Send + use<> {
-        let handle = self.clone();
-        let names = self.look(|state| Arc::clone(&state.names));
-        let mut next = 0;
-        iter::from_fn(move || {
-            let rest = &names.entries()[next..];
-            let entries = &rest[..rest.len().min(SEMAPHORES_AT_A_TIME)];
-            next += entries.len();
-            (!entries.is_empty()).then(|| {
-                handle.look(|state| {
-                    let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
-                    statuses.filter_map(Result::ok).collect()
-                })
-            })
-        })
+    /// The number of peers.
+    pub async fn peer_count(&self) -> usize {
+        self.look(|state| state.throttle.peer_count()).await
+    }
+
+    /// All semaphores, sorted by name. They are read page by page, as by
+    /// [`semaphore_pages`](Self::semaphore_pages).
+    pub async fn semaphores(&self) -> Vec<SemaphoreStatus> {
+        let mut pages = self.semaphore_pages().await;
+        let mut semaphores = Vec::new();
+        while let Some(page) = pages.next().await {
+            semaphores.extend(page);
+        }
+        semaphores
+    }
+
+    /// The pages of a list of all semaphores that exist now, sorted by name.
+    pub async fn semaphore_pages(&self) -> SemaphorePages {
+        let names = self.look(|state| Arc::clone(&state.names)).await;
+        SemaphorePages { handle: self.clone(), names, position: 0 }
     }
 
     /// One semaphore.
@@ -225,17 +135,17 @@ impl Handle {
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
-        self.attempt(|state, _| semaphore_status(state, state.names.entry(name)?))
+    pub async fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
+        self.answer(|state, _| semaphore_status(state, state.names.entry(name)?)).await
     }
 
-    /// One semaphore with the first page of its holders and of its waiters, all at one instant.
+    /// One semaphore with the first pages of its holders and waiters, all at one instant.
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
-        self.attempt(|state, _| {
+    pub async fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
+        self.answer(|state, _| {
             let entry = state.names.entry(name)?;
             Ok::<_, Refused>(Overview {
                 status: semaphore_status(state, entry)?,
@@ -243,45 +153,79 @@ impl Handle {
                 waiters: waiters(state, entry.id, None, limit)?,
             })
         })
+        .await
     }
 
-    /// Some holders in the order of the grants, from the one after `after` on: at most `limit`, fewer
-    /// if they have long labels, and at least one if there is one.
+    /// The page of holders after `after`, in the order of the grants: at most `limit`, fewer if they have
+    /// long labels, and at least one unless the list has ended.
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn holders(
+    pub async fn holders(
         &self,
         name: &str,
         after: Option<FencingToken>,
         limit: usize,
     ) -> Result<Page<Holder, FencingToken>, Error> {
-        self.attempt(|state, _| holders(state, state.names.id(name)?, after, limit))
+        self.answer(|state, _| holders(state, state.names.id(name)?, after, limit)).await
     }
 
-    /// Some waiters in the order of arrival, from the one after `after` on, as many as of the holders.
+    /// The page of waiters after `after`, in the order of the queue, with the limits of
+    /// [`holders`](Self::holders).
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`
-    pub fn waiters(
+    pub async fn waiters(
         &self,
         name: &str,
         after: Option<Ticket>,
         limit: usize,
     ) -> Result<Page<Waiter, Ticket>, Error> {
-        self.attempt(|state, _| waiters(state, state.names.id(name)?, after, limit))
+        self.answer(|state, _| waiters(state, state.names.id(name)?, after, limit)).await
     }
 
-    /// Looks at the state after everybody who is due has gone.
-    fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        self.operate(|state, _| look(state))
+    /// Reads the state.
+    ///
+    /// # Panics
+    ///
+    /// If an earlier operation did.
+    pub(crate) async fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        self.answer(|state, _| Ok::<_, Error>(look(state))).await.expect(NO_PANIC)
     }
 }
 
-/// A page of entries that come with their cursors. What each of them costs to copy bounds the page, but
-/// it is not empty unless the list is.
+/// The pages of a list of semaphores, from [`Handle::semaphore_pages`].
+#[derive(Clone, Debug)]
+pub struct SemaphorePages {
+    handle: Handle,
+    names: Arc<Names>,
+    /// The index in `names` of the next page's first semaphore.
+    position: usize,
+}
+
+impl SemaphorePages {
+    /// The next page, which shows one instant; `None` after the last one.
+    ///
+    /// A page may be empty, because semaphores that were removed in the meantime are left out.
+    pub async fn next(&mut self) -> Option<Vec<SemaphoreStatus>> {
+        let rest = &self.names.entries()[self.position..];
+        let entries = &rest[..rest.len().min(SEMAPHORES_IN_A_PAGE)];
+        if entries.is_empty() {
+            return None;
+        }
+        self.position += entries.len();
+        let look = self.handle.look(|state| {
+            let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
+            statuses.filter_map(Result::ok).collect()
+        });
+        Some(look.await)
+    }
+}
+
+/// Takes a page of `entries`, each with its cursor. The page ends at `limit` entries or when its `cost`
+/// in bytes reaches [`COST_OF_A_PAGE`], but not before the first entry.
 fn page<E, C>(
     entries: impl Iterator<Item = (C, E)>,
     limit: usize,
@@ -301,20 +245,7 @@ fn page<E, C>(
 }
 
 fn semaphore_status(state: &State, entry: &Entry) -> Result<SemaphoreStatus, Refused> {
-    let status = state.throttle.semaphore_status(entry.id)?;
-    Ok(SemaphoreStatus {
-        name: Arc::clone(&entry.name),
-        id: entry.id,
-        max: status.max,
-        level: status.level,
-        held: status.held,
-        pending: u64::try_from(status.pending).unwrap_or(u64::MAX),
-        remainder: status.remainder(),
-        holders: status.holders,
-        waiters: status.waiters,
-        longest_pending: status.longest_pending,
-        longest_held: status.longest_held,
-    })
+    Ok(state.throttle.semaphore_status(entry.id)?.named(Arc::clone(&entry.name)))
 }
 
 fn holders(
@@ -323,18 +254,8 @@ fn holders(
     after: Option<FencingToken>,
     limit: usize,
 ) -> Result<Page<Holder, FencingToken>, Refused> {
-    let holders = state.throttle.holders(id, after)?.map(|(lock, peer)| {
-        let holder = Holder {
-            peer: peer.id,
-            count: lock.count,
-            token: lock.token,
-            held_for: lock.held_for,
-            time_left: peer.time_left,
-            labels: peer.labels.cloned().unwrap_or_default(),
-        };
-        (lock.token, holder)
-    });
-    Ok(page(holders, limit, |holder| cost_of(&holder.labels)))
+    let holders = state.throttle.holders(id, after)?.map(|holder| (holder.token, holder));
+    Ok(page(holders, limit, |holder| cost_of_labels(&holder.labels)))
 }
 
 fn waiters(
@@ -343,76 +264,29 @@ fn waiters(
     after: Option<Ticket>,
     limit: usize,
 ) -> Result<Page<Waiter, Ticket>, Refused> {
-    let waiters = state.throttle.waiters(id, after)?.map(|(lock, peer)| {
-        let waiter = Waiter {
-            peer: peer.id,
-            count: lock.count,
-            ticket: lock.ticket,
-            waiting_for: lock.waiting_for,
-            parked: lock.parked,
-            time_left: peer.time_left,
-            labels: peer.labels.cloned().unwrap_or_default(),
-        };
-        (lock.ticket, waiter)
-    });
-    Ok(page(waiters, limit, |waiter| cost_of(&waiter.labels)))
+    let waiters = state.throttle.waiters(id, after)?.map(|waiter| (waiter.ticket, waiter));
+    Ok(page(waiters, limit, |waiter| cost_of_labels(&waiter.labels)))
 }
 
-/// A peer as it is copied while others wait: its locks are still without names.
-struct Copied {
-    status: PeerStatus,
-    held: Vec<throttle_core::HeldLock>,
-    pending: Option<throttle_core::PendingLock>,
+/// Names the semaphores of a peer. `names` must be those in force when the peer was read.
+fn named(peer: throttle_core::PeerStatus, names: &Names) -> PeerStatus {
+    peer.map_semaphores(|id| Arc::clone(names.name(id)))
 }
 
-impl From<throttle_core::PeerStatus<'_>> for Copied {
-    fn from(status: throttle_core::PeerStatus<'_>) -> Self {
-        let throttle_core::PeerStatus { id, expires_in, time_left, labels, held, pending } = status;
-        let labels = labels.cloned().unwrap_or_default();
-        let status =
-            PeerStatus { id, expires_in, time_left, labels, held: Vec::new(), pending: None };
-        Self { status, held, pending }
-    }
-}
+/// The last place in a queue that is reported. Places are counted under the mutex, so there is a limit.
+pub const MAX_PLACE: usize = 1_000;
 
-impl Copied {
-    fn cost(&self) -> usize {
-        cost_of(&self.status.labels) + size_of_val(&*self.held)
-    }
-
-    /// With the names that were in force when it was copied.
-    fn named(self, names: &Names) -> PeerStatus {
-        let held = self.held.into_iter().map(|lock| HeldLock {
-            semaphore: Arc::clone(names.name(lock.semaphore)),
-            count: lock.count,
-            token: lock.token,
-            held_for: lock.held_for,
-        });
-        let pending = self.pending.map(|lock| PendingLock {
-            semaphore: Arc::clone(names.name(lock.semaphore)),
-            count: lock.count,
-            waiting_for: lock.waiting_for,
-            parked: lock.parked,
-            place: None,
-        });
-        PeerStatus { held: held.collect(), pending, ..self.status }
-    }
-}
-
-/// Up to where in a queue places are told: they are counted while nobody else can do anything.
-pub const PLACES: usize = 1_000;
-
-/// What it costs to copy a peer with these labels, in bytes.
-fn cost_of(labels: &Labels) -> usize {
+/// The bytes that are copied for these labels.
+fn cost_of_labels(labels: &Labels) -> usize {
     let texts = labels.iter().map(|(name, value)| name.len() + value.len() + BYTES_OF_A_LABEL);
     texts.sum()
 }
 
-/// How many semaphores are looked at together.
-const SEMAPHORES_AT_A_TIME: usize = 64;
+/// How many semaphores a page has at most.
+const SEMAPHORES_IN_A_PAGE: usize = 64;
 
-/// How many bytes are copied together, not counting the last peer. A tenth of a millisecond.
+/// How many bytes are copied for a page, not counting its last entry. They take a tenth of a millisecond.
 const COST_OF_A_PAGE: usize = 16 * 1024;
 
-/// Where a name and a value are, and what it takes to make room for them.
+/// What a label costs besides its text: two pointers with lengths, and their allocations.
 const BYTES_OF_A_LABEL: usize = 64;

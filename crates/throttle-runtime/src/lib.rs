@@ -1,12 +1,14 @@
 //! The async shell around the state machine of [`throttle_core`].
 //!
-//! The core decides; this crate gives it a clock, randomness, names for its semaphores, and somebody
-//! to wake up. A [`Handle`] is all there is to hold: one method for each operation, safe to share
-//! among tasks, cheap to clone.
+//! The core decides; this crate adds a clock, randomness, the names of the semaphores, and the tasks that
+//! wait for locks. Everything is done through a [`Handle`]: it has one method for each operation, may be
+//! shared among tasks, and is cheap to clone.
 //!
 //! ```
 //! use std::{collections::BTreeMap, time::Duration};
-//! use throttle_runtime::{Admission, LockRequest, Count, Handle, Labels, Level, SemaphoreConfig, Settings};
+//! use throttle_runtime::{
+//!     Admission, Count, Handle, Labels, Level, LockRequest, SemaphoreConfig, Settings,
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), throttle_runtime::Error> {
@@ -18,8 +20,9 @@
 //! let bob = throttle.new_peer(lease, Labels::default()).await?;
 //! throttle.acquire(ann, "db", LockRequest::now(Count::ONE)).await?;
 //!
-//! // Bob waits for at most a minute, and gets the lock as soon as Ann gives it back.
-//! let request = LockRequest { block_for: Some(Duration::from_secs(60)), ..LockRequest::now(Count::ONE) };
+//! // Bob waits for at most a minute, and is granted the lock as soon as Ann releases it.
+//! let minute = Some(Duration::from_secs(60));
+//! let request = LockRequest { block_for: minute, ..LockRequest::now(Count::ONE) };
 //! let waiting = tokio::spawn({ let throttle = throttle.clone(); async move {
 //!     throttle.acquire(bob, "db", request).await
 //! }});
@@ -29,14 +32,14 @@
 //! # }
 //! ```
 //!
-//! An operation runs where it is called, under one short mutex that is never held across an await.
-//! Leases end at their deadline by a single timer task; since every operation first removes who is
-//! due, no answer depends on the punctuality of that task.
+//! An operation runs in the task that calls it, under one mutex that is held for microseconds and never
+//! across an await. A single timer task ends leases at their deadlines. Every operation first removes the
+//! peers whose deadline has come, so no answer depends on the timer being punctual.
 //!
-//! Leases run while the service is attentive. If its process, its machine or its runtime stood still
-//! for more than a second, nobody could send a sign of life meanwhile, and no lease is charged with
-//! that time ([`Handle::stalls`]). So a test that moves a paused clock lets the runtime run in between
-//! (`tokio::time::sleep` does so, `advance` does not), or the jump counts as a stall.
+//! Leases do not run during a *stall*: more than a second in which the process, the machine or the runtime
+//! was suspended ([`Handle::stalls`]). No heartbeat could arrive during that time. A test that moves a paused
+//! clock by more than a second must let the runtime run in between, as `tokio::time::sleep` does and
+//! `advance` does not; otherwise the jump counts as a stall.
 
 #![forbid(unsafe_code)]
 
@@ -62,8 +65,8 @@ mod wait;
 mod world;
 
 pub use throttle_core::{
-    Admission, CancelCause, Count, Event, FencingToken, Labels, Level, PeerCursor, PeerId, Release,
-    SemaphoreId, Sequence, Settings, Ticket, Time,
+    Admission, CancelCause, Count, Event, FencingToken, Holder, Labels, Level, PeerCursor, PeerId,
+    Release, SemaphoreId, Sequence, Settings, Ticket, Time, Waiter,
 };
 
 pub use crate::{
@@ -72,7 +75,8 @@ pub use crate::{
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
     inspect::{
-        HeldLock, Holder, Overview, PLACES, Page, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
+        HeldLock, MAX_PLACE, Overview, Page, PeerStatus, PendingLock, SemaphorePages,
+        SemaphoreStatus,
     },
     names::SemaphoreConfig,
     observer::Observer,

@@ -1,8 +1,7 @@
-//! What the semaphores are called, and what they are configured to be.
+//! The names of the semaphores, and the configuration of each.
 //!
-//! A table of names never changes: a reconfiguration makes a new one outside of the critical section
-//! and puts it in the place of the old one. So whoever has cloned the [`Arc`] of a table can go on
-//! reading it without holding up anybody.
+//! A table of names is immutable. A reconfiguration builds a new table outside of the critical section and
+//! replaces the old one by it. A clone of the [`Arc`] of a table can therefore be read without the mutex.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,10 +10,10 @@ use std::{
 
 use throttle_core::{Count, Level, SemaphoreId};
 
-/// What a semaphore is configured to be.
+/// The configuration of a semaphore.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SemaphoreConfig {
-    /// Sum of the counts that can be held at a time. [`Count::ONE`] makes it a mutex.
+    /// The sum of the counts that can be held at one time. [`Count::ONE`] makes it a mutex.
     pub max: Count,
     /// Its place in the lock hierarchy.
     pub level: Level,
@@ -37,7 +36,7 @@ pub(crate) struct Entry {
 }
 
 impl Names {
-    /// The table of these semaphores, which are sorted by name. O(n log n).
+    /// A table of `entries`, which must be sorted by name. O(n log n).
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
         debug_assert!(entries.is_sorted_by(|one, other| one.name < other.name));
         Self {
@@ -51,17 +50,21 @@ impl Names {
         self.ids.get(name).copied().ok_or(throttle_core::Error::UnknownSemaphore)
     }
 
-    /// The name of a semaphore that existed when this table was in force.
+    /// The name of a semaphore that is in this table.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
     pub(crate) fn name(&self, id: SemaphoreId) -> &Arc<str> {
         self.names.get(&id).expect("every semaphore has a name")
     }
 
-    /// The semaphore with this name. O(log n).
+    /// The semaphore with this name, or the refusal that there is none. O(log n).
     pub(crate) fn entry(&self, name: &str) -> Result<&Entry, throttle_core::Error> {
         self.find(name).ok_or(throttle_core::Error::UnknownSemaphore)
     }
 
-    /// The name of a semaphore for people to read, also if it was removed meanwhile.
+    /// The name of a semaphore, or its number if it is no longer in this table. For logs.
     pub(crate) fn name_or_number(&self, id: SemaphoreId) -> Arc<str> {
         self.names.get(&id).map_or_else(|| format!("#{}", id.index()).into(), Arc::clone)
     }
@@ -71,7 +74,7 @@ impl Names {
         &self.entries
     }
 
-    /// The semaphore with this name. O(log n).
+    /// The semaphore with this name, if there is one. O(log n).
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
         let position = self.entries.binary_search_by(|entry| (*entry.name).cmp(name)).ok()?;
         self.entries.get(position)

@@ -1,21 +1,21 @@
-//! Those who hear of everything that happens.
+//! The observer, which is called with every event.
 
 use std::fmt;
 
 use throttle_core::{Event, SemaphoreId};
 
-/// Hears of everything that happens, in the order in which it happens.
+/// Receives every event, in the order in which the events happen.
 ///
-/// It is called within the critical section of the operation that caused it, so it must be quick and
+/// It is called inside the critical section of the operation that caused the event, so it must be quick and
 /// must not block. If it panics, the service has [failed](crate::Handle::failed).
 pub trait Observer: Send + 'static {
-    /// A semaphore is there now; events will name it by `id`.
+    /// A semaphore was added. Events refer to it by `id`.
     fn semaphore_added(&mut self, id: SemaphoreId, name: &str);
 
-    /// A semaphore is no more; `id` will not be used again.
+    /// A semaphore was removed. Its `id` is never used again.
     fn semaphore_removed(&mut self, id: SemaphoreId);
 
-    /// Something happened.
+    /// An event happened.
     fn event(&mut self, event: &Event);
 }
 
@@ -25,7 +25,7 @@ impl fmt::Debug for dyn Observer {
     }
 }
 
-/// Does not listen.
+/// Ignores every event.
 #[derive(Debug)]
 pub(crate) struct NoopObserver;
 

@@ -1,10 +1,10 @@
-//! The open requests: who waits for an answer, how many they are, and which of them wait briefly.
+//! The open waits: requests that are not answered yet because they wait for a lock.
 //!
-//! An open request costs memory and a connection for as long as it waits, so there is a limit. A
-//! request beyond it is not refused, for its client would only come back at once; it is *short*: it
-//! waits in the queue like any other one, but is answered after [`SHORT_WAIT`] that its lock is still
-//! pending. Short ones are kept in the order in which they began, so that the oldest can be ended
-//! still earlier when connections run short.
+//! An open wait costs memory and a connection for as long as it lasts, so their number has a limit. A
+//! request beyond the limit is not refused, because its client would only repeat it. Instead it becomes a
+//! *short* wait: it is queued like any other, but it is answered after [`SHORT_WAIT`] that its lock is still
+//! pending. Short waits are kept in the order in which they began, so that the oldest can be ended even
+//! earlier when the server runs out of connections.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,50 +13,52 @@ use tokio::sync::oneshot;
 
 use crate::rate_limit::RateLimit;
 
-/// How long a request beyond the limit waits at most. Clients of version 0.5 ask again at once.
+/// How long a short wait lasts at most. Clients of version 0.5 then repeat their request immediately.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a short request waits at least, so that clients which ask again at once are no busy loop.
+/// How long a short wait lasts at least, so that clients that repeat their request do not run in a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
-/// At most once in this time the log tells of requests beyond the limit.
+/// At most once in this time a line about short waits is logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Requests that wait for their answer.
+/// The numbers of open waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OpenWaits {
     /// How many there are now, short ones included.
     pub open: usize,
     /// How many of them are short.
     pub short: usize,
-    /// How many may wait for as long as they want.
+    /// How many may last for their whole `block_for`.
     pub limit: usize,
     /// How many were beyond the limit so far, and therefore short.
     pub cut_short: u64,
 }
 
-/// The open requests, by the peer that waits.
+/// The open waits, by peer.
 ///
-/// Most peers have one. A client that repeats a request whose connection it believes to be broken
-/// has two for a while; all of them hear the same.
+/// Most peers have one. A client that believes its connection broken, and repeats its request, has two for a
+/// while. All of them get the same outcome.
 #[derive(Debug)]
 pub(crate) struct Waits {
     by_peer: BTreeMap<PeerId, Vec<WaitSender>>,
-    /// Whose it is, and when it began. Not in the time of the state machine, which may have a backlog.
+    /// Of each short wait its peer, and when it began. That instant is taken from the lease clock, because
+    /// the state machine lags behind while it has a backlog.
     short: BTreeMap<WaitId, (PeerId, Time)>,
     open: usize,
     limit: usize,
     last: WaitId,
     cut_short: u64,
+    /// How many of those in `cut_short` were logged.
     reported: u64,
     log: RateLimit,
 }
 
-/// Ids grow, so their order is the order in which requests began to wait.
+/// The id of a wait. Ids grow, so their order is the order in which the waits began.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct WaitId(u64);
 
-/// An open request, and under which ticket the state machine knows its wait.
+/// An open wait as the state keeps it. The operation that ends the wait sends its outcome here.
 #[derive(Debug)]
 pub(crate) struct WaitSender {
     pub(crate) ticket: Ticket,
@@ -64,7 +66,7 @@ pub(crate) struct WaitSender {
     id: WaitId,
 }
 
-/// Which request is open.
+/// What identifies an open wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitKey {
     pub(crate) peer: PeerId,
@@ -72,28 +74,28 @@ pub(crate) struct WaitKey {
     pub(crate) id: WaitId,
 }
 
-/// What an open request knows of its wait.
+/// An open wait as its request keeps it. The outcome arrives here.
 #[derive(Debug)]
 pub(crate) struct WaitReceiver {
     pub(crate) id: WaitId,
     pub(crate) outcome: oneshot::Receiver<Outcome>,
-    /// For how long it may wait.
+    /// How long it may wait.
     pub(crate) block_for: Duration,
 }
 
-/// What an open request hears.
+/// How a wait ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// Its lock is gone.
+    /// The pending lock was cancelled.
     Cancelled(CancelCause),
-    /// So much is held.
+    /// The lock is held, with this count.
     Granted(Count, FencingToken),
-    /// So much is still pending, but nobody waits any more.
-    Pending(Count),
+    /// The lock is still pending, with this count, but the request is to wait no longer.
+    Queued(Count),
 }
 
 impl Waits {
-    /// No requests, and no limit.
+    /// No waits, and no limit.
     pub(crate) fn new() -> Self {
         Self {
             by_peer: BTreeMap::new(),
@@ -107,11 +109,12 @@ impl Waits {
         }
     }
 
-    /// Whoever waits already goes on as before.
+    /// Sets the limit. Open waits are not affected.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
+    /// Adds a wait, which is short if it is beyond the limit.
     pub(crate) fn add(
         &mut self,
         now: Time,
@@ -133,7 +136,7 @@ impl Waits {
         WaitReceiver { id, outcome, block_for }
     }
 
-    /// Forgets one of the peer's requests, if it is still there.
+    /// Removes one of the peer's waits, if it is open.
     pub(crate) fn remove(&mut self, peer: PeerId, id: WaitId) -> Option<WaitSender> {
         let waits = self.by_peer.get_mut(&peer)?;
         let position = waits.iter().position(|wait| wait.id == id)?;
@@ -145,7 +148,7 @@ impl Waits {
         Some(wait)
     }
 
-    /// All requests of a peer are over.
+    /// Removes all waits of a peer.
     pub(crate) fn take(&mut self, peer: PeerId) -> Vec<WaitSender> {
         let waits = self.by_peer.remove(&peer).unwrap_or_default();
         for wait in &waits {
@@ -154,26 +157,26 @@ impl Waits {
         waits
     }
 
-    /// Whether this request of the peer is open.
+    /// Whether this wait of the peer is open.
     pub(crate) fn contains(&self, peer: PeerId, id: WaitId) -> bool {
         self.by_peer.get(&peer).is_some_and(|all| all.iter().any(|wait| wait.id == id))
     }
 
-    /// One of the open requests, if there is any.
+    /// One of the open waits, if there is any.
     pub(crate) fn first(&self) -> Option<WaitKey> {
         let (&peer, waits) = self.by_peer.first_key_value()?;
         let &WaitSender { ticket, id, .. } = waits.first()?;
         Some(WaitKey { peer, ticket, id })
     }
 
-    /// All requests are over.
+    /// Removes all waits.
     pub(crate) fn take_all(&mut self) -> BTreeMap<PeerId, Vec<WaitSender>> {
         self.short.clear();
         self.open = 0;
         std::mem::take(&mut self.by_peer)
     }
 
-    /// The short request that began first, unless it did so a moment ago.
+    /// The oldest short wait, if it has lasted for [`SHORTEST_WAIT`].
     pub(crate) fn oldest_short(&self, now: Time) -> Option<WaitKey> {
         let (&id, &(peer, began)) = self.short.first_key_value()?;
         if now - began < SHORTEST_WAIT {
@@ -188,8 +191,7 @@ impl Waits {
         OpenWaits { open, short: short.len(), limit, cut_short }
     }
 
-    /// How many requests were beyond the limit that the log was not told of yet, if it is time to do
-    /// so.
+    /// How many short waits began since the last report, if it is time for another one.
     pub(crate) fn report(&mut self, now: Time) -> Option<u64> {
         if self.cut_short == self.reported || !self.log.admits(now, REPORT_INTERVAL) {
             return None;

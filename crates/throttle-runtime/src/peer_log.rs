@@ -1,8 +1,8 @@
-//! What the log says of peers that are gone.
+//! The log lines about peers that expired or were removed.
 //!
-//! Whatever clients do, the end of their leases is worth one line a second at WARN, which sums up and is
-//! written by the timer. At INFO there is a line for each peer besides. What it needs is gathered in the critical section, if the level
-//! is enabled, and written after it.
+//! At WARN, the timer writes at most one line a second, which sums up the expired peers. At INFO, there is
+//! also a line for each peer: its data is collected in the critical section, if the level is enabled, and
+//! written after it.
 
 use std::{fmt, mem, sync::Arc, time::Duration};
 
@@ -11,42 +11,43 @@ use tracing::Level;
 
 use crate::{names::Names, rate_limit::RateLimit};
 
-/// Under this name the log tells of peers.
+/// The target of log lines about peers.
 pub(crate) const TARGET: &str = "throttle::peers";
 
-/// Peers that went in one step.
+/// The peers that expired or were removed in one critical section.
 #[derive(Debug)]
 pub(crate) struct PeerLog {
-    /// Whether each of them is told.
+    /// Whether each peer gets a line of its own.
     each: bool,
-    /// Locks that were lost by a peer that may be about to be announced as gone.
-    locks: Vec<Lock>,
-    awaited: Option<Awaited>,
-    peers: Vec<Departure>,
+    /// Locks that were just released. They may belong to the peer that the next event removes.
+    locks: Vec<LostLock>,
+    /// The pending lock of the peer that the next event removes.
+    awaited: Option<LostPending>,
+    peers: Vec<GonePeer>,
     expired: ExpiryTally,
-    /// To be freed after the critical section.
-    #[expect(clippy::vec_box, reason = "to move them out of their boxes is work, too")]
+    /// Kept to be freed after the critical section.
+    #[expect(clippy::vec_box, reason = "moving them out of their boxes would cost time")]
     labels: Vec<Box<Labels>>,
 }
 
 #[derive(Debug)]
-struct Departure {
+struct GonePeer {
     peer: PeerId,
     expired: bool,
-    locks: Locks,
-    awaited: Option<Awaited>,
+    locks: LostLocks,
+    awaited: Option<LostPending>,
     labels: Option<Box<Labels>>,
 }
 
-/// Some of the locks of a peer, and how many there were.
+/// The first locks of a peer, and how many it held.
 #[derive(Debug)]
-struct Locks {
-    first: Vec<Lock>,
+struct LostLocks {
+    first: Vec<LostLock>,
     number: usize,
 }
 
 #[derive(Debug)]
-struct Lock {
+struct LostLock {
     semaphore: Arc<str>,
     count: Count,
     token: FencingToken,
@@ -54,7 +55,7 @@ struct Lock {
 }
 
 #[derive(Debug)]
-struct Awaited {
+struct LostPending {
     semaphore: Arc<str>,
     count: Count,
     waited: Duration,
@@ -72,53 +73,53 @@ impl PeerLog {
         }
     }
 
-    /// Takes note of an event, if it concerns a peer that goes.
+    /// Records an event that belongs to the end of a peer, and ignores others.
     pub(crate) fn record(&mut self, event: Event, names: &Names) {
         match event {
-            // Before a peer is announced as gone, its locks are, one right after the other.
+            // The events of a peer's locks come immediately before the event that removes the peer.
             Event::Released { semaphore, count, token, held, .. } if self.each => {
                 let semaphore = names.name_or_number(semaphore);
-                self.locks.push(Lock { semaphore, count, token, held });
+                self.locks.push(LostLock { semaphore, count, token, held });
             }
             Event::Cancelled { semaphore, count, waited, cause: CancelCause::PeerGone, .. }
                 if self.each =>
             {
                 let semaphore = names.name_or_number(semaphore);
-                self.awaited = Some(Awaited { semaphore, count, waited });
+                self.awaited = Some(LostPending { semaphore, count, waited });
             }
             Event::Expired { peer, locks, labels } => {
                 self.expired.add(locks);
-                self.depart(peer, true, locks, labels);
+                self.add_peer(peer, true, locks, labels);
             }
-            Event::Removed { peer, locks, labels } => self.depart(peer, false, locks, labels),
+            Event::Removed { peer, locks, labels } => self.add_peer(peer, false, locks, labels),
             _ => {}
         }
     }
 
-    fn depart(&mut self, peer: PeerId, expired: bool, locks: u32, labels: Option<Box<Labels>>) {
+    fn add_peer(&mut self, peer: PeerId, expired: bool, locks: u32, labels: Option<Box<Labels>>) {
         if !self.each {
             self.labels.extend(labels);
             return;
         }
         let number = locks as usize;
-        // Those before were given back by others.
+        // Earlier ones were released by other peers.
         let mut first = self.locks.split_off(self.locks.len().saturating_sub(number));
         first.truncate(LOCKS_IN_A_LINE);
         self.locks.clear();
-        let locks = Locks { first, number };
+        let locks = LostLocks { first, number };
         let awaited = self.awaited.take();
-        self.peers.push(Departure { peer, expired, locks, awaited, labels });
+        self.peers.push(GonePeer { peer, expired, locks, awaited, labels });
     }
 
-    /// Writes a line about each of them, if that level is enabled.
+    /// Writes a line about each peer, if that level is enabled.
     pub(crate) fn log(self) {
-        for departure in &self.peers {
-            departure.log();
+        for peer in &self.peers {
+            peer.log();
         }
     }
 }
 
-impl Departure {
+impl GonePeer {
     fn log(&self) {
         let Self { peer, locks, .. } = self;
         let awaited = self.awaited.as_ref().map(tracing::field::display);
@@ -131,12 +132,12 @@ impl Departure {
     }
 }
 
-impl fmt::Display for Locks {
+impl fmt::Display for LostLocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.number == 0 {
             return f.write_str("none");
         }
-        for (index, Lock { semaphore, count, token, held }) in self.first.iter().enumerate() {
+        for (index, LostLock { semaphore, count, token, held }) in self.first.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{count} of {semaphore:?} (token {token}, held for {held:.1?})")?;
         }
@@ -147,14 +148,14 @@ impl fmt::Display for Locks {
     }
 }
 
-impl fmt::Display for Awaited {
+impl fmt::Display for LostPending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { semaphore, count, waited } = self;
         write!(f, "{count} of {semaphore:?} (for {waited:.1?})")
     }
 }
 
-/// How many peers expired, how many of them held something, and how many locks are free by that.
+/// How many peers expired, how many of them held locks, and how many locks they held.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ExpiryTally {
     peers: u64,
@@ -175,41 +176,42 @@ impl ExpiryTally {
     }
 }
 
-/// The peers that expired since the log was told of them the last time.
+/// The expired peers that no line has reported yet.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiryLog {
-    untold: ExpiryTally,
+    unreported: ExpiryTally,
     log: RateLimit,
 }
 
 impl ExpiryLog {
-    /// Adds those that were recorded.
+    /// Adds the expired peers of a critical section.
     pub(crate) fn take_from(&mut self, peer_log: &mut PeerLog) {
         let ExpiryTally { peers, holding, locks } = mem::take(&mut peer_log.expired);
-        self.untold.peers += peers;
-        self.untold.holding += holding;
-        self.untold.locks += locks;
+        self.unreported.peers += peers;
+        self.unreported.holding += holding;
+        self.unreported.locks += locks;
     }
 
-    /// What to tell the log, if there is anything, and if the last line was written a second ago.
+    /// What to log, if peers have expired and the last line was written at least a second ago.
     pub(crate) fn report(&mut self, now: Time) -> Option<ExpiryTally> {
-        if self.untold.peers == 0 || !self.log.admits(now, BETWEEN_LINES) {
+        if self.unreported.peers == 0 || !self.log.admits(now, REPORT_INTERVAL) {
             return None;
         }
-        Some(mem::take(&mut self.untold))
+        Some(mem::take(&mut self.unreported))
     }
 }
 
 impl Drop for ExpiryLog {
-    /// At the end of the service nobody is left untold.
+    /// Reports the rest at the end of the service.
     fn drop(&mut self) {
-        if self.untold.peers > 0 {
-            self.untold.log();
+        if self.unreported.peers > 0 {
+            self.unreported.log();
         }
     }
 }
 
-const BETWEEN_LINES: Duration = Duration::from_secs(1);
+/// The shortest time between two lines about expired peers.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A line that names them all could be as long as the list of semaphores.
+/// The limit of locks in one line, because a peer may hold all semaphores.
 const LOCKS_IN_A_LINE: usize = 100;

@@ -1,18 +1,19 @@
-//! How often the log is told of what may happen very often.
+//! A limit on how often a line is written to the log.
 
 use std::time::Duration;
 
 use throttle_core::Time;
 
-/// Lets something happen at most once in an interval, such as a line in the log. What is to be told
-/// of those times that it did not let through is up to its owner.
+/// Admits something, such as a line of the log, at most once in an interval.
+///
+/// It does not count what it did not admit; its owner may.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateLimit {
     last: Option<Time>,
 }
 
 impl RateLimit {
-    /// Whether `interval` has passed since the last time that this was so. The first time it has.
+    /// Whether `interval` has passed since the last call that was admitted. The first call always is.
     pub fn admits(&mut self, now: Time, interval: Duration) -> bool {
         let admits = self.last.is_none_or(|last| now - last >= interval);
         if admits {
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_and_then_once_in_an_interval_something_is_let_through() {
+    fn the_first_call_is_admitted_and_then_one_in_each_interval() {
         let mut limit = RateLimit::default();
         let admitted: Vec<_> = [0, 0, 9, 10, 11, 19, 25, 34, 35]
             .into_iter()

@@ -1,97 +1,114 @@
-//! Semaphores are added, resized and removed while the service runs: all of it or nothing.
+//! Reconfiguration: semaphores are added, resized and removed while the service runs, all or none.
 //!
-//! What to do is worked out outside of the critical section, with a new table of names in place of the
-//! old one. Inside of it only what peers decide is checked, and everything is installed: a few dozen
-//! nanoseconds for each semaphore that is added or removed.
+//! The plan and the new table of names are made outside of the critical section. Inside of it, the plan is
+//! checked against the locks of the peers and installed, which takes a few dozen nanoseconds for each
+//! semaphore that is added or removed.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use throttle_core::{SemaphoreId, Settings, Time};
 
 use crate::{
+    error::Error,
     handle::Handle,
     names::{Entry, Names, SemaphoreConfig},
+    service::NO_PANIC,
     state::State,
 };
 
-/// What a reconfiguration did: names of semaphores, in their order.
+/// What a reconfiguration changed: names of semaphores, sorted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Changes {
-    /// New ones.
+    /// Semaphores that are new.
     pub added: Vec<String>,
-    /// Those with another maximum or level than before.
+    /// Semaphores whose maximum or level changed.
     pub changed: Vec<String>,
-    /// Those that are no more.
+    /// Semaphores that no longer exist.
     pub removed: Vec<String>,
 }
 
 /// Why a reconfiguration was refused. It changed nothing.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ReconfigureError {
-    /// A semaphore would lose its level or its existence while somebody holds or awaits it.
+    /// A semaphore that a peer holds or waits for would be removed or change its level.
     #[error("semaphore {name:?} is in use, so it can neither be removed nor change its level")]
     SemaphoreInUse {
-        /// Which one.
+        /// The name of the semaphore.
         name: String,
     },
 }
 
 impl Handle {
-    /// Replaces the settings, and makes the semaphores be those given.
+    /// Replaces the settings and the set of semaphores.
     ///
-    /// A raised maximum serves the queue at once. A lowered one revokes nothing; waiters that ask for
-    /// more than it are told that they can never be served.
+    /// A raised maximum serves the queue at once. A lowered one revokes no lock; waiters that requested more
+    /// than it are refused with `never_acquirable`.
     ///
-    /// Others see either nothing of it or all of it, and wait for a small part of the time that it
-    /// takes: to work out what to do among 100,000 semaphores keeps the calling thread busy for some
-    /// tens of milliseconds. Reconfigurations take turns.
+    /// Other operations see all of the change or none of it. They wait for a small part of the time that
+    /// it takes, but the calling thread is busy for tens of milliseconds if there are 100,000 semaphores, or
+    /// if very many expired peers have to be removed first. A server therefore drives this future on a
+    /// thread that serves no requests. Only one reconfiguration runs at a time.
     ///
     /// # Errors
     ///
-    /// [`ReconfigureError::SemaphoreInUse`] if a semaphore in use would be removed or change its
-    /// level.
+    /// [`ReconfigureError::SemaphoreInUse`] if a semaphore in use would be removed or change its level.
     #[expect(clippy::missing_panics_doc, reason = "a panic inside is a defect of this crate")]
-    pub fn reconfigure(
+    pub async fn reconfigure(
         &self,
         settings: Settings,
         semaphores: &BTreeMap<String, SemaphoreConfig>,
     ) -> Result<Changes, ReconfigureError> {
-        let _turn = self.reconfiguring().lock().expect("no reconfiguration panics");
-        let (names, new_ids) =
-            self.operate(|state, _| (Arc::clone(&state.names), state.throttle.next_semaphores()));
+        let _turn = self.service.reconfiguring.lock().await;
+        let in_force =
+            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
+        let (names, new_ids) = in_force.await;
         let mut plan = Plan::new(&names, semaphores, new_ids);
-        // Whose lease has ended uses nothing, also if very many others have their turn before.
+        // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
         self.service.work_off_backlog();
-        self.operate(|state, now| {
-            plan.check(state)?;
-            state.throttle.set_settings(settings);
-            plan.install(state, now);
-            Ok(())
-        })?;
+        let answer = self.answer(|state, now| {
+            let checked = plan.check(state);
+            if checked.is_ok() {
+                state.throttle.set_settings(settings);
+                plan.install(state, now);
+            }
+            Ok::<_, Error>(checked)
+        });
+        answer.await.expect(NO_PANIC)?;
         Ok(plan.changes)
     }
 }
 
-/// What to do to which semaphore.
+/// Adds the semaphores of a service that is being started.
+pub(crate) fn install_first(
+    state: &mut State,
+    now: Time,
+    semaphores: &BTreeMap<String, SemaphoreConfig>,
+) {
+    let new_ids = state.throttle.next_semaphore_ids();
+    Plan::new(&Names::default(), semaphores, new_ids).install(state, now);
+}
+
+/// The changes from the semaphores in force to those that are wanted.
 struct Plan {
     add: Vec<Entry>,
     change: Vec<Change>,
     remove: Vec<Entry>,
-    /// The table of names from then on; afterwards the one before, which is dropped outside of the
+    /// The new table of names; after the installation the old one, so that it is dropped outside of the
     /// critical section.
     names: Arc<Names>,
     changes: Changes,
 }
 
-/// A semaphore that stays.
+/// A semaphore that gets another configuration.
 struct Change {
-    /// As it will be.
+    /// With the new configuration.
     entry: Entry,
+    /// Whether the level changes.
     moves: bool,
 }
 
 impl Plan {
-    /// Compares what is in force with what is wanted; `new_ids` are for those that are added.
+    /// Compares the semaphores in force with those that are wanted. Semaphores to add get `new_ids`.
     fn new(
         names: &Names,
         wanted: &BTreeMap<String, SemaphoreConfig>,
@@ -108,7 +125,7 @@ impl Plan {
                 entry
             }
             None => {
-                let id = new_ids.next().expect("there is always a next one");
+                let id = new_ids.next().expect("ids do not run out");
                 let entry = Entry { name: name.as_str().into(), id, config };
                 add.push(entry.clone());
                 entry
@@ -126,32 +143,32 @@ impl Plan {
         Self { add, change, remove, names: next, changes }
     }
 
-    /// Refuses to take from anybody what they hold or await.
+    /// Refuses to remove a semaphore, or to change its level, while it is held or awaited.
     fn check(&self, state: &State) -> Result<(), ReconfigureError> {
         let moved = self.change.iter().filter(|change| change.moves).map(|change| &change.entry);
         for Entry { name, id, .. } in self.remove.iter().chain(moved) {
-            if state.throttle.is_in_use(*id).expect("what has a name is there") {
+            if state.throttle.is_in_use(*id).expect("a semaphore with a name exists") {
                 return Err(ReconfigureError::SemaphoreInUse { name: (**name).to_owned() });
             }
         }
         Ok(())
     }
 
-    /// Changes everything.
+    /// Puts the plan into force.
     fn install(&mut self, state: &mut State, now: Time) {
         for Entry { id, .. } in &self.remove {
-            state.throttle.remove_semaphore(now, *id).expect("those in use were refused");
+            state.throttle.remove_semaphore(now, *id).expect("it is not in use");
             state.observer.semaphore_removed(*id);
         }
         for Change { entry: Entry { id, config, .. }, moves } in &self.change {
             if *moves {
                 state.throttle.set_level(now, *id, config.level).expect("it is not in use");
             }
-            state.throttle.resize(now, *id, config.max).expect("it is there");
+            state.throttle.resize(now, *id, config.max).expect("the semaphore exists");
         }
         for Entry { name, id, config } in &self.add {
             let added = state.throttle.add_semaphore(now, config.max, config.level);
-            assert_eq!(added, *id, "only reconfigurations add semaphores, one after the other");
+            assert_eq!(added, *id, "only reconfigurations add semaphores, one at a time");
             state.observer.semaphore_added(*id, name);
         }
         mem::swap(&mut state.names, &mut self.names);

@@ -1,7 +1,7 @@
-//! The state behind its mutex, and how anything is done with it: what is due comes first, effects on
-//! others come after it is free again.
+//! A service: its state behind a mutex, and how an operation runs on it.
 //!
-//! It knows nothing of handles, requests, or the timer, all of which use it.
+//! An operation first removes the peers that are due, then does its own work, and delivers its effects on
+//! others after the mutex is unlocked. Handles, waits and the timer all go through here.
 
 use std::{
     mem,
@@ -18,24 +18,27 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     effects::Effects,
-    failure::{Failure, Failures},
+    failure::{Failure, FirstFailure},
     observer::Observer,
     state::State,
     world::World,
 };
 
-/// What all handles share with the timer.
+/// What all handles and the timer share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) clock: Clock,
-    /// Never held across an await. A panic inside means that an invariant is broken; the lock stays
+    /// Never locked across an await. A panic inside means that an invariant is broken; the mutex stays
     /// poisoned then, and the service has [failed](crate::Handle::failed).
-    pub(crate) state: Mutex<State>,
+    state: Mutex<State>,
     /// How many threads wait for the mutex.
     contenders: AtomicUsize,
-    /// Held by whoever reconfigures, so that what was worked out outside of `state` still holds inside.
-    pub(crate) reconfiguring: Mutex<()>,
-    pub(crate) failure: Failures,
+    /// Locked during a reconfiguration, so that the semaphores do not change between its plan and its
+    /// installation.
+    pub(crate) reconfiguring: tokio::sync::Mutex<()>,
+    pub(crate) failure: FirstFailure,
+    /// Wakes the timer: a deadline comes earlier than the instant at which it would wake, or the service
+    /// has ended.
     pub(crate) rearm: Arc<Notify>,
 }
 
@@ -47,27 +50,29 @@ impl Service {
             clock,
             state: Mutex::new(State::new(settings, observer, entropy, token_floor)),
             contenders: AtomicUsize::new(0),
-            reconfiguring: Mutex::new(()),
-            failure: Failures::none(),
+            reconfiguring: tokio::sync::Mutex::new(()),
+            failure: FirstFailure::none(),
             rearm: Arc::new(Notify::new()),
         }
     }
 
-    /// The operation takes place at the instant until which everything is done that was due. While
-    /// there is a backlog, that is not the present.
+    /// Runs an operation under the mutex.
+    ///
+    /// The operation gets the instant up to which all due peers are removed. While there is a backlog of
+    /// them, that instant is in the past.
     ///
     /// # Panics
     ///
-    /// If an earlier operation did.
+    /// If an earlier operation panicked.
     pub(crate) fn with_state<R>(
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> R {
-        let state = self.lock().expect("no operation panicked before");
+        let state = self.lock().expect(NO_PANIC);
         self.run_locked(state, OPERATION_BUDGET, operation)
     }
 
-    /// Does nothing if an earlier operation panicked.
+    /// As [`with_state`](Self::with_state), but returns `None` if an earlier operation panicked.
     pub(crate) fn try_with_state<R>(
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
@@ -75,6 +80,7 @@ impl Service {
         self.try_with_budget(OPERATION_BUDGET, operation)
     }
 
+    /// As [`try_with_state`](Self::try_with_state), with a budget for the peers that are due.
     pub(crate) fn try_with_budget<R>(
         &self,
         budget: u32,
@@ -93,10 +99,10 @@ impl Service {
         let panicked = Panicked(self);
         let mut effects = Effects::new();
         let result = {
-            // Unlocked before anybody is told of a panic.
+            // So that a panic unlocks the mutex before `panicked` is dropped.
             let mut state = state;
             let present = state.lease_clock.observe(self.clock.now());
-            // What is due concerns those who listened so far, not who begins to listen now.
+            // The events of due peers reach the waits that began earlier, not one that this operation begins.
             let now = state.catch_up(present, budget, &mut effects);
             let result = operation(&mut state, now, &mut effects);
             state.collect_effects(&mut effects);
@@ -110,25 +116,24 @@ impl Service {
         result
     }
 
-    /// Does all that is due. It takes as long as the backlog is, so it is for what is rare, and not called
-    /// from a task.
+    /// Removes all peers that are due. That takes as long as the backlog is, so a task must not call it.
     pub(crate) fn work_off_backlog(&self) {
         self.with_state_in_steps(|state, now, _| now < state.lease_clock.present());
     }
 
-    /// Does something a part at a time, as long as it says that there is more to do. Others have their
-    /// turn between two parts. Does nothing if an earlier operation panicked.
+    /// Runs `step` under the mutex until it returns `false`. Other operations may run between two steps.
+    /// Does nothing if an earlier operation panicked.
     pub(crate) fn with_state_in_steps(
         &self,
-        part: impl Fn(&mut State, Time, &mut Effects) -> bool,
+        step: impl Fn(&mut State, Time, &mut Effects) -> bool,
     ) {
-        while self.try_with_budget(TIMER_BUDGET, &part).unwrap_or(false) {
-            // A thread that waits for the mutex gets it only if this one does not take it again at once.
+        while self.try_with_budget(TIMER_BUDGET, &step).unwrap_or(false) {
+            // A waiting thread gets the mutex only if this one does not lock it again immediately.
             thread::yield_now();
         }
     }
 
-    /// `None` if an operation has panicked.
+    /// Locks the state; `None` if an operation has panicked.
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         match self.state.try_lock() {
             Ok(state) => return Some(state),
@@ -141,8 +146,8 @@ impl Service {
         state.ok()
     }
 
-    /// Whether somebody waits for the mutex. An operating system may let the thread that has just given
-    /// it back take it again, however long others wait, so who needs it again and again asks this.
+    /// Whether a thread waits for the mutex. A thread that unlocks it and locks it again may win every time,
+    /// however long others wait, so work in many steps should check this in between.
     pub(crate) fn is_contended(&self) -> bool {
         self.contenders.load(Ordering::Relaxed) > 0
     }
@@ -154,23 +159,27 @@ impl Drop for Service {
     }
 }
 
-/// Is forgotten when an operation has ended well, so it costs nothing then. Dropped when it panics.
+/// Marks the service as failed when it is dropped, by an operation that panics. Other operations forget
+/// it, which costs nothing.
 struct Panicked<'a>(&'a Service);
 
 impl Drop for Panicked<'_> {
     fn drop(&mut self) {
         self.0.failure.add(Failure::Operation);
-        // Those who wait hear that there is nothing to wait for.
+        // Their senders are dropped, so all waits end with `Error::Failed`.
         if let Err(poisoned) = self.0.state.lock() {
             drop(poisoned.into_inner().waits.take_all());
         }
     }
 }
 
-/// How much of what is due an operation does before its own turn, in the units of
-/// [`throttle_core::Throttle::catch_up`]. What is due in ordinary times is far less. A unit takes a
-/// quarter to half a microsecond.
+/// How much work on due peers an operation does before its own, in the units of
+/// [`throttle_core::Throttle::catch_up`]. A unit takes a quarter to half a microsecond. Usually far less is
+/// due.
 const OPERATION_BUDGET: u32 = 256;
 
-/// How much of what is due the timer does in one critical section: one to two milliseconds.
+/// How much work on due peers the timer does in one critical section: one to two milliseconds.
 pub(crate) const TIMER_BUDGET: u32 = 4_096;
+
+/// The expectation of operations that return no error.
+pub(crate) const NO_PANIC: &str = "no operation panicked before";

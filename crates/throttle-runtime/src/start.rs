@@ -1,4 +1,4 @@
-//! How a service starts.
+//! The start of a service.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,22 +8,23 @@ use crate::{
     handle::Handle,
     names::SemaphoreConfig,
     observer::{NoopObserver, Observer},
+    reconfigure::install_first,
     service::Service,
     timer,
     world::World,
 };
 
 impl Handle {
-    /// Starts a service with these semaphores, all free.
+    /// Starts a service with these semaphores, all of them free.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with timers, and if the system has no randomness to give.
+    /// Outside of a tokio runtime with timers, and if the operating system has no randomness to give.
     pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
         Self::start_observed(settings, semaphores, Box::new(NoopObserver))
     }
 
-    /// Starts a service and tells `observer` of everything that happens.
+    /// Starts a service that passes every event to `observer`.
     ///
     /// # Panics
     ///
@@ -43,11 +44,9 @@ impl Handle {
         observer: Box<dyn Observer>,
     ) -> Self {
         let service = Arc::new(Service::new(world, settings, observer));
-        let handle = Self { service };
-        handle.reconfigure(settings, semaphores).expect("nothing is in use before anybody came");
-        let rearm = Arc::clone(&handle.service.rearm);
-        tokio::spawn(timer::run(Arc::downgrade(&handle.service), rearm));
-        handle
+        service.with_state(|state, now, _| install_first(state, now, semaphores));
+        tokio::spawn(timer::run(Arc::downgrade(&service), Arc::clone(&service.rearm)));
+        Self { service }
     }
 }
 
@@ -64,7 +63,7 @@ mod tests {
         handle::{LockRequest, Restoration},
     };
 
-    /// A service with the semaphore `A` of one, whose numbers are known.
+    /// A service with the semaphore `A` of one, which draws known ids.
     fn start(seed: u64, token_floor: u64) -> Handle {
         let entropy = Entropy::from_seed(seed);
         let world = World { clock: Clock::start(), entropy, token_floor };
@@ -89,7 +88,7 @@ mod tests {
         handle.restore(restoration).await.unwrap();
         let peer = handle.new_peer(lease, Labels::default()).await.unwrap();
         assert_ne!(peer, drawn_first);
-        assert_eq!(handle.peer_count(), 2);
+        assert_eq!(handle.peer_count().await, 2);
     }
 
     /// S10

@@ -1,8 +1,9 @@
-//! What the mutex protects: the state machine, the names of its semaphores, and who listens.
+//! What the mutex protects: the state machine, the names of its semaphores, and the open waits.
 //!
-//! The events of the machine go to everybody who consumes them, before an operation what happened by
-//! itself since the last one ([`State::catch_up`]), and after it what it did ([`State::collect_effects`]). What
-//! takes longer, such as waking tasks, is left to [`Effects::deliver`], after the mutex is free again.
+//! The events of the state machine are recorded as [`Effects`] twice in each operation: before it, those of
+//! peers that expired since the last operation ([`State::catch_up`]), and after it, its own
+//! ([`State::collect_effects`]). What takes longer, such as waking tasks, is done by [`Effects::deliver`]
+//! after the mutex is unlocked.
 
 use std::sync::Arc;
 
@@ -22,28 +23,28 @@ use crate::{
 pub(crate) struct State {
     pub(crate) throttle: Throttle,
     pub(crate) lease_clock: LeaseClock,
-    /// Replaced as a whole, so that others can go on reading the one before.
+    /// Replaced as a whole, so that a clone can be read without the mutex.
     pub(crate) names: Arc<Names>,
     pub(crate) entropy: Entropy,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) waits: Waits,
     pub(crate) expiry_log: ExpiryLog,
     pub(crate) phase: Phase,
-    /// Until when the timer sleeps.
+    /// The instant at which the timer wakes.
     pub(crate) timer_due: Option<Time>,
 }
 
-/// What a service does at its time of life.
+/// What a service does in the present part of its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
-    /// Decides who holds what, and lets requests wait for locks.
+    /// Grants locks, and lets requests wait for them.
     Leading,
-    /// Decides as before, but answers every request at once, because the server is about to end.
+    /// Grants locks, but answers every request at once, because the server is about to end.
     Draining,
 }
 
 impl State {
-    /// No semaphores and no peers. Fencing tokens are greater than `token_floor`.
+    /// A state without semaphores and peers. Fencing tokens will be greater than `token_floor`.
     pub(crate) fn new(
         settings: Settings,
         observer: Box<dyn Observer>,
@@ -52,7 +53,7 @@ impl State {
     ) -> Self {
         Self {
             throttle: Throttle::new(settings)
-                .minting_tokens_after(token_floor)
+                .with_token_floor(token_floor)
                 .with_hash_seed(entropy.seed()),
             lease_clock: LeaseClock::default(),
             names: Arc::default(),
@@ -65,8 +66,9 @@ impl State {
         }
     }
 
-    /// Lets time pass until `now`, or until as much as `budget` was done, and adds what happens by
-    /// itself to the effects. Returns the instant that was reached.
+    /// Ends the leases that are due at `now`, as far as `budget` allows, and records the effects.
+    ///
+    /// Returns the instant that was reached: `now`, or an earlier one if work is left.
     pub(crate) fn catch_up(&mut self, now: Time, budget: u32, effects: &mut Effects) -> Time {
         let Self { throttle, waits, observer, names, .. } = self;
         let reached = throttle.catch_up_with(now, budget, |event| {
@@ -76,21 +78,21 @@ impl State {
         reached
     }
 
-    /// Adds all that has happened since the last time to the effects.
+    /// Records the events that were not polled yet, and whether the timer must wake earlier.
     pub(crate) fn collect_effects(&mut self, effects: &mut Effects) {
         while let Some(event) = self.throttle.poll_event() {
             effects.record(event, &mut self.waits, &mut *self.observer, &self.names);
         }
         self.expiry_log.take_from(&mut effects.peer_log);
         let timeout = self.throttle.poll_timeout();
-        if timeout.is_some_and(|timeout| self.timer_due.is_none_or(|alarm| timeout < alarm)) {
+        if timeout.is_some_and(|timeout| self.timer_due.is_none_or(|due| timeout < due)) {
             self.timer_due = timeout;
             effects.must_rearm = true;
         }
     }
 
-    /// Ends many waits in good order, and those to come before they begin. Returns whether there are
-    /// more that are open.
+    /// Lets no further request wait, and ends up to [`DRAINED_IN_A_STEP`] waits. Returns whether some may
+    /// be left.
     pub(crate) fn drain(&mut self, now: Time, effects: &mut Effects) -> bool {
         self.phase = Phase::Draining;
         for _ in 0..DRAINED_IN_A_STEP {
@@ -102,7 +104,7 @@ impl State {
         true
     }
 
-    /// Ends the oldest short wait in good order. Returns whether there was one to be ended.
+    /// Ends the oldest short wait. Returns whether there was one that may be ended.
     pub(crate) fn end_short_wait(&mut self, now: Time, effects: &mut Effects) -> bool {
         let Some(wait) = self.waits.oldest_short(self.lease_clock.present()) else {
             return false;
@@ -111,18 +113,18 @@ impl State {
         true
     }
 
-    /// Answers an open request that its lock is still pending.
+    /// Ends a wait with the outcome that its lock is still pending.
     fn end_wait(&mut self, now: Time, wait: WaitKey, effects: &mut Effects) {
         let WaitKey { peer, ticket, id } = wait;
         let Some(pending) = self.throttle.end_wait(now, peer, ticket) else {
-            // A lease of no time that began a moment ago has ended first, and this wait with it or
-            // because of it. An event says how.
+            // An event that is not collected yet has ended this wait: a lease of zero length ended first,
+            // and it was the lease of this peer or freed the lock.
             self.collect_effects(effects);
             assert!(!self.waits.contains(peer, id), "no wait ends without an event");
             return;
         };
-        let wait = self.waits.remove(peer, id).expect("it was just found");
-        effects.answer(vec![wait], Outcome::Pending(pending));
+        let wait = self.waits.remove(peer, id).expect("the wait is open");
+        effects.end_waits(vec![wait], Outcome::Queued(pending));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The task that lets leases end punctually when nobody asks for anything, that works off a backlog
-//! when very many of them end together, and that keeps the service attentive.
+//! The timer task. It ends leases at their deadlines when no operation does, removes a backlog of expired
+//! peers in steps, and runs often enough that an idle service does not look stalled.
 
 use std::{
     sync::{Arc, Weak},
@@ -15,10 +15,10 @@ use crate::{
     stalls::{Stalls, TICK},
 };
 
-/// What has happened since the log was told the last time, as far as it is time to do so.
+/// What is to be logged now. Each part is limited in how often it is logged, and sums up what came before.
 struct Report {
     stalls: Option<Stalls>,
-    /// Requests beyond the limit of those that wait.
+    /// Requests beyond the limit of open waits.
     cut_short: Option<u64>,
     expired: Option<ExpiryTally>,
 }
@@ -45,20 +45,19 @@ impl Report {
     }
 }
 
-/// Runs until the last handle is gone, or the service has failed.
+/// Runs until the last handle is dropped, or the service has failed. `rearm` wakes it early.
 ///
-/// It is a task and no thread of its own, for a thread would tick on while the runtime is starved and
-/// reads no heartbeats. `rearm` says that something is due earlier than it was when the task fell
-/// asleep, or that it is time to look whether anybody still needs it.
+/// It is a task rather than a thread, because a thread would tick on while the runtime is blocked and no
+/// heartbeat can be read.
 pub(crate) fn run(service: Weak<Service>, rearm: Arc<Notify>) -> impl Future<Output = ()> + Send {
-    // A task can be dropped before its first turn.
+    // Made outside of the async block, because a task can be dropped before its first poll.
     let ended = TimerEnded(Weak::clone(&service));
     async move {
         let _ended = ended;
         while let Some((sleep, report)) = service.upgrade().and_then(|service| tick(&service)) {
             report.log();
             if sleep.is_zero() {
-                let_others_in(&service).await;
+                yield_to_others(&service).await;
                 continue;
             }
             tokio::select! {
@@ -69,8 +68,8 @@ pub(crate) fn run(service: Weak<Service>, rearm: Arc<Notify>) -> impl Future<Out
     }
 }
 
-/// Does a part of what is due. Returns for how long the timer may sleep, which is no time at all if
-/// there is a backlog, and what to tell the log; nothing if the service has failed.
+/// Removes due peers, as far as the budget allows. Returns how long the timer may sleep, which is zero if
+/// there is a backlog, and what to log; `None` if the service has failed.
 fn tick(service: &Service) -> Option<(Duration, Report)> {
     service.try_with_budget(TIMER_BUDGET, |state, _, _| {
         let present = state.lease_clock.present();
@@ -86,9 +85,9 @@ fn tick(service: &Service) -> Option<(Duration, Report)> {
     })
 }
 
-/// Gives way to other tasks, and to those who wait for the mutex, between two parts of a backlog.
-async fn let_others_in(service: &Weak<Service>) {
-    for _ in 0..TURNS_OF_OTHERS {
+/// Yields between two steps of a backlog: to other tasks, and to threads that wait for the mutex.
+async fn yield_to_others(service: &Weak<Service>) {
+    for _ in 0..MAX_YIELDS {
         task::yield_now().await;
         if !service.upgrade().is_some_and(|service| service.is_contended()) {
             break;
@@ -96,7 +95,7 @@ async fn let_others_in(service: &Weak<Service>) {
     }
 }
 
-/// Lives in the timer. If that ends while somebody still needs it, its runtime is gone or it panicked.
+/// Marks the service as failed if the timer ends before it: the timer panicked, or its runtime has ended.
 struct TimerEnded(Weak<Service>);
 
 impl Drop for TimerEnded {
@@ -107,6 +106,6 @@ impl Drop for TimerEnded {
     }
 }
 
-/// How often a backlog gives way before it goes on all the same: about a millisecond if nobody else
-/// has anything to do.
-const TURNS_OF_OTHERS: usize = 1_000;
+/// How often the timer yields between two steps while the mutex is contended: for about a millisecond if
+/// no task has anything to do.
+const MAX_YIELDS: usize = 1_000;

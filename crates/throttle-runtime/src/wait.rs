@@ -9,10 +9,9 @@ use crate::{
     service::Service,
 };
 
-/// A request of a peer that may have to wait. If it is dropped while it waits, its client went away, and
-/// the waiter is parked.
+/// A request that may have to wait. Dropping it during the wait parks the waiter: its client hung up.
 ///
-/// It is made before the operation that may queue its lock, so that it is dropped after the mutex is free.
+/// It is created before the operation that may queue its lock, so it is never dropped under the mutex.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     service: &'a Service,
@@ -27,12 +26,12 @@ struct Open {
 }
 
 impl<'a> Wait<'a> {
-    /// A request that does not wait yet.
+    /// A request that is not waiting yet.
     pub(crate) fn new(service: &'a Service, peer: PeerId) -> Self {
         Self { service, peer, open: None }
     }
 
-    /// The state machine has queued the request under `ticket` as attended.
+    /// Begins the wait, after the state machine has queued the request under `ticket` as attended.
     pub(crate) fn begin(&mut self, ticket: Ticket, receiver: WaitReceiver) {
         self.open = Some(Open { ticket, receiver });
     }
@@ -41,12 +40,12 @@ impl<'a> Wait<'a> {
         self.open.is_some()
     }
 
-    /// Answers when the lock is granted or cancelled, when its time is over, or when the server drains,
-    /// whichever is first.
+    /// Resolves when the lock is granted or cancelled, when `block_for` has passed, or when the server
+    /// drains, whichever comes first.
     ///
     /// # Panics
     ///
-    /// If it does not wait.
+    /// If the wait has not begun.
     pub(crate) async fn admission(&mut self) -> Result<Admission, Error> {
         let Self { service, peer, open } = self;
         let Open { ticket, receiver } = open.as_mut().expect("the wait has begun");
@@ -63,16 +62,16 @@ impl<'a> Wait<'a> {
                     *open = None;
                     return Ok(Admission::Queued { count, ticket });
                 }
-                // The wait ended in this very moment, and the outcome is on its way.
+                // The wait ended in the same instant, and its outcome is being sent.
                 (&mut receiver.outcome).await
             }
         };
         *open = None;
-        // Whoever ends a wait says how, unless they panicked.
+        // An operation that ends a wait sends its outcome, unless it panics.
         match outcome.map_err(|_| Error::Failed)? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
             Outcome::Granted(count, token) => Ok(Admission::Granted { count, token }),
-            Outcome::Pending(count) => Ok(Admission::Queued { count, ticket }),
+            Outcome::Queued(count) => Ok(Admission::Queued { count, ticket }),
         }
     }
 }
@@ -80,7 +79,7 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Some(Open { ticket, receiver }) = &self.open {
-            // Not if the service has failed. It may be that which unwinds this task, or anything else.
+            // Does nothing if the service has failed. This task may be unwinding from that very panic.
             self.service.try_with_state(|state, now, _| {
                 state.throttle.park(now, self.peer, *ticket);
                 state.waits.remove(self.peer, receiver.id);
@@ -89,7 +88,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// What a waiter is told whose pending lock is gone.
+/// The error of a wait whose pending lock was cancelled.
 fn refusal(cause: CancelCause) -> Error {
     match cause {
         CancelCause::NeverAcquirable { count, max } => {
@@ -114,7 +113,7 @@ mod tests {
     };
 
     #[tokio::test(start_paused = true)]
-    async fn requests_that_are_over_leave_nothing_behind() {
+    async fn a_wait_that_ended_leaves_nothing_behind() {
         let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
         let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
         let handle = Handle::start(Settings::default(), &semaphores);
@@ -134,7 +133,7 @@ mod tests {
         assert_eq!(handle.open_waits().open, 0, "dropped");
     }
 
-    /// S13: a step does not grow with the number of those who wait.
+    /// S13: a step does not grow with the number of waits.
     #[tokio::test(start_paused = true)]
     async fn draining_ends_a_bounded_number_of_waits_in_a_step() {
         let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };

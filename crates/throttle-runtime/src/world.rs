@@ -1,21 +1,22 @@
-//! What a service takes from outside: the time, randomness, and where its fencing tokens begin.
+//! What a service takes from outside: time, randomness, and the floor of its fencing tokens.
 
 use crate::{
     clock::{self, Clock},
     entropy::Entropy,
 };
 
-/// Everything that makes one run of a service differ from another one with the same operations.
+/// All inputs of a service besides the operations. Two runs with the same world and the same operations are
+/// the same.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
-    /// All fencing tokens of this run are greater.
+    /// All fencing tokens of this run are greater than this.
     pub(crate) token_floor: u64,
 }
 
 impl World {
-    /// The clock and the randomness of the machine. The clock begins now.
+    /// A clock that starts now, the randomness of the operating system, and a floor from the wall clock.
     ///
     /// # Panics
     ///
@@ -24,7 +25,7 @@ impl World {
         Self {
             clock: Clock::start(),
             entropy: Entropy::from_system(),
-            token_floor: clock::token_at_boot(),
+            token_floor: clock::token_floor(),
         }
     }
 }

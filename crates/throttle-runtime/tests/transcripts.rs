@@ -1,4 +1,4 @@
-//! The transcripts, played on the runtime, on paused time.
+//! The transcripts, played against the runtime on a paused clock.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,7 @@ use throttle_runtime::{
     Admission, Count, Error, Handle, Labels, Level, LockRequest, PeerId, Restoration,
     SemaphoreConfig, Sequence, Settings,
 };
-use throttle_transcripts::{Act, Peer, Standing, Subject, play};
+use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
 use tokio::{
     runtime::Builder,
     task::{JoinHandle, yield_now},
@@ -46,10 +46,10 @@ impl Runtime {
         }
     }
 
-    /// The id that the peer was given; before it was given one, the number it has in the script.
+    /// The id of the peer; before it is created, its number in the script.
     fn id(&self, peer: Peer) -> PeerId {
-        let stranger = || PeerId::new(peer.0).expect("peers count from one");
-        self.ids.get(&peer).copied().unwrap_or_else(stranger)
+        let unknown = || PeerId::new(peer.0).expect("peers are numbered from one");
+        self.ids.get(&peer).copied().unwrap_or_else(unknown)
     }
 
     async fn act(&mut self, act: &Act) -> Result<String, Error> {
@@ -57,35 +57,37 @@ impl Runtime {
         let handle = self.handle.clone();
         match act {
             Act::Acquire { .. } => self.acquire(act).await,
-            Act::Ask(peer) => handle.is_acquired(self.id(*peer)).map(|free| free.to_string()),
-            Act::HangUp(peer) => {
+            Act::IsAcquired(peer) => {
+                handle.is_acquired(self.id(*peer)).await.map(|free| free.to_string())
+            }
+            Act::Disconnect(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
                 broken.for_each(|(_, request)| request.abort());
                 Ok(ok(()))
             }
             Act::Heartbeat(peer, lease) => handle.heartbeat(self.id(*peer), *lease).await.map(ok),
-            Act::Join(peer, lease) => {
+            Act::NewPeer(peer, lease) => {
                 self.ids.insert(*peer, handle.new_peer(*lease, Labels::default()).await?);
                 Ok(ok(()))
             }
-            Act::Leave(peer, number) => {
+            Act::RemovePeer(peer, sequence) => {
                 let peer = self.id(*peer);
-                let sequence = number.and_then(Sequence::new);
+                let sequence = sequence.and_then(Sequence::new);
                 Ok(handle.remove_peer(peer, sequence).await?.to_string())
             }
-            Act::Release(peer, semaphore, number) => {
-                let sequence = number.and_then(Sequence::new);
+            Act::Release(peer, semaphore, sequence) => {
+                let sequence = sequence.and_then(Sequence::new);
                 handle.release(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
-            Act::Remainder(semaphore) => handle.remainder(semaphore).map(|n| n.to_string()),
+            Act::Remainder(semaphore) => handle.remainder(semaphore).await.map(|n| n.to_string()),
             Act::Resize(semaphore, max) => {
                 let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
                 config.max = Count::new(*max).expect("a positive maximum");
-                let changes = handle.reconfigure(Settings::default(), &self.semaphores);
+                let changes = handle.reconfigure(Settings::default(), &self.semaphores).await;
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 Ok(ok(()))
             }
-            Act::Restore(peer, expires_in, locks, number) => {
+            Act::Restore(peer, expires_in, locks, sequence) => {
                 let locks =
                     locks.iter().map(|(name, &count)| Ok((name.clone(), Count::try_from(count)?)));
                 let restoration = Restoration {
@@ -93,7 +95,7 @@ impl Runtime {
                     expires_in: *expires_in,
                     locks: locks.collect::<Result<_, Error>>()?,
                     labels: Labels::default(),
-                    sequence: number.and_then(Sequence::new),
+                    sequence: sequence.and_then(Sequence::new),
                 };
                 handle.restore(restoration).await.map(ok)
             }
@@ -102,12 +104,13 @@ impl Runtime {
     }
 
     async fn acquire(&mut self, act: &Act) -> Result<String, Error> {
-        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+        let Act::Acquire { peer, semaphore, count, expires_in, block_for, sequence } = act else {
             unreachable!()
         };
         let count = Count::try_from(*count)?;
-        let sequence = number.and_then(Sequence::new);
-        let request = LockRequest { count, expires_in: *lease, block_for: *blocking, sequence };
+        let sequence = sequence.and_then(Sequence::new);
+        let request =
+            LockRequest { count, expires_in: *expires_in, block_for: *block_for, sequence };
         let (handle, id, semaphore) = (self.handle.clone(), self.id(*peer), semaphore.clone());
         let request = tokio::spawn(async move { handle.acquire(id, &semaphore, request).await });
         settle().await;
@@ -126,26 +129,26 @@ impl Subject for Runtime {
         answer
     }
 
-    async fn pass(&mut self, at: Duration) {
+    async fn advance_to(&mut self, at: Duration) {
         sleep(at - self.now).await;
         self.now = at;
         settle().await;
     }
 
-    async fn heard(&mut self) -> Vec<(Peer, String)> {
-        let mut heard = Vec::new();
+    async fn take_answers(&mut self) -> Vec<(Peer, String)> {
+        let mut answers = Vec::new();
         for (peer, request) in self.open.extract_if(.., |(_, request)| request.is_finished()) {
-            heard.push((peer, answer(request).await.unwrap_or_else(Error::code).to_owned()));
+            answers.push((peer, answer(request).await.unwrap_or_else(Error::code).to_owned()));
         }
-        heard
+        answers
     }
 
-    async fn standing(&mut self, peer: Peer) -> Standing {
-        let Ok(status) = self.handle.peer(self.id(peer)) else {
-            return Standing::default();
+    async fn peer_state(&mut self, peer: Peer) -> PeerState {
+        let Ok(status) = self.handle.peer(self.id(peer)).await else {
+            return PeerState::default();
         };
-        Standing {
-            alive: true,
+        PeerState {
+            exists: true,
             held: status.held.iter().map(|lock| lock.semaphore.to_string()).collect(),
             pending: status.pending.map(|lock| lock.semaphore.to_string()),
         }
@@ -159,7 +162,7 @@ async fn answer(request: JoinHandle<Result<Admission, Error>>) -> Result<&'stati
     })
 }
 
-/// Lets every task do what it can do now.
+/// Lets all tasks run until they wait.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;

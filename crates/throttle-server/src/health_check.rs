@@ -1,4 +1,4 @@
-//! Whether a server is there, for those who have no program to ask it: images without a shell.
+//! `--check-health`: asks a server whether it is healthy, for container images that have no shell and no curl.
 
 use std::{
     io::{Read, Write},
@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use throttle_server::Address;
 
-/// Asks the server that listens on this address for its health. One that listens everywhere is asked
-/// by the loopback.
+/// Asks the server that listens on this address. One that listens on all addresses is asked on the loopback.
 pub(crate) fn check(address: &Address) -> anyhow::Result<()> {
     if let Some(path) = address.file() {
         return ask_file(path).with_context(|| format!("no health at {address}"));
@@ -28,17 +27,17 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<()> {
 }
 
 fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&address, SOCKET_TIMEOUT)?;
+    stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
+    stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
     ask_by(stream)
 }
 
 #[cfg(unix)]
 fn ask_file(path: &Path) -> anyhow::Result<()> {
     let stream = std::os::unix::net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
+    stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
     ask_by(stream)
 }
 
@@ -65,5 +64,5 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST_ANSWER: u64 = 4096;

@@ -1,18 +1,18 @@
-//! How many files the process may have open, and how many connections that leaves room for.
+//! The limit of open files, and how many connections it allows.
 //!
-//! Each connection is an open file. What the operating system allows decides how many there may be,
-//! unless the configuration asks for fewer.
+//! Each connection is an open file, so the operating system limits their number unless the configuration allows
+//! fewer.
 
 use crate::listen::Capacity;
 
-/// Raises the soft limit of open files of this process to its hard limit, as far as the system lets it.
+/// Raises the soft limit of open files of this process to its hard limit.
 ///
-/// Systems keep the soft limit low for the sake of programs that call `select`, which this is not.
-/// Does nothing where there is no such limit, as on Windows.
+/// Systems keep the soft limit low for programs that call `select`, which this one does not. Does nothing where there
+/// is no such limit, as on Windows.
 ///
 /// # Errors
 ///
-/// If the system refuses; then the limit is what it was.
+/// If the system refuses. The limit is then unchanged.
 pub fn raise_limit() -> std::io::Result<()> {
     #[cfg(unix)]
     rlimit::increase_nofile_limit(u64::MAX)?;
@@ -28,10 +28,9 @@ pub(crate) fn limit() -> Option<u64> {
 }
 
 impl Capacity {
-    /// As many connections as are asked for, or as many as usual, but no more than `open_files` has
-    /// room for.
+    /// The configured or default number of connections, but no more than the limit of open files allows.
     pub(crate) fn new(connections: Option<u32>, open_files: Option<u64>) -> Self {
-        let wanted = connections.unwrap_or(USUAL) as usize;
+        let wanted = connections.unwrap_or(DEFAULT_CONNECTIONS) as usize;
         let Some(open_files) = open_files else {
             return Self { connections: wanted, slack: SLACK };
         };
@@ -42,14 +41,14 @@ impl Capacity {
     }
 }
 
-/// How many connections there may be unless the configuration says otherwise. A waiting request costs
-/// about 15 kB, so these cost 150 MB if all of them wait.
-const USUAL: u32 = 10_000;
-/// How many more connections there may be for a moment. If a crowd of waiters stands in line to be accepted,
-/// somebody who does not wait stands behind them, and passes the faster the more of them are let in at a
-/// time. So few connections need as much slack as many.
+/// How many connections there may be by default. A waiting request takes about 15 kB, so these take 150 MB if all
+/// of them wait.
+const DEFAULT_CONNECTIONS: u32 = 10_000;
+/// How many more connections there may be for a moment. If many connections of waiters are in the backlog, one of a
+/// holder comes behind them, and the more of them are accepted at a time, the sooner its turn comes. So a small limit
+/// needs as much slack as a large one.
 const SLACK: usize = 1_024;
-/// How many open files are left to everything else: the configuration, logging, the runtime.
+/// How many open files are left for everything else: the configuration, logging, the runtime.
 const RESERVED: u64 = 64;
 
 #[cfg(test)]

@@ -1,18 +1,23 @@
-//! The configuration is read again while the server runs: all of it takes effect, or nothing.
+//! Reading the configuration again while the server runs: all of it takes effect, or nothing.
+//!
+//! A reload is refused if the file is no configuration (`config`), if it does not fit to the running server
+//! ([`Reload::check`]), or if it takes away a semaphore that is in use (`throttle_runtime`).
 
-use std::{fmt, fs, mem, path::PathBuf, sync::Arc, time::Duration};
+mod log;
 
-use throttle_runtime::{Changes, Clock, Handle, RateLimit, ReconfigureError, Time};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use throttle_runtime::{Changes, Handle, ReconfigureError};
 use tokio::{sync::Mutex, task, time};
-use tracing::{info, warn};
 
+use self::log::ReloadLog;
 use crate::{
     config::{Config, ConfigError},
     server_metrics::Reloads,
 };
 
-/// For how long the file is read, which may be on a network that is down. Others wait for their turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the file may take to be read; it may be on a network that is down. Other reloads wait meanwhile.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again and puts it into force.
 #[derive(Debug)]
@@ -21,62 +26,21 @@ pub(crate) struct Reload {
     file: Option<PathBuf>,
     /// What the server was started with.
     config: Config,
-    /// The limit in force, which stays.
+    /// The limit of connections in force, which a reload does not change.
     connections: usize,
     reloads: Arc<Reloads>,
-    /// One at a time, so that what was read last is in force last.
-    turn: Mutex<Warnings>,
+    /// Locked during a reload, so that what was read last is in force last.
+    log: Mutex<ReloadLog>,
 }
 
-/// Who wants the configuration to be read again.
+/// Who asked for the configuration to be read again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum AskedBy {
-    /// Whoever reaches the port. They hear what came of it, too.
+pub(crate) enum RequestedBy {
+    /// A client, by HTTP. The outcome is in its answer, too.
     Client,
-    /// Whoever may send signals to the process. The log is all they have.
+    /// An operator, by a signal. The outcome is only in the log.
     Operator,
 }
-
-/// What the log was told of reloads: whoever may ask for them could fill a disk with the same line.
-#[derive(Debug)]
-struct Warnings {
-    clock: Clock,
-    refused: Repeated,
-    take_a_restart: Repeated,
-}
-
-impl Warnings {
-    /// The next one is written in any case.
-    fn forget(&mut self) {
-        self.refused.limit = RateLimit::default();
-        self.take_a_restart.limit = RateLimit::default();
-    }
-}
-
-/// Lets a line pass if it says something new, or if the last one was written a while ago.
-#[derive(Debug, Default)]
-struct Repeated {
-    last: String,
-    limit: RateLimit,
-    left_out: u64,
-}
-
-impl Repeated {
-    /// How often the line was left out since it was written last, if it is to be written now.
-    fn admits(&mut self, now: Time, line: &str) -> Option<u64> {
-        if self.last != line {
-            *self = Self { last: line.to_owned(), ..Self::default() };
-        }
-        if self.limit.admits(now, BETWEEN_REPETITIONS) {
-            return Some(mem::take(&mut self.left_out));
-        }
-        self.left_out += 1;
-        None
-    }
-}
-
-/// How long a line about a reload is not repeated.
-const BETWEEN_REPETITIONS: Duration = Duration::from_secs(10);
 
 /// Why the configuration stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -84,14 +48,14 @@ pub enum ReloadError {
     /// The server was not started from a file.
     #[error("there is no configuration file to read")]
     NoFile,
-    /// A pipe or a device may never end, or say something else each time.
+    /// A pipe or a device may never end, or have another content each time.
     #[error("the configuration {} is not a regular file", file.display())]
     NotRegular {
         /// Its name.
         file: PathBuf,
     },
     /// The file takes too long to read.
-    #[error("the configuration {} was not read within {} seconds", file.display(), PATIENCE.as_secs())]
+    #[error("the configuration {} was not read within {} seconds", file.display(), READ_TIMEOUT.as_secs())]
     Slow {
         /// Its name.
         file: PathBuf,
@@ -99,10 +63,10 @@ pub enum ReloadError {
     /// A defect: reading it, or putting it into force, ended without a result.
     #[error("the configuration could not be put into force: {0}")]
     Failed(#[from] task::JoinError),
-    /// The file cannot be read, or says something that makes no sense.
+    /// The file cannot be read, or is no configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An empty or half-written file looks like one that was meant to remove everything.
+    /// An empty or half-written file looks like one that is meant to remove everything.
     #[error(
         "the configuration {} has no semaphores, and {served} are served: if all of them shall be \
         removed, the file must say no_semaphores = true",
@@ -125,7 +89,7 @@ pub enum ReloadError {
         /// The limit in force.
         limit: u32,
     },
-    /// Somebody holds or awaits a semaphore that would be removed or change its level.
+    /// A semaphore that is held or awaited would be removed or change its level.
     #[error(transparent)]
     InUse(#[from] ReconfigureError),
 }
@@ -138,105 +102,67 @@ impl Reload {
         connections: usize,
         reloads: Arc<Reloads>,
     ) -> Self {
-        let turn = Mutex::new(Warnings {
-            clock: Clock::start(),
-            refused: Repeated::default(),
-            take_a_restart: Repeated::default(),
-        });
-        Self { handle, file, config, connections, reloads, turn }
+        let log = Mutex::new(ReloadLog::new());
+        Self { handle, file, config, connections, reloads, log }
     }
 
-    /// Does it, and logs what came of it.
-    pub(crate) async fn run(&self, asked_by: AskedBy) -> Result<Changes, ReloadError> {
-        let mut warnings = self.turn.lock().await;
-        if asked_by == AskedBy::Operator {
-            warnings.forget();
+    /// Reloads, and logs and counts the outcome. Reloads run one after the other.
+    pub(crate) async fn run(&self, requested_by: RequestedBy) -> Result<Changes, ReloadError> {
+        let mut log = self.log.lock().await;
+        if requested_by == RequestedBy::Operator {
+            log.repeat_next();
         }
-        let outcome = self.read_and_apply(&mut warnings).await;
+        let outcome = self.read_and_apply(&mut log).await;
         self.reloads.record(outcome.is_ok());
         match &outcome {
-            Ok(changes) => report(changes),
-            Err(error) => {
-                let error = error.to_string().replace('\n', "; ");
-                let now = warnings.clock.now();
-                if let Some(left_out) = warnings.refused.admits(now, &error) {
-                    warn!(%error, left_out, "reload refused, nothing changed");
-                }
-            }
+            Ok(changes) => log::applied(changes),
+            Err(error) => log.refused(error),
         }
         outcome
     }
 
-    async fn read_and_apply(&self, warnings: &mut Warnings) -> Result<Changes, ReloadError> {
+    async fn read_and_apply(&self, log: &mut ReloadLog) -> Result<Changes, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
-        let config = read(file.clone(), PATIENCE).await?;
+        let config = read(file.clone(), READ_TIMEOUT).await?;
+        self.check(&config, file).await?;
+        // Comparing very many semaphores takes too long for a thread that serves requests.
+        let (handle, settings) = (self.handle.clone(), config.settings());
+        let runtime = tokio::runtime::Handle::current();
+        let (outcome, config) = task::spawn_blocking(move || {
+            (runtime.block_on(handle.reconfigure(settings, &config.semaphores)), config)
+        })
+        .await?;
+        let changes = outcome?;
+        self.handle.limit_open_waits(config.limits.open_waits(self.connections));
+        log.restart_needed(&self.config.keys_that_take_a_restart(&config));
+        Ok(changes)
+    }
+
+    /// Whether a valid configuration fits to the running server.
+    async fn check(&self, config: &Config, file: PathBuf) -> Result<(), ReloadError> {
         if config.semaphores.is_empty() && !config.no_semaphores {
-            let served = self.handle.semaphores().len();
+            let served = self.handle.semaphores().await.len();
             if served > 0 {
                 return Err(ReloadError::NoSemaphores { file, served });
             }
         }
         let limit = self.config.limits.name_length.get();
-        if let Some(name) = config.semaphores.keys().find(|name| name.len() > limit as usize) {
-            let name = name.clone();
-            return Err(ReloadError::NameTooLong { name, limit });
+        match config.semaphores.keys().find(|name| name.len() > limit as usize) {
+            Some(name) => Err(ReloadError::NameTooLong { name: name.clone(), limit }),
+            None => Ok(()),
         }
-        // Very many semaphores take some time to compare, which is not that of those who serve.
-        let (handle, settings) = (self.handle.clone(), config.settings());
-        let (outcome, config) = task::spawn_blocking(move || {
-            (handle.reconfigure(settings, &config.semaphores), config)
-        })
-        .await?;
-        let changes = outcome?;
-        self.handle.limit_open_waits(config.limits.open_waits(self.connections));
-        let keys = self.config.keys_that_take_a_restart(&config);
-        let now = warnings.clock.now();
-        if !keys.is_empty()
-            && let Some(left_out) = warnings.take_a_restart.admits(now, &format!("{keys:?}"))
-        {
-            warn!(?keys, left_out, "these options take effect when the server is started again");
-        }
-        Ok(changes)
     }
 }
 
-/// Logs what a reload changed. What was removed cannot be locked any more, which somebody may miss.
-fn report(Changes { added, changed, removed }: &Changes) {
-    let (added, changed) = (FirstOf(added), FirstOf(changed));
-    info!(?added, ?changed, removed = ?FirstOf(removed), "configuration reloaded");
-    if !removed.is_empty() {
-        let (count, names) = (removed.len(), FirstOf(removed));
-        warn!(count, ?names, "a reload removed semaphores");
-    }
-}
-
-/// Names for a line of the log: the first of them, and how many more there are.
-struct FirstOf<'a>(&'a [String]);
-
-impl fmt::Debug for FirstOf<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, rest) = self.0.split_at(self.0.len().min(NAMES_IN_A_LINE));
-        let mut list = f.debug_list();
-        list.entries(first);
-        if !rest.is_empty() {
-            list.entry(&format_args!("and {} more", rest.len()));
-        }
-        list.finish()
-    }
-}
-
-/// How many names a line of the log has of each kind.
-const NAMES_IN_A_LINE: usize = 20;
-
-/// Reads a file. If that takes too long, a thread goes on doing so, and nobody waits for it.
-async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> {
+/// Reads a file. After the timeout its thread goes on reading, but the reload has ended.
+async fn read(file: PathBuf, timeout: Duration) -> Result<Config, ReloadError> {
     let name = file.clone();
     let reading = task::spawn_blocking(move || match fs::metadata(&file) {
         Ok(metadata) if !metadata.is_file() => Err(ReloadError::NotRegular { file }),
-        // If there is no such file, reading says so.
+        // If there is no such file, reading it is the error.
         _ => Ok(Config::read(&file)?),
     });
-    match time::timeout(patience, reading).await {
+    match time::timeout(timeout, reading).await {
         Ok(outcome) => outcome?,
         Err(_) => Err(ReloadError::Slow { file: name }),
     }
@@ -246,29 +172,12 @@ async fn read(file: PathBuf, patience: Duration) -> Result<Config, ReloadError> 
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_of_the_log_names_the_first_of_many() {
-        let names: Vec<_> = (1..=23).map(|number| number.to_string()).collect();
-        assert_eq!(format!("{:?}", FirstOf(&names[..2])), r#"["1", "2"]"#);
-        assert!(format!("{:?}", FirstOf(&names)).ends_with(r#""19", "20", and 3 more]"#));
-    }
-
-    #[test]
-    fn the_same_line_is_written_once_in_a_while_and_says_how_often_it_was_left_out() {
-        let mut repeated = Repeated::default();
-        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
-        assert_eq!(repeated.admits(at(0), "one"), Some(0));
-        assert_eq!((1..=9).find_map(|second| repeated.admits(at(second), "one")), None);
-        assert_eq!(repeated.admits(at(10), "one"), Some(9));
-        assert_eq!(repeated.admits(at(10), "other"), Some(0), "it says something new");
-    }
-
     #[tokio::test]
     async fn a_file_that_takes_too_long_is_given_up() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("throttle.toml");
         fs::write(&file, "").unwrap();
-        assert_eq!(read(file.clone(), PATIENCE).await.unwrap(), Config::default());
+        assert_eq!(read(file.clone(), READ_TIMEOUT).await.unwrap(), Config::default());
         let long = format!("[semaphores]\n{}", "#\n".repeat(1 << 20));
         fs::write(&file, long).unwrap();
         let outcome = read(file, Duration::ZERO).await;

@@ -1,4 +1,4 @@
-//! A server from its start to its end.
+//! A server from its start to its end: binds, builds the parts and connects them, stops.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use tracing::{error, info, warn};
 use crate::{
     Address, BoundAddress, InheritedSockets,
     config::{Config, Limits},
-    listen::{self, Capacity, DeadlineBody, Listeners},
+    listen::{self, Capacity, ConnectionLimits, DeadlineBody, GracePeriods, Listeners},
     open_files,
-    reload::{AskedBy, Reload, ReloadError},
+    reload::{Reload, ReloadError, RequestedBy},
     server_metrics::{self, Reloads},
 };
 
-/// A server that is up.
+/// A server that is running.
 ///
-/// Dropped, it stops accepting connections and lets go of those it has; [`Running::stop`] also
-/// answers who waits.
+/// Dropping it stops accepting connections, and gives requests a moment to finish; [`Running::stop`] also answers
+/// requests that wait for a lock.
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<BoundAddress>,
@@ -32,22 +32,22 @@ pub struct Running {
     reload: Arc<Reload>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Closed when `serving` has ended, however it did.
-    served: watch::Receiver<()>,
+    /// True when `serving` has ended as it should; closed when it has ended in any way.
+    served: watch::Receiver<bool>,
 }
 
-/// What broke a server. It serves nobody any more.
+/// What broke a server. It no longer serves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServerFailure {
-    /// No more connections are accepted.
+    /// The task that accepts connections has ended.
     #[error("the task that accepts connections is gone")]
     Accepting,
-    /// The semaphores are in no order that can be trusted.
+    /// The state of the semaphores may be corrupt.
     #[error(transparent)]
     Service(#[from] Failure),
 }
 
-/// The address cannot be listened on.
+/// The server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 pub struct StartError {
@@ -56,7 +56,7 @@ pub struct StartError {
 }
 
 impl Running {
-    /// What it listens on: all addresses of the name that it was started with, at least one.
+    /// The addresses it listens on: all addresses of the host it was started with, at least one.
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
     }
@@ -70,28 +70,35 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
+    /// If there is no file, or if what it contains cannot be put into force. Nothing has changed then.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
-        async move { reload.run(AskedBy::Operator).await }
+        async move { reload.run(RequestedBy::Operator).await }
     }
 
-    /// Resolves when the server is broken. The process should end then: whoever watches it starts it
-    /// again, and clients restore what they hold. Stop the server before, so that open requests are
-    /// answered.
-    pub fn failed(&self) -> impl Future<Output = ServerFailure> + Send + use<> {
-        let service = self.handle.failed();
+    /// Resolves when the server no longer serves, for whatever reason.
+    ///
+    /// # Errors
+    ///
+    /// If the server is broken. The process should end then: its service manager starts it again, and clients
+    /// restore what they hold. Stop the server before, so that open requests are answered.
+    pub fn ended(&self) -> impl Future<Output = Result<(), ServerFailure>> + Send + use<> {
+        let failed = self.handle.failed();
         let mut served = self.served.clone();
         async move {
             tokio::select! {
-                failure = service => failure.into(),
-                _ = served.changed() => ServerFailure::Accepting,
+                failure = failed => Err(failure.into()),
+                // An error means that the task ended before it could say so.
+                served = served.wait_for(|served| *served) => match served {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(ServerFailure::Accepting),
+                },
             }
         }
     }
 
-    /// Answers everybody who waits, lets other requests finish, and closes all connections; within
-    /// a second, whatever clients do.
+    /// Answers the requests that wait for a lock, lets others finish, and closes all connections: within a second,
+    /// whatever clients do.
     pub async fn stop(self) {
         self.handle.drain();
         self.stop.send_replace(true);
@@ -101,14 +108,14 @@ impl Running {
     }
 }
 
-/// Starts a server that listens on all addresses of the host; on port 0, on one that is free, the same
-/// for all of them. If it has a file to read its configuration from, it can reload it.
+/// Starts a server that listens on all addresses of the host. Port 0 means a free port, the same for all addresses.
+/// With the file of its configuration it can reload.
 ///
-/// Any number of servers can run in a process. They share nothing but the log.
+/// Any number of servers can run in a process. They share only the log.
 ///
 /// # Errors
 ///
-/// If one of the addresses cannot be listened on, unless this machine does not have it.
+/// If it cannot listen on one of the addresses. An address that this machine does not have is skipped.
 pub async fn start(
     (host, port): (&str, u16),
     config: Config,
@@ -121,11 +128,11 @@ pub async fn start(
     start_serving(listeners, config, file)
 }
 
-/// Starts a server as [`start`] does, on sockets that this process was started with.
+/// Starts a server as [`start`] does, on sockets that this process inherited.
 ///
 /// # Errors
 ///
-/// If one of them cannot be listened on.
+/// If it cannot listen on one of them.
 pub fn start_on(
     sockets: InheritedSockets,
     config: Config,
@@ -137,7 +144,7 @@ pub fn start_on(
     start_serving(listeners, config, file)
 }
 
-/// Starts a service and serves it.
+/// Starts a server on these sockets.
 fn start_serving(
     listeners: Listeners,
     config: Config,
@@ -154,7 +161,7 @@ fn start_serving(
     Ok(serve((listeners, addresses), config, file, Metrics::observer))
 }
 
-/// `observer` is told of everything that happens to the semaphores.
+/// Builds the parts of a server and starts to serve. `observer` makes what observes the events of the semaphores.
 fn serve(
     (listeners, addresses): (Listeners, Vec<BoundAddress>),
     config: Config,
@@ -166,14 +173,16 @@ fn serve(
     let reloads = Reloads::new();
     reloads.describe(&metrics);
     let handle = Handle::start_observed(config.settings(), &config.semaphores, observer(&metrics));
-    let limits = listen::Limits {
+    let limits = ConnectionLimits {
         capacity,
         request_timeout: config.limits.request_timeout.get(),
-        head: config.limits.head.get() as usize,
-        idle: IDLE,
-        silence: SILENCE,
-        stall: STALL,
-        patience: PATIENCE,
+        head_bytes: config.limits.head.get() as usize,
+        grace: GracePeriods {
+            idle: IDLE_GRACE,
+            awaiting_request: REQUEST_GRACE,
+            stalled: STALL_GRACE,
+        },
+        room_timeout: ROOM_TIMEOUT,
     };
     handle.limit_open_waits(config.limits.open_waits(capacity.connections));
     let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
@@ -191,10 +200,10 @@ fn serve(
         end_short_wait: Arc::new(move || waits.end_short_wait()),
         stop: stopping,
     };
-    let (alive, served) = watch::channel(());
-    let serving = tokio::spawn(async {
-        let _alive = alive;
+    let (ended, served) = watch::channel(false);
+    let serving = tokio::spawn(async move {
         server.run().await;
+        ended.send_replace(true);
     });
     Running { addresses, handle, reload, stop, serving, served }
 }
@@ -230,24 +239,24 @@ fn capacity(limits: &Limits) -> Capacity {
     capacity
 }
 
-/// Reloading for whoever asks by HTTP.
+/// A reload that a client asked for.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
-        reload.run(AskedBy::Client).await.map_err(|error| error.to_string())?;
+        reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed })
 }
 
-/// How long a connection is idle at least before it may be closed in favour of another one: longer than
-/// clients take from an answer to a request that they send at once.
-const IDLE: Duration = Duration::from_millis(250);
-/// How long a client that was accepted may send nothing before its connection may be closed in favour of
-/// another one, while there is slack: longer than a busy machine takes to get round to it.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long a client may read nothing of its answer before its connection may be closed in favour of
-/// another one. Answers are short, and a round trip takes less.
-const STALL: Duration = Duration::from_secs(1);
-/// How long a newcomer is kept waiting for room, before it is answered 503.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an idle connection is safe from being closed in favour of another one: longer than a client takes
+/// to send its next request if it sends one at once.
+const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// How long a connection is safe whose client has not sent its first request yet: longer than a busy machine
+/// takes to get round to sending it.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+/// How long a connection is safe whose client does not read its answer. Answers are short, and a round trip
+/// takes less.
+const STALL_GRACE: Duration = Duration::from_secs(1);
+/// How long a new connection waits for room before it is answered 503.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

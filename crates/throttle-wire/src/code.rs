@@ -1,4 +1,4 @@
-//! The stable names of errors.
+//! Error codes.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $title:literal;)*) => {
-        /// What went wrong, by the name that programs may branch on.
+        /// Identifies an error. Programs may branch on it.
         ///
-        /// A name never changes its meaning. New ones may come, so a client maps what it does not
-        /// know to [`Code::Unknown`].
+        /// A code never changes its meaning. Newer servers may have more codes; a client reads a code
+        /// that it does not know as [`Code::Unknown`].
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[non_exhaustive]
         pub enum Code {
@@ -19,7 +19,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code a server sends.
+            /// Every code that a server sends.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The name on the wire, in `snake_case`.
@@ -30,7 +30,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The HTTP status that goes with it.
+            /// The HTTP status of the answer.
             pub const fn status(self) -> u16 {
                 match self {
                     $(Self::$variant => $status,)*
@@ -46,7 +46,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The code with this name; [`Code::Unknown`] if there is none.
+            /// The code of this name, or [`Code::Unknown`].
             pub fn from_name(name: &str) -> Self {
                 match name {
                     $($name => Self::$variant,)*
@@ -58,7 +58,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The peer waits for a lock already, and a peer waits for at most one.
+    /// The peer already waits for a lock; it may wait for one at a time.
     AlreadyPending = "already_pending", 409, "Already pending";
     /// `block_for` is longer than the server allows.
     BlockForTooLong = "block_for_too_long", 422, "Block for too long";
@@ -68,7 +68,7 @@ codes! {
     Cancelled = "cancelled", 409, "Cancelled";
     /// `expires_in` is longer than the server allows.
     ExpiresInTooLong = "expires_in_too_long", 422, "Lease too long";
-    /// A browser asked on behalf of a page that is not of this server.
+    /// A browser sent the request for a page of another origin.
     ForeignOrigin = "foreign_origin", 403, "Foreign origin";
     /// The head of the request is larger than the server allows.
     HeadTooLarge = "head_too_large", 431, "Head too large";
@@ -76,11 +76,11 @@ codes! {
     Internal = "internal", 500, "Internal error";
     /// A field is missing, has the wrong type or an unusable value.
     InvalidField = "invalid_field", 422, "Invalid field";
-    /// Zero or less was asked for.
+    /// The count is zero or negative.
     InvalidLockCount = "invalid_lock_count", 400, "Invalid lock count";
     /// More labels, or longer ones, than the server allows.
     LabelsTooLarge = "labels_too_large", 422, "Labels too large";
-    /// A count, or the sum of what is held through restore, beyond 2^53 - 1.
+    /// A count, or the sum of restored counts, exceeds 2^53 - 1.
     LockCountTooLarge = "lock_count_too_large", 422, "Lock count too large";
     /// Locks are taken from high levels to low ones; this order could deadlock.
     LockHierarchyViolation = "lock_hierarchy_violation", 409, "Lock hierarchy violation";
@@ -92,27 +92,27 @@ codes! {
     MalformedQuery = "malformed_query", 400, "Malformed query";
     /// The request breaks the rules of HTTP.
     MalformedRequest = "malformed_request", 400, "Malformed request";
-    /// The route exists, yet not for this method.
+    /// The route does not take this method.
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     /// The name of the semaphore is longer than the server allows.
     NameTooLong = "name_too_long", 422, "Name too long";
-    /// More was asked for than there is.
+    /// The count exceeds the maximum of the semaphore.
     NeverAcquirable = "never_acquirable", 409, "Never acquirable";
     /// The server is draining.
     NotReady = "not_ready", 503, "Not ready";
     /// The new configuration is refused; the old one stays in force.
     ReloadRefused = "reload_refused", 422, "Reload refused";
-    /// The peer exists with other locks.
+    /// The peer exists and holds other locks.
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
-    /// A request of the same peer with a greater number came before.
+    /// The peer has sent a request with a greater sequence number, which arrived before.
     StaleRequest = "stale_request", 409, "Stale request";
     /// The labels of all peers take as much memory as the server allows.
     TooManyLabelBytes = "too_many_label_bytes", 429, "Too many labels";
-    /// As many long lists are being read as the server allows.
+    /// Clients are reading as many long lists as the server allows.
     TooManyListings = "too_many_listings", 429, "Too many listings";
-    /// As many peers as the server allows.
+    /// There are as many peers as the server allows.
     TooManyPeers = "too_many_peers", 429, "Too many peers";
-    /// As many waiters for this semaphore as the server allows.
+    /// As many peers wait for this semaphore as the server allows.
     TooManyWaiters = "too_many_waiters", 429, "Too many waiters";
     /// No such peer; it never existed, was removed, or expired.
     UnknownPeer = "unknown_peer", 400, "Unknown peer";

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 
-/// The text of a duration, for the sentence that refuses another text.
+/// What a duration looks like, for a sentence that refuses something else.
 pub const EXPECTED_DURATION: &str = "a duration such as \"5m\", \"1h 30m\" or \"100ms\"";
 
 /// Why a text is not read as a duration.

@@ -1,8 +1,9 @@
-//! The JSON of Throttle's HTTP interface, once, for both ends.
+//! The JSON and the query strings of Throttle's HTTP interface, for both ends.
 //!
-//! Requests and answers as they travel: names of fields, human-readable durations (`"5m"`,
-//! `"1m 30s"`, `"100ms"`), in answers also as [`Seconds`], stable error codes. Both the routes and the client are built on these
-//! types, so they cannot disagree. Nothing here has behaviour beyond its own form.
+//! The server reads requests and writes answers with these types, and the client writes requests and
+//! reads answers with them, so the two cannot disagree about the name or the form of a field. Durations
+//! are text for people (`"5m"`, `"1m 30s"`, `"100ms"`), in answers also numbers of [`Seconds`]; errors
+//! have a stable [`Code`].
 
 #![forbid(unsafe_code)]
 
@@ -29,5 +30,5 @@ pub use crate::{
     semaphore::{Holder, Remainder, SemaphoreOverview, SemaphoreStatus, Waiter},
 };
 
-/// The media type of an error as a [`Problem`] document (RFC 9457).
+/// The media type of a [`Problem`] document (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

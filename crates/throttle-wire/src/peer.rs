@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Seconds, duration, field};
 
-/// Identifies a peer. An integer, never zero; those that the server draws fit in 53 bits.
+/// Identifies a peer. Never zero. Ids drawn by the server fit in 53 bits.
 pub type PeerId = u64;
 
-/// Names and values that a peer carries for the people who look at who holds what.
+/// Names and values that describe a peer to people.
 pub type Labels = BTreeMap<String, String>;
 
 /// Body of `POST /new_peer`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NewPeer {
-    /// How long the peer lives without a sign of life.
+    /// The length of the lease: how long the peer lives without a heartbeat.
     #[serde(with = "duration")]
     pub expires_in: Duration,
     /// What the peer says about itself, such as its host and its job.
@@ -27,10 +27,10 @@ pub struct NewPeer {
     pub labels: Labels,
 }
 
-/// Body of `PUT /peers/{id}`, a heartbeat.
+/// Body of `PUT /peers/{id}`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Heartbeat {
-    /// How long the peer lives without another sign of life.
+    /// The length of the lease: how long the peer lives without another heartbeat.
     #[serde(with = "duration")]
     pub expires_in: Duration,
 }
@@ -38,13 +38,13 @@ pub struct Heartbeat {
 /// Query of `PUT /peers/{id}/{semaphore}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LockRequest {
-    /// Renews the lease first, if present.
+    /// Sets the length of the lease and renews it before the lock is requested.
     #[serde(with = "duration::option", default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Duration>,
-    /// How long the answer may wait for the lock to be granted. Absent: it comes at once.
+    /// How long the server may wait for the grant before it answers. Absent: not at all.
     #[serde(with = "duration::option", default, skip_serializing_if = "Option::is_none")]
     pub block_for: Option<Duration>,
-    /// The number of the request among all of its peer. One that comes after a greater number is
+    /// The sequence number. A request that arrives after one of the same peer with a greater number is
     /// refused as `stale_request`.
     #[serde(
         default,
@@ -54,16 +54,14 @@ pub struct LockRequest {
     pub sequence: Option<u64>,
 }
 
-/// Body of `PUT /peers/{id}/{semaphore}`.
-///
-/// Signed, so that a server can refuse a negative count by its value.
+/// Body of `PUT /peers/{id}/{semaphore}`: the count. Signed, so that a refusal can quote a negative one.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LockCount(pub i64);
 
 /// Query of `DELETE /peers/{id}/{semaphore}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Release {
-    /// The sequence number of the request. One that arrives after a greater number of the same peer is
+    /// The sequence number. A request that arrives after one of the same peer with a greater number is
     /// refused as `stale_request`.
     #[serde(
         default,
@@ -76,7 +74,7 @@ pub struct Release {
 /// Query of `DELETE /peers/{id}`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RemovePeer {
-    /// The sequence number of the request. A restore with a lower number does not bring the peer back.
+    /// The sequence number. A restore with a lower number does not bring the peer back.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -88,13 +86,13 @@ pub struct RemovePeer {
 /// Answer to `PUT /peers/{id}/{semaphore}`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LockAnswer {
-    /// Who asked.
+    /// The peer that requests the lock.
     pub peer_id: PeerId,
-    /// The semaphore asked for.
+    /// Name of the semaphore.
     pub semaphore: String,
-    /// The count asked for.
+    /// Count of the lock. Another request of the peer may have lowered it meanwhile.
     pub count: u64,
-    /// Whether the lock is held. If not, it is pending.
+    /// Whether the lock is held; if not, it is pending.
     pub acquired: bool,
     /// The fencing token of a held lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,24 +102,24 @@ pub struct LockAnswer {
 /// Body of `POST /restore`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Restore {
-    /// How long the peer lives without another sign of life.
+    /// The length of the lease: how long the peer lives without another heartbeat.
     #[serde(with = "duration")]
     pub expires_in: Duration,
-    /// The id that the peer had.
+    /// The id of the peer.
     #[serde(deserialize_with = "field::peer_id")]
     pub peer_id: PeerId,
-    /// Semaphores with the counts that the peer holds.
+    /// The counts that the peer holds, by the name of the semaphore.
     #[serde(deserialize_with = "field::acquired")]
     pub acquired: BTreeMap<String, i64>,
-    /// What the peer says about itself.
+    /// The labels of the peer.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "field::labels"
     )]
     pub labels: Labels,
-    /// The number of the request among all of its peer. One that comes after a greater number, be it
-    /// that of a removal, is refused as `stale_request`.
+    /// The sequence number. A restore that arrives after a request of the same peer with a greater
+    /// number, its removal included, is refused as `stale_request`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -141,19 +139,19 @@ pub struct PeerStatus {
     /// The same in seconds.
     #[serde(default)]
     pub expires_in_seconds: Seconds,
-    /// What is left of the lease. While a request of the peer is waiting for its answer the lease
-    /// does not run, and all of it is left.
+    /// What is left of the lease. The lease does not run while a request of the peer waits for its
+    /// answer; all of it is left then.
     #[serde(with = "duration")]
     pub time_left: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub time_left_seconds: Seconds,
-    /// What the peer says about itself.
+    /// The labels of the peer.
     #[serde(default)]
     pub labels: Labels,
-    /// The locks that it holds.
+    /// The locks that the peer holds, in the order of the grants.
     pub held: Vec<HeldLock>,
-    /// The lock that it waits for.
+    /// The lock that the peer waits for.
     pub pending: Option<PendingLock>,
 }
 
@@ -162,11 +160,11 @@ pub struct PeerStatus {
 pub struct HeldLock {
     /// Name of the semaphore.
     pub semaphore: String,
-    /// Its count.
+    /// Count of the lock.
     pub count: u64,
-    /// The number that came with the grant.
+    /// The fencing token of the grant.
     pub fencing_token: u64,
-    /// For how long it has been held.
+    /// Time since the grant.
     #[serde(with = "duration")]
     pub held_for: Duration,
     /// The same in seconds.
@@ -179,19 +177,19 @@ pub struct HeldLock {
 pub struct PendingLock {
     /// Name of the semaphore.
     pub semaphore: String,
-    /// Its count.
+    /// Count of the lock.
     pub count: u64,
-    /// For how long the peer has been waiting.
+    /// Time since the first request for the lock.
     #[serde(with = "duration")]
     pub waiting_for: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub waiting_for_seconds: Seconds,
-    /// Whether the peer is passed over because its connection broke. It stands where it stood if it
-    /// asks again in time.
+    /// Whether the queue passes the peer over because its connection broke. It keeps its place if it
+    /// requests the lock again in time.
     pub parked: bool,
-    /// Where the peer stands in the queue, those that are passed over aside; 1 comes next. Only in the
-    /// answer to `GET /peers/{id}`, and only for one of the first thousand.
+    /// The place in the queue, parked peers not counted; 1 comes next. Present only in the answer to
+    /// `GET /peers/{id}`, and only for the first thousand places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<u64>,
 }

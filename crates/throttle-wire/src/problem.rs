@@ -1,4 +1,4 @@
-//! Errors as documents.
+//! Errors as JSON documents.
 
 use std::time::Duration;
 
@@ -16,24 +16,24 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened this time: the sentence that a client without `Accept` gets.
+    /// What happened this time: the sentence that is the whole answer if no problem document is accepted.
     pub detail: String,
-    /// The name that programs may branch on.
+    /// Identifies the error; programs may branch on it.
     pub code: Code,
-    /// With `unknown_peer`: for how long the server has been running. A client whose peer this run of
-    /// the server knew already can tell that the peer was removed, rather than forgotten.
+    /// With `unknown_peer`: how long the server has been running. It shows a client whether this run of
+    /// the server knew the peer and has removed it, or never knew it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
     pub uptime: Option<Duration>,
     /// The same in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<Seconds>,
-    /// With `stale_request`: the greatest number that came before.
+    /// With `stale_request`: the greatest sequence number of the peer so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
 }
 
 impl Problem {
-    /// The document for `code`, saying `detail`.
+    /// The document for `code` with the sentence `detail`.
     pub fn new(code: Code, detail: String) -> Self {
         Self {
             kind: format!("urn:throttle:error:{code}"),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_the_wire() {
+    fn every_code_is_read_as_it_was_written() {
         for &code in Code::ALL {
             let problem = Problem::new(code, "What happened.".to_owned());
             let json = serde_json::to_string(&problem).unwrap();

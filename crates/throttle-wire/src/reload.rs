@@ -1,14 +1,14 @@
-//! What a reload of the configuration did.
+//! The outcome of a reload of the configuration.
 
 use serde::{Deserialize, Serialize};
 
-/// Answer to `POST /admin/reload`: names of the semaphores that changed.
+/// Answer to `POST /admin/reload`: names of semaphores.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reloaded {
-    /// New ones.
+    /// Semaphores that are new.
     pub added: Vec<String>,
-    /// Those with a new maximum or level.
+    /// Semaphores with a new maximum or level.
     pub changed: Vec<String>,
-    /// Those that are no more.
+    /// Semaphores that no longer exist.
     pub removed: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Durations as numbers.
+//! Durations as numbers of seconds.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A duration as a number of seconds, such as `252.3`, for programs.
 ///
-/// In answers it stands beside the same duration as text, for people. Read from a server that does
-/// not send it, it is zero.
+/// Answers have it beside the same duration as text. It is zero if the server is too old to send it.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Seconds(pub Duration);
 
@@ -19,8 +18,8 @@ impl From<Duration> for Seconds {
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Whole milliseconds are written with no more digits than they have: the quotient of two
-        // integers that a float can hold is the float that is nearest to it.
+        // Milliseconds fit exactly into a float where nanoseconds may not, and the quotient of two
+        // exact floats is written with no more digits than the decimal number has.
         let (number, units) = match self.0.subsec_nanos() % 1_000_000 {
             0 => (self.0.as_millis(), 1e3),
             _ => (self.0.as_nanos(), 1e9),
@@ -41,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_written_with_the_digits_that_they_have_and_read_back() {
+    fn seconds_are_written_with_as_few_digits_as_possible_and_read_back() {
         for (nanos, json) in [
             (0, "0.0"),
             (1, "1e-9"),

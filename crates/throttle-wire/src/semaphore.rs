@@ -1,4 +1,4 @@
-//! Semaphores, who holds them, and who waits.
+//! Semaphores with their holders and waiters.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ pub struct Remainder {
 /// An element of the answer to `GET /semaphores`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SemaphoreStatus {
-    /// Its name.
+    /// Name of the semaphore.
     pub name: String,
-    /// Its full count.
+    /// Its maximum: the sum of the counts that can be held at one time.
     pub max: u64,
-    /// Its place in the lock hierarchy.
+    /// Its level in the lock hierarchy.
     pub level: i32,
-    /// Sum of the counts of all locks held. May exceed `max` after restores and after `max` was lowered.
+    /// Sum of the counts of all held locks. Restores and a lowered `max` can make it exceed `max`.
     pub held: u64,
-    /// Sum of the counts of all locks pending.
+    /// Sum of the counts of all pending locks.
     pub pending: u64,
-    /// `max` minus `held`; negative if exceeded.
+    /// `max` minus `held`; negative if `held` exceeds `max`.
     pub remainder: i64,
-    /// How many peers hold it.
+    /// The number of peers that hold a lock.
     pub holders: u64,
-    /// How many peers wait for it.
+    /// The number of peers that wait for a lock.
     pub waiters: u64,
-    /// For how long the longest waiting peer has been waiting; zero if nobody waits.
+    /// How long the longest waiting peer has been waiting; zero if no peer waits.
     #[serde(with = "duration")]
     pub longest_pending: Duration,
     /// The same in seconds.
@@ -40,28 +40,28 @@ pub struct SemaphoreStatus {
     pub longest_pending_seconds: Seconds,
 }
 
-/// Answer to `GET /semaphores/{name}`: the numbers, everybody who holds a lock, and the queue.
+/// Answer to `GET /semaphores/{name}`: the numbers, the holders and the queue.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SemaphoreOverview {
     /// The numbers.
     #[serde(flatten)]
     pub status: SemaphoreStatus,
-    /// Who holds a lock, in the order of the grants.
+    /// The holders, in the order of the grants.
     pub held_by: Vec<Holder>,
-    /// Who waits, in the order of arrival, which is the order in which they will be served.
+    /// The waiters, in the order of arrival, in which they are served.
     pub queue: Vec<Waiter>,
 }
 
 /// A peer that holds a lock.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holder {
-    /// Who.
+    /// Id of the peer.
     pub peer_id: PeerId,
-    /// How much.
+    /// Count of the lock.
     pub count: u64,
-    /// The number that came with the grant.
+    /// The fencing token of the grant.
     pub fencing_token: u64,
-    /// For how long.
+    /// Time since the grant.
     #[serde(with = "duration")]
     pub held_for: Duration,
     /// The same in seconds.
@@ -73,7 +73,7 @@ pub struct Holder {
     /// The same in seconds.
     #[serde(default)]
     pub time_left_seconds: Seconds,
-    /// What the peer says about itself.
+    /// The labels of the peer.
     #[serde(default)]
     pub labels: Labels,
 }
@@ -81,17 +81,17 @@ pub struct Holder {
 /// A peer that waits for a lock.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Waiter {
-    /// Who.
+    /// Id of the peer.
     pub peer_id: PeerId,
-    /// How much.
+    /// Count of the lock.
     pub count: u64,
-    /// For how long.
+    /// Time since the first request for the lock.
     #[serde(with = "duration")]
     pub waiting_for: Duration,
     /// The same in seconds.
     #[serde(default)]
     pub waiting_for_seconds: Seconds,
-    /// Whether it is passed over because its connection broke.
+    /// Whether the queue passes the peer over because its connection broke.
     pub parked: bool,
     /// What is left of the peer's lease.
     #[serde(with = "duration")]
@@ -99,7 +99,7 @@ pub struct Waiter {
     /// The same in seconds.
     #[serde(default)]
     pub time_left_seconds: Seconds,
-    /// What the peer says about itself.
+    /// The labels of the peer.
     #[serde(default)]
     pub labels: Labels,
 }

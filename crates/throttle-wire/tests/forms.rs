@@ -1,4 +1,4 @@
-//! The JSON to the letter, so that a renamed field is a failed test and not a broken client.
+//! The exact JSON of each type, so that a renamed field fails a test instead of breaking clients.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -9,7 +9,7 @@ use throttle_wire::{
     Release, Reloaded, Remainder, RemovePeer, Restore, SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
-/// The value is written as `json`, and read from it.
+/// Checks that `value` is written as `json`, and `json` is read as `value`.
 #[track_caller]
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, json: serde_json::Value) {
     assert_eq!(to_value(&value).unwrap(), json);
@@ -19,7 +19,7 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, json: se
 const MINUTES: Duration = Duration::from_secs(300);
 
 #[test]
-fn requests_of_peers() {
+fn requests_about_peers() {
     check(
         NewPeer {
             expires_in: MINUTES,
@@ -50,7 +50,7 @@ fn requests_of_peers() {
 }
 
 #[test]
-fn requests_for_locks() {
+fn requests_about_locks() {
     check(
         LockRequest {
             expires_in: Some(MINUTES),
@@ -68,7 +68,7 @@ fn requests_for_locks() {
 }
 
 #[test]
-fn answers_to_requests_for_locks() {
+fn answers_to_lock_requests() {
     let held = LockAnswer {
         peer_id: 42,
         semaphore: "A".to_owned(),
@@ -89,7 +89,7 @@ fn answers_to_requests_for_locks() {
 }
 
 #[test]
-fn views_of_peers() {
+fn the_status_of_a_peer() {
     check(
         PeerStatus {
             id: 42,
@@ -123,7 +123,7 @@ fn views_of_peers() {
 }
 
 #[test]
-fn views_of_semaphores() {
+fn a_semaphore_with_its_holders_and_waiters() {
     let status = SemaphoreStatus {
         name: "A".to_owned(),
         max: 3,
@@ -174,7 +174,7 @@ fn views_of_semaphores() {
 }
 
 #[test]
-fn what_a_reload_did() {
+fn the_outcome_of_a_reload() {
     let names = |name: &str| vec![name.to_owned()];
     check(
         Reloaded { added: names("A"), changed: names("B"), removed: names("C") },
@@ -182,9 +182,9 @@ fn what_a_reload_did() {
     );
 }
 
-/// A server that came before these numbers is understood.
+/// Older servers do not send them.
 #[test]
-fn answers_without_seconds_are_read_as_well() {
+fn answers_without_numbers_of_seconds_are_read() {
     let holder = json!({ "peer_id": 1, "count": 1, "fencing_token": 7, "held_for": "5m", "time_left": "5m" });
     let holder = from_value::<Holder>(holder).unwrap();
     assert_eq!((holder.held_for, holder.held_for_seconds), (MINUTES, Duration::ZERO.into()));

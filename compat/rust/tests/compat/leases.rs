@@ -1,11 +1,11 @@
-//! Peers that show no sign of life expire, and the others do not.
+//! Peers expire unless requests renew their leases.
 
 use std::time::Duration;
 
 use crate::{LONG, MINUTE, SHORT, server::Server};
 
 #[tokio::test]
-async fn the_lock_of_an_expired_peer_goes_to_who_waits() {
+async fn the_lock_of_an_expired_peer_is_granted_to_the_waiter() {
     let server = Server::start("A = 1");
     let client = server.client();
     let dead = client.new_peer(MINUTE).await.unwrap();
@@ -13,13 +13,13 @@ async fn the_lock_of_an_expired_peer_goes_to_who_waits() {
     assert!(client.acquire(dead, "A", 1, Some(SHORT), None).await.unwrap());
     let waiting = client.acquire(alive, "A", 1, None, Some(LONG));
     let answer = tokio::time::timeout(LONG / 2, waiting);
-    assert!(answer.await.expect("it should not wait for the end of the time").unwrap());
+    assert!(answer.await.expect("it should be answered before the end of `block_for`").unwrap());
     let error = client.heartbeat(dead, MINUTE).await.unwrap_err();
     assert_eq!(error.to_string(), "Throttle client domain error: Unknown peer");
 }
 
 #[tokio::test]
-async fn a_heartbeat_prolongs_the_lease() {
+async fn a_heartbeat_renews_the_lease() {
     let server = Server::start("A = 1");
     let client = server.client();
     let peer = client.new_peer(SHORT).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_heartbeat_prolongs_the_lease() {
 }
 
 #[tokio::test]
-async fn asking_for_a_lock_prolongs_the_lease() {
+async fn a_lock_request_renews_the_lease() {
     let server = Server::start("A = 1");
     let client = server.client();
     let holder = client.new_peer(MINUTE).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_duration_may_have_several_parts() {
 }
 
 #[tokio::test]
-async fn peers_are_listed_while_they_live() {
+async fn peers_are_listed_until_their_release() {
     let server = Server::start("A = 1");
     let client = server.client();
     assert_eq!(client.list_of_peers().await.unwrap().len(), 0);
@@ -66,12 +66,12 @@ async fn peers_are_listed_while_they_live() {
 }
 
 mod repaired {
-    //! What a client of 0.5.13 could not do with its server.
+    //! Defects of the server 0.5.13 that its clients notice.
 
     use super::*;
 
     #[tokio::test]
-    async fn a_lease_may_be_over_at_once() {
+    async fn a_lease_of_zero_ends_at_once() {
         let server = Server::start("A = 1");
         let client = server.client();
         let peer = client.new_peer(MINUTE).await.unwrap();
@@ -81,7 +81,7 @@ mod repaired {
     }
 
     #[tokio::test]
-    async fn nobody_expires_while_the_answer_is_awaited() {
+    async fn a_peer_does_not_expire_during_a_blocked_request() {
         let server = Server::start("A = 1");
         let client = server.client();
         let holder = client.new_peer(MINUTE).await.unwrap();

@@ -1,11 +1,11 @@
-//! Locks are asked for, waited for and given back.
+//! Requests, waits and releases of locks.
 
 use throttle_client::Client;
 
 use crate::{LONG, MINUTE, SHORT, server::Server};
 
 #[tokio::test]
-async fn a_lock_is_held_until_it_is_given_back() {
+async fn a_lock_is_held_until_its_release() {
     let server = Server::start("A = 5");
     let client = server.client();
     let peer = client.new_peer(MINUTE).await.unwrap();
@@ -30,7 +30,7 @@ async fn all_arguments_are_optional() {
 }
 
 #[tokio::test]
-async fn who_asks_again_takes_nothing_more() {
+async fn a_repeated_request_does_not_increase_the_held_count() {
     let server = Server::start("A = 3");
     let client = server.client();
     let peer = client.new_peer(MINUTE).await.unwrap();
@@ -41,7 +41,7 @@ async fn who_asks_again_takes_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_peer_that_waits_has_not_acquired() {
+async fn a_peer_with_a_pending_lock_has_not_acquired() {
     let server = Server::start("A = 1");
     let client = server.client();
     let [one, two] = new_peers(&client).await;
@@ -56,7 +56,7 @@ async fn a_peer_that_waits_has_not_acquired() {
 }
 
 #[tokio::test]
-async fn nobody_overtakes_a_large_lock() {
+async fn a_small_lock_does_not_overtake_a_large_one() {
     let server = Server::start("A = 5");
     let client = server.client();
     let [small, large, late] = new_peers(&client).await;
@@ -69,7 +69,7 @@ async fn nobody_overtakes_a_large_lock() {
 }
 
 #[tokio::test]
-async fn who_asks_again_and_waits_this_time_keeps_its_place() {
+async fn a_repeated_request_that_blocks_keeps_its_place() {
     let server = Server::start("A = 1");
     let client = server.client();
     let [holder, first, second] = new_peers(&client).await;
@@ -77,7 +77,7 @@ async fn who_asks_again_and_waits_this_time_keeps_its_place() {
     for peer in [first, second] {
         assert!(!client.acquire(peer, "A", 1, None, None).await.unwrap());
     }
-    // In whatever order these arrive, the places were taken before.
+    // Their order of arrival does not matter, because both are in the queue already.
     let (first, second, ()) = tokio::join!(
         client.acquire(first, "A", 1, None, Some(LONG)),
         client.acquire(second, "A", 1, None, Some(SHORT)),
@@ -95,18 +95,18 @@ async fn a_blocked_request_is_answered_when_the_lock_is_free() {
     client.acquire(holder, "A", 1, None, None).await.unwrap();
     let waiting = client.acquire(other, "A", 1, None, Some(LONG));
     let release = async {
-        // As long as the request has not arrived, the other one waits for nothing.
+        // `is_acquired` returns false once the request has arrived.
         while client.is_acquired(other).await.unwrap() {}
         client.release(holder).await.unwrap();
     };
     let (answer, ()) = tokio::time::timeout(LONG / 2, async { tokio::join!(waiting, release) })
         .await
-        .expect("the answer should not wait for the end of the time");
+        .expect("it should be answered before the end of `block_for`");
     assert!(answer.unwrap());
 }
 
 #[tokio::test]
-async fn one_lock_can_be_given_back_and_the_others_kept() {
+async fn one_lock_can_be_released_and_the_others_kept() {
     let server = Server::start("A = { max = 1, level = 1 }\nB = 1");
     let client = server.client();
     let [one, two] = new_peers(&client).await;
@@ -119,7 +119,7 @@ async fn one_lock_can_be_given_back_and_the_others_kept() {
 }
 
 #[tokio::test]
-async fn giving_back_what_is_not_there_is_no_error() {
+async fn a_release_of_nothing_is_no_error() {
     let server = Server::start("A = 1");
     let client = server.client();
     let peer = client.new_peer(MINUTE).await.unwrap();
@@ -144,12 +144,12 @@ async fn a_semaphore_may_have_any_name() {
 }
 
 mod repaired {
-    //! What a client of 0.5.13 could not do with its server.
+    //! Defects of the server 0.5.13 that its clients notice.
 
     use super::*;
 
     #[tokio::test]
-    async fn a_semaphore_may_be_called_like_a_route() {
+    async fn a_semaphore_may_have_the_name_of_a_route() {
         let server = Server::start("is_acquired = 1");
         let client = server.client();
         let peer = client.new_peer(MINUTE).await.unwrap();

@@ -1,8 +1,8 @@
-//! Version 0.5.13 of the crate `throttle-client`, each of its methods, against the server that the
-//! environment variable `THROTTLE_BIN` names.
+//! Tests each method of the crate `throttle-client` 0.5.13 against the server that the environment
+//! variable `THROTTLE_BIN` names.
 //!
-//! Any version of the server will do, except in the modules called `repaired`: they are about what
-//! 0.5.13 does wrong in the sight of its clients.
+//! Any version of the server passes, except for the modules `repaired`: they are about defects of the
+//! server 0.5.13 that its clients notice.
 
 mod leases;
 mod locks;
@@ -13,6 +13,6 @@ mod server;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Nothing takes that long unless it never happens.
+/// Anything that takes longer never happens.
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);

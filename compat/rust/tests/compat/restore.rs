@@ -1,18 +1,18 @@
-//! The server comes back without memory, and its clients remind it of what they hold.
+//! The server restarts without any state, and its clients restore their locks.
 
 use std::collections::HashMap;
 
 use crate::{MINUTE, server::Server};
 
 #[tokio::test]
-async fn a_restarted_server_is_reminded() {
+async fn locks_are_restored_after_a_restart() {
     let mut server = Server::start("A = { max = 3, level = 1 }\nB = 1");
     let client = server.client();
     let peer = client.new_peer(MINUTE).await.unwrap();
     assert!(client.acquire(peer, "A", 2, None, None).await.unwrap());
     assert!(client.acquire(peer, "B", 1, None, None).await.unwrap());
     server.restart();
-    // The other one may not know yet that its connection is dead.
+    // The first client may not have noticed yet that its connection is broken.
     let client = server.client();
     let error = client.heartbeat(peer, MINUTE).await.unwrap_err();
     assert_eq!(error.to_string(), "Throttle client domain error: Unknown peer");
@@ -27,7 +27,7 @@ async fn a_restarted_server_is_reminded() {
 }
 
 #[tokio::test]
-async fn what_is_held_may_exceed_the_maximum() {
+async fn restored_locks_may_exceed_the_maximum() {
     let server = Server::start("A = 1");
     let client = server.client();
     for peer in 1..=3 {
@@ -45,7 +45,7 @@ async fn what_is_held_may_exceed_the_maximum() {
 }
 
 #[tokio::test]
-async fn to_restore_twice_is_to_restore_once() {
+async fn a_repeated_restore_changes_nothing() {
     let server = Server::start("A = 3");
     let client = server.client();
     for _ in 0..2 {
@@ -61,7 +61,7 @@ async fn to_restore_twice_is_to_restore_once() {
 }
 
 #[tokio::test]
-async fn a_peer_may_come_back_with_nothing() {
+async fn a_peer_without_locks_can_be_restored() {
     let server = Server::start("A = 1");
     let client = server.client();
     client.restore(4711, &HashMap::new(), MINUTE).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_peer_may_come_back_with_nothing() {
 }
 
 #[tokio::test]
-async fn a_peer_keeps_its_id_however_large() {
+async fn a_restored_peer_may_have_any_id() {
     let server = Server::start("A = 4");
     let client = server.client();
     for peer in [1, 1 << 53, (1 << 63) + 12345, u64::MAX] {

@@ -1,6 +1,6 @@
-//! The server under test, as a process of its own.
+//! Runs the server under test as a process.
 //!
-//! All that is taken for granted are its flags and a line of its log that ends with "ready".
+//! Only its flags and a log line that ends with "ready" are required.
 
 use std::{
     env, fs,
@@ -16,7 +16,7 @@ use throttle_client::Client;
 
 use crate::LONG;
 
-/// A server on a free port, until it is dropped.
+/// A server process on a free port. It is killed when this is dropped.
 pub struct Server {
     port: u16,
     configuration: PathBuf,
@@ -26,11 +26,11 @@ pub struct Server {
 impl Server {
     /// Starts a server with these semaphores.
     pub fn start(semaphores: &str) -> Self {
-        // Between looking for a port and using it, somebody else may take it.
+        // Another process may take the free port before the server binds it.
         (0..10).find_map(|_| Self::start_on(free_port(), semaphores)).expect("it should start")
     }
 
-    /// Lets the server die as if the power failed, and brings up another at its place.
+    /// Kills the server, as a power failure does, and starts it again at the same port.
     pub fn restart(&mut self) {
         self.kill();
         self.process = spawn(self.port, &self.configuration).expect("it should start again");
@@ -65,7 +65,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Returns when the server listens, or cannot.
+/// Starts the server. Returns its process once it listens, or `None` if it cannot.
 fn spawn(port: u16, configuration: &Path) -> Option<Child> {
     let binary = env::var_os("THROTTLE_BIN").expect("THROTTLE_BIN should name the server");
     let mut process = Command::new(binary)
@@ -84,12 +84,12 @@ fn spawn(port: u16, configuration: &Path) -> Option<Child> {
         }
         Err(RecvTimeoutError::Timeout) => {
             process.kill().unwrap();
-            panic!("the server is neither ready nor does it give up");
+            panic!("the server is neither ready nor has it ended");
         }
     }
 }
 
-/// Passes the log on, and tells when it says that the server is ready.
+/// Prints the log, and sends a message when a line of it ends with "ready".
 fn follow(log: ChildStderr) -> Receiver<()> {
     let (sender, ready) = channel();
     thread::spawn(move || {

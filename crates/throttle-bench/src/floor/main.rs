@@ -1,10 +1,10 @@
 //! The floor: a server that reads the same requests as Throttle and does nothing with them.
 //!
-//! Bare axum as its documentation shows it: its own extractors, its own way of serving, tokio's usual
-//! runtime. Answers are constants. What a server of semaphores costs beyond this is its own doing.
+//! It is plain axum as in its documentation: axum's extractors, `axum::serve`, tokio's usual runtime. Answers
+//! are constants. The difference to Throttle is what semaphores cost.
 //!
-//! The one thing it can do besides is a rota: so many participants take turns on the path of a lock,
-//! in a fixed order. That is the least that a hand-over from one open request to the next can cost.
+//! For hand-overs it has a rota: participants take turns on the path of a lock in a fixed order, which costs
+//! as little as a hand-over from one open request to the next can.
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -27,15 +27,15 @@ struct Arguments {
     address: IpAddr,
     #[arg(long)]
     port: u16,
-    /// Not read. It is there so that this server is started like those that it is compared with.
+    /// Ignored. Accepted so that all servers are started in the same way.
     #[arg(short, long)]
     configuration: Option<PathBuf>,
-    /// How many participants, numbered from 1 on, take turns. None: whoever asks has it at once.
+    /// How many participants, numbered from 1 on, take turns. 0: each request is answered at once.
     #[arg(long, default_value_t = 0)]
     rota: usize,
 }
 
-/// Whose turn it is, by participant.
+/// Wakes each participant when its turn comes, by its number minus one.
 type Rota = Arc<Vec<Notify>>;
 
 #[tokio::main]
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let endpoint = (arguments.address, arguments.port);
     let listener = TcpListener::bind(endpoint).await?.tap_io(|stream| {
-        // Without this no answer is fast; where it fails the connection is broken anyway.
+        // Otherwise Nagle's algorithm delays answers. If this fails, the connection is broken.
         let _ = stream.set_nodelay(true);
     });
     Ok(axum::serve(listener, routes(rota)).await?)
@@ -96,7 +96,7 @@ async fn release(
     "Ok"
 }
 
-/// As long as the ids of a server that means it.
+/// As many digits as the ids of a real server.
 const PEER: u64 = 5_740_354_900_026_072;
-/// As long as its answer.
+/// As long as the answer of a real server.
 const HELD: &str = r#"{"peer_id":5740354900026072,"semaphore":"ample","count":1,"acquired":true,"fencing_token":119513312297986}"#;

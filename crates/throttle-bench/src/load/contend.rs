@@ -1,4 +1,4 @@
-//! Peers take turns on a mutex: each waits for it with an open request, releases it, and asks again.
+//! Peers contend for a mutex: each waits for it with an open request, releases it, and asks again.
 
 use std::time::{Duration, Instant};
 
@@ -12,37 +12,37 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// A load of peers that take turns, and what it measured.
+/// A load of peers that contend for a mutex, and its measurements.
 #[derive(Debug)]
 pub(crate) struct Contend {
     peers: Vec<u64>,
     exclusion: ExclusionCheck,
-    /// Who has asked and was not answered yet; else it is a release that is to be answered.
+    /// By connection, whether its open request asks for the lock. Otherwise it is a release.
     asks: Vec<bool>,
-    /// Who may release now.
+    /// The connection that may release the lock now.
     rested: Option<usize>,
     end: Instant,
     is_over: bool,
     first_release: Option<Instant>,
     last_grant: Instant,
-    /// When the lock was released that somebody waits for.
+    /// When the lock was last released, if somebody waits for it.
     released: Option<Instant>,
     checks_tokens: bool,
-    /// How many grants may pass before who asked earlier must be served earlier.
+    /// The number of grants by which a waiter may be overtaken.
     slack: u64,
     /// The last fencing token.
     token: u64,
-    /// From the moment in which a release is sent to that in which the next holder knows.
+    /// From sending a release to the answer of the next holder.
     pub(crate) hand_overs: Latencies,
 }
 
 impl Contend {
-    /// Takes turns for `time`, one peer for each connection.
+    /// Contends for `time`, with one of these peers for each connection.
     ///
-    /// `checks_tokens`: whether fencing tokens have to grow from grant to grant. So a lock that is
-    /// granted twice is found out however fast it is given back. `checks_order`: whether nobody may
-    /// overtake who asked long before. If a thread of the server shares its processor with others, it
-    /// may be stopped for as long as others take for hundreds of grants, with a request in its hands.
+    /// `checks_tokens`: whether fencing tokens have to grow from grant to grant. This detects a lock that is
+    /// granted twice however fast it is released. `checks_order`: whether a request must not overtake one
+    /// that was sent long before it. That gives false alarms if the server's threads share
+    /// processors with others: a paused thread may hold a request back while others get hundreds of grants.
     pub(crate) fn new(
         peers: &[u64],
         time: Duration,
@@ -67,7 +67,7 @@ impl Contend {
         }
     }
 
-    /// Grants in one second, from the first release on.
+    /// Grants a second, from the first release on.
     pub(crate) fn rate(&self) -> f64 {
         let start = self.first_release.unwrap_or(self.last_grant);
         let seconds = self.last_grant.saturating_duration_since(start).as_secs_f64();
@@ -128,13 +128,13 @@ impl Load for Contend {
     }
 }
 
-/// Long enough for everybody to ask, and for a server that grants twice to do it.
+/// Long enough for all peers to ask, and for a faulty server to grant the lock twice.
 const FIRST_REST: Duration = Duration::from_millis(20);
-/// How many grants may pass before who asked earlier must be served earlier: requests that were on
-/// their way at the same time may have overtaken each other.
+/// The number of grants by which a waiter may be overtaken, because requests that are in flight together may
+/// arrive in another order.
 const SLACK: u64 = 16;
 
-/// The fencing token of an answer; none if it has none.
+/// The fencing token of an answer, if it has one.
 fn fencing_token(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Token {

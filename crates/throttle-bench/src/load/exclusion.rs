@@ -1,4 +1,4 @@
-//! Whose turn it is on a mutex, and whether anybody takes a turn out of turn.
+//! Checks that a mutex has one holder at a time, and that waiters are served in order.
 
 use std::{
     collections::VecDeque,
@@ -7,16 +7,16 @@ use std::{
 
 use anyhow::ensure;
 
-/// Watches over exclusion and order while connections take turns.
+/// Checks exclusion and order while connections contend for a mutex.
 ///
-/// A check of exclusion shows nothing unless the holder lets others have their say while it holds. So
-/// a holder rests: between the answer that grants it the lock and its release, all answers that have
-/// arrived meanwhile are read. The first one of all may rest for longer, while all others ask.
+/// A second grant is detected only if its answer is read while the first holder still holds the lock. So a
+/// holder rests: between the answer that grants it the lock and its release, all answers that have arrived
+/// are read. The first holder rests for longer, until all others have asked.
 #[derive(Debug, Default)]
 pub(crate) struct ExclusionCheck {
     first_rest: Duration,
     holder: Option<Holder>,
-    /// Who waits, in the order in which they asked, each with the number of grants before.
+    /// The waiting connections in the order of their requests, each with the number of grants before it.
     waiting: VecDeque<(usize, u64)>,
     grants: u64,
 }
@@ -25,26 +25,30 @@ pub(crate) struct ExclusionCheck {
 struct Holder {
     connection: usize,
     rests_until: Instant,
-    /// Whether others had their say since.
+    /// Whether all answers were read once since the grant.
     answers_read: bool,
 }
 
 impl ExclusionCheck {
-    /// Nobody holds the lock and nobody waits. Its first holder will rest for so long.
+    /// A mutex without holder and waiters. Its first holder will rest for `first_rest`.
     pub(crate) fn new(first_rest: Duration) -> Self {
         Self { first_rest, ..Self::default() }
     }
 
-    /// A connection asks.
+    /// Records that a connection asks for the lock.
     pub(crate) fn note_request(&mut self, connection: usize) {
         self.waiting.push_back((connection, self.grants));
     }
 
-    /// A connection was told that it has the lock.
+    /// Records that a connection received the lock.
     ///
-    /// `slack`: how many grants may pass before who asked earlier must be served earlier. Two requests
-    /// on different connections may overtake each other on their way; a request that was sent long
-    /// before another one must not be overtaken by it.
+    /// `slack`: the number of grants by which a waiter may be overtaken. Requests on different connections
+    /// may arrive in another order than they were sent, but a request must not overtake one that was sent
+    /// long before it.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is held, if the connection did not ask for it, or if it overtook a waiter.
     pub(crate) fn grant(
         &mut self,
         connection: usize,
@@ -57,7 +61,7 @@ impl ExclusionCheck {
         let place = self.waiting.iter().position(|&(waiter, _)| waiter == connection);
         let asked = place.and_then(|place| self.waiting.remove(place));
         let Some((_, asked)) = asked else { anyhow::bail!("{connection} did not ask") };
-        // Whoever stands further ahead asked earlier still.
+        // The front of the queue asked first, so it was overtaken by most.
         if let Some(&(first, earlier)) = self.waiting.front()
             && place > Some(0)
         {
@@ -69,25 +73,25 @@ impl ExclusionCheck {
         Ok(())
     }
 
-    /// All answers that had arrived were read. Returns the holder if it has rested.
+    /// Records that all available answers were read. Returns the holder if it has rested.
     pub(crate) fn rested_holder(&mut self, now: Instant) -> Option<usize> {
         let holder = self.holder.as_mut()?;
         let has_rested = std::mem::replace(&mut holder.answers_read, true);
         (has_rested && now >= holder.rests_until).then_some(holder.connection)
     }
 
-    /// Whether somebody holds the lock.
+    /// Whether the lock is held.
     pub(crate) fn is_held(&self) -> bool {
         self.holder.is_some()
     }
 
-    /// The holder gives back the lock. Returns whether somebody waits for it.
+    /// Records that the holder releases the lock. Returns whether a connection waits for it.
     pub(crate) fn release(&mut self) -> bool {
         self.holder = None;
         !self.waiting.is_empty()
     }
 
-    /// How often the lock was granted.
+    /// The number of grants.
     pub(crate) fn grants(&self) -> u64 {
         self.grants
     }
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_holder_is_found_out() {
+    fn a_second_holder_is_detected() {
         let mut check = asked_by(&[1, 2]);
         check.grant(1, 1, clock::now()).unwrap();
         let error = check.grant(2, 1, clock::now()).unwrap_err();
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_long_before_must_not_be_overtaken() {
+    fn a_request_sent_long_before_must_not_be_overtaken() {
         let mut check = asked_by(&[1, 2]);
         for _ in 0..2 {
             check.grant(2, 2, clock::now()).unwrap();
@@ -143,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_in_line_for_sure_must_not_be_overtaken_at_all() {
+    fn without_slack_no_request_may_be_overtaken() {
         let mut check = asked_by(&[1, 2]);
         assert!(check.grant(2, 0, clock::now()).is_err());
         asked_by(&[1, 2]).grant(1, 0, clock::now()).unwrap();
     }
 
     #[test]
-    fn who_did_not_ask_is_found_out() {
+    fn a_grant_without_a_request_is_detected() {
         assert!(asked_by(&[]).grant(1, 1, clock::now()).is_err());
     }
 }

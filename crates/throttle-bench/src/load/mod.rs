@@ -1,4 +1,4 @@
-//! What servers are loaded with, one file for each kind of load.
+//! The loads for servers, one file each.
 
 mod contend;
 mod exclusion;
@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// How long things took, to three digits.
+/// A histogram of latencies, with three digits of precision.
 #[derive(Debug)]
 pub(crate) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     pub(crate) fn new() -> Self {
-        let longest = u64::try_from(LONGEST.as_nanos()).expect("it is not that long");
+        let longest = u64::try_from(LONGEST.as_nanos()).expect("five minutes fit");
         Self(Histogram::new_with_max(longest, 3).expect("three digits are few enough"))
     }
 
@@ -33,52 +33,52 @@ impl Latencies {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Records one of requests that come at a pace. While it is on its way others are due that are
-    /// not sent; they would have waited for what was left of its time, and count as if they had.
+    /// Records the latency of a request that is sent every `pace`. If it takes longer than that, the requests
+    /// that were due meanwhile are recorded as well, each with the time that it would have waited.
     pub(crate) fn record_at_pace(&mut self, latency: Duration, pace: Duration) {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let latency = nanos(latency.min(LONGEST));
         self.0.record_correct(latency, nanos(pace)).expect("it is not too long for the histogram");
     }
 
-    /// Adds those that somebody else recorded.
+    /// Adds the values of another histogram.
     pub(crate) fn add(&mut self, others: &Self) {
         self.0.add(&others.0).expect("all histograms are alike");
     }
 
-    /// How many were recorded.
+    /// The number of values.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// What `percent` of them did not exceed, in microseconds.
+    /// The value that `percent` of all values do not exceed, in microseconds.
     pub(crate) fn percentile(&self, percent: f64) -> f64 {
         self.0.value_at_percentile(percent) as f64 / 1e3
     }
 
-    /// The longest, in microseconds.
+    /// The largest value, in microseconds.
     pub(crate) fn longest(&self) -> f64 {
         self.0.max() as f64 / 1e3
     }
 }
 
-/// Whatever takes longer counts as this.
+/// Longer latencies are recorded as this one.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The semaphore that has room for everybody.
+/// A semaphore that is large enough for all requests.
 pub(crate) const AMPLE: &str = "ample";
 /// A mutex.
 pub(crate) const MUTEX: &str = "mutex";
-/// A semaphore that is taken, so that there is a queue in front of it.
+/// A semaphore that one peer holds, so that all others queue.
 pub(crate) const TAKEN: &str = "taken";
-/// A long list of semaphores, each by its number.
+/// The name of one of many semaphores.
 pub(crate) fn numbered(number: usize) -> String {
     format!("s{number}")
 }
 
-/// Longer than any measurement.
+/// A lease that is longer than any measurement.
 pub(crate) const LONG: &str = "12h";
-/// Waits for a lock for longer than any measurement takes.
+/// The query of a request that waits for its lock for longer than any measurement takes.
 pub(crate) const BLOCKING: &str = "?block_for=1h";
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_would_have_come_during_a_pause_counts_as_well() {
+    fn requests_that_were_due_during_a_pause_count_as_well() {
         let mut latencies = Latencies::new();
         let (short, long) = (Duration::from_micros(10), Duration::from_millis(100));
         for _ in 0..900 {

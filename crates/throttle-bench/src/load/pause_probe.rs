@@ -1,8 +1,8 @@
-//! A probe: signs of life at a steady pace on a few connections, to see how long others have to wait
-//! while something large happens.
+//! Measures how long others have to wait while something large happens, by heartbeats at a steady pace on a few
+//! connections.
 //!
-//! Each connection has a thread of its own that sleeps between its requests, so the probe neither
-//! fills a processor nor waits for anything but its answer.
+//! Each connection has a thread of its own, which sleeps between its requests. So the probe takes little
+//! processor time, and a request waits only for its own answer.
 
 use std::{
     io::{Read as _, Write as _},
@@ -23,7 +23,7 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// Signs of life that go on until [`PauseProbe::stop`].
+/// Sends heartbeats until [`PauseProbe::stop`].
 #[derive(Debug)]
 pub(crate) struct PauseProbe {
     is_over: Arc<AtomicBool>,
@@ -31,8 +31,8 @@ pub(crate) struct PauseProbe {
 }
 
 impl PauseProbe {
-    /// Sends signs of life of each peer on a connection of its own, every [`PACE`]. They begin one
-    /// after the other, so that together they meet a pause wherever it begins.
+    /// Starts a connection for each peer, which sends a heartbeat every [`PACE`]. The connections start at
+    /// different offsets, so that some request is sent soon after a pause begins.
     pub(crate) fn start(server: SocketAddr, peers: &[u64]) -> anyhow::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let offset = PACE / u32::try_from(peers.len()).context("a probe has a few connections")?;
@@ -48,7 +48,7 @@ impl PauseProbe {
         Ok(Self { is_over, threads })
     }
 
-    /// Ends when all answers are there. Returns how long each of them took.
+    /// Waits for the last answers. Returns all latencies.
     pub(crate) fn stop(self) -> anyhow::Result<Latencies> {
         self.is_over.store(true, Ordering::Relaxed);
         let mut all = Latencies::new();
@@ -81,11 +81,11 @@ fn probe(
     Ok(latencies)
 }
 
-/// Reads one answer, which has to be 200.
+/// Reads one answer. Fails unless its status is 200.
 fn receive(stream: &mut TcpStream) -> anyhow::Result<()> {
     let (mut bytes, mut filled) = ([0; 1_024], 0);
     loop {
-        let length = stream.read(&mut bytes[filled..]).context("the probe heard no answer")?;
+        let length = stream.read(&mut bytes[filled..]).context("the probe received no answer")?;
         ensure!(length > 0, "the server hung up on the probe");
         filled += length;
         if let Some((answer, _)) = Answer::parse(&bytes[..filled])? {
@@ -94,9 +94,9 @@ fn receive(stream: &mut TcpStream) -> anyhow::Result<()> {
     }
 }
 
-/// How often each connection of the probe sends a sign of life, unless one takes longer.
+/// The interval of each connection's heartbeats, unless one takes longer.
 const PACE: Duration = Duration::from_millis(1);
-/// A server that is silent for so long does not answer any more.
+/// Without an answer for this long, the run fails.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -105,13 +105,12 @@ mod tests {
 
     use super::*;
 
-    /// A server that lets one request wait. The probe has to have waited for at least as long as the
-    /// server held it back.
+    /// The server delays one answer. The probe must have waited at least as long as the delay.
     #[test]
-    fn a_pause_is_seen_in_its_length() {
+    fn a_pause_is_measured_in_full() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut bytes = [0; 1_024];
@@ -122,17 +121,17 @@ mod tests {
                 let start = clock::now();
                 if number == 3 {
                     clock::sleep(Duration::from_millis(20));
-                    tell.send(clock::now().duration_since(start)).unwrap();
+                    sender.send(clock::now().duration_since(start)).unwrap();
                 }
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOk").unwrap();
             }
         });
         let probe = PauseProbe::start(address, &[42]).unwrap();
-        let pause: Duration = told.recv().unwrap();
+        let pause: Duration = receiver.recv().unwrap();
         let latencies = probe.stop().unwrap();
         server.join().unwrap();
         assert!(latencies.longest() * 1.001 > pause.as_secs_f64() * 1e6);
-        // Whoever would have come in the meantime is counted too.
+        // The requests that were due meanwhile count too.
         assert!(latencies.count() > 20);
     }
 }

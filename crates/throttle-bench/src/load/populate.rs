@@ -1,4 +1,4 @@
-//! Peers that stand around while something else is measured.
+//! Creates and removes the peers among which something else is measured.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,17 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// How long those peers live.
+/// The leases of the peers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lease {
     Long,
-    /// Long, of peers with as many labels as the defaults allow.
+    /// Long, for peers with as many labels as the default limits allow.
     LongWithLabels,
-    /// All leases end at this instant, up to the time that a request takes to arrive.
+    /// All leases end at this instant, give or take the time until a request arrives.
     Until(Instant),
 }
 
-/// Creates so many peers over all connections; each asks for one of `lock` without waiting for it.
-///
-/// Returns their ids.
+/// Creates peers over all connections. Each acquires one of `lock`, or is queued for it. Returns their ids.
 pub(crate) fn populate(
     engine: &mut Engine,
     peers: usize,
@@ -34,7 +32,7 @@ pub(crate) fn populate(
     Ok(load.ids)
 }
 
-/// All of these peers go.
+/// Removes peers over all connections.
 pub(crate) fn remove_peers(engine: &mut Engine, peers: Vec<u64>) -> anyhow::Result<()> {
     engine.run(&mut RemovePeers(peers))
 }
@@ -56,7 +54,7 @@ struct Populate<'a> {
     missing: usize,
     lease: Lease,
     lock: Option<&'a str>,
-    /// By connection, the peer that still has to ask for its lock.
+    /// By connection, the peer that has not asked for its lock yet.
     newcomers: Vec<Option<u64>>,
     ids: Vec<u64>,
 }

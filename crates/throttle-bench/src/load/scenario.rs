@@ -1,4 +1,4 @@
-//! The same few requests again and again, on all connections, for a while.
+//! Repeats the same few requests on all connections for a given time.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,18 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// What each connection does again and again.
+/// What each connection repeats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// A peer comes, acquires a lock, releases it, and goes.
+    /// Creates a peer, acquires a lock, releases it, and removes the peer.
     Cycle,
-    /// A peer shows a sign of life.
+    /// Sends a heartbeat of the connection's peer.
     Heartbeat,
-    /// A peer acquires a lock and releases it.
+    /// Acquires a lock and releases it.
     Lock,
-    /// Another one of all standing peers each time shows a sign of life, so that none of them is in a
-    /// cache.
+    /// Sends heartbeats of all peers of the population in turn, so that none of them is in a cache.
     Roam,
-    /// The same at the end of a long queue: the peer has to wait, and changes its mind.
+    /// Joins the end of a long queue and leaves it.
     Queue,
 }
 
@@ -41,7 +40,7 @@ impl Scenario {
         }
     }
 
-    /// How many requests it takes to do it once.
+    /// The number of requests of one repetition.
     const fn steps(self) -> u8 {
         match self {
             Self::Cycle => 4,
@@ -51,17 +50,17 @@ impl Scenario {
     }
 }
 
-/// A load that goes on for a while and counts what it did.
+/// A load that repeats a scenario for a given time, and its latencies.
 #[derive(Debug)]
 pub(crate) struct ScenarioLoad<'a> {
     scenario: Scenario,
-    /// By connection, on whose behalf.
+    /// By connection, its peer.
     peers: Vec<u64>,
-    /// By connection, which request of its work comes next.
+    /// By connection, which request of the scenario comes next.
     steps: Vec<u8>,
-    /// Whose turn it is in [`Scenario::Roam`].
+    /// The peers of [`Scenario::Roam`], in turn.
     round: &'a [u64],
-    /// How many of them have had their turn.
+    /// How many heartbeats of `round` were sent.
     pub(crate) roamed: usize,
     start: Instant,
     end: Instant,
@@ -71,7 +70,7 @@ pub(crate) struct ScenarioLoad<'a> {
 }
 
 impl<'a> ScenarioLoad<'a> {
-    /// Works for `time` on behalf of these peers, one for each connection.
+    /// Repeats the scenario for `time`, with one of these peers for each connection.
     pub(crate) fn new(scenario: Scenario, peers: &'a [u64], time: Duration) -> Self {
         let start = clock::now();
         Self {
@@ -88,19 +87,19 @@ impl<'a> ScenarioLoad<'a> {
         }
     }
 
-    /// Has [`Scenario::Roam`] take these in turns in place of those of the connections, beginning behind
-    /// the first `roamed` of them.
+    /// Uses `round` for [`Scenario::Roam`] in place of the peers of the connections. The first `roamed` had
+    /// their turn before.
     #[must_use]
     pub(crate) fn roaming(self, round: &'a [u64], roamed: usize) -> Self {
         Self { round, roamed, ..self }
     }
 
-    /// Requests that were answered, in one second.
+    /// Answered requests a second.
     pub(crate) fn rate(&self) -> f64 {
         self.latencies.count() as f64 / self.time().as_secs_f64()
     }
 
-    /// How long it took until the last answer.
+    /// The time from the start to the last answer.
     pub(crate) fn time(&self) -> Duration {
         self.last.duration_since(self.start)
     }

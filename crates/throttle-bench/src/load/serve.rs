@@ -1,4 +1,4 @@
-//! A long queue in front of a mutex is served: so many open requests, in strict order.
+//! Serves a long queue of a mutex: many open requests, in strict order.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::{
     http::{Answer, Request},
 };
 
-/// Lets peers stand in line for the mutex one after the other, each when the one before has its place
-/// for sure. The first one holds it then. Returns them in this order.
+/// Creates peers that queue for the mutex, each after the one before has its place. The first one holds the
+/// mutex. Returns the peers in the order of the queue.
 pub(crate) fn queue_up(server: std::net::SocketAddr, peers: usize) -> anyhow::Result<Vec<u64>> {
     let mut queue = QueueUp { missing: peers, newcomer: None, peers: Vec::new() };
     Engine::connect(server, 1)?.run(&mut queue)?;
@@ -48,14 +48,14 @@ impl Load for QueueUp {
     }
 }
 
-/// A load of peers that stand in line, in the order of their connections, and are served.
+/// A load of peers that queue in the order of their connections and are served one after the other.
 ///
-/// The first connection holds the lock. It releases it when everybody waits: it asks how the server
-/// is, for a while, and `all_wait` is called.
+/// The first connection holds the lock. It sends health requests until all others have had the time to wait,
+/// calls `all_wait`, and releases the lock.
 pub(crate) struct Serve<'a> {
     peers: Vec<u64>,
     exclusion: ExclusionCheck,
-    /// By connection.
+    /// By connection, whether its open request asks for the lock.
     is_waiting: Vec<bool>,
     rested: Option<usize>,
     start: Instant,
@@ -79,7 +79,7 @@ impl<'a> Serve<'a> {
         }
     }
 
-    /// Peers served in one second, from the first release on.
+    /// Grants a second, from the first release on.
     pub(crate) fn rate(&self) -> f64 {
         let start = self.released.unwrap_or(self.start);
         (self.peers.len() - 1) as f64 / self.last_grant.duration_since(start).as_secs_f64()
@@ -93,8 +93,8 @@ impl Load for Serve<'_> {
             if self.released.is_some() {
                 return false;
             }
-            let settling = ARRIVAL_TIME * u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
-            if clock::now().duration_since(self.start) < settling {
+            let arrival = ARRIVAL_TIME * u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+            if clock::now().duration_since(self.start) < arrival {
                 request.health();
                 return true;
             }
@@ -129,7 +129,7 @@ impl Load for Serve<'_> {
         answer.expect(&[200])?;
         if self.is_waiting[connection] {
             ensure!(self.released.is_some(), "{connection} was granted a lock that was held");
-            // They stand in line for sure, so nobody may overtake anybody.
+            // All places in the queue are known, so no peer may overtake another one.
             self.exclusion.grant(connection, 0, answered)?;
             self.last_grant = answered;
         }
@@ -146,5 +146,5 @@ impl Load for Serve<'_> {
     }
 }
 
-/// How long it takes for a request to have arrived, among many, with time to spare.
+/// How long the server takes to receive one of many requests, with a reserve.
 const ARRIVAL_TIME: Duration = Duration::from_micros(200);

@@ -1,10 +1,10 @@
-//! The machine on which something was measured, as far as it tells.
+//! The machine of the measurements, as far as it describes itself.
 
 use std::{fmt, fs, thread};
 
 use serde::Serialize;
 
-/// What a figure depends on besides the programs.
+/// Processor and system, which figures depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     processor: String,
@@ -24,7 +24,7 @@ impl Machine {
         let online = online.lines().filter(|line| line.starts_with("processor")).count();
         Self {
             processor: processor.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            // What this process may use is less, if it was pinned.
+            // `available_parallelism` alone counts too few if this process is pinned.
             processors: online.max(thread::available_parallelism().map_or(1, Into::into)),
             system: format!("{} {system}", std::env::consts::OS).trim().to_owned(),
         }

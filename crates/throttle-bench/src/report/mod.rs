@@ -1,4 +1,4 @@
-//! What a run found out: as tables for people, as JSON for programs, as plots for documents.
+//! The results of a run: tables for people, JSON for programs, plots for documents.
 
 mod machine;
 mod plot;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use self::{machine::Machine, targets::Target};
 use crate::{figures::Figures, pin::Pins, plan::Plan, server::Launcher};
 
-/// A run with all that it takes to understand it.
+/// The figures of a run, with the circumstances under which they were measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -36,7 +36,7 @@ impl Report {
         }
     }
 
-    /// Tables in Markdown, which people can read as they are.
+    /// Tables in Markdown, which are readable as plain text.
     pub(crate) fn text(&self) -> String {
         let pinned = if self.pins.pinned {
             "server and load pinned to a processor each"

@@ -1,4 +1,4 @@
-//! Figures as pictures: SVG, made by plotters.
+//! Draws figures as SVG with plotters.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ use crate::figures::{Figures, Measure, Subject};
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// All pictures that these figures suffice for, each with the name of its file.
+/// All plots for which there are figures, each with its file name.
 pub(super) fn all(figures: &Figures) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut all = Vec::new();
     if let Some(drawing) = drawn((960, 340), |canvas| throughput(figures, canvas))? {
@@ -31,7 +31,7 @@ pub(super) fn all(figures: &Figures) -> anyhow::Result<Vec<(&'static str, String
     Ok(all)
 }
 
-/// A picture, unless there is nothing to see in it.
+/// A plot as SVG. `None` if `draw` had nothing to draw.
 fn drawn(
     size: (u32, u32),
     draw: impl Fn(&Canvas<'_>) -> anyhow::Result<bool>,
@@ -45,7 +45,7 @@ fn drawn(
     Ok(is_drawn.then_some(text))
 }
 
-/// Requests a second over the number of idle peers, a panel for each kind of work.
+/// Requests a second over the number of idle peers, with a panel for each scenario.
 fn throughput(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
     let scenarios = ["lock", "heartbeat", "cycle"];
     let mut is_drawn = false;
@@ -91,7 +91,7 @@ fn throughput(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
     Ok(is_drawn)
 }
 
-/// The points of one line. Nobody stands at the left edge, for a logarithm knows no zero.
+/// The points of one line. No population at all is drawn at 100, because a logarithmic axis has no zero.
 fn line(figures: &Figures, scenario: &str, subject: Subject) -> Vec<(f64, f64)> {
     let among = [
         ("nobody", 100.0),
@@ -106,7 +106,7 @@ fn line(figures: &Figures, scenario: &str, subject: Subject) -> Vec<(f64, f64)> 
     points.into_iter().flatten().collect()
 }
 
-/// How long it takes from a release to the next holder: half of all, and all but one in a hundred.
+/// The time from a release to the next holder: median and 99th percentile.
 fn hand_over(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
     let shown = figures.iter().filter(|figure| {
         figure.question == "contend"
@@ -120,7 +120,7 @@ fn hand_over(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
     bars(canvas, "From a release to the next holder's answer, in µs", &all.collect::<Vec<_>>())
 }
 
-/// The longest that anybody had to wait in any round, while something large happened.
+/// The longest pause of others in any round, for each event.
 fn pauses(figures: &Figures, canvas: &Canvas<'_>) -> anyhow::Result<bool> {
     let shown = figures.iter().filter(|figure| figure.measure == Measure::LongestPauseMillis);
     let all = shown.map(|figure| {
@@ -140,7 +140,7 @@ struct Bar {
     text: String,
 }
 
-/// Bars below each other, with what they mean on their left. False if there are none.
+/// Draws bars below each other, with labels on their left. Returns false if there are none.
 fn bars(canvas: &Canvas<'_>, title: &str, bars: &[Bar]) -> anyhow::Result<bool> {
     let longest = bars.iter().map(|bar| bar.length).fold(0.0, f64::max);
     let (width, height) = canvas.dim_in_pixel();
@@ -181,12 +181,12 @@ fn short(number: f64) -> String {
     }
 }
 
-/// Errors of the library borrow what they are about.
+/// An error of plotters, whose errors borrow the canvas.
 fn failed(error: impl Display) -> anyhow::Error {
     anyhow::anyhow!("cannot draw: {error}")
 }
 
-/// Where bars begin, behind their labels.
+/// Where the bars begin, in pixels from the left.
 const LABELS: i32 = 290;
 const GREY: RGBColor = RGBColor(128, 128, 128);
 const SUBJECTS: [Subject; 3] = [Subject::Floor, Subject::Ours, Subject::Old];

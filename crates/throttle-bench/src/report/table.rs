@@ -1,11 +1,11 @@
-//! Figures as tables in Markdown, aligned so that they can be read as plain text too.
+//! Figures and targets as tables in Markdown, aligned so that they are readable as plain text.
 
 use std::fmt::Write as _;
 
 use super::targets::{BASELINES, Bound, Target};
 use crate::figures::{Figures, Measure, Subject};
 
-/// A table for each measure: a row for each case, with medians and with the ratio of ours to others.
+/// A table for each measure. Each case is a row, with medians and the ratios of our server to the others.
 pub(super) fn figures(figures: &Figures) -> String {
     let mut measures: Vec<Measure> = figures.iter().map(|figure| figure.measure).collect();
     measures.sort_unstable();
@@ -40,7 +40,7 @@ fn of_measure(figures: &Figures, measure: Measure) -> String {
     markdown(&rows)
 }
 
-/// Each target with what was found.
+/// Each target with its bound and the number found.
 pub(super) fn targets(targets: &[Target]) -> String {
     let header = ["target", "bound", "found", "holds"].map(str::to_owned).to_vec();
     let rows = targets.iter().map(|target| {
@@ -59,7 +59,7 @@ pub(super) fn targets(targets: &[Target]) -> String {
     markdown(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
 
-/// Three digits at least, and all of those before the point.
+/// A number with three significant digits, or all digits before the point.
 fn number(number: f64) -> String {
     let decimals = match number.abs() {
         100.0.. => 0,
@@ -70,7 +70,7 @@ fn number(number: f64) -> String {
     if decimals > 0 {
         return digits;
     }
-    // Thousands, from the right.
+    // Group thousands, from the right.
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && digit.is_ascii_digit() && (digits.len() - index).is_multiple_of(3) {
@@ -81,7 +81,7 @@ fn number(number: f64) -> String {
     grouped
 }
 
-/// The first row is the header. The first two columns are words, the others numbers.
+/// Formats a table. The first row is the header; the first two columns are words, the others numbers.
 fn markdown(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_is_a_row_and_what_was_not_measured_is_left_open() {
+    fn a_case_is_a_row_and_missing_measurements_are_empty_cells() {
         let mut measured = Figures::default();
         for (subject, rate) in [(Subject::Ours, 99_000.0), (Subject::Floor, 100_000.0)] {
             measured.note(("lock", "nobody"), subject, Measure::RequestsPerSecond, rate);

@@ -1,4 +1,4 @@
-//! What we want to be true, and whether it is.
+//! Our performance targets, and whether they hold.
 
 use serde::Serialize;
 
@@ -7,12 +7,12 @@ use crate::figures::{
     Subject::{self, Floor, Old, Ours, OursEmpty},
 };
 
-/// Something that we want of our server.
+/// A bound for a number of our server.
 #[derive(Debug, Serialize)]
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) bound: Bound,
-    /// None if this run did not measure it.
+    /// `None` if this run did not measure it.
     pub(crate) found: Option<f64>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Bound {
 }
 
 impl Target {
-    /// Whether it holds, if that is known.
+    /// Whether it holds. `None` if this run did not measure it.
     pub(crate) fn holds(&self) -> Option<bool> {
         let found = self.found?;
         Some(match self.bound {
@@ -50,7 +50,7 @@ fn throughput(figures: &Figures) -> Vec<Target> {
     let mut want = |what: String, bound, found| targets.push(Target { what, bound, found });
     for scenario in SCENARIOS {
         let case = (scenario, "nobody");
-        // As many requests, or none dearer: whichever is more in favour.
+        // Either as many requests a second, or as little processor time for each: the better of the two ratios.
         let thrift = cpu(case, Floor, Ours);
         let better = rate(case, Ours, Floor).into_iter().chain(thrift).reduce(f64::max);
         want(format!("{scenario}: rate or thrift / floor"), Bound::AtLeast(0.95), better);
@@ -102,7 +102,7 @@ fn size(figures: &Figures) -> Vec<Target> {
     ]
 }
 
-/// Of each pause, the longest in any round.
+/// The longest pause in any round, for each event.
 fn pauses(figures: &Figures) -> Vec<Target> {
     let target = |&(what, among): &(&str, &str)| Target {
         what: format!("{what}, {among}: longest pause of others, ms"),
@@ -114,7 +114,7 @@ fn pauses(figures: &Figures) -> Vec<Target> {
 
 const SCENARIOS: [&str; 3] = ["cycle", "lock", "heartbeat"];
 
-/// What others may notice, and how large it is.
+/// The events that others may notice, with their sizes.
 const PAUSES: [(&str, &str); 13] = [
     ("expiry of holders", "100k peers"),
     ("expiry of waiters", "100k peers"),
@@ -131,7 +131,7 @@ const PAUSES: [(&str, &str); 13] = [
     ("3 scrapes by each of two", "10k semaphores"),
 ];
 
-/// Whom our server is compared with.
+/// The servers that ours is compared with.
 pub(super) const BASELINES: [Subject; 3] = [Floor, Old, OursEmpty];
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_measured_nothing_knows_of_no_target_whether_it_holds() {
+    fn without_measurements_it_is_unknown_whether_any_target_holds() {
         let targets = all(&Figures::default());
         assert!(targets.len() > 20 && targets.iter().all(|target| target.holds().is_none()));
     }

@@ -1,4 +1,4 @@
-//! Peers take turns on a mutex: how often it changes hands, and how long a hand-over takes.
+//! Peers contend for a mutex: how often it changes hands, and how long a hand-over takes.
 
 use anyhow::Context as _;
 
@@ -11,8 +11,7 @@ use crate::{
     server::{Launcher, Server, ServerKind},
 };
 
-/// Lets peers contend at each server, few and many. At the floor a fixed rota takes the place of a
-/// semaphore.
+/// Measures few and many contending peers at each server. The floor has a fixed rota in place of a semaphore.
 pub(crate) fn contention(
     launcher: &Launcher,
     plan: &Plan,

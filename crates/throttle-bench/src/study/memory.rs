@@ -1,4 +1,4 @@
-//! What a peer, a lock and a place in a queue weigh; and what a server keeps when all are gone.
+//! The memory of a peer, a lock and a waiter, and the memory that a server keeps when all peers are gone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     server::{Launcher, Server, ServerKind},
 };
 
-/// Fills each server with peers of one kind, once, and tells by how much it grew for each.
+/// Fills each server with peers of one kind, once, and notes the growth for each peer.
 pub(crate) fn memory(
     launcher: &Launcher,
     plan: &Plan,
@@ -23,14 +23,14 @@ pub(crate) fn memory(
         for kind in launcher.kinds().filter(|kind| *kind != ServerKind::Floor) {
             let peers = match (kind, lock) {
                 (ServerKind::Floor | ServerKind::Ours, _) => plan.weighed,
-                // It takes minutes for each further ten thousand.
+                // The old server takes minutes for each further ten thousand peers.
                 (ServerKind::Old, Some(TAKEN)) => plan.weighed.min(5_000),
                 (ServerKind::Old, _) => plan.weighed.min(50_000),
             };
             eprintln!("memory of {}: {what}", kind.name());
             let server = launcher.start(kind, 0)?;
             let mut engine = Engine::connect(server.address, CONNECTIONS)?;
-            // Threads, connections and tables of a first few are there already.
+            // The first peers make the server allocate threads, connections and tables.
             populate(&mut engine, FIRST, Lease::Long, lock)?;
             let before = server.memory();
             populate(&mut engine, peers - FIRST, Lease::Long, lock)?;
@@ -47,7 +47,7 @@ pub(crate) fn memory(
     Ok(())
 }
 
-/// Notes how large our server is when those who were there are gone.
+/// Notes the memory of our server after all peers or requests are gone.
 struct RetainedMemory<'a> {
     launcher: &'a Launcher,
     plan: &'a Plan,
@@ -64,7 +64,7 @@ impl RetainedMemory<'_> {
         self.requests("server, blocked requests gone", plan.queue)
     }
 
-    /// Peers come, lock something, and go.
+    /// Creates peers with a lock and removes them.
     fn peers(&mut self, what: &str, peers: usize, lease: Lease) -> anyhow::Result<()> {
         let server = self.launcher.start(ServerKind::Ours, 0)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
@@ -74,14 +74,14 @@ impl RetainedMemory<'_> {
         self.note(what, &Short(peers).to_string(), &server)
     }
 
-    /// Peers wait with open requests, and their connections break.
+    /// Lets peers wait with open requests, then closes their connections.
     fn requests(&mut self, what: &str, number: usize) -> anyhow::Result<()> {
         let server = self.launcher.start(ServerKind::Ours, 0)?;
         server.hold_all(TAKEN)?;
         let mut engine = Engine::connect(server.address, number)?;
         let peers = populate(&mut engine, number, Lease::Long, None)?;
         engine.send_first(&mut Blocked(&peers))?;
-        // Until all of them wait.
+        // Until the server has received all requests.
         settle(&server, ARRIVAL_TIME * u32::try_from(number)?)?;
         drop(engine);
         self.note(what, &Short(number).to_string(), &server)
@@ -96,8 +96,8 @@ impl RetainedMemory<'_> {
     }
 }
 
-/// Signs of life, for a while: until all that was sent is done, and an allocator has had the occasion
-/// to return what is free.
+/// Sends heartbeats for `time`, so that the server completes all requests and the allocator can return free
+/// memory.
 fn settle(server: &Server, time: Duration) -> anyhow::Result<()> {
     let mut engine = Engine::connect(server.address, 1)?;
     let peers = populate(&mut engine, 1, Lease::Long, None)?;
@@ -105,7 +105,7 @@ fn settle(server: &Server, time: Duration) -> anyhow::Result<()> {
     remove_peers(&mut engine, peers)
 }
 
-/// Open requests for a semaphore that stays taken.
+/// Open requests for a semaphore that is held throughout.
 struct Blocked<'a>(&'a [u64]);
 
 impl Load for Blocked<'_> {
@@ -119,7 +119,7 @@ impl Load for Blocked<'_> {
     }
 }
 
-/// How long it takes for a request to have arrived, among many, with time to spare.
+/// How long the server takes to receive one of many requests, with a reserve.
 const ARRIVAL_TIME: Duration = Duration::from_micros(200);
 const CONNECTIONS: usize = 32;
 const FIRST: usize = 1_000;

@@ -1,4 +1,4 @@
-//! The studies: each asks one kind of question of all servers, in turns.
+//! The studies. Each measures one kind of thing at all servers in turn.
 
 mod contention;
 mod memory;

@@ -1,4 +1,4 @@
-//! A long queue of open requests is served in strict order: how fast, and what each of them weighs.
+//! Serves a long queue of open requests in strict order: how fast, and how much memory each of them takes.
 
 use anyhow::Context as _;
 
@@ -12,7 +12,7 @@ use crate::{
     server::{Launcher, ServerKind},
 };
 
-/// Lets so many peers wait with open requests at each server, and then serves them all.
+/// Measures a queue of open requests at each server.
 pub(crate) fn queue(launcher: &Launcher, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let length = plan.queue;
     let rounds = plan.slow_rounds();
@@ -36,7 +36,7 @@ fn serve(
     length: usize,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    // The first one holds the lock while the others wait.
+    // One more: the first peer holds the lock while the others wait.
     let server = launcher.start(kind, length + 1)?;
     let peers = if kind == ServerKind::Floor {
         let mut request = Request::default();
@@ -47,20 +47,20 @@ fn serve(
         queue_up(server.address, length + 1)?
     };
     let before = server.memory();
-    let mut waiting = None;
-    let mut all_wait = || waiting = server.memory();
+    let mut while_waiting = None;
+    let mut all_wait = || while_waiting = server.memory();
     let mut engine = Engine::connect(server.address, length + 1)?;
     let mut load = Serve::new(&peers, &mut all_wait);
     engine.run(&mut load)?;
     let among = format!("{} open requests", Short(length));
     let rate = load.rate();
     figures.note(("serve", &among), Subject::from(kind), Measure::GrantsPerSecond, rate);
-    let grown = waiting.zip(before).map(|(waiting, before)| waiting.saturating_sub(before));
+    let grown = while_waiting.zip(before).map(|(waiting, before)| waiting.saturating_sub(before));
     note_bytes("blocked request", length, kind, grown, figures);
     Ok(())
 }
 
-/// By how much the floor grows with so many connections that have sent one request each.
+/// The growth of the floor's memory by this number of connections with one request each.
 fn connection(launcher: &Launcher, number: usize) -> anyhow::Result<Option<u64>> {
     let server = launcher.start(ServerKind::Floor, 0)?;
     let before = server.memory();

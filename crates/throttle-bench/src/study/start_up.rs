@@ -1,4 +1,4 @@
-//! From the command to the first answer; and how large the program is.
+//! The time from the start of a server to its first answer, and the size of its program.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::{
     server::{Launcher, start_up_time},
 };
 
-/// Starts each server anew in each round.
+/// Starts each server once in each round.
 pub(crate) fn start_up(
     launcher: &Launcher,
     plan: &Plan,

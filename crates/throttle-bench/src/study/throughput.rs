@@ -1,4 +1,4 @@
-//! How many requests a second, at what price, and how fast each, among more and more others.
+//! Requests a second, processor time and latency of each scenario, among growing populations.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::{
     server::{Launcher, Server, ServerKind, cpu_time_of},
 };
 
-/// A server with those who are there, and those who will load it.
+/// A server with its population, and the connections that load it.
 struct Contestant {
     subject: Subject,
     server: Server,
     engine: Engine,
     /// One for each connection.
     peers: Vec<u64>,
-    /// These, or the whole population if there is one, in an order in which no two neighbours came
-    /// one after the other.
+    /// The population, or `peers` if there is none, in an order without neighbours that were created one
+    /// after the other.
     everybody: Vec<u64>,
-    /// How many of them have had their turn to show a sign of life.
+    /// How many heartbeats of `everybody` were sent in earlier rounds.
     next_to_roam: usize,
 }
 
-/// Loads each server with each kind of work, among each population.
+/// Measures each scenario at each server, among each population.
 pub(crate) fn throughput(
     launcher: &Launcher,
     plan: &Plan,
@@ -55,7 +55,7 @@ fn contestants(launcher: &Launcher, population: Population) -> anyhow::Result<Ve
     let empty = empty.filter(|_| launcher.program(ServerKind::Ours).is_some());
     subjects
         .chain(empty)
-        .filter(|(_, kind, population)| population.is_bearable_for(*kind))
+        .filter(|(_, kind, population)| population.is_reachable_for(*kind))
         .map(|(subject, kind, population)| Contestant::prepare(launcher, subject, kind, population))
         .collect()
 }
@@ -71,7 +71,7 @@ impl Contestant {
         server.hold_all(TAKEN)?;
         let mut engine = Engine::connect(server.address, CONNECTIONS)?;
         let mut everybody = match population {
-            // The floor knows nobody.
+            // The floor has no peers.
             _ if kind == ServerKind::Floor => Vec::new(),
             Population::Nobody => Vec::new(),
             Population::Idle(peers) => populate(&mut engine, peers, Lease::Long, None)?,
@@ -102,8 +102,7 @@ impl Contestant {
         self.engine
             .run(&mut load)
             .with_context(|| format!("{} of {}", scenario.name(), self.subject.name()))?;
-        // The next round goes on where this one ended: beginning anew, it would meet those again who
-        // are in the caches.
+        // The next round continues here. From the start again, it would use peers that are in the caches.
         self.next_to_roam = load.roamed;
         let cpu = before.zip(self.server.cpu_time()).map(|(before, after)| after - before);
         let own = own_before.zip(cpu_time_of(std::process::id()));
@@ -124,8 +123,8 @@ impl Contestant {
     }
 }
 
-/// The same peers in an order in which neighbours are far from each other in the order given: each
-/// comes a prime number of places behind the one before.
+/// Reorders peers so that neighbours were far from each other: each comes a prime number of places after the
+/// one before.
 fn scattered(peers: &[u64]) -> Vec<u64> {
     let stride = if peers.len().is_multiple_of(STRIDE) { 1 } else { STRIDE };
     (0..peers.len()).map(|index| peers[index * stride % peers.len()]).collect()
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_the_scattered_are_there_once() {
+    fn scattering_keeps_each_peer_once() {
         for number in [1, 2, 64, 1_000, STRIDE, 2 * STRIDE] {
             let peers: Vec<u64> = (1..=number as u64).collect();
             let mut scattered = scattered(&peers);

@@ -1,4 +1,4 @@
-//! Waits for everything that is asked for.
+//! Acquires all requested locks, one after the other.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use humantime::format_duration;
 use throttle_client::{Client, Code, Labels, Lock, LockError, Peer, RetryPolicy, process_labels};
 
 use super::{
-    args::{self, RequestedLock},
+    args::{self, LockRequest},
     held_locks::HeldLocks,
     levels,
     wait_limit::WaitLimit,
@@ -18,7 +18,7 @@ use crate::{
     server_args::ServerArgs,
 };
 
-/// A peer for all locks of this program.
+/// Builds the peer that holds all locks of this program.
 pub(super) fn new_peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Peer, Failure> {
     let client = server.client()?.build()?;
     let mut peer = Peer::builder(&client).lease(arguments.lease);
@@ -28,7 +28,7 @@ pub(super) fn new_peer(server: &ServerArgs, arguments: &args::Lock) -> Result<Pe
     Ok(peer.labels(arguments.label.iter().cloned()).build())
 }
 
-/// Who it is, for people who ask who has a lock.
+/// Labels that show people who holds a lock.
 fn default_labels(arguments: &args::Lock) -> Labels {
     let mut labels = process_labels();
     if let Some(program) = arguments.command.first() {
@@ -38,11 +38,15 @@ fn default_labels(arguments: &args::Lock) -> Labels {
     labels
 }
 
-/// Takes one lock after the other, in the order of their levels.
+/// Acquires the locks from high levels to low ones.
+///
+/// # Errors
+///
+/// With the status that `--conflict-exit-code` chooses, if a lock is not free in time.
 pub(super) async fn acquire_all(
     server: &ServerArgs,
     peer: &Peer,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     arguments: &args::Lock,
 ) -> Result<HeldLocks, Failure> {
     let limit = WaitLimit::new(match arguments.nonblocking {
@@ -52,15 +56,15 @@ pub(super) async fn acquire_all(
     let time =
         limit.remaining().unwrap_or(ATTEMPT_TIMEOUT).clamp(MIN_ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
-    let progress = WaitProgress::new(&client, &requested[0].name, peer);
-    let sorted = progress.show_during(levels::sorted_by_level(&client, requested, &limit)).await;
+    let progress = WaitProgress::new(&client, &requests[0].semaphore, peer);
+    let sorted = progress.show_during(levels::sorted_by_level(&client, requests, &limit)).await;
     let sorted = sorted.map_err(|failure| {
-        let names: Vec<_> = requested.iter().map(|it| format!("{:?}", it.name)).collect();
+        let names: Vec<_> = requests.iter().map(|it| format!("{:?}", it.semaphore)).collect();
         failure.context(format!("no lock on {}", names.join(", ")))
     })?;
     let mut locks = Vec::new();
-    for requested in &sorted {
-        let lock = acquire_one(&client, peer, requested, &limit).await;
+    for request in &sorted {
+        let lock = acquire_one(&client, peer, request, &limit).await;
         let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
         locks.push(lock);
     }
@@ -70,14 +74,14 @@ pub(super) async fn acquire_all(
 async fn acquire_one(
     client: &Client,
     peer: &Peer,
-    RequestedLock { name, count }: &RequestedLock,
+    LockRequest { semaphore, count }: &LockRequest,
     limit: &WaitLimit,
 ) -> Result<Lock, LockError> {
-    let mut request = peer.lock(name).count(*count);
+    let mut lock = peer.lock(semaphore).count(*count);
     if let Some(left) = limit.remaining() {
-        request = request.wait_at_most(left);
+        lock = lock.wait_at_most(left);
     }
-    WaitProgress::new(client, name, peer).show_during(request.into_future()).await
+    WaitProgress::new(client, semaphore, peer).show_during(lock.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {
@@ -86,13 +90,13 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
         _ => None,
     };
     let status = match &error {
-        // It may be somebody else's already, so this is no matter of bad luck.
+        // A lock that was held is lost, and others may hold it already. Another attempt is no cure.
         LockError::Lost { .. } if is_something_held => Some(ExitStatus::LOST),
         _ => conflict.map(ExitStatus),
     };
     let is_unknown = error.code() == Some(Code::UnknownSemaphore);
     let mut failure = match (&error, arguments.wait) {
-        // Not what was left of it when the server was asked.
+        // Name the whole time to wait, not the time that was left at the last request.
         (LockError::NotInTime { semaphore, server, .. }, Some(wait)) => {
             let wait = format_duration(wait);
             let text = anyhow!("{semaphore:?} of {server} was not free within {wait}");
@@ -108,8 +112,8 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
     failure
 }
 
-/// How long a single question may take.
+/// How long a single attempt of a request may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Below it no network answers.
+/// Shorter attempts fail on slow networks.
 const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);

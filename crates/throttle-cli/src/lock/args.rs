@@ -50,48 +50,48 @@ pub(crate) struct Lock {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A lock that is asked for.
+/// A requested lock: the name of the semaphore, and the count.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct RequestedLock {
-    pub(crate) name: String,
+pub(crate) struct LockRequest {
+    pub(crate) semaphore: String,
     pub(crate) count: u64,
 }
 
 impl Lock {
-    /// Whether what was taken for semaphores may be a command.
+    /// Whether the names of semaphores may be a command without `--` before it.
     pub(crate) fn may_lack_dashes(&self) -> bool {
         self.command.is_empty() && self.names.len() > 1
     }
 
-    /// The locks to ask for, in the order of the command line.
+    /// The requested locks, in the order of the command line.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if they make no sense together.
-    pub(crate) fn requested_locks(&self) -> Result<Vec<RequestedLock>, Failure> {
+    /// [`ExitStatus::USAGE`] if they make no sense together.
+    pub(crate) fn lock_requests(&self) -> Result<Vec<LockRequest>, Failure> {
         let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
             let [name] = &*self.names else {
                 return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
             };
-            return Ok(vec![RequestedLock { name: name.clone(), count }]);
+            return Ok(vec![LockRequest { semaphore: name.clone(), count }]);
         }
-        let mut all = Vec::<RequestedLock>::new();
+        let mut all = Vec::<LockRequest>::new();
         for text in &self.names {
-            let requested = parse_requested_lock(text).map_err(usage)?;
-            if all.iter().any(|it| it.name == requested.name) {
-                return Err(usage(anyhow!("{:?} is named twice", requested.name)));
+            let request = parse_lock_request(text).map_err(usage)?;
+            if all.iter().any(|it| it.semaphore == request.semaphore) {
+                return Err(usage(anyhow!("{:?} is named twice", request.semaphore)));
             }
-            all.push(requested);
+            all.push(request);
         }
         Ok(all)
     }
 
-    /// How long the command has to end.
+    /// How long the command has between TERM and KILL.
     ///
     /// # Errors
     ///
-    /// With [`ExitStatus::USAGE`], if the lease leaves no room for it.
+    /// [`ExitStatus::USAGE`] if it is more than half of the lease.
     pub(crate) fn grace(&self) -> Result<Duration, Failure> {
         let longest = self.lease / 2;
         match self.grace {
@@ -106,25 +106,25 @@ impl Lock {
     }
 }
 
-/// A name, and a count if digits and nothing else follow its last colon.
+/// Parses `NAME` or `NAME:COUNT`. Only digits after the last colon are a count.
 ///
 /// # Errors
 ///
-/// If they are no count, or there are none.
-pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> {
+/// If the digits are missing, zero or too large.
+pub(crate) fn parse_lock_request(text: &str) -> anyhow::Result<LockRequest> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
-        return Ok(RequestedLock { name: text.to_owned(), count: 1 });
+        return Ok(LockRequest { semaphore: text.to_owned(), count: 1 });
     };
     match count.parse() {
-        Ok(count @ 1..) => Ok(RequestedLock { name: name.to_owned(), count }),
+        Ok(count @ 1..) => Ok(LockRequest { semaphore: name.to_owned(), count }),
         _ => bail!(
             "{text:?}: a count is a whole number from 1 on; if {count:?} belongs to the name, add --count 1"
         ),
     }
 }
 
-/// What becomes a command that does not outlive its parent.
+/// `throttlectl __die-with-parent`, the hidden helper
 #[derive(Args, Debug)]
 pub(crate) struct DieWithParent {
     /// The parent
@@ -137,10 +137,9 @@ pub(crate) struct DieWithParent {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A time with units.
+/// Parses a time with units, such as `1h 30m`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text);
-    parsed.map_err(|_| "a time is a number with a unit, such as 500ms, 30s or 1h 30m".to_owned())
+    throttle_wire::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn parse_lease(text: &str) -> Result<Duration, String> {
@@ -148,7 +147,7 @@ fn parse_lease(text: &str) -> Result<Duration, String> {
     if lease < MIN_LEASE { Err("a second at least".to_owned()) } else { Ok(lease) }
 }
 
-/// Below it there is no time left to end a command.
+/// A shorter lease leaves no time to end a command.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
@@ -198,13 +197,14 @@ mod tests {
             (&["A", "A:2"], None),
             (&["A", "B", "--count", "2"], None),
         ] {
-            let requested = parse(words).requested_locks().ok();
+            let requests = parse(words).lock_requests().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
-                let own = all.map(|(name, count)| RequestedLock { name: name.to_owned(), count });
+                let own =
+                    all.map(|(name, count)| LockRequest { semaphore: name.to_owned(), count });
                 own.collect::<Vec<_>>()
             });
-            assert_eq!(requested, names, "{words:?}");
+            assert_eq!(requests, names, "{words:?}");
         }
     }
 }

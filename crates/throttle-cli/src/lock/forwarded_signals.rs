@@ -1,4 +1,4 @@
-//! Signals that come to this program.
+//! The signals that this program receives. It forwards them to the command, or ends a wait.
 
 #[cfg(unix)]
 mod system {
@@ -9,16 +9,16 @@ mod system {
 
     use crate::ignored_signals::is_ignored;
 
-    /// Hears signals from the moment it is made; none of them ends the program any more.
+    /// Receives signals from the moment when it is created. None of them ends the program any more.
     ///
-    /// One that was ignored when the program started, as by `nohup`, stays ignored: by this program,
-    /// which never has a handler for it, and so by the command.
+    /// A signal that was ignored at the start, as with `nohup`, stays ignored: this program sets no handler
+    /// for it, and the command inherits that.
     pub(in crate::lock) struct Signals(Vec<(Signal, unix::Signal)>);
 
     impl Signals {
         pub(in crate::lock) fn listen() -> io::Result<Self> {
-            let heard = ENDING.into_iter().chain(OTHERS).filter(|&it| !is_ignored(it));
-            let signals = heard.map(|it| Ok((it, signal(SignalKind::from_raw(it.as_raw()))?)));
+            let received = ENDING.into_iter().chain(OTHERS).filter(|&it| !is_ignored(it));
+            let signals = received.map(|it| Ok((it, signal(SignalKind::from_raw(it.as_raw()))?)));
             Ok(Self(signals.collect::<io::Result<_>>()?))
         }
 
@@ -36,7 +36,7 @@ mod system {
         }
     }
 
-    /// Whether a signal means to end whoever gets it.
+    /// Whether a signal asks a process to end.
     pub(in crate::lock) fn is_ending(signal: i32) -> bool {
         ENDING.iter().any(|it| it.as_raw() == signal)
     }
@@ -61,7 +61,7 @@ mod system {
 
         pub(in crate::lock) async fn next(&mut self) -> i32 {
             if self.0.recv().await.is_none() {
-                // There is nothing to hear.
+                // Ctrl+C cannot be received.
                 std::future::pending::<()>().await;
             }
             INTERRUPT
@@ -72,14 +72,14 @@ mod system {
         signal == INTERRUPT
     }
 
-    /// As on Unix, for the exit status.
+    /// The number of SIGINT on Unix, so that the exit status is the same.
     const INTERRUPT: i32 = 2;
 }
 
 pub(super) use self::system::{Signals, is_ending};
 
 impl Signals {
-    /// The next signal that means to end.
+    /// The next signal that asks the program to end.
     pub(super) async fn next_ending(&mut self) -> i32 {
         loop {
             let signal = self.next().await;

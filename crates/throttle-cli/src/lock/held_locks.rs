@@ -1,4 +1,4 @@
-//! What is held, as one.
+//! All locks of this program, held and lost together.
 
 use std::{
     fmt,
@@ -12,19 +12,18 @@ use serde_json::json;
 use throttle_client::{Lock, Lost};
 use tokio::time::timeout;
 
-use super::RELEASE_TIMEOUT;
 use crate::{
     exit_status::{ExitStatus, Failure},
     output,
 };
 
-/// The locks that were asked for: all of them, or something is lost.
+/// The requested locks. If one of them is lost, all count as lost.
 pub(super) struct HeldLocks {
-    /// In the order in which they were taken.
+    /// In the order in which they were granted.
     locks: Vec<Lock>,
 }
 
-/// A lock that is lost, and why.
+/// A lost lock, with the reason.
 #[derive(Clone, Debug)]
 pub(super) struct LostLock {
     semaphore: String,
@@ -36,24 +35,23 @@ impl HeldLocks {
         Self { locks }
     }
 
-    /// The lock on a semaphore.
     fn lock(&self, semaphore: &str) -> Option<&Lock> {
         self.locks.iter().find(|lock| lock.semaphore() == semaphore)
     }
 
-    /// For how long it is certain that nobody else has any of it.
+    /// How long all locks are certain to be held: the shortest time left.
     pub(super) fn time_left(&self) -> Duration {
         self.locks.iter().map(Lock::time_left).min().unwrap_or_default()
     }
 
-    /// Nothing, as long as all of it is held.
+    /// Fails if one of the locks is lost.
     pub(super) fn check(&self) -> Result<(), LostLock> {
         self.locks
             .iter()
-            .try_for_each(|lock| lock.check().map_err(|lost| LostLock::new(lock, lost)))
+            .try_for_each(|lock| lock.check().map_err(|reason| LostLock::new(lock, reason)))
     }
 
-    /// Returns when any of it is lost.
+    /// Resolves when one of the locks is lost.
     pub(super) async fn until_lost(&self) -> LostLock {
         let each = self.locks.iter().map(|lock| {
             let lost = async move { LostLock::new(lock, lock.lost().await) };
@@ -67,40 +65,40 @@ impl HeldLocks {
         .await
     }
 
-    /// What is lost if the server stays out of reach, which is all of it.
+    /// The loss to report if the server stays unreachable: the first lock stands for all of them.
     pub(super) fn unreachable_loss(&self) -> LostLock {
         let semaphore = self.locks.first().map(|lock| lock.semaphore().to_owned());
         LostLock { semaphore: semaphore.unwrap_or_default(), reason: Lost::Unreachable }
     }
 
-    /// Gives everything back, but does not wait for long: the lease ends anyway.
+    /// Releases all locks, the last one first. Gives up after [`RELEASE_TIMEOUT`], because the lease ends
+    /// anyway.
     ///
     /// # Errors
     ///
-    /// A lock that the server says was lost before. Work that was done last may have been done without
-    /// it.
+    /// A lock that was lost before, according to the server. The command may have run without it at the end.
     pub(super) async fn release(self) -> Result<(), LostLock> {
-        let give_back = async {
+        let release_all = async {
             let mut outcome = Ok(());
             for lock in self.locks.into_iter().rev() {
                 let semaphore = lock.semaphore().to_owned();
                 match lock.release().await.map_err(|reason| LostLock { semaphore, reason }) {
                     Ok(()) => {}
                     Err(loss) if loss.is_confirmed_by_server() => outcome = Err(loss),
-                    Err(loss) => output::message(format_args!("{loss}, when all was done")),
+                    Err(loss) => output::print_message(format_args!("{loss}, when all was done")),
                 }
             }
             outcome
         };
-        timeout(RELEASE_TIMEOUT, give_back).await.unwrap_or_else(|_| {
-            output::message(
+        timeout(RELEASE_TIMEOUT, release_all).await.unwrap_or_else(|_| {
+            output::print_message(
                 "no answer to the release: others have to wait for the end of the lease",
             );
             Ok(())
         })
     }
 
-    /// What tells a command what it holds. The locks are in the order of these names.
+    /// The environment variables of the command that describe its locks, in the order of `names`.
     pub(super) fn environment<'a>(
         &self,
         names: impl Iterator<Item = &'a str>,
@@ -123,7 +121,8 @@ impl HeldLocks {
         ]
     }
 
-    /// A line for each lock: peer, fencing token, count, and the name, which may have spaces.
+    /// A line for each lock: peer, fencing token, count and name. The name comes last because it may have
+    /// spaces.
     pub(super) fn listing<'a>(&self, names: impl Iterator<Item = &'a str>) -> String {
         let lines = names.filter_map(|name| self.lock(name)).map(|lock| {
             let token = lock.fencing_token().map_or_else(|| "-".to_owned(), |it| it.to_string());
@@ -139,7 +138,7 @@ impl LostLock {
         Self { semaphore: lock.semaphore().to_owned(), reason }
     }
 
-    /// Whether the server has said so. Otherwise the lock is lost for all that is known here.
+    /// Whether the server reported the loss. Otherwise the client assumes it, because it cannot know.
     fn is_confirmed_by_server(&self) -> bool {
         matches!(self.reason, Lost::Refused(_) | Lost::Revoked)
     }
@@ -156,3 +155,6 @@ impl From<LostLock> for Failure {
         Self::new(ExitStatus::LOST, anyhow::anyhow!("{loss}"))
     }
 }
+
+/// How long the release of all locks may take when the command has ended.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

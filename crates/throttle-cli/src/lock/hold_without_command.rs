@@ -1,4 +1,4 @@
-//! Holds a lock without a command, for whoever is at the other end of standard input.
+//! Holds the locks without a command, until standard input ends.
 
 use std::{
     io::{self, Read as _},
@@ -17,38 +17,39 @@ use crate::{
     output,
 };
 
-/// Tells what is held, and returns when standard input ends, when a signal says so, or a grace before the
-/// lock is lost.
+/// Writes `listing` to standard output. Returns when standard input ends, at a signal to end, or a grace
+/// before a lock is lost.
 ///
 /// # Errors
 ///
-/// [`ExitStatus::OUTPUT`]: who cannot read it does not know that it holds anything.
+/// [`ExitStatus::OUTPUT`] if the listing cannot be written: the reader then does not know that it holds the
+/// locks.
 pub(super) async fn run(
     held: &HeldLocks,
     listing: String,
     grace: Duration,
     signals: &mut Signals,
 ) -> Result<Outcome, Failure> {
-    let write_then_read_to_end = write_then_read_to_end(listing)?;
+    let input_ended = write_then_read_to_end(listing)?;
     Ok(tokio::select! {
         biased;
-        known = until_endangered(held, grace) => {
-            Outcome::LockLost(known.unwrap_or_else(|| held.unreachable_loss()))
+        known_loss = until_endangered(held, grace) => {
+            Outcome::LockLost(known_loss.unwrap_or_else(|| held.unreachable_loss()))
         }
-        signal = signals.next_ending() => Outcome::Finished(ExitStatus::signal(signal)),
-        ended = write_then_read_to_end => {
+        signal = signals.next_ending() => Outcome::Finished(ExitStatus::of_signal(signal)),
+        ended = input_ended => {
             ended.unwrap_or(Ok(())).map_err(output::stdout_failure)?;
             Outcome::Finished(ExitStatus::SUCCESS)
         }
     })
 }
 
-/// Writes the listing, then becomes ready when standard input ends. What comes before is not looked at.
+/// Writes the listing, then reads standard input to its end and ignores the bytes.
 ///
-/// Both may take as long as whoever is at the other end likes.
+/// On a thread of its own, because both may block for ever.
 fn write_then_read_to_end(listing: String) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let (end, ended) = oneshot::channel();
-    let talk = move || {
+    let write_and_read = move || {
         if let Err(error) = output::to_stdout(&listing) {
             let _ = end.send(Err(error));
             return;
@@ -59,13 +60,13 @@ fn write_then_read_to_end(listing: String) -> io::Result<oneshot::Receiver<io::R
             match stdin.read(&mut buffer) {
                 Ok(1..) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What cannot be read has no end but this one.
+                // An input that cannot be read counts as ended.
                 Ok(0) | Err(_) => break,
             }
         }
-        // The program may be ending for another reason.
+        // Nobody receives this if the program ends for another reason.
         let _ = end.send(Ok(()));
     };
-    thread::Builder::new().name("conversation".to_owned()).spawn(talk)?;
+    thread::Builder::new().name("conversation".to_owned()).spawn(write_and_read)?;
     Ok(ended)
 }

@@ -1,9 +1,9 @@
-//! The order in which locks are taken.
+//! Sorts the requested locks by level, from high to low, so that no two peers wait for each other.
 //!
-//! A peer takes locks from high levels to low ones, so that no two of them wait for each other. A program
-//! in a command under a lock has a peer of its own, for it may be one of many that run side by side; but
-//! it waits while the lock around it is held, so the same order holds for it. It knows that peer by its
-//! environment and asks what the peer holds.
+//! `throttlectl lock` may run within the command of another `throttlectl lock`. The inner one has a peer of
+//! its own, because several of them may run in parallel. It waits while the outer locks are held, so its
+//! levels have to be below theirs. The environment names the outer peer, and the server reports what that
+//! peer holds.
 
 use std::{collections::BTreeMap, env, time::Duration};
 
@@ -11,35 +11,36 @@ use anyhow::anyhow;
 use throttle_client::{Client, Error, PeerId};
 use tokio::time::sleep;
 
-use super::{args::RequestedLock, wait_limit::WaitLimit};
+use super::{args::LockRequest, wait_limit::WaitLimit};
 use crate::exit_status::{ExitStatus, Failure};
 
 type Levels = BTreeMap<String, i64>;
 
-/// Sorts what is wanted into the order in which it can be taken. A server that is too old to tell its levels
-/// is asked in the order that was given.
+/// Sorts the requested locks from high levels to low ones. A server of version 0.5 does not report levels;
+/// for it, the given order stays.
 ///
 /// # Errors
 ///
-/// - [`ExitStatus::REFUSED`] if there is no such order
-/// - as [`ExitStatus::of`] tells, if the server does not answer in time
+/// - [`ExitStatus::REFUSED`] if the locks cannot be held together
+/// - as in [`ExitStatus::of_error`] if the server does not answer in time
 pub(super) async fn sorted_by_level(
     client: &Client,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     limit: &WaitLimit,
-) -> Result<Vec<RequestedLock>, Failure> {
-    let mut requested = requested.to_vec();
+) -> Result<Vec<LockRequest>, Failure> {
+    let mut requests = requests.to_vec();
     let outer_peer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
-    if requested.len() < 2 && outer_peer.is_none() {
-        return Ok(requested);
+    if requests.len() < 2 && outer_peer.is_none() {
+        return Ok(requests);
     }
     let list = ask_until_answered(client, limit, async || client.semaphores().await).await?;
-    let Some(list) = list else { return Ok(requested) };
+    let Some(list) = list else { return Ok(requests) };
     let levels: Levels = list.into_iter().map(|it| (it.name, it.level.into())).collect();
-    // What is not there comes first, so that it is refused before anybody waits.
-    requested.sort_by_key(|it| std::cmp::Reverse(levels.get(&it.name).map_or(i64::MAX, |it| *it)));
-    for pair in requested.windows(2) {
-        let [one, other] = [&pair[0].name, &pair[1].name];
+    // Unknown semaphores come first, so that the server refuses them before this program waits.
+    requests
+        .sort_by_key(|it| std::cmp::Reverse(levels.get(&it.semaphore).map_or(i64::MAX, |it| *it)));
+    for pair in requests.windows(2) {
+        let [one, other] = [&pair[0].semaphore, &pair[1].semaphore];
         if let (Some(level), true) = (levels.get(one), levels.get(one) == levels.get(other)) {
             return Err(violation(format!(
                 "{one:?} and {other:?} are both of level {level}, so that one of them cannot be taken while \
@@ -50,23 +51,23 @@ pub(super) async fn sorted_by_level(
     if let Some(outer_peer) = outer_peer {
         let peer =
             ask_until_answered(client, limit, async || client.peer(outer_peer).await).await?;
-        // A peer of another server, or one that is gone, is not waited with.
+        // An absent peer, or one of another server, holds nothing here.
         let held = peer.into_iter().flat_map(|it| it.held).map(|it| it.semaphore);
-        check_outer_locks(outer_peer, held, &requested, &levels)?;
+        check_outer_locks(outer_peer, held, &requests, &levels)?;
     }
-    Ok(requested)
+    Ok(requests)
 }
 
-/// Refuses what cannot be taken while another peer holds something.
+/// Fails unless each requested level is below all levels that the outer peer holds.
 fn check_outer_locks(
     outer_peer: PeerId,
     held: impl Iterator<Item = String>,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     levels: &Levels,
 ) -> Result<(), Failure> {
     let held = held.filter_map(|name| Some((*levels.get(&name)?, name)));
     let Some((lowest, name)) = held.min() else { return Ok(()) };
-    for RequestedLock { name: semaphore, .. } in requested {
+    for LockRequest { semaphore, .. } in requests {
         if let Some(level) = levels.get(semaphore).filter(|level| **level >= lowest) {
             return Err(violation(format!(
                 "{semaphore:?} is of level {level}, and cannot be taken in a command that runs under \
@@ -83,9 +84,9 @@ fn violation(why: String) -> Failure {
     Failure::new(ExitStatus::REFUSED, error)
 }
 
-/// Asks until there is an answer, or the patience is over. None if the server does not have it.
+/// Repeats a request until the server answers or `limit` is over. `None` if the server has no such thing.
 ///
-/// The client makes a single attempt.
+/// `client` makes a single attempt for each request.
 async fn ask_until_answered<T>(
     client: &Client,
     limit: &WaitLimit,
@@ -98,11 +99,12 @@ async fn ask_until_answered<T>(
         };
         match &error {
             Error::Refused { status: 400..=428 | 430..=499, .. } => return Ok(None),
-            // Either it is too old for this, or something else stands in between at this moment.
+            // The server is too old for this route. Without a version, it may be a proxy that answers at this
+            // moment.
             Error::UnexpectedAnswer { status: 404 | 405, .. } if client.version().await.is_ok() => {
                 return Ok(None);
             }
-            // Neither a redirect nor a proxy that wants to know who asks changes its mind.
+            // A redirect, or a proxy that asks for credentials, does not change by waiting.
             Error::UnexpectedAnswer { status: 300..=399 | 401 | 403 | 407, .. } => {
                 return Err(error.into());
             }
@@ -119,5 +121,5 @@ async fn ask_until_answered<T>(
     }
 }
 
-/// How long to wait before the next attempt.
+/// The pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(500);

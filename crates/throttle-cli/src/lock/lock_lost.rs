@@ -1,4 +1,4 @@
-//! What happens when the lock is lost, or soon will be.
+//! What happens when a lock is lost, or soon will be: the command gets TERM, and KILL after the grace.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::output;
 
-/// Returns when the lock is lost, with the reason, or when it will be after the grace.
+/// Resolves with the loss when a lock is lost, or with `None` when only the grace is left before it will be.
 pub(super) async fn until_endangered(held: &HeldLocks, grace: Duration) -> Option<LostLock> {
     loop {
         let left = held.time_left().saturating_sub(grace);
@@ -21,65 +21,65 @@ pub(super) async fn until_endangered(held: &HeldLocks, grace: Duration) -> Optio
         tokio::select! {
             biased;
             loss = held.until_lost() => return Some(loss),
-            // In pieces, for a machine that slept has less time than its timers think.
+            // In short sleeps: timers stand still while the machine sleeps, but leases do not.
             () = sleep(left.min(LONGEST_SLEEP)) => {}
         }
     }
 }
 
-/// Ends the command: gently, and when its time is over certainly.
+/// Ends the command: TERM first, KILL when its time is over. Returns the loss to report.
 ///
-/// Its time is the grace, but no longer than it is certain that nobody else has the lock. Once that is
-/// uncertain, waiting makes it neither better nor much worse, so the command has all of its grace.
+/// The command has the whole grace if the lock is lost already, because others may hold it anyway. Otherwise
+/// its time also ends when the lock may be lost.
 pub(super) async fn end_command(
     child: &mut Child,
     held: &HeldLocks,
-    known: Option<LostLock>,
+    known_loss: Option<LostLock>,
     grace: Duration,
     signals: &mut Signals,
 ) -> io::Result<LostLock> {
     child.terminate();
-    match &known {
-        Some(loss) => output::message(format_args!("{loss}; the command is told to end")),
-        None => output::message(
+    match &known_loss {
+        Some(loss) => output::print_message(format_args!("{loss}; the command is told to end")),
+        None => output::print_message(
             "the server does not answer; the command is told to end before the lock is lost",
         ),
     }
-    let time = if known.is_some() { grace } else { grace.min(held.time_left()) };
-    let is_over = sleep(time);
-    tokio::pin!(is_over);
-    let mut is_second_signal = false;
+    let time = if known_loss.is_some() { grace } else { grace.min(held.time_left()) };
+    let time_over = sleep(time);
+    tokio::pin!(time_over);
+    let mut was_signaled = false;
     loop {
         tokio::select! {
             biased;
             event = child.next_event(), if !child.has_ended() => {
-                // One that is stopped continues, in order to end.
+                // A stopped command has to continue before it can end.
                 if event? == Event::Continued {
                     child.resume();
                 }
             }
-            // What the command has started may need its time as well.
+            // The command has ended, but the processes that it started have the rest of the time.
             () = sleep(POLL_INTERVAL), if child.has_ended() => if !child.has_survivors() { break },
             signal = signals.next() => {
-                // Who says so twice does not want to wait.
-                if is_second_signal && is_ending(signal) {
+                // A second signal to end cuts the grace short.
+                if was_signaled && is_ending(signal) {
                     break;
                 }
-                is_second_signal |= is_ending(signal);
+                was_signaled |= is_ending(signal);
                 child.forward(signal);
             }
-            () = &mut is_over => break,
+            () = &mut time_over => break,
         }
     }
     kill_command(child).await?;
-    Ok(held.check().err().or(known).unwrap_or_else(|| held.unreachable_loss()))
+    Ok(held.check().err().or(known_loss).unwrap_or_else(|| held.unreachable_loss()))
 }
 
-/// Ends the command with all that it started and left behind.
+/// Kills the command and all processes that it has started.
 pub(super) async fn kill_command(child: &mut Child) -> io::Result<()> {
     child.kill();
     child.wait().await?;
-    // Whoever was just starting something else may have got it started.
+    // A process may have started another one just before it was killed.
     for _ in 0..MAX_POLLS {
         if !child.has_survivors() {
             break;
@@ -90,9 +90,10 @@ pub(super) async fn kill_command(child: &mut Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when it is certain that the lock stays for longer than the grace.
+/// Returns when the locks are certain to be held for longer than the grace.
 ///
-/// After a stop the lease may be nearly over, although the server is there; the next heartbeat tells.
+/// While this program was stopped it sent no heartbeats, so the lease may be nearly over. The next heartbeat
+/// decides.
 pub(super) async fn until_confirmed(held: &HeldLocks, grace: Duration) -> Result<(), LostLock> {
     while held.time_left() <= grace {
         held.check()?;
@@ -101,12 +102,11 @@ pub(super) async fn until_confirmed(held: &HeldLocks, grace: Duration) -> Result
     Ok(())
 }
 
-/// How long to wait before looking again at what tells nothing by itself.
+/// The pause between two looks at a state that sends no event.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often to look for what is left of a command that was killed. What the system cannot end at once, it
-/// ends when it can.
+/// How often to look for processes left after KILL. The system ends the rest of them as soon as it can.
 const MAX_POLLS: u32 = 100;
 
-/// How long a timer may be trusted by a machine that may sleep.
+/// The longest sleep at a time, because the machine may be suspended meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

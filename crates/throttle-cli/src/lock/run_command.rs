@@ -1,9 +1,8 @@
-//! Runs the command as long as there is a lock, and sees to it that it ends in time.
+//! Runs the command while the locks are held: forwards signals to it, and ends it in time if a lock is lost.
 //!
-//! The order of ends is what matters. The lease of the peer ends at the server at some instant; before
-//! it, at the local deadline, the client says that the lock is lost; before that, by the grace, the
-//! command is told to end if no heartbeat gets through. So it has the grace to end in good order, and
-//! is dead when somebody else can be granted the lock.
+//! If no heartbeat gets through, three instants follow each other. A grace before the local deadline, the
+//! command gets TERM. At the local deadline, the client reports the lock as lost, and the command gets KILL.
+//! After that, the lease ends at the server, which can then grant the lock to others.
 
 use std::time::Duration;
 
@@ -15,15 +14,15 @@ use super::{
 };
 use crate::exit_status::{ExitStatus, Failure};
 
-/// How the work came to its end.
+/// How the work under the locks ended.
 pub(super) enum Outcome {
-    /// The command ended by itself, under the lock.
+    /// The command ended while the locks were held.
     Finished(ExitStatus),
-    /// The lock was lost first, and nothing of the command is left.
+    /// A lock was lost first, and the command with all its processes was ended.
     LockLost(LostLock),
 }
 
-/// Lets the command run, with all signals, as long as there is a lock.
+/// Runs the command until it ends or a lock is lost.
 pub(super) async fn run(
     child: &mut Child,
     held: &HeldLocks,
@@ -33,15 +32,15 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            known = until_endangered(held, grace) => {
-                return Ok(Outcome::LockLost(end_command(child, held, known, grace, signals).await?));
+            known_loss = until_endangered(held, grace) => {
+                return Ok(Outcome::LockLost(end_command(child, held, known_loss, grace, signals).await?));
             }
             event = child.next_event() => match event? {
                 Event::Ended(status) => return Ok(Outcome::Finished(status)),
                 Event::Continued => match until_confirmed(held, grace).await {
                     Ok(()) => child.resume(),
                     Err(loss) => {
-                        // It would go on without the lock.
+                        // The command is stopped. Continued, it would run without the lock.
                         kill_command(child).await?;
                         return Ok(Outcome::LockLost(loss));
                     }

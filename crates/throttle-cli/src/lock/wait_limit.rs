@@ -1,8 +1,8 @@
-//! For how long somebody wants to wait.
+//! How long to wait for all locks together.
 
 use std::time::{Duration, Instant};
 
-/// A time to wait for everything together, which runs from the moment it is made; or none.
+/// A limit that runs from the moment when it is created; or no limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitLimit {
     start: Instant,
@@ -10,12 +10,12 @@ pub(super) struct WaitLimit {
 }
 
 impl WaitLimit {
-    #[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
+    #[expect(clippy::disallowed_methods, reason = "waits take real time")]
     pub(super) fn new(limit: Option<Duration>) -> Self {
         Self { start: Instant::now(), limit }
     }
 
-    /// What is left of it. None if there is no limit.
+    /// The time that is left. `None` if there is no limit.
     pub(super) fn remaining(&self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_sub(self.start.elapsed()))
     }

@@ -1,5 +1,5 @@
-//! What somebody hears who waits: at a terminal a line that tells how the wait goes on, elsewhere a message
-//! now and then.
+//! Shows how long the program has waited and at which place of the queue: at a terminal in a line that is
+//! updated, elsewhere in messages.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::output;
 
-/// Tells how a wait goes on.
+/// Shows the progress of one wait.
 pub(super) struct WaitProgress<'a> {
     /// Makes a single attempt.
     client: &'a Client,
@@ -26,7 +26,7 @@ impl<'a> WaitProgress<'a> {
         Self { client, semaphore, peer, is_at_terminal: io::stderr().is_terminal() }
     }
 
-    /// Tells it as long as this goes on.
+    /// Runs `wait`, and shows its progress meanwhile.
     pub(super) async fn show_during<T>(&self, wait: impl Future<Output = T>) -> T {
         let period = if self.is_at_terminal { LINE_PERIOD } else { MESSAGE_PERIOD };
         let mut ticks = interval(period);
@@ -45,7 +45,7 @@ impl<'a> WaitProgress<'a> {
                 if self.is_at_terminal {
                     output::to_stderr(format!("{CLEAR}{text}"));
                 } else {
-                    output::message(text);
+                    output::print_message(text);
                 }
             }
         };
@@ -60,7 +60,7 @@ impl<'a> WaitProgress<'a> {
         result
     }
 
-    /// What the server says about this peer alone, for the queue may be long.
+    /// The state of the wait. Asks the server about this peer only, because the queue may be long.
     async fn waiting_state(&self) -> String {
         match self.peer.id() {
             None => match self.client.health().await {
@@ -78,14 +78,14 @@ impl<'a> WaitProgress<'a> {
 fn describe(status: &PeerStatus) -> String {
     match &status.pending {
         Some(PendingLock { place: Some(place), .. }) => format!("place {place} in the queue"),
-        // Far behind, or the server tells no places.
+        // Far back in the queue, or the server does not report places.
         Some(_) => "in the queue".to_owned(),
         None => "it is asked for".to_owned(),
     }
 }
 
-/// Whether somebody who looks at the terminal looks at this program. A job in the background leaves the line
-/// to others.
+/// Whether this program is in the foreground of the terminal. A job in the background must not write its line
+/// there.
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
     rustix::termios::tcgetpgrp(io::stderr()) == Ok(rustix::process::getpgrp())
@@ -96,16 +96,16 @@ fn is_in_foreground() -> bool {
     true
 }
 
-/// The error with what lies behind it.
+/// The error with its causes.
 fn cause(error: Error) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }
 
-/// How often the line is written anew.
+/// How often the line at a terminal is updated.
 const LINE_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often a message is written where messages are kept.
+/// How often a message is written elsewhere, where messages are kept.
 const MESSAGE_PERIOD: Duration = Duration::from_secs(30);
 
-/// To the beginning of the line, and erase it.
+/// Returns to the beginning of the line and erases it.
 const CLEAR: &str = "\r\x1b[K";

@@ -1,4 +1,4 @@
-//! What bash offers when somebody presses Tab.
+//! Completions in bash.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use axum::{Router, routing::get};
 
 use crate::support::{TestServer, run};
 
-/// What bash would offer for the last of these words.
+/// The candidates that bash offers for the last word.
 fn offered(server: &TestServer, words: &[&str]) -> Vec<String> {
     let script = r#"
         source <(throttlectl completions bash)
@@ -29,7 +29,7 @@ fn offered(server: &TestServer, words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_offers_what_fits() {
+fn bash_offers_commands_options_values_and_semaphores() {
     let server = TestServer::new();
     assert_eq!(offered(&server, &["sema"]), ["semaphores", "semaphore"]);
     assert_eq!(offered(&server, &["semaphore", ""])[..2], ["A", "B"]);
@@ -41,11 +41,11 @@ fn bash_offers_what_fits() {
     let commands = offered(&server, &[""]);
     assert!(commands.contains(&"lock".to_owned()), "{commands:?}");
     assert!(commands.iter().all(|it| !it.starts_with('_')), "{commands:?}");
-    assert_eq!(offered(&server, &["__"]), Vec::<String>::new(), "internals are nobody's business");
+    assert_eq!(offered(&server, &["__"]), Vec::<String>::new(), "hidden commands are not offered");
 }
 
 #[test]
-fn behind_two_dashes_bash_offers_commands_and_files_and_no_options() {
+fn after_two_dashes_bash_offers_commands_and_files_and_no_options() {
     let server = TestServer::new();
     let offers = offered(&server, &["lock", "A", "--", "--"]);
     assert_eq!(offers, Vec::<String>::new());
@@ -56,19 +56,19 @@ fn behind_two_dashes_bash_offers_commands_and_files_and_no_options() {
 }
 
 #[test]
-fn without_a_server_bash_offers_the_rest() {
+fn without_a_server_bash_still_offers_options() {
     let server = TestServer::new();
-    let away = ["semaphore", "--url", "http://127.0.0.1:9", ""];
-    let offers = offered(&server, &away);
+    let words = ["semaphore", "--url", "http://127.0.0.1:9", ""];
+    let offers = offered(&server, &words);
     assert!(
         !offers.contains(&"A".to_owned()) && offers.contains(&"--output".to_owned()),
         "{offers:?}"
     );
 }
 
-/// A completion is inserted as it is.
+/// The shell inserts a completion unescaped.
 #[test]
-fn a_name_that_a_shell_would_obey_is_not_offered() {
+fn a_name_with_special_characters_of_shells_is_not_offered() {
     let names = ["good", "$(reboot)", "a b", "a;b", "`x`", "-x", "a'b", "a\\nb"];
     let semaphore = |name: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! The lines that the documents show, as somebody types them.
+//! Runs the lines with `throttlectl` that the documents show.
 #![cfg(unix)]
 
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
@@ -15,12 +15,12 @@ const DOCUMENTS: [&str; 3] = [
     include_str!("../../../../docs/throttlectl.md"),
 ];
 
-/// The semaphores of the sample configuration, and those that readers bring along.
+/// The semaphores of the sample configuration, and others that the examples use.
 const SEMAPHORES: [(&str, u64, i32); 5] =
     [("A", 42, 0), ("B", 1, 1), ("import", 1, 0), ("nightly", 1, 0), ("report", 1, 0)];
 
 #[test]
-fn the_lines_of_the_documents_run_as_they_stand() {
+fn the_lines_of_the_documents_run_unchanged() {
     let server = TestServer::with_semaphores(SEMAPHORES, |handle| {
         let metrics = Metrics::new(Arc::new(NoopRecorder), Arc::new(String::new));
         let reload = || std::future::ready(Ok(Reloaded::default()));
@@ -50,7 +50,7 @@ fn the_lines_of_the_documents_run_as_they_stand() {
 }
 
 #[test]
-fn the_semaphores_of_the_documents_are_those_of_the_sample() {
+fn the_sample_configuration_has_the_semaphores_of_the_documents() {
     let sample = include_str!("../../../../configs/throttle.toml");
     assert!(sample.contains("[semaphores]\nA = 42\nB = { max = 1, level = 1 }\n"), "{sample}");
 }

@@ -1,4 +1,4 @@
-//! Commands under a lock, when all goes well or nothing begins.
+//! Commands under a lock: acquired, refused, not free in time, released.
 
 use std::{
     env, fs,
@@ -14,20 +14,22 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::support::{TestServer, end, line, run, signal, start, throttlectl, until};
+use crate::support::{
+    TestServer, exit_status, run, send_signal, spawn, throttlectl, wait_for_line, wait_until,
+};
 
 #[test]
-fn the_exit_code_of_the_command_is_passed_through() {
+fn the_exit_status_of_the_command_is_passed_on() {
     let server = TestServer::new();
     for (script, code) in [("true", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137)] {
         assert_eq!(run(&mut server.lock(&[], script)).0, code, "{script}");
     }
     let remainder = server.call(|it| async move { it.remainder("A").await.unwrap() });
-    assert_eq!(remainder, 1, "and the lock is given back");
+    assert_eq!(remainder, 1, "the lock is released");
 }
 
 #[test]
-fn the_command_knows_its_lock() {
+fn the_environment_of_the_command_describes_its_lock() {
     let server = TestServer::new();
     let script = "echo $THROTTLE_SEMAPHORE $THROTTLE_PEER $THROTTLE_FENCING_TOKEN";
     let flags = ["lock", "B", "--count", "2", "--label", "job=nightly", "--", "sh", "-c"];
@@ -48,38 +50,38 @@ fn the_command_knows_its_lock() {
 }
 
 #[test]
-fn a_lock_that_is_not_free_has_an_exit_code_of_its_own_and_leaves_no_waiter() {
+fn a_lock_that_is_not_free_has_its_own_exit_status_and_leaves_no_waiter() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     for flags in [&["--nonblocking"][..], &["--wait", "1s"]] {
         let (code, stdout, stderr) = run(&mut server.lock(flags, "echo never"));
         assert_eq!((code, &*stdout), (75, ""));
         assert!(stderr.contains("\"A\"") && stderr.contains("was not free"), "{stderr}");
     }
     server.until_waiters(0);
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
 }
 
 #[test]
-fn those_who_wait_are_served_in_the_order_in_which_they_came() {
+fn waiters_are_served_in_the_order_of_their_arrival() {
     let server = TestServer::new();
     let fifo = server.file("end");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let mut first = start(&mut server.lock(&[], "echo first >> order; read line < end"));
-    until(|| server.file("order").exists());
-    let mut second = start(&mut server.lock(&[], "echo second >> order"));
+    let mut first = spawn(&mut server.lock(&[], "echo first >> order; read line < end"));
+    wait_until(|| server.file("order").exists());
+    let mut second = spawn(&mut server.lock(&[], "echo second >> order"));
     server.until_waiters(1);
-    let mut third = start(&mut server.lock(&[], "echo third >> order"));
+    let mut third = spawn(&mut server.lock(&[], "echo third >> order"));
     server.until_waiters(2);
     fs::write(&fifo, "go\n").unwrap();
-    assert_eq!([&mut first, &mut second, &mut third].map(end), [0, 0, 0]);
+    assert_eq!([&mut first, &mut second, &mut third].map(exit_status), [0, 0, 0]);
     assert_eq!(fs::read_to_string(server.file("order")).unwrap(), "first\nsecond\nthird\n");
 }
 
 #[test]
-fn what_cannot_begin_says_why() {
+fn a_command_that_cannot_start_reports_the_reason() {
     let server = TestServer::new();
     let lock = |flags: &[&str]| run(server.throttlectl(&["lock"]).args(flags));
     let (code, _, stderr) = lock(&["X", "--", "true"]);
@@ -101,16 +103,16 @@ fn what_cannot_begin_says_why() {
     assert_eq!(run(&mut throttlectl("ftp://host", &["lock", "A", "--", "true"])).0, 64);
 }
 
-/// `flock`, `consul lock` and `etcdctl lock` take the command without dashes.
+/// `flock`, `consul lock` and `etcdctl lock` accept a command without dashes before it.
 #[test]
-fn whoever_forgets_the_dashes_or_a_unit_is_told_what_to_write() {
+fn a_command_line_without_dashes_or_a_unit_gets_a_hint() {
     let server = TestServer::new();
     let lock = |flags: &[&str]| run(server.throttlectl(&["lock"]).args(flags));
     for (flags, code, hint) in [
         (&["A", "date"][..], 78, "behind `--`"),
         (&["A", "make", "-j4"], 64, "behind `--`"),
         (&["X", "--", "true"], 78, "`throttlectl semaphores` lists"),
-        (&["A", "--wait", "10", "--", "true"], 64, "30s"),
+        (&["A", "--wait", "10", "--", "true"], 64, "such as \"5m\""),
         (&["A:0", "--", "true"], 64, "from 1 on"),
     ] {
         let (status, _, stderr) = lock(flags);
@@ -123,7 +125,7 @@ fn whoever_forgets_the_dashes_or_a_unit_is_told_what_to_write() {
 }
 
 #[test]
-fn the_short_options_are_those_of_flock_and_the_time_is_told_as_it_was_given() {
+fn the_short_options_are_those_of_flock_and_messages_show_the_time_as_given() {
     let server = TestServer::new();
     let inner = |flags: &str| {
         let script = format!("env -u THROTTLE_PEER throttlectl lock A {flags} -- true");
@@ -132,13 +134,13 @@ fn the_short_options_are_those_of_flock_and_the_time_is_told_as_it_was_given() {
         run(server.throttlectl(&["lock", "A", "--", "sh", "-c", &script]).env("PATH", path))
     };
     assert_eq!(inner("-n").0, 75);
-    let (code, _, stderr) = inner("-w 50ms");
+    let (code, _, stderr) = inner("-w 500ms");
     assert_eq!(code, 75);
-    assert!(stderr.ends_with("was not free within 50ms\n"), "{stderr}");
+    assert!(stderr.ends_with("was not free within 500ms\n"), "{stderr}");
 }
 
 #[test]
-fn a_server_out_of_reach_has_an_exit_code_of_its_own_and_the_cause_is_told() {
+fn an_unreachable_server_has_its_own_exit_status_and_the_cause_is_reported() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
@@ -152,9 +154,10 @@ fn a_server_out_of_reach_has_an_exit_code_of_its_own_and_the_cause_is_told() {
     }
 }
 
-/// A server that takes connections and says nothing is not waited for any longer; only the farewell is.
+/// A server that accepts connections and does not answer. After the wait, the program waits only for the
+/// removal of its peer.
 #[test]
-fn the_cause_is_told_when_the_time_is_over_and_not_after_the_farewell() {
+fn the_cause_is_reported_when_the_wait_is_over_and_before_the_peer_is_removed() {
     use axum::{
         Json, Router,
         routing::{delete, post},
@@ -176,18 +179,18 @@ fn the_cause_is_told_when_the_time_is_over_and_not_after_the_farewell() {
     });
     let mut command = server.throttlectl(&["lock", "A", "--wait", "50ms", "--", "true"]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut told = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut told).unwrap();
-    assert!(told.contains("no answer in time"), "{told}");
-    // A farewell that came before the message would have been in vain by now.
+    let mut message = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut message).unwrap();
+    assert!(message.contains("no answer in time"), "{message}");
+    // Had the removal been tried before the message, it would have failed by now.
     answers.notify_one();
     assert_eq!(child.wait().unwrap().code(), Some(69));
-    assert!(is_removed.load(Ordering::SeqCst), "the farewell comes after that");
+    assert!(is_removed.load(Ordering::SeqCst), "the peer is removed after the message");
 }
 
-/// As of a proxy that wants a token, or one that leads elsewhere.
+/// For example of a proxy that asks for a token, or one that redirects.
 #[test]
-fn an_answer_that_does_not_change_ends_the_wait() {
+fn an_answer_that_will_not_change_ends_the_wait() {
     use axum::{Router, http::StatusCode};
 
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FOUND] {
@@ -202,16 +205,16 @@ fn an_answer_that_does_not_change_ends_the_wait() {
     }
 }
 
-/// A server of version 0.5 tells no levels.
+/// A server of version 0.5 does not report levels.
 #[test]
-fn a_server_that_tells_no_levels_is_asked_in_the_order_of_the_command_line() {
+fn without_levels_from_the_server_locks_are_acquired_in_the_order_of_the_command_line() {
     use axum::http::StatusCode;
 
     let server = TestServer::with_routes(|| {
         let api = throttle_http::Api::new(crate::support::handle([("A", 1, 0), ("B", 3, 1)]));
-        let gone = async || (StatusCode::NOT_FOUND, "not found");
+        let no_route = async || (StatusCode::NOT_FOUND, "not found");
         axum::Router::new()
-            .route("/semaphores", axum::routing::get(gone))
+            .route("/semaphores", axum::routing::get(no_route))
             .fallback_service(api.routes())
     });
     assert_eq!(run(&mut server.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);
@@ -221,24 +224,24 @@ fn a_server_that_tells_no_levels_is_asked_in_the_order_of_the_command_line() {
 }
 
 #[test]
-fn a_conflict_may_have_another_status() {
+fn the_exit_status_of_a_conflict_can_be_chosen() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     for flags in [["--nonblocking", "-E", "3"], ["--wait=1s", "--conflict-exit-code", "3"]] {
         assert_eq!(run(&mut server.lock(&flags, "echo never")).0, 3);
     }
     let (code, _, _) = run(&mut server.throttlectl(&["lock", "X", "-E", "3", "--", "true"]));
     assert_eq!(code, 78, "a refusal is no conflict");
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
 }
 
 #[test]
-fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels() {
+fn one_peer_holds_several_semaphores_and_acquires_them_by_level() {
     let server = TestServer::new();
     let show = format!("echo \"$THROTTLE_LOCKS\"; {CTL} peers --output json");
-    // A is below B, so it is taken last, however they are named.
+    // The level of A is below that of B, so A comes last, whatever the order of the names.
     let words = ["lock", "A", "B:2", "--", "sh", "-c", &show];
     let (code, stdout, stderr) = run(&mut server.throttlectl(&words));
     assert_eq!(code, 0, "{stderr}");
@@ -251,12 +254,12 @@ fn several_semaphores_are_held_together_by_one_peer_in_the_order_of_their_levels
     assert_eq!(peers[0]["held"].as_array().unwrap().len(), 2);
     for name in ["A", "B"] {
         let free = server.call(|it| async move { it.semaphore(name).await.unwrap().status });
-        assert_eq!(free.held, 0, "{name} is given back");
+        assert_eq!(free.held, 0, "{name} is released");
     }
 }
 
 #[test]
-fn semaphores_of_one_level_cannot_be_held_together_and_nobody_waits_for_that() {
+fn semaphores_of_one_level_cannot_be_held_together_and_are_refused_at_once() {
     let server = TestServer::with_semaphores(
         [("A", 1, 0), ("B", 3, 1), ("C", 1, 0)],
         throttle_http::Api::new,
@@ -271,7 +274,7 @@ fn semaphores_of_one_level_cannot_be_held_together_and_nobody_waits_for_that() {
 }
 
 #[test]
-fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
+fn a_lock_within_a_lock_is_refused_if_the_two_could_deadlock() {
     let server = TestServer::with_semaphores(
         [("A", 1, 0), ("B", 3, 1), ("C", 1, 0)],
         throttle_http::Api::new,
@@ -283,33 +286,33 @@ fn a_lock_within_a_lock_is_refused_in_the_order_in_which_it_could_deadlock() {
     for (outer, inner) in [("A", "B"), ("A", "C"), ("A", "A")] {
         let (code, _, stderr) = nested(outer, inner);
         assert_eq!(code, 78, "{stderr}");
-        let told = format!("lock_hierarchy_violation: {inner:?} is of level");
-        assert!(stderr.contains(&told), "{stderr}");
+        let expected = format!("lock_hierarchy_violation: {inner:?} is of level");
+        assert!(stderr.contains(&expected), "{stderr}");
     }
-    // What runs side by side in there is independent of each other.
+    // Commands that run in parallel within the outer lock do not depend on each other.
     let both = format!("{CTL} lock A -- true & {CTL} lock C -- true; r=$?; wait $! && exit $r");
     let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "B", "--", "sh", "-c", &both]));
     assert_eq!(code, 0, "{stderr}");
-    // A peer that is gone, or of another server, holds nothing.
+    // An absent peer, or one of another server, holds nothing.
     let mut alone = server.throttlectl(&["lock", "B", "--", "true"]);
     assert_eq!(run(alone.env("THROTTLE_PEER", "5")).0, 0);
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody holds a lock in real time")]
-fn a_lock_is_held_for_its_least_time_also_if_the_command_is_quicker() {
+fn a_lock_is_held_for_its_minimum_time_also_if_the_command_ends_sooner() {
     let server = TestServer::new();
     let start = Instant::now();
     let (code, _, _) = run(&mut server.lock(&["--hold-at-least", "300ms"], "exit 7"));
     assert_eq!(code, 7);
     assert!(start.elapsed() >= Duration::from_millis(300));
-    // It ends before, if somebody says so.
-    let mut holder = self::start(&mut server.lock(&["--hold-at-least", "1h"], "echo x > done"));
-    line(&server.file("done"));
+    // A signal ends it before that.
+    let mut holder = spawn(&mut server.lock(&["--hold-at-least", "1h"], "echo x > done"));
+    wait_for_line(&server.file("done"));
     let (code, _, _) = run(&mut server.lock(&["--nonblocking"], "true"));
     assert_eq!(code, 75, "it is held");
-    signal("TERM", holder.id());
-    assert!(matches!(end(&mut holder), 0 | 143));
+    send_signal("TERM", holder.id());
+    assert!(matches!(exit_status(&mut holder), 0 | 143));
     assert_eq!(run(&mut server.lock(&["--nonblocking"], "true")).0, 0);
 }
 
@@ -337,23 +340,23 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     holder.stdin.as_mut().unwrap().write_all(b"anything").unwrap();
     assert!(holder.try_wait().unwrap().is_none());
     drop(holder.stdin.take());
-    assert_eq!(end(&mut holder), 0);
+    assert_eq!(exit_status(&mut holder), 0);
     let (mut holder, _) = hold();
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
     let remainder = server.call(|it| async move { it.remainder("A").await.unwrap() });
     assert_eq!(remainder, 1);
-    // An answer that nobody gets is no lock.
+    // A listing that cannot be written is a failure.
     let (_, broken) = std::io::pipe().unwrap();
     let mut command = server.throttlectl(&["lock", "A"]);
     let (code, _, stderr) = run(command.stdin(Stdio::piped()).stdout(broken));
     assert_ne!(code, 0, "{stderr}");
 }
 
-/// A pipe that is full and not read lets nobody write, for ever.
+/// A write to a full pipe that nobody reads blocks for ever.
 #[test]
 #[cfg(target_os = "linux")]
-fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
+fn without_a_command_a_signal_ends_the_program_also_while_nobody_reads_the_listing() {
     use std::{io::Write as _, process::Stdio};
 
     let server = TestServer::new();
@@ -363,9 +366,9 @@ fn without_a_command_a_signal_ends_it_also_while_nobody_reads_what_it_tells() {
     let mut command = server.throttlectl(&["lock", "A"]);
     let mut holder = command.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
     let remainder = || server.call(|it| async move { it.remainder("A").await.unwrap() });
-    until(|| remainder() == 0);
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    wait_until(|| remainder() == 0);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
     assert_eq!(remainder(), 1);
 }
 
@@ -389,10 +392,10 @@ fn people_can_see_who_holds_a_lock() {
 
 const CTL: &str = env!("CARGO_BIN_EXE_throttlectl");
 
-/// `/dev/full` refuses every byte, and a pipe without a reader breaks.
+/// `/dev/full` accepts no byte, and a pipe without a reader breaks.
 #[test]
 #[cfg(target_os = "linux")]
-fn the_status_is_the_documented_one_whatever_becomes_of_the_message() {
+fn the_exit_status_is_as_documented_also_if_the_message_cannot_be_written() {
     let server = TestServer::new();
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let broken = || std::io::pipe().unwrap().1;

@@ -1,4 +1,4 @@
-//! What an operator asks for, and does.
+//! Commands for operators: check, health, metrics, reload.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
+fn a_check_shows_whether_locks_are_free_and_acquires_none() {
     let (server, _) = crowded();
     for (arguments, expected, shown) in [
         (&["B"][..], 0, "B: could be locked now, 1 of 3 free\n"),
@@ -31,7 +31,7 @@ fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
     }
     let remainder = server.call(|it| async move { it.remainder("B").await.unwrap() });
     assert_eq!(remainder, 1);
-    for (argument, expected, told) in [
+    for (argument, expected, message) in [
         ("B:4", 78, "\"B\": 4 can never be granted, there are only 3"),
         ("X", 78, "\"X\": "),
         ("B:0", 64, "'B:0'"),
@@ -39,13 +39,13 @@ fn a_check_tells_whether_locks_could_be_had_and_asks_for_none() {
     ] {
         let (code, _, stderr) = run(&mut server.throttlectl(&["check", argument]));
         assert_eq!(code, expected, "{argument}: {stderr}");
-        assert!(stderr.contains(told), "{stderr}");
+        assert!(stderr.contains(message), "{stderr}");
     }
 }
 
-/// A waiter whose connection broke is passed over, so it is in nobody's way.
+/// The server passes over a parked waiter, whose connection is broken.
 #[test]
-fn a_check_heeds_those_who_wait_and_not_those_who_are_gone() {
+fn a_check_counts_waiters_but_no_parked_ones() {
     let semaphore = |parked: bool| {
         format!(
             r#"{{"name":"A","max":2,"level":0,"held":0,"pending":2,"remainder":2,"holders":0,
@@ -64,7 +64,7 @@ fn a_check_heeds_those_who_wait_and_not_those_who_are_gone() {
 }
 
 #[test]
-fn a_reload_tells_what_changed_or_why_not() {
+fn a_reload_shows_the_changes_or_why_it_is_refused() {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let changes =
         Reloaded { added: names(&["C", "D"]), changed: names(&["A"]), removed: names(&[]) };
@@ -95,7 +95,7 @@ fn a_reload_tells_what_changed_or_why_not() {
 }
 
 #[test]
-fn metrics_are_handed_on_as_they_are() {
+fn metrics_are_printed_unchanged() {
     let text = "# TYPE jobs gauge\njobs{name=\"a\u{1b}\"} 5\n";
     let server = TestServer::with_api(|handle| {
         Api::new(handle).metrics(Metrics::new(Arc::new(NoopRecorder), Arc::new(|| text.to_owned())))
@@ -106,7 +106,7 @@ fn metrics_are_handed_on_as_they_are() {
 }
 
 #[test]
-fn health_is_told_by_the_status_alone() {
+fn the_exit_status_shows_the_health() {
     let server = TestServer::new();
     assert_eq!(run(&mut server.throttlectl(&["health"])), (0, "ready\n".to_owned(), String::new()));
     let (code, stdout, _) = run(&mut server.throttlectl(&["health", "--live"]));

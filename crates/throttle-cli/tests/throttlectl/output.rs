@@ -1,4 +1,4 @@
-//! Streams that are full, or that nobody reads any more.
+//! Full streams, and streams without a reader.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,7 +13,7 @@ use axum::{Router, http::StatusCode, routing::get};
 
 use crate::support::{TestServer, run, throttlectl};
 
-/// Everything that prints a result.
+/// All commands that print a result.
 const PRINTING: &[&[&str]] = &[
     &["semaphores"],
     &["semaphore", "A"],
@@ -36,19 +36,19 @@ fn full() -> File {
 }
 
 #[test]
-fn a_result_that_cannot_be_written_is_an_error_with_a_status_of_its_own() {
+fn a_result_that_cannot_be_written_is_an_error_with_its_own_exit_status() {
     let server = TestServer::new();
     for arguments in PRINTING {
         let (code, _, stderr) = run(server.throttlectl(arguments).stdout(full()));
-        let told =
+        let expected =
             "throttlectl: cannot write to standard output: No space left on device (os error 28)\n";
-        assert_eq!((code, &*stderr), (74, told), "{arguments:?}");
+        assert_eq!((code, &*stderr), (74, expected), "{arguments:?}");
     }
 }
 
-/// As with `throttlectl semaphores | head -1`.
+/// For example with `throttlectl semaphores | head -1`.
 #[test]
-fn a_reader_that_has_gone_has_read_enough() {
+fn a_closed_pipe_is_no_error() {
     let server = TestServer::new();
     for arguments in PRINTING {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -59,7 +59,7 @@ fn a_reader_that_has_gone_has_read_enough() {
 }
 
 #[test]
-fn a_message_that_cannot_be_written_changes_no_status() {
+fn a_message_that_cannot_be_written_does_not_change_the_exit_status() {
     let server = TestServer::new();
     let nobody = "http://127.0.0.1:9";
     for (mut command, expected) in [
@@ -79,9 +79,9 @@ fn a_message_that_cannot_be_written_changes_no_status() {
     }
 }
 
-/// The first request of each run meets a proxy without a server behind it.
+/// A proxy without a server behind it answers the first request of each run.
 #[test]
-fn who_asks_is_told_what_the_client_does() {
+fn verbose_shows_what_the_client_does() {
     let requests = Arc::new(AtomicUsize::new(0));
     let version = move || {
         let is_lost = requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
@@ -107,7 +107,7 @@ fn who_asks_is_told_what_the_client_does() {
     }
 }
 
-/// What a server or a proxy says may be anything.
+/// An answer of a server or a proxy may contain any characters.
 #[test]
 fn a_message_cannot_move_the_cursor() {
     let problem =
@@ -125,14 +125,15 @@ fn a_message_cannot_move_the_cursor() {
     }
 }
 
-/// The server is there, and the variable that is forgotten by everybody leads elsewhere.
+/// The server can be reached, but the environment names a proxy.
 #[test]
-fn a_proxy_that_does_not_answer_is_named() {
+fn a_proxy_that_cannot_be_reached_is_named() {
     let server = TestServer::new();
     let mut command = server.throttlectl(&["health"]);
     command.env_remove("NO_PROXY").env("http_proxy", "http://127.0.0.1:9");
     let (code, _, stderr) = run(&mut command);
     assert_eq!(code, 69);
-    let told = format!("cannot connect to {} through the proxy http://127.0.0.1:9:", server.url);
-    assert!(stderr.contains(&told), "{stderr}");
+    let expected =
+        format!("cannot connect to {} through the proxy http://127.0.0.1:9:", server.url);
+    assert!(stderr.contains(&expected), "{stderr}");
 }

@@ -1,11 +1,11 @@
-//! The manual page, the help and the scripts for completions.
+//! The manual page, `--help` and the scripts for completions.
 
 use std::path::Path;
 
 use crate::support::{run, throttlectl};
 
 #[test]
-fn the_manual_tells_everything_about_every_command() {
+fn the_manual_documents_every_command_and_every_exit_status() {
     let (code, page, _) = run(&mut throttlectl("http://localhost", &["man"]));
     assert_eq!(code, 0);
     for section in [
@@ -37,11 +37,11 @@ fn the_manual_tells_everything_about_every_command() {
     ] {
         assert!(page.contains(word), "{word} is missing");
     }
-    assert!(!page.contains("die-with-parent"), "that is nobody's business");
+    assert!(!page.contains("die-with-parent"), "hidden commands are not documented");
     let pages = page.lines().filter(|line| line.contains("(1)") || line.contains("\\-lock("));
     assert_eq!(pages.collect::<Vec<_>>(), Vec::<&str>::new(), "there are no other pages");
     let urls = page.lines().filter(|line| line.contains("\\fB\\-\\-url\\fR \\fI"));
-    assert_eq!(urls.count(), 1, "what all commands have is told once");
+    assert_eq!(urls.count(), 1, "common options are documented once");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn there_is_a_script_for_each_shell() {
 }
 
 #[test]
-fn help_does_not_tell_what_the_environment_has() {
+fn help_does_not_show_values_of_the_environment() {
     for arguments in [&["--help"][..], &["lock", "--help"], &["man"]] {
         let mut command = throttlectl("http://ann:secret@localhost", arguments);
         let (code, text, _) = run(command.env("THROTTLE_TOKEN", "secret"));

@@ -1,4 +1,4 @@
-//! What is shown of a server.
+//! Commands that show the state of a server.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use expect_test::{Expect, expect};
 
 use crate::support::{TestServer, run};
 
-/// A server where a peer holds two of `B` and waits for `A`, which another one holds. Returns it and
-/// the numbers of all that differs from run to run.
+/// A server where one peer holds two of `B` and waits for `A`, which another peer holds. Returns it with the
+/// ids and tokens that differ from run to run, and a name for each.
 pub(crate) fn crowded() -> (TestServer, Vec<(u64, &'static str)>) {
     let server = TestServer::new();
     let names = server.call(|it| async move {
@@ -31,7 +31,7 @@ pub(crate) fn crowded() -> (TestServer, Vec<(u64, &'static str)>) {
     (server, names)
 }
 
-/// Compares what is printed, without ids, spans and the width of columns.
+/// Compares the output, without ids, spans and the width of columns.
 #[track_caller]
 fn check(arguments: &[&str], expected: Expect) {
     let (server, names) = crowded();
@@ -56,7 +56,7 @@ fn check(arguments: &[&str], expected: Expect) {
 }
 
 #[test]
-fn semaphores_in_numbers() {
+fn semaphores_are_shown_in_numbers() {
     check(
         &["semaphores"],
         expect![[r#"
@@ -68,7 +68,7 @@ fn semaphores_in_numbers() {
 }
 
 #[test]
-fn one_semaphore_with_its_queue() {
+fn a_semaphore_is_shown_with_its_holders_and_its_queue() {
     check(
         &["semaphore", "A"],
         expect![[r#"
@@ -85,7 +85,7 @@ fn one_semaphore_with_its_queue() {
 }
 
 #[test]
-fn peers() {
+fn peers_are_shown_with_their_locks() {
     let (server, _) = crowded();
     let (code, stdout, _) = run(&mut server.throttlectl(&["peers"]));
     assert_eq!(code, 0);
@@ -94,7 +94,7 @@ fn peers() {
 }
 
 #[test]
-fn the_status() {
+fn the_status_is_a_summary_in_numbers() {
     check(
         &["status"],
         expect![[r#"
@@ -108,7 +108,7 @@ fn the_status() {
 }
 
 #[test]
-fn json_is_what_the_server_says() {
+fn json_is_the_answer_of_the_server() {
     let (server, names) = crowded();
     let json = |arguments: &[&str]| -> serde_json::Value {
         let (code, stdout, _) = run(server.throttlectl(arguments).args(["--output", "json"]));
@@ -122,7 +122,7 @@ fn json_is_what_the_server_says() {
 }
 
 #[test]
-fn a_peer_that_is_removed_gives_everything_back() {
+fn a_peer_that_is_removed_releases_its_locks() {
     let (server, names) = crowded();
     let (code, stdout, _) = run(&mut server.throttlectl(&["remove-peer", &names[1].0.to_string()]));
     assert_eq!((code, &*stdout), (0, "removed\n"));
@@ -134,16 +134,16 @@ fn a_peer_that_is_removed_gives_everything_back() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_told() {
+fn an_unknown_name_is_reported() {
     let server = TestServer::new();
     let (code, _, stderr) = run(&mut server.throttlectl(&["semaphore", "X"]));
     assert_eq!(code, 78);
     assert!(stderr.starts_with("throttlectl: \"X\": refused with 400"), "{stderr}");
 }
 
-/// A server that tells more than this version knows, in an order and with digits of its own.
+/// A newer server, whose answer has unknown members, long numbers and an order of its own.
 #[test]
-fn json_hands_on_what_this_version_does_not_know() {
+fn json_keeps_members_that_this_version_does_not_know() {
     let semaphores = r#"[{"zone":{"cost":1.50,"big":18446744073709551616},"name":"A\u0001","max":1,"level":0,
         "held":0,"pending":0,"remainder":1,"holders":0,"waiters":0,"longest_pending":"0s"}]"#;
     let server = TestServer::with_routes(|| {
@@ -160,9 +160,9 @@ fn json_hands_on_what_this_version_does_not_know() {
     assert!(stdout.contains("A\\u{1}"), "{stdout}");
 }
 
-/// Such a server has no routes for what is shown, but it has metrics.
+/// Such a server has no routes for semaphores, but it has metrics.
 #[test]
-fn a_server_of_version_0_5_shows_what_it_tells() {
+fn a_server_of_version_0_5_is_shown_as_far_as_it_reports() {
     let server = TestServer::with_routes(|| {
         let metrics = "throttle_max{semaphore=\"A\"} 5\nthrottle_acquired{semaphore=\"A\"} 3\n\
             throttle_pending{semaphore=\"A\"} 4\nthrottle_longest_pending_sec{semaphore=\"A\"} 61\n";
@@ -193,7 +193,7 @@ fn a_server_of_version_0_5_shows_what_it_tells() {
     ] {
         let (code, stdout, stderr) = run(&mut server.throttlectl(arguments));
         assert_eq!(code, expected, "{arguments:?}: {stderr}");
-        assert!(!stdout.contains("HOLDER  "), "nobody knows: {stdout}");
+        assert!(!stdout.contains("HOLDER  "), "such a server does not report holders: {stdout}");
         assert!((stdout.clone() + &stderr).contains(shown), "{arguments:?}: {stdout}{stderr}");
     }
 }

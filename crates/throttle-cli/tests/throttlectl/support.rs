@@ -1,4 +1,4 @@
-//! A server to talk to, commands to run, and conditions to wait for.
+//! A test server, commands that talk to it, and waits for conditions.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// A server with semaphores, and a directory for what commands write.
+/// A server in this process, and a directory for the files that commands write.
 pub(crate) struct TestServer {
     runtime: Runtime,
     pub(crate) url: String,
@@ -24,12 +24,12 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// With a mutex `A`, and a semaphore `B` of three of a higher level.
+    /// A server with a mutex `A` of level 0, and a semaphore `B` of level 1 and maximum 3.
     pub(crate) fn new() -> Self {
         Self::with_api(Api::new)
     }
 
-    /// The same with routes of its own choice.
+    /// The same, with an API that `api` builds.
     pub(crate) fn with_api(api: impl FnOnce(Handle) -> Api) -> Self {
         Self::with_semaphores([("A", 1, 0), ("B", 3, 1)], api)
     }
@@ -42,7 +42,7 @@ impl TestServer {
         Self::with_routes(|| api(handle(semaphores)).routes())
     }
 
-    /// The same semaphores as always, at a socket in the file system.
+    /// The same semaphores as in [`TestServer::new`], on a Unix socket.
     #[cfg(target_os = "linux")]
     pub(crate) fn on_unix_socket(path: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
@@ -55,7 +55,7 @@ impl TestServer {
         Self { runtime, url, directory: tempfile::tempdir().unwrap() }
     }
 
-    /// A server of any kind.
+    /// A server with any routes.
     pub(crate) fn with_routes(routes: impl FnOnce() -> Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = runtime.block_on(async {
@@ -68,30 +68,30 @@ impl TestServer {
         Self { runtime, url, directory: tempfile::tempdir().unwrap() }
     }
 
-    /// Asks the server, whatever it takes.
+    /// Calls the server with a client.
     pub(crate) fn call<T, F: Future<Output = T>>(&self, call: impl FnOnce(Client) -> F) -> T {
         self.runtime.block_on(async { call(Client::new(&self.url).unwrap()).await })
     }
 
-    /// Ends the server with all its connections. What commands wrote stays.
+    /// Ends the server with all its connections. Returns the directory, which keeps the files.
     pub(crate) fn shut_down(self) -> TempDir {
         self.runtime.shutdown_background();
         self.directory
     }
 
-    /// A file that a command may write.
+    /// The path of a file in the directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// `throttlectl` with these arguments, in the directory for files.
+    /// `throttlectl` with these arguments, in the directory.
     pub(crate) fn throttlectl(&self, arguments: &[&str]) -> Command {
         let mut command = throttlectl(&self.url, arguments);
         command.current_dir(self.directory.path());
         command
     }
 
-    /// `throttlectl lock` with these flags, which runs a script in a shell.
+    /// `throttlectl lock A` with these flags, running a script in a shell.
     #[cfg(unix)]
     pub(crate) fn lock(&self, flags: &[&str], script: &str) -> Command {
         let mut command = self.throttlectl(&["lock", "A"]);
@@ -99,16 +99,16 @@ impl TestServer {
         command
     }
 
-    /// Waits until somebody waits for the mutex.
+    /// Waits until this number of peers wait for `A`.
     #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
-        until(|| {
+        wait_until(|| {
             self.call(|it| async move { it.semaphore("A").await.unwrap().status.waiters }) == number
         });
     }
 }
 
-/// Semaphores of these maxima and levels.
+/// A runtime with semaphores of these maxima and levels.
 pub(crate) fn handle<const N: usize>(semaphores: [(&str, u64, i32); N]) -> Handle {
     let semaphores = semaphores.map(|(name, max, level)| {
         let max = Count::new(max).unwrap();
@@ -124,7 +124,7 @@ pub(crate) fn throttlectl(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The same program with its signals as `env` sets them by an option.
+/// The same command, started by `env` with an option that sets its signals.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_signals(option: &str, program: &Command) -> Command {
     let mut env = Command::new("env");
@@ -132,7 +132,7 @@ pub(crate) fn with_signals(option: &str, program: &Command) -> Command {
     started_by(env, program)
 }
 
-/// What another command would run, with its arguments and environment, started by this one.
+/// The arguments, environment and directory of `program`, started by another command.
 #[cfg(target_os = "linux")]
 pub(crate) fn started_by(mut starter: Command, program: &Command) -> Command {
     starter.args(program.get_args());
@@ -141,69 +141,69 @@ pub(crate) fn started_by(mut starter: Command, program: &Command) -> Command {
     starter
 }
 
-/// Runs it to its end, and returns its exit code and what it printed to both streams.
+/// Runs a command to its end. Returns its exit status, standard output and standard error.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-pub(crate) fn start(command: &mut Command) -> Child {
+pub(crate) fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Waits for the program to end, and returns its exit code.
-pub(crate) fn end(child: &mut Child) -> i32 {
+/// Waits for a process to end, and returns its exit status.
+pub(crate) fn exit_status(child: &mut Child) -> i32 {
     let mut status = None;
-    until(|| {
+    wait_until(|| {
         status = child.try_wait().unwrap();
         status.is_some()
     });
     status.unwrap().code().unwrap()
 }
 
-/// Sends a signal to a process, by its name.
+/// Sends a signal by its name.
 #[cfg(unix)]
-pub(crate) fn signal(name: &str, process: u32) {
+pub(crate) fn send_signal(name: &str, process: u32) {
     let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(status.unwrap().success());
 }
 
 /// Waits until a file has a line, and returns it.
-pub(crate) fn line(path: &Path) -> String {
+pub(crate) fn wait_for_line(path: &Path) -> String {
     let mut text = String::new();
-    until(|| {
+    wait_until(|| {
         text = fs::read_to_string(path).unwrap_or_default();
         text.ends_with('\n')
     });
     text.trim().to_owned()
 }
 
-/// The number of a process, from a file.
+/// The process id that a command writes to a file.
 #[cfg(target_os = "linux")]
-pub(crate) fn process(path: &Path) -> u32 {
-    line(path).parse().unwrap()
+pub(crate) fn process_id(path: &Path) -> u32 {
+    wait_for_line(path).parse().unwrap()
 }
 
-/// Whether a process can still do anything.
+/// Whether a process is alive, so not a zombie.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_alive(process: u32) -> bool {
-    !matches!(state(process), None | Some('X' | 'Z'))
+    !matches!(process_state(process), None | Some('X' | 'Z'))
 }
 
-/// The state of a process, as the system calls it; none if there is no such process.
+/// The letter for the state of a process in `/proc`. `None` if there is no such process.
 #[cfg(target_os = "linux")]
-pub(crate) fn state(process: u32) -> Option<char> {
+pub(crate) fn process_state(process: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Waits for a condition that comes about.
-#[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
-pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+/// Waits until a condition is true.
+#[expect(clippy::disallowed_methods, reason = "other processes run in real time")]
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it does not come about");
+        assert!(start.elapsed() < Duration::from_secs(30), "the condition does not become true");
         thread::park_timeout(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! Servers behind `https`, and the files with which they are asked.
+//! Servers behind `https`, and the files with certificates.
 
 use std::{fs, io, net::SocketAddr, sync::Arc};
 
@@ -19,7 +19,7 @@ use tokio_rustls::{
 
 use crate::support::{TestServer, run, throttlectl};
 
-/// Accepts connections that have shaken hands.
+/// Accepts connections after their TLS handshake.
 struct Encrypted(TcpListener, TlsAcceptor);
 
 impl Listener for Encrypted {
@@ -54,7 +54,7 @@ fn issue(authority: &Authority) -> (rcgen::Certificate, KeyPair) {
     (params.signed_by(&key, authority).unwrap(), key)
 }
 
-/// Starts a server for whose clients the same authority answers. Returns its URL.
+/// Starts a server that requires client certificates of the same authority. Returns its URL.
 async fn serve(authority: &Authority) -> String {
     let (certificate, key) = issue(authority);
     let mut roots = RootCertStore::empty();
@@ -79,7 +79,7 @@ async fn serve(authority: &Authority) -> String {
 }
 
 #[test]
-fn files_say_whom_to_trust_and_who_asks() {
+fn files_name_the_trusted_authority_and_the_certificate_of_the_client() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -93,7 +93,7 @@ fn files_say_whom_to_trust_and_who_asks() {
     let garbage = file("garbage.pem", "garbage");
     let runtime = Runtime::new().unwrap();
     let url = runtime.block_on(serve(&authority));
-    for (flags, expected, told) in [
+    for (flags, expected, message) in [
         (&["--ca", &*ca, "--client-cert", &client][..], 0, ""),
         (&["--client-cert", &client], 69, "certificate"),
         (&["--ca", &ca], 69, "localhost"),
@@ -103,7 +103,7 @@ fn files_say_whom_to_trust_and_who_asks() {
     ] {
         let (code, _, stderr) = run(throttlectl(&url, &["health", "--live"]).args(flags));
         assert_eq!(code, expected, "{flags:?}: {stderr}");
-        assert!(stderr.contains(told) && !stderr.contains("panicked"), "{flags:?}: {stderr}");
+        assert!(stderr.contains(message) && !stderr.contains("panicked"), "{flags:?}: {stderr}");
     }
     let mut by_variables = throttlectl(&url, &["health", "--live"]);
     by_variables.env("THROTTLE_CA", &ca).env("THROTTLE_CLIENT_CERT", &client);
@@ -111,7 +111,7 @@ fn files_say_whom_to_trust_and_who_asks() {
 }
 
 #[test]
-fn a_variable_that_is_empty_is_as_good_as_none() {
+fn an_empty_variable_counts_as_unset() {
     let server = TestServer::new();
     let mut check = server.throttlectl(&["health"]);
     for name in ["THROTTLE_CA", "THROTTLE_CLIENT_CERT", "THROTTLE_TOKEN"] {

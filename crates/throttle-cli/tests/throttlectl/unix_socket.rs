@@ -1,4 +1,4 @@
-//! A server at a socket in the file system.
+//! A server on a Unix socket.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use tokio::{net::UnixListener, runtime::Runtime};
 use crate::support::{run, throttlectl};
 
 #[test]
-fn the_url_of_a_server_may_be_that_of_its_socket() {
+fn the_url_of_a_server_may_name_its_socket() {
     let runtime = Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("throttle.sock");

@@ -1,15 +1,11 @@
-//! Asking for a lock.
+//! The builder of a request to the route that acquires a lock.
 
 use std::{pin::Pin, time::Duration};
 
-use throttle_wire::{LockAnswer, PeerId};
+use throttle_wire::{LockAnswer, LockCount, LockRequest, PeerId};
 
-use crate::{
-    Client, Error,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Client, Error, answer::Answer, retry::Repeat, sequence::OnStale};
 
 /// Asks for a lock when it is awaited. Made by [`Client::acquire`].
 #[derive(Clone, Debug)]
@@ -19,7 +15,7 @@ pub struct Acquire<'a> {
     peer: PeerId,
     semaphore: &'a str,
     count: u64,
-    query: throttle_wire::LockRequest,
+    query: LockRequest,
     on_stale: OnStale,
 }
 
@@ -44,29 +40,28 @@ impl<'a> Acquire<'a> {
             peer,
             semaphore,
             count,
-            query: throttle_wire::LockRequest::default(),
+            query: LockRequest::default(),
             on_stale: OnStale::Renumber,
         }
     }
 
-    /// Sets the length of the peer's lease and lets it begin anew, whatever becomes of the request.
+    /// Sets the length of the peer's lease and renews it, whatever the outcome of the request.
     pub fn expires_in(mut self, expires_in: Duration) -> Self {
         self.query.expires_in = Some(expires_in);
         self
     }
 
-    /// Lets the answer wait until the lock is held, but no longer than this. Without it the answer
-    /// comes at once.
+    /// Lets the server delay the answer until the lock is granted, but no longer than this. Without it the
+    /// server answers at once.
     ///
-    /// It is one span for all attempts: a retry asks only for what is left of it. A server that
-    /// shuts down, or at which very many requests wait, answers [`Admission::Queued`] before it is
-    /// over.
+    /// The time is shared by all attempts: a retry asks only for what is left of it. A server that shuts
+    /// down, or at which very many requests wait, may answer [`Admission::Queued`] earlier.
     pub fn block_for(mut self, block_for: Duration) -> Self {
         self.query.block_for = Some(block_for);
         self
     }
 
-    /// What happens if another request of the peer overtakes it. Otherwise it is sent again.
+    /// Sets what happens if a later request of the peer overtakes this one. Default: [`OnStale::Renumber`].
     pub(crate) fn on_stale(mut self, on_stale: OnStale) -> Self {
         self.on_stale = on_stale;
         self
@@ -74,14 +69,16 @@ impl<'a> Acquire<'a> {
 
     async fn send(self) -> Result<Admission, Error> {
         let Self { client, peer, semaphore, count, query, on_stale } = self;
-        let mut url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        if let Some(expires_in) = query.expires_in {
-            let expires_in = humantime::format_duration(expires_in).to_string();
-            url.query_pairs_mut().append_pair("expires_in", &expires_in);
-        }
+        let url = client.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
+        let LockRequest { expires_in, block_for, .. } = query;
+        // The server refuses all counts above 2^53, so larger ones may be cut.
+        let count = LockCount(i64::try_from(count).unwrap_or(i64::MAX));
         let send = async |sequence| {
-            let request = client.put(with_sequence(url.clone(), sequence)).json(&count);
-            match query.block_for {
+            let mut url = url.clone();
+            // `block_for` is added to each attempt: what is left of it then.
+            append_query(&mut url, &LockRequest { expires_in, block_for: None, sequence });
+            let request = client.put(url).json(&count);
+            match block_for {
                 Some(block_for) => client.send_and_wait(request, block_for, admission).await,
                 None => client.send(request, Repeat::Always, admission).await,
             }
@@ -90,7 +87,7 @@ impl<'a> Acquire<'a> {
     }
 }
 
-/// The status decides. The body must not contradict it; that of version 0.5 is the peer's id alone.
+/// The status decides. The body must not contradict it; a server of version 0.5 answers only the peer's id.
 fn admission(answer: &Answer) -> Result<Admission, Error> {
     let token = match answer.json::<LockAnswer>() {
         Ok(body) if body.acquired != answer.is_pending() => body.fencing_token,

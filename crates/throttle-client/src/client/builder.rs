@@ -1,4 +1,4 @@
-//! What a client is made of.
+//! Settings of a client.
 
 use std::{error::Error as _, fmt, path::Path, sync::Arc, time::Duration};
 
@@ -56,35 +56,36 @@ impl ClientBuilder {
         }
     }
 
-    /// Adds another URL of the server: a second address, or another proxy. It may also be another
-    /// server that takes over when the first one is gone; never one that serves the same semaphores
-    /// at the same time, for both would grant them.
+    /// Adds another URL of the server: a second address, or another proxy. It may also be a standby server
+    /// that takes over when the first one is gone. It must never be a server that serves the same semaphores
+    /// at the same time, because both would grant them.
     ///
-    /// When a request gets no answer at one URL, those that follow go to the next one. Whatever may be
-    /// repeated is repeated there. A server that is busy (429, 503) has answered, and is asked again.
+    /// When a request gets no answer at one URL, it is repeated at the next one if it may be repeated, and
+    /// later requests go there. A busy server (429, 503) has answered, so it is asked again.
     ///
-    /// A user's name and a password in a URL are for this URL only; [headers](Self::header) are for all.
+    /// A user name and a password in a URL are sent to this URL only; [headers](Self::header) are sent to
+    /// all.
     #[must_use]
     pub fn or_url(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
         self
     }
 
-    /// Sends requests by an HTTP client of your own, with its TLS, proxies and pool of connections; but not
-    /// those to a socket in the file system, for which it takes a client that knows the socket.
+    /// Sends requests by your own HTTP client, with its TLS, proxies and connection pool. A server at a
+    /// socket in the file system is not reached by it, because such a server needs a client of its own.
     ///
-    /// Build it from [`http_client_builder`] to change one point only. One that follows redirects by itself
-    /// passes on what you add by [`header`](Self::header), as `reqwest` does.
+    /// Start from [`http_client_builder`] to change single settings. If your client follows redirects itself,
+    /// it passes on what you add by [`header`](Self::header), as `reqwest` does.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.http = Some(client);
         self
     }
 
-    /// Adds a header to every request, in place of any of the same name.
+    /// Adds a header to every request. It replaces a header of the same name.
     ///
-    /// It goes to all URLs of the client, and to no other server to which one of them redirects. No log and
-    /// no error shows its value.
+    /// It is sent to all URLs of the client, but not to other servers to which one of them redirects. No log
+    /// and no error shows its value.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
@@ -98,9 +99,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts servers whose certificates were issued by these authorities, in addition to those that the
-    /// system trusts. `pem` has one or more certificates. A server's own certificate will do, if nobody has
-    /// issued it.
+    /// Trusts servers with certificates of these authorities, in addition to those that the system trusts.
+    /// `pem` has one or more certificates. It may be the server's own certificate, if that is self-signed.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -108,8 +108,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Shows a certificate to servers that ask for one. `pem` has the certificate, those between it and its
-    /// authority, and the private key.
+    /// Sets the certificate for servers that ask for one. `pem` has the certificate, its intermediate
+    /// certificates, and the private key.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -117,27 +117,27 @@ impl ClientBuilder {
         self
     }
 
-    /// How long each attempt of a request may take, from connecting to the end of the answer. One
-    /// that waits for a lock has `block_for` in addition. Default: 10 s.
+    /// How long each attempt of a request may take, from connecting to the end of the answer. A request that
+    /// waits for a lock may take `block_for` in addition. Default: 10 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How often and for how long requests that failed are repeated.
+    /// How often and for how long failed requests are repeated.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// The client. It connects when it is first used.
+    /// Builds the client. It connects with its first request.
     ///
     /// # Errors
     ///
-    /// - [`Error::InvalidUrl`], also for `https` without the feature `tls` and without an
-    ///   [HTTP client](Self::http_client) of your own.
+    /// - [`Error::InvalidUrl`], also for `https` without the feature `tls` and without an [HTTP
+    ///   client](Self::http_client) of your own.
     /// - [`Error::InvalidSetting`]
     pub fn build(self) -> Result<Client, Error> {
         let proxies = match self.http {
@@ -147,7 +147,7 @@ impl ClientBuilder {
         let urls = ServerUrls::parse(self.urls.iter().map(String::as_str), &proxies)?;
         let headers = self.all_headers()?;
         let network = self.network(&urls)?;
-        let client = |base: &ServerUrl| match base.socket() {
+        let client = |server: &ServerUrl| match server.socket() {
             Some(socket) => by_socket(http_client_builder(), socket).build(),
             None => Ok(network.clone()),
         };
@@ -173,7 +173,7 @@ impl ClientBuilder {
         Ok(headers)
     }
 
-    /// The HTTP client for whatever is not asked by a socket in the file system.
+    /// The HTTP client for all servers that are not at a socket in the file system.
     fn network(&self, urls: &ServerUrls) -> Result<reqwest::Client, Error> {
         #[cfg(feature = "tls")]
         if self.http.is_some() && !self.certificates.is_empty() {
@@ -188,21 +188,20 @@ impl ClientBuilder {
         #[cfg(not(feature = "tls"))]
         let builder = http_client_builder();
         if cfg!(not(feature = "tls"))
-            && let Some(base) = urls.iter().find(|base| base.is_https())
+            && let Some(server) = urls.iter().find(|server| server.is_https())
         {
             let reason = "`https` needs the feature `tls` of throttle-client".to_owned();
-            return Err(Error::InvalidUrl { url: base.endpoint().url().to_owned(), reason });
+            return Err(Error::InvalidUrl { url: server.endpoint().url().to_owned(), reason });
         }
         builder.build().map_err(unusable)
     }
 }
 
-/// What the default HTTP client is built from, to make [one of your own](ClientBuilder::http_client)
-/// that differs in some point only.
+/// The settings of the default HTTP client, as a start for [one of your own](ClientBuilder::http_client).
 ///
-/// It follows no redirects, for the [`Client`] does, and waits at most three seconds for a connection. With
-/// the feature `tls` it trusts what the system trusts by a ready-made configuration of rustls, which methods
-/// of the builder about certificates do not change: for these there are
+/// It does not follow redirects, because the [`Client`] does, and it waits at most three seconds for a
+/// connection. With the feature `tls` it has a complete rustls configuration that trusts what the system
+/// trusts. The builder's methods about certificates do not change that one. Use
 /// [`ClientBuilder::ca_certificates`] and [`ClientBuilder::client_certificate`], or another
 /// `tls_backend_preconfigured`.
 pub fn http_client_builder() -> reqwest::ClientBuilder {
@@ -217,7 +216,7 @@ pub fn http_client_builder() -> reqwest::ClientBuilder {
     builder
 }
 
-/// A value that is never shown.
+/// A header value that is never logged.
 fn sensitive(value: &[u8], setting: impl Fn() -> String) -> Result<HeaderValue, Error> {
     let reason = "its value has a character that no header can have, such as a line break";
     let value = HeaderValue::from_bytes(value);
@@ -240,13 +239,13 @@ fn by_socket(client: reqwest::ClientBuilder, socket: &Path) -> reqwest::ClientBu
     client.unix_socket(socket)
 }
 
-/// ServerUrls have no sockets here.
+/// URLs with a socket are refused on such a system.
 #[cfg(not(unix))]
 fn by_socket(client: reqwest::ClientBuilder, _: &Path) -> reqwest::ClientBuilder {
     client
 }
 
-/// What may be secret is left out: the URLs, the headers and the certificates.
+/// Omits what may be secret: the URLs, the headers and the certificates.
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
@@ -261,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_adds_to_the_headers_is_secret() {
+    fn headers_added_by_the_program_are_secret() {
         let builder =
             Client::builder("http://host").header("x-key", "secret").bearer_token("secret");
         let headers = builder.all_headers().unwrap();
@@ -274,12 +273,12 @@ mod tests {
     fn https_is_refused_without_the_feature_tls_when_the_client_is_built() {
         let builder = || Client::builder("http://host").or_url("https://ann:secret@host/throttle/");
         let Err(Error::InvalidUrl { url, reason }) = builder().build() else {
-            panic!("it is built")
+            panic!("the client was built")
         };
         assert_eq!(url, "https://host/throttle");
         assert_eq!(reason, "`https` needs the feature `tls` of throttle-client");
 
-        // This one may be able to, for all we know.
+        // The program's own client may support `https`.
         let own = http_client_builder().build().unwrap();
         builder().http_client(own).build().unwrap();
     }

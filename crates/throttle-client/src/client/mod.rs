@@ -1,15 +1,18 @@
-//! A client of one server.
+//! The client of one server, and its requests.
 
 mod acquire;
 mod builder;
 mod new_peer;
+mod query;
 mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Url};
+use throttle_wire::LockRequest;
 use tracing::{Instrument as _, debug_span};
 
+use self::query::append_query;
 pub use self::{
     acquire::{Acquire, Admission},
     builder::{ClientBuilder, http_client_builder},
@@ -25,16 +28,16 @@ use crate::{
 
 /// A client of one server.
 ///
-/// Clones are cheap and share their connections, which are kept open and used again.
+/// Clones are cheap and share their connections, which are kept open and reused.
 ///
 /// All methods fail with [`Error::Connect`], [`Error::Timeout`], [`Error::Transport`] or
-/// [`Error::UnexpectedAnswer`] if the server, or what is between it and the client, is not well, after the
-/// attempts that the [`RetryPolicy`] grants. Beyond these each method lists the [codes](Error::code) with which the
-/// server refuses. Every server has limits on what it is sent; what exceeds them is refused, too.
+/// [`Error::UnexpectedAnswer`] if the network, a proxy or the server fails in all attempts that the
+/// [`RetryPolicy`] allows. In addition, each method lists the [codes](Error::code) with which the server
+/// refuses it. Every server limits the size of requests, and refuses larger ones.
 ///
-/// A future that is dropped hangs up. What the server did until then it has done: a request that
-/// waits for a lock leaves a pending lock behind, which the server cancels unless the peer asks again
-/// soon.
+/// Dropping the future of a request closes its connection, but does not undo what the server has done. A
+/// dropped request that waits for a lock leaves a pending lock behind, which the server cancels unless the
+/// peer asks again soon.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<ClientInner>,
@@ -49,9 +52,9 @@ pub(crate) struct ClientInner {
 impl Client {
     /// A client of the server at `url`, such as `http://localhost:8000`.
     ///
-    /// The URL may have a path, if a proxy or another application puts the server there. A slash at
-    /// its end makes no difference. A server that listens on a socket in the file system is at
-    /// `unix:/run/throttle.sock`, where there are such sockets.
+    /// The URL may have a path, if a proxy or another application serves Throttle there. A slash at its end
+    /// makes no difference. On Unix, `unix:/run/throttle.sock` is a server that listens on a socket in the
+    /// file system.
     ///
     /// # Errors
     ///
@@ -60,35 +63,35 @@ impl Client {
         Self::builder(url).build()
     }
 
-    /// A client of the server at `url` that differs from the default.
+    /// Builds a client of the server at `url` with settings that differ from the default.
     pub fn builder(url: impl AsRef<str>) -> ClientBuilder {
         ClientBuilder::new(url.as_ref())
     }
 
-    /// The URLs of the server, without credentials, in the order in which they were given.
+    /// The URLs of the server, without credentials, in the order in which they were added.
     pub fn urls(&self) -> Vec<String> {
         let urls = self.inner.transport.urls.iter();
-        urls.map(|base| base.endpoint().url().to_owned()).collect()
+        urls.map(|server| server.endpoint().url().to_owned()).collect()
     }
 
-    /// The same, but each request is sent once and answered within `timeout`, or fails.
+    /// A client of the same server that sends each request once, with this timeout.
     pub(crate) fn single_attempt(&self, timeout: Duration) -> Self {
         let (transport, retry) = (Arc::clone(&self.inner.transport), RetryPolicy::none());
         Self { inner: Arc::new(ClientInner { transport, timeout, retry }) }
     }
 
-    /// How long each attempt of a request may take.
+    /// The timeout of each attempt.
     pub(crate) fn timeout(&self) -> Duration {
         self.inner.timeout
     }
 
-    /// The index of the base URL in use. If it is the same before and after a request, the request was
-    /// answered there.
+    /// The index of the base URL in use. If it is the same before and after a request, the answer came from
+    /// that URL.
     pub(crate) fn base_url_index(&self) -> usize {
         self.inner.transport.urls.current_index()
     }
 
-    /// Uses the next base URL from now on, unless that was done since the one of `index` was in use.
+    /// Uses the next base URL from now on, unless a failover from `index` has already happened.
     pub(crate) fn fail_over(&self, index: usize) {
         self.inner.transport.urls.fail_over(index);
     }
@@ -109,7 +112,7 @@ impl Client {
         self.inner.transport.request(Method::PUT, url)
     }
 
-    /// Sends a request that is answered at once. What `read` does not understand is no answer.
+    /// Sends a request that is answered at once. An answer that `read` rejects counts as no answer.
     pub(crate) async fn send<T>(
         &self,
         request: RequestBuilder,
@@ -119,7 +122,7 @@ impl Client {
         self.perform(request, repeat, None, read).await
     }
 
-    /// Sends a request that can be repeated freely, and whose answer may wait.
+    /// Sends a request that may always be repeated, and whose answer the server may delay by `block_for`.
     pub(crate) async fn send_and_wait<T>(
         &self,
         request: RequestBuilder,
@@ -141,8 +144,8 @@ impl Client {
         let attempt = async |left: Duration| {
             let mut attempt = request.try_clone().expect("a body of JSON can be cloned");
             if block_for.is_some() {
-                let left = humantime::format_duration(left).to_string();
-                attempt.url_mut().query_pairs_mut().append_pair("block_for", &left);
+                let wait = LockRequest { block_for: Some(left), ..LockRequest::default() };
+                append_query(attempt.url_mut(), &wait);
             }
             let timeout = timeout.saturating_add(left);
             transport.send(attempt, timeout, &read).await.map_err(FailedAttempt::from)
@@ -155,7 +158,7 @@ impl Client {
     }
 }
 
-/// Headers are left out, for one of them may be secret.
+/// Omits the headers, which may be secret.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")

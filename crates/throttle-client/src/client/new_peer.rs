@@ -1,4 +1,4 @@
-//! Asking for a new peer.
+//! The builder of a request to the route that creates a peer.
 
 use std::{pin::Pin, time::Duration};
 
@@ -6,7 +6,7 @@ use throttle_wire::{Labels, PeerId};
 
 use crate::{Client, Error, answer::Answer, retry::Repeat};
 
-/// Asks for a new peer when it is awaited. Made by [`Client::new_peer`].
+/// Creates a peer when it is awaited. Made by [`Client::new_peer`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct NewPeer<'a> {
@@ -20,7 +20,7 @@ impl<'a> NewPeer<'a> {
         Self { client, body }
     }
 
-    /// Adds names and values that people see who look at who holds what, such as a host and a job.
+    /// Adds labels, which the server shows to people who look at locks, such as a host and a job.
     pub fn labels<N: Into<String>, V: Into<String>>(
         mut self,
         labels: impl IntoIterator<Item = (N, V)>,
@@ -32,7 +32,7 @@ impl<'a> NewPeer<'a> {
 
     async fn send(self) -> Result<PeerId, Error> {
         let request = self.client.post("new_peer").json(&self.body);
-        // A peer too many does no harm: it holds nothing and lives for a lease.
+        // A lost answer may leave a peer behind. It holds nothing, and ends with its lease.
         self.client.send(request, Repeat::Always, Answer::json).await
     }
 }

@@ -3,31 +3,28 @@
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use throttle_wire::{
-    Code, Heartbeat, PeerId, PeerStatus, Reloaded, Restore, SemaphoreOverview, SemaphoreStatus,
+    Code, Heartbeat, PeerId, PeerStatus, Release, Reloaded, Remainder, RemovePeer, Restore,
+    SemaphoreOverview, SemaphoreStatus,
 };
 
-use crate::{
-    Acquire, Client, Error, NewPeer,
-    answer::Answer,
-    retry::Repeat,
-    sequence::{OnStale, with_sequence},
-};
+use super::query::append_query;
+use crate::{Acquire, Client, Error, NewPeer, answer::Answer, retry::Repeat, sequence::OnStale};
 
 impl Client {
-    /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how
-    /// long it lives without a heartbeat.
+    /// Creates a peer without locks and returns its id. `expires_in` is the length of its lease: how long it
+    /// lives without a heartbeat.
     ///
-    /// Should an answer get lost, it is asked for again, and the peer that nobody knows of lives until its
-    /// lease ends.
+    /// If the answer is lost, the request is repeated. The peer that was created first then ends with its
+    /// lease.
     ///
     /// Refused with `too_many_peers`, `expires_in_too_long` and `labels_too_large`.
     pub fn new_peer(&self, expires_in: Duration) -> NewPeer<'_> {
         NewPeer::new(self, expires_in)
     }
 
-    /// Sets the length of a peer's lease and lets it begin anew.
+    /// Sets the length of a peer's lease and renews it.
     ///
     /// # Errors
     ///
@@ -38,8 +35,8 @@ impl Client {
         self.send(request, Repeat::Always, |answer| answer.expect_body("Ok")).await
     }
 
-    /// Removes a peer with all it holds and waits for, and returns whether it existed. If the answer
-    /// to the first attempt was lost, `false` may mean that this attempt removed it.
+    /// Removes a peer with all its held and pending locks, and returns whether it existed. If the answer to
+    /// the first attempt was lost, `false` may mean that this attempt removed it.
     ///
     /// # Errors
     ///
@@ -51,25 +48,26 @@ impl Client {
             "Peer not found" => Ok(false),
             _ => Err(answer.unexpected()),
         };
-        self.delete(&url, read).await
+        self.delete(&url, |sequence| RemovePeer { sequence }, read).await
     }
 
     /// Asks for `count` of `semaphore` on behalf of `peer`.
     ///
-    /// Safe to repeat: who asks again for what they hold is told so again, and who waits keeps their
-    /// place. A smaller count than before shrinks the lock. A request whose connection breaks is sent again
-    /// also after another task has released the same lock; a future that is dropped is not.
+    /// The request can be repeated safely: a held lock is granted again with the same token, and a pending
+    /// lock keeps its place in the queue. A smaller count than before shrinks the lock. If the connection
+    /// breaks, the request is sent again even if another task has released the same lock meanwhile; a dropped
+    /// future is not.
     ///
     /// Refused with `unknown_peer`, `unknown_semaphore`, `invalid_lock_count`, `never_acquirable`,
     /// `lock_hierarchy_violation`, `already_pending`, `too_many_waiters`, `cancelled`,
-    /// `lock_count_too_large`, `name_too_long`, `expires_in_too_long` and `block_for_too_long`, and
-    /// by this client with [`Error::InvalidName`].
+    /// `lock_count_too_large`, `name_too_long`, `expires_in_too_long` and `block_for_too_long`, and by this
+    /// client with [`Error::InvalidName`].
     pub fn acquire<'a>(&'a self, peer: PeerId, semaphore: &'a str, count: u64) -> Acquire<'a> {
         Acquire::new(self, peer, semaphore, count)
     }
 
-    /// Gives back what `peer` holds of `semaphore`, or cancels that it waits for it. That there is
-    /// neither is no error.
+    /// Releases the lock that `peer` holds on `semaphore`, or cancels its pending lock. Succeeds also if
+    /// there is neither.
     ///
     /// # Errors
     ///
@@ -77,10 +75,10 @@ impl Client {
     /// - [`Error::InvalidName`]
     pub async fn release(&self, peer: PeerId, semaphore: &str) -> Result<(), Error> {
         let url = self.first_url().join_name(&format!("peers/{peer}"), semaphore)?;
-        self.delete(&url, |answer| answer.expect_body("Ok")).await
+        self.delete(&url, |sequence| Release { sequence }, |answer| answer.expect_body("Ok")).await
     }
 
-    /// Whether `peer` waits for nothing.
+    /// Whether `peer` has no pending lock.
     ///
     /// # Errors
     ///
@@ -89,7 +87,7 @@ impl Client {
         self.fetch(self.first_url().join(&format!("peers/{peer}/is_acquired"))).await
     }
 
-    /// What `peer` holds, and what it waits for.
+    /// The held locks and the pending lock of `peer`.
     ///
     /// # Errors
     ///
@@ -98,10 +96,10 @@ impl Client {
         self.fetch(self.first_url().join(&format!("peers/{peer}"))).await
     }
 
-    /// What all peers hold, and what they wait for.
+    /// The held and pending locks of all peers.
     ///
-    /// All of it has to arrive within the [timeout](ClientBuilder::timeout). A server of version 0.5
-    /// tells too little to be understood.
+    /// The complete list must arrive within the [timeout](crate::ClientBuilder::timeout). The list of a server of
+    /// version 0.5 has too few fields, and is an error.
     ///
     /// # Errors
     ///
@@ -110,8 +108,8 @@ impl Client {
         self.fetch(self.first_url().join("peers/")).await
     }
 
-    /// Brings back a peer under the id it had, with all the locks that it holds, for a server that
-    /// forgot it. If it exists with exactly these locks, only its lease begins anew.
+    /// Restores a peer with its id and all locks that it holds, at a server that forgot it. If the peer
+    /// exists with exactly these locks, this only renews its lease.
     ///
     /// # Errors
     ///
@@ -126,19 +124,19 @@ impl Client {
         answer.await
     }
 
-    /// What is free of `semaphore`: its maximum minus all that is held. Negative while more is held
-    /// after restores or a lowered maximum.
+    /// The free part of `semaphore`: its maximum minus the sum of held counts. Negative if more is held,
+    /// after restores or after the maximum was lowered.
     ///
     /// # Errors
     ///
     /// `unknown_semaphore`, `name_too_long`
     pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
         let mut url = self.first_url().join("remainder");
-        url.query_pairs_mut().append_pair("semaphore", semaphore);
+        append_query(&mut url, &Remainder { semaphore: semaphore.to_owned() });
         self.fetch(url).await
     }
 
-    /// All semaphores in numbers, in the order of their names.
+    /// The numbers of all semaphores, ordered by name.
     ///
     /// # Errors
     ///
@@ -147,7 +145,7 @@ impl Client {
         self.fetch(self.first_url().join("semaphores")).await
     }
 
-    /// One semaphore in numbers, who holds it since when, and who waits.
+    /// The numbers of one semaphore, its holders and its queue.
     ///
     /// # Errors
     ///
@@ -157,7 +155,7 @@ impl Client {
         self.fetch(self.first_url().join_name("semaphores", name)?).await
     }
 
-    /// Succeeds if the server is there at this moment. Never repeated.
+    /// Succeeds if the server answers at this moment. Never repeated.
     ///
     /// # Errors
     ///
@@ -167,8 +165,7 @@ impl Client {
         self.send(request, Repeat::Never, |answer| answer.expect_body("Ok")).await
     }
 
-    /// Whether the server takes on work at this moment, which it does not while it shuts down. Never
-    /// repeated.
+    /// Whether the server accepts work at this moment. It does not while it shuts down. Never repeated.
     ///
     /// # Errors
     ///
@@ -202,20 +199,21 @@ impl Client {
         self.send(request, Repeat::Always, Answer::text).await
     }
 
-    /// Lets the server read its configuration anew, and returns what changed.
+    /// Makes the server read its configuration again, and returns what changed.
     ///
-    /// Repeated only if the server did certainly not do it, for a second time nothing would change.
+    /// Repeated only if the server certainly did not execute it, because a second reload would report no
+    /// changes.
     ///
     /// # Errors
     ///
-    /// - `reload_refused`: the configuration is bad, and the old one stays in force.
+    /// - `reload_refused`: the configuration is invalid, and the old one stays in force.
     /// - `unknown_route` from routes that have no configuration.
     pub async fn reload(&self) -> Result<Reloaded, Error> {
         self.send(self.post("admin/reload"), Repeat::IfNotExecuted, Answer::json).await
     }
 
-    /// Asks a route for reading, and returns the body of the answer as the server wrote it: with
-    /// whatever a newer server tells beyond what this client understands.
+    /// Gets a route, and returns the body of the answer unchanged, including fields of newer servers that
+    /// this client does not know.
     ///
     /// The segments of the route are percent-encoded: `["semaphores", "a/b"]` asks for one semaphore.
     ///
@@ -228,9 +226,9 @@ impl Client {
         self.send(request, Repeat::Always, Answer::raw_text).await
     }
 
-    /// Posts to a route without a body, and returns the body of the answer as the server wrote it.
+    /// Posts to a route without a body, and returns the body of the answer unchanged.
     ///
-    /// Repeated only if the server did certainly not do it.
+    /// Repeated only if the server certainly did not execute it.
     ///
     /// # Errors
     ///
@@ -248,21 +246,23 @@ impl Client {
         }
     }
 
-    /// Asks for the end of something that a peer has, in the order of its requests.
-    async fn delete<T>(
+    /// Deletes a peer or a lock. The request has a sequence number.
+    async fn delete<T, Q: Serialize>(
         &self,
         url: &Url,
+        query: impl Fn(Option<u64>) -> Q,
         read: impl Fn(&Answer) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let delete = |sequence| {
-            let url = with_sequence(url.clone(), sequence);
+            let mut url = url.clone();
+            append_query(&mut url, &query(sequence));
             let request = self.inner.transport.request(Method::DELETE, url);
             self.send(request, Repeat::Always, &read)
         };
         OnStale::Renumber.send(delete).await
     }
 
-    /// Gets what is at `url` as JSON.
+    /// Gets the JSON at `url`.
     async fn fetch<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
         self.send(self.get_request(url), Repeat::Always, Answer::json).await
     }

@@ -1,4 +1,4 @@
-//! What is known of a peer that has not been lost.
+//! What is known about a peer that is not lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,40 +6,41 @@ use throttle_wire::PeerId;
 
 use crate::clock::Time;
 
-/// A peer that the server knew when it was last heard of.
+/// A peer that the server knew when it last answered.
 #[derive(Debug)]
 pub(super) struct LivePeer {
     pub(super) peer: PeerId,
     pub(super) server_view: ServerView,
-    /// When the last request was sent by whose answer the lease began anew.
+    /// When the request was sent whose answer last renewed the lease.
     pub(super) lease_start: Time,
-    /// Whether that answer arrived here. If not, this is what somebody else said.
+    /// Whether the server confirmed the peer to this process. `false` after a resume.
     pub(super) is_confirmed: bool,
-    /// What was sent before this instant may have been answered before the server forgot the peer.
+    /// Answers to requests sent before this instant do not count: the server may have sent them before it
+    /// forgot the peer.
     pub(super) valid_from: Time,
     /// Whether the last answer left open if the server forgot the peer or somebody removed it.
     pub(super) loss_is_ambiguous: bool,
-    /// When to show the next sign of life.
+    /// When the next heartbeat is due.
     pub(super) next_heartbeat: Time,
-    /// Whether one is wanted also if none are shown by themselves.
+    /// Whether to send a heartbeat even if the peer sends none by itself.
     pub(super) heartbeat_requested: bool,
-    /// Signs of life since then that were not answered.
+    /// The number of heartbeats without an answer since the last answer.
     pub(super) unanswered: u32,
-    /// How often the time for an answer has been doubled, for none came.
+    /// How often the timeout of a heartbeat was doubled because no answer came in time.
     pub(super) timeout_doublings: u32,
     pub(super) held: BTreeMap<String, u64>,
-    /// Those of them that were taken over, and that nobody has asked for here.
+    /// Resumed locks that have no [`Lock`](crate::Lock) yet.
     pub(super) unclaimed: BTreeSet<String>,
 }
 
-/// What the server knows of a peer.
+/// What the server knows about a peer, as far as is known here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ServerView {
-    /// It has the peer, but with other locks than it was told.
+    /// It has the peer with other locks than a restore reported.
     Disputed,
-    /// Nothing. It has to be told.
+    /// It has forgotten the peer, which must be restored.
     Forgotten,
-    /// The peer and its locks.
+    /// It has the peer and its locks.
     Known,
 }
 

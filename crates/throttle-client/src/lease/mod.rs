@@ -1,18 +1,17 @@
-//! Whether a peer still has what it believes to have: the decisions, without a clock or a socket.
+//! Decides whether a peer still holds its locks and what to send next, without a clock or a socket.
 //!
-//! The server lets a lease begin when it receives a sign of life, which is not before it was sent.
-//! So whoever counts from before they sent it, on a clock that goes on while the machine sleeps,
-//! knows an instant until which the server certainly keeps their locks: the *local deadline*. A peer
-//! that is not confirmed again until then has lost what it holds, whatever the reason, and says so
-//! before the server can grant it to somebody else.
+//! The server starts a lease when it receives a request, which is not before the client sent it. So a client
+//! that counts from the instant of sending, on a clock that includes time in suspension, knows how long the
+//! server certainly keeps its locks: until the *local deadline*. A peer that is not confirmed again before
+//! then is lost for any reason, and says so before the server can grant its locks to others.
 //!
-//! What the server said before it forgot a peer says nothing about the server as it is now: a grant that was
-//! sent for before that does not count, and a lease does not begin anew by it.
+//! Answers to requests that were sent before the server forgot the peer do not count: they neither grant a
+//! lock nor renew the lease.
 //!
-//! [`Lease::poll`] tells what to do next; what was answered is told to [`Lease::renewed`],
-//! [`Lease::restored`], [`Lease::inspected`], [`Lease::unknown_peer`], [`Lease::refused`] and
-//! [`Lease::no_answer`]. In the manner of quinn-proto: what goes in and what comes out are values, so lost
-//! answers, restarted servers and suspended machines are tested without any.
+//! [`Lease::poll`] returns the next step. Answers are passed to [`Lease::renewed`], [`Lease::restored`],
+//! [`Lease::inspected`], [`Lease::unknown_peer`], [`Lease::refused`] and [`Lease::no_answer`]. As in
+//! quinn-proto, inputs and outputs are values, so lost answers, restarted servers and suspended machines can
+//! be tested without any of them.
 
 mod live_peer;
 mod lost;
@@ -30,40 +29,39 @@ use crate::clock::Time;
 /// What to do next.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Step {
-    /// Show a sign of life, and wait for the answer no longer than this.
+    /// Send a heartbeat.
     Heartbeat { peer: PeerId, timeout: Duration },
-    /// There is no peer, so there is nothing to do.
+    /// Do nothing, because there is no peer.
     Idle,
     /// Ask the server what the peer holds.
     Inspect { peer: PeerId, timeout: Duration },
-    /// Everything is lost, as of now. Said once.
+    /// Report the loss of the peer and all its locks. Returned once.
     Lost(Lost),
-    /// Tell the server, which forgot the peer, what it holds.
+    /// Tell the server, which forgot the peer, what the peer holds.
     Restore { peer: PeerId, locks: BTreeMap<String, u64>, timeout: Duration },
-    /// Nothing until this instant.
+    /// Do nothing until this instant.
     Wait(Time),
 }
 
-/// What is known of a peer at the server.
+/// The lease of one peer, as far as it is known here.
 #[derive(Debug)]
 pub(crate) struct Lease {
     length: Duration,
-    /// The longest time between two signs of life. `None` if the lease begins anew only with requests that
-    /// have another purpose.
+    /// The longest time between two heartbeats. `None` if the peer sends none, so that only requests for
+    /// locks renew the lease.
     heartbeat_interval: Option<Duration>,
     live: Option<LivePeer>,
 }
 
 impl Lease {
-    /// A lease of `length` that nobody has yet. Signs of life are shown every third of it, or more
-    /// often.
+    /// A lease of `length` without a peer. Heartbeats are due every third of it, or more often.
     pub(crate) fn new(length: Duration, heartbeat_interval: Option<Duration>) -> Self {
         let third = length / 3;
         let heartbeat_interval = Some(heartbeat_interval.map_or(third, |it| it.min(third)));
         Self { length, heartbeat_interval, live: None }
     }
 
-    /// The same lease, for a peer that shows no signs of life by itself.
+    /// The same lease for a peer that sends no heartbeats by itself.
     pub(crate) fn without_heartbeats(self) -> Self {
         Self { heartbeat_interval: None, ..self }
     }
@@ -72,56 +70,61 @@ impl Lease {
         self.length
     }
 
-    /// Whether signs of life are shown.
+    /// Whether the peer sends heartbeats by itself.
     pub(crate) fn sends_heartbeats(&self) -> bool {
         self.heartbeat_interval.is_some()
     }
 
-    /// The peer, and whether the server has to be told of it again.
-    pub(crate) fn peer(&self) -> Option<(PeerId, bool)> {
-        self.live.as_ref().map(|live| (live.peer, live.server_view != ServerView::Known))
+    /// The peer, unless it is lost or there was none.
+    pub(crate) fn peer(&self) -> Option<PeerId> {
+        self.live.as_ref().map(|live| live.peer)
     }
 
-    /// Whether somebody here has `semaphore` by `peer`.
+    /// Whether the server forgot the peer or has it with other locks, so that the peer cannot be used now.
+    pub(crate) fn needs_restore(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.server_view != ServerView::Known)
+    }
+
+    /// Whether there is a [`Lock`](crate::Lock) for `semaphore` by `peer`.
     pub(crate) fn holds(&self, peer: PeerId, semaphore: &str) -> bool {
         self.live_peer(peer).is_some_and(|live| {
             live.held.contains_key(semaphore) && !live.unclaimed.contains(semaphore)
         })
     }
 
-    /// Whether there is a peer that holds anything.
+    /// Whether there is a peer, and it holds a lock.
     pub(crate) fn holds_anything(&self) -> bool {
         self.live.as_ref().is_some_and(|live| !live.held.is_empty())
     }
 
-    /// Until when the server certainly keeps the locks of `peer`, if it ever confirmed them.
+    /// Until when the server certainly keeps the locks of `peer`, provided that it confirmed them.
     ///
-    /// A 64th of the lease is left out, for no two clocks go at the same rate.
+    /// A 64th of the lease is subtracted, because no two clocks run at exactly the same rate.
     pub(crate) fn deadline(&self, peer: PeerId) -> Option<Time> {
         self.live_peer(peer).map(|live| self.deadline_after(live.lease_start))
     }
 
-    /// Until when it is certain that the server keeps what the peer holds.
+    /// The deadline of the peer, if the server confirmed the peer.
     pub(crate) fn certain_until(&self) -> Option<Time> {
         let live = self.live.as_ref().filter(|live| live.is_confirmed)?;
         Some(self.deadline_after(live.lease_start))
     }
 
-    /// The server has created `peer` on a request sent at `sent`.
+    /// The server has created `peer` by a request sent at `sent`.
     pub(crate) fn created(&mut self, peer: PeerId, sent: Time, jitter: f64) {
         let next = self.next_heartbeat_after(sent, jitter);
         let live = LivePeer::new(peer, ServerView::Known, sent, next);
         self.live = Some(LivePeer { is_confirmed: true, ..live });
     }
 
-    /// `peer` was there before, and holds `held` as far as is known. The server has to be told.
+    /// Takes over `peer`, which is believed to hold `held`. The next step is to restore it.
     pub(crate) fn resumed(&mut self, peer: PeerId, held: BTreeMap<String, u64>, now: Time) {
         let live = LivePeer::new(peer, ServerView::Forgotten, now, now);
         let unclaimed = held.keys().cloned().collect();
         self.live = Some(LivePeer { held, unclaimed, ..live });
     }
 
-    /// A sign of life is wanted now.
+    /// Makes a heartbeat due now.
     pub(crate) fn request_heartbeat(&mut self, now: Time) {
         if let Some(live) = &mut self.live {
             live.heartbeat_requested = true;
@@ -129,7 +132,7 @@ impl Lease {
         }
     }
 
-    /// The server has answered a request that let the lease of `peer` begin anew. Returns whether it did.
+    /// The server has answered a request that renews the lease of `peer`. Returns whether the answer counts.
     pub(crate) fn renewed(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
         let is_fast = now.since(sent) < self.length / FIRST_TIMEOUT_FRACTION;
         let next = self.next_heartbeat_after(sent, jitter);
@@ -141,7 +144,7 @@ impl Lease {
             return false;
         }
         live.unanswered = 0;
-        // An answer may be overtaken by that of a later request.
+        // The answer to a later request may have arrived before this one.
         if live.lease_start <= sent {
             live.lease_start = sent;
             live.is_confirmed = true;
@@ -152,7 +155,7 @@ impl Lease {
         true
     }
 
-    /// The server has taken what it was told of `peer`. Returns whether that counts.
+    /// The server has restored `peer`. Returns whether the answer counts.
     pub(crate) fn restored(&mut self, peer: PeerId, sent: Time, now: Time, jitter: f64) -> bool {
         if let Some(live) = self.live_peer_mut(peer)
             && sent >= live.valid_from
@@ -162,8 +165,8 @@ impl Lease {
         self.renewed(peer, sent, now, jitter)
     }
 
-    /// The server has told that `peer` holds `held`. Returns why everything is lost, if it is: what the server
-    /// does not confirm, somebody else may have.
+    /// The server has answered that `peer` holds `held`. Returns the loss if a lock of the peer is missing or
+    /// smaller there, because another peer may hold it.
     pub(crate) fn inspected(
         &mut self,
         peer: PeerId,
@@ -176,10 +179,11 @@ impl Lease {
         if live.server_view != ServerView::Disputed || sent < live.valid_from {
             return None;
         }
-        let is_confirmed =
-            |(name, count): (&String, &u64)| held.get(name).is_some_and(|told| count <= told);
+        let is_confirmed = |(name, count): (&String, &u64)| {
+            held.get(name).is_some_and(|at_server| count <= at_server)
+        };
         if live.held.iter().all(is_confirmed) {
-            // To look at it was no sign of life, but one is due.
+            // Looking at a peer does not renew its lease, so a heartbeat is due.
             live.server_view = ServerView::Known;
             live.heartbeat_requested = true;
             return None;
@@ -188,8 +192,8 @@ impl Lease {
         Some(Lost::Refused(Code::RestoreConflict))
     }
 
-    /// `peer` was granted `count` of `semaphore` on a request sent at `sent`. Returns whether it counts:
-    /// nothing is granted to whom is lost already, or by a server that has forgotten it since.
+    /// The server granted `count` of `semaphore` to `peer` by a request sent at `sent`. Returns whether the
+    /// grant counts: it does not if the peer is lost, or if the server may have forgotten it since.
     #[must_use]
     pub(crate) fn granted(
         &mut self,
@@ -211,7 +215,7 @@ impl Lease {
         }
     }
 
-    /// `peer` will hold no more than `count` of `semaphore`, which it has. Returns whether it has it.
+    /// `peer` keeps only `count` of `semaphore`. Returns whether the peer still holds it.
     #[must_use]
     pub(crate) fn shrunk(&mut self, peer: PeerId, semaphore: &str, count: u64, now: Time) -> bool {
         let is_safe = self.deadline(peer).is_some_and(|deadline| now < deadline);
@@ -219,7 +223,7 @@ impl Lease {
         held.filter(|_| is_safe).map(|held| *held = count).is_some()
     }
 
-    /// `peer` gives `semaphore` back, or has given it up.
+    /// `peer` no longer holds `semaphore`, or no longer wants it.
     pub(crate) fn released(&mut self, peer: PeerId, semaphore: &str) {
         if let Some(live) = self.live_peer_mut(peer) {
             live.held.remove(semaphore);
@@ -227,16 +231,17 @@ impl Lease {
         }
     }
 
-    /// The server does not know `peer`, as it answered to a request sent at `sent`. Returns why everything
-    /// is lost, if it is.
+    /// The server answered a request sent at `sent` with `unknown_peer`. Returns the loss if the peer is
+    /// lost.
     ///
-    /// `uptime` is for how long the server has been running, as it said itself. If it ran already when the last
-    /// request was sent that it confirmed, it did not forget the peer: somebody removed it. If not, or if the
-    /// server does not say, it is told of the peer again. The uptime was true at some instant between `sent`
-    /// and `now`; if that leaves both possible, the server is asked once more, which is answered sooner.
+    /// `uptime` is how long the server has been running, as it reported. If it was already running when the
+    /// last confirmed request was sent, it did not forget the peer: somebody removed it. Otherwise, or
+    /// without an uptime, the peer will be restored. The uptime was exact at some instant between `sent` and
+    /// `now`. If that leaves both cases possible, the next step is another heartbeat, whose answer leaves a
+    /// shorter interval. If that one is ambiguous as well, the peer will be restored.
     ///
-    /// An answer to something that was sent before the last confirmation is old news, and a reason to
-    /// ask again.
+    /// An answer to a request older than the last confirmation is outdated; the next step is another
+    /// heartbeat.
     pub(crate) fn unknown_peer(
         &mut self,
         peer: PeerId,
@@ -256,7 +261,7 @@ impl Lease {
             return None;
         }
         let uptime = uptime.filter(|_| live.is_confirmed);
-        // Since the confirmed request, at most and at least, until the server told its uptime.
+        // The longest and the shortest time from the confirmed request to the report of the uptime.
         let (longest, shortest) = (now.since(live.lease_start), sent.since(live.lease_start));
         if uptime.is_some_and(|up| longest <= up) {
             self.live = None;
@@ -274,12 +279,12 @@ impl Lease {
         None
     }
 
-    /// The server refuses to let `peer` go on. Returns why everything is lost, if it is.
+    /// The server refuses to keep `peer`. Returns the loss if the peer is lost.
     pub(crate) fn refused(&mut self, peer: PeerId, now: Time, code: Code) -> Option<Lost> {
         let live = self.live_peer_mut(peer)?;
         if code == Code::RestoreConflict {
-            // So it lives, with a lock that was granted or asked for while the answer got lost; or without
-            // one that it should have.
+            // The server has the peer: with a lock more, because the answer that granted or queued it got
+            // lost; or with a lock less.
             live.server_view = ServerView::Disputed;
             live.next_heartbeat = now;
             return None;
@@ -288,7 +293,7 @@ impl Lease {
         Some(Lost::Refused(code))
     }
 
-    /// A sign of life was not answered. The next one comes soon.
+    /// A heartbeat got no answer. The next one is due soon.
     pub(crate) fn no_answer(&mut self, peer: PeerId, now: Time, jitter: f64) {
         let length = self.length;
         if let Some(live) = self.live_peer_mut(peer) {
@@ -300,7 +305,7 @@ impl Lease {
         }
     }
 
-    /// There is no peer any more, because it was given up here.
+    /// Ends the lease because the peer is closed here. Returns the peer.
     pub(crate) fn close(&mut self) -> Option<PeerId> {
         self.live.take().map(|live| live.peer)
     }
@@ -322,7 +327,7 @@ impl Lease {
             return Step::Wait(live.next_heartbeat.min(deadline));
         }
         let peer = live.peer;
-        // One answer that gets lost is noticed soon; a network that is always slow is waited for.
+        // A single lost answer is noticed soon, and a network that is always slow gets more time.
         let longest = self.length / FIRST_TIMEOUT_FRACTION * (1 << live.timeout_doublings);
         let timeout = longest.min(deadline.since(now));
         match live.server_view {
@@ -344,15 +349,16 @@ impl Lease {
         sent + (self.length - self.length / 64)
     }
 
-    /// Up to a quarter earlier than the heartbeat_interval, so that peers that came together do not stay so.
+    /// When the next heartbeat is due: the interval, shortened at random by up to a quarter, so that peers
+    /// created together spread their heartbeats.
     fn next_heartbeat_after(&self, sent: Time, jitter: f64) -> Time {
         sent + self.heartbeat_interval.unwrap_or(self.length).mul_f64(1.0 - jitter / 4.0)
     }
 }
 
-/// The part of the lease for which an answer is waited for at first. So four signs of life fit into it.
+/// The first timeout of a heartbeat is the lease divided by this. Four heartbeats fit into a lease then.
 const FIRST_TIMEOUT_FRACTION: u32 = 6;
 
-/// Bounds of the first pause after a sign of life that was not answered.
+/// Bounds of the first pause after a heartbeat without an answer.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

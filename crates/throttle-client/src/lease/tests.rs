@@ -1,6 +1,6 @@
-//! Transcripts: what happens to a peer stands before each arrow, and what it makes of it behind.
+//! Transcripts: each line has what happens, an arrow, and the next step.
 //!
-//! A lease is 9.6 s, so a sign of life is due after 3.2 s and everything is lost after 9.45 s.
+//! A lease is 9.6 s, so a heartbeat is due after 3.2 s and the peer is lost after 9.45 s.
 
 use expect_test::{Expect, expect};
 
@@ -9,7 +9,7 @@ use super::*;
 const LEASE: Duration = Duration::from_millis(9_600);
 const ANN: PeerId = 42;
 
-/// Plays what stands before each arrow, and compares all of it with what comes out.
+/// Plays the part before each arrow, and compares the whole transcript with the outcome.
 #[track_caller]
 fn check(transcript: Expect) {
     let mut lease = Lease::new(LEASE, None);
@@ -22,12 +22,12 @@ fn check(transcript: Expect) {
     transcript.assert_eq(&played);
 }
 
-/// The same for a transcript that is made by a test.
+/// Does the same for a transcript that a test composes.
 #[track_caller]
 fn check_lines(transcript: &str) {
     let mut lease = Lease::new(LEASE, None);
     for line in transcript.trim().lines() {
-        let (command, expected) = line.split_once(" -> ").expect("an arrow");
+        let (command, expected) = line.split_once(" -> ").expect("a line has an arrow");
         assert_eq!(play(&mut lease, command.trim()), expected, "{command}");
     }
 }
@@ -46,10 +46,10 @@ fn play(lease: &mut Lease, command: &str) -> String {
             None
         }
         ["inspected", "at", sent, held @ ..] => {
-            let told = |pair: &[&str]| (pair[0].to_owned(), count(pair[1]));
-            lease.inspected(ANN, instant(sent), now, &held.chunks(2).map(told).collect())
+            let lock = |pair: &[&str]| (pair[0].to_owned(), count(pair[1]));
+            lease.inspected(ANN, instant(sent), now, &held.chunks(2).map(lock).collect())
         }
-        ["wants", "a", "sign"] => {
+        ["heartbeat", "requested"] => {
             lease.request_heartbeat(now);
             None
         }
@@ -84,22 +84,22 @@ fn play(lease: &mut Lease, command: &str) -> String {
     }
 }
 
-/// Changes what there is, and returns whether that counts.
+/// Changes what the peer holds. Returns whether the change counts.
 fn change(lease: &mut Lease, command: &[&str], now: Time) -> bool {
     match command {
-        ["opened", "at", sent] => lease.created(ANN, instant(sent), 0.0),
+        ["created", "at", sent] => lease.created(ANN, instant(sent), 0.0),
         ["resumed", "with", semaphore, number] => {
             lease.resumed(ANN, [(semaphore.to_string(), count(number))].into(), now);
         }
-        ["acquired", semaphore, number] => {
+        ["granted", semaphore, number] => {
             return lease.granted(ANN, semaphore, count(number), (now, now));
         }
-        ["acquired", semaphore, number, "at", sent] => {
+        ["granted", semaphore, number, "at", sent] => {
             return lease.granted(ANN, semaphore, count(number), (instant(sent), now));
         }
         ["shrunk", semaphore, number] => return lease.shrunk(ANN, semaphore, count(number), now),
         ["released", semaphore] => lease.released(ANN, semaphore),
-        other => panic!("nobody knows how to {other:?}"),
+        other => panic!("unknown command {other:?}"),
     }
     true
 }
@@ -120,7 +120,7 @@ fn describe(step: Step) -> String {
     let span = humantime::format_duration;
     match step {
         Step::Heartbeat { timeout, .. } => format!("heartbeat, at most {}", span(timeout)),
-        Step::Idle => "nobody".to_owned(),
+        Step::Idle => "no peer".to_owned(),
         Step::Inspect { timeout, .. } => format!("inspect, at most {}", span(timeout)),
         Step::Lost(lost) => format!("lost: {lost}"),
         Step::Restore { locks, timeout, .. } => {
@@ -133,10 +133,10 @@ fn describe(step: Step) -> String {
 }
 
 #[test]
-fn a_sign_of_life_is_shown_after_a_third_of_the_lease() {
+fn a_heartbeat_is_due_after_a_third_of_the_lease() {
     check(expect![[r#"
-        0s then -> nobody
-        100ms opened at 0s -> wait until 3s 200ms
+        0s then -> no peer
+        100ms created at 0s -> wait until 3s 200ms
         3199ms then -> wait until 3s 200ms
         3200ms then -> heartbeat, at most 1s 600ms
         3300ms answered at 3200ms -> wait until 6s 400ms
@@ -146,9 +146,9 @@ fn a_sign_of_life_is_shown_after_a_third_of_the_lease() {
 }
 
 #[test]
-fn the_lease_counts_from_when_the_request_was_sent_not_from_when_it_was_answered() {
+fn the_lease_starts_when_the_request_was_sent_not_when_it_was_answered() {
     check(expect![[r#"
-        3s opened at 0s -> wait until 3s 200ms
+        3s created at 0s -> wait until 3s 200ms
         3200ms then -> heartbeat, at most 1s 600ms
         9s answered at 3200ms -> heartbeat, at most 1s 600ms
         12649ms then -> heartbeat, at most 1ms
@@ -157,19 +157,19 @@ fn the_lease_counts_from_when_the_request_was_sent_not_from_when_it_was_answered
 }
 
 #[test]
-fn an_answer_that_was_overtaken_shortens_nothing() {
+fn an_overtaken_answer_does_not_shorten_the_lease() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
         4s answered at 3900ms -> wait until 7s 100ms
         5s answered at 3200ms -> wait until 7s 100ms
     "#]]);
 }
 
 #[test]
-fn signs_of_life_that_get_lost_are_repeated_soon_until_everything_is_lost_with_the_lease() {
+fn lost_heartbeats_are_repeated_soon_until_the_lease_ends() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3200ms then -> heartbeat, at most 1s 600ms
         6400ms no answer -> wait until 6s 550ms
         6550ms then -> heartbeat, at most 2s 900ms
@@ -179,15 +179,15 @@ fn signs_of_life_that_get_lost_are_repeated_soon_until_everything_is_lost_with_t
         8600ms then -> heartbeat, at most 850ms
         9s no answer -> wait until 9s 450ms
         9450ms then -> lost: the server was unreachable until the lease ended
-        9451ms then -> nobody
+        9451ms then -> no peer
     "#]]);
 }
 
 #[test]
-fn one_answer_makes_up_for_all_that_were_lost() {
+fn one_answer_makes_up_for_all_lost_ones() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         4s no answer -> wait until 4s 150ms
         5s no answer -> wait until 5s 300ms
         6s answered at 5500ms -> wait until 8s 700ms
@@ -197,43 +197,43 @@ fn one_answer_makes_up_for_all_that_were_lost() {
 }
 
 #[test]
-fn a_machine_that_slept_through_the_lease_knows_it_when_it_wakes_up() {
+fn a_machine_suspended_beyond_the_lease_notices_the_loss_when_it_resumes() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3600s then -> lost: the lease expired
-        3600s then -> nobody
+        3600s then -> no peer
     "#]]);
 }
 
 #[test]
-fn an_answer_that_comes_after_the_lease_brings_nothing_back() {
+fn an_answer_after_the_end_of_the_lease_does_not_restore_it() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         9450ms then -> lost: the lease expired
-        10s answered at 9s -> nobody
-        10s unknown peer -> nobody
-        10s acquired A 1 -> does not count
+        10s answered at 9s -> no peer
+        10s unknown peer -> no peer
+        10s granted A 1 -> does not count
     "#]]);
 }
 
 #[test]
-fn nothing_is_acquired_when_the_answer_took_as_long_as_the_lease() {
+fn a_grant_does_not_count_if_the_answer_took_as_long_as_the_lease() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        9449ms acquired A 1 -> heartbeat, at most 1ms
-        9450ms acquired B 1 -> does not count
+        0s created at 0s -> wait until 3s 200ms
+        9449ms granted A 1 -> heartbeat, at most 1ms
+        9450ms granted B 1 -> does not count
     "#]]);
 }
 
 #[test]
-fn a_server_that_was_started_again_is_told_what_the_peer_holds() {
+fn the_peer_is_restored_at_a_restarted_server() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 3 -> wait until 3s 200ms
-        1s acquired B 1 -> wait until 3s 200ms
-        1s acquired C 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 3 -> wait until 3s 200ms
+        1s granted B 1 -> wait until 3s 200ms
+        1s granted C 1 -> wait until 3s 200ms
         2s released C -> wait until 3s 200ms
         3300ms unknown peer up 2s -> restore {"A": 3, "B": 1}, at most 1s 600ms
         3400ms no answer -> wait until 3s 550ms
@@ -245,29 +245,28 @@ fn a_server_that_was_started_again_is_told_what_the_peer_holds() {
 }
 
 #[test]
-fn a_server_that_does_not_say_for_how_long_it_runs_is_told_as_well() {
+fn the_peer_is_restored_at_a_server_that_reports_no_uptime() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 3 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 3 -> wait until 3s 200ms
         3300ms unknown peer -> restore {"A": 3}, at most 1s 600ms
     "#]]);
 }
 
 #[test]
-fn who_was_removed_does_not_come_back() {
+fn a_removed_peer_is_not_restored() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3300ms answered at 3200ms -> wait until 6s 400ms
         6500ms unknown peer up 1h -> lost: somebody removed the peer
     "#]]);
 }
 
 #[test]
-fn a_server_that_started_after_it_was_last_heard_has_forgotten_and_one_that_started_before_has_not()
-{
+fn the_peer_is_restored_only_if_the_server_started_after_the_last_confirmation() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
         3s answered at 2s -> wait until 5s 200ms
         5s unknown peer up 2s -> restore {}, at most 1s 600ms
         5s restored at 5s -> wait until 8s 200ms
@@ -276,71 +275,71 @@ fn a_server_that_started_after_it_was_last_heard_has_forgotten_and_one_that_star
 }
 
 #[test]
-fn who_is_unknown_when_the_lease_is_over_has_expired() {
+fn a_peer_that_is_unknown_after_its_lease_has_expired() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         9450ms unknown peer up 1s -> lost: the lease expired
     "#]]);
 }
 
 #[test]
-fn a_server_that_refuses_what_the_peer_holds_ends_it() {
+fn a_refused_restore_ends_the_peer() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms refused unknown_semaphore -> lost: the server refused to keep it: unknown_semaphore
     "#]]);
 }
 
 #[test]
-fn a_peer_that_lives_with_other_locks_than_told_asks_which_and_goes_on_if_it_has_all_its_own() {
+fn after_a_restore_conflict_the_peer_continues_if_the_server_has_all_its_locks() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms refused restore_conflict -> inspect, at most 1s 600ms
         3450ms answered at 3400ms -> inspect, at most 1s 600ms
-        3450ms acquired B 1 -> does not count
+        3450ms granted B 1 -> does not count
         3500ms inspected at 3450ms A 1 B 1 -> heartbeat, at most 1s 600ms
         3600ms answered at 3500ms -> wait until 6s 700ms
-        3600ms acquired B 1 -> wait until 6s 700ms
+        3600ms granted B 1 -> wait until 6s 700ms
     "#]]);
 }
 
 #[test]
-fn a_peer_that_lives_without_one_of_its_locks_has_lost_them() {
-    for told in ["", " B 1", " A 1 B 1"] {
+fn after_a_restore_conflict_the_peer_is_lost_if_a_lock_is_missing_or_smaller() {
+    for held in ["", " B 1", " A 1 B 1"] {
         check_lines(&format!(
             r#"
-            0s opened at 0s -> wait until 3s 200ms
-            0s acquired A 2 -> wait until 3s 200ms
+            0s created at 0s -> wait until 3s 200ms
+            0s granted A 2 -> wait until 3s 200ms
             3300ms unknown peer up 1s -> restore {{"A": 2}}, at most 1s 600ms
             3400ms refused restore_conflict -> inspect, at most 1s 600ms
-            3500ms inspected at 3450ms{told} -> lost: the server refused to keep it: restore_conflict
+            3500ms inspected at 3450ms{held} -> lost: the server refused to keep it: restore_conflict
             "#
         ));
     }
 }
 
 #[test]
-fn what_a_server_granted_before_it_forgot_does_not_count_after_the_restore() {
+fn a_grant_sent_before_the_server_forgot_the_peer_does_not_count_after_the_restore() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
         3300ms unknown peer up 1s -> restore {}, at most 1s 600ms
-        3350ms acquired A 1 at 3340ms -> does not count
+        3350ms granted A 1 at 3340ms -> does not count
         3400ms restored at 3350ms -> wait until 6s 550ms
-        3500ms acquired A 1 at 3200ms -> does not count
-        3600ms acquired A 1 at 3550ms -> wait until 6s 550ms
+        3500ms granted A 1 at 3200ms -> does not count
+        3600ms granted A 1 at 3550ms -> wait until 6s 550ms
     "#]]);
 }
 
 #[test]
-fn only_a_restore_makes_up_for_that_the_server_forgot() {
+fn a_forgotten_peer_is_known_again_only_after_a_restore() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
         3500ms answered at 3400ms -> restore {"A": 1}, at most 1s 600ms
         3500ms restored at 3200ms -> restore {"A": 1}, at most 1s 600ms
@@ -349,9 +348,9 @@ fn only_a_restore_makes_up_for_that_the_server_forgot() {
 }
 
 #[test]
-fn a_network_that_is_always_slow_is_waited_for_and_one_that_was_so_once_is_not() {
+fn timeouts_grow_while_the_network_is_slow_and_shrink_after_a_fast_answer() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
         3200ms then -> heartbeat, at most 1s 600ms
         4800ms no answer -> wait until 4s 950ms
         4950ms then -> heartbeat, at most 3s 200ms
@@ -363,18 +362,18 @@ fn a_network_that_is_always_slow_is_waited_for_and_one_that_was_so_once_is_not()
 }
 
 #[test]
-fn a_peer_that_was_given_up_is_not_brought_back_by_an_answer_that_is_late() {
+fn a_late_answer_does_not_revive_a_closed_peer() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
-        3300ms closed -> nobody
-        3400ms answered at 3200ms -> nobody
-        3400ms unknown peer up 1s -> nobody
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
+        3300ms closed -> no peer
+        3400ms answered at 3200ms -> no peer
+        3400ms unknown peer up 1s -> no peer
     "#]]);
 }
 
 #[test]
-fn signs_of_life_may_be_shown_more_often_but_not_less() {
+fn heartbeats_can_be_more_frequent_than_the_default_but_not_rarer() {
     let zero = Time::at(Duration::ZERO);
     for (interval, next) in [(100, 100), (60_000, 3_200)] {
         let mut lease = Lease::new(LEASE, Some(Duration::from_millis(interval)));
@@ -384,10 +383,10 @@ fn signs_of_life_may_be_shown_more_often_but_not_less() {
 }
 
 #[test]
-fn answers_that_come_late_neither_end_a_peer_that_was_restored_nor_hide_that_it_was_forgotten() {
+fn late_answers_neither_end_a_restored_peer_nor_hide_that_it_was_forgotten() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms answered at 3200ms -> restore {"A": 1}, at most 1s 600ms
         3500ms restored at 3400ms -> wait until 6s 600ms
@@ -397,7 +396,7 @@ fn answers_that_come_late_neither_end_a_peer_that_was_restored_nor_hide_that_it_
 }
 
 #[test]
-fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
+fn jitter_brings_a_heartbeat_forward_by_up_to_a_quarter() {
     for (jitter, next) in [(0.0, 3_200), (0.5, 2_800), (1.0, 2_400)] {
         let mut lease = Lease::new(LEASE, None);
         let zero = Time::at(Duration::ZERO);
@@ -408,11 +407,11 @@ fn chance_brings_a_sign_of_life_forward_by_up_to_a_quarter() {
 
 #[test]
 fn a_late_answer_does_not_make_a_restart_look_like_a_removal() {
-    // The sign of life is sent at 3.2 s, and answered by a server that ends. The next one starts at 4 s; the
-    // answer arrives at 5 s only.
+    // A server that is about to end answers the heartbeat of 3.2 s. The next server starts at 4 s; the answer
+    // arrives only at 5 s.
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         5s answered at 3200ms -> wait until 6s 400ms
         6400ms unknown peer up 2400ms -> restore {"A": 1}, at most 1s 600ms
     "#]]);
@@ -420,27 +419,27 @@ fn a_late_answer_does_not_make_a_restart_look_like_a_removal() {
 
 #[test]
 fn a_late_answer_does_not_make_a_removal_look_like_a_restart() {
-    // The server started at -1 s. It said so at 4.5 s, and the answer arrives at 6 s: it might have started
-    // at any time from -1 s to 0.5 s. Asked again, it leaves no doubt.
+    // The server started at -1 s. It reported its uptime at 4.5 s, and the answer arrives at 6 s: so it may
+    // have started at any time from -1 s to 0.5 s. The second answer leaves no doubt.
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 1 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
         6s unknown peer at 4s up 5500ms -> heartbeat, at most 1s 600ms
         6010ms unknown peer at 6s up 7005ms -> lost: somebody removed the peer
     "#]]);
 }
 
 #[test]
-fn who_is_left_in_doubt_twice_takes_the_server_for_one_that_forgot() {
+fn after_two_ambiguous_answers_the_peer_is_restored() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
         6s unknown peer at 4s up 5500ms -> heartbeat, at most 1s 600ms
         8s unknown peer at 6s up 7s -> restore {}, at most 1s 450ms
     "#]]);
 }
 
 #[test]
-fn a_peer_that_is_resumed_is_restored_first_and_not_certain_until_then() {
+fn a_resumed_peer_is_restored_first_and_not_certain_until_then() {
     check(expect![[r#"
         5s resumed with A 2 -> restore {"A": 2}, at most 1s 600ms
         5100ms unknown peer up 1h -> restore {"A": 2}, at most 1s 600ms
@@ -451,19 +450,19 @@ fn a_peer_that_is_resumed_is_restored_first_and_not_certain_until_then() {
     let now = instant("5s");
     lease.resumed(ANN, [("A".to_owned(), 2)].into(), now);
     assert_eq!(lease.certain_until(), None);
-    assert!(!lease.holds(ANN, "A"), "nobody here has asked for it");
+    assert!(!lease.holds(ANN, "A"), "no request here has claimed it");
     assert!(lease.restored(ANN, now, now, 0.0));
     assert!(lease.certain_until().is_some());
     assert!(lease.granted(ANN, "A", 2, (now, now)) && lease.holds(ANN, "A"));
 }
 
 #[test]
-fn a_peer_without_signs_of_life_is_lost_when_its_lease_ends_unless_a_request_renews_it() {
+fn a_peer_without_heartbeats_is_lost_with_its_lease_unless_a_request_renews_it() {
     let mut lease = Lease::new(LEASE, None).without_heartbeats();
     let steps = [
-        ("100ms opened at 0s", "wait until 9s 450ms"),
+        ("100ms created at 0s", "wait until 9s 450ms"),
         ("5s answered at 4s", "wait until 13s 450ms"),
-        ("6s wants a sign", "heartbeat, at most 1s 600ms"),
+        ("6s heartbeat requested", "heartbeat, at most 1s 600ms"),
         ("6100ms answered at 6s", "wait until 15s 450ms"),
         ("7s unknown peer up 500ms", "restore {}, at most 1s 600ms"),
         ("7100ms restored at 7s", "wait until 16s 450ms"),
@@ -475,10 +474,10 @@ fn a_peer_without_signs_of_life_is_lost_when_its_lease_ends_unless_a_request_ren
 }
 
 #[test]
-fn a_lock_shrinks_also_while_the_server_does_not_know_the_peer() {
+fn a_lock_can_shrink_while_the_server_does_not_know_the_peer() {
     check(expect![[r#"
-        0s opened at 0s -> wait until 3s 200ms
-        0s acquired A 3 -> wait until 3s 200ms
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 3 -> wait until 3s 200ms
         1s shrunk B 1 -> does not count
         3300ms unknown peer up 1s -> restore {"A": 3}, at most 1s 600ms
         3300ms shrunk A 2 -> restore {"A": 2}, at most 1s 600ms

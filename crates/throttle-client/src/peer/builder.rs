@@ -1,4 +1,4 @@
-//! What a peer is made of.
+//! Settings of a peer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,17 +55,18 @@ impl PeerBuilder {
         }
     }
 
-    /// How long the server keeps the peer without a heartbeat. Default: a minute; at least 100 ms.
+    /// The length of the lease: how long the server keeps the peer without a heartbeat. Default: a minute; at
+    /// least 100 ms.
     ///
-    /// It is how long others have to wait if this program dies, and how long the server may be away
-    /// before locks are lost. Heartbeats are sent more than three times as often.
+    /// If this program dies, others wait this long for its locks. If the server is unreachable for this long,
+    /// the locks are lost. Heartbeats are sent more than three times as often.
     #[must_use]
     pub fn lease(mut self, length: Duration) -> Self {
         self.lease = length.max(SHORTEST_LEASE);
         self
     }
 
-    /// The longest time between two heartbeats. Without it, and at most, it is a third of the lease.
+    /// The longest time between two heartbeats. Default, and upper limit: a third of the lease.
     #[must_use]
     pub fn heartbeat_every(mut self, interval: Duration) -> Self {
         self.interval = Some(interval.max(SHORTEST_INTERVAL));
@@ -74,21 +75,21 @@ impl PeerBuilder {
 
     /// Whether heartbeats are sent. Default: `true`.
     ///
-    /// Without them the lease begins anew with each request for a lock only, and what the peer holds is lost
-    /// when it ends. The peer never says to hold anything for longer.
+    /// Without heartbeats only a request for a lock renews the lease, and all locks are lost when the lease
+    /// ends. The peer never reports a lock as held for longer.
     #[must_use]
     pub fn heartbeat(mut self, sends_heartbeats: bool) -> Self {
         self.sends_heartbeats = sends_heartbeats;
         self
     }
 
-    /// What the server tells about the peer to those who ask who holds a lock.
+    /// Adds a label, which the server shows to people who look at the peer or at the locks it holds.
     #[must_use]
     pub fn label(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels([(name, value)])
     }
 
-    /// Several [labels](Self::label).
+    /// Adds several [labels](Self::label).
     #[must_use]
     pub fn labels<N: Into<String>, V: Into<String>>(
         mut self,
@@ -99,27 +100,26 @@ impl PeerBuilder {
         self
     }
 
-    /// Labels that are good to have, such as [`process_labels`](crate::process_labels). They yield to
-    /// [labels](Self::label) of the same name, and are left out if the server takes no such labels, or no
-    /// more of them.
+    /// Sets labels that are useful but not required, such as [`process_labels`](fn@crate::process_labels).
+    /// [Labels](Self::label) of the same name replace them. If the server refuses labels of this size or
+    /// number, these are left out.
     #[must_use]
     pub fn default_labels(mut self, labels: Labels) -> Self {
         self.default_labels = labels;
         self
     }
 
-    /// Takes over a peer that was there before, such as one of an earlier process, and that holds `held` as
-    /// far as is known.
+    /// Takes over an existing peer, for example from an earlier process, that is believed to hold `held`.
     ///
-    /// The first contact tells the server what it holds, whether the server knows the peer or not. Then it is
-    /// a peer as any other. [`Peer::lock`] asks again for each lock, and makes it a [`Lock`](crate::Lock).
+    /// The peer is first restored with these locks, whether the server knows it or not. From then on it is a
+    /// peer like any other. Ask for each lock again by [`Peer::lock`] to get a [`Lock`](crate::Lock).
     #[must_use]
     pub fn resume(mut self, peer: PeerId, held: BTreeMap<String, u64>) -> Self {
         self.resumed = Some((peer, held));
         self
     }
 
-    /// The peer. The server hears of it when the first lock is asked for.
+    /// Builds the peer. It is created at the server when the first lock is requested.
     ///
     /// # Panics
     ///
@@ -148,7 +148,7 @@ impl PeerBuilder {
             to_remove: None,
             default_labels_refused: false,
             longest_block_for: LONGEST_BLOCK_FOR,
-            url: None,
+            confirmed_url_index: None,
         };
         PeerInner {
             single_attempt: client.single_attempt(client.timeout()),
@@ -170,8 +170,8 @@ impl PeerBuilder {
     }
 }
 
-/// Below it the network decides whether a lock is lost.
+/// With a shorter lease, ordinary network delays would lose locks.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
-/// Below it they are nothing but a load.
+/// More frequent heartbeats only cause load.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);

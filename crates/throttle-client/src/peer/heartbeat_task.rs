@@ -1,4 +1,4 @@
-//! The task that shows signs of life, until the peer is given up; then it removes the peer.
+//! The background task of a peer: sends heartbeats until the peer is closed, and then removes the peer.
 
 use std::sync::Arc;
 
@@ -9,15 +9,14 @@ use tracing::{Instrument as _, debug, debug_span, info, warn};
 use super::{CloseMode, PeerInner, RELEASE_RETRY_PAUSE, TARGET, runtime_end};
 use crate::{Lost, clock::Time, lease::Step};
 
-/// Starts the background task of a peer that has none.
+/// Starts the task of a peer that has none.
 pub(super) fn start(inner: &Arc<PeerInner>) {
     let running = TaskGuard(Arc::clone(inner));
     let span = debug_span!(target: TARGET, parent: None, "peer");
     inner.runtime.spawn(async move { run(&running.0).await }.instrument(span));
 }
 
-/// A peer that has a background task. If that ends, be it because the runtime ends, nobody has to wait for
-/// it.
+/// Marks the peer as closed when the task ends, also when the runtime ends.
 struct TaskGuard(Arc<PeerInner>);
 
 impl Drop for TaskGuard {
@@ -27,7 +26,7 @@ impl Drop for TaskGuard {
     }
 }
 
-/// Whatever sends requests is boxed, for a peer waits most of the time, and takes little memory then.
+/// Futures that send requests are boxed: a peer waits most of the time, and should then need little memory.
 async fn run(inner: &PeerInner) {
     let mut closing = inner.closing.subscribe();
     while closing.borrow().is_none() {
@@ -39,7 +38,7 @@ async fn run(inner: &PeerInner) {
             Step::Idle | Step::Lost(_) => {
                 until_closing(&mut closing, inner.lease_changed.notified()).await
             }
-            // Not cut short: what is on its way would bring the peer back after it was removed.
+            // Not cancelled by closing: a restore in flight would bring the peer back after its removal.
             Step::Inspect { .. } | Step::Restore { .. } => Box::pin(sync_with_server(inner)).await,
             Step::Wait(time) => {
                 let pause = async {
@@ -52,27 +51,27 @@ async fn run(inner: &PeerInner) {
             }
         }
     }
-    let end = *closing.borrow();
-    if let Some(peer) = forget_peer(inner, end).await
-        && end == Some(CloseMode::Remove)
+    let mode = *closing.borrow();
+    if let Some(peer) = end_lease(inner, mode).await
+        && mode == Some(CloseMode::Remove)
     {
         Box::pin(remove(inner, peer)).await;
     }
 }
 
-/// Performs something, but no longer than until the peer is given up.
+/// Runs `work` until it is done or the peer is to be closed.
 async fn until_closing(
     closing: &mut watch::Receiver<Option<CloseMode>>,
-    perform: impl Future<Output = ()>,
+    work: impl Future<Output = ()>,
 ) {
     tokio::select! {
         biased;
         _ = closing.wait_for(Option::is_some) => {}
-        () = perform => {}
+        () = work => {}
     }
 }
 
-/// Tells the server what the peer holds, or asks it, as soon as nothing is just changing about that.
+/// Restores or inspects the peer, after waiting until no lock is just being released.
 async fn sync_with_server(inner: &PeerInner) {
     let _server_sync = inner.server_sync.lock().await;
     let step = inner.next_step();
@@ -83,19 +82,19 @@ async fn sync_with_server(inner: &PeerInner) {
     }
 }
 
-/// Forgets the peer here. Returns which it was, and until when it is certain at the server.
-async fn forget_peer(inner: &PeerInner, end: Option<CloseMode>) -> Option<(PeerId, Time)> {
+/// Ends the lease here. Returns the peer and its deadline.
+async fn end_lease(inner: &PeerInner, mode: Option<CloseMode>) -> Option<(PeerId, Time)> {
     let _server_sync = inner.server_sync.lock().await;
     let mut state = inner.state();
-    let (peer, _) = state.lease.peer()?;
+    let peer = state.lease.peer()?;
     let deadline = state.lease.deadline(peer)?;
     state.lease.close();
-    state.to_remove = (end == Some(CloseMode::Remove)).then_some(peer);
+    state.to_remove = (mode == Some(CloseMode::Remove)).then_some(peer);
     state.loss.send_replace(Some(Lost::Closed));
     Some((peer, deadline))
 }
 
-/// Removes the peer, until the server has heard it or forgets the peer anyway.
+/// Removes the peer from the server. Repeats that until the server has answered or the lease has ended.
 async fn remove(inner: &PeerInner, (peer, deadline): (PeerId, Time)) {
     let url = &*inner.server;
     let removed = async {
@@ -123,7 +122,7 @@ mod tests {
     use crate::{Client, Peer};
 
     #[tokio::test]
-    async fn a_peer_that_waits_for_its_next_sign_of_life_takes_little_memory() {
+    async fn a_peer_that_waits_for_its_next_heartbeat_needs_little_memory() {
         let peer = Peer::new(&Client::new("http://localhost:8000").unwrap());
         let size = size_of_val(&run(peer.inner()));
         assert!(size < 2_048, "{size} bytes");

@@ -1,4 +1,4 @@
-//! A lock that is held, and what can be done with it.
+//! A lock that is held.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,14 +10,13 @@ use crate::{Admission, Error, Lost};
 
 /// A lock that is held, and kept alive until it is dropped.
 ///
-/// Dropped, it is released in the background; [`release`](Self::release) returns when that is done, and tells
-/// whether it was held until then.
+/// Dropping it releases it in the background. [`release`](Self::release) waits for that, and reports whether
+/// the lock was held until then.
 ///
-/// It can be lost: the server may be out of reach, the machine may sleep, an operator may take it
-/// away. Then the server grants it to somebody else, and this program must not go on as if it had it.
-/// So work goes into [`run`](Self::run), which ends it in that case, or listens to
-/// [`lost`](Self::lost). Work that cannot be ended at any time passes the
-/// [fencing token](Self::fencing_token) to what it works on.
+/// A lock can be lost: the server may be unreachable, the machine may be suspended, or an operator may remove
+/// the peer. The server then grants the lock to others, so this program must stop its work. Either pass the
+/// work to [`run`](Self::run), which then drops it, or wait for [`lost`](Self::lost). Work that cannot be
+/// stopped at any time must send the [fencing token](Self::fencing_token) to the resource it uses.
 #[must_use = "it is released when it is dropped"]
 pub struct Lock {
     pub(super) peer: Peer,
@@ -26,42 +25,41 @@ pub struct Lock {
     pub(super) count: u64,
     pub(super) token: Option<u64>,
     pub(super) loss: watch::Receiver<Option<Lost>>,
-    /// Whether somebody sees to the release already.
+    /// Whether the drop has nothing to release.
     pub(super) is_released: bool,
 }
 
 impl Lock {
-    /// The semaphore.
+    /// The name of the semaphore.
     pub fn semaphore(&self) -> &str {
         &self.semaphore
     }
 
-    /// How much of it.
+    /// The count that is held.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The peer that has the lock.
+    /// The peer that holds the lock.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// The id of the peer, as the server knows it.
+    /// The id of the peer at the server.
     pub fn peer_id(&self) -> PeerId {
         self.id
     }
 
     /// A number that grows with each grant of the semaphore. `None` from a server of version 0.5.
     ///
-    /// What is protected can reject whoever comes with a token smaller than one it has seen. It stays
-    /// the same as long as the lock is held, also if the server forgets the lock and is told of it:
-    /// should it have granted the semaphore to somebody else in between, theirs is greater.
+    /// A protected resource can reject requests with a token smaller than the largest it has seen. The token
+    /// stays the same while the lock is held, also after a restore. If the server granted the semaphore to
+    /// another peer before the restore, that peer's token is greater.
     pub fn fencing_token(&self) -> Option<u64> {
         self.token
     }
 
-    /// For how long the lock is certain even if no further heartbeat gets through. Zero if it is
-    /// lost.
+    /// How long the lock is certainly held, even if no further heartbeat arrives. Zero if it is lost.
     pub fn time_left(&self) -> Duration {
         let inner = self.peer.inner();
         if self.loss.borrow().is_some() {
@@ -71,21 +69,21 @@ impl Lock {
         deadline.map_or(Duration::ZERO, |deadline| deadline.since(inner.now()))
     }
 
-    /// Whether it is certain at this moment that nobody else has been granted this lock.
+    /// Whether it is certain at this moment that the lock has not been granted to another peer.
     pub fn is_held(&self) -> bool {
         !self.time_left().is_zero()
     }
 
-    /// Nothing, as long as [it is held](Self::is_held).
+    /// Succeeds while the lock [is held](Self::is_held).
     ///
     /// # Errors
     ///
-    /// Why it is lost.
+    /// Why the lock is lost.
     pub fn check(&self) -> Result<(), Lost> {
         if self.is_held() {
             return Ok(());
         }
-        // The one who looks first says it to all.
+        // Reports the loss to all locks of the peer, if nothing else did.
         let inner = self.peer.inner();
         inner.next_step();
         Err(self.reason())
@@ -95,19 +93,19 @@ impl Lock {
         self.peer.inner().error_context(&self.semaphore)
     }
 
-    /// Why it is lost, if it is lost.
+    /// Why the lock is lost, if it is.
     fn reason(&self) -> Lost {
         self.loss.borrow().unwrap_or(Lost::Expired)
     }
 
     /// Returns when the lock is lost, and why; never while it is held.
     ///
-    /// It does so before the server can grant the lock to somebody else, as far as clocks go at the
-    /// same rate within 1.5 %. The exceptions are a peer that was removed at the server and one that is
-    /// refused, of which it learns with the next heartbeat; and a machine that sleeps: it learns of
-    /// it within a second of waking up.
+    /// It returns before the server can grant the lock to another peer, if both clocks run at the same rate
+    /// within 1.5 %. There are three exceptions. If the peer was removed or is refused by the server, this is
+    /// known only with the next heartbeat. After the machine was suspended, it is known within a second of
+    /// waking up.
     ///
-    /// To wait for it does not keep the lock.
+    /// Waiting for the loss does not keep the lock alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let (mut loss, id) = (self.loss.clone(), self.id);
         let inner = Arc::clone(self.peer.inner());
@@ -118,10 +116,11 @@ impl Lock {
                 tokio::select! {
                     biased;
                     lost = loss.wait_for(Option::is_some) => {
-                        // Without an answer there is a new life of the peer, which begins after a loss.
+                        // The sender is gone because the peer was created again, which happens only after a
+                        // loss.
                         return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Expired);
                     }
-                    // Also if the background task is not as punctual.
+                    // The heartbeat task may be late.
                     () = inner.clock.sleep_until(deadline) => {
                         inner.next_step();
                     }
@@ -130,7 +129,7 @@ impl Lock {
         }
     }
 
-    /// Lets `work` go on as long as the lock is held. If the lock is lost, `work` is dropped.
+    /// Runs `work` while the lock is held. If the lock is lost, `work` is dropped.
     ///
     /// # Errors
     ///
@@ -143,14 +142,14 @@ impl Lock {
         }
     }
 
-    /// Gives back a part, and keeps `count`, which must be at least one and no more than before.
+    /// Releases a part of the lock and keeps `count`, which must be at least one and no more than before.
     ///
     /// # Errors
     ///
-    /// If it fails, the lock is smaller here all the same, and it can be repeated: the server may not have heard
-    /// of it, or has refused because the peer waits for another lock (`already_pending`).
+    /// After an error the lock counts as smaller here, and the call can be repeated. Either the server did
+    /// not receive the request, or it refused because the peer waits for another lock (`already_pending`).
     ///
-    /// - [`LockError::Failed`], also with `invalid_lock_count`, and `lock_hierarchy_violation` for a
+    /// - [`LockError::Failed`], also with `invalid_lock_count`, and with `lock_hierarchy_violation` for a
     ///   larger count
     /// - [`LockError::Lost`]
     pub async fn shrink(&mut self, count: u64) -> Result<(), LockError> {
@@ -161,7 +160,8 @@ impl Lock {
                 return Err(self.error_context().lost(lost));
             }
             if (1..self.count).contains(&count) {
-                // Before it is sent, for the answer may get lost: nobody believes to have more than there is.
+                // Recorded before the request is sent, because its answer may get lost: the lock must never
+                // seem larger than it is at the server.
                 let now = inner.now();
                 if !inner.state().lease.shrunk(self.id, &self.semaphore, count, now) {
                     inner.next_step();
@@ -169,12 +169,12 @@ impl Lock {
                 }
                 self.count = count;
             }
-            let sent = inner.sent();
+            let sent = inner.sending_now();
             let answer = inner.single_attempt.acquire(self.id, &self.semaphore, count).await;
             drop(server_sync);
             match answer {
                 Ok(Admission::Granted { .. }) => return Ok(()),
-                // So the server has forgotten that it was held. Nobody stays in the queue for it.
+                // The server had forgotten the lock, and has queued the request as a new one. Withdraw it.
                 Ok(Admission::Queued) => {
                     self.is_released = true;
                     drop(inner.release_in_background(self.id, self.semaphore.clone(), None, None));
@@ -184,7 +184,7 @@ impl Lock {
                     if let Some(lost) = inner.unknown_peer(self.id, sent, uptime) {
                         return Err(self.error_context().lost(lost));
                     }
-                    // A server that forgot is told of the smaller lock first.
+                    // The restore already reports the smaller count.
                     inner.until_restored(self.id).await;
                 }
                 Err(error) => return Err(self.error_context().failed(error)),
@@ -192,18 +192,18 @@ impl Lock {
         }
     }
 
-    /// Gives the lock back, and returns when the server has heard of it.
+    /// Releases the lock, and returns when the server has confirmed that.
     ///
-    /// If nobody else has the [peer](Self::peer), nor a lock of it, it is removed from the server before this
-    /// returns, unless the server does not answer to that within two seconds. What is begun goes on in the
-    /// background if this is dropped.
+    /// If there is no other handle of the [peer](Self::peer) and no other lock of it, the peer is removed as
+    /// well before this returns; unless the server does not answer to that within two seconds. If this future
+    /// is dropped, the release and the removal continue in the background.
     ///
     /// # Errors
     ///
-    /// Why it was lost, if it was, be it while this waited for a server that did not answer. Then work
-    /// that was done last may have been done without the lock. [`Lost::Revoked`] is found out by this very
-    /// request if somebody removed the peer. A server that was started again and has forgotten the peer is no
-    /// reason for an error, and neither is one of version 0.5, which does not say for how long it runs.
+    /// Why the lock was lost, if it was lost before the server confirmed the release. The last part of the
+    /// work may then have been done without the lock. If the peer was removed at the server, this request is
+    /// often the first to notice it ([`Lost::Revoked`]). A restarted server that forgot the peer is no error.
+    /// Neither is an unknown peer at a server of version 0.5, which does not report its uptime.
     pub async fn release(mut self) -> Result<(), Lost> {
         let lost = *self.loss.borrow();
         self.is_released = true;
@@ -222,7 +222,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // With the peer goes the lock.
+        // The last handle removes the peer instead, and with it the lock.
         if !self.is_released && !self.peer.is_last_handle() && self.loss.borrow().is_none() {
             drop(self.peer.inner().release_in_background(
                 self.id,

@@ -1,4 +1,4 @@
-//! Why there is no lock.
+//! Why a lock was not granted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,15 +6,15 @@ use throttle_wire::Code;
 
 use crate::{Error, Lost};
 
-/// Why there is no lock.
+/// Why a lock was not granted.
 ///
-/// Every variant names the semaphore and the server. `server` is the URL of the client, without a password;
-/// several URLs are separated by commas. The cause, if there is one, is not part of the message, but its
+/// Every variant names the semaphore and the server. `server` is the URL of the client without a password;
+/// several URLs are separated by commas. The message does not include the cause, which is the
 /// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// The peer holds this semaphore already. A [`Lock`](crate::Lock) is unique, and cannot be had twice.
+    /// The peer already holds this semaphore. There is only one [`Lock`](crate::Lock) for it.
     #[error("the peer holds {semaphore:?} of {server} already")]
     #[non_exhaustive]
     AlreadyHeld {
@@ -23,8 +23,8 @@ pub enum LockError {
         /// The server.
         server: Arc<str>,
     },
-    /// The request was refused, by the server or before it was sent, or the answer was none of Throttle.
-    /// AcquireTask again would end the same.
+    /// The request was refused, either by the server or before it was sent, or the answer did not come from
+    /// Throttle. Repeating the request would end the same way.
     #[error("no lock on {semaphore:?} of {server}")]
     #[non_exhaustive]
     Failed {
@@ -32,10 +32,10 @@ pub enum LockError {
         semaphore: String,
         /// The server.
         server: Arc<str>,
-        /// Why.
+        /// The cause.
         source: Error,
     },
-    /// The peer was lost with all that it held and waited for.
+    /// The peer was lost with all its held and pending locks.
     #[error("no lock on {semaphore:?} of {server}: {lost}")]
     #[non_exhaustive]
     Lost {
@@ -43,10 +43,10 @@ pub enum LockError {
         semaphore: String,
         /// The server.
         server: Arc<str>,
-        /// Why.
+        /// Why the peer was lost.
         lost: Lost,
     },
-    /// The server answered, and the semaphore was not free in time. Nothing is left behind at the server.
+    /// The server answered, and the lock was not free in time. The request was withdrawn.
     #[error("{semaphore:?} of {server} was not free{}", within(*wait_at_most))]
     #[non_exhaustive]
     NotInTime {
@@ -54,10 +54,10 @@ pub enum LockError {
         semaphore: String,
         /// The server.
         server: Arc<str>,
-        /// For how long it was waited for.
+        /// The limit that the caller had set.
         wait_at_most: Duration,
     },
-    /// The time was over, and the last attempt to ask the server had no answer.
+    /// The time is over, and the last request got no answer.
     #[error("no lock on {semaphore:?}, for {server} did not answer")]
     #[non_exhaustive]
     Unreachable {
@@ -71,7 +71,7 @@ pub enum LockError {
 }
 
 impl LockError {
-    /// The code, if the server refused.
+    /// The code of the server's refusal, if it refused.
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Failed { source, .. } | Self::Unreachable { source, .. } => source.code(),
@@ -99,7 +99,7 @@ fn within(wait_at_most: Duration) -> String {
     format!(" within {}", humantime::format_duration(wait_at_most))
 }
 
-/// Why the peer cannot ask for a lock.
+/// Why there is no peer that could ask for a lock.
 #[derive(Debug)]
 pub(super) enum PeerError {
     Error(Error),
@@ -118,7 +118,7 @@ impl From<Lost> for PeerError {
     }
 }
 
-/// What a request was about, to say it in errors.
+/// The semaphore and the server that an error names.
 #[derive(Clone, Debug)]
 pub(super) struct ErrorContext {
     pub(super) semaphore: String,

@@ -1,4 +1,4 @@
-//! What can be said about a lock before it is asked for.
+//! The builder of a request for a lock.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,21 +8,21 @@ use super::{Lock, LockError, Peer, PeerBuilder, TARGET, acquisition::Acquisition
 
 /// Asks for a lock when it is awaited. Made by [`Client::lock`](crate::Client::lock) and [`Peer::lock`].
 ///
-/// While it waits it has a place in the queue of the server, which is first come, first served. If it
-/// is dropped, or its time is over, the place is given up, in the background if need be; the lock is
-/// not granted behind anybody's back.
+/// While it waits, the request has a place in the server's queue, which is first come, first served. If it is
+/// dropped, or its time is over, it is withdrawn, in the background if necessary. A lock that nobody waits
+/// for any more is not kept.
 ///
-/// The time of [`wait_at_most`](Self::wait_at_most) is the only limit, and it is kept. Until then a server
-/// that does not answer is asked again and again, with growing pauses of up to two seconds, and so is one that
-/// was started again. Without it the request goes on for as long as it takes, and tells of its trouble by a
-/// `tracing` event at level WARN after some seconds and then every half minute.
+/// [`wait_at_most`](Self::wait_at_most) is the only limit, and it is exact. Until then the request is
+/// repeated if the server does not answer or is restarted, with growing pauses of up to two seconds. Without
+/// a limit it is repeated forever; a `tracing` event at level WARN reports failures after some seconds and
+/// then every half minute.
 ///
 /// # Errors
 ///
 /// - [`LockError::NotInTime`] if the server answered, and the lock was not free in time
-/// - [`LockError::Unreachable`] if the time was over and the server did not answer at last
+/// - [`LockError::Unreachable`] if the time is over and the last request got no answer
 /// - [`LockError::AlreadyHeld`]
-/// - [`LockError::Failed`] as told for [`Client::acquire`](crate::Client::acquire)
+/// - [`LockError::Failed`] with the errors of [`Client::acquire`](crate::Client::acquire)
 /// - [`LockError::Lost`] if the peer was removed at the server while it waited, or is closed
 ///
 /// # Panics
@@ -37,11 +37,11 @@ pub struct LockRequest {
     wait_at_most: Option<Duration>,
 }
 
-/// Who asks.
+/// The peer that asks.
 #[derive(Clone, Debug)]
 enum RequestPeer {
     Existing(Peer),
-    /// A peer that is there only for this lock.
+    /// A peer for this lock only.
     New(PeerBuilder),
 }
 
@@ -54,27 +54,27 @@ impl LockRequest {
         Self { peer: RequestPeer::New(peer), semaphore, count: 1, wait_at_most: None }
     }
 
-    /// How much to ask for. Default: 1.
+    /// The count to ask for. Default: 1.
     pub fn count(mut self, count: u64) -> Self {
         self.count = count;
         self
     }
 
-    /// Gives up after this time. An answer that arrives later is dealt with in the background.
+    /// Gives up after this time. A later answer is handled in the background.
     ///
-    /// No time at all is as for [`try_lock`](Self::try_lock): one attempt, and its answer is waited for.
+    /// With zero this does the same as [`try_lock`](Self::try_lock): one attempt, whose answer is waited for.
     pub fn wait_at_most(mut self, wait_at_most: Duration) -> Self {
         self.wait_at_most = Some(wait_at_most);
         self
     }
 
-    /// The lock, if it is free at this moment.
+    /// Returns the lock if it is free at this moment.
     ///
-    /// It asks once, and waits for the answer at most five seconds.
+    /// Sends one request, and waits at most five seconds for the answer.
     ///
     /// # Errors
     ///
-    /// As told for [`LockRequest`], but [`LockError::NotInTime`].
+    /// Those of [`LockRequest`] except [`LockError::NotInTime`].
     pub async fn try_lock(self) -> Result<Option<Lock>, LockError> {
         match self.wait_at_most(Duration::ZERO).await {
             Ok(lock) => Ok(Some(lock)),

@@ -1,21 +1,20 @@
 //! Peers and locks that keep themselves alive.
 //!
-//! [`Lease`] decides, and this module performs. A [`Peer`] has a task in the [background](heartbeat_task), which shows signs
-//! of life as long as anybody has the peer or one of its locks, tells a server that forgot it what it holds
-//! ([renewal]), and tells everybody who holds a lock when it is lost. Who asks for a lock ([lock_request],
-//! [acquisition]), or [gives it back](release), does so from a task of its own. The [farewell](runtime_end) is what happens if
-//! the runtime ends before the peer is removed.
+//! [`Lease`] decides what to send, and this module sends it. Each [`Peer`] has one [background
+//! task](heartbeat_task) that runs as long as the peer or one of its locks exists. The task sends heartbeats,
+//! restores the peer at a server that forgot it ([renewal]), and reports the loss to all locks. Requests for
+//! a lock ([lock_request], [acquisition]) and [releases](release) run in tasks of their own. If the runtime
+//! ends before the peer was removed, [runtime_end] removes it.
 //!
-//! What is sent is sent in an order in which no request overtakes another one that it must not overtake, as
-//! far as the server has answered:
+//! Requests whose order matters are sent one after the other:
 //!
-//! - One request for a lock at a time, and none while anything is being given back:
-//!   [`PeerInner::acquiring`], [`PeerInner::releasing`].
-//! - Nothing is given back while the server is told what is held: [`PeerInner::server_sync`].
-//! - The background task sends nothing any more when the peer is removed.
+//! - One request for a lock at a time, and none while a release is in progress: [`PeerInner::acquiring`],
+//!   [`PeerInner::releasing`].
+//! - No release while the peer is being created, restored or inspected: [`PeerInner::server_sync`].
+//! - No heartbeat and no restore once the peer is being removed.
 //!
-//! What the server has not answered, and then gets late all the same, it refuses for its
-//! [number](crate::sequence).
+//! This cannot order a request that got no answer, because it may still arrive. The server refuses it by its
+//! [sequence number](crate::sequence).
 
 mod acquisition;
 mod backoff;
@@ -50,27 +49,27 @@ use crate::{Client, Lost};
 
 /// A client of the server that holds locks, and keeps itself and them alive.
 ///
-/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The server hears of it
-/// when the first lock is asked for, so a peer that was never used leaves nothing there. Clones are the same
-/// peer. When the last of them and of its locks is dropped, the peer is removed from the server in the
-/// background; whoever wants to wait for that calls [`Peer::close`]. A runtime that ends right after the drop
-/// waits for the removal, but no longer than a second for all peers of the program together.
+/// Made by [`Peer::new`] or, with a lease and labels of its own, by [`Peer::builder`]. The first request for
+/// a lock creates it at the server, so an unused peer leaves nothing there. Clones are the same peer.
+/// Dropping the last clone and the last lock removes the peer from the server in the background;
+/// [`Peer::close`] waits for that. A runtime that ends right after the drop waits for the removal, but no
+/// longer than a second for all peers of the program together.
 ///
-/// Locks of one peer are *nested*: each further one must be of a lower level than all those it holds,
-/// and it waits for one at a time. Workers that are independent of each other have a peer each.
+/// Locks of one peer are *nested*: each further lock must be of a lower level than all those it holds, and a
+/// peer waits for one lock at a time. Give independent workers a peer each.
 #[derive(Clone)]
 pub struct Peer {
     owner: Arc<RemoveOnDrop>,
 }
 
-/// Ends the peer when nobody is left who could use it.
+/// Removes the peer when its last handle and its last lock are dropped.
 struct RemoveOnDrop(Arc<PeerInner>);
 
 impl Client {
-    /// Asks for a lock by a peer of its own, which keeps the lock alive and is removed together with it.
+    /// Asks for a lock with a new peer, which keeps the lock alive and is removed together with it.
     ///
-    /// It costs four requests from the new peer to its removal. Whoever takes many locks one after another
-    /// uses a [`Peer`], where each costs two; who wants another lease than a minute, or labels, builds one.
+    /// This costs four requests, from the new peer to its removal. With a [`Peer`] each lock costs two, so
+    /// use one to take many locks one after another, and also for labels or a lease other than a minute.
     pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
         LockRequest::for_new_peer(Peer::builder(self), semaphore.into())
     }
@@ -87,21 +86,21 @@ impl Peer {
         Self::builder(client).build()
     }
 
-    /// A peer that differs from the default.
+    /// Builds a peer with settings that differ from the default.
     pub fn builder(client: &Client) -> PeerBuilder {
         PeerBuilder::new(client)
     }
 
-    /// Asks for a lock when it is awaited: by default for a count of one, for as long as it takes.
+    /// Asks for a lock when it is awaited: by default for a count of one, without a time limit.
     ///
-    /// See [`LockRequest`] for what else can be asked for, and what can go wrong.
+    /// See [`LockRequest`] for its options and errors.
     pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
         LockRequest::for_peer(self.clone(), semaphore.into())
     }
 
     /// The id under which the server knows the peer, if there is one at present.
     pub fn id(&self) -> Option<PeerId> {
-        self.inner().state().lease.peer().map(|(peer, _)| peer)
+        self.inner().state().lease.peer()
     }
 
     /// The length of the lease.
@@ -109,11 +108,11 @@ impl Peer {
         self.inner().state().lease.length()
     }
 
-    /// Sends a heartbeat now, and returns when the server has confirmed the peer. A server that forgot it is
-    /// told what it holds. Nothing is sent if there is no peer at the server.
+    /// Sends a heartbeat now, and returns when the server has confirmed the peer. If the server forgot the
+    /// peer, the peer is restored. Without a peer at the server nothing is sent.
     ///
-    /// This is for a peer that shows [none by itself](PeerBuilder::heartbeat). It is repeated until the lease
-    /// ends.
+    /// Use this for a peer that [sends no heartbeats](PeerBuilder::heartbeat) itself. The heartbeat is
+    /// repeated until the lease ends.
     ///
     /// # Errors
     ///
@@ -137,29 +136,29 @@ impl Peer {
             lost = loss.wait_for(Option::is_some) => {
                 Err(lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Closed))
             }
-            // The sender is in `shared`.
+            // Never an error: `inner` owns the sender.
             _ = confirmed.wait_for(|sent| sent.is_some_and(|sent| asked <= sent)) => Ok(()),
-            // Its runtime is gone, and with it the background task.
+            // The runtime ended, and with it the heartbeat task.
             _ = closed.wait_for(|&closed| closed) => Err(Lost::Closed),
         }
     }
 
-    /// Removes the peer from the server with all that it holds, and returns when that is done, or after two
-    /// seconds. Then it goes on in the background until the lease is over.
+    /// Removes the peer with all that it holds from the server. Returns when that is done, or after two
+    /// seconds; then the removal continues in the background until the lease ends.
     ///
     /// Locks that are still held are lost with [`Lost::Closed`].
     pub async fn close(self) {
         self.inner().close(CloseMode::Remove).await;
     }
 
-    /// Ends the heartbeats, and returns when none is on its way any more. At the server the peer
-    /// stays until its lease ends; for its locks here it is as if it was [closed](Self::close).
+    /// Ends the heartbeats, and returns when none is in flight any more. The peer stays at the server until
+    /// its lease ends; its locks here are lost as if it was [closed](Self::close).
     pub async fn stop_heartbeat(self) {
         self.inner().close(CloseMode::StopHeartbeat).await;
     }
 
-    /// Returns when the peer is lost with all that it holds, and why; never while it is there, or before
-    /// it was there for the first time. To wait for it does not keep the peer alive.
+    /// Returns when the peer is lost with all that it holds, and why. Never returns before the peer was first
+    /// created at the server, or while the peer lives. Waiting for the loss does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         let mut loss = self.inner().state().loss.subscribe();
         let (clock, inner) = (self.inner().clock, Arc::downgrade(self.inner()));
@@ -169,7 +168,7 @@ impl Peer {
                 if let Some(inner) = inner.upgrade() {
                     inner.next_step();
                     let state = inner.state();
-                    next = state.lease.peer().and_then(|(peer, _)| state.lease.deadline(peer));
+                    next = state.lease.peer().and_then(|peer| state.lease.deadline(peer));
                 }
                 let next = next.unwrap_or_else(|| clock.now() + Duration::from_secs(1));
                 tokio::select! {
@@ -177,15 +176,15 @@ impl Peer {
                     lost = loss.wait_for(Option::is_some) => {
                         return lost.ok().and_then(|lost| *lost).unwrap_or(Lost::Closed);
                     }
-                    // Also if the background task is not as punctual.
+                    // The heartbeat task may be late.
                     () = clock.sleep_until(next) => {}
                 }
             }
         }
     }
 
-    /// For how long the peer is certain even if no further heartbeat gets through. Zero if there is
-    /// none, if it is lost, or if it was taken over and the server has not confirmed it yet.
+    /// How long the server certainly keeps the peer, even if no further heartbeat arrives. Zero if there is
+    /// no peer, if it is lost, or if it was resumed and the server has not confirmed it yet.
     pub fn time_left(&self) -> Duration {
         let inner = self.inner();
         let until = inner.state().lease.certain_until();
@@ -196,7 +195,7 @@ impl Peer {
         &self.owner.0
     }
 
-    /// Whether nobody else can use the peer, nor has a lock of it.
+    /// Whether there is no other clone of this peer, and no lock of it.
     pub(crate) fn is_last_handle(&self) -> bool {
         Arc::strong_count(&self.owner) == 1
     }

@@ -10,8 +10,7 @@ use super::{PeerInner, TARGET, heartbeat_task, lock_error::PeerError, task_resul
 use crate::{Error, Lost, jitter::jitter};
 
 impl PeerInner {
-    /// The peer, after making sure that the server knows it. If the server has to be asked for a new one, it
-    /// is asked once.
+    /// Returns the peer once the server knows it. Creates it with a single request if there is none.
     pub(super) async fn registered_peer(self: &Arc<Self>) -> Result<PeerId, PeerError> {
         loop {
             let server_sync = Arc::clone(&self.server_sync).lock_owned().await;
@@ -19,68 +18,71 @@ impl PeerInner {
                 return Err(Lost::Closed.into());
             }
             self.next_step();
-            let known = self.state().lease.peer();
+            let (known, needs_restore) = {
+                let state = self.state();
+                (state.lease.peer(), state.lease.needs_restore())
+            };
             match known {
-                Some((peer, true)) => {
-                    // That is up to the background task, which is not dropped with whoever asks.
+                Some(peer) if needs_restore => {
+                    // The heartbeat task restores the peer, because that task survives a dropped caller.
                     drop(server_sync);
                     self.until_restored(peer).await;
                 }
-                Some((peer, false)) => return Ok(peer),
+                Some(peer) => return Ok(peer),
                 None => {
-                    // A task of its own: a peer that the server has made is not to be left behind by
-                    // somebody who does not wait for it.
-                    let opening = self.runtime.spawn(Arc::clone(self).open(server_sync));
-                    return Ok(task_result(opening.await)??);
+                    // A task of its own, so that a dropped caller does not leave a peer behind at the server.
+                    let creating = self.runtime.spawn(Arc::clone(self).create(server_sync));
+                    return Ok(task_result(creating.await)??);
                 }
             }
         }
     }
 
-    /// Returns when the server knows the peer, or the peer is lost.
+    /// Returns when the server knows the peer again, or the peer is lost.
     pub(super) async fn until_restored(&self, peer: PeerId) {
         let mut confirmed = self.confirmed.subscribe();
         loop {
             self.next_step();
-            let (known, mut loss) = {
+            let (is_waiting, mut loss) = {
                 let state = self.state();
-                (state.lease.peer(), state.loss.subscribe())
+                let is_same = state.lease.peer() == Some(peer);
+                (is_same && state.lease.needs_restore(), state.loss.subscribe())
             };
-            if known != Some((peer, true)) {
+            if !is_waiting {
                 return;
             }
             self.lease_changed.notify_one();
             tokio::select! {
-                // The senders are in here. Another life of the peer has another one, and is there later.
+                // The state owns both senders; `loss` is replaced when the peer is created again.
                 _ = confirmed.changed() => {}
                 _ = loss.wait_for(Option::is_some) => {}
-                // Also if the background task is not as punctual.
+                // The heartbeat task may be late.
                 () = self.clock.sleep_until(self.now() + LOSS_CHECK_INTERVAL) => {}
             }
         }
     }
 
-    /// Returns when another URL than that of this index has turned out to keep the peer alive.
+    /// Returns when a heartbeat was confirmed after a failover from the URL of this index.
     pub(super) async fn until_confirmed_at_another_url(&self, index: usize) {
         let mut confirmed = self.confirmed.subscribe();
-        // The sender is in here.
+        // Never an error: `self` owns the sender.
         while confirmed.changed().await.is_ok() && self.single_attempt.base_url_index() == index {}
     }
 
-    /// Lets the server create a peer.
-    async fn open(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
+    /// Creates the peer at the server.
+    async fn create(self: Arc<Self>, _server_sync: OwnedMutexGuard<()>) -> Result<PeerId, Error> {
         let length = self.state().lease.length();
-        let (mut sent, mut url) = self.sent();
+        let mut sent = self.sending_now();
         let mut peer = self.single_attempt.new_peer(length).labels(self.labels()).await;
         if peer.as_ref().is_err_and(|error| self.drop_default_labels_after(error)) {
-            (sent, url) = self.sent();
+            sent = self.sending_now();
             peer = self.single_attempt.new_peer(length).labels(self.labels()).await;
         }
         let peer = peer?;
         info!(target: TARGET, peer, url = &*self.server, lease = ?length, "the peer is there");
         let mut state = self.state();
-        state.lease.created(peer, sent, jitter());
-        state.url = self.if_current(url);
+        state.lease.created(peer, sent.at, jitter());
+        state.confirmed_url_index = self.if_current(sent.url_index);
         if state.loss.borrow().is_some() {
             state.loss = tokio::sync::watch::Sender::new(None);
         }
@@ -93,7 +95,7 @@ impl PeerInner {
         Ok(peer)
     }
 
-    /// What the server is told about the peer for people.
+    /// The labels of the peer, with default ones unless the server refused them.
     pub(super) fn labels(&self) -> Labels {
         if self.state().default_labels_refused {
             return self.labels.clone();
@@ -101,7 +103,7 @@ impl PeerInner {
         self.default_labels.clone().into_iter().chain(self.labels.clone()).collect()
     }
 
-    /// Does without the labels that are only good to have, if that can help.
+    /// Drops the default labels if they are the reason for `error`. Returns whether it did.
     pub(super) fn drop_default_labels_after(&self, error: &Error) -> bool {
         let is_about_labels =
             matches!(error.code(), Some(Code::LabelsTooLarge | Code::TooManyLabelBytes));
@@ -116,5 +118,5 @@ impl PeerInner {
     }
 }
 
-/// For how long whoever waits for the background task may not notice that it does nothing.
+/// How long a late heartbeat task can delay the report of a loss.
 const LOSS_CHECK_INTERVAL: Duration = Duration::from_secs(1);

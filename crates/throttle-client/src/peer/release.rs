@@ -1,5 +1,4 @@
-//! Locks are given back and places in queues given up, until it is certain that the server has nothing of
-//! it any more.
+//! Releases locks and withdraws requests, until it is certain that the server has nothing of them any more.
 
 use std::sync::Arc;
 
@@ -10,15 +9,14 @@ use tracing::{debug, warn};
 use super::{AcquireTask, PeerInner, RELEASE_RETRY_PAUSE, TARGET, backoff::Backoff};
 use crate::{Error, Lost, jitter::jitter};
 
-/// What comes of giving something back: why it was lost before, if it was.
+/// Releases a lock, or withdraws a request. The error says why the peer was lost before.
 pub(super) type ReleaseTask = JoinHandle<Result<(), Lost>>;
 
 impl PeerInner {
-    /// Gives a lock back, or withdraws from a queue, in the background and until it is certain that
-    /// the server has nothing of it any more.
+    /// Releases a lock, or withdraws a request, in the background.
     ///
-    /// `asking` is a request for it that is being answered. Nothing else is asked for meanwhile if
-    /// `acquiring` is here.
+    /// `acquire_task` is a request for the lock that is in flight. `acquiring` is held until the release is
+    /// done.
     pub(super) fn release_in_background(
         self: &Arc<Self>,
         peer: PeerId,
@@ -29,7 +27,7 @@ impl PeerInner {
         let releasing = ReleasingGuard::begin(self, semaphore);
         self.runtime.spawn(async move {
             let ReleasingGuard { inner, semaphore } = &releasing;
-            // A server that is just told what the peer holds must not hear of this before.
+            // A restore in progress must not report the lock as held after it was released.
             let server_sync = inner.server_sync.lock().await;
             inner.state().lease.released(peer, semaphore);
             drop(server_sync);
@@ -37,14 +35,14 @@ impl PeerInner {
             if let Some(acquire_task) = acquire_task {
                 inner.release_until_answered(peer, semaphore, acquire_task).await;
             }
-            // In this order: as long as somebody withdraws, it can be seen that something is given back.
+            // In this order: while a withdrawal holds `acquiring`, `releasing` must show it.
             drop((acquiring, releasing));
             released
         })
     }
 
-    /// Goes on to withdraw until a request that was sent has been answered. It may arrive behind the
-    /// withdrawal, and be granted what nobody wants any more.
+    /// Repeats the release until `acquire_task` has its answer: the request may arrive after a release, and
+    /// be granted.
     async fn release_until_answered(
         &self,
         peer: PeerId,
@@ -66,24 +64,25 @@ impl PeerInner {
         }
     }
 
-    /// Repeats that a lock is released until the server has heard it, or forgets all of it anyway.
+    /// Repeats the release until the server has confirmed it, or the peer is lost or forgotten.
     ///
-    /// A server that does not know the peer although it ran when it last confirmed it proves that the lock was
-    /// lost before. One that forgot the peer, or does not say for how long it runs, has nothing to release.
+    /// If the server does not know the peer although it has been running since it last confirmed the peer,
+    /// the lock was lost before. A server that forgot the peer, or does not report its uptime, has nothing to
+    /// release.
     async fn release_at_server(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
         loop {
-            // If it is over by now, that has to be said before anything is asked.
+            // Reports a lease that has ended before anything is sent.
             self.next_step();
             let deadline = {
                 let state = self.state();
                 let lost = *state.loss.borrow();
                 state.lease.deadline(peer).ok_or_else(|| lost.unwrap_or(Lost::Expired))?
             };
-            let sent = self.sent();
+            let sent = self.sending_now();
             let answer = tokio::select! {
                 biased;
                 answer = self.client.release(peer, semaphore) => answer,
-                // It may have moved meanwhile.
+                // The deadline may have moved.
                 () = self.clock.sleep_until(deadline) => continue,
             };
             match answer {
@@ -95,11 +94,11 @@ impl PeerInner {
                     if let Some(lost) = self.unknown_peer(peer, sent, uptime) {
                         return Err(lost);
                     }
-                    if self.state().lease.peer().is_some_and(|(_, is_forgotten)| is_forgotten) {
+                    if self.state().lease.needs_restore() {
                         debug!(target: TARGET, peer, semaphore, "the server forgot the lock");
                         return Ok(());
                     }
-                    // That was old news, or left open what happened.
+                    // The answer was outdated or ambiguous, so release again.
                 }
                 Err(error) if error.is_refusal() => {
                     debug!(target: TARGET, peer, semaphore, %error, "nothing to release");
@@ -115,8 +114,7 @@ impl PeerInner {
     }
 }
 
-/// A semaphore that is being given back to the server, until this is dropped, be it because the runtime
-/// ends.
+/// Lists a semaphore in [`PeerInner::releasing`] until it is dropped, also when the runtime ends.
 struct ReleasingGuard {
     inner: Arc<PeerInner>,
     semaphore: String,

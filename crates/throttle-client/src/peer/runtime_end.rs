@@ -1,12 +1,11 @@
-//! The removal of peers whose runtime ends before it was sent, as at the end of `main`.
+//! Removes peers whose runtime ends before their removal was sent, as at the end of `main`.
 //!
-//! A peer that is dropped is removed by its background task. If the runtime ends before, that task is dropped
-//! instead, and whoever drops it waits here for a thread with a runtime of its own that removes the peer. All
-//! peers of the program have one bounded time for that together: if the server does not answer to the first
-//! one, nobody waits for the others.
+//! A dropped peer is removed by its heartbeat task. If the runtime ends first, it drops that task instead.
+//! The drop then waits for a thread with its own runtime that removes the peer. All peers of the program
+//! share one time limit for this, so a server that does not answer delays the end only once.
 //!
-//! A peer that somebody still has when the runtime ends is left to its lease: that one may still count on its
-//! locks until then.
+//! A peer that is still in use when the runtime ends is not removed: its locks are valid until the lease
+//! ends.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -21,15 +20,15 @@ use tracing::debug;
 use super::{CloseMode, PeerInner, TARGET};
 use crate::{Client, clock::RealStopwatch};
 
-/// Removes a peer that was to be removed, if that has not been done.
+/// Removes a peer that should have been removed, if that was not done.
 pub(super) fn remove_if_pending(inner: &Arc<PeerInner>) {
     if thread::panicking() || *inner.closing.borrow() != Some(CloseMode::Remove) {
         return;
     }
-    // Without a lock on it there is nobody to decide anything any more.
+    // The mutex is poisoned only by a panic. Then the lease removes the peer.
     let Ok(mut state) = inner.state.lock() else { return };
-    let given_up = state.to_remove.take();
-    let Some(peer) = given_up.or_else(|| state.lease.close()) else { return };
+    let closed = state.to_remove.take();
+    let Some(peer) = closed.or_else(|| state.lease.close()) else { return };
     drop(state);
     let left = BUDGET.lock().map_or(Duration::ZERO, |mut budget| budget.left());
     if !left.is_zero() {
@@ -37,7 +36,7 @@ pub(super) fn remove_if_pending(inner: &Arc<PeerInner>) {
     }
 }
 
-/// Removes a peer within a bounded time.
+/// Removes a peer within `left`.
 fn remove(client: Client, peer: PeerId, left: Duration) {
     let (done, is_done) = mpsc::channel();
     let work = move || {
@@ -45,19 +44,20 @@ fn remove(client: Client, peer: PeerId, left: Duration) {
         let removed = runtime
             .block_on(async { time::timeout(left, remove_repeatedly(client, peer, left)).await });
         debug!(target: TARGET, peer, is_removed = removed.is_ok(), "the runtime ended");
-        // A name may be looked up for longer.
+        // Do not wait for a name lookup in progress.
         runtime.shutdown_background();
         let _ = done.send(());
     };
-    // Without a thread it is up to the lease.
+    // If no thread can be started, the peer remains until its lease ends.
     if thread::Builder::new().name("throttle-farewell".to_owned()).spawn(work).is_ok() {
         let _ = is_done.recv_timeout(left);
     }
 }
 
-/// Asks for the removal again and again without waiting for the answers, until there is one.
+/// Sends the removal every [`ATTEMPT_INTERVAL`] until one request has been answered.
 ///
-/// The first attempts may use connections of the runtime that ends, which nobody serves any more.
+/// Attempts must not wait for each other, because the first ones may use pooled connections that died with
+/// the old runtime.
 async fn remove_repeatedly(client: Client, peer: PeerId, left: Duration) {
     let client = client.single_attempt(left);
     let mut attempts = JoinSet::new();
@@ -71,16 +71,16 @@ async fn remove_repeatedly(client: Client, peer: PeerId, left: Duration) {
     }
 }
 
-/// For how long whoever ends a runtime may be held up by all peers together.
+/// The time that all peers together may take to delay the end of runtimes.
 static BUDGET: Mutex<Budget> = Mutex::new(Budget { since: None });
 
 struct Budget {
-    /// When the first peer needed it.
+    /// When the first peer used it.
     since: Option<RealStopwatch>,
 }
 
 impl Budget {
-    /// What is left of it. A runtime that ends much later has one of its own.
+    /// The time that is left. It starts again for a runtime that ends much later.
     fn left(&mut self) -> Duration {
         let since = self.since.filter(|since| since.elapsed() < BUDGET_RESET_AFTER);
         let since = self.since.insert(since.unwrap_or_else(RealStopwatch::start));
@@ -88,7 +88,7 @@ impl Budget {
     }
 }
 
-/// Between two attempts.
+/// The time between two attempts.
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(40);
 
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);

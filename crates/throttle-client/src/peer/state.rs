@@ -21,36 +21,37 @@ use crate::{
     lease::Lease,
 };
 
-/// What is common to a peer, its locks and its background task.
+/// What a peer, its locks and its heartbeat task share.
 pub(super) struct PeerInner {
-    /// Repeats requests.
+    /// Repeats failed requests.
     pub(super) client: Client,
-    /// Sends requests once; the lease, or who asks for a lock, decides what to do next.
+    /// Sends each request once; the lease or the acquisition decides whether to send it again.
     pub(super) single_attempt: Client,
-    /// Where the server is, for people.
+    /// The URLs of the server, for logs and errors.
     pub(super) server: Arc<str>,
     pub(super) labels: Labels,
     pub(super) default_labels: Labels,
     pub(super) clock: Clock,
     pub(super) runtime: runtime::Handle,
     pub(super) state: Mutex<PeerState>,
-    /// Wakes the background task when the lease has changed.
+    /// Wakes the heartbeat task.
     pub(super) lease_changed: Notify,
-    /// When the latest request was sent that the server confirmed the peer with.
+    /// When the latest request was sent by which the server confirmed the peer.
     pub(super) confirmed: watch::Sender<Option<Time>>,
-    /// Says when the peer is given up here.
+    /// Set when the peer is to be closed. No lock can be requested from then on.
     pub(super) closing: watch::Sender<Option<CloseMode>>,
-    /// Turns true when that is done.
+    /// Becomes true when the heartbeat task has ended.
     pub(super) closed: watch::Sender<bool>,
-    /// Held while the server is told of the peer, and while a lock leaves the list of those it has.
+    /// Held while the peer is created, restored or inspected at the server, and while a lock leaves the list
+    /// of held ones.
     pub(super) server_sync: Arc<tokio::sync::Mutex<()>>,
-    /// Held while a lock is asked for, until it is certain that nothing is pending any more.
+    /// Held while a lock is requested, until it is certain that none is pending at the server.
     pub(super) acquiring: Arc<tokio::sync::Mutex<()>>,
-    /// Semaphores that are being given back to the server.
+    /// Semaphores whose release the server has not confirmed yet.
     pub(super) releasing: watch::Sender<BTreeSet<String>>,
 }
 
-/// What becomes of a peer at the server.
+/// What happens to the peer at the server when it is closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CloseMode {
     StopHeartbeat,
@@ -59,29 +60,29 @@ pub(super) enum CloseMode {
 
 pub(super) struct PeerState {
     pub(super) lease: Lease,
-    /// Tells the locks of this life of the peer how it ended.
+    /// Reports the loss to all locks. Replaced when the peer is created again after a loss.
     pub(super) loss: watch::Sender<Option<Lost>>,
     pub(super) has_heartbeat_task: bool,
-    /// A peer that was given up here, and of whose removal the server has not heard yet.
+    /// A closed peer that the server has not removed yet.
     pub(super) to_remove: Option<PeerId>,
-    /// Whether the server took no labels beyond those that somebody asked for.
+    /// Whether the server refused the default labels.
     pub(super) default_labels_refused: bool,
-    /// For how long a request for a lock waits at most.
+    /// The longest `block_for` to send; halved when the server refuses it.
     pub(super) longest_block_for: Duration,
-    /// Which of several URLs led to the server when it last confirmed the peer, if that is known. Another one
-    /// may lead to another server, which can know nothing of it.
-    pub(super) url: Option<usize>,
+    /// The index of the URL by which the server last confirmed the peer; `None` if a failover happened during
+    /// that request. Another URL may lead to another server, whose uptime tells nothing about this peer.
+    pub(super) confirmed_url_index: Option<usize>,
 }
 
 impl PeerInner {
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
-        self.state.lock().expect("nobody panics while it decides")
+        self.state.lock().expect("nothing panics while the state is locked")
     }
 
     pub(super) fn holds(&self, semaphore: &str) -> bool {
         self.next_step();
         let state = self.state();
-        state.lease.peer().is_some_and(|(peer, _)| state.lease.holds(peer, semaphore))
+        state.lease.peer().is_some_and(|peer| state.lease.holds(peer, semaphore))
     }
 
     pub(super) fn error_context(&self, semaphore: &str) -> ErrorContext {
@@ -92,23 +93,23 @@ impl PeerInner {
         self.clock.now()
     }
 
-    /// Lets the background task give up the peer. Nothing can be locked any more.
-    pub(super) fn begin_to_close(&self, end: CloseMode) {
+    /// Makes the heartbeat task close the peer. Only the first mode counts.
+    pub(super) fn begin_to_close(&self, mode: CloseMode) {
         self.closing.send_if_modified(|closing| {
             let is_first = closing.is_none();
-            closing.get_or_insert(end);
+            closing.get_or_insert(mode);
             is_first
         });
     }
 
-    /// Gives up the peer, and waits for that as long as a farewell may take.
-    pub(super) async fn close(&self, end: CloseMode) {
-        self.begin_to_close(end);
+    /// Closes the peer, and waits for that at most [`CLOSE_TIMEOUT`].
+    pub(super) async fn close(&self, mode: CloseMode) {
+        self.begin_to_close(mode);
         let closed = async {
-            // Behind this nobody opens a peer any more.
+            // No peer is created after this, because `closing` is set.
             drop(self.server_sync.lock().await);
             if self.state().has_heartbeat_task {
-                // The sender is in here.
+                // Never an error: `self` owns the sender.
                 let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
             }
         };
@@ -120,7 +121,8 @@ impl PeerInner {
     }
 }
 
-/// What came of a task. It panics as the task did; one that ended with its runtime has lost everything.
+/// The result of a task: resumes its panic, and reports a task that ended with its runtime as
+/// [`Lost::Closed`].
 pub(super) fn task_result<T>(ended: Result<T, JoinError>) -> Result<T, Lost> {
     ended.map_err(|error| match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
@@ -128,19 +130,19 @@ pub(super) fn task_result<T>(ended: Result<T, JoinError>) -> Result<T, Lost> {
     })
 }
 
-/// A request for a lock that goes on when nobody waits for it any more.
+/// A request for a lock. It is a task so that it continues when its caller stops waiting.
 pub(super) type AcquireTask = JoinHandle<Result<Admission, Error>>;
 
-/// How long somebody waits for the server to hear of the end of a peer.
+/// How long closing a peer waits for the server.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two attempts to tell the server that something is over, after the client itself has made
-/// several.
+/// The pause between two attempts to release a lock or remove a peer. Each attempt already includes the
+/// retries of the client.
 pub(super) const RELEASE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a request for a lock waits, if the server lets it. Then it is sent again, so that a connection that
-/// broke without a word is noticed.
+/// The longest `block_for` of one request for a lock. The request is then sent again, which notices
+/// connections that broke silently.
 pub(super) const LONGEST_BLOCK_FOR: Duration = Duration::from_secs(20);
 
-/// Of all events.
+/// The target of all events of this module.
 pub(super) const TARGET: &str = "throttle::client";

@@ -1,4 +1,4 @@
-//! A place in the queue of the server, which nobody leaves behind.
+//! Withdraws a request for a lock that its caller gave up, so that nothing stays behind at the server.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use tokio::sync::OwnedMutexGuard;
 use super::{AcquireTask, PeerInner, release::ReleaseTask};
 use crate::sequence::OnStale;
 
-/// A place in the queue of the server, or what may be one.
+/// A request for a lock that the server may have queued or granted. It is withdrawn when this is dropped.
 pub(super) struct WithdrawGuard {
     pub(super) inner: Arc<PeerInner>,
     pub(super) semaphore: String,
-    /// `None` if there is certainly no guard.
+    /// `None` if the server certainly has nothing of the request.
     pub(super) peer: Option<PeerId>,
-    /// In which order it is asked for among all requests of the peer.
+    /// What to do if the server reports the request as stale.
     pub(super) on_stale: OnStale,
-    /// A request that is being answered.
+    /// The request in flight.
     pub(super) acquire_task: Option<AcquireTask>,
     pub(super) acquiring: Option<OwnedMutexGuard<()>>,
 }
 
 impl WithdrawGuard {
-    /// Withdraws it in the background.
+    /// Withdraws the request in the background, unless there is nothing to withdraw.
     pub(super) fn withdraw(&mut self) -> Option<ReleaseTask> {
         let peer = self.peer.take()?;
         let (acquire_task, acquiring) = (self.acquire_task.take(), self.acquiring.take());

@@ -1,4 +1,4 @@
-//! What the client makes of answers, those of other servers included.
+//! How the client reads answers, including those of other servers.
 
 use std::{io, time::Duration};
 
@@ -8,7 +8,7 @@ use throttle_client::{Admission, Code, Error, RetryPolicy};
 
 use crate::scripted_server::{LEASE, Reaction, Server, answer, client, json, text};
 
-/// What a heartbeat ends with if it is answered so.
+/// The error of a heartbeat with this answer.
 async fn heartbeat(answer: Reaction) -> Error {
     let server = Server::start([answer]).await;
     let client = client(&server.url()).retry(RetryPolicy::none()).build().unwrap();
@@ -61,7 +61,7 @@ async fn sentences_of_version_0_5_are_refusals_with_their_codes() {
         (409, "Already pending. Only one pendig lock per peer is allowed.", Code::AlreadyPending),
         (409, "Restore is not allowed to change existing peers.", Code::RestoreConflict),
     ] {
-        // That server declares no media type.
+        // A server of version 0.5 sends no media type.
         let bare = answer(status, "", sentence);
         for reaction in [bare, text(status, sentence)] {
             let error = heartbeat(reaction).await;
@@ -80,7 +80,7 @@ async fn a_sentence_with_the_wrong_status_is_not_believed() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_throttle_is_shown_as_it_is() {
+async fn an_answer_of_another_server_is_shown_unchanged() {
     let garbage = [
         (200, "<html>Welcome to this hotel</html>"),
         (200, ""),
@@ -136,7 +136,7 @@ async fn only_the_beginning_of_a_long_body_is_shown_and_cut_between_characters()
 }
 
 #[tokio::test]
-async fn an_error_without_end_is_read_no_further_than_a_refusal_can_be() {
+async fn of_an_endless_error_only_the_length_of_a_refusal_is_read() {
     let endless = stream::repeat_with(|| Ok::<_, io::Error>("<html>".repeat(1_000)));
     let endless = Response::builder().status(500).body(Body::from_stream(endless)).unwrap();
     let error = heartbeat(Reaction::Answer(endless)).await;
@@ -154,10 +154,10 @@ async fn an_acquired_lock_has_its_token_and_the_status_decides_whether_it_is_acq
     for (answer, expected) in [
         (json(200, &held), Some(Admission::Granted { token: Some(7) })),
         (json(202, &pending), Some(Admission::Queued)),
-        // Version 0.5 answers the id of the peer.
+        // A server of version 0.5 answers the id of the peer.
         (json(200, "42"), Some(Admission::Granted { token: None })),
         (json(202, "42"), Some(Admission::Queued)),
-        // One of them must be wrong.
+        // Status and body contradict each other.
         (json(200, &pending), None),
         (json(202, &held), None),
     ] {
@@ -183,7 +183,7 @@ async fn a_server_that_drains_is_not_ready_and_that_is_no_error() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
+async fn a_missing_answer_is_awaited_no_longer_than_the_timeout() {
     let server = Server::start([Reaction::NoAnswer]).await;
     let client = client(&server.url())
         .timeout(Duration::from_millis(20))

@@ -17,10 +17,10 @@ use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 
 use crate::scripted_server::{LEASE, client, serve};
 
-/// A wait that no test sees the end of.
+/// A wait longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 
-/// `A` has room for five, `B` is a mutex above it.
+/// `A` has a maximum of five; `B` is a mutex of a higher level.
 fn start() -> Handle {
     let semaphore =
         |max, level| SemaphoreConfig { max: Count::new(max).unwrap(), level: Level(level) };
@@ -30,13 +30,13 @@ fn start() -> Handle {
     Handle::start(settings, &BTreeMap::from(semaphores))
 }
 
-/// Serves routes below a path of another application; returns the URL.
+/// Serves the routes below the path of another application. Returns the URL.
 async fn url(api: Api) -> String {
     let (address, _) = serve(Router::new().nest("/throttle", api.routes())).await;
     format!("http://{address}/throttle")
 }
 
-/// A client that sends everything once, so that no attempt hides behind another.
+/// A client without retries, which would hide failed attempts.
 async fn connect(api: Api) -> Client {
     client(&url(api).await).retry(RetryPolicy::none()).build().unwrap()
 }
@@ -64,7 +64,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Code {
 }
 
 #[tokio::test]
-async fn a_peer_comes_gives_signs_of_life_and_goes() {
+async fn a_peer_is_created_renewed_and_removed() {
     let (client, _) = service().await;
     let peer = client.new_peer(LEASE).labels([("host", "worker-7")]).await.unwrap();
     client.heartbeat(peer, LEASE * 2).await.unwrap();
@@ -87,14 +87,14 @@ async fn a_peer_comes_gives_signs_of_life_and_goes() {
 }
 
 #[tokio::test]
-async fn locks_are_taken_waited_for_looked_at_and_given_back() {
+async fn locks_are_granted_queued_inspected_and_released() {
     let (client, _) = service().await;
     let ann = client.new_peer(LEASE).await.unwrap();
     let bob = client.new_peer(LEASE).await.unwrap();
 
     let Admission::Granted { token: Some(token) } = client.acquire(ann, "A", 3).await.unwrap()
     else {
-        panic!("it is free")
+        panic!("the lock is free")
     };
     let admission = client.acquire(bob, "A", 4).expires_in(LEASE * 3).await.unwrap();
     assert_eq!(admission, Admission::Queued);
@@ -117,13 +117,13 @@ async fn locks_are_taken_waited_for_looked_at_and_given_back() {
     client.release(ann, "A").await.unwrap();
     let Admission::Granted { token: Some(next) } = client.acquire(bob, "A", 4).await.unwrap()
     else {
-        panic!("it was handed over")
+        panic!("the lock is granted to the next waiter")
     };
     assert!(next > token);
 }
 
 #[tokio::test]
-async fn a_blocked_acquire_is_answered_when_its_turn_has_come() {
+async fn a_blocked_acquire_is_answered_when_the_lock_is_granted() {
     let (client, _) = service().await;
     let ann = client.new_peer(LEASE).await.unwrap();
     let bob = client.new_peer(LEASE).await.unwrap();
@@ -137,9 +137,9 @@ async fn a_blocked_acquire_is_answered_when_its_turn_has_come() {
     assert!(matches!(waiting.await.unwrap(), Ok(Admission::Granted { .. })));
 }
 
-/// The timeout is shorter than the wait, and comes on top of it.
+/// The timeout is shorter than the wait, and is added to it.
 #[tokio::test]
-async fn a_wait_is_not_cut_by_the_timeout_of_the_client() {
+async fn the_timeout_of_the_client_does_not_shorten_a_wait() {
     let url = url(Api::new(start())).await;
     let hasty = client(&url).timeout(Duration::from_millis(500)).retry(RetryPolicy::none());
     let (client, hasty) = (client(&url).build().unwrap(), hasty.build().unwrap());
@@ -152,7 +152,7 @@ async fn a_wait_is_not_cut_by_the_timeout_of_the_client() {
 
 /// S15
 #[tokio::test]
-async fn a_future_that_is_dropped_hangs_up_and_the_waiter_is_passed_over() {
+async fn a_dropped_request_closes_its_connection_and_the_waiter_is_parked() {
     let (client, _) = service().await;
     let ann = client.new_peer(LEASE).await.unwrap();
     let bob = client.new_peer(LEASE).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_future_that_is_dropped_hangs_up_and_the_waiter_is_passed_over() {
 
 /// S16
 #[tokio::test]
-async fn a_wait_ends_at_once_when_there_is_nothing_to_wait_for_any_more() {
+async fn a_wait_ends_at_once_when_the_pending_lock_or_the_peer_is_removed() {
     let (client, _) = service().await;
     let ann = client.new_peer(LEASE).await.unwrap();
     let bob = client.new_peer(LEASE).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_wait_ends_at_once_when_there_is_nothing_to_wait_for_any_more() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_early_when_the_server_drains_which_is_then_not_ready() {
+async fn a_wait_ends_early_at_a_draining_server_which_is_not_ready() {
     let (client, handle) = service().await;
     assert!(client.ready().await.unwrap());
     let ann = client.new_peer(LEASE).await.unwrap();
@@ -207,9 +207,9 @@ async fn a_wait_ends_early_when_the_server_drains_which_is_then_not_ready() {
 }
 
 #[tokio::test]
-async fn a_peer_comes_back_with_what_it_holds() {
+async fn a_peer_is_restored_with_its_locks() {
     let (client, _) = service().await;
-    // An id of version 0.5, beyond 53 bits.
+    // An id of version 0.5, which has more than 53 bits.
     let peer = u64::MAX;
     client.restore(&restore(peer, &[("A", 7), ("/&", 1)])).await.unwrap();
     client.restore(&restore(peer, &[("A", 7), ("/&", 1)])).await.unwrap();
@@ -276,7 +276,7 @@ async fn semaphores_may_have_any_name() {
 }
 
 #[tokio::test]
-async fn the_service_tells_about_itself() {
+async fn health_version_metrics_and_reload_are_answered() {
     let (client, handle) = service().await;
     client.health().await.unwrap();
     assert!(client.ready().await.unwrap());
@@ -300,7 +300,7 @@ async fn the_service_tells_about_itself() {
     assert_eq!(error.to_string(), "refused with 422 reload_refused: line 3: no such key");
 }
 
-/// Asks until it is so. Requests go back and forth meanwhile, so everybody has their turn.
+/// Repeats the check until it is true. Its requests let other tasks run.
 async fn until(mut it_is_so: impl AsyncFnMut() -> bool) {
     while !it_is_so().await {}
 }

@@ -1,11 +1,11 @@
-//! Who is told what is secret.
+//! Which servers receive credentials and secret headers.
 
 use axum::http::header::AUTHORIZATION;
 use throttle_client::{Client, Error};
 
 use crate::scripted_server::{Cut, LEASE, Received, Server, client, text};
 
-/// `Authorization` of all requests that a server got.
+/// The `Authorization` headers of all requests that a server received.
 fn authorizations(server: &Server) -> Vec<String> {
     let values = |received: &Received| {
         let values = received.headers.get_all(AUTHORIZATION).iter();
@@ -24,7 +24,7 @@ const BOB: &str = "Basic Ym9iOg==";
 const EVE: &str = "Basic ZXZlOmFAYg==";
 
 #[tokio::test]
-async fn credentials_in_a_url_are_for_that_url_only() {
+async fn credentials_in_a_url_are_sent_to_that_url_only() {
     let [first, second, third] =
         [Server::start([Cut]).await, Server::start([Cut]).await, Server::start([Cut]).await];
     let fourth = Server::start([text(200, "Ok")]).await;
@@ -40,7 +40,7 @@ async fn credentials_in_a_url_are_for_that_url_only() {
 }
 
 #[tokio::test]
-async fn headers_and_the_token_go_to_every_url_in_place_of_its_own_credentials() {
+async fn headers_and_the_token_replace_the_credentials_of_every_url() {
     let [first, second] = [Server::start([Cut]).await, Server::start([text(200, "Ok")]).await];
     let client = client(&with_user(&first, "ann:secret"))
         .or_url(second.url())
@@ -56,7 +56,7 @@ async fn headers_and_the_token_go_to_every_url_in_place_of_its_own_credentials()
 }
 
 #[tokio::test]
-async fn no_error_and_no_log_shows_what_is_secret() {
+async fn errors_and_debug_output_show_no_secrets() {
     let server = Server::start([]).await;
     let builder = client(&with_user(&server, "ann:secret")).header("x-key", "secret");
     let builder = builder.bearer_token("secret");

@@ -1,4 +1,4 @@
-//! Peers and locks when something goes wrong between them and the real routes.
+//! Peers and locks when a fault happens between them and the real routes.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use tower::ServiceExt as _;
 
 use crate::scripted_server::{Cut, answer, client, serve};
 
-/// Longer than anything takes here.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A mutex `A`, and a semaphore `B` of five above it.
+/// A mutex `A`, and a semaphore `B` with a maximum of five and a higher level.
 fn routes() -> Router {
     let semaphore =
         |max, level| SemaphoreConfig { max: Count::new(max).unwrap(), level: Level(level) };
@@ -30,7 +30,7 @@ fn routes() -> Router {
     throttle_http::routes(Handle::start(Settings::default(), &BTreeMap::from(semaphores)))
 }
 
-/// Serves `answer`, and returns a client of it.
+/// Serves `answer`. Returns a client of it.
 async fn served<F>(answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Client
 where
     F: Future<Output = Response> + Send,
@@ -39,15 +39,15 @@ where
     client(&format!("http://{address}")).build().unwrap()
 }
 
-/// A client of a server where nothing goes wrong.
-async fn sound() -> Client {
+/// A client of a server without faults.
+async fn faultless() -> Client {
     let (address, _) = serve(routes()).await;
     client(&format!("http://{address}")).build().unwrap()
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
-    let ann = Peer::new(&sound().await);
+async fn an_invalid_name_is_refused_at_once_and_does_not_end_the_peer() {
+    let ann = Peer::new(&faultless().await);
     for name in ["", ".", ".."] {
         let refused = ann.lock(name).await.unwrap_err();
         let LockError::Failed { source: Error::InvalidName { name: it, .. }, .. } = refused else {
@@ -60,18 +60,18 @@ async fn a_name_that_nobody_can_ask_for_is_refused_at_once_and_does_no_harm() {
 
 /// D8, T6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_hangs_up_while_the_request_is_on_its_way_leaves_no_lock_behind() {
-    let throttle = sound().await;
+async fn a_request_dropped_in_flight_leaves_no_lock_behind() {
+    let throttle = faultless().await;
     let ann = Peer::new(&throttle);
     for round in 0..300 {
-        let mut asking = Box::pin(ann.lock("A").into_future());
+        let mut requesting = Box::pin(ann.lock("A").into_future());
         tokio::select! {
             biased;
-            lock = &mut asking => lock.unwrap().release().await.unwrap(),
+            lock = &mut requesting => lock.unwrap().release().await.unwrap(),
             () = spin(Duration::from_micros(round * 37 % 600)) => {}
         }
-        drop(asking);
-        // Comes after the withdrawal. Nobody may take one of a higher level who still holds `A`.
+        drop(requesting);
+        // This comes after the withdrawal: `B` is refused while the peer still holds `A`.
         drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
     }
 }
@@ -84,11 +84,11 @@ async fn spin(span: Duration) {
 }
 
 #[tokio::test]
-async fn a_release_after_a_thread_was_blocked_for_the_whole_lease_says_that_the_lock_was_lost() {
-    let throttle = sound().await;
+async fn a_release_after_a_thread_was_blocked_beyond_the_lease_reports_the_loss() {
+    let throttle = faultless().await;
     let ann = Peer::builder(&throttle).lease(Duration::from_millis(200)).build();
     let lock = ann.lock("A").await.unwrap();
-    // This is what one must not do in a task.
+    // A task must not block like this.
     let start = now();
     while start.elapsed() < Duration::from_millis(250) {}
     assert_eq!(tokio::time::timeout(LONG, lock.release()).await.unwrap(), Err(Lost::Expired));
@@ -96,7 +96,7 @@ async fn a_release_after_a_thread_was_blocked_for_the_whole_lease_says_that_the_
 
 #[tokio::test]
 async fn a_lock_that_was_lost_while_a_thread_was_blocked_is_not_held_already() {
-    let throttle = sound().await;
+    let throttle = faultless().await;
     let ann = Peer::builder(&throttle).lease(Duration::from_millis(200)).build();
     let lock = ann.lock("A").await.unwrap();
     let start = now();
@@ -107,7 +107,7 @@ async fn a_lock_that_was_lost_while_a_thread_was_blocked_is_not_held_already() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_ask_without_end() {
+async fn a_final_answer_of_another_server_is_an_error_and_not_retried() {
     let (routes, asked) = (routes(), Arc::new(AtomicU64::new(0)));
     let count = Arc::clone(&asked);
     let throttle = served(move |request: Request| {
@@ -125,13 +125,13 @@ async fn an_answer_that_nobody_understands_is_an_error_rather_than_a_reason_to_a
     let LockError::Failed { source: Error::UnexpectedAnswer { status: 401, .. }, .. } =
         refused.unwrap_err()
     else {
-        panic!("that is what it was told");
+        panic!("the answer was 401");
     };
     assert!(asked.load(Ordering::Relaxed) < 10);
 }
 
 #[tokio::test]
-async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lost() {
+async fn a_lock_counts_as_shrunk_even_if_the_answer_gets_lost() {
     let routes = routes();
     let throttle = served(move |request: Request| {
         let routes = routes.clone();
@@ -151,7 +151,7 @@ async fn nobody_believes_to_have_more_than_a_shrink_has_left_whose_answer_got_lo
 }
 
 #[tokio::test]
-async fn a_release_is_repeated_that_fails_within_the_server() {
+async fn a_release_that_fails_in_the_server_is_repeated() {
     let (routes, is_first) = (routes(), Arc::new(AtomicBool::new(true)));
     let throttle = served(move |request: Request| {
         let (routes, is_first) = (routes.clone(), Arc::clone(&is_first));
@@ -170,13 +170,12 @@ async fn a_release_is_repeated_that_fails_within_the_server() {
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
 }
 
-/// Somewhere between a client and a server, where the first request of some kind gets stuck. It is
-/// delivered when the test says so.
+/// A proxy that holds back the first request of some kind until the test delivers it.
 #[derive(Clone)]
 struct StuckProxy {
     server: Arc<Mutex<Router>>,
     holds_back: fn(&Request) -> bool,
-    /// Whether the connection breaks meanwhile, so that the client does not hear of the answer.
+    /// Whether the connection breaks meanwhile, so that the client gets no answer.
     cuts: bool,
     asked: Arc<Mutex<Vec<Method>>>,
     has_held_back: Arc<AtomicBool>,
@@ -221,13 +220,14 @@ impl StuckProxy {
         served(move |request| proxy.clone().pass(request)).await
     }
 
-    /// Delivers what was cut off, and returns the status of the answer that nobody hears.
+    /// Delivers the request that was held back, and returns the status of its answer, which the client never
+    /// receives.
     async fn deliver(&self) -> u16 {
-        let late = self.held_back.lock().unwrap().take().expect("something was held_back");
+        let late = self.held_back.lock().unwrap().take().expect("a request was held back");
         self.server().oneshot(late).await.unwrap().status().as_u16()
     }
 
-    /// How many requests of this kind came until now.
+    /// How many requests with this method have arrived.
     fn asked(&self, method: &Method) -> usize {
         self.asked.lock().unwrap().iter().filter(|it| *it == method).count()
     }
@@ -235,7 +235,7 @@ impl StuckProxy {
 
 /// D5, D8.
 #[tokio::test]
-async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
+async fn a_late_release_does_not_free_a_lock_taken_again() {
     let proxy = StuckProxy::new(true, |request| request.method() == Method::DELETE);
     let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
@@ -249,7 +249,7 @@ async fn a_release_that_arrives_late_does_not_free_what_was_locked_again() {
 
 /// D5, D8.
 #[tokio::test]
-async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
+async fn a_late_request_takes_no_lock() {
     let proxy = StuckProxy::new(true, |request| request.method() == Method::PUT);
     let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
@@ -259,14 +259,14 @@ async fn a_request_for_a_lock_that_arrives_late_takes_nothing() {
     drop(ann);
 }
 
-/// D20. Nothing resurrects a peer that was removed.
+/// D20. A removed peer is never restored.
 #[tokio::test]
-async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed() {
+async fn a_late_restore_does_not_revive_a_closed_peer() {
     let proxy = StuckProxy::new(true, |request| request.uri().path() == "/restore");
     let throttle = proxy.client().await;
     let ann = Peer::builder(&throttle).heartbeat_every(Duration::from_millis(20)).build();
     let lock = ann.lock("A").await.unwrap();
-    // The server is started again, and knows nobody.
+    // The server restarts, and knows no peer.
     *proxy.server.lock().unwrap() = routes();
     while throttle.remainder("A").await.unwrap() == 1 {
         assert!(lock.is_held());
@@ -280,66 +280,66 @@ async fn a_restore_that_arrives_late_does_not_bring_back_a_peer_that_was_closed(
 }
 
 #[tokio::test]
-async fn a_request_for_a_lock_that_another_request_overtakes_is_sent_again() {
+async fn an_overtaken_request_for_a_lock_is_sent_again() {
     let proxy = StuckProxy::new(false, |request| request.uri().path().ends_with("/A"));
     let ann = Peer::new(&proxy.client().await);
     let outer = ann.lock("B").await.unwrap();
-    let asking = ann.lock("A").into_future();
+    let requesting = ann.lock("A").into_future();
     let overtaking = async {
         proxy.stuck.notified().await;
         outer.release().await.unwrap();
         proxy.go.notify_one();
     };
-    let (inner, ()) = tokio::join!(asking, overtaking);
+    let (inner, ()) = tokio::join!(requesting, overtaking);
     inner.unwrap().release().await.unwrap();
     assert_eq!(proxy.asked(&Method::PUT), 3);
 }
 
 #[tokio::test]
-async fn a_lock_that_was_dropped_is_no_reason_to_refuse_one_of_a_higher_level() {
+async fn a_dropped_lock_does_not_block_one_of_a_higher_level() {
     let proxy = StuckProxy::new(false, |request| request.method() == Method::DELETE);
     let ann = Peer::new(&proxy.client().await);
     drop(ann.lock("A").await.unwrap());
     proxy.stuck.notified().await;
-    let mut asking = Box::pin(ann.lock("B").into_future());
+    let mut requesting = Box::pin(ann.lock("B").into_future());
     tokio::select! {
         biased;
-        refused = &mut asking => panic!("{refused:?}"),
+        refused = &mut requesting => panic!("{refused:?}"),
         () = spin(Duration::from_millis(50)) => {}
     }
     assert_eq!(proxy.asked(&Method::PUT), 1);
     proxy.go.notify_one();
-    asking.await.unwrap().release().await.unwrap();
+    requesting.await.unwrap().release().await.unwrap();
 }
 
 /// D8.
 #[tokio::test]
-async fn who_has_given_up_does_not_ask_again_when_it_turns_out_that_the_request_came_late() {
+async fn a_withdrawn_request_that_is_stale_is_not_sent_again() {
     let proxy = StuckProxy::new(false, |request| request.method() == Method::PUT);
     let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     tokio::select! {
-        _ = ann.lock("A").into_future() => panic!("it is stuck"),
+        _ = ann.lock("A").into_future() => panic!("the request is held back"),
         () = proxy.stuck.notified() => {}
     }
-    // Its withdrawal arrives first.
+    // The withdrawal arrives first.
     while proxy.asked(&Method::DELETE) == 0 {
         tokio::task::yield_now().await;
     }
     proxy.go.notify_one();
-    // Comes after all of that.
+    // This comes after all other requests.
     drop(ann.lock("B").wait_at_most(LONG).await.unwrap());
     assert_eq!(proxy.asked(&Method::PUT), 2);
     assert_eq!(throttle.remainder("A").await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn who_gives_up_while_the_peer_is_made_leaves_none_behind() {
+async fn a_request_dropped_while_the_peer_is_created_leaves_no_peer_behind() {
     let proxy = StuckProxy::new(false, |request| request.uri().path() == "/new_peer");
     let throttle = proxy.client().await;
     let ann = Peer::new(&throttle);
     tokio::select! {
-        _ = ann.lock("A").into_future() => panic!("it is stuck"),
+        _ = ann.lock("A").into_future() => panic!("the request is held back"),
         () = proxy.stuck.notified() => {}
     }
     let closing = tokio::spawn(ann.close());
@@ -350,10 +350,10 @@ async fn who_gives_up_while_the_peer_is_made_leaves_none_behind() {
 }
 
 #[test]
-fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
+fn after_the_runtime_ended_nothing_waits_for_its_tasks() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let (server, short_lived) = (runtime(), runtime());
-    let throttle = server.block_on(sound());
+    let throttle = server.block_on(faultless());
     let (ann, lock) = short_lived.block_on(async {
         let ann = Peer::new(&throttle);
         let lock = ann.lock("A").await.unwrap();
@@ -361,19 +361,19 @@ fn whose_runtime_is_gone_does_not_wait_for_what_it_would_have_done() {
     });
     drop(short_lived);
     server.block_on(async {
-        let farewell = async {
-            // Nobody is there to release it, and nobody says that it is done.
+        let ending = async {
+            // No task is left that could release it or report the end.
             assert_eq!(lock.release().await, Err(Lost::Closed));
             assert!(matches!(ann.lock("B").await, Err(LockError::Lost { .. })));
             ann.close().await;
         };
-        tokio::time::timeout(LONG, farewell).await.unwrap();
+        tokio::time::timeout(LONG, ending).await.unwrap();
     });
 }
 
-/// A server that finds every release stale for a while, whatever its number.
+/// The server refuses the first releases as stale, whatever their sequence number.
 #[tokio::test]
-async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
+async fn a_stale_release_is_repeated_until_the_server_confirms_it() {
     let (routes, left) = (routes(), Arc::new(AtomicU64::new(4)));
     let throttle = served(move |request: Request| {
         let (routes, left) = (routes.clone(), Arc::clone(&left));
@@ -397,9 +397,9 @@ async fn a_release_that_is_called_stale_is_repeated_until_it_is_heard() {
     drop(ann);
 }
 
-/// T8. The lock was given up while the server knew nobody, and the restore was on its way.
+/// T8. The lock is released while the server does not know the peer and the restore is in flight.
 #[tokio::test]
-async fn a_restore_that_arrives_after_the_release_does_not_take_the_lock_again() {
+async fn a_restore_after_the_release_does_not_take_the_lock_again() {
     let proxy = StuckProxy::new(true, |request| request.uri().path() == "/restore");
     let throttle = proxy.client().await;
     let often = Duration::from_millis(20);
@@ -416,7 +416,7 @@ async fn a_restore_that_arrives_after_the_release_does_not_take_the_lock_again()
 
 /// Locks of one peer are often dropped together, and their releases overtake each other.
 #[tokio::test]
-async fn however_many_locks_are_released_at_once_none_stays_behind() {
+async fn many_locks_released_at_once_leave_none_behind() {
     let names = || (0..64).map(|level| (format!("S{level}"), level));
     let semaphores = names()
         .map(|(name, level)| (name, SemaphoreConfig { max: Count::ONE, level: Level(level) }));
@@ -426,7 +426,7 @@ async fn however_many_locks_are_released_at_once_none_stays_behind() {
         let (routes, arrived) = (routes.clone(), Arc::clone(&arrived));
         async move {
             if request.method() == Method::DELETE {
-                // Some in the order in which they came, and some not.
+                // Lets some releases overtake others.
                 let number = arrived.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(number * 37 % 100)).await;
             }
@@ -448,9 +448,9 @@ async fn however_many_locks_are_released_at_once_none_stays_behind() {
     drop(ann);
 }
 
-/// Somebody else has used the greatest number there is, so no greater one can follow.
+/// Another client has used the highest sequence number, so no higher one can follow.
 #[tokio::test]
-async fn a_number_that_cannot_be_exceeded_hinders_nobody() {
+async fn the_highest_sequence_number_does_not_block_later_requests() {
     let (address, _) = serve(routes()).await;
     let throttle = client(&format!("http://{address}")).build().unwrap();
     let ann = Peer::new(&throttle);
@@ -467,7 +467,7 @@ async fn a_number_that_cannot_be_exceeded_hinders_nobody() {
 }
 
 #[tokio::test]
-async fn a_network_that_is_slow_but_sound_keeps_the_lock() {
+async fn a_slow_network_does_not_lose_the_lock() {
     let routes = routes();
     let throttle = served(move |request: Request| {
         let routes = routes.clone();
@@ -476,7 +476,7 @@ async fn a_network_that_is_slow_but_sound_keeps_the_lock() {
             routes.oneshot(request).await.unwrap()
         }
     });
-    // So an answer takes longer than the sixth of it for which one is waited at first.
+    // So an answer takes longer than the first timeout, which is a sixth of the lease.
     let lease = Duration::from_millis(1_800);
     let ann = Peer::builder(&throttle.await).lease(lease).build();
     let lock = ann.lock("A").await.unwrap();
@@ -485,7 +485,7 @@ async fn a_network_that_is_slow_but_sound_keeps_the_lock() {
 }
 
 #[tokio::test]
-async fn a_url_that_falls_silent_is_left_in_time() {
+async fn a_url_that_stops_answering_is_abandoned_before_the_lease_ends() {
     let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
     let (one, silent) = (routes.clone(), Arc::clone(&is_silent));
     let answer = async move |request: Request| -> Response {
@@ -506,9 +506,9 @@ async fn a_url_that_falls_silent_is_left_in_time() {
     assert!(lost.is_err(), "{lost:?}");
 }
 
-/// The server is the same by both URLs, and the first one falls silent while a request waits there.
+/// Both URLs belong to the same server, and the first one stops answering while a request waits there.
 #[tokio::test]
-async fn who_waits_at_a_url_that_falls_silent_asks_at_the_one_that_keeps_the_peer_alive() {
+async fn a_wait_at_a_url_that_stops_answering_moves_to_the_next_url() {
     let (routes, is_silent) = (routes(), Arc::new(AtomicBool::new(false)));
     let (one, silent, stuck) = (routes.clone(), Arc::clone(&is_silent), Arc::new(Notify::new()));
     let waits = Arc::clone(&stuck);

@@ -1,4 +1,4 @@
-//! What the server tells people about a peer.
+//! Labels of a peer, which the server shows to people.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn labels_of_ones_own_take_the_place_of_default_ones() {
+async fn labels_replace_default_labels_of_the_same_name() {
     let server = RealServer::with(MUTEX).await;
     let defaults =
         Labels::from([("host", "h"), ("job", "none")].map(|(n, v)| (n.into(), v.into())));
@@ -39,7 +39,7 @@ fn refusal(status: u16, code: &str) -> Reaction {
 
 /// Whatever the reason, they are only good to have.
 #[tokio::test]
-async fn default_labels_are_left_out_if_the_server_takes_no_more() {
+async fn default_labels_are_left_out_if_the_server_refuses_them() {
     for (status, code) in [(422, "labels_too_large"), (429, "too_many_label_bytes")] {
         let inside = routes(MUTEX);
         let bodies = Arc::new(Mutex::new(Vec::new()));
@@ -67,15 +67,15 @@ async fn default_labels_are_left_out_if_the_server_takes_no_more() {
         lock.release().await.unwrap();
         assert_eq!(bodies.lock().unwrap().len(), 2);
 
-        // What somebody has asked for is not left out.
+        // Labels that the program has set are not left out.
         let refused = builder().label("program", "p").build().lock("A").try_lock().await;
         assert_eq!(refused.unwrap_err().code().map(|it| it.to_string()), Some(code.to_owned()));
     }
 }
 
-/// A server that was started again may allow less than before.
+/// A restarted server may have lower limits.
 #[tokio::test]
-async fn a_lock_is_not_lost_because_a_server_that_forgot_it_does_not_take_default_labels() {
+async fn a_restore_refused_for_default_labels_does_not_lose_the_lock() {
     let inside = Arc::new(Mutex::new(routes(MUTEX)));
     let server = Arc::clone(&inside);
     let answer = move |request: Request| {

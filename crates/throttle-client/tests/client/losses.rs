@@ -1,4 +1,4 @@
-//! Locks that are lost, and how those who hold them get to know.
+//! How a lost lock is noticed and reported.
 
 use std::{
     sync::{
@@ -25,27 +25,35 @@ use crate::{
 
 const TWO: &[(&str, u64, i32)] = &[("A", 1, 0), ("B", 5, 1)];
 
+/// A server that has been running for a while. A removal is told from a restart by the server's uptime, which
+/// must exceed the delays of a busy machine for that.
+async fn running_server(semaphores: &[(&str, u64, i32)]) -> RealServer {
+    let server = RealServer::with(semaphores).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server
+}
+
 /// Removes a peer as an operator does.
 async fn remove(server: &RealServer, peer: &Peer) {
     assert!(server.client().remove_peer(peer.id().unwrap()).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_release_tells_that_somebody_removed_the_peer_and_another_one_has_the_lock() {
-    let server = RealServer::with(MUTEX).await;
+async fn a_release_reports_that_the_peer_was_removed_and_another_has_the_lock() {
+    let server = running_server(MUTEX).await;
     let (ann, bob) = (server.quiet_peer(), server.quiet_peer());
     let lock = ann.lock("A").await.unwrap();
     remove(&server, &ann).await;
-    let other = bob.lock("A").try_lock().await.unwrap().expect("it is free");
-    assert!(lock.is_held(), "nobody has told it yet");
+    let other = bob.lock("A").try_lock().await.unwrap().expect("the lock is free");
+    assert!(lock.is_held(), "the removal is not known yet");
     assert_eq!(lock.release().await, Err(Lost::Revoked));
     assert_eq!(ann.lost().await, Lost::Revoked);
     other.release().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_release_of_one_lock_tells_the_others_of_the_peer_that_they_are_lost_too() {
-    let server = RealServer::with(TWO).await;
+async fn a_release_that_finds_the_peer_removed_ends_its_other_locks() {
+    let server = running_server(TWO).await;
     let ann = server.quiet_peer();
     let outer = ann.lock("B").await.unwrap();
     let inner = ann.lock("A").await.unwrap();
@@ -55,8 +63,8 @@ async fn a_release_of_one_lock_tells_the_others_of_the_peer_that_they_are_lost_t
 }
 
 #[tokio::test]
-async fn a_shrink_tells_that_somebody_removed_the_peer() {
-    let server = RealServer::with(TWO).await;
+async fn a_shrink_reports_that_the_peer_was_removed() {
+    let server = running_server(TWO).await;
     let ann = server.quiet_peer();
     let mut lock = ann.lock("B").count(3).await.unwrap();
     remove(&server, &ann).await;
@@ -65,21 +73,21 @@ async fn a_shrink_tells_that_somebody_removed_the_peer() {
 }
 
 #[tokio::test]
-async fn a_release_at_a_server_that_was_started_again_is_no_loss() {
+async fn a_release_at_a_restarted_server_is_no_loss() {
     let server = RealServer::with(TWO).await;
     let ann = server.quiet_peer();
     let outer = ann.lock("B").await.unwrap();
     let inner = ann.lock("A").await.unwrap();
     server.restart_with(TWO);
     inner.release().await.unwrap();
-    // That the server forgot is known now, and it is told of the other one.
+    // The release has shown that the server forgot the peer, so the other lock is restored.
     let peers = server.until(|peers| peers.len() == 1).await;
     assert_eq!(peers[0].held.iter().map(|lock| &*lock.semaphore).collect::<Vec<_>>(), ["B"]);
     outer.release().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_shrink_at_a_server_that_was_started_again_is_told_with_the_restore() {
+async fn a_shrink_at_a_restarted_server_is_part_of_the_restore() {
     let server = RealServer::with(TWO).await;
     let ann = server.quiet_peer();
     let mut lock = ann.lock("B").count(5).await.unwrap();
@@ -89,9 +97,9 @@ async fn a_shrink_at_a_server_that_was_started_again_is_told_with_the_restore() 
     lock.release().await.unwrap();
 }
 
-/// Servers of version 0.5 tell no uptime, so nobody can know.
+/// Servers of version 0.5 report no uptime, so a removal cannot be told from a restart.
 #[tokio::test]
-async fn a_release_at_a_server_that_does_not_say_for_how_long_it_runs_is_no_loss() {
+async fn a_release_at_a_server_that_reports_no_uptime_is_no_loss() {
     let inside = routes(MUTEX);
     let without_problems = move |mut request: Request| {
         let inside = inside.clone();
@@ -117,12 +125,12 @@ struct Delay {
 }
 
 #[tokio::test]
-async fn a_grant_of_a_server_that_has_forgotten_it_since_is_asked_for_again() {
+async fn a_grant_that_the_server_forgot_since_is_requested_again() {
     let server = RealServer::with(TWO).await;
     let delay = Delay::default();
     let (inner, url) = (delay.clone(), server.url.clone());
     let http = throttle_client::http_client_builder().no_proxy().build().unwrap();
-    // Passes everything on, so that what is held back is an answer that the server has given.
+    // Forwards every request, so that the answer held back is a real one.
     let pass = move |request: Request| {
         let (delay, url, http) = (inner.clone(), url.clone(), http.clone());
         async move {
@@ -146,25 +154,26 @@ async fn a_grant_of_a_server_that_has_forgotten_it_since_is_asked_for_again() {
     let often = Duration::from_millis(20);
     let ann = Peer::builder(&throttle).lease(LONG).heartbeat_every(often).build();
     let outer = ann.lock("B").await.unwrap();
-    let asking = tokio::spawn(ann.lock("A").into_future());
+    let requesting = tokio::spawn(ann.lock("A").into_future());
     delay.held_back.notified().await;
 
-    // The server that granted it ends. The next one is told of the peer, and grants it to somebody else.
+    // The server that granted the lock ends. At the next server the peer is restored, and the lock is granted
+    // to another peer.
     server.restart_with(TWO);
     server.until(|peers| peers.len() == 1).await;
     let bob = server.quiet_peer();
     let other = bob.lock("A").try_lock().await.unwrap().expect("this server has not granted it");
     delay.go.notify_one();
     server.until_somebody_waits().await;
-    assert!(!asking.is_finished(), "two have the mutex");
+    assert!(!requesting.is_finished(), "two peers hold the mutex");
     other.release().await.unwrap();
-    let lock = asking.await.unwrap().unwrap();
+    let lock = requesting.await.unwrap().unwrap();
     assert_eq!(server.client().semaphore("A").await.unwrap().held_by[0].peer_id, lock.peer_id());
     lock.release().await.unwrap();
     outer.release().await.unwrap();
 }
 
-/// A peer at the server that holds these, as one of a process that is gone.
+/// A peer with these locks that a dead process has left at the server.
 async fn left_behind(server: &RealServer, held: &[(&str, u64)]) -> PeerId {
     let throttle = server.client();
     let peer = throttle.new_peer(LONG).await.unwrap();
@@ -188,13 +197,13 @@ async fn a_lock_that_the_server_does_not_confirm_after_a_conflict_is_lost() {
         let lost = tokio::time::timeout(LONG, ann.lost());
         assert_eq!(lost.await.unwrap(), Lost::Refused(Code::RestoreConflict));
         assert_eq!(ann.time_left(), Duration::ZERO);
-        // What is left there of the peer is removed.
+        // The rest of the peer is removed from the server.
         server.until(|peers| peers.is_empty()).await;
     }
 }
 
 #[tokio::test]
-async fn a_peer_that_has_more_than_it_was_resumed_with_goes_on() {
+async fn a_peer_with_more_locks_than_it_was_resumed_with_continues() {
     let server = RealServer::with(TWO).await;
     let id = left_behind(&server, &[("B", 2), ("A", 1)]).await;
     let ann = resumed(&server, id, &[("B", 2)]);
@@ -205,7 +214,7 @@ async fn a_peer_that_has_more_than_it_was_resumed_with_goes_on() {
 }
 
 #[tokio::test]
-async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_asked_for_again() {
+async fn a_peer_is_resumed_whether_or_not_the_server_knows_it() {
     let server = RealServer::with(TWO).await;
     let id = left_behind(&server, &[("B", 2), ("A", 1)]).await;
     for restart in [false, true] {
@@ -216,7 +225,7 @@ async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_
         assert_eq!(
             (ann.id(), ann.time_left()),
             (Some(id), Duration::ZERO),
-            "nobody has confirmed it"
+            "the server has not confirmed it"
         );
         let outer = ann.lock("B").count(2).wait_at_most(LONG).await.unwrap();
         let inner = ann.lock("A").wait_at_most(LONG).await.unwrap();
@@ -229,14 +238,14 @@ async fn a_peer_is_resumed_whether_the_server_knows_it_or_not_and_its_locks_are_
             drop((ann, inner, outer));
             server.until(|peers| peers.is_empty()).await;
         } else {
-            // As if the process had died.
+            // Like a process that dies.
             std::mem::forget((ann, inner, outer));
         }
     }
 }
 
 #[tokio::test]
-async fn a_peer_that_is_left_stays_at_the_server_and_can_be_resumed() {
+async fn a_peer_whose_heartbeat_was_stopped_stays_at_the_server_and_can_be_resumed() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();

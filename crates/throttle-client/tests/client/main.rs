@@ -1,4 +1,4 @@
-//! The client against servers that follow a script, and against the real routes.
+//! The client against scripted servers and against the real routes.
 
 mod answers;
 mod contract;

@@ -29,7 +29,7 @@ async fn a_lock_outlives_its_lease_many_times_and_is_free_when_it_is_released() 
     let first = lock.fencing_token();
     lock.release().await.unwrap();
 
-    let lock = bob.lock("A").try_lock().await.unwrap().expect("it is free");
+    let lock = bob.lock("A").try_lock().await.unwrap().expect("the lock is free");
     assert!(lock.fencing_token() > first);
 }
 
@@ -42,7 +42,7 @@ async fn a_lock_that_is_dropped_is_released_in_the_background() {
 }
 
 #[tokio::test]
-async fn who_asks_again_right_after_a_release_keeps_what_it_gets() {
+async fn a_lock_requested_right_after_a_release_is_kept() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     for _ in 0..50 {
@@ -53,7 +53,7 @@ async fn who_asks_again_right_after_a_release_keeps_what_it_gets() {
 }
 
 #[tokio::test]
-async fn whoever_gives_up_waiting_leaves_nothing_behind() {
+async fn a_wait_that_is_given_up_leaves_nothing_behind() {
     let server = RealServer::with(MUTEX).await;
     let (ann, bob) = (server.peer(), server.peer());
     let lock = ann.lock("A").await.unwrap();
@@ -64,11 +64,11 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
     assert!(bob.lock("A").try_lock().await.unwrap().is_none());
     assert_eq!(server.client().semaphore("A").await.unwrap().status.waiters, 0);
 
-    // Dropped while it waits.
+    // A request that is dropped while it waits.
     let mut waiting = Box::pin(bob.lock("A").into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
-        _ = &mut waiting => panic!("it is not free"),
+        _ = &mut waiting => panic!("the lock is not free"),
         _ = server.until(bob_waits) => {}
     }
     drop(waiting);
@@ -78,7 +78,7 @@ async fn whoever_gives_up_waiting_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_started_again_is_told_of_locks() {
+async fn locks_are_restored_at_a_restarted_server() {
     let server = RealServer::with(&[("A", 1, 0), ("B", 5, 1)]).await;
     let ann = server.watchful_peer();
     let outer = ann.lock("B").count(3).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_server_that_was_started_again_is_told_of_locks() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_started_again_is_asked_again_by_those_who_wait() {
+async fn a_waiting_request_is_repeated_at_a_restarted_server() {
     let server = RealServer::with(MUTEX).await;
     let stranger = server.client().new_peer(LONG).await.unwrap();
     let _ = server.client().acquire(stranger, "A", 1).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_server_that_was_started_again_is_asked_again_by_those_who_wait() {
     let mut waiting = pin!(bob.lock("A").wait_at_most(LONG).into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
-        _ = &mut waiting => panic!("it is not free"),
+        _ = &mut waiting => panic!("the lock is not free"),
         _ = server.until(bob_waits) => {}
     }
     server.restart_with(MUTEX);
@@ -112,7 +112,7 @@ async fn a_server_that_was_started_again_is_asked_again_by_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_out_of_reach() {
+async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_unreachable() {
     let server = RealServer::with(MUTEX).await;
     let lease = Duration::from_secs(2);
     let ann = Peer::builder(&server.client()).lease(lease).build();
@@ -123,20 +123,20 @@ async fn a_lock_is_lost_before_the_lease_ends_if_the_server_is_out_of_reach() {
 
     let work = lock.run(pending::<()>()).await;
     assert_eq!(work, Err(Lost::Unreachable));
-    assert!(start.elapsed() >= lease / 2, "not as long as it is certain");
-    assert!(answered.elapsed() < lease, "before anybody else can have it");
+    assert!(start.elapsed() >= lease / 2, "the lock was certain until then");
+    assert!(answered.elapsed() < lease, "the server grants it to others only then");
     assert!(!lock.is_held());
     assert_eq!(lock.time_left(), Duration::ZERO);
     assert_eq!(lock.release().await, Err(Lost::Unreachable));
 }
 
 #[tokio::test]
-async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
+async fn a_peer_removed_by_an_operator_is_lost_and_not_restored() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
     let id = ann.id().unwrap();
-    // The server has run for longer than since it last received of the peer.
+    // Wait until the server's uptime exceeds the time since the last confirmation.
     server.until(|_| lock.time_left() < LEASE * 29 / 30).await;
     assert!(server.client().remove_peer(id).await.unwrap());
 
@@ -144,14 +144,14 @@ async fn who_is_removed_by_an_operator_hears_it_and_does_not_come_back() {
     assert_eq!(lost.await.unwrap(), Lost::Revoked);
     assert_eq!(server.client().peers().await.unwrap().len(), 0);
 
-    // It may ask again, as somebody new.
+    // A new request creates a new peer.
     let lock = ann.lock("A").await.unwrap();
     assert_ne!(lock.peer_id(), id);
     assert!(lock.is_held());
 }
 
 #[tokio::test]
-async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
+async fn a_lock_is_lost_if_the_server_no_longer_has_the_semaphore() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
@@ -162,10 +162,10 @@ async fn a_lock_is_lost_if_the_server_has_no_such_semaphore_any_more() {
 #[tokio::test]
 async fn a_lock_survives_the_loss_of_one_of_two_urls_of_the_server() {
     let server = RealServer::with(MUTEX).await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let dead_end = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
-    let throttle = client(&dead_end).or_url(server.another_url().await).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let unused_url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let throttle = client(&unused_url).or_url(server.another_url().await).build().unwrap();
     let ann = Peer::builder(&throttle).lease(LEASE).build();
     let lock = ann.lock("A").await.unwrap();
     let in_vain = server.peer().lock("A").wait_at_most(2 * LEASE).await;
@@ -174,7 +174,7 @@ async fn a_lock_survives_the_loss_of_one_of_two_urls_of_the_server() {
 }
 
 #[tokio::test]
-async fn work_goes_on_until_it_is_done_while_the_lock_is_held() {
+async fn work_runs_to_its_end_while_the_lock_is_held() {
     let server = RealServer::with(MUTEX).await;
     let lock = server.peer().lock("A").await.unwrap();
     assert_eq!(lock.run(async { 42 }).await, Ok(42));
@@ -182,7 +182,7 @@ async fn work_goes_on_until_it_is_done_while_the_lock_is_held() {
 }
 
 #[tokio::test]
-async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
+async fn locks_of_a_peer_are_nested_and_each_semaphore_is_held_once() {
     let server = RealServer::with(&[("outer", 5, 1), ("inner", 1, 0)]).await;
     let ann = server.peer();
     let mut outer = ann.lock("outer").count(4).await.unwrap();
@@ -204,7 +204,7 @@ async fn locks_of_a_peer_are_nested_and_each_semaphore_is_had_once() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_told_and_does_no_harm_to_the_peer() {
+async fn a_refusal_is_reported_and_does_not_end_the_peer() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     let refused = ann.lock("B").await.unwrap_err();
@@ -215,7 +215,7 @@ async fn what_the_server_refuses_is_told_and_does_no_harm_to_the_peer() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_closed_is_gone_with_all_its_locks() {
+async fn a_closed_peer_is_removed_with_all_its_locks() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
@@ -224,12 +224,12 @@ async fn a_peer_that_is_closed_is_gone_with_all_its_locks() {
     assert_eq!(lock.lost().await, Lost::Closed);
     let refused = ann.lock("A").await;
     assert!(matches!(refused, Err(LockError::Lost { lost: Lost::Closed, .. })), "{refused:?}");
-    // One that never asked for anything has nothing to tell the server.
+    // An unused peer sends nothing.
     server.peer().close().await;
 }
 
 #[tokio::test]
-async fn when_nobody_has_the_peer_or_a_lock_of_it_any_more_the_server_forgets_it() {
+async fn a_peer_is_removed_when_it_and_all_its_locks_are_dropped() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.peer();
     let lock = ann.lock("A").await.unwrap();
@@ -248,7 +248,7 @@ async fn several_tasks_of_one_peer_wait_one_after_the_other() {
     let mut first = pin!(ann.lock("A").into_future());
     let bob_waits = |peers: &[PeerStatus]| peers.iter().any(|peer| peer.pending.is_some());
     tokio::select! {
-        _ = &mut first => panic!("it is not free"),
+        _ = &mut first => panic!("the lock is not free"),
         _ = server.until(bob_waits) => {}
     }
     assert!(
@@ -261,12 +261,12 @@ async fn several_tasks_of_one_peer_wait_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
+async fn many_tasks_never_hold_the_mutex_together() {
     let server = RealServer::with(MUTEX).await;
     let peers = [server.peer(), server.peer(), server.peer()];
     let held = contend(&peers, 60).await;
-    assert!(held > 0, "nobody ever had it");
-    // While they live nobody has anything any more.
+    assert!(held > 0, "the mutex was never held");
+    // The peers are alive and hold nothing.
     server.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
     drop(peers);
     server.until(|peers| peers.is_empty()).await;
@@ -274,21 +274,21 @@ async fn however_many_tasks_come_and_go_two_never_hold_the_mutex_together() {
 
 /// T8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_requests_and_answers_let_no_two_hold_the_mutex_and_leave_nothing_behind() {
+async fn lost_requests_and_answers_break_no_mutex_and_leave_nothing_behind() {
     let server = RealServer::with(MUTEX).await;
     let throttle = client(&server.lossy_url().await).build().unwrap();
     let peer = || Peer::builder(&throttle).lease(LEASE).build();
     let peers = [peer(), peer(), peer()];
     let held = contend(&peers, 30).await;
-    assert!(held > 0, "nobody ever had it");
-    // While they live nobody has anything any more.
+    assert!(held > 0, "the mutex was never held");
+    // The peers are alive and hold nothing.
     server.until(|all| all.iter().all(|it| it.held.is_empty() && it.pending.is_none())).await;
     drop(peers);
-    // Peers whose ids got lost last as long as their leases.
+    // A peer whose id got lost ends with its lease.
     server.until(|peers| peers.is_empty()).await;
 }
 
-/// T11. Several peers with three tasks each, of which some run out of patience and some hang up. Returns
+/// T11. Several peers with three tasks each; some of their requests time out, and some are dropped. Returns
 /// how often the mutex was held.
 async fn contend(peers: &[Peer], rounds: u64) -> u64 {
     let inside = Arc::new(AtomicU64::new(0));
@@ -299,11 +299,10 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
             let (peer, inside, held) = (peer.clone(), Arc::clone(&inside), Arc::clone(&held));
             tasks.spawn(async move {
                 for round in 0..rounds {
-                    let patience = Duration::from_millis(1 + (task + 7 * round) % 50);
-                    let request = peer.lock("A").wait_at_most(patience);
+                    let wait = Duration::from_millis(1 + (task + 7 * round) % 50);
+                    let request = peer.lock("A").wait_at_most(wait);
                     let lock = if (task + round) % 4 == 0 {
-                        let hung_up =
-                            tokio::time::timeout(patience / 2, request.into_future()).await;
+                        let hung_up = tokio::time::timeout(wait / 2, request.into_future()).await;
                         let Ok(lock) = hung_up else { continue };
                         lock
                     } else {
@@ -311,7 +310,7 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
                     };
                     let lock = match lock {
                         Ok(lock) => lock,
-                        // In so little time there may be no answer at all.
+                        // In such a short time there may be no answer at all.
                         Err(
                             LockError::AlreadyHeld { .. }
                             | LockError::NotInTime { .. }
@@ -320,7 +319,11 @@ async fn contend(peers: &[Peer], rounds: u64) -> u64 {
                         Err(error) => panic!("{error}"),
                     };
                     held.fetch_add(1, Ordering::Relaxed);
-                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "somebody else is in");
+                    assert_eq!(
+                        inside.fetch_add(1, Ordering::SeqCst),
+                        0,
+                        "another task holds the mutex"
+                    );
                     tokio::task::yield_now().await;
                     assert!(lock.is_held());
                     inside.fetch_sub(1, Ordering::SeqCst);

@@ -1,6 +1,6 @@
-//! Proxies that the environment names.
+//! Proxies that the environment sets.
 //!
-//! The environment belongs to the process, so each test starts one of its own.
+//! The environment belongs to the process, so each test starts another process.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,8 +12,8 @@ use throttle_client::{Client, RetryPolicy, http_client_builder};
 
 use crate::scripted_server::{Server, text};
 
-/// The health of the server that a variable names, as another process sees it that has these variables
-/// and no other that concern proxies.
+/// The health of the server at `url`, as seen by another process with these variables about proxies and no
+/// others.
 fn health_seen_with(variables: &[(&str, &str)], url: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "--nocapture", "proxies::report_health"]);
@@ -28,7 +28,7 @@ fn health_seen_with(variables: &[(&str, &str)], url: &str) -> String {
 }
 
 const SERVER: &str = "THROTTLE_CLIENT_TEST_SERVER";
-/// Set for a client of its own that goes through no proxy.
+/// Set for an HTTP client of the program's own without a proxy.
 const DIRECT: &str = "THROTTLE_CLIENT_TEST_DIRECT";
 const REPORT: &str = "the server is ";
 
@@ -50,7 +50,7 @@ async fn report_health() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_the_environment_names_is_used_and_an_exception_is_heeded() {
+async fn a_proxy_of_the_environment_is_used_except_for_excepted_hosts() {
     let proxy = Server::start([text(200, "Ok"), text(200, "Ok")]).await;
     let url = "http://throttle.invalid:8000";
     assert_eq!(health_seen_with(&[("http_proxy", &proxy.url())], url), "healthy");
@@ -65,8 +65,8 @@ async fn a_proxy_that_the_environment_names_is_used_and_an_exception_is_heeded()
 }
 
 #[test]
-fn an_error_names_the_proxy_that_cannot_be_reached_without_its_password() {
-    let address = nobody();
+fn an_error_names_an_unreachable_proxy_without_its_password() {
+    let address = unused_address();
     let variables = [("http_proxy", &*format!("http://ann:secret@{address}"))];
     let seen = health_seen_with(&variables, "http://127.0.0.1:1/throttle/");
     let expected = format!(
@@ -77,13 +77,14 @@ fn an_error_names_the_proxy_that_cannot_be_reached_without_its_password() {
 
 #[test]
 fn an_error_names_no_proxy_that_the_program_does_not_use() {
-    let (url, proxy) = (format!("http://{}", nobody()), format!("http://{}", nobody()));
+    let (url, proxy) =
+        (format!("http://{}", unused_address()), format!("http://{}", unused_address()));
     let seen = health_seen_with(&[("http_proxy", &proxy), (DIRECT, "")], &url);
     assert_eq!(seen, format!("lost: cannot connect to {url}"));
 }
 
-/// An address at which nobody listens any more.
-fn nobody() -> SocketAddr {
+/// An address where nothing listens any more.
+fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -116,7 +117,7 @@ async fn an_error_names_the_proxy_also_behind_a_redirect() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_at_a_socket_is_asked_without_a_proxy() {
+async fn a_server_at_a_socket_is_reached_without_a_proxy() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("throttle.sock");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();

@@ -1,4 +1,4 @@
-//! A real server that can be started again, and put out of reach.
+//! The real routes behind a server that can be restarted and can stop answering.
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +20,22 @@ use tower::ServiceExt as _;
 
 use crate::scripted_server::{Cut, client, serve};
 
-/// Short, so that tests are; and not so short that a busy machine misses it.
+/// Short to keep tests short, but not so short that a busy machine misses it.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
-/// Longer than anything takes here.
+/// Longer than any test.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) const MUTEX: &[(&str, u64, i32)] = &[("A", 1, 0)];
 
-/// A server that can be started again, and put out of reach.
+/// The real routes behind a server that can be restarted and can stop answering.
 pub(crate) struct RealServer {
-    /// Nobody is in while it is out of reach.
+    /// `None` while the server does not answer.
     inside: watch::Sender<Option<Router>>,
     pub(crate) url: String,
 }
 
 impl RealServer {
-    /// Serves semaphores by name, maximum and level.
+    /// Serves semaphores with these names, maxima and levels.
     pub(crate) async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
         Self::with_limits(semaphores, Limits::default()).await
     }
@@ -47,29 +47,29 @@ impl RealServer {
         Self { inside, url }
     }
 
-    /// Forgets everything, and serves these.
+    /// Restarts the server: it forgets everything, and serves these semaphores.
     pub(crate) fn restart_with(&self, semaphores: &[(&str, u64, i32)]) {
         self.inside.send_replace(Some(routes(semaphores)));
     }
 
-    /// From now on there are no answers.
+    /// Stops answering until the next restart.
     pub(crate) fn stop_answering(&self) {
         self.inside.send_replace(None);
     }
 
-    /// Another URL of the same server.
+    /// A second URL of the same server.
     pub(crate) async fn another_url(&self) -> String {
         let inside = self.inside.clone();
         format!("http://{}", open(inside).await)
     }
 
-    /// A URL at which every third answer gets lost, and every seventh request.
+    /// A URL that loses every third answer and every seventh request.
     pub(crate) async fn lossy_url(&self) -> String {
         let inside = self.inside.clone();
         let requests = Arc::new(AtomicU64::new(0));
         let answer = async move |request: Request| -> Response {
             let number = requests.fetch_add(1, Ordering::Relaxed);
-            let router = inside.borrow().clone().expect("it is within reach");
+            let router = inside.borrow().clone().expect("the server answers");
             if number % 7 == 6 {
                 return Cut.into_response().await;
             }
@@ -87,31 +87,31 @@ impl RealServer {
         Peer::builder(&self.client()).lease(LEASE).build()
     }
 
-    /// A peer whose background task runs on another runtime.
+    /// A peer whose heartbeat task runs on another runtime.
     pub(crate) fn peer_on(&self, runtime: &Runtime) -> Peer {
         let _entered = runtime.enter();
         self.peer()
     }
 
-    /// A peer that soon hears of everything, and outlives a machine that is busy.
+    /// A peer with frequent heartbeats and a lease that survives a busy machine.
     pub(crate) fn watchful_peer(&self) -> Peer {
         let builder = Peer::builder(&self.client()).lease(LONG);
         builder.heartbeat_every(Duration::from_millis(20)).build()
     }
 
-    /// A peer that sends nothing by itself for a while.
+    /// A peer that sends no heartbeat during a test.
     pub(crate) fn quiet_peer(&self) -> Peer {
         Peer::builder(&self.client()).lease(5 * LONG).build()
     }
 
-    /// Returns when somebody waits for `semaphore`.
+    /// Returns when a peer waits for a lock.
     pub(crate) async fn until_somebody_waits(&self) {
         self.until(|peers| peers.iter().any(|peer| peer.pending.is_some())).await;
     }
 
-    /// Asks until the peers are as they shall be.
+    /// Repeats the listing of all peers until it satisfies the condition.
     pub(crate) async fn until(&self, condition: impl Fn(&[PeerStatus]) -> bool) -> Vec<PeerStatus> {
-        let asking = async {
+        let polling = async {
             loop {
                 let peers = self.client().peers().await.unwrap();
                 if condition(&peers) {
@@ -120,11 +120,11 @@ impl RealServer {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(LONG, asking).await.expect("it comes about soon")
+        tokio::time::timeout(LONG, polling).await.expect("the condition becomes true soon")
     }
 }
 
-/// Starts to let requests in, and returns where.
+/// Starts to serve. Returns the address.
 async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
     let answer = async move |request: Request| -> Response {
         let mut inside = inside.subscribe();

@@ -1,4 +1,4 @@
-//! Redirects: which are followed, how far, and what goes along.
+//! Which redirects are followed, how many, and with which headers.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn a_redirect_within_the_server_may_be_relative() {
     }
 }
 
-/// Every one of them is final, and says where it leads.
+/// Each of them is final, and the error names its location.
 #[tokio::test]
 async fn other_redirects_are_not_followed_and_name_their_location() {
     for (status, location) in [
@@ -73,7 +73,7 @@ async fn other_redirects_are_not_followed_and_name_their_location() {
 }
 
 #[tokio::test]
-async fn a_circle_of_redirects_is_left_after_ten() {
+async fn a_circle_of_redirects_ends_after_ten() {
     let server = Server::start((0..100).map(|_| redirect(307, "/peers/42"))).await;
     let error = server.client().heartbeat(42, LEASE).await.unwrap_err();
     assert!(matches!(error, Error::UnexpectedAnswer { status: 307, .. }), "{error:?}");
@@ -81,7 +81,7 @@ async fn a_circle_of_redirects_is_left_after_ten() {
 }
 
 #[tokio::test]
-async fn what_is_meant_for_the_server_does_not_go_to_another_one_to_which_it_redirects() {
+async fn headers_and_tokens_are_not_sent_to_another_server_after_a_redirect() {
     let target = Server::start([text(200, "Ok")]).await;
     let location = target.url().replace("http://", "http://eve:pw@") + "/peers/42";
     let script = [redirect(307, "/moved"), redirect(307, &location)];
@@ -100,7 +100,7 @@ async fn what_is_meant_for_the_server_does_not_go_to_another_one_to_which_it_red
 }
 
 #[tokio::test]
-async fn credentials_of_a_url_do_not_go_to_another_server_to_which_it_redirects() {
+async fn credentials_of_a_url_are_not_sent_to_another_server_after_a_redirect() {
     let target = Server::start([text(200, "Ok")]).await;
     let server = Server::start([redirect(308, &format!("{}/health", target.url()))]).await;
     let url = server.url().replace("http://", "http://ann:secret@");
@@ -110,7 +110,7 @@ async fn credentials_of_a_url_do_not_go_to_another_server_to_which_it_redirects(
 }
 
 #[tokio::test]
-async fn the_error_names_who_did_not_answer_behind_a_redirect() {
+async fn the_error_names_the_redirect_target_that_did_not_answer() {
     let target = Server::start([NoAnswer]).await;
     let server = Server::start([redirect(307, &target.url())]).await;
     let client = client(&server.url()).retry(RetryPolicy::none());
@@ -123,9 +123,9 @@ async fn the_error_names_who_did_not_answer_behind_a_redirect() {
     assert_eq!(error.to_string(), expected);
 }
 
-/// Each redirect comes in time, but they are too many for the time that there is.
+/// Each redirect is answered in time, but together they take longer than the timeout.
 #[tokio::test]
-async fn the_timeout_is_one_for_all_redirects() {
+async fn all_redirects_share_one_timeout() {
     let slow = async || {
         tokio::time::sleep(Duration::from_millis(30)).await;
         Redirect::temporary("/health")

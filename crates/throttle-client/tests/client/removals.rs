@@ -1,4 +1,4 @@
-//! What is left of peers at the server when nobody has them any more: nothing.
+//! Peers leave nothing behind at the server when they are dropped or closed.
 
 use std::{
     future::pending,
@@ -16,7 +16,7 @@ use crate::{
     scripted_server::{client, serve},
 };
 
-/// A client of a server that writes down what it is asked for.
+/// A client of a server that records its requests.
 async fn observed() -> (Client, Arc<Mutex<Vec<String>>>) {
     let (inside, asked) = (routes(MUTEX), Arc::new(Mutex::new(Vec::new())));
     let log = Arc::clone(&asked);
@@ -30,7 +30,7 @@ async fn observed() -> (Client, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
-async fn a_lock_with_a_peer_of_its_own_costs_four_requests_and_takes_the_peer_with_it() {
+async fn a_lock_with_a_new_peer_costs_four_requests_and_removes_the_peer() {
     let (throttle, asked) = observed().await;
     let lock = throttle.lock("A").await.unwrap();
     lock.release().await.unwrap();
@@ -39,7 +39,7 @@ async fn a_lock_with_a_peer_of_its_own_costs_four_requests_and_takes_the_peer_wi
 }
 
 #[tokio::test]
-async fn a_lock_of_a_peer_that_goes_on_costs_two_requests() {
+async fn a_lock_of_an_existing_peer_costs_two_requests() {
     let (throttle, asked) = observed().await;
     let ann = Peer::new(&throttle);
     for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn a_lock_that_is_dropped_with_its_peer_costs_one_request() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_get_the_lock_leaves_no_peer_behind() {
+async fn a_failed_request_for_a_lock_leaves_no_peer_behind() {
     let server = RealServer::with(MUTEX).await;
     let held = server.quiet_peer().lock("A").await.unwrap();
     let throttle = server.client();
@@ -78,7 +78,7 @@ async fn whoever_does_not_get_the_lock_leaves_no_peer_behind() {
 }
 
 #[tokio::test]
-async fn a_peer_that_was_never_used_says_nothing() {
+async fn an_unused_peer_sends_nothing() {
     let (throttle, asked) = observed().await;
     drop(Peer::new(&throttle));
     Peer::new(&throttle).close().await;
@@ -88,7 +88,7 @@ async fn a_peer_that_was_never_used_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_farewell_to_a_server_that_is_out_of_reach_is_bounded() {
+async fn closing_a_peer_at_an_unreachable_server_takes_a_bounded_time() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.quiet_peer();
     drop(ann.lock("A").await.unwrap());
@@ -107,7 +107,7 @@ fn runtimes() -> [Runtime; 2] {
 
 /// As at the end of `main`.
 #[test]
-fn peers_that_are_dropped_right_before_their_runtime_are_removed_all_the_same() {
+fn peers_dropped_right_before_their_runtime_are_removed() {
     let server_runtime = Runtime::new().unwrap();
     let server = server_runtime.block_on(RealServer::with(MUTEX));
     for runtime in runtimes() {
@@ -125,7 +125,7 @@ fn peers_that_are_dropped_right_before_their_runtime_are_removed_all_the_same() 
 }
 
 #[test]
-fn a_lock_that_somebody_still_has_when_its_runtime_ends_is_left_to_its_lease() {
+fn a_lock_still_in_use_when_its_runtime_ends_stays_until_its_lease_ends() {
     let server_runtime = Runtime::new().unwrap();
     let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();
@@ -136,7 +136,7 @@ fn a_lock_that_somebody_still_has_when_its_runtime_ends_is_left_to_its_lease() {
 }
 
 #[test]
-fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_renewed() {
+fn a_peer_whose_runtime_ended_is_lost_when_its_lease_ends_or_it_is_renewed() {
     let server_runtime = Runtime::new().unwrap();
     let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();
@@ -145,7 +145,7 @@ fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_re
     drop(runtime);
     server_runtime.block_on(async {
         let renewed = tokio::time::timeout(LONG, ann.renew()).await;
-        assert_eq!(renewed.expect("nobody will renew it"), Err(Lost::Closed));
+        assert_eq!(renewed.expect("no task renews it"), Err(Lost::Closed));
         assert!(lock.is_held());
         assert_eq!(tokio::time::timeout(LONG, ann.lost()).await.unwrap(), Lost::Expired);
         assert_eq!(lock.lost().await, Lost::Expired);
@@ -153,7 +153,7 @@ fn a_peer_whose_runtime_ended_is_told_to_be_lost_when_its_lease_ends_or_it_is_re
 }
 
 #[test]
-fn a_runtime_waits_a_bounded_time_for_the_farewells_of_all_its_peers_together() {
+fn a_runtime_waits_a_bounded_time_for_the_removal_of_all_its_peers() {
     let server_runtime = Runtime::new().unwrap();
     let server = server_runtime.block_on(RealServer::with(MUTEX));
     let [runtime, _] = runtimes();

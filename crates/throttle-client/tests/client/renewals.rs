@@ -1,11 +1,11 @@
-//! Peers that are renewed by hand.
+//! Peers that are renewed by the program.
 
 use throttle_client::{Lost, Peer};
 
 use crate::real_server::{LEASE, MUTEX, RealServer};
 
 #[tokio::test]
-async fn a_peer_without_signs_of_life_keeps_its_locks_as_long_as_it_is_renewed() {
+async fn a_peer_without_heartbeats_keeps_its_locks_as_long_as_it_is_renewed() {
     let server = RealServer::with(MUTEX).await;
     let ann = Peer::builder(&server.client()).lease(LEASE).heartbeat(false).build();
     let lock = ann.lock("A").await.unwrap();
@@ -20,7 +20,7 @@ async fn a_peer_without_signs_of_life_keeps_its_locks_as_long_as_it_is_renewed()
 }
 
 #[tokio::test]
-async fn a_renewal_tells_a_server_that_was_started_again_what_is_held() {
+async fn a_renewal_restores_the_peer_at_a_restarted_server() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
@@ -32,12 +32,12 @@ async fn a_renewal_tells_a_server_that_was_started_again_what_is_held() {
 }
 
 #[tokio::test]
-async fn a_renewal_says_that_the_peer_was_removed() {
+async fn a_renewal_reports_that_the_peer_was_removed() {
     let server = RealServer::with(MUTEX).await;
     let ann = server.quiet_peer();
     let lock = ann.lock("A").await.unwrap();
     let left = lock.time_left();
-    // The server has run for longer than since it last received of the peer.
+    // Wait until the server's uptime exceeds the time since the last confirmation.
     server.until(|_| lock.time_left() < left - LEASE / 30).await;
     assert!(server.client().remove_peer(lock.peer_id()).await.unwrap());
     assert_eq!(ann.renew().await, Err(Lost::Revoked));
@@ -45,7 +45,7 @@ async fn a_renewal_says_that_the_peer_was_removed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_not_there_has_nothing_to_renew() {
+async fn a_peer_that_was_never_created_has_nothing_to_renew() {
     let server = RealServer::with(MUTEX).await;
     server.peer().renew().await.unwrap();
     assert_eq!(server.client().peers().await.unwrap(), []);

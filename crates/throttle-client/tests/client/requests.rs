@@ -1,4 +1,4 @@
-//! What the client sends.
+//! The requests that the client sends.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::scripted_server::{Cut, LEASE, Server, answer, client, json, text};
 
-/// The table of the interface, row by row.
+/// One request for each route of the interface.
 #[tokio::test]
 async fn every_method_asks_for_its_route() {
     let server = Server::start([]).await;
@@ -22,7 +22,7 @@ async fn every_method_asks_for_its_route() {
     };
     let minute = Duration::from_secs(60);
 
-    // What comes back is not what they expect, but they have asked.
+    // The answers are not what the methods expect, but the requests are complete.
     client.new_peer(LEASE).await.unwrap_err();
     client.new_peer(LEASE).labels([("host", "w7"), ("job", "nightly")]).await.unwrap_err();
     client.heartbeat(42, LEASE).await.unwrap_err();
@@ -78,9 +78,9 @@ async fn every_method_asks_for_its_route() {
     }
 }
 
-/// D5. A server that knows the order can tell what comes late.
+/// D5. The server can refuse late requests by their sequence numbers.
 #[tokio::test]
-async fn what_concerns_locks_is_numbered_in_its_order_and_repeated_under_its_number() {
+async fn requests_about_locks_have_rising_sequence_numbers_and_keep_them_when_repeated() {
     let script = [Cut, text(200, "Ok"), json(202, "42"), Cut, text(200, "Ok")];
     let server = Server::start(script).await;
     let client = server.client();
@@ -94,7 +94,7 @@ async fn what_concerns_locks_is_numbered_in_its_order_and_repeated_under_its_num
 }
 
 #[tokio::test]
-async fn what_was_overtaken_is_sent_again_with_a_number_greater_than_all() {
+async fn a_stale_request_is_sent_again_with_a_higher_sequence_number() {
     let ahead = 1 << 52;
     let stale = || {
         let body = format!(
@@ -111,9 +111,9 @@ async fn what_was_overtaken_is_sent_again_with_a_number_greater_than_all() {
     assert!(numbers[1..].iter().all(|&number| number > ahead), "{numbers:?}");
 }
 
-/// Somebody has used the greatest number that there can be.
+/// Another client has used the highest sequence number.
 #[tokio::test]
-async fn what_no_number_can_exceed_is_asked_without_one() {
+async fn a_request_is_sent_without_a_sequence_number_if_no_higher_one_is_left() {
     let stale = || {
         let body = r#"{"type": "urn:throttle:error:stale_request", "title": "Stale request",
             "status": 409, "detail": "Stale request.", "code": "stale_request",
@@ -122,7 +122,7 @@ async fn what_no_number_can_exceed_is_asked_without_one() {
     };
     let server = Server::start([stale(), text(200, "Ok"), stale(), stale()]).await;
     server.client().release(42, "A").await.unwrap();
-    // And if that is stale as well, something else is wrong.
+    // If a request without a number is refused as stale, something else is wrong.
     let error = server.client().release(42, "A").await.unwrap_err();
     assert_eq!(error.code(), Some(Code::StaleRequest));
     let has_number: Vec<_> = server.received().iter().map(|it| it.sequence().is_some()).collect();
@@ -183,7 +183,7 @@ async fn a_name_that_no_path_can_carry_is_an_error_and_nothing_is_sent() {
     assert!(server.lines().is_empty());
 }
 
-/// On paused time any pause before another attempt is longer than a millisecond.
+/// Time is paused, so any pause before another attempt takes longer than a millisecond.
 #[tokio::test(start_paused = true)]
 async fn a_name_too_long_for_any_url_is_an_error_at_once() {
     let client = client("http://localhost").retry(RetryPolicy::default()).build().unwrap();
@@ -192,12 +192,12 @@ async fn a_name_too_long_for_any_url_is_an_error_at_once() {
     let error = release.await.expect("no pause").unwrap_err();
     assert!(matches!(error, Error::InvalidRequest { .. }), "{error:?}");
     let cause = std::error::Error::source(&error).unwrap();
-    let told = format!("{error}: {cause}");
-    assert!(told.contains("too long") && !told.contains("xxx"), "{told}");
+    let message = format!("{error}: {cause}");
+    assert!(message.contains("too long") && !message.contains("xxx"), "{message}");
 }
 
 #[tokio::test]
-async fn headers_of_ones_own_go_with_every_request() {
+async fn headers_of_the_program_are_sent_with_every_request() {
     let server = Server::start([text(503, ""), text(200, "Ok")]).await;
     let mut token = HeaderValue::from_static("Bearer secret");
     token.set_sensitive(true);
@@ -214,7 +214,7 @@ async fn headers_of_ones_own_go_with_every_request() {
 }
 
 #[tokio::test]
-async fn clones_share_a_connection_that_is_used_again() {
+async fn clones_share_and_reuse_a_connection() {
     let server = Server::start([(); 4].map(|()| text(200, "Ok"))).await;
     let client = Client::new(server.url()).unwrap();
     for _ in 0..4 {

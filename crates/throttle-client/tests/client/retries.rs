@@ -1,4 +1,4 @@
-//! What is repeated, and what is not.
+//! Which requests are repeated, and when.
 
 use std::{
     io,
@@ -32,7 +32,7 @@ fn too_many_waiters() -> Reaction {
 }
 
 #[tokio::test]
-async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
+async fn harmless_requests_are_repeated_when_the_answer_is_lost() {
     let restore = Restore {
         expires_in: LEASE,
         peer_id: 42,
@@ -71,7 +71,7 @@ async fn what_does_no_harm_is_repeated_when_its_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn a_new_peer_is_asked_for_until_there_is_one() {
+async fn a_new_peer_is_requested_until_one_is_created() {
     let page = || answer(404, "text/html", "<html>default backend</html>");
     let script = [Cut, text(502, ""), page(), json(200, "42"), text(504, ""), json(200, "43")];
     let server = Server::start(script).await;
@@ -106,7 +106,7 @@ async fn a_new_peer_and_a_reload_are_repeated_when_the_server_is_busy() {
 }
 
 #[tokio::test]
-async fn questions_about_this_moment_are_never_repeated() {
+async fn health_and_ready_are_never_repeated() {
     let server = Server::start([text(503, ""), Cut, text(503, ""), Cut]).await;
     let client = server.client();
     client.health().await.unwrap_err();
@@ -133,7 +133,7 @@ async fn a_server_that_stays_busy_is_asked_a_limited_number_of_times() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_left_alone_if_it_asks_for_more_time_than_there_is() {
+async fn a_busy_server_that_asks_for_more_time_than_the_budget_is_not_asked_again() {
     let server = Server::start([too_many_waiters().with(RETRY_AFTER, "11"), json(200, "42")]).await;
     let error = server.client().acquire(42, "A", 1).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::TooManyWaiters));
@@ -141,7 +141,7 @@ async fn a_busy_server_is_left_alone_if_it_asks_for_more_time_than_there_is() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_left_alone_for_as_long_as_it_says_by_who_waits_for_a_lock() {
+async fn a_request_for_a_lock_respects_retry_after() {
     let busy = too_many_waiters().with(RETRY_AFTER, "1");
     let released = json(200, "\"Peer released\"");
     let script = [json(200, "42"), busy, json(200, "42"), text(200, "Ok"), released];
@@ -156,7 +156,7 @@ async fn a_busy_server_is_left_alone_for_as_long_as_it_says_by_who_waits_for_a_l
 }
 
 #[tokio::test]
-async fn a_date_to_retry_after_is_no_reason_to_give_up() {
+async fn retry_after_as_a_date_is_ignored() {
     let busy = text(503, "").with(RETRY_AFTER, "Fri, 31 Dec 2100 23:59:59 GMT");
     let server = Server::start([busy, text(200, "Ok")]).await;
     server.client().heartbeat(42, LEASE).await.unwrap();
@@ -172,14 +172,14 @@ async fn without_retries_every_request_is_sent_once() {
 }
 
 #[tokio::test]
-async fn what_got_no_answer_in_time_is_repeated() {
+async fn a_request_without_an_answer_in_time_is_repeated() {
     let server = Server::start([NoAnswer, text(200, "Ok")]).await;
     let client = client(&server.url()).timeout(Duration::from_millis(50)).build().unwrap();
     client.heartbeat(42, LEASE).await.unwrap();
     assert_eq!(server.lines().len(), 2);
 }
 
-/// The attempts share one span of time, and each may take the client's timeout in addition.
+/// All attempts share the wait, and each may take the client's timeout in addition.
 #[tokio::test]
 async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
     let wait = Duration::from_millis(500);
@@ -193,11 +193,11 @@ async fn a_blocking_acquire_asks_again_only_for_what_is_left_of_its_wait() {
     assert_eq!(asked.len(), 3);
     assert_eq!(asked[0], wait);
     assert!(asked[1] < wait && !asked[1].is_zero(), "{asked:?}");
-    // The silence lasted until the wait was over.
+    // The second attempt lasted until the wait was over.
     assert_eq!(asked[2], Duration::ZERO);
 }
 
-/// A resolver that knows the server, but not the first few times it is asked.
+/// A resolver that fails the first few times.
 struct Resolver {
     address: SocketAddr,
     failures: usize,
@@ -223,7 +223,7 @@ fn no_reply() -> Resolving {
     Box::pin(std::future::pending())
 }
 
-/// A client that cannot connect to the server the first few times, and a counter of its tries.
+/// A client that cannot connect to the server the first few times, and a counter of its attempts.
 fn client_of_an_absent(
     server: &Server,
     failures: usize,
@@ -241,7 +241,7 @@ fn client_of_an_absent(
 }
 
 #[tokio::test]
-async fn a_new_peer_is_asked_for_again_if_there_was_no_connection() {
+async fn a_new_peer_is_requested_again_if_there_was_no_connection() {
     for failure in [unknown_host, no_reply] {
         let server = Server::start([json(200, "42")]).await;
         let (client, asked) = client_of_an_absent(&server, 2, failure);
@@ -252,7 +252,7 @@ async fn a_new_peer_is_asked_for_again_if_there_was_no_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
+async fn an_unreachable_server_is_a_connect_error() {
     let server = Server::start([]).await;
     let (client, asked) = client_of_an_absent(&server, usize::MAX, unknown_host);
     let error = client.new_peer(LEASE).await.unwrap_err();
@@ -263,26 +263,29 @@ async fn a_server_that_cannot_be_reached_is_an_error_of_its_own() {
     assert_eq!(asked.load(Ordering::Relaxed), QUICK_RETRIES.attempts as usize + 1);
 }
 
-/// Neither the URL once more, which may have secrets, nor that a request failed, which is known.
+/// The causes repeat neither the URL, which may be secret, nor that a request failed.
 #[tokio::test]
-async fn the_causes_of_an_error_tell_what_happened_and_nothing_twice() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+async fn the_causes_of_an_error_repeat_nothing() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = Server::start([NoAnswer]).await;
     let broken = Server::start([Cut]).await;
     for (url, expected) in [
-        (format!("http://{nobody}"), "cannot connect to URL: tcp connect error: "),
+        (format!("http://{unused}"), "cannot connect to URL: tcp connect error: "),
         (silent.url(), "no answer in time from URL: operation timed out"),
         (broken.url(), "the connection to URL failed: "),
     ] {
         let client = client(&url).retry(RetryPolicy::none()).timeout(Duration::from_millis(200));
         let error = client.build().unwrap().heartbeat(42, LEASE).await.unwrap_err();
-        let mut told = error.to_string();
+        let mut message = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
-            told += &format!(": {error}");
+            message += &format!(": {error}");
             cause = error.source();
         }
-        assert!(told.replace(&url, "URL").starts_with(expected), "{told}");
-        assert!(!told.contains("error sending request") && !told.contains("/peers/42"), "{told}");
+        assert!(message.replace(&url, "URL").starts_with(expected), "{message}");
+        assert!(
+            !message.contains("error sending request") && !message.contains("/peers/42"),
+            "{message}"
+        );
     }
 }

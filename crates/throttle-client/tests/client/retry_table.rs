@@ -1,11 +1,11 @@
-//! What each request makes of each answer: whether it is asked again, and at which URL.
+//! Every request with every kind of answer: whether it is repeated, and at which URL.
 
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use throttle_client::{Client, Error, Labels, Restore};
 
 use crate::scripted_server::{Cut, LEASE, Reaction, Server, answer, client, json, text};
 
-/// A request, whose good answer is known.
+/// A request whose good answer is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Request {
     Acquire,
@@ -81,14 +81,14 @@ impl Request {
     }
 }
 
-/// What an answer tells about the request.
+/// What an answer means for the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Meaning {
-    /// The server is there, and wants to be asked later.
+    /// The server wants to be asked later.
     Busy,
     /// Another attempt would end the same way.
     Final,
-    /// Nobody knows whether the server has done it.
+    /// The server may have executed the request.
     Lost,
 }
 
@@ -106,16 +106,16 @@ fn problem(status: u16, code: &str) -> Reaction {
     answer(status, "application/problem+json", &body)
 }
 
-/// An answer: its name, what it meaning, and how it is made.
+/// An answer: its name, its meaning, and how to make it.
 type Row = (&'static str, Meaning, fn() -> Reaction);
 
-/// What proxies, other servers and Throttle answer.
+/// Answers of proxies, other servers and Throttle.
 fn answers() -> Vec<Row> {
     vec![
         ("broken connection", Lost, || Cut),
         ("200 html", Lost, || html(200)),
         ("200 nothing", Lost, || answer(200, "", "")),
-        ("200 json of somebody else", Lost, || json(200, r#"{"status":"ok"}"#)),
+        ("200 json of another server", Lost, || json(200, r#"{"status":"ok"}"#)),
         ("201", Lost, || text(201, "Ok")),
         ("202 html", Lost, || html(202)),
         ("204", Lost, || answer(204, "", "")),
@@ -159,10 +159,10 @@ fn answers() -> Vec<Row> {
     ]
 }
 
-/// Whether a request is sent again after such an answer.
+/// Whether a request is repeated after an answer of this meaning.
 fn is_repeated(request: Request, meaning: Meaning) -> bool {
     match request {
-        // It asks about this moment.
+        // It asks about the present.
         Request::Health => false,
         // A second reload would report that nothing has changed.
         Request::Reload => meaning == Busy,
@@ -171,10 +171,10 @@ fn is_repeated(request: Request, meaning: Meaning) -> bool {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_of_throttle_is_no_answer_to_any_request() {
+async fn an_answer_of_another_server_counts_as_no_answer_to_any_request() {
     for (name, meaning, reaction) in answers() {
         for request in Request::ALL {
-            if name == "200 json of somebody else" && request == Request::Get {
+            if name == "200 json of another server" && request == Request::Get {
                 continue; // It hands on whatever is not a page.
             }
             let server = Server::start([reaction(), request.good_answer()]).await;

@@ -1,4 +1,4 @@
-//! A server that follows a script, and clients that do not lose time.
+//! A server that follows a script, and clients with short pauses.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ use tokio::{
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-/// The default, but for pauses that nobody notices.
+/// The default policy with pauses that take no time.
 pub(crate) const QUICK_RETRIES: RetryPolicy = RetryPolicy {
     attempts: 4,
     first_pause: Duration::from_millis(1),
@@ -35,10 +35,10 @@ pub(crate) const QUICK_RETRIES: RetryPolicy = RetryPolicy {
     budget: Duration::from_secs(10),
 };
 
-/// What a scripted server does with a request.
+/// How a scripted server reacts to a request.
 pub(crate) enum Reaction {
     Answer(Response<Body>),
-    /// Breaks the connection off within the answer.
+    /// Breaks the connection within the answer.
     Cut,
     /// Never answers.
     NoAnswer,
@@ -62,7 +62,7 @@ pub(crate) fn answer(status: u16, media_type: &str, body: &str) -> Reaction {
 }
 
 impl Reaction {
-    /// The same answer with a header.
+    /// Adds a header to the answer.
     pub(crate) fn with(self, name: header::HeaderName, value: &str) -> Self {
         let Self::Answer(mut answer) = self else { panic!("only an answer has headers") };
         answer.headers_mut().insert(name, value.parse().unwrap());
@@ -81,7 +81,7 @@ impl Reaction {
     }
 }
 
-/// A request as the server got it.
+/// A request as the server received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) method: Method,
@@ -92,8 +92,8 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Method, target and body, each but the first where there is one. The number of the request, which
-    /// nobody can foresee, is `N`.
+    /// Method, target and body, as far as they are not empty. The sequence number, which tests cannot
+    /// predict, is shown as `N`.
     pub(crate) fn line(&self) -> String {
         let line = format!("{} {} {}", self.method, self.target, self.body);
         let line = match self.sequence() {
@@ -103,17 +103,17 @@ impl Received {
         line.trim_end().to_owned()
     }
 
-    /// The number of the request, if it has one.
+    /// The sequence number, if there is one.
     pub(crate) fn sequence(&self) -> Option<u64> {
         let after = |text: &str, name| {
             let (_, rest) = text.split_once(name)?;
             let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
-            Some(rest[..end].parse().expect("a number"))
+            Some(rest[..end].parse().expect("the sequence is a number"))
         };
         after(&self.target, "sequence=").or_else(|| after(&self.body, "\"sequence\":"))
     }
 
-    /// The value of a parameter of the query, which must be there.
+    /// The value of a parameter of the query, which must exist.
     pub(crate) fn duration(&self, parameter: &str) -> Duration {
         let url = reqwest::Url::parse(&format!("http://host{}", self.target)).unwrap();
         let value = url.query_pairs().find(|(name, _)| name == parameter).unwrap().1;
@@ -121,9 +121,9 @@ impl Received {
     }
 }
 
-/// Starts serving `router`; returns where, and a counter of connections.
+/// Starts to serve `router`. Returns the address, and a counter of connections.
 ///
-/// The server lives until the tests end, for a peer that a test leaves behind says goodbye to it when the
+/// The server lives until the process ends, because a peer that a test leaves behind is removed when the
 /// runtime of the test ends.
 pub(crate) async fn serve(router: Router) -> (SocketAddr, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
@@ -140,14 +140,14 @@ pub(crate) async fn serve(router: Router) -> (SocketAddr, Arc<AtomicUsize>) {
     (serving.await.unwrap(), connections)
 }
 
-/// Runs all servers.
+/// The runtime of all servers.
 fn servers() -> &'static Runtime {
     static SERVERS: OnceLock<Runtime> = OnceLock::new();
     SERVERS
         .get_or_init(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
 }
 
-/// A server that reacts to one request after the other as its script says.
+/// A server that reacts to each request as its script says.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -180,17 +180,17 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// A client of this server that has no time to lose.
+    /// A client of this server with short pauses.
     pub(crate) fn client(&self) -> Client {
         client(&self.url()).build().unwrap()
     }
 
-    /// All requests until now.
+    /// All requests so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
-    /// All requests until now, a line for each.
+    /// All requests so far, one line each.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.received().iter().map(Received::line).collect()
     }
@@ -200,7 +200,7 @@ impl Server {
     }
 }
 
-/// A client of the server at `url`, whatever proxies the environment names.
+/// A client of the server at `url` that ignores the proxies of the environment.
 pub(crate) fn client(url: &str) -> ClientBuilder {
     let http = http_client_builder().no_proxy().build().unwrap();
     Client::builder(url).http_client(http).retry(QUICK_RETRIES)

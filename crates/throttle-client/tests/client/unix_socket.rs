@@ -24,7 +24,7 @@ fn serve(path: &std::path::Path) -> JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn a_server_is_asked_by_its_socket_whatever_client_other_servers_are_asked_by() {
+async fn a_server_at_a_socket_is_reached_also_with_an_http_client_of_ones_own() {
     let directory = tempfile::TempDir::new().unwrap();
     let path = directory.path().join("throttle.sock");
     let _serving = serve(&path);
@@ -47,7 +47,7 @@ async fn a_socket_can_be_one_of_several_urls() {
     client.build().unwrap().semaphores().await.unwrap();
 }
 
-/// By the socket only this server can be asked.
+/// Only this server can be reached by the socket.
 #[tokio::test]
 async fn a_redirect_from_a_socket_to_another_server_is_not_followed() {
     let directory = tempfile::TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! For how long a lock is waited for, and what is said when the time is over.
+//! How long a request for a lock waits, and which error it returns when the time is over.
 
 use std::{
     error::Error as _,
@@ -29,13 +29,13 @@ use crate::{
 
 const WAIT: Duration = Duration::from_millis(300);
 
-/// Where nobody listens.
+/// A URL where nothing listens.
 async fn nowhere() -> String {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", nobody.local_addr().unwrap())
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// A client of a server that answers like this, and how often it was asked.
+/// A client of a server with these answers, and a counter of its requests.
 async fn served<F>(
     answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
 ) -> (Client, Arc<AtomicU64>)
@@ -53,14 +53,14 @@ where
 }
 
 #[tokio::test]
-async fn who_has_a_limit_waits_exactly_so_long_and_hears_whether_the_server_answered() {
+async fn a_limited_wait_ends_on_time_and_reports_whether_the_server_answered() {
     let server = RealServer::with(MUTEX).await;
     let held = server.quiet_peer().lock("A").await.unwrap();
     let (silent, _) = served(|_| pending()).await;
     let (busy, _) = served(|_| answer(503, "text/plain", "Later.").into_response()).await;
     let away = client(&nowhere().await).build().unwrap();
 
-    // One that was silent only when it was asked for a lock.
+    // A server that does not answer requests for a lock.
     let inside = routes(MUTEX);
     let (falls_silent, _) = served(move |request: Request| {
         let inside = inside.clone();
@@ -96,7 +96,7 @@ async fn who_has_a_limit_waits_exactly_so_long_and_hears_whether_the_server_answ
 }
 
 #[tokio::test]
-async fn an_error_names_the_semaphore_and_the_server_and_has_the_last_cause() {
+async fn an_error_names_the_semaphore_the_server_and_the_last_cause() {
     let url = nowhere().await;
     let throttle = client(&url).build().unwrap();
     for error in [
@@ -122,7 +122,7 @@ async fn an_error_names_the_semaphore_and_the_server_and_has_the_last_cause() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_hears_at_once_that_there_is_no_server() {
+async fn try_lock_fails_at_once_if_there_is_no_server() {
     let throttle = client(&nowhere().await).build().unwrap();
     let start = now();
     let refused = throttle.lock("A").try_lock().await;
@@ -130,18 +130,18 @@ async fn who_does_not_wait_hears_at_once_that_there_is_no_server() {
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
-/// There is nothing else to do here than to wait, so time passes at once.
+/// Nothing else can run, so the paused time advances at once.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_is_not_told_to_be_busy() {
+async fn try_lock_reports_a_silent_server_as_unreachable() {
     let (throttle, _) = served(|_| pending()).await;
     let bound = Duration::from_millis(5_010);
     let refused = tokio::time::timeout(bound, throttle.lock("A").try_lock()).await.unwrap();
     assert!(matches!(refused, Err(LockError::Unreachable { .. })), "{refused:?}");
 }
 
-/// With 404 as an ingress does while nobody is behind it.
+/// A proxy without a backend answers 404, for example.
 #[tokio::test]
-async fn whoever_comes_or_waits_while_a_proxy_has_no_server_gets_the_lock_afterwards() {
+async fn a_lock_is_granted_after_a_proxy_had_no_server_for_a_while() {
     for status in [404, 500, 502, 504] {
         for method in [Method::POST, Method::PUT, Method::DELETE] {
             let (inside, left) = (routes(MUTEX), Arc::new(AtomicU64::new(3)));
@@ -166,9 +166,9 @@ async fn whoever_comes_or_waits_while_a_proxy_has_no_server_gets_the_lock_afterw
     }
 }
 
-/// As a server does whose disk fails, and that is about to end.
+/// For example a server whose disk failed and that is about to end.
 #[tokio::test]
-async fn whoever_waits_at_a_server_that_is_broken_gets_the_lock_from_the_one_that_follows_it() {
+async fn a_lock_is_granted_by_the_server_that_follows_a_broken_one() {
     for method in [Method::POST, Method::PUT] {
         let (inside, left) = (routes(MUTEX), Arc::new(AtomicU64::new(3)));
         let (throttle, _) = served(move |request: Request| {
@@ -191,16 +191,16 @@ async fn whoever_waits_at_a_server_that_is_broken_gets_the_lock_from_the_one_tha
     }
 }
 
-/// The request that was given up is still being withdrawn then.
+/// The withdrawal of the first request is still in progress.
 #[tokio::test]
-async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock_is_not_free() {
+async fn try_lock_after_a_wait_without_answer_does_not_report_that_the_lock_is_taken() {
     let server = RealServer::with(&[("A", 1, 0), ("B", 1, 0)]).await;
     let ann = server.quiet_peer();
     ann.lock("B").await.unwrap().release().await.unwrap();
     server.stop_answering();
     let in_vain = ann.lock("A").wait_at_most(WAIT / 3).await;
     assert!(matches!(in_vain, Err(LockError::Unreachable { .. })), "{in_vain:?}");
-    // There is nothing to do but to wait, so time passes at once.
+    // Nothing else can run, so the paused time advances at once.
     tokio::time::pause();
     for name in ["A", "B"] {
         let refused = ann.lock(name).try_lock().await;
@@ -209,16 +209,16 @@ async fn who_does_not_wait_after_a_wait_without_answer_is_not_told_that_the_lock
 
     tokio::time::resume();
 
-    // Whoever comes while the server is there again is told of the lock, not of the withdrawal.
-    let asking = tokio::spawn(ann.lock("A").try_lock());
+    // A request that starts when the server is back gets an answer about the lock, not about the withdrawal.
+    let requesting = tokio::spawn(ann.lock("A").try_lock());
     tokio::task::yield_now().await;
     server.restart_with(&[("A", 1, 0), ("B", 1, 0)]);
-    let lock = asking.await.unwrap().unwrap().expect("it is free");
+    let lock = requesting.await.unwrap().unwrap().expect("the lock is free");
     lock.release().await.unwrap();
 }
 
 #[tokio::test]
-async fn who_waits_at_a_server_that_allows_only_short_waits_asks_more_often() {
+async fn a_server_that_allows_only_short_waits_is_asked_more_often() {
     let limits = Limits { block_for: WAIT, ..Limits::default() };
     let server = RealServer::with_limits(MUTEX, limits).await;
     let held = server.quiet_peer().lock("A").await.unwrap();
@@ -239,7 +239,7 @@ async fn who_waits_at_a_server_that_allows_only_short_waits_asks_more_often() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_sooner_than_asked_is_not_asked_without_pause() {
+async fn a_server_that_answers_too_early_is_asked_again_after_pauses() {
     let pending = r#"{"peer_id": 42, "semaphore": "A", "count": 1, "acquired": false}"#;
     let (throttle, asked) = served(move |request: Request| async move {
         match *request.method() {
@@ -254,9 +254,9 @@ async fn a_server_that_answers_sooner_than_asked_is_not_asked_without_pause() {
     assert!(asked.load(Ordering::SeqCst) < 20, "{asked:?}");
 }
 
-/// The lease lets requests wait only for a part of what is left.
+/// Each wait is limited to a third of the lease.
 #[tokio::test]
-async fn who_shows_no_signs_of_life_asks_a_few_times_until_the_time_is_over() {
+async fn a_waiting_peer_without_heartbeats_sends_only_a_few_requests() {
     let inside = routes(MUTEX);
     let (throttle, asked) = served(move |request| {
         let inside = inside.clone();
@@ -271,7 +271,7 @@ async fn who_shows_no_signs_of_life_asks_a_few_times_until_the_time_is_over() {
     held.release().await.unwrap();
 }
 
-/// Counts what is said at WARN about a lock.
+/// Records the warnings of the client.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -308,14 +308,14 @@ impl Subscriber for Warnings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_limit_keeps_trying_and_says_so_now_and_then() {
+async fn a_wait_without_limit_continues_and_logs_a_warning_now_and_then() {
     let url = nowhere().await;
     let throttle = client(&url).build().unwrap();
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let hour = Duration::from_secs(3_600);
     let waiting = tokio::time::timeout(hour, throttle.lock("A").into_future());
-    assert!(waiting.await.is_err(), "it goes on");
+    assert!(waiting.await.is_err(), "the request continues");
     let said = warnings.0.lock().unwrap().clone();
     assert!((60..=121).contains(&said.len()), "{}", said.len());
     for line in said {
@@ -338,7 +338,7 @@ async fn a_peer_that_holds_nothing_can_end_without_a_warning() {
     assert_eq!(warnings.0.lock().unwrap().len(), 1);
 }
 
-/// Looks at a lock whenever something is said about it.
+/// Reads the peer on every event.
 #[derive(Clone, Default)]
 struct PeerInspector(Arc<Mutex<Option<Peer>>>, Arc<AtomicU64>);
 
@@ -367,9 +367,9 @@ impl Subscriber for PeerInspector {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// It would stand still if it were told with a lock on the peer.
+/// Reading the peer within a subscriber would deadlock if events were logged while its state is locked.
 #[test]
-fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
+fn a_log_subscriber_can_read_the_peer() {
     let (done, is_done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -393,7 +393,7 @@ fn whoever_hears_of_an_event_can_ask_the_peer_about_itself() {
         });
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(LONG).expect("it does not stand still");
+    is_done.recv_timeout(LONG).expect("it does not deadlock");
 }
 
 #[tokio::test]
@@ -419,14 +419,14 @@ async fn a_wait_longer_than_the_lease_keeps_the_lock_at_the_grant() {
 }
 
 #[tokio::test]
-async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
+async fn a_peer_without_heartbeats_never_reports_a_lock_as_held_beyond_its_lease() {
     let server = RealServer::with(MUTEX).await;
     let ann = Peer::builder(&server.client()).lease(LEASE / 2).heartbeat(false).build();
     let start = now();
     let lock = ann.lock("A").await.unwrap();
     let answered = now();
     loop {
-        // Looked at before: what is held afterwards was held then.
+        // Read the time first: a lock that is held after this was held at that time.
         let elapsed = answered.elapsed();
         if !lock.is_held() {
             break;
@@ -438,7 +438,7 @@ async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
     assert_eq!(lock.lost().await, Lost::Expired);
     assert_eq!(ann.time_left(), Duration::ZERO);
 
-    // Another one is confirmed as long as somebody asks for that.
+    // A peer stays confirmed as long as the program renews it.
     let lock = ann.lock("A").wait_at_most(LONG).await.unwrap();
     let start = now();
     while start.elapsed() < LEASE {
@@ -448,7 +448,7 @@ async fn a_peer_without_heartbeat_never_says_to_hold_a_lock_beyond_its_lease() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_made_by_a_task_of_its_own() {
+async fn a_request_can_be_awaited_in_another_task() {
     let server = RealServer::with(&[("A", 2, 0)]).await;
     let throttle = server.client();
     let request = throttle.lock(String::from("A")).count(2).wait_at_most(LONG);

@@ -1,4 +1,4 @@
-//! Semaphores are added, resized and removed while the machine runs.
+//! Operations that add, resize and remove semaphores.
 
 use alloc::vec::Vec;
 
@@ -9,29 +9,29 @@ use crate::{
 };
 
 impl Throttle {
-    /// Adds a semaphore, free and with nobody waiting.
+    /// Adds a semaphore without holders or waiters.
     ///
     /// # Panics
     ///
     /// After four billion additions.
     pub fn add_semaphore(&mut self, now: Time, max: Count, level: Level) -> SemaphoreId {
         self.advance(now);
-        let id = u32::try_from(self.semaphores.len()).expect("four billion semaphores suffice");
+        let id = u32::try_from(self.semaphores.len()).expect("ids of semaphores have 32 bits");
         self.semaphores.push(Some(Semaphore::new(max, level, self.last_token)));
         SemaphoreId(id)
     }
 
-    /// The ids of the semaphores that will be added next, in their order.
-    pub fn next_semaphores(&self) -> impl Iterator<Item = SemaphoreId> + use<> {
+    /// The ids of the semaphores that will be added next, in order.
+    pub fn next_semaphore_ids(&self) -> impl Iterator<Item = SemaphoreId> + use<> {
         let first = u32::try_from(self.semaphores.len()).unwrap_or(u32::MAX);
         (first..=u32::MAX).map(SemaphoreId)
     }
 
     /// Changes the maximum of a semaphore.
     ///
-    /// A raised maximum serves the queue at once. A lowered one revokes nothing: nothing new is
-    /// granted until enough was given back. Pending locks that exceed the new maximum are cancelled,
-    /// for they could never be granted; to find them costs O(n) in the number of waiters.
+    /// A raised maximum serves the queue at once. A lowered one revokes nothing; new locks are granted
+    /// once enough was released. Pending locks that exceed the new maximum are cancelled, because they
+    /// could never be granted. Finding them costs O(n) in the number of waiters.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl Throttle {
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`]
-    /// - [`Error::SemaphoreInUse`] while anybody holds or awaits it: peers that took their locks in
-    ///   the old order could wait for each other forever.
+    /// - [`Error::SemaphoreInUse`] while it is held or awaited: peers that took their locks in the old
+    ///   order could wait for each other forever.
     pub fn set_level(&mut self, now: Time, id: SemaphoreId, level: Level) -> Result<(), Error> {
         self.advance(now);
         self.check_unused(id)?;
@@ -69,22 +69,22 @@ impl Throttle {
         Ok(())
     }
 
-    /// Removes an unused semaphore. Its id is never used again.
+    /// Removes an unused semaphore. Its id is never reused.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownSemaphore`]
-    /// - [`Error::SemaphoreInUse`] while anybody holds or awaits it.
+    /// - [`Error::SemaphoreInUse`] while it is held or awaited.
     pub fn remove_semaphore(&mut self, now: Time, id: SemaphoreId) -> Result<(), Error> {
         self.advance(now);
         self.check_unused(id)?;
-        // A semaphore that is added later may stand for the same resource.
+        // A semaphore that is added later may guard the same resource.
         self.last_token = self.last_token.max(self.semaphore(id)?.last_token());
         self.semaphores[id.index()] = None;
         Ok(())
     }
 
-    /// Whether anybody holds or awaits a semaphore. O(1).
+    /// Whether a semaphore is held or awaited. O(1).
     ///
     /// # Errors
     ///

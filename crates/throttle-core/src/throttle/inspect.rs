@@ -1,102 +1,24 @@
-//! Looking at the state without changing it.
+//! Reads of the state, which change nothing.
 //!
-//! Everything here tells how things stand at the instant that the machine has reached. To leave out
-//! who is due meanwhile, call [`Throttle::expire`] first.
+//! They show the instant that the machine has reached. To leave out peers that have become due since,
+//! call [`Throttle::expire`] first.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Throttle;
 use crate::{
-    Count, Error, FencingToken, Labels, Level, PeerId, SemaphoreId, Ticket, Time,
+    Error, FencingToken, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, SemaphoreId,
+    SemaphoreStatus, Ticket, Time, Waiter,
     peers::{Held, Peer, Pending, WaitState},
 };
 
-/// A semaphore in numbers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SemaphoreStatus {
-    /// Its full count.
-    pub max: Count,
-    /// Its place in the lock hierarchy.
-    pub level: Level,
-    /// Sum of the counts held. May exceed `max` after restores and after `max` was lowered.
-    pub held: u64,
-    /// Sum of the counts awaited, parked waiters included.
-    pub pending: u128,
-    /// How many peers hold it.
-    pub holders: usize,
-    /// How many peers wait for it, parked ones included.
-    pub waiters: usize,
-    /// For how long the longest waiting peer has been waiting; zero if nobody waits.
-    pub longest_pending: Duration,
-    /// For how long the peer that was granted its lock first has been holding it; zero if nobody does.
-    pub longest_held: Duration,
-}
-
-impl SemaphoreStatus {
-    /// `max` minus the sum held. Negative if that exceeds it.
-    pub const fn remainder(&self) -> i64 {
-        self.max.get().cast_signed() - self.held.cast_signed()
-    }
-}
-
-/// A peer, what it holds and what it waits for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PeerStatus<'a> {
-    /// Who.
-    pub id: PeerId,
-    /// The length of the lease.
-    pub expires_in: Duration,
-    /// What is left of the lease. All of it while an open request keeps it from running.
-    pub time_left: Duration,
-    /// What the peer says about itself.
-    pub labels: Option<&'a Labels>,
-    /// What it holds, in the order of the grants.
-    pub held: Vec<HeldLock>,
-    /// What it waits for.
-    pub pending: Option<PendingLock>,
-}
-
-/// What a list of holders or waiters tells of each peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PeerSummary<'a> {
-    /// Who.
-    pub id: PeerId,
-    /// What is left of the lease. All of it while an open request keeps it from running.
-    pub time_left: Duration,
-    /// What the peer says about itself.
-    pub labels: Option<&'a Labels>,
-}
-
-/// A lock that is held.
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct HeldLock {
-    pub semaphore: SemaphoreId,
-    pub count: Count,
-    pub token: FencingToken,
-    pub held_for: Duration,
-}
-
-/// A lock that is awaited.
-#[expect(missing_docs, reason = "fields say what, how much and for how long")]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PendingLock {
-    pub semaphore: SemaphoreId,
-    pub count: Count,
-    pub ticket: Ticket,
-    pub waiting_for: Duration,
-    /// Whether the waiter is passed over because its connection broke.
-    pub parked: bool,
-}
-
-/// A place in the list of peers, to continue behind it later.
+/// A position in the list of peers, from which to continue later.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct PeerCursor(usize);
 
 impl Throttle {
-    /// The instant until which everything that was due is done: the latest one that the machine was
-    /// told, unless [`catch_up`](Self::catch_up) left a backlog.
+    /// The instant until which everything that was due is done: the latest one passed in, unless
+    /// [`catch_up`](Self::catch_up) left a backlog.
     pub fn now(&self) -> Time {
         self.now
     }
@@ -111,10 +33,12 @@ impl Throttle {
         let longest = semaphore.longest_waiting().and_then(|slot| self.peers.get(slot).pending);
         let since = semaphore.first_held_since();
         Ok(SemaphoreStatus {
+            id,
+            name: (),
             max: semaphore.max,
             level: semaphore.level,
             held: semaphore.held(),
-            pending: semaphore.pending(),
+            pending: u64::try_from(semaphore.pending()).unwrap_or(u64::MAX),
             holders: semaphore.holders_len(),
             waiters: semaphore.waiters_len(),
             longest_pending: longest.map_or(Duration::ZERO, |lock| self.now - lock.since),
@@ -122,7 +46,7 @@ impl Throttle {
         })
     }
 
-    /// How many peers there are. O(1).
+    /// The number of peers. O(1).
     pub fn peer_count(&self) -> usize {
         self.peers.len()
     }
@@ -146,45 +70,34 @@ impl Throttle {
         Ok(self.peers.get(self.slot(peer)?).pending.is_none())
     }
 
-    /// One peer. O(1) for each lock.
+    /// One peer, with its place in the queue if it is among the first `places`. O(1) for each lock, and
+    /// O(`places`).
     ///
     /// # Errors
     ///
     /// [`Error::UnknownPeer`]
-    pub fn peer_status(&self, peer: PeerId) -> Result<PeerStatus<'_>, Error> {
-        Ok(self.status(self.peers.get(self.slot(peer)?)))
+    pub fn peer_status(&self, peer: PeerId, places: usize) -> Result<PeerStatus, Error> {
+        let mut status = self.status(self.peers.get(self.slot(peer)?));
+        if let Some(lock) = status.pending.as_mut().filter(|lock| !lock.parked) {
+            let before = self.semaphore(lock.semaphore)?.queued_before(lock.ticket, places);
+            lock.place = (before < places).then_some(before + 1);
+        }
+        Ok(status)
     }
 
-    /// Where the peer stands in the queue that it waits in; 1 is the one that comes next. Waiters whose
-    /// connection broke are passed over.
+    /// All peers after the cursor, in an arbitrary order that stays the same.
     ///
-    /// None if it waits for nothing, is passed over itself, or stands behind the first `limit`. Costs
-    /// O(limit).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownPeer`]
-    pub fn place(&self, peer: PeerId, limit: usize) -> Result<Option<usize>, Error> {
-        let peer = self.peers.get(self.slot(peer)?);
-        let queued = |lock: &&Pending| !matches!(lock.wait, WaitState::Parked(_));
-        let Some(lock) = peer.pending.as_ref().filter(queued) else { return Ok(None) };
-        let before = self.semaphore(lock.semaphore)?.queued_before(lock.ticket, limit);
-        Ok((before < limit).then_some(before + 1))
-    }
-
-    /// All peers behind `after`, in an order of no meaning that stays the same.
-    ///
-    /// Who lists them in several steps sees each peer that lives all the while exactly once.
+    /// A caller that reads the list in several steps sees each peer that exists throughout exactly once.
     pub fn peers(
         &self,
         after: Option<PeerCursor>,
-    ) -> impl Iterator<Item = (PeerCursor, PeerStatus<'_>)> {
+    ) -> impl Iterator<Item = (PeerCursor, PeerStatus)> {
         let from = after.map_or(0, |cursor| cursor.0 + 1);
         let peers = self.peers.iter_from(from);
         peers.map(|(slot, peer)| (PeerCursor(slot.index()), self.status(peer)))
     }
 
-    /// Who holds a lock on the semaphore, in the order of the grants, behind `after`.
+    /// The holders of the semaphore after the token, in the order of the grants.
     ///
     /// # Errors
     ///
@@ -194,16 +107,23 @@ impl Throttle {
         &self,
         id: SemaphoreId,
         after: Option<FencingToken>,
-    ) -> Result<impl Iterator<Item = (HeldLock, PeerSummary<'_>)>, Error> {
+    ) -> Result<impl Iterator<Item = Holder>, Error> {
         let holders = self.semaphore(id)?.holders_after(after);
-        Ok(holders.map(move |(_, slot)| {
+        Ok(holders.map(move |(token, slot)| {
             let peer = self.peers.get(slot);
             let held = peer.held(id).expect("a holder holds the semaphore");
-            (self.held_lock(held), self.summary(peer))
+            Holder {
+                peer: peer.id,
+                count: held.count,
+                token,
+                held_for: self.now - held.since,
+                time_left: self.time_left(peer),
+                labels: labels(peer),
+            }
         }))
     }
 
-    /// Who waits for the semaphore, in the order of arrival, behind `after`.
+    /// The waiters of the semaphore after the ticket, in the order of arrival.
     ///
     /// # Errors
     ///
@@ -213,33 +133,39 @@ impl Throttle {
         &self,
         id: SemaphoreId,
         after: Option<Ticket>,
-    ) -> Result<impl Iterator<Item = (PendingLock, PeerSummary<'_>)>, Error> {
+    ) -> Result<impl Iterator<Item = Waiter>, Error> {
         let waiters = self.semaphore(id)?.waiters_after(after);
-        Ok(waiters.map(move |(_, waiter)| {
+        Ok(waiters.map(move |(ticket, waiter)| {
             let peer = self.peers.get(waiter.slot);
             let pending = peer.pending.as_ref().expect("only pending peers wait");
-            (self.pending_lock(pending), self.summary(peer))
+            Waiter {
+                peer: peer.id,
+                count: pending.count,
+                ticket,
+                waiting_for: self.now - pending.since,
+                parked: matches!(pending.wait, WaitState::Parked(_)),
+                time_left: self.time_left(peer),
+                labels: labels(peer),
+            }
         }))
     }
 
-    fn status<'a>(&self, peer: &'a Peer) -> PeerStatus<'a> {
-        let PeerSummary { id, time_left, labels } = self.summary(peer);
+    fn status(&self, peer: &Peer) -> PeerStatus {
         PeerStatus {
-            id,
+            id: peer.id,
             expires_in: Duration::from_nanos(peer.expires_in),
-            time_left,
-            labels,
+            time_left: self.time_left(peer),
+            labels: labels(peer),
             held: peer.held.iter().map(|lock| self.held_lock(lock)).collect(),
             pending: peer.pending.as_ref().map(|lock| self.pending_lock(lock)),
         }
     }
 
-    fn summary<'a>(&self, peer: &'a Peer) -> PeerSummary<'a> {
-        let time_left = match peer.lease_end() {
+    fn time_left(&self, peer: &Peer) -> Duration {
+        match peer.lease_end() {
             Time::MAX => Duration::from_nanos(peer.expires_in),
             end => end - self.present,
-        };
-        PeerSummary { id: peer.id, time_left, labels: peer.labels.as_deref() }
+        }
     }
 
     fn held_lock(&self, lock: &Held) -> HeldLock {
@@ -258,6 +184,11 @@ impl Throttle {
             ticket: lock.ticket,
             waiting_for: self.now - lock.since,
             parked: matches!(lock.wait, WaitState::Parked(_)),
+            place: None,
         }
     }
+}
+
+fn labels(peer: &Peer) -> Labels {
+    peer.labels.as_deref().cloned().unwrap_or_default()
 }

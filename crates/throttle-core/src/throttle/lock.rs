@@ -1,29 +1,28 @@
-//! Locks are asked for, shrunk and given back.
+//! Operations that acquire, shrink and release locks.
 
 use core::{cmp::Ordering, time::Duration};
 
 use super::Throttle;
 use crate::{
     CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
-    peers::{Held, Pending, Slot, WaitState},
-    semaphore::WaiterEntry,
+    peers::{Held, Pending, Slot},
 };
 
-/// What a peer asks for. A pair of semaphore and count is the plain form of it.
+/// What a peer asks for. A pair of semaphore and count is the plain form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LockRequest {
-    /// Of which semaphore.
+    /// The semaphore.
     pub semaphore: SemaphoreId,
-    /// How much.
+    /// How many permits.
     pub count: Count,
-    /// Sets the length of the lease and lets it begin anew first, also if the lock is then refused.
+    /// Renews the lease with this length first, even if the lock is then refused.
     pub expires_in: Option<Duration>,
-    /// Whether somebody listens until the lock is granted. A request that is listened to is a sign
-    /// of life: the lease stands still while the lock is pending and begins anew with the answer.
-    /// Each such request that was [queued](Admission::Queued) is ended by a grant, a cancellation,
+    /// Whether the request stays open until the lock is granted. An open request proves that the peer is
+    /// alive: the lease stands still while the lock is pending and is renewed with the answer. Each such
+    /// request that was [queued](Admission::Queued) ends by a grant, a cancellation,
     /// [`Throttle::end_wait`] or [`Throttle::park`].
     pub attended: bool,
-    /// The number of the request, if the client numbers them.
+    /// The sequence number, if the client numbers its requests.
     pub sequence: Option<Sequence>,
 }
 
@@ -33,21 +32,36 @@ impl From<(SemaphoreId, Count)> for LockRequest {
     }
 }
 
-/// Where a peer stands after it asked for a lock.
+impl TryFrom<i64> for Count {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::InvalidLockCount`] for zero and below, [`Error::LockCountTooLarge`] above
+    /// [`Count::MAX`].
+    fn try_from(count: i64) -> Result<Self, Error> {
+        match u64::try_from(count) {
+            Ok(0) | Err(_) => Err(Error::InvalidLockCount { found: count }),
+            Ok(count) => Self::new(count).ok_or(Error::LockCountTooLarge),
+        }
+    }
+}
+
+/// The outcome of asking for a lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {
     /// The lock is held.
     Granted {
-        /// How much is held.
+        /// The count held.
         count: Count,
-        /// Grows with each grant of this semaphore; the same as long as the lock is held.
+        /// Grows with each grant of this semaphore, and stays the same while the lock is held.
         token: FencingToken,
     },
-    /// The lock is pending; [`Event::Granted`] reports when it is held, and with which count.
+    /// The lock is pending. [`Event::Granted`] reports when it is held, and with which count.
     Queued {
-        /// How much is pending.
+        /// The count pending.
         count: Count,
-        /// Where in the queue: tickets are in the order of arrival.
+        /// Orders the queue by arrival, and identifies the wait.
         ticket: Ticket,
     },
 }
@@ -59,25 +73,25 @@ impl Admission {
     }
 }
 
-/// What a release found.
+/// What a release did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Release {
-    /// A pending lock, which is cancelled.
+    /// The lock was pending, and is cancelled.
     Cancelled,
-    /// No lock of this peer on this semaphore.
+    /// The peer had no lock on this semaphore.
     Nothing,
-    /// A held lock, which is free now.
+    /// The lock was held, and is free now.
     Released,
 }
 
 impl Throttle {
     /// Asks for a lock on behalf of `peer`.
     ///
-    /// It is granted at once if nobody waits for the semaphore and the count fits; otherwise the peer
-    /// joins the end of the queue. Asking again for the same count changes nothing and reports where
-    /// the peer stands, so requests may be repeated; a parked waiter resumes its place by that. Asking
-    /// for a smaller count shrinks the lock, held or pending, and keeps the place. O(log n), and
-    /// O(log n) for each grant that a shrunk lock makes possible.
+    /// The lock is granted at once if the count fits and no waiter is in the queue; otherwise the peer
+    /// joins the end of the queue. Asking again for the same count changes nothing and returns the
+    /// current state, so it is safe to retry; it gives a parked waiter its place back. Asking for a
+    /// smaller count shrinks the lock, held or pending, and keeps the place. O(log n), and O(log n) for
+    /// each grant that a shrunk lock makes possible.
     ///
     /// # Errors
     ///
@@ -108,13 +122,13 @@ impl Throttle {
             (None, None) => self.acquire_new(slot, request)?,
         };
         if request.attended {
-            self.listen(slot, admission);
+            self.attend(slot, admission);
         }
         Ok(admission)
     }
 
-    /// Gives back a held lock, or cancels the pending lock, of `peer` on this semaphore, and serves
-    /// the queue. O(log n), and O(log n) for each grant that follows.
+    /// Releases the held lock, or cancels the pending lock, of `peer` on this semaphore, and serves the
+    /// queue. O(log n), and O(log n) for each grant that follows.
     ///
     /// # Errors
     ///
@@ -153,7 +167,7 @@ impl Throttle {
         Ok(released)
     }
 
-    /// The peer holds this semaphore already.
+    /// The peer already holds this semaphore.
     fn acquire_held(&mut self, slot: Slot, held: Held, count: Count) -> Result<Admission, Error> {
         match count.cmp(&held.count) {
             Ordering::Equal => {}
@@ -166,7 +180,7 @@ impl Throttle {
         Ok(Admission::Granted { count, token: held.token })
     }
 
-    /// The peer waits already, for this semaphore or for another one.
+    /// The peer already waits, for this semaphore or for another one.
     fn acquire_pending(
         &mut self,
         slot: Slot,
@@ -188,13 +202,13 @@ impl Throttle {
         })
     }
 
-    /// The peer has no lock on this semaphore yet.
+    /// The peer neither holds this semaphore nor waits for any.
     fn acquire_new(&mut self, slot: Slot, request: LockRequest) -> Result<Admission, Error> {
         let LockRequest { semaphore, count, .. } = request;
         self.check_acquirable(semaphore, count)?;
         self.check_hierarchy(slot, semaphore)?;
         let entry = self.semaphore(semaphore)?;
-        if entry.admits(count) {
+        if entry.grants_at_once(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));
             return Ok(Admission::Granted { count, token });
         }
@@ -210,8 +224,8 @@ impl Throttle {
         if count <= max { Ok(()) } else { Err(Error::NeverAcquirable { count, max }) }
     }
 
-    /// Locks are taken in strictly descending order of their levels, so no circle of peers that wait
-    /// for each other can come about.
+    /// Locks are taken in strictly descending order of their levels, so peers cannot wait for each other
+    /// in a circle.
     fn check_hierarchy(&self, slot: Slot, semaphore: SemaphoreId) -> Result<(), Error> {
         let requested = self.semaphore(semaphore)?.level;
         let held = self.peers.get(slot).held.iter();
@@ -224,35 +238,23 @@ impl Throttle {
         }
     }
 
-    fn enqueue(&mut self, slot: Slot, semaphore: SemaphoreId, count: Count) -> Ticket {
-        let ticket = Ticket(self.last_ticket.0 + 1);
-        self.last_ticket = ticket;
-        self.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
-        let since = self.now;
-        let peer = self.peers.get_mut(slot);
-        peer.pending =
-            Some(Pending { semaphore, count, ticket, since, wait: WaitState::Unattended });
-        self.events.push_back(Event::Queued { peer: peer.id, semaphore, count });
-        ticket
-    }
-
     fn shrink_held(&mut self, slot: Slot, held: Held, to: Count) {
         self.semaphore_mut(held.semaphore).shrink_held(held.count, to);
         let peer = self.peers.get_mut(slot);
         let lock = peer.held.iter_mut().find(|lock| lock.semaphore == held.semaphore);
-        lock.expect("the lock was just found").count = to;
-        self.announce_shrunk(slot, held.semaphore, held.count, to);
+        lock.expect("the caller has just found the lock").count = to;
+        self.emit_shrunk(slot, held.semaphore, held.count, to);
         self.serve(held.semaphore);
     }
 
     fn shrink_pending(&mut self, slot: Slot, pending: Pending, to: Count) {
         self.semaphore_mut(pending.semaphore).shrink_waiter(pending.ticket, to);
         let lock = self.peers.get_mut(slot).pending.as_mut();
-        lock.expect("the lock was just found").count = to;
-        self.announce_shrunk(slot, pending.semaphore, pending.count, to);
+        lock.expect("the caller has just found the lock").count = to;
+        self.emit_shrunk(slot, pending.semaphore, pending.count, to);
     }
 
-    fn announce_shrunk(&mut self, slot: Slot, semaphore: SemaphoreId, from: Count, to: Count) {
+    fn emit_shrunk(&mut self, slot: Slot, semaphore: SemaphoreId, from: Count, to: Count) {
         let peer = self.peers.get(slot).id;
         self.events.push_back(Event::Shrunk { peer, semaphore, from, to });
     }

@@ -1,4 +1,4 @@
-//! Everything that must always be true, recomputed from scratch. For tests.
+//! The invariants, recomputed from scratch. For tests.
 
 use alloc::collections::BTreeMap;
 
@@ -12,15 +12,18 @@ impl Throttle {
     ///
     /// If one does not hold.
     pub fn validate(&self) {
-        assert!(self.now <= self.present, "nothing is done before its time");
-        let labels = self.peers.iter_from(0).map(|(_, peer)| super::bytes(peer.labels.as_deref()));
-        assert_eq!(self.label_bytes, labels.sum::<u64>(), "bytes of labels are a sum");
+        assert!(self.now <= self.present, "now is not after the present");
+        let labels = self
+            .peers
+            .iter_from(0)
+            .map(|(_, peer)| super::lifecycle::bytes_of(peer.labels.as_deref()));
+        assert_eq!(self.label_bytes, labels.sum::<u64>(), "label_bytes is the sum over all peers");
         let (mut held, mut pending) = (BTreeMap::new(), BTreeMap::new());
         for (slot, peer) in self.peers.iter_from(0) {
             assert_eq!(self.peers.slot(peer.id), Some(slot), "a peer is found by its id");
-            assert!(self.now <= peer.timeout(), "nobody outlives their timeout");
+            assert!(self.now <= peer.timeout(), "no peer outlives its timeout");
             let entry = self.deadlines.at(slot).expect("every peer has a deadline");
-            assert!(entry <= peer.timeout(), "no timeout is missed");
+            assert!(entry <= peer.timeout(), "no entry is later than its timeout");
             for lock in &peer.held {
                 let entry: &mut (u64, usize) = held.entry(lock.semaphore).or_default();
                 *entry = (entry.0 + lock.count.get(), entry.1 + 1);
@@ -28,15 +31,15 @@ impl Throttle {
             if let Some(lock) = &peer.pending {
                 let entry: &mut (u128, usize) = pending.entry(lock.semaphore).or_default();
                 *entry = (entry.0 + u128::from(lock.count.get()), entry.1 + 1);
-                assert!(peer.held(lock.semaphore).is_none(), "nobody waits for what they hold");
+                assert!(peer.held(lock.semaphore).is_none(), "no peer waits for what it holds");
                 assert_ne!(
                     lock.wait,
                     WaitState::Attended(0),
-                    "who is attended has an open request"
+                    "an attended lock has an open request"
                 );
             }
         }
-        assert_eq!(self.peers.ids_len(), self.peers.len(), "ids of the gone are forgotten");
+        assert_eq!(self.peers.ids_len(), self.peers.len(), "ids of removed peers are forgotten");
         assert_eq!(self.deadlines.len(), self.peers.len(), "every peer has a deadline");
         for (index, semaphore) in self.semaphores.iter().enumerate() {
             let id = SemaphoreId(u32::try_from(index).expect("ids have 32 bits"));
@@ -46,15 +49,23 @@ impl Throttle {
                 assert_eq!((held.1, pending.1), (0, 0), "a removed semaphore is unused");
                 continue;
             };
-            assert_eq!((semaphore.held(), semaphore.holders_len()), held, "held is a sum");
-            assert_eq!((semaphore.pending(), semaphore.waiters_len()), pending, "pending is a sum");
+            assert_eq!(
+                (semaphore.held(), semaphore.holders_len()),
+                held,
+                "held is the sum over all holders"
+            );
+            assert_eq!(
+                (semaphore.pending(), semaphore.waiters_len()),
+                pending,
+                "pending is the sum over all waiters"
+            );
             self.validate_queue(id);
         }
     }
 
-    /// A head of the queue that fits never waits, and the queue agrees with its peers.
+    /// The head of the queue does not fit, and the queue agrees with its peers.
     fn validate_queue(&self, id: SemaphoreId) {
-        let semaphore = self.semaphore(id).expect("it was just found");
+        let semaphore = self.semaphore(id).expect("the caller has just found the semaphore");
         let waiters = semaphore.waiters_after(None);
         let mut queue = waiters.filter(|(ticket, waiter)| {
             let pending = self.peers.get(waiter.slot).pending.expect("only pending peers wait");

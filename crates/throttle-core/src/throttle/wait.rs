@@ -1,7 +1,7 @@
-//! Requests that stay open until their lock is granted, and connections that break meanwhile.
+//! Open requests, which wait until their lock is granted, and what happens when their connection breaks.
 //!
-//! A wait is named by its peer and its ticket. Word of a wait that is over already, for the lock was
-//! granted or cancelled in the meantime, comes too late and changes nothing.
+//! A wait is identified by its peer and its ticket. A call about a wait that is already over changes
+//! nothing: the lock was granted or cancelled in the meantime.
 
 use super::{Admission, Throttle};
 use crate::{
@@ -9,21 +9,21 @@ use crate::{
     peers::{Pending, Slot, WaitState},
 };
 
-/// Which request of a peer was closed.
+/// Which of a peer's open requests was closed.
 enum Closed {
-    /// The last one; nobody listens any more.
+    /// The last one. No request is open any more.
     Last(Slot),
-    /// Others are still open.
-    OneOfMany,
+    /// Another one is still open.
+    OneOfSeveral,
 }
 
 impl Throttle {
-    /// An open request is answered in good order while its lock is still pending.
+    /// Ends an open request that is answered while its lock is still pending.
     ///
-    /// The lock stays pending. If it was the last open request of the peer, the lease begins anew.
-    /// Returns the count that is still pending, which is less than the request asked for if another one
-    /// of the peer has shrunk it; or `None` if the wait was not open any more, and an event has told how
-    /// it ended. O(log n).
+    /// The lock stays pending. If it was the last open request of the peer, the lease is renewed.
+    /// Returns the pending count, which is lower than the request asked for if another request of the
+    /// peer has shrunk it. `None` if the wait was already over; an event has reported how it ended.
+    /// O(log n).
     pub fn end_wait(&mut self, now: Time, peer: PeerId, ticket: Ticket) -> Option<Count> {
         self.advance(now);
         let closed = self.close_request(peer, ticket)?;
@@ -34,12 +34,12 @@ impl Throttle {
         pending.map(|pending| pending.count)
     }
 
-    /// The connection of an open request broke.
+    /// Ends an open request whose connection broke.
     ///
-    /// If it was the last open request of the peer, the lease begins anew and the waiter is *parked*:
-    /// it keeps its ticket, but is granted nothing and holds nobody up. Unless the peer asks again
-    /// within [`Settings::abandoned_after`](crate::Settings::abandoned_after), the pending lock is
-    /// cancelled. O(log n), and O(log n) for each grant that follows.
+    /// If it was the last open request of the peer, the lease is renewed and the waiter is *parked*: it
+    /// keeps its ticket, but the queue passes over it. Unless the peer asks again within
+    /// [`Settings::abandoned_after`](crate::Settings::abandoned_after), the pending lock is cancelled.
+    /// O(log n), and O(log n) for each grant that follows.
     #[expect(clippy::missing_panics_doc, reason = "close_request returns waiting peers only")]
     pub fn park(&mut self, now: Time, peer: PeerId, ticket: Ticket) {
         self.advance(now);
@@ -47,7 +47,8 @@ impl Throttle {
             return;
         };
         let until = self.present + self.settings.abandoned_after;
-        let pending = self.peers.get_mut(slot).pending.as_mut().expect("it was just found");
+        let pending =
+            self.peers.get_mut(slot).pending.as_mut().expect("a closed request was pending");
         pending.wait = WaitState::Parked(until);
         let semaphore = pending.semaphore;
         self.semaphore_mut(semaphore).park(ticket);
@@ -56,14 +57,14 @@ impl Throttle {
         self.serve(semaphore);
     }
 
-    /// One of the open requests of a waiting peer is open no more. `None` if there was none.
+    /// Counts an open request of a waiting peer as closed. `None` if there was none.
     fn close_request(&mut self, peer: PeerId, ticket: Ticket) -> Option<Closed> {
         let slot = self.peers.slot(peer)?;
         let pending = self.peers.get_mut(slot).pending.as_mut()?;
         match &mut pending.wait {
             WaitState::Attended(open) if pending.ticket == ticket && *open > 1 => {
                 *open -= 1;
-                Some(Closed::OneOfMany)
+                Some(Closed::OneOfSeveral)
             }
             wait @ WaitState::Attended(_) if pending.ticket == ticket => {
                 *wait = WaitState::Unattended;
@@ -73,8 +74,8 @@ impl Throttle {
         }
     }
 
-    /// A request that is listened to has been admitted.
-    pub(super) fn listen(&mut self, slot: Slot, admission: Admission) {
+    /// Counts an attended request as open if its lock is pending; otherwise renews the lease.
+    pub(super) fn attend(&mut self, slot: Slot, admission: Admission) {
         match self.peers.get_mut(slot).pending.as_mut() {
             Some(pending) if !admission.is_granted() => {
                 pending.wait = match pending.wait {
@@ -86,7 +87,7 @@ impl Throttle {
         }
     }
 
-    /// Puts a parked waiter back to where it stood. Other waiters stay as they are.
+    /// Moves a parked waiter back to its place in the queue. Does nothing to other waiters.
     pub(super) fn resume(&mut self, slot: Slot) {
         let peer = self.peers.get_mut(slot);
         let id = peer.id;

@@ -1,20 +1,20 @@
-//! All that can be seen of a machine from outside, at one instant, as a value to compare.
+//! Everything observable of a machine at one instant, as a value to compare.
 //!
-//! Lists are read page by page, two entries each, so that reading on from where one stopped is
-//! tested with everything else.
+//! Lists are read in pages of two entries, so that continuing after a cursor is tested too.
 
 use std::time::Duration;
 
 use throttle_core::{
-    HeldLock, Labels, PeerId, PendingLock, SemaphoreId, SemaphoreStatus, Throttle, Time,
+    HeldLock, Holder, Labels, PeerId, PendingLock, SemaphoreId, SemaphoreStatus, Throttle, Time,
+    Waiter,
 };
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) now: Time,
-    /// In order of their ids.
+    /// In the order of their ids.
     pub(crate) semaphores: Vec<Semaphore>,
-    /// In order of their ids, whatever the order in which the machine lists them.
+    /// In the order of their ids, although the machine lists them in another one.
     pub(crate) peers: Vec<Peer>,
 }
 
@@ -23,9 +23,9 @@ pub(crate) struct Semaphore {
     pub(crate) id: SemaphoreId,
     pub(crate) status: SemaphoreStatus,
     /// In the order of the grants.
-    pub(crate) holders: Vec<(PeerId, HeldLock)>,
+    pub(crate) holders: Vec<Holder>,
     /// In the order of arrival.
-    pub(crate) waiters: Vec<(PeerId, PendingLock)>,
+    pub(crate) waiters: Vec<Waiter>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,16 +33,31 @@ pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) expires_in: Duration,
     pub(crate) time_left: Duration,
-    pub(crate) labels: Option<Labels>,
+    pub(crate) labels: Labels,
     pub(crate) held: Vec<HeldLock>,
     pub(crate) pending: Option<PendingLock>,
 }
 
 impl Snapshot {
-    /// Looks at the machine, and at those of these semaphores that it knows.
+    /// The machine, with those of `semaphores` that exist.
     pub(crate) fn of(throttle: &Throttle, semaphores: &[SemaphoreId]) -> Self {
         let known = semaphores.iter().filter_map(|&id| semaphore(throttle, id));
         Self { now: throttle.now(), semaphores: known.collect(), peers: peers(throttle) }
+    }
+
+    /// What a renewal of a peer's lease changes, if the peer exists.
+    pub(crate) fn renew(&mut self, id: PeerId, lease: Duration) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.id == id) {
+            (peer.expires_in, peer.time_left) = (lease, lease);
+        }
+        for semaphore in &mut self.semaphores {
+            for holder in semaphore.holders.iter_mut().filter(|holder| holder.peer == id) {
+                holder.time_left = lease;
+            }
+            for waiter in semaphore.waiters.iter_mut().filter(|waiter| waiter.peer == id) {
+                waiter.time_left = lease;
+            }
+        }
     }
 
     pub(crate) fn peer(&self, id: PeerId) -> Option<&Peer> {
@@ -55,21 +70,28 @@ fn semaphore(throttle: &Throttle, id: SemaphoreId) -> Option<Semaphore> {
     assert_eq!(
         i128::from(status.remainder()),
         i128::from(status.max.get()) - i128::from(status.held),
-        "the remainder is what is left"
+        "the remainder is max minus held"
     );
-    let holders = read(|after: Option<&(PeerId, HeldLock)>| {
-        let page = throttle.holders(id, after.map(|(_, lock)| lock.token)).expect("known");
-        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    let holders = read(|after: Option<&Holder>| {
+        let page =
+            throttle.holders(id, after.map(|holder| holder.token)).expect("the semaphore exists");
+        page.take(PAGE).collect()
     });
-    let waiters = read(|after: Option<&(PeerId, PendingLock)>| {
-        let page = throttle.waiters(id, after.map(|(_, lock)| lock.ticket)).expect("known");
-        page.take(PAGE).map(|(lock, peer)| (peer.id, lock)).collect()
+    let waiters = read(|after: Option<&Waiter>| {
+        let page =
+            throttle.waiters(id, after.map(|waiter| waiter.ticket)).expect("the semaphore exists");
+        page.take(PAGE).collect()
     });
     let mut queued = 0;
-    for (peer, lock) in &waiters {
-        queued += usize::from(!lock.parked);
-        let place = (!lock.parked && queued <= PLACES).then_some(queued);
-        assert_eq!(throttle.place(*peer, PLACES), Ok(place), "a place is that in the list");
+    for waiter in &waiters {
+        queued += usize::from(!waiter.parked);
+        let place = (!waiter.parked && queued <= PLACES).then_some(queued);
+        let pending = throttle.peer_status(waiter.peer, PLACES).expect("a waiter waits").pending;
+        assert_eq!(
+            pending.expect("a waiter waits").place,
+            place,
+            "the place is the position in the list"
+        );
     }
     Some(Semaphore { id, status, holders, waiters })
 }
@@ -86,19 +108,19 @@ fn peers(throttle: &Throttle) -> Vec<Peer> {
 }
 
 fn peer(throttle: &Throttle, id: PeerId) -> Peer {
-    let status = throttle.peer_status(id).expect("a peer that is listed can be looked at");
+    let status = throttle.peer_status(id, 0).expect("a listed peer exists");
     assert_eq!(throttle.is_acquired(id), Ok(status.pending.is_none()));
     Peer {
         id,
         expires_in: status.expires_in,
         time_left: status.time_left,
-        labels: status.labels.cloned(),
+        labels: status.labels,
         held: status.held,
         pending: status.pending,
     }
 }
 
-/// Reads a list to its end; `page` tells what comes behind an entry.
+/// Reads a list to its end. `page` returns the entries after the given one.
 fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
     let mut all = Vec::new();
     loop {
@@ -110,7 +132,7 @@ fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
     }
 }
 
-/// Few, so that some waiters stand behind them.
+/// Few, so that some waiters have a place beyond it.
 const PLACES: usize = 2;
 
 const PAGE: usize = 2;

@@ -1,97 +1,97 @@
-//! Whether a history is one that Throttle promises.
+//! Checks that a history keeps the promises of Throttle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display, Formatter},
 };
 
-use crate::form::Form;
+use crate::client_kind::ClientKind;
 
-/// Something that a worker did.
+/// A step of a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// The number of the worker.
     pub worker: usize,
-    /// Which client it uses.
-    pub form: Form,
-    /// The semaphore in question.
+    /// The client kind of the worker.
+    pub kind: ClientKind,
+    /// The semaphore that it locks.
     pub semaphore: &'static str,
-    /// What it did.
+    /// What the worker did.
     pub step: Step,
 }
 
-/// What a worker does with a lock of one permit.
+/// What a worker does with a lock. Its count is 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// It asks for it.
-    Ask,
-    /// It holds it, with this token.
+    /// It requests the lock.
+    Request,
+    /// It holds the lock, with this fencing token.
     Enter(u64),
-    /// It is going to give it back.
+    /// It is about to release the lock.
     Leave,
-    /// It has not got it in time.
+    /// The lock was not granted in time.
     GiveUp,
 }
 
-/// What happened, in its order.
+/// All events, in the order in which they happened.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History(pub Vec<Event>);
 
-/// What must not happen, with the number of the event, the worker and the semaphore.
+/// The description of an event that breaks a promise, with its number, its worker and its semaphore.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Violation(String);
 
-/// What a history consists of. One in which nothing happened proves nothing.
+/// Counts of what happened in a history. If too little happened, it proves nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Summary {
-    /// How often each form has entered, by its name and that of the semaphore.
+    /// The number of entries, by client kind and semaphore.
     pub entries: BTreeMap<(String, &'static str), usize>,
-    /// How many of the entries somebody else waited for.
+    /// How many entries happened while another worker waited for the same semaphore.
     pub contended: usize,
-    /// How often somebody did not get in in time.
+    /// How many requests were not granted in time.
     pub given_up: usize,
-    /// How often somebody entered after somebody with another form of the client.
+    /// How many entries followed an entry of another client kind.
     pub handovers: usize,
 }
 
 impl History {
-    /// Checks that no more were in than `maxima` allow, that no token was given twice, and that those of
-    /// mutexes grow from entry to entry.
+    /// Checks that there were never more holders than `maxima` allow, that no token was granted twice, and that
+    /// the tokens of mutexes grow from entry to entry.
     ///
-    /// With more than one permit the tokens of two entries may be in the other order: a grant whose answer
-    /// was lost is heard of late.
+    /// If the maximum is greater than 1, a worker whose answer was lost may enter after one with a later token.
     ///
     /// # Errors
     ///
-    /// They did something else: names who and where.
+    /// The first event that breaks one of these rules.
     pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
-        let mut places = BTreeMap::<&str, Place<'_>>::new();
+        let mut states = BTreeMap::<&str, SemaphoreState<'_>>::new();
         for (number, event) in self.0.iter().enumerate() {
-            let Event { worker, form, semaphore, step } = event;
+            let Event { worker, kind, semaphore, step } = event;
             let violation = |what: String| {
-                Violation(format!("event {number}: {form} {worker} at {semaphore:?}: {what}"))
+                Violation(format!("event {number}: {kind} {worker} at {semaphore:?}: {what}"))
             };
             let max = maxima.get(semaphore).copied().unwrap_or_default();
-            let place = places.entry(semaphore).or_default();
+            let semaphore_state = states.entry(semaphore).or_default();
             match *step {
-                Step::Ask => {
-                    place.asking.insert(*worker);
+                Step::Request => {
+                    semaphore_state.requesting.insert(*worker);
                 }
                 Step::GiveUp => {
-                    place.asking.remove(worker);
+                    semaphore_state.requesting.remove(worker);
                     summary.given_up += 1;
                 }
                 Step::Enter(token) => {
-                    place.asking.remove(worker);
-                    place.enter(event, token, max).map_err(violation)?;
-                    *summary.entries.entry((form.to_string(), semaphore)).or_default() += 1;
-                    summary.contended += usize::from(!place.asking.is_empty());
-                    let is_other = place.last.replace(*form).is_some_and(|last| last != *form);
+                    semaphore_state.requesting.remove(worker);
+                    semaphore_state.enter(event, token, max).map_err(violation)?;
+                    *summary.entries.entry((kind.to_string(), semaphore)).or_default() += 1;
+                    summary.contended += usize::from(!semaphore_state.requesting.is_empty());
+                    let is_other =
+                        semaphore_state.last.replace(*kind).is_some_and(|last| last != *kind);
                     summary.handovers += usize::from(is_other);
                 }
                 Step::Leave => {
-                    let inside = place.inside.remove(worker);
+                    let inside = semaphore_state.inside.remove(worker);
                     inside.ok_or_else(|| violation("it leaves from outside".to_owned()))?;
                 }
             }
@@ -100,19 +100,19 @@ impl History {
     }
 }
 
-/// A semaphore at one moment.
+/// The state of a semaphore after some of the events.
 #[derive(Debug, Default)]
-struct Place<'a> {
-    asking: BTreeSet<usize>,
+struct SemaphoreState<'a> {
+    requesting: BTreeSet<usize>,
     inside: BTreeMap<usize, &'a Event>,
     tokens: BTreeSet<u64>,
-    last: Option<Form>,
+    last: Option<ClientKind>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SemaphoreState<'a> {
     fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> Result<(), String> {
         if self.inside.len() >= max {
-            let inside = self.inside.values().map(|it| format!("{} {}", it.form, it.worker));
+            let inside = self.inside.values().map(|it| format!("{} {}", it.kind, it.worker));
             let inside = inside.collect::<Vec<_>>().join(", ");
             return Err(format!("the maximum is {max}, and in are already: {inside}"));
         }
@@ -141,25 +141,26 @@ mod tests {
 
     fn check(max: usize, steps: &[(usize, Step)]) -> Result<Summary, String> {
         let events = steps.iter().map(|&(worker, step)| {
-            let form = if worker == 0 { Form::Rust } else { Form::Throttlectl };
-            Event { worker, form, semaphore: "A", step }
+            let kind = if worker == 0 { ClientKind::Rust } else { ClientKind::Throttlectl };
+            Event { worker, kind, semaphore: "A", step }
         });
         let maxima = BTreeMap::from([("A", max)]);
         History(events.collect()).check(&maxima).map_err(|violation| violation.to_string())
     }
 
-    use Step::{Ask, Enter, Leave};
+    use Step::{Enter, Leave, Request};
 
     #[test]
-    fn one_after_the_other_is_right() {
-        let steps = [(0, Enter(1)), (1, Ask), (0, Leave), (0, Ask), (1, Enter(2)), (1, Leave)];
+    fn a_history_with_one_holder_at_a_time_passes() {
+        let steps =
+            [(0, Enter(1)), (1, Request), (0, Leave), (0, Request), (1, Enter(2)), (1, Leave)];
         let summary = check(1, &steps).unwrap();
         assert_eq!((summary.contended, summary.handovers), (1, 1));
         assert_eq!(summary.entries.values().sum::<usize>(), 2);
     }
 
     #[test]
-    fn one_more_than_the_maximum_is_found() {
+    fn one_holder_more_than_the_maximum_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(2)), (2, Enter(3))];
         let message = check(2, &steps).unwrap_err();
         assert_eq!(
@@ -177,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_twice_is_found() {
+    fn a_token_that_is_granted_twice_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(1))];
         assert!(check(2, &steps).unwrap_err().contains("its token 1 was given before"));
     }
 
     #[test]
-    fn who_leaves_must_have_entered() {
+    fn a_worker_that_leaves_without_having_entered_is_found() {
         assert!(check(1, &[(0, Leave)]).unwrap_err().contains("from outside"));
     }
 }

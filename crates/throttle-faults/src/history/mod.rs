@@ -1,14 +1,14 @@
-//! The history of exclusion: who was in when, with all forms of the client at the same semaphores.
+//! The history of exclusion: all client kinds compete for the same semaphores, and their steps are recorded.
 //!
-//! The workers are told by one process when to leave, and it hears from them when they have entered, so
-//! the order in which it notes both is the clock that they share: whoever is noted as in is in. Nobody is
-//! noted before it holds the lock, and nobody gives it back before it is noted as out.
+//! One process records all steps. It records an entry after the worker has reported that it holds the lock, and
+//! an exit before it tells the worker to release the lock. So a worker that is recorded as inside does hold the
+//! lock, and the order of the records needs no common clock.
 //!
-//! While they work, faults are injected at random. None lasts as long as a lease, so nobody may lose a lock.
-//! [`History::check`] finds out whether the history is one that Throttle promises.
+//! Meanwhile faults are injected at random. None lasts as long as a lease, so no worker may lose a lock.
+//! [`History::check`] checks the recorded history.
 
-mod chaos;
 mod check;
+mod random_faults;
 mod run;
 
 pub use self::{

@@ -1,4 +1,4 @@
-//! Lets workers compete, and notes what they do.
+//! Lets workers compete, and records their steps.
 
 use std::{
     collections::BTreeMap,
@@ -13,201 +13,211 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Event, History, Step, Summary, chaos::chaos};
+use super::{Event, History, Step, Summary, random_faults::inject_random_faults};
 use crate::{
+    client_kind::{ClientKind, Programs, WorkerOptions},
     clock,
-    form::{Ask, Form, Programs},
-    outcome::End,
     proxy::Proxy,
     server::Server,
-    worker::Worker,
+    worker_outcome::OutcomeKind,
+    worker_process::WorkerProcess,
 };
 
-/// How workers compete.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// With which clients.
-    pub forms: Vec<Form>,
-    /// For how long.
+    /// The client kinds that compete.
+    pub kinds: Vec<ClientKind>,
+    /// The duration of the run.
     pub span: Duration,
-    /// Decides which faults are injected.
+    /// The seed of the random faults.
     pub seed: u64,
-    /// Whether the server lets in twice as many as it should, without further faults, to see that the check
-    /// finds out.
+    /// Whether the server allows twice the maximum, to prove that the check finds violations. There are no
+    /// other faults then.
     pub grants_twice: bool,
 }
 
-/// Lets workers compete, and checks what they did. Returns what that was, and how many requests met faults.
+/// Lets workers compete, and checks their history. Returns its summary, and the number of requests that met a
+/// fault.
 ///
 /// # Errors
 ///
-/// More were in than allowed, tokens did not grow, a lock was lost or left behind, a client failed, or less happened than
-/// is needed to prove anything.
+/// There is a [`Violation`](super::Violation), a lock was lost or left behind, a client failed, or too little
+/// happened to prove anything.
 ///
 /// # Panics
 ///
-/// If a worker did.
+/// If a competitor panics.
 pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summary, usize)> {
-    let permits = if plan.grants_twice { 2 } else { 1 };
-    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * permits, 0));
+    let factor = if plan.grants_twice { 2 } else { 1 };
+    let semaphores = SEMAPHORES.map(|(name, max)| (name, max * factor, 0));
     let mut proxy = Proxy::start(Server::start(&semaphores))?;
     let history = Arc::new(Mutex::new(History::default()));
     let end = clock::now() + plan.span;
-    let mut players = JoinSet::new();
-    let forms = plan.forms.iter().flat_map(|form| [form; EACH]);
+    let mut competitors = JoinSet::new();
+    let kinds = plan.kinds.iter().flat_map(|kind| [kind; WORKERS_PER_KIND]);
     for (semaphore, _) in SEMAPHORES {
-        for form in forms.clone() {
-            let worker = players.len();
-            let player = Player {
+        for kind in kinds.clone() {
+            let worker = competitors.len();
+            let competitor = Competitor {
                 programs: Arc::clone(programs),
                 server: proxy.server().clone(),
                 history: Arc::clone(&history),
                 worker,
-                form: *form,
-                ask: ask(proxy.url(), semaphore, worker),
+                kind: *kind,
+                options: worker_options(proxy.url(), semaphore, worker),
                 semaphore,
                 random: StdRng::seed_from_u64(plan.seed.wrapping_add(worker as u64)),
             };
-            players.spawn(player.play(end));
+            competitors.spawn(competitor.compete(end));
         }
     }
-    let playing = async {
-        while let Some(player) = players.join_next().await {
-            player??;
+    let competing = async {
+        while let Some(competitor) = competitors.join_next().await {
+            competitor??;
         }
         anyhow::Ok(())
     };
     tokio::select! {
-        result = playing => result?,
-        result = chaos(&mut proxy, plan.seed), if !plan.grants_twice => result?,
+        result = competing => result?,
+        result = inject_random_faults(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
     nothing_is_left(&proxy).await?;
     let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
-    enough(&summary, plan, proxy.faults())?;
+    check_coverage(&summary, plan, proxy.faults())?;
     Ok((summary, proxy.faults()))
 }
 
-/// A worker, and how it is told what to do.
-struct Player {
+/// Drives one worker, and records its steps.
+struct Competitor {
     programs: Arc<Programs>,
     server: Server,
     history: Arc<Mutex<History>>,
     worker: usize,
-    form: Form,
-    ask: Ask,
+    kind: ClientKind,
+    options: WorkerOptions,
     semaphore: &'static str,
     random: StdRng,
 }
 
-impl Player {
-    /// Takes the lock again and again. A program that takes it once is started anew each time. In the
-    /// end nobody is left.
-    async fn play(mut self, end: Instant) -> anyhow::Result<()> {
-        let who = format!("{} {}", self.form, self.worker);
+impl Competitor {
+    /// Takes the lock repeatedly until `end`. `throttlectl` takes it once, so it is restarted for each round.
+    async fn compete(mut self, end: Instant) -> anyhow::Result<()> {
+        let who = format!("{} {}", self.kind, self.worker);
         let mut process = None;
         while clock::now() < end {
-            self.note(Step::Ask);
+            self.record(Step::Request);
             let mut worker = match process.take() {
                 Some(worker) => worker,
-                None => Worker::start(self.form, &self.programs, &self.ask)?,
+                None => WorkerProcess::start(self.kind, &self.programs, &self.options)?,
             };
             self.round(&mut worker).await.with_context(|| {
                 format!("{who} at {:?}, {}", self.semaphore, self.server.describe(self.semaphore))
             })?;
-            if self.form != Form::Throttlectl {
+            if self.kind != ClientKind::Throttlectl {
                 process = Some(worker);
             }
         }
         if let Some(worker) = process {
-            // It has asked once more, and gives back at once what it gets.
-            worker.finish(PATIENCE).await.context(who)?;
+            // It has sent one more request. Without input it releases the lock at once when it gets it.
+            worker.close_input_and_wait(WORKER_TIMEOUT).await.context(who)?;
         }
         Ok(())
     }
 
-    async fn round(&mut self, worker: &mut Worker) -> anyhow::Result<()> {
-        let token = match worker.asks(PATIENCE).await? {
+    async fn round(&mut self, worker: &mut WorkerProcess) -> anyhow::Result<()> {
+        let token = match worker.wait_for_lock_or_outcome(WORKER_TIMEOUT).await? {
             Ok((_, token)) => token,
             Err(outcome) => {
-                let is_impatient = self.ask.wait.is_some();
-                let is_late = matches!(outcome.end, End::Timeout | End::Unreachable);
-                ensure!(is_impatient && is_late, "it should hold the lock, but ends: {outcome}");
-                self.note(Step::GiveUp);
+                let has_time_limit = self.options.wait.is_some();
+                let is_late =
+                    matches!(outcome.kind, OutcomeKind::Timeout | OutcomeKind::Unreachable);
+                ensure!(has_time_limit && is_late, "it should hold the lock, but ends: {outcome}");
+                self.record(Step::GiveUp);
                 return Ok(());
             }
         };
-        self.note(Step::Enter(token));
+        self.record(Step::Enter(token));
         sleep(Duration::from_millis(self.random.random_range(0..20))).await;
-        self.note(Step::Leave);
-        let outcome = worker.release(PATIENCE).await?;
-        ensure!(outcome.end == End::Released, "no fault lasts as long as a lease, but: {outcome}");
+        self.record(Step::Leave);
+        let outcome = worker.release(WORKER_TIMEOUT).await?;
+        ensure!(
+            outcome.kind == OutcomeKind::Released,
+            "no fault lasts as long as a lease, but: {outcome}"
+        );
         Ok(())
     }
 
-    fn note(&self, step: Step) {
-        let Self { worker, form, semaphore, .. } = *self;
-        let event = Event { worker, form, semaphore, step };
+    fn record(&self, step: Step) {
+        let Self { worker, kind, semaphore, .. } = *self;
+        let event = Event { worker, kind, semaphore, step };
         self.history.lock().expect("nobody panics with it").0.push(event);
     }
 }
 
-/// Checks that nobody holds or awaits anything when all workers have ended.
+/// Checks that no lock is held or pending after the end of all workers.
 ///
-/// Peers may be left, for an answer that is lost may be that with the id of a new one.
+/// Peers without locks may be left: if the answer to `new_peer` is lost, its peer stays until its lease ends.
 async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     proxy.clear();
     let server = proxy.server();
     for (semaphore, _) in SEMAPHORES {
         let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
-        let is_free = clock::until("nobody is left at the end", ABANDONED, is_free).await;
+        let is_free = clock::until("nobody is left at the end", CLEANUP_TIMEOUT, is_free).await;
         is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
     }
     Ok(())
 }
 
-/// Of each form at each semaphore one worker has little patience.
-fn ask(url: String, semaphore: &'static str, worker: usize) -> Ask {
-    let wait = (worker % EACH == 1).then_some(IMPATIENCE);
-    Ask { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
+/// One of the workers of each client kind at each semaphore has a short time limit.
+fn worker_options(url: String, semaphore: &'static str, worker: usize) -> WorkerOptions {
+    let wait = (worker % WORKERS_PER_KIND == 1).then_some(SHORT_WAIT);
+    WorkerOptions { url, semaphores: vec![semaphore], lease: LEASE, wait, rounds: u32::MAX }
 }
 
-/// Whether enough has happened to prove anything.
-fn enough(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
-    for form in &plan.forms {
+/// Checks that enough has happened to prove anything.
+fn check_coverage(summary: &Summary, plan: &Plan, faults: usize) -> anyhow::Result<()> {
+    for kind in &plan.kinds {
         for (semaphore, _) in SEMAPHORES {
-            let entries = summary.entries.get(&(form.to_string(), semaphore)).copied();
+            let entries = summary.entries.get(&(kind.to_string(), semaphore)).copied();
             let entries = entries.unwrap_or_default();
-            ensure!(entries >= FEW, "{form} has entered {semaphore:?} only {entries} times");
+            ensure!(
+                entries >= MIN_COVERAGE,
+                "{kind} has entered {semaphore:?} only {entries} times"
+            );
         }
     }
     let entries = summary.entries.values().sum::<usize>();
     let Summary { contended, handovers, given_up, .. } = summary;
-    ensure!(*given_up >= FEW, "only {given_up} attempts were given up");
+    ensure!(*given_up >= MIN_COVERAGE, "only {given_up} attempts were given up");
     ensure!(contended * 2 > entries, "only {contended} of {entries} entries were contended");
-    ensure!(*handovers >= FEW || plan.forms.len() == 1, "only {handovers} handovers between forms");
-    ensure!(faults >= 10 * FEW, "only {faults} requests have met a fault");
+    ensure!(
+        *handovers >= MIN_COVERAGE || plan.kinds.len() == 1,
+        "only {handovers} handovers between kinds"
+    );
+    ensure!(faults >= 10 * MIN_COVERAGE, "only {faults} requests have met a fault");
     Ok(())
 }
 
-/// What they compete for, each with its maximum.
+/// The semaphores, each with its maximum.
 const SEMAPHORES: [(&str, u64); 2] = [("mutex", 1), ("three", 3)];
 
-/// How many workers of each form compete for each semaphore.
-const EACH: usize = 2;
+/// The number of workers of each client kind at each semaphore.
+const WORKERS_PER_KIND: usize = 2;
 
-/// What a form must at least have done.
-const FEW: usize = 5;
+/// The least number of entries, handovers and so on for a run that proves something.
+const MIN_COVERAGE: usize = 5;
 
-/// Longer than faults and queues together.
+/// Longer than any wait in the queue during faults, so that no lease ends.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Soon enough for many to give up, and late enough for some not to.
-const IMPATIENCE: Duration = Duration::from_millis(400);
+/// A time limit that many waits exceed, but not all.
+const SHORT_WAIT: Duration = Duration::from_millis(400);
 
-/// After this time the server passes over who asked for a lock and went away.
-const ABANDONED: Duration = Duration::from_secs(12);
+/// After this time the server has removed pending locks whose client is gone.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Within this time everybody is let in.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A worker that takes longer for anything has failed.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,50 +1,49 @@
-//! What can happen to a request, and to which requests it happens.
+//! Faults, and the rules that say which requests meet them.
 
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 
-/// What happens to a request on its way to the server and back.
+/// A fault on the way of a request to the server and back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// Whatever stands between answers with this status and a page of HTML. A redirect leads to the
-    /// second address of the proxy, where no rules apply.
+    /// A gateway answers with this status and an HTML page. A redirect leads to the port without faults.
     Answer(StatusCode),
-    /// The connection breaks after the server has done what was asked: its answer is lost.
+    /// The connection breaks after the server has processed the request, so the answer is lost.
     CutAnswer,
     /// The connection breaks before the request is delivered.
     CutRequest,
-    /// The answer is held back for this time.
+    /// The answer is delayed by this time.
     DelayAnswer(Duration),
-    /// The request is delivered after this time, also if its client is gone by then.
+    /// The request is delayed by this time, and delivered even if its client is gone by then.
     DelayRequest(Duration),
     /// The request is delivered at once, and a copy of it after this time.
     Duplicate(Duration),
-    /// Nothing happens until the rule is removed. Then the connection breaks.
+    /// The request is neither delivered nor answered. The connection breaks when the rule is removed.
     Silence,
 }
 
-/// What a request asks for.
+/// The kinds of requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// A lock, or to wait for it.
+pub enum RequestKind {
+    /// Requests a lock, or waits for it.
     Acquire,
-    /// A longer life for a peer.
+    /// Renews the lease of a peer.
     Heartbeat,
-    /// A new peer.
+    /// Registers a peer.
     NewPeer,
-    /// Anything else: lists, metrics, health.
+    /// Any other request: listings, metrics, health.
     Other,
-    /// To give a lock back, or to leave the queue.
+    /// Releases a held or a pending lock.
     Release,
-    /// The end of a peer.
+    /// Removes a peer.
     RemovePeer,
-    /// A peer that comes back with what it holds.
+    /// Restores a peer with its locks.
     Restore,
 }
 
-impl Kind {
-    /// What a request asks for, by its method and its path.
+impl RequestKind {
+    /// The kind of a request, from its method and path.
     pub fn of(method: &Method, path: &str) -> Self {
         let mut parts = path.trim_start_matches('/').split('/');
         let first = parts.next().unwrap_or_default();
@@ -65,10 +64,10 @@ impl Kind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
     fault: Fault,
-    /// Empty: all.
-    kinds: Vec<Kind>,
+    /// If empty, all kinds match.
+    kinds: Vec<RequestKind>,
     skip: usize,
-    /// `None`: until the rule is removed.
+    /// How many more requests meet the fault. `None`: no limit.
     left: Option<usize>,
 }
 
@@ -83,26 +82,26 @@ impl Rule {
         Self { left: Some(1), ..Self::always(fault) }
     }
 
-    /// Only requests of these kinds count.
-    pub fn on(mut self, kinds: &[Kind]) -> Self {
+    /// Restricts the rule to requests of these kinds.
+    pub fn on(mut self, kinds: &[RequestKind]) -> Self {
         self.kinds = kinds.to_vec();
         self
     }
 
-    /// The first requests pass.
+    /// Lets the first matching requests pass.
     pub fn skip(mut self, number: usize) -> Self {
         self.skip = number;
         self
     }
 
-    /// Only so many requests meet the fault.
+    /// Limits the number of requests that meet the fault.
     pub fn times(mut self, number: usize) -> Self {
         self.left = Some(number);
         self
     }
 
-    /// The fault that a request meets now, if any.
-    pub(crate) fn strike(&mut self, kind: Kind) -> Option<Fault> {
+    /// The fault for the next request, if it meets one. Counts the request.
+    pub(crate) fn fault_for(&mut self, kind: RequestKind) -> Option<Fault> {
         if !self.kinds.is_empty() && !self.kinds.contains(&kind) {
             return None;
         }
@@ -126,28 +125,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_told_apart_by_method_and_path() {
+    fn the_kind_of_a_request_follows_from_method_and_path() {
         let cases = [
-            ("POST", "/new_peer", Kind::NewPeer),
-            ("POST", "/restore", Kind::Restore),
-            ("PUT", "/peers/7", Kind::Heartbeat),
-            ("PUT", "/peer/7/A", Kind::Acquire),
-            ("PUT", "/peers/7/is_acquired", Kind::Acquire),
-            ("DELETE", "/peers/7/%2F&", Kind::Release),
-            ("DELETE", "/peers/7", Kind::RemovePeer),
-            ("GET", "/peers/7", Kind::Other),
-            ("GET", "/", Kind::Other),
+            ("POST", "/new_peer", RequestKind::NewPeer),
+            ("POST", "/restore", RequestKind::Restore),
+            ("PUT", "/peers/7", RequestKind::Heartbeat),
+            ("PUT", "/peer/7/A", RequestKind::Acquire),
+            ("PUT", "/peers/7/is_acquired", RequestKind::Acquire),
+            ("DELETE", "/peers/7/%2F&", RequestKind::Release),
+            ("DELETE", "/peers/7", RequestKind::RemovePeer),
+            ("GET", "/peers/7", RequestKind::Other),
+            ("GET", "/", RequestKind::Other),
         ];
         for (method, path, kind) in cases {
-            assert_eq!(Kind::of(&method.parse().unwrap(), path), kind, "{method} {path}");
+            assert_eq!(RequestKind::of(&method.parse().unwrap(), path), kind, "{method} {path}");
         }
     }
 
     #[test]
-    fn a_rule_skips_strikes_and_is_done() {
-        let mut rule = Rule::always(Fault::CutAnswer).on(&[Kind::Acquire]).skip(1).times(2);
-        let kinds = [Kind::Acquire, Kind::Release, Kind::Acquire, Kind::Acquire, Kind::Acquire];
-        let struck = kinds.map(|kind| rule.strike(kind).is_some());
-        assert_eq!(struck, [false, false, true, true, false]);
+    fn a_rule_skips_some_requests_and_applies_to_a_limited_number() {
+        let mut rule = Rule::always(Fault::CutAnswer).on(&[RequestKind::Acquire]).skip(1).times(2);
+        let kinds = [
+            RequestKind::Acquire,
+            RequestKind::Release,
+            RequestKind::Acquire,
+            RequestKind::Acquire,
+            RequestKind::Acquire,
+        ];
+        let met = kinds.map(|kind| rule.fault_for(kind).is_some());
+        assert_eq!(met, [false, false, true, true, false]);
     }
 }

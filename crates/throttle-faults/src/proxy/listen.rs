@@ -1,4 +1,4 @@
-//! A port that can be closed and opened again.
+//! Ports that can be closed and opened again.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,13 +9,13 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{Shared, pass};
+use super::{ProxyState, forward};
 
-/// A port of this machine. While it is closed, connections are refused.
+/// A port of the loopback interface. While it is closed, connections are refused.
 #[derive(Debug)]
 pub(super) struct Port {
     address: SocketAddr,
-    /// Bound, but not listening, so that nobody else gets the port while it is closed.
+    /// Bound but not listening, so that no other process gets the port while it is closed.
     _reservation: TcpSocket,
     accepting: Option<JoinHandle<()>>,
 }
@@ -30,16 +30,16 @@ impl Port {
         self.address
     }
 
-    pub(super) fn open(&mut self, shared: Arc<Shared>, has_faults: bool) -> io::Result<()> {
+    pub(super) fn open(&mut self, state: Arc<ProxyState>, has_faults: bool) -> io::Result<()> {
         let listener = bind(self.address)?.listen(BACKLOG)?;
-        self.accepting = Some(tokio::spawn(accept(listener, shared, has_faults)));
+        self.accepting = Some(tokio::spawn(accept(listener, state, has_faults)));
         Ok(())
     }
 
     pub(super) async fn close(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
-            // That it was aborted is what this waits for.
+            // Waits until the task has ended.
             let _aborted = accepting.await;
         }
     }
@@ -53,7 +53,7 @@ impl Drop for Port {
     }
 }
 
-/// Two sockets share the port: the one that keeps it and the one that listens.
+/// Binds a socket. The reservation and the listener share the port.
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     #[cfg(unix)]
@@ -64,24 +64,25 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Serves connections until it is dropped, and all of them with it.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, has_faults: bool) {
+/// Serves connections until the future is dropped, which closes all of them.
+async fn accept(listener: TcpListener, state: Arc<ProxyState>, has_faults: bool) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                connections.spawn(serve(stream, Arc::clone(&shared), has_faults));
+                connections.spawn(serve(stream, Arc::clone(&state), has_faults));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, has_faults: bool) {
-    let service = service_fn(move |request| pass::pass(Arc::clone(&shared), request, has_faults));
+async fn serve(stream: TcpStream, state: Arc<ProxyState>, has_faults: bool) {
+    let service =
+        service_fn(move |request| forward::forward(Arc::clone(&state), request, has_faults));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
-    // A connection that breaks is nothing to report: most of them are meant to.
+    // Broken connections are not reported: most of them are faults.
     let _broken = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -1,12 +1,11 @@
-//! A proxy in front of the server that injects faults, by rules.
+//! A proxy in front of the server that injects faults by rules.
 //!
-//! It has two addresses. What comes to the first meets the faults of its rules; what comes to the second
-//! is passed on, as behind a redirect. The first can refuse connections for a while, as the address of a
-//! process that is not running does.
+//! It has two ports. The rules apply to requests at the first one. The second one has no faults; redirects lead
+//! to it. The first one can refuse connections for a while, like the port of a process that is not running.
 
 mod fault;
+mod forward;
 mod listen;
-mod pass;
 
 use std::{
     io,
@@ -19,123 +18,122 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::fault::{Fault, Kind, Rule};
+pub use self::fault::{Fault, RequestKind, Rule};
 use self::listen::Port;
 use crate::server::Server;
 
-/// A proxy in front of a server. It ends when it is dropped, with all its connections.
+/// A proxy in front of a server. When it is dropped, all its connections are closed.
 #[derive(Debug)]
 pub struct Proxy {
-    shared: Arc<Shared>,
+    state: Arc<ProxyState>,
     port: Port,
-    /// Passes everything on.
-    second: Port,
+    faultless_port: Port,
 }
 
-/// What all connections know.
+/// The state that all connections share.
 #[derive(Debug)]
-struct Shared {
+struct ProxyState {
     server: Server,
     rules: Mutex<Vec<Rule>>,
     faults: AtomicUsize,
     requests: AtomicUsize,
-    /// Changes when rules are removed.
+    /// Changes when the rules are removed.
     cleared: watch::Sender<()>,
-    /// Where redirects lead.
-    second: SocketAddr,
+    /// The target of redirects.
+    faultless_address: SocketAddr,
 }
 
 impl Proxy {
-    /// Starts a proxy on two free ports of this machine.
+    /// Starts a proxy on two free ports of the loopback interface.
     ///
     /// # Errors
     ///
     /// The system has no free port.
     pub fn start(server: Server) -> io::Result<Self> {
-        let (mut port, mut second) = (Port::reserve()?, Port::reserve()?);
-        let shared = Arc::new(Shared {
+        let (mut port, mut faultless_port) = (Port::reserve()?, Port::reserve()?);
+        let state = Arc::new(ProxyState {
             server,
             rules: Mutex::default(),
             faults: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             cleared: watch::channel(()).0,
-            second: second.address(),
+            faultless_address: faultless_port.address(),
         });
-        port.open(Arc::clone(&shared), true)?;
-        second.open(Arc::clone(&shared), false)?;
-        Ok(Self { shared, port, second })
+        port.open(Arc::clone(&state), true)?;
+        faultless_port.open(Arc::clone(&state), false)?;
+        Ok(Self { state, port, faultless_port })
     }
 
     /// The server behind the proxy.
     pub fn server(&self) -> &Server {
-        &self.shared.server
+        &self.state.server
     }
 
-    /// Where the proxy listens.
+    /// The URL with faults.
     pub fn url(&self) -> String {
         format!("http://{}", self.port.address())
     }
 
-    /// Where redirects lead.
-    pub fn second_url(&self) -> String {
-        format!("http://{}", self.second.address())
+    /// The URL without faults.
+    pub fn faultless_url(&self) -> String {
+        format!("http://{}", self.faultless_port.address())
     }
 
-    /// How many requests have met a fault until now.
+    /// The number of requests so far that met a fault.
     pub fn faults(&self) -> usize {
-        self.shared.faults.load(Ordering::Relaxed)
+        self.state.faults.load(Ordering::Relaxed)
     }
 
-    /// How many requests have come until now.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
-        self.shared.requests.load(Ordering::Relaxed)
+        self.state.requests.load(Ordering::Relaxed)
     }
 
-    /// Adds a rule. The first rule that applies to a request decides.
+    /// Adds a rule. The first rule that matches a request applies.
     pub fn inject(&self, rule: Rule) {
-        self.shared.rules().push(rule);
+        self.state.rules().push(rule);
     }
 
-    /// Removes all rules. Whoever met silence is cut off.
+    /// Removes all rules. Connections that met [`Fault::Silence`] break.
     pub fn clear(&self) {
-        self.shared.rules().clear();
-        self.shared.cleared.send_replace(());
+        self.state.rules().clear();
+        self.state.cleared.send_replace(());
     }
 
-    /// Closes all connections to the first address. Their clients may connect again.
+    /// Closes all connections to the port with faults. Clients can connect again.
     ///
     /// # Errors
     ///
-    /// The system does not let the port be opened again.
+    /// The port cannot be opened again.
     pub async fn cut_connections(&mut self) -> io::Result<()> {
-        self.die().await;
-        self.revive()
+        self.refuse_connections().await;
+        self.accept_connections()
     }
 
-    /// Closes the first address with all its connections. From now on connections are refused.
-    pub async fn die(&mut self) {
+    /// Closes the port with faults and all its connections. From now on connections are refused.
+    pub async fn refuse_connections(&mut self) {
         self.port.close().await;
     }
 
-    /// Opens the first address again, at the same port.
+    /// Opens the same port again.
     ///
     /// # Errors
     ///
-    /// The system does not let the port be opened again.
-    pub fn revive(&mut self) -> io::Result<()> {
-        self.port.open(Arc::clone(&self.shared), true)
+    /// The port cannot be opened again.
+    pub fn accept_connections(&mut self) -> io::Result<()> {
+        self.port.open(Arc::clone(&self.state), true)
     }
 }
 
-impl Shared {
+impl ProxyState {
     fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
         self.rules.lock().expect("nobody panics with it")
     }
 
-    /// The fault that a request meets, and a signal that its rule is gone.
-    fn strike(&self, kind: Kind) -> Option<(Fault, watch::Receiver<()>)> {
+    /// The fault that a request meets, and a receiver that changes when its rule is removed.
+    fn fault_for(&self, kind: RequestKind) -> Option<(Fault, watch::Receiver<()>)> {
         let mut rules = self.rules();
-        let fault = rules.iter_mut().find_map(|rule| rule.strike(kind))?;
+        let fault = rules.iter_mut().find_map(|rule| rule.fault_for(kind))?;
         self.faults.fetch_add(1, Ordering::Relaxed);
         Some((fault, self.cleared.subscribe()))
     }

@@ -1,240 +1,261 @@
-//! Faults that meet somebody who holds the mutex.
+//! Faults while a worker holds the mutex.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 
 use super::{
-    Case, Phase, Row,
-    case::{MUTEX, OUTER, PIPE, SOON, TOLERANCE, in_time, is, page, pass, seconds},
+    Phase, Scenario, Trial,
+    trial::{
+        MUTEX, OUTER, PIPE_DELAY, SOON, TOLERANCE, check_in_time, check_outcome, page, seconds,
+        wait,
+    },
 };
 use crate::{
     clock,
-    outcome::End,
-    proxy::{Fault, Kind, Rule},
+    proxy::{Fault, RequestKind, Rule},
     server::Rival,
-    worker::Worker,
+    worker_outcome::OutcomeKind,
+    worker_process::WorkerProcess,
 };
 
-pub(super) fn rows() -> Vec<Row> {
+pub(super) fn scenarios() -> Vec<Scenario> {
     let late = Duration::from_millis(500);
-    let mut rows = vec![row("nothing, for two leases", KEPT, undisturbed)];
+    let mut scenarios = vec![scenario("nothing, for two leases", KEPT, no_fault)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for half a lease");
-        rows.push(row(fault, KEPT, move |case| outlives(case, page(status))));
+        scenarios
+            .push(scenario(fault, KEPT, move |trial| keeps_lock_during_fault(trial, page(status))));
     }
-    rows.extend([
-        row("no answer for half a lease", KEPT, |case| outlives(case, Fault::Silence)),
-        row("requests are lost for half a lease", KEPT, |case| outlives(case, Fault::CutRequest)),
-        row("connection refused for half a lease", KEPT, refused_for_a_while),
-        row("the first of two URLs refuses from then on", KEPT, first_url_refuses),
-        row("redirect 307 for two leases", KEPT, |case| lives_with(case, page(307))),
-        row("redirect 308 for two leases", KEPT, |case| lives_with(case, page(308))),
-        row("requests are late for two leases", KEPT, move |case| {
-            lives_with(case, Fault::DelayRequest(late))
+    scenarios.extend([
+        scenario("no answer for half a lease", KEPT, |trial| {
+            keeps_lock_during_fault(trial, Fault::Silence)
         }),
-        row("answers are late for two leases", KEPT, move |case| {
-            lives_with(case, Fault::DelayAnswer(late))
+        scenario("requests are lost for half a lease", KEPT, |trial| {
+            keeps_lock_during_fault(trial, Fault::CutRequest)
         }),
-        row("requests come twice for two leases", KEPT, move |case| {
-            lives_with(case, Fault::Duplicate(late))
+        scenario("connection refused for half a lease", KEPT, refused_for_a_while),
+        scenario("the first of two URLs refuses from then on", KEPT, first_url_refuses),
+        scenario("redirect 307 for two leases", KEPT, |trial| {
+            renews_despite_fault(trial, page(307))
         }),
-        row("no answer for a whole lease", LOST, |case| loses(case, Fault::Silence)),
-        row("502 with a page for a whole lease", LOST, |case| loses(case, page(502))),
-        row("requests are lost for a whole lease", LOST, |case| loses(case, Fault::CutRequest)),
-        row("answers are lost for a whole lease", LOST, |case| loses(case, Fault::CutAnswer)),
-        row("connection refused for a whole lease", LOST, refused),
-        row("an operator removes the peer", "lost with the next heartbeat", removed),
-        row("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
-        row("the server drains for half a lease, then restarts", RESTORED, draining),
-        row("the server restarts", RESTORED, |case| restart(case, Fault::CutAnswer)),
-        row("the server restarts, the restore is lost", RESTORED, |case| {
-            restart(case, Fault::CutRequest)
+        scenario("redirect 308 for two leases", KEPT, |trial| {
+            renews_despite_fault(trial, page(308))
         }),
-        row("the server restarts, the restore meets 502", RESTORED, |case| {
-            restart(case, page(502))
+        scenario("requests are late for two leases", KEPT, move |trial| {
+            renews_despite_fault(trial, Fault::DelayRequest(late))
         }),
-        row("the server restarts, the restore comes twice", RESTORED, move |case| {
-            restart(case, Fault::Duplicate(late))
+        scenario("answers are late for two leases", KEPT, move |trial| {
+            renews_despite_fault(trial, Fault::DelayAnswer(late))
         }),
-        row("the server restarts, two locks are held", RESTORED, restart_nested),
-        row("the server restarts and is away for half a lease", RESTORED, away),
+        scenario("requests come twice for two leases", KEPT, move |trial| {
+            renews_despite_fault(trial, Fault::Duplicate(late))
+        }),
+        scenario("no answer for a whole lease", LOST, |trial| loses_lock(trial, Fault::Silence)),
+        scenario("502 with a page for a whole lease", LOST, |trial| loses_lock(trial, page(502))),
+        scenario("requests are lost for a whole lease", LOST, |trial| {
+            loses_lock(trial, Fault::CutRequest)
+        }),
+        scenario("answers are lost for a whole lease", LOST, |trial| {
+            loses_lock(trial, Fault::CutAnswer)
+        }),
+        scenario("connection refused for a whole lease", LOST, refused),
+        scenario("an operator removes the peer", "lost with the next heartbeat", removed),
+        scenario("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
+        scenario("the server drains for half a lease, then restarts", RESTORED, draining),
+        scenario("the server restarts", RESTORED, |trial| restart(trial, Fault::CutAnswer)),
+        scenario("the server restarts, the restore is lost", RESTORED, |trial| {
+            restart(trial, Fault::CutRequest)
+        }),
+        scenario("the server restarts, the restore meets 502", RESTORED, |trial| {
+            restart(trial, page(502))
+        }),
+        scenario("the server restarts, the restore comes twice", RESTORED, move |trial| {
+            restart(trial, Fault::Duplicate(late))
+        }),
+        scenario("the server restarts, two locks are held", RESTORED, restart_nested),
+        scenario("the server restarts and is away for half a lease", RESTORED, restart_with_outage),
     ]);
-    rows
+    scenarios
 }
 
-fn row<F>(
+fn scenario<F>(
     fault: impl Into<String>,
-    right: &'static str,
-    script: impl Fn(Case) -> F + Send + Sync + 'static,
-) -> Row
+    expected: &'static str,
+    script: impl Fn(Trial) -> F + Send + Sync + 'static,
+) -> Scenario
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    Row::new(Phase::Holding, fault, right, script)
+    Scenario::new(Phase::Holding, fault, expected, script)
 }
 
-async fn undisturbed(case: Case) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    let next = case.server().rival(MUTEX).await?;
-    stays(case, worker, next).await
+async fn no_fault(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// A fault meets every request for half a lease. The worker is still in when two leases are over.
-async fn outlives(mut case: Case, fault: Fault) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.inject(Rule::always(fault));
-    case.proxy.cut_connections().await?;
-    let next = case.server().rival(MUTEX).await?;
-    case.calmly(LEASE / 2).await?;
-    case.proxy.clear();
-    stays(case, worker, next).await
+/// Every request meets the fault for half a lease. The worker still holds the lock after two leases.
+async fn keeps_lock_during_fault(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::always(fault));
+    trial.proxy.cut_connections().await?;
+    let next = trial.server().start_rival(MUTEX).await?;
+    trial.wait_and_check_request_rate(LEASE / 2).await?;
+    trial.proxy.clear();
+    check_kept(trial, worker, next).await
 }
 
-/// A fault meets every sign of life, and none of them keeps it from being one.
-async fn lives_with(mut case: Case, fault: Fault) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.inject(Rule::always(fault));
-    case.proxy.cut_connections().await?;
-    let next = case.server().rival(MUTEX).await?;
-    pass(LEASE * 2).await;
-    ensure!(case.proxy.faults() > 1, "the fault has met nobody");
-    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
-    case.proxy.clear();
-    case.hand_over(worker, next).await
+/// Every heartbeat meets the fault, but still renews the lease.
+async fn renews_despite_fault(mut trial: Trial, fault: Fault) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::always(fault));
+    trial.proxy.cut_connections().await?;
+    let next = trial.server().start_rival(MUTEX).await?;
+    wait(LEASE * 2).await;
+    ensure!(trial.proxy.faults() > 1, "no request met the fault");
+    ensure!(!next.is_answered(), "a rival was granted the lock while the worker held it");
+    trial.proxy.clear();
+    trial.hand_over(worker, next).await
 }
 
-async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.die().await;
-    let next = case.server().rival(MUTEX).await?;
-    pass(LEASE / 2).await;
-    case.proxy.revive()?;
-    stays(case, worker, next).await
+async fn refused_for_a_while(mut trial: Trial) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.refuse_connections().await;
+    let next = trial.server().start_rival(MUTEX).await?;
+    wait(LEASE / 2).await;
+    trial.proxy.accept_connections()?;
+    check_kept(trial, worker, next).await
 }
 
-async fn first_url_refuses(case: Case) -> anyhow::Result<()> {
-    let mut case = case.two_urls().lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.die().await;
-    let next = case.server().rival(MUTEX).await?;
-    stays(case, worker, next).await
+async fn first_url_refuses(trial: Trial) -> anyhow::Result<()> {
+    let mut trial = trial.with_two_urls().with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.refuse_connections().await;
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// Nobody else is let in until the worker is out.
-async fn stays(case: Case, worker: Worker, next: Rival) -> anyhow::Result<()> {
-    pass(LEASE + LEASE / 2).await;
-    ensure!(!next.is_answered(), "somebody else was let in while it held the lock");
-    case.hand_over(worker, next).await
+/// A rival is not granted the lock before the worker releases it.
+async fn check_kept(trial: Trial, worker: WorkerProcess, next: Rival) -> anyhow::Result<()> {
+    wait(LEASE + LEASE / 2).await;
+    ensure!(!next.is_answered(), "a rival was granted the lock while the worker held it");
+    trial.hand_over(worker, next).await
 }
 
-/// No sign of life gets through. The worker knows of its loss before anybody else is let in.
-async fn loses(case: Case, fault: Fault) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let mut worker = case.holder().await?;
-    case.proxy.inject(Rule::always(fault));
-    knows(case, &mut worker).await
+/// No heartbeat gets through. The worker reports the loss before a rival is granted the lock.
+async fn loses_lock(trial: Trial, fault: Fault) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let mut worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::always(fault));
+    check_loss(trial, &mut worker).await
 }
 
-async fn refused(mut case: Case) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let mut worker = case.holder().await?;
-    case.proxy.die().await;
-    knows(case, &mut worker).await
+async fn refused(mut trial: Trial) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let mut worker = trial.start_holder().await?;
+    trial.proxy.refuse_connections().await;
+    check_loss(trial, &mut worker).await
 }
 
-async fn knows(case: Case, worker: &mut Worker) -> anyhow::Result<()> {
+async fn check_loss(trial: Trial, worker: &mut WorkerProcess) -> anyhow::Result<()> {
     let start = clock::now();
-    let mut next = case.server().rival(MUTEX).await?;
-    // The server may have got a last sign of life that nobody was told of.
-    let granted = next.held(LEASE * 2 + SOON);
-    let (noticed, granted) = tokio::join!(worker.lost(LEASE + SOON), granted);
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    // The server may have received a last heartbeat whose answer was lost.
+    let granted = next.wait_for_lock(LEASE * 2 + SOON);
+    let (noticed, granted) = tokio::join!(worker.wait_for_loss(LEASE + SOON), granted);
     let (noticed, granted) = (noticed?, granted?);
-    in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
-    in_time("it notices the loss before somebody else is in", granted, noticed, PIPE)?;
-    next.leave().await
+    check_in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
+    check_in_time(
+        "it notices the loss before a rival holds the lock",
+        granted,
+        noticed,
+        PIPE_DELAY,
+    )?;
+    next.remove().await
 }
 
-/// The peer is removed, and somebody else is in. The next heartbeat tells.
-async fn removed(case: Case) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let mut worker = case.holder().await?;
-    case.server().remove_holders(MUTEX).await?;
-    worker.lost(LEASE / 2 + TOLERANCE).await?;
-    case.leaves_nothing(worker, SOON).await
+/// An operator removes the peer. The answer to the next heartbeat reports it.
+async fn removed(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let mut worker = trial.start_holder().await?;
+    trial.server().remove_holders(MUTEX).await?;
+    worker.wait_for_loss(LEASE / 2 + TOLERANCE).await?;
+    trial.check_nothing_left(worker, SOON).await
 }
 
-/// The same before a heartbeat is due: what tells is that the server knows nothing to give back.
-async fn removed_unnoticed(case: Case) -> anyhow::Result<()> {
-    let case = case.lease(seconds(60));
-    let mut worker = case.holder().await?;
-    case.server().remove_holders(MUTEX).await?;
-    let mut next = case.server().rival(MUTEX).await?;
-    next.held(SOON).await?;
+/// The same before a heartbeat is due. The answer to the release reports it.
+async fn removed_unnoticed(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_lease(seconds(60));
+    let mut worker = trial.start_holder().await?;
+    trial.server().remove_holders(MUTEX).await?;
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    next.wait_for_lock(SOON).await?;
     let outcome = worker.release(SOON).await?;
-    is(&outcome, End::Lost)?;
-    next.leave().await?;
-    case.leaves_nothing(worker, SOON).await
+    check_outcome(&outcome, OutcomeKind::Lost)?;
+    next.remove().await?;
+    trial.check_nothing_left(worker, SOON).await
 }
 
-/// The server forgets everybody. The worker tells it what it holds before somebody asks for it, whatever
-/// meets the first attempt to tell it.
-async fn restart(case: Case, fault: Fault) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.inject(Rule::once(fault).on(&[Kind::Restore]));
-    case.server().restart();
-    restored(case, worker).await
+/// The server restarts. The worker restores its lock before a rival requests it, although the first attempt
+/// meets the fault.
+async fn restart(trial: Trial, fault: Fault) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::once(fault).on(&[RequestKind::Restore]));
+    trial.server().restart();
+    check_restored(trial, worker).await
 }
 
-/// The same with two locks, one within the other.
-async fn restart_nested(case: Case) -> anyhow::Result<()> {
-    let case = case.nested().lease(LEASE);
-    let worker = case.holder().await?;
-    case.server().restart();
-    let restored = || !case.server().holders(MUTEX).is_empty();
+/// The same with two nested locks.
+async fn restart_nested(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_outer_lock().with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.server().restart();
+    let restored = || !trial.server().holders(MUTEX).is_empty();
     clock::until("it is restored", LEASE, restored).await?;
-    ensure!(case.server().holders(OUTER).len() == 1, "only one of two locks was restored");
-    case.finish(worker).await
+    ensure!(trial.server().holders(OUTER).len() == 1, "only one of two locks was restored");
+    trial.release_and_finish(worker).await
 }
 
-/// The server is going to end, and says so to everybody.
-async fn draining(case: Case) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.server().drain();
-    case.calmly(LEASE / 2).await?;
-    case.server().restart();
-    restored(case, worker).await
+/// The server drains and then restarts.
+async fn draining(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.server().drain();
+    trial.wait_and_check_request_rate(LEASE / 2).await?;
+    trial.server().restart();
+    check_restored(trial, worker).await
 }
 
-/// The same while nobody listens for a while.
-async fn away(mut case: Case) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.die().await;
-    case.server().restart();
-    pass(LEASE / 2).await;
-    case.proxy.revive()?;
-    restored(case, worker).await
+/// The server restarts, and refuses connections for a while.
+async fn restart_with_outage(mut trial: Trial) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.refuse_connections().await;
+    trial.server().restart();
+    wait(LEASE / 2).await;
+    trial.proxy.accept_connections()?;
+    check_restored(trial, worker).await
 }
 
-async fn restored(case: Case, worker: Worker) -> anyhow::Result<()> {
-    let is_restored = || !case.server().holders(MUTEX).is_empty();
+async fn check_restored(trial: Trial, worker: WorkerProcess) -> anyhow::Result<()> {
+    let is_restored = || !trial.server().holders(MUTEX).is_empty();
     clock::until("it is restored", LEASE, is_restored).await?;
-    let next = case.server().rival(MUTEX).await?;
-    stays(case, worker, next).await
+    let next = trial.server().start_rival(MUTEX).await?;
+    check_kept(trial, worker, next).await
 }
 
-/// Long enough for a heartbeat to fail and to be repeated.
+/// Long enough for a failed heartbeat to be repeated in time.
 const LEASE: Duration = Duration::from_secs(4);
 
-const KEPT: &str = "stays in; nothing is left";
+const KEPT: &str = "stays held; nothing is left";
 
-const RESTORED: &str = "restored: nobody else gets in";
+const RESTORED: &str = "restored; a rival does not get it";
 
-const LOST: &str = "lost before somebody else gets in";
+const LOST: &str = "lost before a rival gets it";

@@ -1,25 +1,30 @@
-//! The table: what is right for every form of the client when something goes wrong.
+//! The table: the expected outcome for every client kind if a fault happens.
 //!
-//! Its rows are sorted by what a lock goes through: it is asked for, waited for, held, given back.
+//! Its rows are scenarios, in the order of the phases of a lock: requesting, waiting, holding, releasing.
 
-mod case;
-mod creating;
 mod holding;
 mod releasing;
 mod report;
-mod row;
+mod requesting;
 mod run;
+mod scenario;
+mod trial;
 mod waiting;
 
 pub use self::{
-    case::Case,
     report::Report,
-    row::{Phase, Row},
     run::{Selection, run},
+    scenario::{Phase, Scenario},
+    trial::Trial,
 };
 
-/// All rows.
-pub fn rows() -> Vec<Row> {
-    let phases = [creating::rows(), waiting::rows(), holding::rows(), releasing::rows()];
+/// All scenarios.
+pub fn scenarios() -> Vec<Scenario> {
+    let phases = [
+        requesting::scenarios(),
+        waiting::scenarios(),
+        holding::scenarios(),
+        releasing::scenarios(),
+    ];
     phases.into_iter().flatten().collect()
 }

@@ -1,121 +1,128 @@
-//! Faults that meet somebody who gives the mutex back.
+//! Faults while a worker releases the mutex.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 
 use super::{
-    Case, Phase, Row,
-    case::{MUTEX, NOTICED, SOON, page, pass, released, seconds},
+    Phase, Scenario, Trial,
+    trial::{MUTEX, RECOVERY_TIME, SOON, check_released, page, seconds, wait},
 };
 use crate::{
-    outcome::End,
-    proxy::{Fault, Kind, Rule},
-    worker::Worker,
+    proxy::{Fault, RequestKind, Rule},
+    worker_outcome::OutcomeKind,
+    worker_process::WorkerProcess,
 };
 
-pub(super) fn rows() -> Vec<Row> {
+pub(super) fn scenarios() -> Vec<Scenario> {
     let short = Duration::from_millis(500);
-    let ending = [Kind::Release, Kind::RemovePeer];
-    let mut rows = vec![
-        row("the request is lost", FREE, |case| once(case, Fault::CutRequest)),
-        row("the answer is lost", FREE, |case| once(case, Fault::CutAnswer)),
-        row("the request is late", FREE, move |case| once(case, Fault::DelayRequest(short))),
-        row("the request comes twice", FREE, move |case| once(case, Fault::Duplicate(short))),
-        row("redirect 308", FREE, |case| once(case, page(308))),
+    let ending = [RequestKind::Release, RequestKind::RemovePeer];
+    let mut scenarios = vec![
+        scenario("the request is lost", FREE, |trial| fault_once(trial, Fault::CutRequest)),
+        scenario("the answer is lost", FREE, |trial| fault_once(trial, Fault::CutAnswer)),
+        scenario("the request is late", FREE, move |trial| {
+            fault_once(trial, Fault::DelayRequest(short))
+        }),
+        scenario("the request comes twice", FREE, move |trial| {
+            fault_once(trial, Fault::Duplicate(short))
+        }),
+        scenario("redirect 308", FREE, |trial| fault_once(trial, page(308))),
     ];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 3 s");
         let fault_of = move || Rule::always(page(status)).on(&ending);
-        rows.push(row(fault, FREE, move |case| outlives(case, fault_of())));
+        scenarios.push(scenario(fault, FREE, move |trial| releases_after_fault(trial, fault_of())));
     }
-    rows.extend([
-        row("connection refused for 3 s", FREE, refused_for_a_while),
-        row("connection refused", "ends with the lease at the latest; free then", refused),
-        row("no answer", "ends with the lease at the latest; free then", silence),
+    scenarios.extend([
+        scenario("connection refused for 3 s", FREE, refused_for_a_while),
+        scenario("connection refused", "ends with the lease at the latest; free then", refused),
+        scenario("no answer", "ends with the lease at the latest; free then", silence),
     ]);
-    rows
+    scenarios
 }
 
-fn row<F>(
+fn scenario<F>(
     fault: impl Into<String>,
-    right: &'static str,
-    script: impl Fn(Case) -> F + Send + Sync + 'static,
-) -> Row
+    expected: &'static str,
+    script: impl Fn(Trial) -> F + Send + Sync + 'static,
+) -> Scenario
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    Row::new(Phase::Releasing, fault, right, script)
+    Scenario::new(Phase::Releasing, fault, expected, script)
 }
 
-/// A fault meets the first request that gives something back.
-async fn once(case: Case, fault: Fault) -> anyhow::Result<()> {
-    let worker = case.holder().await?;
-    case.proxy.inject(Rule::once(fault).on(&[Kind::Release, Kind::RemovePeer]));
-    let next = case.server().rival(MUTEX).await?;
-    case.hand_over(worker, next).await?;
-    ensure!(case.proxy.faults() == 1, "the fault has met nobody");
+/// The first request of the release meets the fault.
+async fn fault_once(trial: Trial, fault: Fault) -> anyhow::Result<()> {
+    let worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::once(fault).on(&[RequestKind::Release, RequestKind::RemovePeer]));
+    let next = trial.server().start_rival(MUTEX).await?;
+    trial.hand_over(worker, next).await?;
+    ensure!(trial.proxy.faults() == 1, "no request met the fault");
     Ok(())
 }
 
-/// A fault meets all of them for a while. The lock is free soon after.
-async fn outlives(case: Case, rule: Rule) -> anyhow::Result<()> {
-    let mut worker = case.holder().await?;
-    case.proxy.inject(rule);
-    let mut next = case.server().rival(MUTEX).await?;
-    let (outcome, granted) = tokio::join!(worker.release(seconds(3) + NOTICED), async {
-        case.calmly(seconds(3)).await?;
-        case.proxy.clear();
-        next.held(NOTICED).await
+/// All requests of the release meet the fault for a while. The lock is free soon after.
+async fn releases_after_fault(trial: Trial, rule: Rule) -> anyhow::Result<()> {
+    let mut worker = trial.start_holder().await?;
+    trial.proxy.inject(rule);
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    let (outcome, granted) = tokio::join!(worker.release(seconds(3) + RECOVERY_TIME), async {
+        trial.wait_and_check_request_rate(seconds(3)).await?;
+        trial.proxy.clear();
+        next.wait_for_lock(RECOVERY_TIME).await
     });
     let (outcome, _) = (outcome?, granted?);
-    released(&outcome)?;
-    next.leave().await?;
-    case.leaves_nothing(worker, NOTICED).await
+    check_released(&outcome)?;
+    next.remove().await?;
+    trial.check_nothing_left(worker, RECOVERY_TIME).await
 }
 
-async fn refused_for_a_while(mut case: Case) -> anyhow::Result<()> {
-    let mut worker = case.holder().await?;
-    let mut next = case.server().rival(MUTEX).await?;
-    case.proxy.die().await;
-    let (outcome, granted) = tokio::join!(worker.release(seconds(3) + NOTICED), async {
-        pass(seconds(3)).await;
-        case.proxy.revive()?;
-        next.held(NOTICED).await
+async fn refused_for_a_while(mut trial: Trial) -> anyhow::Result<()> {
+    let mut worker = trial.start_holder().await?;
+    let mut next = trial.server().start_rival(MUTEX).await?;
+    trial.proxy.refuse_connections().await;
+    let (outcome, granted) = tokio::join!(worker.release(seconds(3) + RECOVERY_TIME), async {
+        wait(seconds(3)).await;
+        trial.proxy.accept_connections()?;
+        next.wait_for_lock(RECOVERY_TIME).await
     });
     let (outcome, _) = (outcome?, granted?);
-    released(&outcome)?;
-    next.leave().await?;
-    case.leaves_nothing(worker, NOTICED).await
+    check_released(&outcome)?;
+    next.remove().await?;
+    trial.check_nothing_left(worker, RECOVERY_TIME).await
 }
 
-async fn refused(mut case: Case) -> anyhow::Result<()> {
-    case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.die().await;
-    bounded(case, worker).await
+async fn refused(mut trial: Trial) -> anyhow::Result<()> {
+    trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.refuse_connections().await;
+    check_unreleased(trial, worker).await
 }
 
-async fn silence(case: Case) -> anyhow::Result<()> {
-    let case = case.lease(LEASE);
-    let worker = case.holder().await?;
-    case.proxy.inject(Rule::always(Fault::Silence));
-    bounded(case, worker).await
+async fn silence(trial: Trial) -> anyhow::Result<()> {
+    let trial = trial.with_lease(LEASE);
+    let worker = trial.start_holder().await?;
+    trial.proxy.inject(Rule::always(Fault::Silence));
+    check_unreleased(trial, worker).await
 }
 
-/// Nobody can be told, so the lease frees the lock. The work was done under it, whatever the end says:
-/// that nobody heard of it is all there is to tell.
-async fn bounded(case: Case, mut worker: Worker) -> anyhow::Result<()> {
-    let mut next = case.server().rival(MUTEX).await?;
+/// No release gets through, so the lock is free when the lease ends. The work was done under the lock, so
+/// several kinds of outcomes are right.
+async fn check_unreleased(trial: Trial, mut worker: WorkerProcess) -> anyhow::Result<()> {
+    let mut next = trial.server().start_rival(MUTEX).await?;
     let outcome = worker.release(LEASE + SOON).await?;
-    let is_known = matches!(outcome.end, End::Lost | End::Released | End::Unreachable);
-    ensure!(is_known, "it should end as a release does, but: {outcome}");
-    next.held(LEASE + SOON).await?;
-    next.leave().await?;
-    case.leaves_nothing(worker, SOON).await
+    let is_known = matches!(
+        outcome.kind,
+        OutcomeKind::Lost | OutcomeKind::Released | OutcomeKind::Unreachable
+    );
+    ensure!(is_known, "unexpected outcome of a release: {outcome}");
+    next.wait_for_lock(LEASE + SOON).await?;
+    next.remove().await?;
+    trial.check_nothing_left(worker, SOON).await
 }
 
 const FREE: &str = "released; free soon after";
 
-/// Short, because it is waited for.
+/// Short, because some scenarios wait for its end.
 const LEASE: Duration = Duration::from_secs(4);

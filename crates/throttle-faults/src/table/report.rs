@@ -1,101 +1,103 @@
-//! What became of rows and forms, as a table for people.
+//! The results of all trials, printed as a table.
 
 use std::{
     fmt::{self, Display, Formatter},
     sync::Arc,
 };
 
-use super::Row;
-use crate::form::Form;
+use super::Scenario;
+use crate::client_kind::ClientKind;
 
-/// The results of a table.
+/// The results of all trials.
 #[derive(Debug)]
 pub struct Report {
-    rows: Vec<Arc<Row>>,
-    forms: Vec<Form>,
-    /// In the order of rows, and in each of forms.
+    rows: Vec<Arc<Scenario>>,
+    kinds: Vec<ClientKind>,
+    /// Row by row, each in the order of the client kinds.
     cells: Vec<Cell>,
 }
 
-/// What became of a row with a form.
+/// The result of one trial.
 #[derive(Clone, Debug)]
 enum Cell {
-    NotPlayed,
-    Right,
-    /// It was wrong at first, with this message.
-    RightThen(String),
-    Wrong(String),
+    NotRun,
+    Passed,
+    /// It failed at first, with this message.
+    PassedOnRetry(String),
+    Failed(String),
 }
 
 impl Report {
-    /// A table of which nothing was played yet.
-    pub fn new(rows: Vec<Arc<Row>>, forms: &[Form]) -> Self {
-        let cells = vec![Cell::NotPlayed; rows.len() * forms.len()];
-        Self { rows, forms: forms.to_vec(), cells }
+    /// A report without results yet.
+    pub fn new(rows: Vec<Arc<Scenario>>, kinds: &[ClientKind]) -> Self {
+        let cells = vec![Cell::NotRun; rows.len() * kinds.len()];
+        Self { rows, kinds: kinds.to_vec(), cells }
     }
 
-    /// The cells that are not known to be right, each with its number.
-    pub fn open(&self) -> Vec<(usize, Arc<Row>, Form)> {
-        let open = (0..).zip(self.places()).filter(|(_, (_, _, cell))| !cell.is_right());
-        open.map(|(number, (row, form, _))| (number, Arc::clone(row), form)).collect()
+    /// The trials that have not passed, each with the index of its cell.
+    pub fn not_passed(&self) -> Vec<(usize, Arc<Scenario>, ClientKind)> {
+        let open = (0..).zip(self.trials()).filter(|(_, (_, _, cell))| !cell.has_passed());
+        open.map(|(number, (row, kind, _))| (number, Arc::clone(row), kind)).collect()
     }
 
-    /// Notes what became of a cell, by its number.
+    /// Records the result of a trial, by the index of its cell.
     ///
     /// # Panics
     ///
     /// If there is no such cell.
-    pub fn note(&mut self, cell: usize, result: anyhow::Result<()>) {
+    pub fn record(&mut self, cell: usize, result: anyhow::Result<()>) {
         let cell = &mut self.cells[cell];
         *cell = match (result, &*cell) {
-            (Err(error), _) => Cell::Wrong(format!("{error:#}")),
-            (Ok(()), Cell::Wrong(message)) => Cell::RightThen(message.clone()),
-            (Ok(()), _) => Cell::Right,
+            (Err(error), _) => Cell::Failed(format!("{error:#}")),
+            (Ok(()), Cell::Failed(message)) => Cell::PassedOnRetry(message.clone()),
+            (Ok(()), _) => Cell::Passed,
         };
     }
 
-    /// What is wrong: a line for each row and form, which names both.
-    pub fn mismatches(&self) -> Vec<String> {
-        let wrong = self.places().filter_map(|(row, form, cell)| {
+    /// A line for each trial that has not passed, with its scenario and client kind.
+    pub fn failures(&self) -> Vec<String> {
+        let wrong = self.trials().filter_map(|(row, kind, cell)| {
             let message = match cell {
-                Cell::Right | Cell::RightThen(_) => return None,
-                Cell::Wrong(message) => message,
-                Cell::NotPlayed => "it was not played",
+                Cell::Passed | Cell::PassedOnRetry(_) => return None,
+                Cell::Failed(message) => message,
+                Cell::NotRun => "it was not run",
             };
-            Some(format!("{row} [{form}]: right: {}; wrong: {message}", row.right()))
+            Some(format!("{row} [{kind}]: expected: {}; but: {message}", row.expected()))
         });
         wrong.collect()
     }
 
-    /// What was wrong the first time only, in the same form.
-    pub fn doubts(&self) -> Vec<String> {
-        let doubts = self.places().filter_map(|(row, form, cell)| match cell {
-            Cell::RightThen(message) => Some(format!("{row} [{form}]: wrong at first: {message}")),
+    /// A line for each trial that passed only when it was repeated.
+    pub fn passed_on_retry(&self) -> Vec<String> {
+        let passed_on_retry = self.trials().filter_map(|(row, kind, cell)| match cell {
+            Cell::PassedOnRetry(message) => {
+                Some(format!("{row} [{kind}]: wrong at first: {message}"))
+            }
             _ => None,
         });
-        doubts.collect()
+        passed_on_retry.collect()
     }
 
-    fn places(&self) -> impl Iterator<Item = (&Arc<Row>, Form, &Cell)> {
-        let places =
-            self.rows.iter().flat_map(|row| self.forms.iter().map(move |form| (row, *form)));
-        places.zip(&self.cells).map(|((row, form), cell)| (row, form, cell))
+    fn trials(&self) -> impl Iterator<Item = (&Arc<Scenario>, ClientKind, &Cell)> {
+        let trials =
+            self.rows.iter().flat_map(|row| self.kinds.iter().map(move |kind| (row, *kind)));
+        trials.zip(&self.cells).map(|((row, kind), cell)| (row, kind, cell))
     }
 }
 
 impl Cell {
-    fn is_right(&self) -> bool {
-        matches!(self, Self::Right | Self::RightThen(_))
+    fn has_passed(&self) -> bool {
+        matches!(self, Self::Passed | Self::PassedOnRetry(_))
     }
 }
 
 impl Display for Cell {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::NotPlayed => "",
-            Self::Right => "ok",
-            Self::RightThen(_) => "ok, then",
-            Self::Wrong(_) => "WRONG",
+            Self::NotRun => "",
+            Self::Passed => "ok",
+            Self::PassedOnRetry(_) => "ok, then",
+            Self::Failed(_) => "WRONG",
         })
     }
 }
@@ -103,16 +105,16 @@ impl Display for Cell {
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{:58}", "")?;
-        for form in &self.forms {
-            write!(f, "{form:13}")?;
+        for kind in &self.kinds {
+            write!(f, "{kind:13}")?;
         }
-        writeln!(f, "right")?;
-        for (row, cells) in self.rows.iter().zip(self.cells.chunks(self.forms.len())) {
+        writeln!(f, "expected")?;
+        for (row, cells) in self.rows.iter().zip(self.cells.chunks(self.kinds.len())) {
             write!(f, "{row:58}")?;
             for cell in cells {
                 write!(f, "{cell:13}")?;
             }
-            writeln!(f, "{}", row.right())?;
+            writeln!(f, "{}", row.expected())?;
         }
         Ok(())
     }
@@ -126,33 +128,36 @@ mod tests {
     use crate::table::Phase;
 
     fn report() -> Report {
-        let row = Arc::new(Row::new(Phase::Waiting, "rain", "wet", async |_| Ok(())));
-        Report::new(vec![row], &[Form::Rust, Form::Throttlectl, Form::PythonSync])
+        let row = Arc::new(Scenario::new(Phase::Waiting, "rain", "wet", async |_| Ok(())));
+        Report::new(vec![row], &[ClientKind::Rust, ClientKind::Throttlectl, ClientKind::PythonSync])
     }
 
     #[test]
-    fn a_mismatch_names_row_and_form_and_what_is_right() {
+    fn a_failure_names_scenario_client_and_expected_outcome() {
         let mut report = report();
-        report.note(0, Ok(()));
-        report.note(1, Err(anyhow!("dry").context("it should be wet")));
+        report.record(0, Ok(()));
+        report.record(1, Err(anyhow!("dry").context("it should be wet")));
         let expected = [
-            "waiting: rain [throttlectl]: right: wet; wrong: it should be wet: dry",
-            "waiting: rain [Python sync]: right: wet; wrong: it was not played",
+            "waiting: rain [throttlectl]: expected: wet; but: it should be wet: dry",
+            "waiting: rain [Python sync]: expected: wet; but: it was not run",
         ];
-        assert_eq!(report.mismatches(), expected);
+        assert_eq!(report.failures(), expected);
         assert_eq!(report.to_string().matches("WRONG").count(), 1);
     }
 
     #[test]
-    fn what_is_right_the_second_time_is_told_but_no_mismatch() {
+    fn a_trial_that_passes_on_retry_is_listed_but_is_no_failure() {
         let mut report = report();
-        report.note(0, Ok(()));
-        report.note(1, Err(anyhow!("dry")));
-        let open = report.open().into_iter().map(|(cell, _, form)| (cell, form));
-        assert_eq!(open.collect::<Vec<_>>(), [(1, Form::Throttlectl), (2, Form::PythonSync)]);
-        report.note(1, Ok(()));
-        report.note(2, Ok(()));
-        assert_eq!(report.doubts(), ["waiting: rain [throttlectl]: wrong at first: dry"]);
-        assert!(report.mismatches().is_empty());
+        report.record(0, Ok(()));
+        report.record(1, Err(anyhow!("dry")));
+        let open = report.not_passed().into_iter().map(|(cell, _, kind)| (cell, kind));
+        assert_eq!(
+            open.collect::<Vec<_>>(),
+            [(1, ClientKind::Throttlectl), (2, ClientKind::PythonSync)]
+        );
+        report.record(1, Ok(()));
+        report.record(2, Ok(()));
+        assert_eq!(report.passed_on_retry(), ["waiting: rain [throttlectl]: wrong at first: dry"]);
+        assert!(report.failures().is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! What is counted of each semaphore, for as long as there is the semaphore.
+//! The counters and histograms of each semaphore.
 //!
-//! The exporter cannot delete a series, so those of semaphores are kept here: they come with the first
-//! event of a semaphore, and are dropped with it.
+//! They are made with the first event of the semaphore and dropped with it. The exporter cannot delete
+//! a series, so it does not keep them.
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -12,24 +12,24 @@ use throttle_runtime::{CancelCause, SemaphoreId};
 
 use super::histogram::{Histogram, Histograms};
 
-/// What is counted of one semaphore.
+/// The counters and histograms of one semaphore.
 #[derive(Debug)]
 pub(super) struct Series {
-    pub(super) grants: Count,
-    /// By the position of the cause among [`CAUSES`].
-    pub(super) cancelled: [Count; CAUSES.len()],
-    /// None if histograms are off.
+    pub(super) grants: Counter,
+    /// By cause, in the order of [`CAUSES`].
+    pub(super) cancelled: [Counter; CAUSES.len()],
+    /// `None` if histograms are off.
     pub(super) wait: Option<Histogram>,
     pub(super) hold: Option<Histogram>,
 }
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
-/// The series of all semaphores for which something was counted.
+/// The series of all semaphores that have had an event, by the index of the semaphore.
 #[derive(Debug, Default)]
-pub(super) struct Register(Mutex<Vec<Option<Arc<Series>>>>);
+pub(super) struct SeriesRegistry(Mutex<Vec<Option<Arc<Series>>>>);
 
 /// Values of the label `cause`, sorted.
 pub(super) const CAUSES: [&str; 4] = ["abandoned", "never_acquirable", "peer_gone", "withdrawn"];
@@ -41,14 +41,14 @@ impl Series {
             (!bounds.is_empty()).then(|| Histogram::new(bounds))
         };
         Self {
-            grants: Count::default(),
+            grants: Counter::default(),
             cancelled: Default::default(),
             wait: histogram(),
             hold: histogram(),
         }
     }
 
-    pub(super) fn cancelled(&self, cause: CancelCause) -> &Count {
+    pub(super) fn cancelled(&self, cause: CancelCause) -> &Counter {
         let [abandoned, never_acquirable, peer_gone, withdrawn] = &self.cancelled;
         match cause {
             CancelCause::Abandoned => abandoned,
@@ -59,7 +59,7 @@ impl Series {
     }
 }
 
-impl Count {
+impl Counter {
     pub(super) fn increment(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -69,7 +69,7 @@ impl Count {
     }
 }
 
-impl Register {
+impl SeriesRegistry {
     /// Adds the series of a semaphore.
     pub(super) fn add(&self, semaphore: SemaphoreId, series: Arc<Series>) {
         let mut all = self.all();
@@ -85,7 +85,7 @@ impl Register {
         }
     }
 
-    /// The series of some semaphores, in their order.
+    /// The series of these semaphores, in the same order.
     pub(super) fn find(
         &self,
         semaphores: impl Iterator<Item = SemaphoreId>,

@@ -74,7 +74,7 @@ async fn repeating_an_acquire_gives_the_same_answer_and_token() {
     let first: LockAnswer = server.put(&path, "1").await.json();
     let second: LockAnswer = server.put(&path, "1").await.json();
     assert_eq!(first, second);
-    assert_eq!(server.handle.remainder("A"), Ok(0));
+    assert_eq!(server.handle.remainder("A").await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,10 +82,10 @@ async fn releasing_a_lock_is_ok_also_when_there_was_none() {
     let server = Server::start(&[("A", 1, 0), ("B", 1, 0)]);
     let holder = server.hold("A", 1).await;
     server.delete(&format!("/peers/{holder}/B")).await.is_text(200, "Ok");
-    assert_eq!(server.handle.remainder("A"), Ok(0), "the other lock is left alone");
+    assert_eq!(server.handle.remainder("A").await, Ok(0), "the other lock is left alone");
     server.delete(&format!("/peers/{holder}/A")).await.is_text(200, "Ok");
     server.delete(&format!("/peers/{holder}/A")).await.is_text(200, "Ok");
-    assert_eq!(server.handle.remainder("A"), Ok(1));
+    assert_eq!(server.handle.remainder("A").await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]

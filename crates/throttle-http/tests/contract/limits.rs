@@ -67,7 +67,7 @@ async fn a_lease_has_a_greatest_length() {
         let detail = "`expires_in` is at most 1m.";
         check_refusal(&server, request, Code::ExpiresInTooLong, detail).await;
     }
-    assert_eq!(server.handle.remainder("A"), Ok(1));
+    assert_eq!(server.handle.remainder("A").await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]

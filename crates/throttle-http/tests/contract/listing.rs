@@ -77,7 +77,7 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_reads_it() {
     crowd(&server, 2_500).await;
     let mut chunks = open(&server, "/peers/").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
-    let everybody = server.handle.peers(None, usize::MAX).entries;
+    let everybody = server.handle.peers(None, usize::MAX).await.entries;
     assert_eq!(everybody.len(), 2_500);
     for peer in everybody {
         server.handle.remove_peer(peer.id, None).await.unwrap();
@@ -121,7 +121,7 @@ async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peer
     }
     let peers: Vec<PeerStatus> = server.get("/peers/").await.json();
     assert_eq!(peers.iter().map(|peer| peer.held.len()).collect::<Vec<_>>(), [600; 20]);
-    let page = server.handle.peers(None, usize::MAX);
+    let page = server.handle.peers(None, usize::MAX).await;
     assert_eq!(page.entries.len(), 1, "what is copied at a time is bounded as well");
 }
 
@@ -168,7 +168,7 @@ async fn a_semaphore_that_is_removed_while_it_is_listed_ends_the_lists() {
     let mut chunks = open(&server, "/semaphores/A").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
     let nothing = std::collections::BTreeMap::new();
-    server.handle.reconfigure(Settings::default(), &nothing).unwrap();
+    server.handle.reconfigure(Settings::default(), &nothing).await.unwrap();
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }

@@ -223,7 +223,7 @@ async fn a_removed_semaphore_leaves_no_series_behind_and_a_new_one_has_all_of_th
     assert!(before.contains("\"old\""));
 
     let configured = semaphores(&[("new", 1, 0), ("stays", 1, 0)]);
-    server.handle.reconfigure(Settings::default(), &configured).unwrap();
+    server.handle.reconfigure(Settings::default(), &configured).await.unwrap();
     let after = server.get("/metrics").await.body;
     assert!(!after.contains("\"old\""), "{after}");
     let about = |text: &str, name: &str| text.matches(&format!("{{semaphore=\"{name}\"")).count();

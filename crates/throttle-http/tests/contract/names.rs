@@ -34,8 +34,8 @@ async fn every_name_can_be_locked_looked_at_and_released() {
 
         let answer: LockAnswer = server.put(&path, "1").await.json();
         assert_eq!(answer.semaphore, name);
-        assert_eq!(server.handle.remainder(name), Ok(0), "{name:?}");
-        assert_eq!(server.handle.remainder("A"), Ok(1), "{name:?}");
+        assert_eq!(server.handle.remainder(name).await, Ok(0), "{name:?}");
+        assert_eq!(server.handle.remainder("A").await, Ok(1), "{name:?}");
 
         let semaphore = server.get(&format!("/semaphores/{encoded}")).await.value();
         assert_eq!(semaphore["name"], json!(name));
@@ -46,11 +46,11 @@ async fn every_name_can_be_locked_looked_at_and_released() {
         assert_eq!(remainder.value(), json!(0), "{name:?}");
 
         server.delete(&path).await.is_text(200, "Ok");
-        assert_eq!(server.handle.remainder(name), Ok(1), "{name:?}");
+        assert_eq!(server.handle.remainder(name).await, Ok(1), "{name:?}");
 
         let body = json!({"expires_in": "1m", "peer_id": 7, "acquired": {name: 1}});
         server.post("/restore", &body.to_string()).await.is_text(200, "Ok");
-        assert_eq!(server.handle.remainder(name), Ok(0), "{name:?}");
+        assert_eq!(server.handle.remainder(name).await, Ok(0), "{name:?}");
     }
 }
 
@@ -61,9 +61,9 @@ async fn is_acquired_is_a_question_only_with_get() {
         let path = format!("/{alias}/{}/is_acquired", server.join().await);
         assert_eq!(server.put(&path, "1").await.status, 200);
         assert_eq!(server.get(&path).await.value(), json!(true));
-        assert_eq!(server.handle.remainder("is_acquired"), Ok(0));
+        assert_eq!(server.handle.remainder("is_acquired").await, Ok(0));
         server.delete(&path).await.is_text(200, "Ok");
-        assert_eq!(server.handle.remainder("is_acquired"), Ok(1));
+        assert_eq!(server.handle.remainder("is_acquired").await, Ok(1));
     }
 }
 

@@ -74,7 +74,7 @@ async fn an_unusable_duration_in_a_query_names_the_parameter() {
             check_refusal(&server, request, Code::InvalidField, &detail).await;
         }
     }
-    assert_eq!(server.handle.remainder("A"), Ok(1));
+    assert_eq!(server.handle.remainder("A").await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn an_unusable_sequence_number_names_the_parameter_and_changes_nothing() {
         let request = (Method::POST, "/restore", body.as_str());
         check_refusal(&server, request, Code::InvalidField, &detail).await;
     }
-    assert_eq!(server.handle.remainder("A"), Ok(1));
+    assert_eq!(server.handle.remainder("A").await, Ok(1));
     // The greatest there is.
     let path = format!("/peers/{peer}/A?sequence=9007199254740991");
     assert_eq!(server.put(&path, "1").await.status, 200);

@@ -46,7 +46,7 @@ async fn a_semaphore_that_is_not_configured_is_unknown() {
     for request in requests {
         check_refusal(&server, request, Code::UnknownSemaphore, "Unknown semaphore").await;
     }
-    assert_eq!(server.handle.remainder("A"), Ok(1), "a refused restore changes nothing");
+    assert_eq!(server.handle.remainder("A").await, Ok(1), "a refused restore changes nothing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,7 @@ async fn a_request_with_a_lower_sequence_number_is_stale() {
     ] {
         check_refusal(&server, request, Code::StaleRequest, detail).await;
     }
-    assert_eq!(server.handle.remainder("A"), Ok(0));
+    assert_eq!(server.handle.remainder("A").await, Ok(0));
 }
 
 /// S6

@@ -179,7 +179,7 @@ async fn a_waiter_that_can_never_be_served_any_more_is_answered_at_once() {
     let client = server.clone();
     let waiting = tokio::spawn(async move { client.put(&path, "4").await });
     settle().await;
-    server.handle.reconfigure(Settings::default(), &semaphores(&[("A", 3, 0)])).unwrap();
+    server.handle.reconfigure(Settings::default(), &semaphores(&[("A", 3, 0)])).await.unwrap();
     answer_now(waiting).await.is_text(
         409,
         "Lock can never be acquired. Lock asks for count 4 yet full count is only 3.",

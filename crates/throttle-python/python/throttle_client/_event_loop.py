@@ -12,13 +12,13 @@ from ._wakeup import WakeupSocket
 _T = TypeVar("_T")
 
 
-async def finish(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
+async def wait_async(operation: "_native.Operation[_T]", cancel: bool = True) -> _T:
     """Awaits the end of the operation, and returns its result.
 
     If the task is cancelled, the operation is cancelled too, unless `cancel` is false.
     """
     try:
-        await begin(operation)
+        await start(operation)
     except BaseException:
         # The task was cancelled, or its coroutine was closed.
         if cancel:
@@ -36,7 +36,7 @@ async def run_async(steps: "Steps[_T]", cancel: bool = True) -> _T:
         operation = next(steps)
         while True:
             try:
-                result = await finish(operation, cancel)
+                result = await wait_async(operation, cancel)
             except BaseException as error:
                 operation = steps.throw(error)
             else:
@@ -45,16 +45,16 @@ async def run_async(steps: "Steps[_T]", cancel: bool = True) -> _T:
         return end.value  # type: ignore[no-any-return]
 
 
-def begin(operation: "_native.Operation[Any]") -> "asyncio.Future[None]":
+def start(operation: "_native.Operation[Any]") -> "asyncio.Future[None]":
     """Starts an operation in the running event loop. The future is done when the operation has ended."""
     loop = asyncio.get_running_loop()
     reader = _readers.get(loop)
     if reader is None:
         reader = _readers[loop] = _Reader()
-    return reader.begin(loop, operation)
+    return reader.start(loop, operation)
 
 
-class _Waiting(Dict[int, "asyncio.Future[None]"]):
+class _Futures(Dict[int, "asyncio.Future[None]"]):
     """The futures of the operations under way, by token.
 
     Only the loop keeps it, by its reader callback. The futures refer to the loop, so any other reference
@@ -67,47 +67,47 @@ class _Reader:
 
     def __init__(self) -> None:
         self._socket = WakeupSocket(timeout=0.0)
-        self._waiting: "weakref.ReferenceType[_Waiting]" = weakref.ref(_Waiting())
+        self._futures: "weakref.ReferenceType[_Futures]" = weakref.ref(_Futures())
         self._tokens = itertools.count()
         self._task: Optional["asyncio.Task[None]"] = None
 
-    def begin(
+    def start(
         self, loop: asyncio.AbstractEventLoop, operation: "_native.Operation[Any]"
     ) -> "asyncio.Future[None]":
         token = next(self._tokens)
         future = loop.create_future()
-        waiting = self._waiting()
-        if not waiting:
-            waiting = _Waiting()
-            self._waiting = weakref.ref(waiting)
+        futures = self._futures()
+        if not futures:
+            futures = _Futures()
+            self._futures = weakref.ref(futures)
             try:
-                loop.add_reader(self._socket.socket, self._read, loop, waiting)
+                loop.add_reader(self._socket.socket, self._read, loop, futures)
             except NotImplementedError:
                 # The proactor loop of Windows has no readers, but can receive.
-                self._task = loop.create_task(self._keep_reading(loop, waiting))
-        waiting[token] = future
+                self._task = loop.create_task(self._keep_reading(loop, futures))
+        futures[token] = future
         operation.start(self._socket.wakeup, token)
         return future
 
-    def _read(self, loop: asyncio.AbstractEventLoop, waiting: "_Waiting") -> None:
+    def _read(self, loop: asyncio.AbstractEventLoop, futures: "_Futures") -> None:
         try:
             self._socket.socket.recv(4096)
         except (BlockingIOError, InterruptedError):
             pass
-        self._settle(waiting)
-        if not waiting:
+        self._complete(futures)
+        if not futures:
             loop.remove_reader(self._socket.socket)
 
     async def _keep_reading(
-        self, loop: asyncio.AbstractEventLoop, waiting: "_Waiting"
+        self, loop: asyncio.AbstractEventLoop, futures: "_Futures"
     ) -> None:
-        while waiting:
+        while futures:
             await loop.sock_recv(self._socket.socket, 4096)
-            self._settle(waiting)
+            self._complete(futures)
 
-    def _settle(self, waiting: "_Waiting") -> None:
+    def _complete(self, futures: "_Futures") -> None:
         for token in self._socket.wakeup.take_ended():
-            future = waiting.pop(token)
+            future = futures.pop(token)
             if not future.done():
                 future.set_result(None)
 

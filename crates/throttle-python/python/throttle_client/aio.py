@@ -20,7 +20,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
-from ._event_loop import begin, finish, run_async
+from ._event_loop import run_async, start, wait_async
 from ._lock_base import HeldLock, LockBase, OnLost, is_coroutine_function, reject_generators
 from .client import ClientBase, Pem, Span, Urls, seconds
 from .errors import LockLost, Refused, Timeout, Unreachable
@@ -39,7 +39,7 @@ class Client(ClientBase):
 
     async def new_peer(self, expires_in: Span) -> int:
         """Registers a new peer and returns its id. The peer expires `expires_in` after its last heartbeat."""
-        return await finish(self._server.new_peer(seconds(expires_in, "expires_in")))
+        return await wait_async(self._server.new_peer(seconds(expires_in, "expires_in")))
 
     async def acquire(
         self,
@@ -51,32 +51,32 @@ class Client(ClientBase):
     ) -> bool:
         """Requests a lock, and returns whether it is held. If not, it is pending in the queue."""
         operation = self._acquire(peer_id, semaphore, count, expires_in, block_for)
-        return (await finish(operation))[0]
+        return (await wait_async(operation))[0]
 
     async def restore(self, peer_id: int, acquired: Dict[str, int], expires_in: Span) -> None:
         """Restores a peer with its locks at a server that does not know it any more."""
         lease = seconds(expires_in, "expires_in")
-        await finish(self._server.restore(peer_id, acquired, lease))
+        await wait_async(self._server.restore(peer_id, acquired, lease))
 
     async def remainder(self, semaphore: str) -> int:
         """The free count of a semaphore. Negative if restored peers hold more than the maximum."""
-        return await finish(self._server.remainder(semaphore))
+        return await wait_async(self._server.remainder(semaphore))
 
     async def is_acquired(self, peer_id: int) -> bool:
         """Whether the peer has no pending lock."""
-        return await finish(self._server.is_acquired(peer_id))
+        return await wait_async(self._server.is_acquired(peer_id))
 
     async def release(self, peer_id: int) -> None:
         """Removes the peer with all its locks, held and pending."""
-        await finish(self._server.remove_peer(peer_id))
+        await wait_async(self._server.remove_peer(peer_id))
 
     async def release_lock(self, peer_id: int, semaphore: str) -> None:
         """Releases the lock of the peer on this semaphore, held or pending."""
-        await finish(self._server.release(peer_id, semaphore))
+        await wait_async(self._server.release(peer_id, semaphore))
 
     async def heartbeat(self, peer_id: int, expires_in: Span) -> None:
         """Renews the lease of the peer."""
-        await finish(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
+        await wait_async(self._server.heartbeat(peer_id, seconds(expires_in, "expires_in")))
 
 
 class Lock(LockBase):
@@ -210,7 +210,7 @@ class Lock(LockBase):
             if self._on_lost is not None:
                 self._on_lost(reason)
 
-        begin(operation).add_done_callback(tell)
+        start(operation).add_done_callback(tell)
         held.stop_watching = operation.cancel
 
 

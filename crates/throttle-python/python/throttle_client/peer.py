@@ -16,7 +16,7 @@ from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVa
 from . import _native
 from ._blocking import run, wait
 from ._dispatcher import forward_log
-from ._event_loop import finish
+from ._event_loop import wait_async
 from ._steps import Steps
 from .client import Client, ClientBase, Span, check_count, seconds, timespan
 from .errors import LockLost, LostReason, Timeout, Unreachable
@@ -367,7 +367,7 @@ class Loss:
     async def _await(self) -> Optional[LostReason]:
         if self._native is None:
             return None
-        lost = await finish(self._native.wait_lost(None))
+        lost = await wait_async(self._native.wait_lost(None))
         return None if lost is None else LostReason(lost[0])
 
     @property

@@ -1,9 +1,6 @@
-//! A service that is broken says so and ends what waits for it.
+//! Tests of a service that fails: it reports the failure and ends all waits.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::time::Duration;
 
 use throttle_runtime::{
     Admission, Count, Error, Event, Failure, Handle, Labels, LockRequest, Observer, PeerId,
@@ -11,9 +8,9 @@ use throttle_runtime::{
 };
 use tokio::{runtime::Builder, sync::oneshot, time::sleep};
 
-use crate::support::{PATIENCE, configure, hold, join, settle, wait};
+use crate::support::{BLOCK_FOR, configure, hold, join, settle, wait};
 
-/// Panics within the critical section at an event of this kind.
+/// Panics in the critical section at an event of this kind.
 struct Fragile(fn(&Event) -> bool);
 
 impl Observer for Fragile {
@@ -22,17 +19,17 @@ impl Observer for Fragile {
     fn semaphore_removed(&mut self, _: SemaphoreId) {}
 
     fn event(&mut self, event: &Event) {
-        assert!(!self.0(event), "this is how a defect looks");
+        assert!(!self.0(event), "a defect that the test wants");
     }
 }
 
-fn start(breaks_at: fn(&Event) -> bool) -> Handle {
-    let observer = Box::new(Fragile(breaks_at));
+fn start(panics_at: fn(&Event) -> bool) -> Handle {
+    let observer = Box::new(Fragile(panics_at));
     Handle::start_observed(Settings::default(), &configure(&[("A", 1)]), observer)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
+async fn a_panic_in_an_operation_is_reported_and_ends_all_waits_at_once() {
     let throttle = start(|event| matches!(event, Event::Released { .. }));
     let holder = hold(&throttle, "A", 1).await;
     let mut waiting = Vec::new();
@@ -55,20 +52,21 @@ async fn a_panic_in_an_operation_is_told_and_ends_every_open_wait_at_once() {
     assert!(failed.is_finished());
     assert_eq!(failed.await.unwrap(), Failure::Operation);
     assert_eq!(throttle.failure(), Some(Failure::Operation));
-    assert_eq!(throttle.heartbeat(holder, PATIENCE).await, Err(Error::Failed));
+    assert_eq!(throttle.heartbeat(holder, BLOCK_FOR).await, Err(Error::Failed));
     assert_eq!(
         throttle.acquire(holder, "A", LockRequest::now(Count::ONE)).await,
         Err(Error::Failed)
     );
     assert_eq!(throttle.remove_peer(holder, None).await, Err(Error::Failed));
-    assert_eq!(throttle.remainder("A"), Err(Error::Failed));
-    let later = catch_unwind(AssertUnwindSafe(|| throttle.peer_count()));
-    assert!(later.is_err(), "nobody knows what is true");
+    assert_eq!(throttle.remainder("A").await, Err(Error::Failed));
+    let clone = throttle.clone();
+    let later = tokio::spawn(async move { clone.peer_count().await });
+    assert!(later.await.unwrap_err().is_panic(), "the state cannot be trusted");
     throttle.drain();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_the_timer_ends_leases_is_told() {
+async fn a_panic_while_the_timer_ends_leases_is_reported() {
     let throttle = start(|event| matches!(event, Event::Expired { .. }));
     let peer = throttle.new_peer(Duration::from_secs(1), Labels::default()).await.unwrap();
     throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
@@ -78,9 +76,9 @@ async fn a_panic_while_the_timer_ends_leases_is_told() {
     assert_eq!(throttle.failed().await, Failure::Operation);
 }
 
-/// The request that breaks the service is the one that was to wait.
+/// The request that panics is the one that was about to wait.
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_a_wait_begins_is_told() {
+async fn a_panic_while_a_wait_begins_is_reported() {
     let throttle = start(|event| matches!(event, Event::Queued { .. }));
     hold(&throttle, "A", 1).await;
     let waiting = wait(&throttle, join(&throttle).await, "A");
@@ -89,7 +87,7 @@ async fn a_panic_while_a_wait_begins_is_told() {
 }
 
 #[test]
-fn a_runtime_that_ends_takes_the_timer_with_it_and_that_is_told() {
+fn the_end_of_the_timer_with_its_runtime_is_reported() {
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
     let first = runtime();
     let throttle = first.block_on(async { start(|_| false) });
@@ -99,44 +97,44 @@ fn a_runtime_that_ends_takes_the_timer_with_it_and_that_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_service_is_no_failure() {
+async fn the_end_of_the_service_is_not_a_failure() {
     let throttle = start(|_| false);
     let failed = tokio::spawn(throttle.failed());
     drop(throttle);
-    sleep(PATIENCE).await;
+    sleep(BLOCK_FOR).await;
     assert!(!failed.is_finished());
 }
 
-/// S15, whatever takes the waiting task along.
+/// S15, whatever ends the waiting task.
 #[tokio::test(start_paused = true)]
-async fn a_panic_elsewhere_in_its_task_parks_a_waiter() {
+async fn a_panic_elsewhere_in_the_waiting_task_parks_the_waiter() {
     let throttle = start(|_| false);
     let holder = hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
-    let (stumble, stumbles) = oneshot::channel::<()>();
-    let task = tokio::spawn(wait_beside(throttle.clone(), waiter, stumbles));
+    let (panic_now, panics) = oneshot::channel::<()>();
+    let task = tokio::spawn(wait_beside(throttle.clone(), waiter, panics));
     settle().await;
-    stumble.send(()).unwrap();
+    panic_now.send(()).unwrap();
     assert!(task.await.unwrap_err().is_panic());
-    assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
+    assert!(throttle.waiters("A", None, 1).await.unwrap().entries[0].parked);
     throttle.release(holder, "A", None).await.unwrap();
-    assert_eq!(throttle.remainder("A"), Ok(1), "nobody is there to take it");
+    assert_eq!(throttle.remainder("A").await, Ok(1), "a parked waiter is not granted the lock");
     assert_eq!(throttle.failure(), None);
 }
 
-/// Waits for a lock beside something that panics.
+/// Waits for a lock until something else in the task panics.
 async fn wait_beside(
     throttle: Handle,
     waiter: PeerId,
-    stumbles: oneshot::Receiver<()>,
+    panics: oneshot::Receiver<()>,
 ) -> Result<Admission, Error> {
-    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
-    let stumble = async {
-        let _ = stumbles.await;
-        panic!("it has nothing to do with the wait");
+    let request = LockRequest { block_for: Some(BLOCK_FOR), ..LockRequest::now(Count::ONE) };
+    let panic = async {
+        let _ = panics.await;
+        panic!("unrelated to the wait");
     };
     tokio::select! {
         admission = throttle.acquire(waiter, "A", request) => admission,
-        () = stumble => unreachable!(),
+        () = panic => unreachable!(),
     }
 }

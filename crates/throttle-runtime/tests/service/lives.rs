@@ -1,4 +1,4 @@
-//! Random lives of a service: requests come, wait, and end in every way that there is.
+//! Tests with random operations: requests wait, and their waits end in every possible way.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use arbtest::arbitrary::{Result, Unstructured};
 use throttle_runtime::{Admission, Error, Handle, Labels, LockRequest, PeerId, Settings};
 use tokio::{runtime::Builder, task::JoinHandle, time::sleep};
 
-use crate::support::{PATIENCE, configure, count, jump, settle, start};
+use crate::support::{BLOCK_FOR, configure, count, jump, settle, start};
 
-/// S8, S13, S15, S16: by a grant, a cancellation, a broken connection, a removal, at the end of its time
-/// or of its service, and while a crowd expires.
+/// S8, S13, S15, S16: a grant, a cancellation, a dropped request, a removal, the end of `block_for` or of the
+/// service, also while very many peers expire.
 #[test]
-fn open_requests_are_counted_whatever_ends_them() {
+fn open_waits_are_counted_whatever_ends_them() {
     let (mut long, mut short) = (0, 0);
     for seed in 1..=LIVES {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> u32::BITS;
         arbtest::arbtest(|u| {
             let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-            let waited = runtime.expect("a runtime").block_on(live(u))?;
+            let waited = runtime.expect("a runtime starts").block_on(live(u))?;
             (long, short) = (long + waited.0, short + waited.1);
             Ok(())
         })
@@ -31,11 +31,11 @@ const LIVES: u64 = 10;
 
 type Request = JoinHandle<std::result::Result<Admission, Error>>;
 
-/// Returns how many open requests were seen, and how many of them were short.
+/// Returns how many long and how many short waits were seen.
 async fn live(u: &mut Unstructured<'_>) -> Result<(u64, u64)> {
     let mut waited = (0, 0);
     let throttle = start(&[("A", 2), ("B", 1)]);
-    // Its leases end one after the other, more of them than an operation does before its turn.
+    // Their leases end one after the other, more of them than one operation removes.
     for number in 0..600 {
         let lease = Duration::from_secs(2) + Duration::from_nanos(number);
         throttle.new_peer(lease, Labels::default()).await.expect("there is room");
@@ -58,7 +58,7 @@ async fn live(u: &mut Unstructured<'_>) -> Result<(u64, u64)> {
     throttle.drain();
     assert_eq!(throttle.open_waits().open, 0);
     settle().await;
-    assert!(requests.iter().all(JoinHandle::is_finished), "nobody waits any more");
+    assert!(requests.iter().all(JoinHandle::is_finished), "no request waits any longer");
     assert_eq!(throttle.failure(), None);
     Ok(waited)
 }
@@ -79,7 +79,7 @@ async fn act(
         }
         (3..=7, Some(peer)) => {
             let expires_in = u.ratio(1, 2)?.then(|| Duration::from_secs(span.as_secs() % 2));
-            let block_for = Some(if u.ratio(1, 2)? { PATIENCE } else { span });
+            let block_for = Some(if u.ratio(1, 2)? { BLOCK_FOR } else { span });
             let count = count(u.int_in_range(1..=2)?);
             let (handle, request) = (
                 throttle.clone(),
@@ -101,7 +101,10 @@ async fn act(
         (13, Some(_)) => throttle.limit_open_waits(u.int_in_range(0..=3)?),
         (14, Some(_)) => {
             let semaphores = configure(&[("A", u.int_in_range(1..=3)?), ("B", 1)]);
-            throttle.reconfigure(Settings::default(), &semaphores).expect("all of them stay");
+            throttle
+                .reconfigure(Settings::default(), &semaphores)
+                .await
+                .expect("no semaphore is removed");
         }
         (_, Some(_)) => sleep(span).await,
     }

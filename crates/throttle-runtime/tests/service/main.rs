@@ -1,4 +1,4 @@
-//! What the runtime adds to the state machine.
+//! Tests of what the runtime adds to the state machine.
 
 mod failures;
 mod lives;

@@ -1,4 +1,4 @@
-//! A limit of its own for requests that wait: beyond it they wait briefly, and keep their place.
+//! Tests of the limit of open waits: a request beyond it waits briefly, and keeps its place.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use throttle_runtime::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::support::{JUMP, LEASE, PATIENCE, hold, join, jump, settle, start, wait};
+use crate::support::{BLOCK_FOR, JUMP, LEASE, hold, join, jump, settle, start, wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(100);
@@ -18,13 +18,13 @@ fn limited(limit: usize) -> Handle {
     throttle
 }
 
-/// A task that waits for the mutex `A` as new peer, and asks again as soon as it hears that it is
-/// pending, as old clients do. Returns who it was and how often it asked.
+/// A task that waits for the mutex `A` as a new peer, and repeats its request as soon as it is answered
+/// pending, as clients of version 0.5 do. Returns the peer and the number of requests.
 fn contend(throttle: &Handle) -> JoinHandle<(PeerId, u32)> {
     let throttle = throttle.clone();
     tokio::spawn(async move {
-        let peer = throttle.new_peer(PATIENCE, Labels::default()).await.unwrap();
-        let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
+        let peer = throttle.new_peer(BLOCK_FOR, Labels::default()).await.unwrap();
+        let request = LockRequest { block_for: Some(BLOCK_FOR), ..LockRequest::now(Count::ONE) };
         let mut requests = 1;
         while is_pending(throttle.acquire(peer, "A", request).await) {
             requests += 1;
@@ -34,7 +34,7 @@ fn contend(throttle: &Handle) -> JoinHandle<(PeerId, u32)> {
 }
 
 fn is_pending(answer: Result<Admission, Error>) -> bool {
-    !matches!(answer.expect("nothing is wrong"), Admission::Granted { .. })
+    !matches!(answer.expect("the request is not refused"), Admission::Granted { .. })
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,17 +51,17 @@ async fn beyond_the_limit_a_wait_is_answered_pending_after_a_second() {
     assert!(is_pending(waiting.pop().unwrap().await.unwrap()));
     assert_eq!(clock.now().as_nanos(), 1_000_000_000);
     assert!(waiting.iter().all(|request| !request.is_finished()));
-    assert_eq!(throttle.semaphore("A").unwrap().waiters, 3, "it keeps its place");
+    assert_eq!(throttle.semaphore("A").await.unwrap().waiters, 3, "it keeps its place");
     assert_eq!(throttle.open_waits(), OpenWaits { open: 2, short: 0, limit: 2, cut_short: 1 });
     for request in waiting {
         assert!(is_pending(request.await.unwrap()));
     }
-    assert_eq!(u128::from(clock.now().as_nanos()), PATIENCE.as_nanos());
+    assert_eq!(u128::from(clock.now().as_nanos()), BLOCK_FOR.as_nanos());
     assert_eq!(throttle.open_waits().open, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_brief_by_itself_is_not_prolonged() {
+async fn a_wait_with_a_shorter_block_for_is_not_prolonged() {
     let throttle = limited(0);
     hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
@@ -76,7 +76,7 @@ async fn a_wait_that_is_brief_by_itself_is_not_prolonged() {
 
 /// S3
 #[tokio::test(start_paused = true)]
-async fn a_short_wait_hears_of_its_grant_and_of_its_end_at_once() {
+async fn a_short_wait_is_answered_at_once_when_it_is_granted_or_its_peer_removed() {
     let throttle = limited(0);
     let holder = hold(&throttle, "A", 1).await;
     let (next, gone) = (join(&throttle).await, join(&throttle).await);
@@ -93,7 +93,7 @@ async fn a_short_wait_hears_of_its_grant_and_of_its_end_at_once() {
 
 /// S15
 #[tokio::test(start_paused = true)]
-async fn a_short_wait_that_breaks_is_parked_and_leaves_nothing_behind() {
+async fn a_short_wait_that_is_dropped_is_parked_and_leaves_nothing_behind() {
     let throttle = limited(0);
     let holder = hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
@@ -101,16 +101,16 @@ async fn a_short_wait_that_breaks_is_parked_and_leaves_nothing_behind() {
     settle().await;
     waiting.abort();
     settle().await;
-    assert!(throttle.waiters("A", None, 1).unwrap().entries[0].parked);
+    assert!(throttle.waiters("A", None, 1).await.unwrap().entries[0].parked);
     assert_eq!(throttle.open_waits(), OpenWaits { open: 0, short: 0, limit: 0, cut_short: 1 });
     assert!(!throttle.end_short_wait());
     throttle.release(holder, "A", None).await.unwrap();
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
-/// S2: whoever has to ask again, and however often.
+/// S2: even if requests have to be repeated, however often.
 #[tokio::test(start_paused = true)]
-async fn locks_are_granted_in_order_also_to_those_who_have_to_ask_again() {
+async fn locks_are_granted_in_order_even_to_requests_that_are_repeated() {
     let throttle = limited(3);
     let mut holder = hold(&throttle, "A", 1).await;
     let mut queue = Vec::new();
@@ -123,16 +123,16 @@ async fn locks_are_granted_in_order_also_to_those_who_have_to_ask_again() {
         sleep(Duration::from_millis(330)).await;
         throttle.release(holder, "A", None).await.unwrap();
         settle().await;
-        // Between two requests it may be granted its lock without waiting for it.
+        // A lock that is granted between two requests is reported to the next one.
         sleep(SECOND / 100).await;
-        assert!(contender.is_finished(), "somebody else's turn came first");
+        assert!(contender.is_finished(), "another peer was granted the lock first");
         holder = contender.await.unwrap().0;
     }
 }
 
-/// Clients of version 0.5 ask again as soon as they hear that their lock is pending.
+/// Clients of version 0.5 repeat a request as soon as it is answered pending.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_waiters_beyond_the_limit_ask_once_a_second_each() {
+async fn a_thousand_waiters_beyond_the_limit_send_one_request_a_second_each() {
     let throttle = limited(10);
     hold(&throttle, "A", 1).await;
     let contenders: Vec<_> = (0..1_010).map(|_| contend(&throttle)).collect();
@@ -144,7 +144,7 @@ async fn a_thousand_waiters_beyond_the_limit_ask_once_a_second_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_short_wait_can_be_ended_but_not_within_a_moment() {
+async fn the_oldest_short_wait_can_be_ended_once_it_has_lasted_a_moment() {
     let throttle = limited(1);
     hold(&throttle, "A", 1).await;
     assert!(!throttle.end_short_wait(), "there is none");
@@ -153,9 +153,9 @@ async fn the_oldest_short_wait_can_be_ended_but_not_within_a_moment() {
         waiting.push(wait(&throttle, join(&throttle).await, "A"));
         settle().await;
     }
-    assert!(!throttle.end_short_wait(), "clients may ask again at once");
+    assert!(!throttle.end_short_wait(), "clients may repeat the request immediately");
     sleep(MOMENT).await;
-    // The first one is not short.
+    // The first wait is not short.
     for ended in [1, 2, 3] {
         assert!(!waiting[ended].is_finished());
         assert!(throttle.end_short_wait());
@@ -163,19 +163,23 @@ async fn the_oldest_short_wait_can_be_ended_but_not_within_a_moment() {
         assert!(waiting[ended].is_finished());
     }
     assert!(!throttle.end_short_wait());
-    let status = throttle.semaphore("A").unwrap();
+    let status = throttle.semaphore("A").await.unwrap();
     assert_eq!((status.waiters, throttle.open_waits().open), (4, 1));
     for request in waiting.drain(1..) {
         assert!(is_pending(request.await.unwrap()));
     }
     sleep(LEASE).await;
-    assert_eq!(throttle.peer_count(), 1, "leases count from the answer, and one is still open");
+    assert_eq!(
+        throttle.peer_count().await,
+        1,
+        "leases begin with the answer, and one wait is still open"
+    );
 }
 
-/// A request has waited for as long as the clock says, also while the state machine has not got there
-/// because very many leases ended together.
+/// The age of a wait is measured by the clock, even while the state machine lags behind it because very many
+/// leases ended together.
 #[tokio::test(start_paused = true)]
-async fn a_short_wait_can_be_ended_while_a_crowd_expires() {
+async fn a_short_wait_can_be_ended_while_very_many_peers_expire() {
     let throttle = limited(0);
     for number in 0..5_000 {
         let lease = LEASE + Duration::from_nanos(number);
@@ -187,13 +191,13 @@ async fn a_short_wait_can_be_ended_while_a_crowd_expires() {
     settle().await;
     jump(JUMP);
     assert!(throttle.end_short_wait());
-    assert!(throttle.peer_count() > 2, "the crowd is not gone yet");
+    assert!(throttle.peer_count().await > 2, "some of them are not removed yet");
     settle().await;
     assert!(is_pending(short.await.unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_changes_concerns_those_who_come() {
+async fn a_new_limit_applies_to_later_requests_only() {
     let throttle = limited(0);
     hold(&throttle, "A", 1).await;
     let short = wait(&throttle, join(&throttle).await, "A");
@@ -207,9 +211,8 @@ async fn a_limit_that_changes_concerns_those_who_come() {
     assert_eq!(throttle.open_waits().cut_short, 1);
 }
 
-/// Nobody knows how much of anything there will be unless told.
 #[tokio::test(start_paused = true)]
-async fn without_a_limit_nobody_is_cut_short() {
+async fn without_a_limit_no_wait_is_short() {
     let throttle = Handle::start(Settings::default(), &crate::support::configure(&[("A", 1)]));
     hold(&throttle, "A", 1).await;
     let contenders: Vec<_> = (0..100).map(|_| contend(&throttle)).collect();

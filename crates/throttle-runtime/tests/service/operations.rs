@@ -1,4 +1,4 @@
-//! Waking, draining, observing, ending.
+//! Tests of waking, draining, inspection, reconfiguration, the observer, and the end of a service.
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +18,12 @@ use throttle_runtime::{
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    JUMP, LEASE, PATIENCE, configure, count, hold, join, jump, settle, start, wait,
+    BLOCK_FOR, JUMP, LEASE, configure, count, hold, join, jump, settle, start, wait,
 };
 
-/// S3: without anybody asking for anything, at the deadline to the millisecond.
+/// S3: to the millisecond, although no operation runs at the deadline.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_lease_wakes_those_who_wait_punctually() {
+async fn the_end_of_a_lease_wakes_waiters_punctually() {
     let throttle = start(&[("A", 1)]);
     let clock = Clock::start();
     let holder = hold(&throttle, "A", 1).await;
@@ -34,9 +34,9 @@ async fn the_end_of_a_lease_wakes_those_who_wait_punctually() {
     assert!(late <= Duration::from_millis(1), "{late:?} late");
 }
 
-/// An earlier deadline re-arms the timer, which sleeps until a later one.
+/// An earlier deadline re-arms the timer, which would sleep until a later one.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_comes_nearer_is_not_missed() {
+async fn a_deadline_that_is_moved_forward_is_not_missed() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
@@ -47,9 +47,10 @@ async fn a_deadline_that_comes_nearer_is_not_missed() {
     assert!(waiting.is_finished());
 }
 
-/// S13: nobody waits for more than a part of a crowd to be gone. Who is not gone yet is alive.
+/// S13: an operation waits for the removal of a few peers only. A peer that is not removed yet is alive.
 #[tokio::test(start_paused = true)]
-async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_stays() {
+async fn peers_that_expire_together_are_removed_in_steps_and_one_that_renews_its_lease_in_between_stays()
+ {
     let throttle = start(&[("A", 1)]);
     let mut peers = Vec::new();
     for number in 0..20_000 {
@@ -58,26 +59,30 @@ async fn a_crowd_that_expires_together_leaves_in_parts_and_who_calls_meanwhile_s
     }
     sleep(LEASE - Duration::from_millis(1)).await;
     jump(Duration::from_millis(500));
-    let left = throttle.peer_count();
+    let left = throttle.peer_count().await;
     assert!((1..20_000).contains(&left), "{left} are left");
     let (first, last) = (peers[0], peers[19_999]);
     let gone = throttle.heartbeat(first, LEASE).await;
     assert_eq!(gone, Err(Error::Refused(throttle_core::Error::UnknownPeer)));
     throttle.heartbeat(last, LEASE).await.unwrap();
     settle().await;
-    assert_eq!(throttle.peer_count(), 1, "the timer goes on without being asked");
+    assert_eq!(throttle.peer_count().await, 1, "the timer removes the rest without an operation");
     sleep(LEASE - Duration::from_millis(1)).await;
-    assert_eq!(throttle.peer_count(), 1, "a lease begins at the present");
+    assert_eq!(
+        throttle.peer_count().await,
+        1,
+        "a lease begins at the present, not at the instant that was reached"
+    );
     sleep(Duration::from_millis(2)).await;
-    assert_eq!(throttle.peer_count(), 0);
+    assert_eq!(throttle.peer_count().await, 0);
 }
 
-/// S7: who asks for three, and then for one while that waits, holds one, and no answer claims more.
+/// S7: a peer that requests three, and then one while it waits, holds one, and no answer reports more.
 #[tokio::test(start_paused = true)]
-async fn every_open_request_of_a_peer_hears_how_much_it_holds_or_awaits() {
+async fn all_open_requests_of_a_peer_report_the_count_that_it_holds_or_awaits() {
     let throttle = start(&[("A", 3)]);
     let request = |count: u64| LockRequest {
-        block_for: Some(PATIENCE),
+        block_for: Some(BLOCK_FOR),
         ..LockRequest::now(self::count(count))
     };
     for released in [true, false] {
@@ -88,7 +93,7 @@ async fn every_open_request_of_a_peer_hears_how_much_it_holds_or_awaits() {
                 throttle.acquire(waiter, "A", request(1)),
             )
         });
-        assert!(timeout(PATIENCE / 2, &mut requests).await.is_err(), "they wait");
+        assert!(timeout(BLOCK_FOR / 2, &mut requests).await.is_err(), "they wait");
         if released {
             throttle.release(holder, "A", None).await.unwrap();
         }
@@ -103,9 +108,9 @@ async fn every_open_request_of_a_peer_hears_how_much_it_holds_or_awaits() {
     }
 }
 
-/// D24, T15: a shutdown does not wait for requests that wait.
+/// D24, T15: a shutdown does not wait for open waits.
 #[tokio::test(start_paused = true)]
-async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_more() {
+async fn draining_ends_all_waits_at_once_and_lets_no_further_request_wait() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     let mut waiting = Vec::new();
@@ -123,15 +128,15 @@ async fn draining_answers_every_open_request_at_once_and_lets_nobody_wait_any_mo
     assert_eq!(elapsed(clock), Duration::ZERO);
     assert!(throttle.is_draining());
     throttle.release(holder, "A", None).await.unwrap();
-    assert_eq!(throttle.remainder("A"), Ok(0), "the queue outlives the requests");
+    assert_eq!(throttle.remainder("A").await, Ok(0), "the queue outlives the requests");
     sleep(LEASE).await;
-    assert_eq!(throttle.peer_count(), 0, "leases count from the answer");
+    assert_eq!(throttle.peer_count().await, 0, "leases begin with the answer");
 }
 
-/// S8: a lease of no time ends as soon as the wait that kept it from running does, and others may be
-/// granted what its peer held before it is their turn to be answered.
+/// S8: a lease of zero length ends as soon as the wait that kept it from running. A lock of its peer may then
+/// be granted to a waiter that is not drained yet.
 #[tokio::test(start_paused = true)]
-async fn draining_goes_on_when_the_end_of_a_wait_lets_another_one_be_granted() {
+async fn draining_continues_when_the_end_of_one_wait_grants_another() {
     let mut semaphores = configure(&[("A", 1)]);
     let names: Vec<_> = (0..20).map(|number| format!("B{number}")).collect();
     for name in &names {
@@ -142,11 +147,11 @@ async fn draining_goes_on_when_the_end_of_a_wait_lets_another_one_be_granted() {
     hold(&throttle, "A", 1).await;
     let mut waiting = Vec::new();
     for name in &names {
-        let hasty = hold(&throttle, name, 1).await;
+        let leaving = hold(&throttle, name, 1).await;
         let clone = throttle.clone();
-        let (expires_in, block_for) = (Some(Duration::ZERO), Some(PATIENCE));
+        let (expires_in, block_for) = (Some(Duration::ZERO), Some(BLOCK_FOR));
         let request = LockRequest { expires_in, block_for, ..LockRequest::now(Count::ONE) };
-        tokio::spawn(async move { clone.acquire(hasty, "A", request).await });
+        tokio::spawn(async move { clone.acquire(leaving, "A", request).await });
         waiting.push(wait(&throttle, join(&throttle).await, name));
     }
     settle().await;
@@ -158,9 +163,9 @@ async fn draining_goes_on_when_the_end_of_a_wait_lets_another_one_be_granted() {
     assert_eq!((throttle.failure(), throttle.open_waits().open), (None, 0));
 }
 
-/// S15, D8: at every stage of its life, with the release of the holder at every stage as well.
+/// S15, D8: at each stage of the wait, with the release of the holder at each earlier stage.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
+async fn a_request_that_is_dropped_at_any_instant_loses_no_lock() {
     let throttle = start(&[("A", 1)]);
     let (mut too_early, mut parked, mut granted) = (0, 0, 0);
     for (turns, release_at) in (0..20).flat_map(|turns| (0..=turns).map(move |at| (turns, at))) {
@@ -176,7 +181,7 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
         waiting.abort();
         settle().await;
         throttle.remove_peer(holder, None).await.unwrap();
-        let status = throttle.semaphore("A").unwrap();
+        let status = throttle.semaphore("A").await.unwrap();
         match (status.held, status.pending) {
             (0, 0) => too_early += 1,
             (0, 1) => parked += 1,
@@ -184,34 +189,34 @@ async fn a_request_that_breaks_at_any_instant_loses_no_permit() {
             other => panic!("{other:?} held and pending"),
         }
         sleep(Duration::from_secs(10)).await;
-        let status = throttle.semaphore("A").unwrap();
-        assert_eq!(status.waiters, 0, "a parked waiter is forgotten");
+        let status = throttle.semaphore("A").await.unwrap();
+        assert_eq!(status.waiters, 0, "the lock of a parked waiter is cancelled");
         throttle.remove_peer(waiter, None).await.unwrap();
-        assert_eq!(throttle.remainder("A"), Ok(1));
+        assert_eq!(throttle.remainder("A").await, Ok(1));
     }
     assert!(too_early > 0 && parked > 0 && granted > 0, "{too_early}, {parked}, {granted}");
 }
 
-/// S3, S8: the timer is late, and the request whose time is over finds the lock free itself.
+/// S3, S8: the timer is late, so the request that ends its wait removes the expired holder itself.
 #[tokio::test(start_paused = true)]
-async fn a_grant_at_the_end_of_the_wait_is_told() {
+async fn a_grant_at_the_end_of_the_wait_is_reported() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
-    throttle.heartbeat(holder, PATIENCE + Duration::from_millis(1)).await.unwrap();
+    throttle.heartbeat(holder, BLOCK_FOR + Duration::from_millis(1)).await.unwrap();
     let waiter = join(&throttle).await;
-    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
-    // As a part of this task, which gets its turn before the timer.
+    let request = LockRequest { block_for: Some(BLOCK_FOR), ..LockRequest::now(Count::ONE) };
+    // Polled by this task, which runs before the timer.
     let mut waiting = pin!(throttle.acquire(waiter, "A", request));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    sleep(PATIENCE - JUMP).await;
+    sleep(BLOCK_FOR - JUMP).await;
     jump(JUMP + Duration::from_millis(2));
     let answer = waiting.await;
     assert!(matches!(answer, Ok(Admission::Granted { .. })), "{answer:?}");
 }
 
-/// S15, S8: the news of an old request is not for a new one of the same peer.
+/// S15, S8: the outcome of an old request does not reach a new one of the same peer.
 #[tokio::test(start_paused = true)]
-async fn who_asks_again_when_its_place_was_just_given_away_waits_anew() {
+async fn a_request_that_is_repeated_just_after_its_place_was_lost_joins_the_queue_again() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
@@ -227,12 +232,12 @@ async fn who_asks_again_when_its_place_was_just_given_away_waits_anew() {
     throttle.release(holder, "A", None).await.unwrap();
     assert!(matches!(again.await.unwrap(), Ok(Admission::Granted { .. })));
     sleep(LEASE).await;
-    assert_eq!(throttle.is_acquired(waiter).unwrap_err().code(), "unknown_peer");
+    assert_eq!(throttle.is_acquired(waiter).await.unwrap_err().code(), "unknown_peer");
 }
 
-/// S1, S6: the same for a request for another semaphore.
+/// S1, S6: the outcome of an old request does not reach a new one for another semaphore.
 #[tokio::test(start_paused = true)]
-async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
+async fn a_grant_of_one_semaphore_is_not_mistaken_for_a_grant_of_another() {
     let throttle = Handle::start(Settings::default(), &levels(&[("A", 1), ("B", 0)]));
     let brief = hold(&throttle, "A", 1).await;
     throttle.heartbeat(brief, JUMP).await.unwrap();
@@ -243,13 +248,13 @@ async fn a_grant_of_one_semaphore_is_not_taken_for_one_of_another() {
     jump(JUMP);
     let waiting = wait(&throttle, waiter, "B");
     settle().await;
-    assert!(!waiting.is_finished(), "somebody else holds B");
-    assert_eq!(throttle.peer(waiter).unwrap().held[0].semaphore.as_ref(), "A");
+    assert!(!waiting.is_finished(), "another peer holds B");
+    assert_eq!(throttle.peer(waiter).await.unwrap().held[0].semaphore.as_ref(), "A");
 }
 
-/// D24: whatever happens before the waiting task gets its turn.
+/// D24: whatever happens before the waiting task runs.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_cancelled_next() {
+async fn a_drained_wait_is_answered_pending_even_if_its_lock_is_then_granted_or_cancelled() {
     for remove in [false, true] {
         let throttle = start(&[("A", 1)]);
         let holder = hold(&throttle, "A", 1).await;
@@ -263,11 +268,11 @@ async fn a_wait_that_was_drained_is_answered_also_if_its_lock_is_granted_or_canc
         }
         assert!(is_pending(waiting.await.unwrap()));
         sleep(LEASE).await;
-        assert_eq!(throttle.remainder("A"), Ok(1), "the lease counts from the answer");
+        assert_eq!(throttle.remainder("A").await, Ok(1), "the lease begins with the answer");
     }
 }
 
-/// S10, over restarts of the process.
+/// S10, across restarts.
 #[tokio::test(start_paused = true)]
 async fn tokens_of_a_later_service_are_greater() {
     let mut last = None;
@@ -287,9 +292,9 @@ async fn tokens_of_a_later_service_are_greater() {
     }
 }
 
-/// D14: who holds what since when and who waits, in pages.
+/// D14: in pages.
 #[tokio::test(start_paused = true)]
-async fn lists_tell_who_holds_and_who_waits_in_order() {
+async fn lists_show_holders_and_waiters_in_order() {
     let throttle = start(&[("A", 2)]);
     let labels: Labels = [("host".to_owned(), "worker-7".to_owned())].into_iter().collect();
     let holder = throttle.new_peer(LEASE, labels.clone()).await.unwrap();
@@ -301,25 +306,25 @@ async fn lists_tell_who_holds_and_who_waits_in_order() {
         queue.push(waiter);
     }
     sleep(Duration::from_secs(5)).await;
-    let holders = throttle.holders("A", None, 10).unwrap().entries;
+    let holders = throttle.holders("A", None, 10).await.unwrap().entries;
     assert_eq!((holders.len(), holders[0].peer, &holders[0].labels), (1, holder, &labels));
     assert_eq!(holders[0].held_for, Duration::from_secs(5));
     assert_eq!(holders[0].time_left, LEASE - Duration::from_secs(5));
-    let first = throttle.waiters("A", None, 2).unwrap();
-    let second = throttle.waiters("A", first.next, 2).unwrap();
-    assert_eq!(second.next, None, "nobody is left");
+    let first = throttle.waiters("A", None, 2).await.unwrap();
+    let second = throttle.waiters("A", first.next, 2).await.unwrap();
+    assert_eq!(second.next, None, "no waiter is left");
     let listed: Vec<_> =
         first.entries.iter().chain(&second.entries).map(|waiter| waiter.peer).collect();
     assert_eq!(listed, queue);
-    let first = throttle.peers(None, 3);
-    let second = throttle.peers(first.next, 3);
-    assert_eq!((first.entries.len(), second.entries.len()), (3, throttle.peer_count() - 3));
-    assert_eq!(throttle.semaphore("A").unwrap().longest_pending, Duration::from_secs(5));
+    let first = throttle.peers(None, 3).await;
+    let second = throttle.peers(first.next, 3).await;
+    assert_eq!((first.entries.len(), second.entries.len()), (3, throttle.peer_count().await - 3));
+    assert_eq!(throttle.semaphore("A").await.unwrap().longest_pending, Duration::from_secs(5));
 }
 
-/// S9: labels come back as well.
+/// S9: the labels are restored too.
 #[tokio::test(start_paused = true)]
-async fn a_restored_peer_carries_the_labels_it_brings() {
+async fn a_restored_peer_has_the_labels_of_its_restoration() {
     let throttle = start(&[("A", 1)]);
     let labels = Labels::from_iter([("host".to_owned(), "worker-7".to_owned())]);
     let peer = throttle_runtime::PeerId::new(7).unwrap();
@@ -327,10 +332,10 @@ async fn a_restored_peer_carries_the_labels_it_brings() {
     let (labels_too, sequence) = (labels.clone(), None);
     let restoration = Restoration { peer, expires_in: LEASE, locks, labels: labels_too, sequence };
     throttle.restore(restoration).await.unwrap();
-    assert_eq!(throttle.peer(peer).unwrap().labels, labels);
+    assert_eq!(throttle.peer(peer).await.unwrap().labels, labels);
 }
 
-/// S8 while reconfiguring: who is due is gone before.
+/// S8: peers that are due are removed before a reconfiguration.
 #[tokio::test(start_paused = true)]
 async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
     let journal = Journal::default();
@@ -340,14 +345,14 @@ async fn a_semaphore_whose_last_holder_is_due_can_be_removed() {
     hold(&throttle, "A", 1).await;
     sleep(LEASE - JUMP).await;
     jump(JUMP);
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
     let entries = entries.lock().unwrap();
     assert_eq!(entries[3..], ["Released", "Expired", "0 removed"]);
 }
 
-/// S8: also if very many leases end together, and that of the holder last.
+/// S8: even if very many leases end together, and that of the holder last.
 #[tokio::test(start_paused = true)]
-async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
+async fn a_semaphore_whose_last_holder_is_due_after_very_many_peers_can_be_removed() {
     let throttle = start(&[("A", 1)]);
     for number in 0..20_000 {
         let lease = LEASE + Duration::from_nanos(number);
@@ -358,41 +363,43 @@ async fn a_semaphore_whose_last_holder_is_due_after_a_crowd_can_be_removed() {
     }
     sleep(LEASE - Duration::from_millis(1)).await;
     jump(JUMP);
-    assert!(throttle.peer_count() > 0, "the crowd is not gone yet");
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    assert!(throttle.peer_count().await > 0, "some of them are not removed yet");
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
 }
 
-/// D16: all or nothing.
+/// D16: all or none.
 #[tokio::test(start_paused = true)]
-async fn semaphores_in_use_are_neither_removed_nor_moved_in_the_hierarchy() {
+async fn semaphores_in_use_are_not_removed_and_keep_their_level() {
     let throttle = start(&[("A", 1), ("B", 1)]);
     hold(&throttle, "A", 1).await;
-    let before = throttle.semaphores();
-    let refused = throttle.reconfigure(Settings::default(), &configure(&[("B", 7), ("C", 1)]));
+    let before = throttle.semaphores().await;
+    let refused =
+        throttle.reconfigure(Settings::default(), &configure(&[("B", 7), ("C", 1)])).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         r#"semaphore "A" is in use, so it can neither be removed nor change its level"#
     );
-    assert_eq!(throttle.semaphores(), before, "nothing else changed either");
-    let changes = throttle.reconfigure(Settings::default(), &configure(&[("A", 2), ("C", 1)]));
+    assert_eq!(throttle.semaphores().await, before, "nothing else changed either");
+    let changes =
+        throttle.reconfigure(Settings::default(), &configure(&[("A", 2), ("C", 1)])).await;
     let changes = changes.unwrap();
     assert_eq!(
         (&*changes.added, &*changes.changed, &*changes.removed),
         (&["C".to_owned()][..], &["A".to_owned()][..], &["B".to_owned()][..],)
     );
-    assert_eq!(throttle.remainder("B").unwrap_err().code(), "unknown_semaphore");
+    assert_eq!(throttle.remainder("B").await.unwrap_err().code(), "unknown_semaphore");
 }
 
 /// D23
 #[tokio::test(start_paused = true)]
-async fn limits_turn_away_newcomers_and_can_be_raised() {
+async fn limits_refuse_new_peers_and_waiters_and_can_be_raised() {
     let tight = Settings { max_peers: 2, max_waiters: 1, ..Settings::default() };
     let semaphores = configure(&[("A", 1)]);
     let throttle = Handle::start(tight, &semaphores);
     let (one, two) = (join(&throttle).await, join(&throttle).await);
     let third = throttle.new_peer(LEASE, Labels::default()).await.unwrap_err();
     assert_eq!(third.code(), "too_many_peers");
-    throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).unwrap();
+    throttle.reconfigure(Settings { max_peers: 9, ..tight }, &semaphores).await.unwrap();
     let three = join(&throttle).await;
     let request = LockRequest::now(Count::ONE);
     throttle.acquire(one, "A", request).await.unwrap();
@@ -403,7 +410,7 @@ async fn limits_turn_away_newcomers_and_can_be_raised() {
 
 /// B3: sums of restored counts do not overflow.
 #[tokio::test(start_paused = true)]
-async fn restored_counts_are_added_up_without_overflow() {
+async fn restored_counts_are_summed_without_overflow() {
     let throttle = start(&[("A", 1)]);
     let restore = |id, count: Count| {
         throttle.restore(Restoration {
@@ -416,9 +423,10 @@ async fn restored_counts_are_added_up_without_overflow() {
     };
     restore(1, Count::MAX).await.unwrap();
     assert_eq!(restore(2, Count::ONE).await.unwrap_err().code(), "lock_count_too_large");
-    assert_eq!(throttle.remainder("A"), Ok(2 - (1 << 53)));
+    assert_eq!(throttle.remainder("A").await, Ok(2 - (1 << 53)));
 }
 
+/// Records what an observer receives.
 #[derive(Default)]
 struct Journal(Arc<Mutex<Vec<String>>>);
 
@@ -437,7 +445,7 @@ impl Observer for Journal {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_hears_of_everything_in_order() {
+async fn an_observer_receives_every_event_in_order() {
     let journal = Journal::default();
     let entries = Arc::clone(&journal.0);
     let throttle =
@@ -449,7 +457,7 @@ async fn an_observer_hears_of_everything_in_order() {
     throttle.remove_peer(holder, None).await.unwrap();
     waiting.await.unwrap().unwrap();
     throttle.release(waiter, "A", None).await.unwrap();
-    throttle.reconfigure(Settings::default(), &configure(&[])).unwrap();
+    throttle.reconfigure(Settings::default(), &configure(&[])).await.unwrap();
     assert_eq!(
         *entries.lock().unwrap(),
         [
@@ -467,7 +475,7 @@ async fn an_observer_hears_of_everything_in_order() {
     );
 }
 
-/// Notes when it is dropped, which the state does with it.
+/// Records that it was dropped, as it is with the state.
 struct Canary(Arc<AtomicBool>);
 
 impl Drop for Canary {
@@ -496,11 +504,11 @@ async fn the_service_ends_with_its_last_handle() {
     assert!(!gone.load(Ordering::Relaxed));
     drop(clone);
     settle().await;
-    assert!(gone.load(Ordering::Relaxed), "the timer keeps nothing alive");
+    assert!(gone.load(Ordering::Relaxed), "the timer does not keep the service alive");
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
-/// S3, S1 with real threads: no wake-up is lost and nobody holds at the same time.
+/// S3, S1, with real threads: no wake-up is lost, and no two peers hold the mutex at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn peers_on_many_threads_take_turns() {
     let throttle = start(&[("A", 1)]);
@@ -514,7 +522,7 @@ async fn peers_on_many_threads_take_turns() {
                     LockRequest { block_for: Some(LEASE), ..LockRequest::now(Count::ONE) };
                 let admission = throttle.acquire(peer, "A", request).await;
                 assert!(matches!(admission, Ok(Admission::Granted { .. })), "{admission:?}");
-                assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
+                assert!(!inside.swap(true, Ordering::SeqCst), "another peer is inside");
                 tokio::task::yield_now().await;
                 inside.store(false, Ordering::SeqCst);
                 throttle.release(peer, "A", None).await?;
@@ -525,7 +533,7 @@ async fn peers_on_many_threads_take_turns() {
     for peer in peers.collect::<Vec<_>>() {
         peer.await.unwrap().unwrap();
     }
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
 fn levels(levels: &[(&str, i32)]) -> BTreeMap<String, SemaphoreConfig> {
@@ -539,7 +547,7 @@ fn elapsed(clock: Clock) -> Duration {
     Duration::from_nanos(clock.now().as_nanos())
 }
 
-/// Whether a request for a count of one was answered that its lock is pending.
+/// Whether the answer is that a count of one is pending.
 fn is_pending(answer: Result<Admission, Error>) -> bool {
     matches!(answer, Ok(Admission::Queued { count: Count::ONE, .. }))
 }

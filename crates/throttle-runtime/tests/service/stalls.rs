@@ -1,4 +1,4 @@
-//! S8: a service that stood still charges nobody with that time.
+//! Tests of stalls (S8): leases do not run while the service is suspended.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::{runtime::Builder, time::sleep};
 use crate::support::{configure, hold, join, jump, settle, start, wait};
 
 const SHORT: Duration = Duration::from_secs(3);
-/// Longer ones are stalls.
+/// Longer gaps are stalls.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(5);
 
-/// Fifty holders with short leases, each of a semaphore of its own that somebody waits for.
+/// Fifty holders with short leases, each of a semaphore of its own for which a peer waits.
 async fn fifty_holders() -> (Handle, Vec<PeerId>) {
     let names: Vec<_> = (0..50).map(|number| number.to_string()).collect();
     let semaphores: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -30,7 +30,7 @@ async fn fifty_holders() -> (Handle, Vec<PeerId>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_first_after_a_stall_nobody_has_expired() {
+async fn no_peer_expires_in_a_stall_whether_an_operation_or_the_timer_comes_first() {
     for the_timer_is_first in [false, true] {
         let (throttle, holders) = fifty_holders().await;
         jump(STALL);
@@ -39,44 +39,44 @@ async fn whoever_asks_first_after_a_stall_nobody_has_expired() {
         }
         for holder in holders {
             throttle.heartbeat(holder, SHORT).await.unwrap();
-            assert_eq!(throttle.is_acquired(holder), Ok(true));
+            assert_eq!(throttle.is_acquired(holder).await, Ok(true));
         }
-        assert_eq!(throttle.peer_count(), 100);
+        assert_eq!(throttle.peer_count().await, 100);
         assert_eq!(throttle.stalls(), Stalls { count: 1, total: STALL });
-        assert!(throttle.uptime() >= STALL, "it is the time on the wall");
+        assert!(throttle.uptime() >= STALL, "it includes stalls");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_ends_so_much_later_as_the_stall_was_long() {
+async fn a_stall_delays_the_end_of_a_lease_by_its_length() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     throttle.heartbeat(holder, SHORT).await.unwrap();
     jump(STALL);
-    // Of the stall as much counts as passes between two ticks.
+    // The stall counts as one tick.
     sleep(SHORT - Duration::from_millis(251)).await;
-    assert_eq!(throttle.remainder("A"), Ok(0));
+    assert_eq!(throttle.remainder("A").await, Ok(0));
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
-/// However unsteady, as long as no gap is a stall.
+/// Even if they are unsteady, because no gap is a stall.
 #[tokio::test(start_paused = true)]
-async fn leases_end_on_time_among_short_gaps() {
+async fn leases_end_on_time_despite_short_gaps() {
     for gap in [Duration::from_millis(200), LONGEST_GAP] {
         let throttle = start(&[("A", 1)]);
         let holder = hold(&throttle, "A", 1).await;
         throttle.heartbeat(holder, SHORT).await.unwrap();
         for _ in 0..SHORT.as_millis() / gap.as_millis() {
-            assert_eq!(throttle.remainder("A"), Ok(0));
+            assert_eq!(throttle.remainder("A").await, Ok(0));
             jump(gap);
         }
-        assert_eq!(throttle.remainder("A"), Ok(1));
+        assert_eq!(throttle.remainder("A").await, Ok(1));
         assert_eq!(throttle.stalls(), Stalls::default());
     }
 }
 
-/// A service that does nothing but stall still comes to an end with dead peers.
+/// Even a service that stalls all the time removes dead peers.
 #[tokio::test(start_paused = true)]
 async fn a_chain_of_stalls_delays_the_end_of_a_lease_but_does_not_prevent_it() {
     let throttle = start(&[("A", 1)]);
@@ -84,16 +84,16 @@ async fn a_chain_of_stalls_delays_the_end_of_a_lease_but_does_not_prevent_it() {
     throttle.heartbeat(holder, SHORT).await.unwrap();
     for _ in 1..12 {
         jump(STALL);
-        assert_eq!(throttle.remainder("A"), Ok(0));
+        assert_eq!(throttle.remainder("A").await, Ok(0));
     }
     jump(STALL);
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
     assert_eq!(throttle.stalls(), Stalls { count: 12, total: 12 * STALL });
 }
 
-/// S15: the client whose connection broke could not ask again either.
+/// S15: the client whose connection broke could not repeat its request either.
 #[tokio::test(start_paused = true)]
-async fn a_parked_waiter_keeps_its_place_over_a_stall() {
+async fn a_parked_waiter_keeps_its_place_during_a_stall() {
     let throttle = start(&[("A", 1)]);
     let holder = hold(&throttle, "A", 1).await;
     let waiter = join(&throttle).await;
@@ -110,7 +110,7 @@ async fn a_parked_waiter_keeps_its_place_over_a_stall() {
     assert!(!second.is_finished());
 }
 
-/// Nobody asks for anything, and no lease is about to end: the service is attentive all the same.
+/// The timer observes the clock, although there are no operations and no leases.
 #[tokio::test(start_paused = true)]
 async fn an_idle_service_does_not_stall() {
     let throttle = Handle::start(Settings::default(), &configure(&[("A", 1)]));
@@ -119,13 +119,13 @@ async fn an_idle_service_does_not_stall() {
     let peer = throttle.new_peer(SHORT, Labels::default()).await.unwrap();
     throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await.unwrap();
     sleep(SHORT).await;
-    assert_eq!(throttle.remainder("A"), Ok(1));
+    assert_eq!(throttle.remainder("A").await, Ok(1));
 }
 
-/// Random stalls, naps and heartbeats: a lease ends when its attentive time is over, as counted by
-/// hand, and never before as much time has passed on the wall.
+/// Random stalls, sleeps and heartbeats: a lease ends when its length has passed in lease time, as computed
+/// by the test, and never earlier by the clock.
 #[test]
-fn a_lease_lasts_for_its_length_of_attentive_time() {
+fn a_lease_lasts_for_its_length_of_lease_time() {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (mut expired, mut survived) = (0, 0);
     arbtest::arbtest(|u| {
@@ -135,7 +135,7 @@ fn a_lease_lasts_for_its_length_of_attentive_time() {
             let peer = throttle.new_peer(lease, Labels::default()).await.unwrap();
             let mut left = lease;
             for _ in 0..u.int_in_range(0..=20)? {
-                // Of a whole millisecond, as timers are.
+                // In whole milliseconds, because timers have that resolution.
                 let span = Duration::from_millis(u.int_in_range(0..=3_000)?);
                 let counted = if u.ratio(1, 2)? {
                     jump(span);
@@ -145,7 +145,11 @@ fn a_lease_lasts_for_its_length_of_attentive_time() {
                     span
                 };
                 left = left.saturating_sub(counted);
-                assert_eq!(throttle.is_acquired(peer).is_ok(), !left.is_zero(), "{left:?} left");
+                assert_eq!(
+                    throttle.is_acquired(peer).await.is_ok(),
+                    !left.is_zero(),
+                    "{left:?} left"
+                );
                 if left.is_zero() {
                     expired += 1;
                     return Ok(());

@@ -1,4 +1,4 @@
-//! What the tests of the runtime share.
+//! Helpers that the tests of the runtime share.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +12,13 @@ use throttle_runtime::{
 };
 use tokio::{task::JoinHandle, time::advance};
 
-/// A lease that does not end in any test that is not about leases.
+/// A lease that ends only in tests that wait for its end.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-/// How long [`wait`] waits.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long [`wait`] waits at most.
+pub(crate) const BLOCK_FOR: Duration = Duration::from_secs(30);
 
-/// A jump that is no stall, even if the last tick was a while ago.
+/// A jump that is not a stall, even if the last tick was a while ago.
 pub(crate) const JUMP: Duration = Duration::from_millis(500);
 
 /// A service with these semaphores at level zero.
@@ -41,7 +41,7 @@ pub(crate) async fn join(handle: &Handle) -> PeerId {
     handle.new_peer(LEASE, Labels::default()).await.expect("there is room")
 }
 
-/// Holds `count` of `semaphore` as a new peer.
+/// Creates a peer that holds `count` of `semaphore`.
 pub(crate) async fn hold(handle: &Handle, semaphore: &str, count: u64) -> PeerId {
     let peer = join(handle).await;
     let admission = handle.acquire(peer, semaphore, LockRequest::now(self::count(count))).await;
@@ -49,25 +49,25 @@ pub(crate) async fn hold(handle: &Handle, semaphore: &str, count: u64) -> PeerId
     peer
 }
 
-/// Waits for one of `semaphore` for at most half a minute, in a task of its own.
+/// Requests one of `semaphore` in a new task, and waits for it there.
 pub(crate) fn wait(
     handle: &Handle,
     peer: PeerId,
     semaphore: &str,
 ) -> JoinHandle<Result<Admission, Error>> {
     let (handle, semaphore) = (handle.clone(), semaphore.to_owned());
-    let request = LockRequest { block_for: Some(PATIENCE), ..LockRequest::now(Count::ONE) };
+    let request = LockRequest { block_for: Some(BLOCK_FOR), ..LockRequest::now(Count::ONE) };
     tokio::spawn(async move { handle.acquire(peer, &semaphore, request).await })
 }
 
-/// Lets every task do what it can do now.
+/// Lets all tasks run until they wait.
 pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Lets time pass without giving any task a turn: the timer is late. More than a second is a stall.
+/// Advances the clock without running any task, so the timer is late. More than a second is a stall.
 pub(crate) fn jump(span: Duration) {
     let mut context = Context::from_waker(Waker::noop());
     let _ = pin!(advance(span)).poll(&mut context);

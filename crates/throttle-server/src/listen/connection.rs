@@ -1,4 +1,4 @@
-//! One connection, from its acceptance to its end.
+//! One connection, from the first request to its end.
 
 use std::{error::Error, fmt, pin::pin, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    Limits, Service,
+    ConnectionLimits, Service,
     answer_body::AnswerBody,
     exchange::{Duplex, Exchange},
     open_connections::Slot,
@@ -34,10 +34,10 @@ pub(super) async fn serve(
     stream: impl Duplex,
     slot: Slot,
     service: impl Service,
-    limits: Limits,
+    limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Limits { request_timeout, head, .. } = limits;
+    let ConnectionLimits { request_timeout, head_bytes, .. } = limits;
     let (socket, exchange) = Socket::new(stream, request_timeout, slot);
     let handler = service_fn(|request: Request<Incoming>| {
         let begun = exchange.begin(!request.body().is_end_stream());
@@ -46,7 +46,8 @@ pub(super) async fn serve(
             if !begun {
                 return Err(Evicted);
             }
-            let mut answer = answer(service, request, (head, request_timeout), &exchange).await;
+            let mut answer =
+                answer(service, request, (head_bytes, request_timeout), &exchange).await;
             if exchange.answer() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -54,8 +55,8 @@ pub(super) async fn serve(
         }
     });
     let mut http = http1::Builder::new();
-    // Answers are so short that copying them behind their head is cheaper than a vectored write.
-    http.max_buf_size(head).half_close(false).writev(false);
+    // Answers are short, so copying one behind its head is cheaper than a vectored write.
+    http.max_buf_size(head_bytes).half_close(false).writev(false);
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), handler));
     let ended = tokio::select! {
         biased;
@@ -87,14 +88,14 @@ pub(super) async fn serve(
     }
 }
 
-/// The answer to a request, whose head has at most so many bytes, and whose body arrives in time.
+/// The answer to a request. Its head must not be larger than the limit, and its body must arrive in time.
 async fn answer(
     service: &impl Service,
     request: Request<Incoming>,
-    (head, request_timeout): (usize, Duration),
+    (head_bytes, request_timeout): (usize, Duration),
     exchange: &Exchange,
 ) -> Response {
-    if let Some(malformed) = Malformed::find(&request, head) {
+    if let Some(malformed) = Malformed::find(&request, head_bytes) {
         let (head, _) = request.into_parts();
         return service.refuse(malformed, Some(head)).await;
     }
@@ -102,8 +103,7 @@ async fn answer(
     service.answer(request).await
 }
 
-/// Answers a request that the HTTP library could not read, in place of the library, whose own answer has
-/// no body.
+/// Answers a request that the HTTP library could not parse, because the library's own answer has no body.
 async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
@@ -114,7 +114,7 @@ async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchang
     for (name, value) in &head.headers {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    // The clock is the library's.
+    // The date is taken from the library's own answer.
     let replaced = String::from_utf8_lossy(&replaced);
     if let Some(date) = replaced.lines().find(|line| line.starts_with("date: ")) {
         answer.extend([date.as_bytes(), b"\r\n"].concat());

@@ -1,26 +1,25 @@
-//! What a connection does, and since when.
+//! The phase of a connection: what it does, and since when.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use throttle_runtime::Time;
 
-/// What a connection does now. Its own task changes that with every request, so it takes no lock that
-/// others take.
+/// The phase of a connection. Its task changes it with every request, without a lock that other tasks take.
 #[derive(Debug)]
 pub(super) struct AtomicPhase(AtomicU64);
 
-/// What a connection does.
+/// What a connection does, with the instant since when it may be closed for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// Its request is being handled.
+    /// A request is being handled, or its answer written.
     Busy,
-    /// The client has got its answer, and has sent nothing complete since this instant.
+    /// The client has received its answer, and has sent no complete request since.
     Idle(Time),
-    /// Since this instant the client is to send its first request, or the rest of a body.
-    Awaited(Time),
-    /// The client does not take its answer since this instant.
+    /// The client is to send its first request, or the rest of a body.
+    AwaitingRequest(Time),
+    /// The client does not read its answer.
     Stalled(Time),
-    /// It was chosen to be closed. That is final.
+    /// The connection was chosen to be closed. It never leaves this phase.
     Closed,
 }
 
@@ -33,13 +32,13 @@ impl AtomicPhase {
         Phase::unpack(self.0.load(Ordering::Acquire))
     }
 
-    /// Changes what the connection does. Returns false if it was chosen to be closed.
+    /// Enters a phase. Returns false if the connection was chosen to be closed.
     pub(super) fn set(&self, phase: Phase) -> bool {
         let change = |old| (old != Phase::Closed.pack()).then_some(phase.pack());
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
     }
 
-    /// Chooses the connection to be closed, unless it has done something since it was `seen`.
+    /// Chooses the connection to be closed, unless it has left the phase in which it was `seen`.
     pub(super) fn close(&self, seen: Phase) -> bool {
         let (old, new) = (seen.pack(), Phase::Closed.pack());
         self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -47,21 +46,21 @@ impl AtomicPhase {
 }
 
 impl Phase {
-    /// Since when, if it matters.
+    /// When the phase was entered; zero where that does not matter.
     pub(super) const fn since(self) -> Time {
         match self {
             Self::Busy | Self::Closed => Time::ZERO,
-            Self::Idle(since) | Self::Awaited(since) | Self::Stalled(since) => since,
+            Self::Idle(since) | Self::AwaitingRequest(since) | Self::Stalled(since) => since,
         }
     }
 
-    /// The instant, which takes fewer than 61 bits in the first seventy years, and what happened then.
+    /// The instant and the phase in one word: 61 bits of nanoseconds last for seventy years.
     const fn pack(self) -> u64 {
         match self {
             Self::Busy => 0,
             Self::Closed => 1,
             Self::Idle(since) => since.as_nanos() << 3 | 2,
-            Self::Awaited(since) => since.as_nanos() << 3 | 3,
+            Self::AwaitingRequest(since) => since.as_nanos() << 3 | 3,
             Self::Stalled(since) => since.as_nanos() << 3 | 4,
         }
     }
@@ -71,7 +70,7 @@ impl Phase {
         match packed & 7 {
             0 => Self::Busy,
             2 => Self::Idle(since),
-            3 => Self::Awaited(since),
+            3 => Self::AwaitingRequest(since),
             4 => Self::Stalled(since),
             _ => Self::Closed,
         }
@@ -83,15 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_was_chosen_to_be_closed_begins_nothing() {
+    fn a_connection_that_was_chosen_to_be_closed_enters_no_other_phase() {
         let then = Time::from_nanos(1 << 60);
-        let atomic = AtomicPhase::new(Phase::Awaited(then));
-        for phase in [Phase::Busy, Phase::Idle(then), Phase::Stalled(then), Phase::Awaited(then)] {
+        let atomic = AtomicPhase::new(Phase::AwaitingRequest(then));
+        for phase in
+            [Phase::Busy, Phase::Idle(then), Phase::Stalled(then), Phase::AwaitingRequest(then)]
+        {
             assert!(atomic.set(phase));
             assert_eq!(atomic.get(), phase);
         }
-        assert!(!atomic.close(Phase::Busy), "it has done something since");
-        assert!(atomic.close(Phase::Awaited(then)));
+        assert!(!atomic.close(Phase::Busy), "it has left that phase since");
+        assert!(atomic.close(Phase::AwaitingRequest(then)));
         assert!(!atomic.set(Phase::Busy));
         assert_eq!(atomic.get(), Phase::Closed);
     }

@@ -1,10 +1,10 @@
-//! Which connections may be closed in favour of others, in the order in which they have to leave.
+//! Eviction: which connections may be closed in favour of others, and in which order.
 //!
-//! Nothing is kept in order while there is room. When there is none, all connections are looked at once
-//! and those that nobody needs are sorted; whoever is chosen is looked at again, for it may have done
-//! something since. What becomes idle after that is idle for a shorter time than all that were found,
-//! and cannot leave before the shortest time is over. So connections are looked at once in that time at
-//! most, and a choice takes a few steps.
+//! Nothing is kept in order while there is room. When there is none, all connections are scanned once, and
+//! those that are neither handling a request nor closed are sorted. A candidate may have done something since, so
+//! it is checked again before it is chosen. A connection that becomes idle after the scan has been idle for a
+//! shorter time than all candidates, and is safe until the shortest grace period has passed. So a scan is made
+//! at most once in that period, and most choices take a few steps.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -12,64 +12,66 @@ use throttle_runtime::Time;
 
 use super::connection_phase::Phase;
 
-/// Connections that nobody needed when all of them were looked at.
+/// The candidates that the last scan found.
 #[derive(Debug, Default)]
 pub(super) struct EvictionOrder {
-    /// Each in the order of instants, the earliest one last.
+    /// Each list is sorted by instant, with the earliest one last.
     idle: Vec<Candidate>,
-    awaited: Vec<Candidate>,
+    awaiting: Vec<Candidate>,
     stalled: Vec<Candidate>,
-    /// When all were looked at.
-    found: Option<Time>,
+    /// When the last scan was made.
+    scanned: Option<Time>,
 }
 
-/// How long connections are left in peace at least.
+/// How long a connection is safe from being closed after it has entered a phase.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GracePeriods {
-    pub(super) idle: Duration,
-    pub(super) awaited: Duration,
-    pub(super) stalled: Duration,
+pub(crate) struct GracePeriods {
+    pub(crate) idle: Duration,
+    pub(crate) awaiting_request: Duration,
+    pub(crate) stalled: Duration,
 }
 
-/// A connection, and what it did when all were looked at.
+/// A connection, and its phase at the last scan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Candidate {
     pub(super) key: usize,
-    /// Tells it from a later connection with the same key.
+    /// Distinguishes it from a later connection with the same key.
     pub(super) number: u64,
     pub(super) phase: Phase,
 }
 
 impl EvictionOrder {
-    /// The next one to leave: who is idle or awaited for longest, or else who is stalled for longest.
-    /// `is_current` says whether one still does what it did. `all` are those that are open.
+    /// Takes the next connection to close: the one that has been idle or awaiting a request for longest, or if
+    /// there is none, the one that has been stalled for longest.
+    ///
+    /// `is_current` returns whether a candidate is still in its phase; `all` returns the open connections.
     pub(super) fn next<I: Iterator<Item = Candidate>>(
         &mut self,
         now: Time,
-        peace: GracePeriods,
+        grace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
         all: impl FnOnce() -> I,
     ) -> Option<Candidate> {
-        let next = self.take(now, peace, &is_current);
-        let shortest = peace.idle.min(peace.awaited).min(peace.stalled);
-        if next.is_some() || self.found.is_some_and(|found| now - found < shortest) {
+        let next = self.take(now, grace, &is_current);
+        let shortest = grace.idle.min(grace.awaiting_request).min(grace.stalled);
+        if next.is_some() || self.scanned.is_some_and(|scanned| now - scanned < shortest) {
             return next;
         }
-        self.find(now, all());
-        self.take(now, peace, is_current)
+        self.scan(now, all());
+        self.take(now, grace, is_current)
     }
 
-    fn find(&mut self, now: Time, all: impl Iterator<Item = Candidate>) {
-        *self = Self { found: Some(now), ..Self::default() };
+    fn scan(&mut self, now: Time, all: impl Iterator<Item = Candidate>) {
+        *self = Self { scanned: Some(now), ..Self::default() };
         for candidate in all {
             match candidate.phase {
                 Phase::Idle(_) => self.idle.push(candidate),
-                Phase::Awaited(_) => self.awaited.push(candidate),
+                Phase::AwaitingRequest(_) => self.awaiting.push(candidate),
                 Phase::Stalled(_) => self.stalled.push(candidate),
                 Phase::Busy | Phase::Closed => {}
             }
         }
-        for list in [&mut self.idle, &mut self.awaited, &mut self.stalled] {
+        for list in [&mut self.idle, &mut self.awaiting, &mut self.stalled] {
             list.sort_unstable_by_key(|candidate| Reverse(candidate.phase.since()));
         }
     }
@@ -77,24 +79,24 @@ impl EvictionOrder {
     fn take(
         &mut self,
         now: Time,
-        peace: GracePeriods,
+        grace: GracePeriods,
         is_current: impl Fn(Candidate) -> bool,
     ) -> Option<Candidate> {
-        let first = |list: &mut Vec<Candidate>, peace| {
+        let first = |list: &mut Vec<Candidate>, grace| {
             while list.pop_if(|&mut candidate| !is_current(candidate)).is_some() {}
             let first = *list.last()?;
-            (now - first.phase.since() >= peace).then_some(first)
+            (now - first.phase.since() >= grace).then_some(first)
         };
-        let idle = first(&mut self.idle, peace.idle);
-        let awaited = first(&mut self.awaited, peace.awaited);
-        match (idle, awaited) {
-            (Some(idle), Some(awaited)) if awaited.phase.since() < idle.phase.since() => {
-                self.awaited.pop()
+        let idle = first(&mut self.idle, grace.idle);
+        let awaiting = first(&mut self.awaiting, grace.awaiting_request);
+        match (idle, awaiting) {
+            (Some(idle), Some(awaiting)) if awaiting.phase.since() < idle.phase.since() => {
+                self.awaiting.pop()
             }
             (Some(_), _) => self.idle.pop(),
-            (None, Some(_)) => self.awaited.pop(),
+            (None, Some(_)) => self.awaiting.pop(),
             (None, None) => {
-                first(&mut self.stalled, peace.stalled)?;
+                first(&mut self.stalled, grace.stalled)?;
                 self.stalled.pop()
             }
         }
@@ -105,9 +107,9 @@ impl EvictionOrder {
 mod tests {
     use super::*;
 
-    const PEACE: GracePeriods = GracePeriods {
+    const GRACE: GracePeriods = GracePeriods {
         idle: Duration::from_nanos(10),
-        awaited: Duration::from_nanos(20),
+        awaiting_request: Duration::from_nanos(20),
         stalled: Duration::from_nanos(5),
     };
 
@@ -115,41 +117,41 @@ mod tests {
         Time::from_nanos(nanos)
     }
 
-    /// Who leaves at each of these instants. Connections are known by their place in the list.
-    fn leave(phases: &mut [Phase], candidates: &mut EvictionOrder, now: u64) -> Option<usize> {
+    /// The connection that is closed at this instant, by its index in `phases`.
+    fn evict(phases: &mut [Phase], eviction: &mut EvictionOrder, now: u64) -> Option<usize> {
         let all = phases.iter().enumerate();
         let all = all.map(|(key, &phase)| Candidate { key, number: 0, phase });
         let is_current = |seen: Candidate| phases[seen.key] == seen.phase;
-        let next = candidates.next(at(now), PEACE, is_current, || all)?;
+        let next = eviction.next(at(now), GRACE, is_current, || all)?;
         phases[next.key] = Phase::Closed;
         Some(next.key)
     }
 
     #[test]
-    fn who_is_idle_for_longest_leaves_first_and_the_stalled_leave_last() {
-        let mut candidates = EvictionOrder::default();
+    fn the_connection_that_is_idle_for_longest_is_closed_first_and_stalled_ones_last() {
+        let mut order = EvictionOrder::default();
         let mut phases = [
             Phase::Stalled(at(1)),
             Phase::Idle(at(4)),
-            Phase::Awaited(at(3)),
+            Phase::AwaitingRequest(at(3)),
             Phase::Busy,
             Phase::Idle(at(2)),
             Phase::Idle(at(40)),
         ];
-        let order = [(); 5].map(|()| leave(&mut phases, &mut candidates, 49));
-        assert_eq!(order, [Some(4), Some(2), Some(1), Some(0), None]);
+        let evicted = [(); 5].map(|()| evict(&mut phases, &mut order, 49));
+        assert_eq!(evicted, [Some(4), Some(2), Some(1), Some(0), None]);
     }
 
     #[test]
-    fn who_has_done_something_since_all_were_looked_at_is_judged_anew() {
-        let mut candidates = EvictionOrder::default();
+    fn a_candidate_that_has_done_something_since_the_scan_is_not_closed() {
+        let mut order = EvictionOrder::default();
         let mut phases = [Phase::Idle(at(1)), Phase::Idle(at(2)), Phase::Idle(at(3)), Phase::Busy];
-        assert_eq!(leave(&mut phases, &mut candidates, 20), Some(0));
+        assert_eq!(evict(&mut phases, &mut order, 20), Some(0));
         phases[1] = Phase::Idle(at(21));
         phases[3] = Phase::Idle(at(22));
-        assert_eq!(leave(&mut phases, &mut candidates, 30), Some(2));
-        assert_eq!(leave(&mut phases, &mut candidates, 30), None);
-        let order = [31, 31, 32].map(|now| leave(&mut phases, &mut candidates, now));
-        assert_eq!(order, [Some(1), None, Some(3)]);
+        assert_eq!(evict(&mut phases, &mut order, 30), Some(2));
+        assert_eq!(evict(&mut phases, &mut order, 30), None);
+        let evicted = [31, 31, 32].map(|now| evict(&mut phases, &mut order, now));
+        assert_eq!(evicted, [Some(1), None, Some(3)]);
     }
 }

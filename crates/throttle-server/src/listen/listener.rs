@@ -1,4 +1,4 @@
-//! What connections come in by: the sockets that a server listens on, and how it comes to have them.
+//! The sockets that a server listens on, and how they are bound.
 
 use std::{
     future::poll_fn,
@@ -25,15 +25,15 @@ use crate::{Address, BoundAddress};
 #[derive(Debug)]
 pub(crate) struct Listeners {
     all: Vec<Listener>,
-    /// The one to look at first, so that none keeps the others waiting.
+    /// The one to poll first, so that a busy listener does not starve the others.
     first: usize,
 }
 
-/// One of them.
+/// One socket to listen on.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// One that somebody else has made, and will remove.
+    /// A socket whose file the service manager made and will remove.
     #[cfg(unix)]
     Unix(UnixListener),
     #[cfg(unix)]
@@ -41,7 +41,7 @@ pub(super) enum Listener {
 }
 
 impl Listeners {
-    /// Listens on these.
+    /// Listens on these sockets.
     pub(super) fn new(all: Vec<Listener>) -> io::Result<Self> {
         if all.is_empty() {
             return Err(io::Error::new(ErrorKind::NotFound, "there is no socket"));
@@ -51,9 +51,9 @@ impl Listeners {
 
     /// Listens on all addresses of a host. On port 0 it takes a free port, the same for all.
     ///
-    /// If a name has two addresses and only one of them were listened on, a second server could take the
-    /// other, and both would grant the same locks. So each has to be had, except those that this
-    /// machine does not have, for nobody can listen on them.
+    /// If a server listened on only one of two addresses of a name, a second server could take the other, and
+    /// both would grant the same locks. So every address must be free, except those that this machine does not
+    /// have: no server can listen on them.
     pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
         if let Some(path) = address.file() {
             return Self::new(vec![listen_on_file(path)?]);
@@ -64,7 +64,7 @@ impl Listeners {
         let mut attempts = MOST_ATTEMPTS;
         loop {
             match bind_all(&addresses) {
-                // A port that is free at the first address need not be so at the others.
+                // A port that is free at the first address may be taken at the others.
                 Err(error) if error.is_worth_another_port && attempts > 1 => attempts -= 1,
                 bound => {
                     let all = bound.map_err(|error| error.named(addresses.len() > 1))?;
@@ -74,14 +74,14 @@ impl Listeners {
         }
     }
 
-    /// What they listen on.
+    /// The addresses they listen on.
     pub(crate) fn addresses(&self) -> io::Result<Vec<BoundAddress>> {
         self.all.iter().map(Listener::address).collect()
     }
 
-    /// The next connection, whichever it comes by.
+    /// The next connection, from whichever listener has one first.
     ///
-    /// Can be dropped at any time; then no connection is lost.
+    /// Cancel-safe: dropping the future loses no connection.
     pub(crate) async fn accept(&mut self) -> io::Result<Stream> {
         poll_fn(|cx| {
             for index in 0..self.all.len() {
@@ -144,12 +144,12 @@ fn listen_on_file(_: &Path) -> io::Result<Listener> {
 struct Failure {
     address: SocketAddr,
     error: io::Error,
-    /// Whether it was the port that the system had picked for another address.
+    /// Whether the port was one that the system picked for another address.
     is_worth_another_port: bool,
 }
 
 impl Failure {
-    /// The error; with the address if that is not clear.
+    /// The error, which names the address if there are several.
     fn named(self, is_one_of_several: bool) -> io::Error {
         let Self { address, error, .. } = self;
         if is_one_of_several {
@@ -189,7 +189,7 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
     }
 }
 
-/// Whether the machine has no such address, or no addresses of its kind.
+/// Whether the machine does not have the address, or no addresses of its kind.
 fn is_missing(error: &io::Error) -> bool {
     // `EAFNOSUPPORT` has no kind of its own in the standard library.
     #[cfg(unix)]
@@ -201,8 +201,8 @@ fn is_missing(error: &io::Error) -> bool {
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started anew need not wait for the connections of its predecessor to be
-    // forgotten. On Windows it would let two servers listen on the same port.
+    // Lets a restarted server listen before the connections of its predecessor have timed out. On Windows this
+    // would let two servers listen on the same port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -211,11 +211,10 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(not(unix))]
 const WSAEAFNOSUPPORT: i32 = 10_047;
-/// How many ports are tried if all addresses of a name shall have the same one.
+/// How many ports are tried until one is free at all addresses of a name.
 const MOST_ATTEMPTS: u32 = 32;
-/// How many connections may stand in line to be accepted. When all workers come back at once, after
-/// an outage, those who find no place wait for a second before they try again. Systems have limits of
-/// their own; that of Linux is as large as this one.
+/// How many connections may wait to be accepted. After an outage all workers come back at once, and a client that
+/// finds the backlog full waits for a second before it tries again. The limit of Linux itself is as large.
 pub(super) const BACKLOG: i32 = 4_096;
 
 #[cfg(test)]
@@ -224,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// Both kinds of loopback addresses, unless this machine has only one.
+    /// The loopback addresses of both kinds, unless this machine has only one.
     async fn both() -> Option<[SocketAddr; 2]> {
         let both = [SocketAddr::from(([127, 0, 0, 1], 0)), "[::1]:0".parse().unwrap()];
         TcpListener::bind(both[1]).await.ok().map(|_| both)
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_one_of_whose_addresses_is_in_use_is_not_listened_on_at_all() {
+    async fn a_name_with_an_address_in_use_is_not_listened_on_at_all() {
         let Some(both) = both().await else { return };
         for taken in both {
             let taken = TcpListener::bind(taken).await.unwrap();
@@ -261,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_that_the_machine_does_not_have_are_left_out() {
-        // For documentation only, so no machine has it.
+        // Reserved for documentation, so no machine has it.
         let missing = SocketAddr::from(([192, 0, 2, 1], 0));
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         assert_eq!(bind_all(&[missing, here]).unwrap().len(), 1);

@@ -1,10 +1,9 @@
-//! Connections: accepted, counted, served, and brought to an end.
+//! Connections: accepted, limited in number, served, and ended.
 //!
-//! A loop of our own instead of `axum::serve`, for what that leaves to others: a limit on the number
-//! of connections and who has to leave when they run short (`registry`), limits on the time a client
-//! takes to send a request and to take its answer (`connection`, `socket`, `body`), and on the time that
-//! stopping takes. A client that goes away ends the future of its request at once, so a request that
-//! waits for a lock is dropped then.
+//! This replaces `axum::serve`, which has no limit on the number of connections (`open_connections`), nor on the
+//! time that a client takes to send a request and to read its answer (`slow_clients`), nor on the time that
+//! stopping takes. When a client hangs up (`exchange`), the future of its request is dropped at once, and with it
+//! a wait for a lock.
 
 mod answer_body;
 mod connection;
@@ -43,6 +42,7 @@ use tracing::{debug, error};
 
 pub use self::socket_activation::InheritedSockets;
 pub(crate) use self::{
+    eviction_order::GracePeriods,
     listener::Listeners,
     open_connections::{Capacity, ConnectionMetrics},
     slow_clients::DeadlineBody,
@@ -53,21 +53,21 @@ use self::{open_connections::OpenConnections, stream::Stream};
 pub(crate) struct Server<S> {
     pub(crate) listeners: Listeners,
     pub(crate) service: S,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) metrics: ConnectionMetrics,
-    /// Ends a wait that may be cut short, in favour of others who need its connection. Returns whether
-    /// there was one.
+    /// Ends a wait that may be cut short, in favour of a client that needs its connection. Returns whether there
+    /// was one.
     pub(crate) end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Becomes true when it is time to stop.
+    /// Becomes true when the server is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-/// What answers requests.
+/// Answers requests.
 pub(crate) trait Service: Clone + Send + Sync + 'static {
-    /// Answers a request. What it returns is dropped when the client goes away.
+    /// Answers a request. The future is dropped when the client hangs up.
     fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send;
 
-    /// The answer to a request that breaks the rules of HTTP; its head, if that could be read.
+    /// The answer to a request that HTTP does not allow, and whose head is given if it could be parsed.
     fn refuse(
         &self,
         malformed: Malformed,
@@ -75,40 +75,33 @@ pub(crate) trait Service: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response> + Send;
 }
 
+/// What connections may cost, in number, time and bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     pub(crate) capacity: Capacity,
-    /// How long a client may take to send the head of a request, again for its body, and to take in
-    /// any part of the answer.
+    /// How long a client may take to send the head of a request, again for its body, and to read any part of
+    /// the answer.
     pub(crate) request_timeout: Duration,
-    /// The largest head of a request, in bytes; at least 8192.
-    pub(crate) head: usize,
-    /// How long a connection is idle at least before it may be closed in favour of another one.
-    pub(crate) idle: Duration,
-    /// How long a client that was accepted, or that has sent a part of a body, may send nothing complete
-    /// before its connection may be closed in favour of another one, while there is slack. Without
-    /// slack it is `idle`.
-    pub(crate) silence: Duration,
-    /// How long a client may read nothing of its answer before its connection may be closed in favour
-    /// of another one.
-    pub(crate) stall: Duration,
-    /// How long a newcomer is kept waiting for room, before it is answered that there is none.
-    pub(crate) patience: Duration,
+    /// The largest head of a request; at least 8192.
+    pub(crate) head_bytes: usize,
+    pub(crate) grace: GracePeriods,
+    /// How long a new connection waits for room before it is answered 503.
+    pub(crate) room_timeout: Duration,
 }
 
-/// What became of the wait for room.
+/// The outcome of the wait for room.
 enum Room {
     Free,
-    /// Everybody is being answered, and has been for too long.
+    /// All connections have been busy for too long.
     None,
-    /// It is time to stop.
+    /// The server is to stop.
     Stop,
 }
 
 impl<S: Service> Server<S> {
-    /// Serves until it is told to stop; then requests that are being answered may finish for a while.
+    /// Serves until it is to stop. Requests that are being answered then have a moment to finish.
     pub(crate) async fn run(mut self) {
-        let registry = OpenConnections::new(self.limits, Clock::start(), self.metrics.clone());
+        let open = OpenConnections::new(self.limits, Clock::start(), self.metrics.clone());
         let mut connections = JoinSet::new();
         let mut refusals = JoinSet::new();
         loop {
@@ -123,8 +116,8 @@ impl<S: Service> Server<S> {
             };
             match accepted {
                 Ok(stream) => {
-                    match self.room(&registry, &mut connections).await {
-                        Room::Free => registry.enter(|slot| {
+                    match self.room(&open, &mut connections).await {
+                        Room::Free => open.enter(|slot| {
                             let Self { service, limits, stop, .. } = &self;
                             let (service, stop) = (service.clone(), stop.clone());
                             let limits = *limits;
@@ -136,10 +129,10 @@ impl<S: Service> Server<S> {
                             })
                         }),
                         Room::None => {
-                            registry.refuse();
-                            // Whoever comes in crowds beyond that is not worth an answer.
+                            open.refuse();
+                            // In a crowd beyond that, connections are closed without an answer.
                             if refusals.len() < MAX_REFUSALS {
-                                refusals.spawn(timeout(REFUSAL_TIME, refuse(stream)));
+                                refusals.spawn(timeout(REFUSAL_TIMEOUT, refuse(stream)));
                             }
                         }
                         Room::Stop => break,
@@ -147,14 +140,14 @@ impl<S: Service> Server<S> {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    registry.not_accepted(&error);
-                    if !registry.evict() {
+                    open.not_accepted(&error);
+                    if !open.evict() {
                         (self.end_short_wait)();
                     }
                     tokio::select! {
                         () = stopped(&mut self.stop) => break,
                         Some(ended) = connections.join_next() => report(ended),
-                        () = sleep(EXHAUSTED) => {}
+                        () = sleep(EXHAUSTED_PAUSE) => {}
                     }
                 }
             }
@@ -165,26 +158,25 @@ impl<S: Service> Server<S> {
                 report(ended);
             }
         };
-        if timeout(GRACE, all_ended).await.is_err() {
+        if timeout(STOP_TIMEOUT, all_ended).await.is_err() {
             debug!("connections were cut off");
         }
     }
 
-    /// Waits until there is room for one more connection. Who comes behind it stands in line in the
-    /// operating system meanwhile.
+    /// Waits until there is room for one more connection. Further ones wait in the backlog of the operating system.
     ///
-    /// That takes no time, or little, unless more requests wait for locks than there may be connections.
-    async fn room(&mut self, registry: &OpenConnections, connections: &mut JoinSet<()>) -> Room {
-        let mut patience = pin!(sleep(self.limits.patience));
+    /// The wait is short unless more requests wait for locks than there may be connections.
+    async fn room(&mut self, open: &OpenConnections, connections: &mut JoinSet<()>) -> Room {
+        let mut room_timeout = pin!(sleep(self.limits.room_timeout));
         let Capacity { connections: usual, slack } = self.limits.capacity;
-        // Those that were chosen to be closed are open files until their tasks have ended.
-        while !registry.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
+        // A connection that was chosen to be closed is an open file until its task has ended.
+        while !open.make_room(&*self.end_short_wait) || connections.len() >= usual + slack {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Room::Stop,
                 Some(ended) = connections.join_next() => report(ended),
-                () = registry.changed() => {}
-                () = sleep(RETRY) => {}
-                () = patience.as_mut() => return Room::None,
+                () = open.changed() => {}
+                () = sleep(RETRY_INTERVAL) => {}
+                () = room_timeout.as_mut() => return Room::None,
             }
         }
         Room::Free
@@ -200,13 +192,13 @@ impl<S> fmt::Debug for Server<S> {
     }
 }
 
-/// Returns when it is time to stop, also because nobody is left who could say so.
+/// Resolves when the server is to stop, or when the sender is gone that could stop it.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn report(ended: Result<(), JoinError>) {
-    // Those that were closed in favour of others were cancelled.
+    // The task of a connection that was closed in favour of another one was cancelled.
     if let Err(error) = ended
         && !error.is_cancelled()
     {
@@ -214,17 +206,17 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// Says that there are too many connections, and hangs up when the client has heard it.
+/// Answers that there are too many connections, and closes the connection when the client has read that.
 async fn refuse(mut stream: Stream) -> io::Result<()> {
     stream.write_all(TOO_MANY_CONNECTIONS).await?;
     stream.shutdown().await?;
-    // Who closes a connection with something unread resets it, and the answer may get lost.
+    // Closing a connection that has unread bytes resets it, and the answer may get lost.
     let mut unread = [0; 1024];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
 }
 
-/// Whether the next connection may do better.
+/// Whether only one connection failed, so that the next one may succeed.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -238,13 +230,13 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     \r\n\
     Too many connections.";
 const MAX_REFUSALS: usize = 100;
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
-/// How often to try again to make room: by then a wait may have become long enough to be ended.
-const RETRY: Duration = Duration::from_millis(25);
-/// How long to wait for others to close connections when no more can be opened.
-const EXHAUSTED: Duration = Duration::from_millis(100);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to try again to make room: meanwhile a wait may have become long enough to be ended.
+const RETRY_INTERVAL: Duration = Duration::from_millis(25);
+/// How long to wait for connections to end when the operating system opens no more.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take when the server stops.
-const GRACE: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,20 @@
-//! Which connections are open, which of them nobody needs, and who has to leave when sockets run short.
+//! The open connections: how many there may be, and how room is made for a new one.
 //!
-//! Holders come first: a newcomer may be the heartbeat of a peer that holds locks, and nobody knows
-//! before its request is read. So a newcomer beyond the limit is not turned away. Instead the connection
-//! that has been idle for longest is closed. If none is idle, one whose client does not read its answer
-//! goes. Either must have lasted for a moment. If there is none of these, a short wait is told to end, and
-//! the newcomer takes a place of the slack, which is some places beyond the limit; answers tell
-//! their clients meanwhile that the connection is closed behind them.
+//! Holders come first: a new connection may bring the heartbeat of a peer that holds locks, and the server does
+//! not know before it has read the request. So a connection beyond the limit is not refused. Instead the
+//! connection that has been idle for longest is closed. If none is idle, one is closed whose client does not read
+//! its answer. Both are safe for a grace period. If there is no such connection, a short wait is ended, and the
+//! new connection uses the slack, a number of connections beyond the limit; meanwhile each answer announces
+//! `connection: close`.
 //!
-//! A connection is *idle* while the server has no complete request of it: between two, before the first
-//! one, while a head or a body is incomplete, and while the rest of a refused body is read. It is *busy*
-//! from then on until its answer was written, and *stalled* while its client does not take the answer.
-//! A client that was accepted may need time to send its first request, so it is left in peace for longer
-//! than others that are idle, until the slack is used up as well.
+//! A connection is *idle* while the server has no complete request from it: between two requests, before the
+//! first one, while a head or a body is incomplete, and while the rest of a refused body is discarded. It is
+//! *busy* from then on until its answer was written, and *stalled* while its client does not read the answer.
+//! A new client may need time to send its first request, so its grace period is longer, until the slack is used
+//! up as well.
 //!
-//! Invariant: no request is handled on a connection that was chosen to be closed. [`Slot::begin`] and
-//! the choice change the same word in memory, and the first of them wins.
+//! Invariant: no request is handled on a connection that was chosen to be closed. [`Slot::begin`] and the choice
+//! change the same atomic word, and the first of them wins.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use throttle_runtime::{Clock, Time};
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    Limits,
+    ConnectionLimits,
     connection_phase::{AtomicPhase, Phase},
     eviction_order::{Candidate, EvictionOrder, GracePeriods},
     shortage_log::ShortageLog,
@@ -39,69 +39,69 @@ use super::{
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Capacity {
-    /// The most that stay open.
+    /// The most connections that stay open.
     pub(crate) connections: usize,
-    /// How many more there may be for a moment: newcomers that nobody could be closed for at once.
+    /// How many more there may be for a moment: new ones for which no other could be closed at once.
     pub(crate) slack: usize,
 }
 
-/// What is counted about connections.
+/// The metrics of connections.
 #[derive(Clone)]
 pub(crate) struct ConnectionMetrics {
-    /// Those that are open.
+    /// Open connections.
     pub(crate) open: Gauge,
-    /// Those that were closed in favour of others.
+    /// Connections that were closed in favour of others.
     pub(crate) evicted: Counter,
-    /// Those that were answered 503.
+    /// Connections that were answered 503.
     pub(crate) refused: Counter,
 }
 
-/// The open connections of a server. Clones share it.
+/// The open connections of a server. Clones refer to the same connections.
 #[derive(Clone)]
-pub(super) struct OpenConnections(Arc<Shared>);
+pub(super) struct OpenConnections(Arc<Inner>);
 
-struct Shared {
-    limits: Limits,
+struct Inner {
+    limits: ConnectionLimits,
     clock: Clock,
     metrics: ConnectionMetrics,
-    /// Never held across an await. No request locks it while there is room.
+    /// Never locked across an await, and by no request while there is room.
     state: Mutex<State>,
-    /// Whether there are more connections than there may be, counting a newcomer that has no room yet.
+    /// Whether there are too many connections, counting a new one that waits for room.
     is_short: AtomicBool,
-    /// Somebody became idle while there was no room.
+    /// Notified when a connection becomes idle while there is no room.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
     open: Slab<Connection>,
-    candidates: EvictionOrder,
-    /// How many there were so far.
+    eviction: EvictionOrder,
+    /// How many connections there have been so far.
     accepted: u64,
-    shortage: ShortageLog,
+    log: ShortageLog,
 }
 
 struct Connection {
-    /// Tells it from a later connection in the same place.
+    /// Distinguishes it from a later connection with the same key.
     number: u64,
     /// `None` until the task was started.
     task: Option<AbortHandle>,
     phase: Arc<AtomicPhase>,
 }
 
-/// The place of one connection. Dropped, it is free.
+/// An open connection, for its task. Dropping it makes room for another one.
 pub(super) struct Slot {
-    registry: OpenConnections,
+    connections: OpenConnections,
     key: usize,
     number: u64,
     phase: Arc<AtomicPhase>,
 }
 
 impl OpenConnections {
-    pub(super) fn new(limits: Limits, clock: Clock, metrics: ConnectionMetrics) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, clock: Clock, metrics: ConnectionMetrics) -> Self {
         metrics.open.set(0.0);
         let (state, is_short, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
-        Self(Arc::new(Shared { limits, clock, metrics, state, is_short, changed }))
+        Self(Arc::new(Inner { limits, clock, metrics, state, is_short, changed }))
     }
 
     /// Enters a connection as idle; `spawn` starts the task that serves it.
@@ -110,31 +110,31 @@ impl OpenConnections {
             let mut state = self.lock();
             state.accepted += 1;
             let number = state.accepted;
-            let phase = Arc::new(AtomicPhase::new(Phase::Awaited(self.0.clock.now())));
+            let phase = Arc::new(AtomicPhase::new(Phase::AwaitingRequest(self.0.clock.now())));
             let connection = Connection { number, task: None, phase: Arc::clone(&phase) };
             let key = state.open.insert(connection);
             self.count(&state);
-            Slot { registry: self.clone(), key, number, phase }
+            Slot { connections: self.clone(), key, number, phase }
         };
         let (key, number) = (slot.key, slot.number);
         let task = spawn(slot);
         match self.lock().find(key, number) {
             Some(connection) => connection.task = Some(task),
-            // It has ended already, or it was chosen to end.
+            // The connection has ended already, or it was chosen to be closed.
             None => task.abort(),
         }
     }
 
-    /// Whether there is room for one more connection, if need be by closing one that nobody needs.
+    /// Makes room for one more connection if there is none, and returns whether there is room then.
     ///
-    /// If there is none to close, `end_short_wait` is called, and the newcomer may use the slack. When that
-    /// is used up, a client that may still be about to send its request is closed only if there was no
-    /// wait to end.
+    /// If no connection can be closed, `end_short_wait` is called, and the new connection may use the slack. When
+    /// that is used up, a client that may be about to send its first request is closed only if there was no wait
+    /// to end.
     pub(super) fn make_room(&self, end_short_wait: impl FnOnce() -> bool) -> bool {
         let Capacity { connections, slack } = self.0.limits.capacity;
         let mut state = self.lock();
-        // There may be more than one too many.
-        while state.open.len() >= connections && self.evict_one(&mut state, self.peace()) {}
+        // There may be several too many.
+        while state.open.len() >= connections && self.evict_one(&mut state, self.0.limits.grace) {}
         if state.open.len() < connections {
             return true;
         }
@@ -143,35 +143,35 @@ impl OpenConnections {
         let is_ended = end_short_wait();
         let mut state = self.lock();
         state.open.len() < connections + slack
-            || (!is_ended && self.evict_one(&mut state, self.short_peace()))
+            || (!is_ended && self.evict_one(&mut state, self.short_grace()))
     }
 
-    /// Closes the connection that nobody needs for longest. Returns whether there was one.
+    /// Closes the connection that is first in the eviction order. Returns whether there was one.
     pub(super) fn evict(&self) -> bool {
-        self.evict_one(&mut self.lock(), self.short_peace())
+        self.evict_one(&mut self.lock(), self.short_grace())
     }
 
-    /// Returns when a connection became idle while there was no room, since the last call.
+    /// Resolves when a connection has become idle, while there was no room, since the last call.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// Takes note of a connection that is answered 503.
+    /// Notes that a connection is answered 503.
     pub(super) fn refuse(&self) {
         self.0.metrics.refused.increment(1);
         let mut state = self.lock();
         let open = state.open.len();
-        state.shortage.refused(self.0.clock.now(), open, self.0.limits.capacity.connections);
+        state.log.refused(self.0.clock.now(), open, self.0.limits.capacity.connections);
     }
 
-    /// Takes note that the operating system could not hand over a connection.
+    /// Notes that the operating system could not hand over a connection.
     pub(super) fn not_accepted(&self, error: &io::Error) {
-        self.lock().shortage.not_accepted(self.0.clock.now(), error);
+        self.lock().log.not_accepted(self.0.clock.now(), error);
     }
 
-    fn evict_one(&self, state: &mut State, peace: GracePeriods) -> bool {
+    fn evict_one(&self, state: &mut State, grace: GracePeriods) -> bool {
         let now = self.0.clock.now();
-        while let Some(Candidate { key, phase, .. }) = state.next_to_leave(now, peace) {
+        while let Some(Candidate { key, phase, .. }) = state.next_to_evict(now, grace) {
             if state.open[key].phase.close(phase) {
                 let open = state.open.len();
                 if let Some(task) = state.open.remove(key).task {
@@ -179,25 +179,21 @@ impl OpenConnections {
                 }
                 self.count(state);
                 self.0.metrics.evicted.increment(1);
-                state.shortage.evicted(now, open, self.0.limits.capacity.connections);
+                state.log.evicted(now, open, self.0.limits.capacity.connections);
                 return true;
             }
         }
         false
     }
 
-    /// For how long connections are left in peace while there is slack.
-    fn peace(&self) -> GracePeriods {
-        let Limits { idle, silence, stall, .. } = self.0.limits;
-        GracePeriods { idle, awaited: silence, stalled: stall }
+    /// The grace periods when the slack is used up: a client has no more time for its first request than for later
+    /// ones.
+    fn short_grace(&self) -> GracePeriods {
+        let grace = self.0.limits.grace;
+        GracePeriods { awaiting_request: grace.idle, ..grace }
     }
 
-    /// For how long when there is none.
-    fn short_peace(&self) -> GracePeriods {
-        GracePeriods { awaited: self.0.limits.idle, ..self.peace() }
-    }
-
-    /// To be called when the number of connections has changed.
+    /// Publishes the number of connections after it has changed.
     fn count(&self, state: &State) {
         let open = state.open.len();
         self.0.metrics.open.set(open as f64);
@@ -205,7 +201,7 @@ impl OpenConnections {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().expect("nobody panics with it")
+        self.0.state.lock().expect("no panic while the state is locked")
     }
 }
 
@@ -215,8 +211,8 @@ impl State {
         connection.filter(|connection| connection.number == number)
     }
 
-    fn next_to_leave(&mut self, now: Time, peace: GracePeriods) -> Option<Candidate> {
-        let Self { open, candidates, .. } = self;
+    fn next_to_evict(&mut self, now: Time, grace: GracePeriods) -> Option<Candidate> {
+        let Self { open, eviction, .. } = self;
         let candidate = |key, &Connection { number, ref phase, .. }: &Connection| Candidate {
             key,
             number,
@@ -225,56 +221,56 @@ impl State {
         let is_current = |seen: Candidate| {
             open.get(seen.key).is_some_and(|now| candidate(seen.key, now) == seen)
         };
-        candidates.next(now, peace, is_current, || {
+        eviction.next(now, grace, is_current, || {
             open.iter().map(|(key, connection)| candidate(key, connection))
         })
     }
 }
 
 impl Slot {
-    /// The clock by which instants are told.
+    /// The clock of all instants here.
     pub(super) fn clock(&self) -> Clock {
-        self.registry.0.clock
+        self.connections.0.clock
     }
 
-    /// A complete request is there. Returns false if the connection is being closed: then the request
-    /// must not be handled.
+    /// Notes that a complete request has arrived. Returns false if the connection is being closed: then the
+    /// request must not be handled.
     #[must_use]
     pub(super) fn begin(&self) -> bool {
         self.phase.set(Phase::Busy)
     }
 
-    /// The server waits for the rest of a request.
+    /// Notes that the server waits for the rest of a request.
     pub(super) fn wait_for_request(&self) {
-        // If it is being closed, the request ends with the task.
-        self.phase.set(Phase::Awaited(self.clock().now()));
+        // If the connection is being closed, the request ends with its task.
+        self.phase.set(Phase::AwaitingRequest(self.clock().now()));
     }
 
-    /// A request was answered at this instant.
+    /// Notes that a request was answered at this instant.
     pub(super) fn become_idle(&self, since: Time) {
         self.phase.set(Phase::Idle(since));
         if self.is_surplus() {
-            self.registry.0.changed.notify_one();
+            self.connections.0.changed.notify_one();
         }
     }
 
-    /// The client does not take its answer.
+    /// Notes that the client does not read its answer.
     pub(super) fn stall(&self) {
         self.phase.set(Phase::Stalled(self.clock().now()));
     }
 
-    /// Whether the connection should end with the next answer, for there are more than there may be.
+    /// Whether the connection should end with the next answer, because there are too many.
     pub(super) fn is_surplus(&self) -> bool {
-        self.registry.0.is_short.load(Ordering::Relaxed)
+        self.connections.0.is_short.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.registry.lock();
+        let mut state = self.connections.lock();
         if state.find(self.key, self.number).is_some() {
             state.open.remove(self.key);
-            self.registry.count(&state);
+            self.connections.count(&state);
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Sockets that the service manager opened before it started this process: socket activation, as systemd
-//! does it.
+//! Socket activation: sockets that the service manager opened before it started this process.
 
 use std::{fmt, io};
 
@@ -17,10 +16,10 @@ pub struct InheritedSockets {
 }
 
 impl InheritedSockets {
-    /// Those that the environment (`LISTEN_FDS`, `LISTEN_PID`) tells of. `None` if there are none, or if they
-    /// are meant for another process.
+    /// The sockets that the environment (`LISTEN_FDS`, `LISTEN_PID`) announces. `None` if there are none, or if
+    /// they are meant for another process.
     ///
-    /// Removes these variables from the environment, so it is to be called before there are other threads.
+    /// Removes these variables from the environment, so call it before there are other threads.
     pub fn take() -> Option<Self> {
         #[cfg(unix)]
         {
@@ -41,8 +40,8 @@ impl InheritedSockets {
         (0..self.sockets.len()).map(|index| self.listener(index)).collect()
     }
 
-    /// The manager is to have called `listen`. Called again it changes the backlog, and fails on a socket that
-    /// is connected, by which nobody could ever come in.
+    /// The service manager has called `listen` already. A second call sets the backlog, and fails on a connected
+    /// socket, which cannot accept connections.
     #[cfg(unix)]
     fn listener(&mut self, index: usize) -> io::Result<Listener> {
         let gone = || io::Error::other("it was taken before");
@@ -59,7 +58,7 @@ impl InheritedSockets {
     }
 
     #[cfg(not(unix))]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    #[expect(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
     fn into_listeners(self) -> io::Result<Vec<Listener>> {
         Ok(Vec::new())
     }

@@ -1,10 +1,10 @@
 //! Sockets in the file system, for clients on the same machine.
 //!
-//! The file of a socket outlives a server that was killed, and nothing in the file system tells
-//! whether somebody listens on it. Two servers that both take it for a remnant would replace each other,
-//! and both would grant the same locks. So there is a file beside it, `….lock`, which its server locks; the
-//! system unlocks it when the process ends, however it does. That file stays, for removing it would
-//! let two servers lock two files of the same name.
+//! The file of a socket outlives a server that was killed, and the file system does not show whether a server
+//! still listens on it. Two servers that both consider it stale would replace each other's socket, and both would
+//! grant the same locks. So each server locks a second file, `….lock`, which the system unlocks when the process
+//! ends, for whatever reason. That file is never removed: otherwise two servers could lock two files of the same
+//! name.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use std::{
 
 use tokio::net::UnixListener;
 
-/// A socket that a server listens on. Its file goes when this is dropped.
+/// A socket that a server listens on. Dropping it removes its file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     listener: UnixListener,
@@ -26,12 +26,12 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Makes the file of a socket and listens on it. What a server that is no more has left is replaced.
+    /// Creates the file of a socket and listens on it. A stale file of an earlier server is replaced.
     ///
     /// # Errors
     ///
-    /// If the path is empty (Linux would choose a name that nobody knows), if there is a file of another
-    /// kind, if another program listens there, or if the system refuses.
+    /// If the path is empty (Linux would choose a random name), if there is a file of another kind, if another
+    /// program listens on it, or if the system refuses.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(io::Error::new(
@@ -47,7 +47,7 @@ impl SocketFile {
             Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        remove_remnant(path)?;
+        remove_stale(path)?;
         let listener = UnixListener::bind(path)?;
         Ok(Self { listener, path: path.to_owned(), _lock: lock })
     }
@@ -63,13 +63,13 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Whoever comes next replaces it if that fails.
+        // If this fails, the next server replaces the file.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Removes the file of a socket if nobody listens on it.
-fn remove_remnant(path: &Path) -> io::Result<()> {
+/// Removes the file of a socket on which no program listens.
+fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_that_a_dead_server_left_is_replaced_and_that_of_a_living_one_is_not() {
+    async fn the_socket_of_a_dead_server_is_replaced_and_that_of_a_living_one_is_not() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("throttle.sock");
         // The standard library leaves the file behind.

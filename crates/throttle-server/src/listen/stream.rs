@@ -1,4 +1,4 @@
-//! A connection, by whatever kind of socket it came.
+//! An accepted connection, over TCP or over a Unix socket.
 
 use std::{
     io,
@@ -24,8 +24,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Answers are not delayed; and clients whose machine or network is gone are found out, so that
-    /// their place in a queue goes to somebody who is still there.
+    /// Turns off the delay of small packets, and turns on keepalive: it detects clients whose machine or network
+    /// is gone, so that they do not keep their place in a queue.
     pub(super) fn set_options(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
@@ -35,7 +35,7 @@ impl Stream {
                     .with_interval(Duration::from_secs(10));
                 SockRef::from(stream).set_tcp_keepalive(&keepalive)
             }
-            // The client is on the same machine, and there are no packets to delay.
+            // The client is on the same machine: no packets, and no network that could fail.
             #[cfg(unix)]
             Self::Unix(_) => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Clients that are too many, too slow, or gone.
+//! Too many clients, slow clients, and clients that hang up.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -20,25 +20,28 @@ use super::*;
 
 mod shortage;
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     capacity: Capacity { connections: 10, slack: 2 },
     request_timeout: Duration::from_secs(60),
-    head: 8_192,
-    idle: Duration::from_millis(10),
-    silence: Duration::from_secs(60),
-    stall: Duration::from_millis(20),
-    patience: Duration::from_secs(60),
+    head_bytes: 8_192,
+    grace: GracePeriods {
+        idle: Duration::from_millis(10),
+        awaiting_request: Duration::from_secs(60),
+        stalled: Duration::from_millis(20),
+    },
+    room_timeout: Duration::from_secs(60),
 };
-const IMPATIENT: Limits = Limits { request_timeout: Duration::from_millis(50), ..LIMITS };
+const IMPATIENT: ConnectionLimits =
+    ConnectionLimits { request_timeout: Duration::from_millis(50), ..LIMITS };
 
 /// A running server. When this is dropped it stops.
 struct Fixture {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
-    /// What happens to requests for `/wait`.
+    /// Events of the requests for `/wait` and others that wait.
     waiting: mpsc::UnboundedReceiver<&'static str>,
-    /// When each of the requests for `/short-wait` is to end.
+    /// Takes for each request for `/short-wait` what ends it.
     short_wait: mpsc::UnboundedSender<oneshot::Receiver<()>>,
 }
 
@@ -61,7 +64,7 @@ impl Service for Routes {
     }
 }
 
-/// Says so when it is dropped.
+/// Sends an event when it is dropped.
 struct Waiting(mpsc::UnboundedSender<&'static str>);
 
 impl Drop for Waiting {
@@ -71,12 +74,12 @@ impl Drop for Waiting {
 }
 
 impl Fixture {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: ConnectionLimits) -> Self {
         Self::start_with(limits, Arc::new(|| false)).await
     }
 
     async fn start_with(
-        limits: Limits,
+        limits: ConnectionLimits,
         end_short_wait: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Self {
         let listeners = Listeners::bind(&crate::Address::new("127.0.0.1", 0)).await.unwrap();
@@ -164,7 +167,7 @@ impl Connection {
         self.0.write_all(request.as_bytes()).await.unwrap();
     }
 
-    /// What comes until `end` comes.
+    /// The bytes that arrive, up to and including `end`.
     async fn receive(&mut self, end: &str) -> String {
         let mut received = String::new();
         while !received.ends_with(end) {
@@ -174,10 +177,10 @@ impl Connection {
         received
     }
 
-    /// What comes until the server closes the connection.
+    /// The bytes that arrive until the server closes the connection.
     async fn rest(&mut self) -> String {
         let mut rest = String::new();
-        // An abrupt end is an end, too.
+        // A reset is an end, too.
         let _ = self.0.read_to_string(&mut rest).await;
         rest
     }
@@ -211,7 +214,7 @@ async fn a_connection_runs_over_any_stream_of_bytes() {
 
 /// S15
 #[tokio::test]
-async fn a_client_that_goes_away_ends_its_request() {
+async fn a_client_that_hangs_up_ends_its_request() {
     let mut server = Fixture::start(LIMITS).await;
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -220,9 +223,9 @@ async fn a_client_that_goes_away_ends_its_request() {
     assert_eq!(server.waiting.recv().await, Some("dropped"));
 }
 
-/// S15: whatever the HTTP library has not read yet when the client goes away.
+/// S15: however much the HTTP library has not read yet.
 #[tokio::test]
-async fn a_client_that_goes_away_is_noticed_also_if_it_sent_more_than_its_request() {
+async fn a_client_that_hangs_up_is_noticed_even_if_it_sent_more_than_its_request() {
     for more in ["\r\n", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
         for at_once in [true, false] {
             let mut server = Fixture::start(LIMITS).await;
@@ -239,7 +242,7 @@ async fn a_client_that_goes_away_is_noticed_also_if_it_sent_more_than_its_reques
 }
 
 #[tokio::test]
-async fn requests_that_come_before_the_answer_to_the_first_are_answered_in_turn() {
+async fn pipelined_requests_are_answered_in_order() {
     let server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
     let request = |path| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -264,7 +267,7 @@ async fn a_body_of_any_size_arrives_whole() {
 }
 
 #[tokio::test]
-async fn who_does_not_take_its_answer_is_cut_off() {
+async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let mut server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
     client.send("GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -274,7 +277,7 @@ async fn who_does_not_take_its_answer_is_cut_off() {
 }
 
 #[tokio::test]
-async fn who_takes_too_long_for_the_head_of_a_request_is_cut_off() {
+async fn a_client_that_sends_the_head_of_a_request_too_slowly_is_cut_off() {
     let server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nhost:").await;
@@ -282,7 +285,7 @@ async fn who_takes_too_long_for_the_head_of_a_request_is_cut_off() {
 }
 
 #[tokio::test]
-async fn who_takes_too_long_for_the_body_of_a_request_is_cut_off() {
+async fn a_client_that_sends_the_body_of_a_request_too_slowly_is_cut_off() {
     let server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
     client.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n123").await;
@@ -303,7 +306,7 @@ async fn a_head_has_a_greatest_size() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_answered_with_a_body_and_closed() {
+async fn a_request_that_is_not_http_is_answered_with_a_body_and_the_connection_closed() {
     let server = Fixture::start(LIMITS).await;
     let good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     for bad in ["rubbish\r\n\r\n", "GET / HTTP/9\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n"] {
@@ -313,7 +316,7 @@ async fn what_is_no_http_is_answered_with_a_body_and_closed() {
                 client.send(before).await;
                 client.receive("hello").await;
             }
-            // What follows does not keep the answer from arriving.
+            // The answer arrives although the client goes on sending.
             client.send(&[bad, &"x".repeat(1_000_000)].concat()).await;
             let answer = client.rest().await;
             let mut lines = answer.lines();
@@ -336,9 +339,9 @@ async fn a_client_that_begins_with_http_2_is_answered_in_http_1() {
     assert!(answer.ends_with("Request of nothing"), "{answer}");
 }
 
-/// In one packet with a good request, the error is at least answered, and after the answer to that.
+/// Also if both are in one packet: the error is answered after the valid request.
 #[tokio::test]
-async fn what_is_no_http_spoils_no_answer_before_it() {
+async fn a_request_that_is_not_http_spoils_no_earlier_answer() {
     let server = Fixture::start(LIMITS).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\nrubbish\r\n\r\n").await;
@@ -349,7 +352,7 @@ async fn what_is_no_http_spoils_no_answer_before_it() {
 
 /// RFC 9112, section 3.2.
 #[tokio::test]
-async fn a_request_says_once_which_host_it_asks() {
+async fn a_request_names_its_host_exactly_once() {
     let server = Fixture::start(LIMITS).await;
     for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n"] {
         let mut client = server.connect().await;
@@ -362,7 +365,7 @@ async fn a_request_says_once_which_host_it_asks() {
     assert!(old.rest().await.ends_with("hello"));
 }
 
-/// Each is written in a way of its own, and none may be taken for an answer out of turn.
+/// The library writes each kind in another way; none may be taken for its own answer to a broken head.
 #[tokio::test]
 async fn answers_of_every_kind_arrive_whole() {
     let mut server = Fixture::start(LIMITS).await;
@@ -392,7 +395,7 @@ async fn answers_of_every_kind_arrive_whole() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_when_it_is_idle_for_too_long() {
+async fn a_connection_is_closed_when_it_has_been_idle_for_too_long() {
     let server = Fixture::start(IMPATIENT).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -408,9 +411,9 @@ async fn a_request_may_wait_for_longer_than_it_may_take_to_arrive() {
     client.receive("slow").await;
 }
 
-/// The client hears of the error though it goes on sending.
+/// Although the client goes on sending.
 #[tokio::test]
-async fn an_answer_that_does_not_wait_for_the_body_arrives_all_the_same() {
+async fn an_answer_that_does_not_wait_for_the_body_arrives() {
     let server = Fixture::start(LIMITS).await;
     let body = "0".repeat(5_000_000);
     for (path, status) in [("/nowhere", 404), ("/echo", 413)] {
@@ -426,7 +429,7 @@ async fn an_answer_that_does_not_wait_for_the_body_arrives_all_the_same() {
 }
 
 #[tokio::test]
-async fn the_rest_of_a_body_is_not_read_for_ever() {
+async fn the_rest_of_a_refused_body_is_discarded_up_to_a_limit() {
     let server = Fixture::start(LIMITS).await;
     let mut client = server.connect().await;
     client.send("POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n").await;
@@ -438,14 +441,14 @@ async fn the_rest_of_a_body_is_not_read_for_ever() {
     assert!((32..80).contains(&sent), "{sent} MiB");
 }
 
-/// S15: whoever does that could hang up without being noticed.
+/// S15: otherwise it could hang up unnoticed.
 #[tokio::test]
 async fn a_client_that_sends_a_lot_behind_its_waiting_request_is_cut_off() {
     let mut server = Fixture::start(LIMITS).await;
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(server.waiting.recv().await, Some("waits"));
-    // It may well be cut off before it has sent everything.
+    // It may be cut off before it has sent everything.
     let _ = client.0.write_all(&[b'\n'; 200_000]).await;
     assert_eq!(server.waiting.recv().await, Some("dropped"));
 }
@@ -465,7 +468,7 @@ async fn when_the_server_stops_requests_may_finish() {
 }
 
 #[tokio::test]
-async fn when_the_server_stops_it_waits_for_nobody_for_ever() {
+async fn when_the_server_stops_it_waits_only_for_a_moment() {
     let mut server = Fixture::start(LIMITS).await;
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n").await;

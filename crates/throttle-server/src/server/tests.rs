@@ -1,4 +1,4 @@
-//! Servers that break.
+//! The ends of servers, broken ones among them.
 
 use std::{path::Path, time::Duration};
 
@@ -19,7 +19,7 @@ impl Observer for Fragile {
     fn semaphore_removed(&mut self, _: SemaphoreId) {}
 
     fn event(&mut self, event: &Event) {
-        assert!(!matches!(event, Event::Released { .. }), "this is how a defect looks");
+        assert!(!matches!(event, Event::Released { .. }), "a defect");
     }
 }
 
@@ -51,7 +51,7 @@ async fn status(address: std::net::SocketAddr, method: &str, path: &str, body: &
 }
 
 #[tokio::test]
-async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_more() {
+async fn after_a_panic_in_the_critical_section_the_server_has_failed_and_every_answer_is_500() {
     const OK: &str = "HTTP/1.1 200 OK";
     const BROKEN: &str = "HTTP/1.1 500 Internal Server Error";
     let (server, holder) = start().await;
@@ -62,14 +62,14 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
     let waiter = server.handle().new_peer(Duration::from_secs(3_600), Labels::default()).await;
     let path = format!("/peers/{}/A?block_for=1h", waiter.unwrap().get());
     let waiting = tokio::spawn(async move { status(address, "PUT", &path, "1").await });
-    while server.handle().semaphore("A").unwrap().waiters == 0 {
+    while server.handle().semaphore("A").await.unwrap().waiters == 0 {
         tokio::task::yield_now().await;
     }
 
     let path = format!("/peers/{}/A", holder.get());
     assert_eq!(status(address, "DELETE", &path, "").await, BROKEN);
-    assert_eq!(server.failed().await, ServerFailure::Service(Failure::Operation));
-    assert_eq!(waiting.await.unwrap(), BROKEN, "it need not wait for an hour");
+    assert_eq!(server.ended().await, Err(ServerFailure::Service(Failure::Operation)));
+    assert_eq!(waiting.await.unwrap(), BROKEN, "it does not wait for an hour");
     for path in ["/health", "/ready", "/peers", "/metrics"] {
         assert_eq!(status(address, "GET", path, "").await, BROKEN, "{path}");
     }
@@ -77,10 +77,18 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 }
 
 #[tokio::test]
-async fn a_task_that_no_longer_accepts_connections_is_a_failure() {
+async fn a_server_whose_accepting_task_is_gone_has_failed() {
     let (server, _) = start().await;
-    let failed = server.failed();
+    let ended = server.ended();
     server.serving.abort();
-    assert_eq!(failed.await, ServerFailure::Accepting);
+    assert_eq!(ended.await, Err(ServerFailure::Accepting));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_stopped_has_ended_without_failure() {
+    let (server, _) = start().await;
+    let ended = server.ended();
+    server.stop().await;
+    assert_eq!(ended.await, Ok(()));
 }

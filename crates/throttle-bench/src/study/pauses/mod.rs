@@ -1,9 +1,9 @@
-//! How long others have to wait while something large happens: the longest pause of a steady probe,
-//! and the one that all but a thousandth of its requests stay below.
+//! How long others have to wait while something large happens: the longest and the 99.9th percentile of the
+//! waits of a steady probe.
 //!
-//! What happens is prepared first; the probe runs while it happens, and a little before and after.
-//! Each scene looks afterwards whether it did happen. Only at our server: the old one cannot be
-//! brought to such numbers within minutes.
+//! Each event is prepared first. The probe runs during the event, and a little before and after. Each
+//! measurement checks that the event did happen. Only our server is measured, because the old one cannot have
+//! such numbers within minutes.
 
 mod peers;
 mod semaphores;
@@ -20,7 +20,7 @@ use crate::{
     server::{Launcher, Semaphore, Server, ServerKind},
 };
 
-/// Plays each scene at our server, anew in each round.
+/// Measures each event at our server, once in each round.
 pub(crate) fn pauses(
     launcher: &Launcher,
     plan: &Plan,
@@ -30,7 +30,7 @@ pub(crate) fn pauses(
         return Ok(());
     }
     for size in &plan.sizes {
-        // It takes minutes to prepare more.
+        // Larger sizes take minutes to prepare.
         let rounds = if size.peers <= PROMISED { plan.slow_rounds() } else { 1 };
         for round in 1..=rounds {
             let (peers, semaphores) = (Short(size.peers), Short(size.semaphores));
@@ -38,30 +38,30 @@ pub(crate) fn pauses(
                 "pauses by {peers} peers, {semaphores} semaphores: round {round} of {rounds}"
             );
             let mut study = PauseStudy { launcher, figures };
-            let played = study
+            let measured = study
                 .peers(size.peers, size.chain)
                 .and_then(|()| study.semaphores(size.semaphores, size.locks));
-            match played {
-                // More than is promised may be more than can be waited for. What was measured stays.
+            match measured {
+                // Sizes above the promised one may take too long. Keep the figures so far.
                 Err(error) if size.peers > PROMISED => eprintln!("gave up: {error:#}"),
-                played => played?,
+                measured => measured?,
             }
         }
     }
     Ok(())
 }
 
-/// Plays scenes and notes what they cost others.
+/// Runs events and notes the pauses of others.
 struct PauseStudy<'a> {
     launcher: &'a Launcher,
     figures: &'a mut Figures,
 }
 
-/// A server at which something is about to happen.
+/// A server that is prepared for an event.
 struct PreparedServer {
     server: Server,
     engine: Engine,
-    /// Whose signs of life the probe sends.
+    /// The peers whose heartbeats the probe sends.
     probed: Vec<u64>,
 }
 
@@ -73,11 +73,11 @@ impl PreparedServer {
         Ok(Self { server, engine, probed })
     }
 
-    /// Has peers come whose leases end together, at an instant that leaves some time before it. Each
-    /// of them asks for one of `lock`. Returns the instant, and their ids; nothing, if this machine is
-    /// too slow for that many to come before the first of them goes.
+    /// Creates peers whose leases end at one instant, [`RUN_UP`] or more after the last peer is created. Each
+    /// acquires one of `lock`, or is queued for it. Returns the instant and the ids; `None` if this machine
+    /// is too slow for this.
     ///
-    /// "Together" is within the millisecond or so by which requests take longer or shorter to arrive.
+    /// The ends differ by a millisecond or so, because requests take different times to arrive.
     fn populate_until_one_instant(
         &mut self,
         peers: usize,
@@ -86,9 +86,9 @@ impl PreparedServer {
         let (start, of_sample) = (clock::now(), peers.min(SAMPLE));
         populate(&mut self.engine, of_sample, Lease::Long, lock)?;
         let sample = clock::now().duration_since(start);
-        // Twice as long as the sample says.
-        let time_to_come = sample.mul_f64(2.0 * peers as f64 / of_sample as f64);
-        let end = clock::now() + time_to_come + 2 * RUN_UP;
+        // Twice as long as in proportion to the sample.
+        let creation_time = sample.mul_f64(2.0 * peers as f64 / of_sample as f64);
+        let end = clock::now() + creation_time + 2 * RUN_UP;
         let ids = populate(&mut self.engine, peers, Lease::Until(end), lock);
         if clock::now() + RUN_UP > end {
             eprintln!("this machine is too slow: some would expire before all have come");
@@ -99,21 +99,21 @@ impl PreparedServer {
 }
 
 impl PauseStudy<'_> {
-    /// Notes how long others wait while something happens, and returns how long that took.
+    /// Notes the pauses of others during an event. Returns how long the event took.
     fn measure_pause(
         &mut self,
         prepared: &mut PreparedServer,
         (what, among): (&str, &str),
-        happens: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
+        event: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
     ) -> anyhow::Result<Duration> {
         let probe = PauseProbe::start(prepared.server.address, &prepared.probed)?;
         clock::sleep(MARGIN);
         let start = clock::now();
-        let happened = happens(prepared);
+        let outcome = event(prepared);
         let time = clock::now().duration_since(start);
         clock::sleep(MARGIN);
         let latencies = probe.stop()?;
-        happened?;
+        outcome?;
         eprintln!("{what}, {among}: longest pause {:.1} ms", latencies.longest() / 1e3);
         let mut note = |measure, micros| {
             self.figures.note((what, among), Subject::Ours, measure, micros / 1e3);
@@ -123,29 +123,29 @@ impl PauseStudy<'_> {
         Ok(time)
     }
 
-    /// The same, of something that its client waits for: notes how long that took as well.
+    /// The same, and also notes how long the event took.
     fn measure_pause_and_time(
         &mut self,
         prepared: &mut PreparedServer,
         case: (&str, &str),
-        happens: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
+        event: impl FnOnce(&mut PreparedServer) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let time = self.measure_pause(prepared, case, happens)?;
+        let time = self.measure_pause(prepared, case, event)?;
         self.figures.note(case, Subject::Ours, Measure::Millis, time.as_secs_f64() * 1e3);
         Ok(())
     }
 }
 
-/// Up to how many peers a pause is promised to be short.
+/// The number of peers up to which pauses are promised to be short.
 const PROMISED: usize = 100_000;
-/// How many connections prepare what is to happen.
+/// How many connections prepare an event.
 const CONNECTIONS: usize = 32;
-/// How many connections the probe has: with a request every millisecond on each, some request of it
-/// begins in every quarter of a millisecond.
+/// The number of connections of the probe. Each sends a request every millisecond, so one is sent every
+/// quarter of a millisecond.
 const PROBES: usize = 4;
-/// For how long the probe runs before and after.
+/// How long the probe runs before and after the event.
 const MARGIN: Duration = Duration::from_millis(100);
-/// How many come to see how long it takes.
+/// How many peers are created to measure how long that takes.
 const SAMPLE: usize = 2_000;
-/// The least time between the arrival of the last peer and the end of its lease.
+/// The minimum time between the creation of the last peer and the end of its lease.
 const RUN_UP: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What happens to very many peers at a time.
+//! Events that concern very many peers at a time.
 
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use crate::{
 };
 
 impl PauseStudy<'_> {
-    /// All scenes of this kind with so many peers, and a chain of so many leases of length zero.
+    /// Measures all events of this kind, with this number of peers, and a chain of waiters with leases of
+    /// length zero.
     pub(super) fn peers(&mut self, peers: usize, chain: usize) -> anyhow::Result<()> {
-        self.calm()?;
+        self.no_event()?;
         self.expiry("expiry of holders", peers, AMPLE)?;
         self.expiry("expiry of waiters", peers, TAKEN)?;
         self.chain(peers, chain)?;
@@ -24,8 +25,8 @@ impl PauseStudy<'_> {
         self.waiters(peers)
     }
 
-    /// Nothing happens: what the probe finds anyway.
-    fn calm(&mut self) -> anyhow::Result<()> {
+    /// No event, for comparison.
+    fn no_event(&mut self) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         let idle = |_: &mut PreparedServer| {
             clock::sleep(RUN_UP);
@@ -34,7 +35,7 @@ impl PauseStudy<'_> {
         self.measure_pause(&mut prepared, ("nothing", "nobody"), idle).map(drop)
     }
 
-    /// Leases of peers that hold or await a lock end together.
+    /// The leases of peers that hold or await a lock end together.
     fn expiry(&mut self, what: &str, peers: usize, lock: &str) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         prepared.server.hold_all(TAKEN)?;
@@ -50,8 +51,8 @@ impl PauseStudy<'_> {
         prepared.ensure_gone(&ids)
     }
 
-    /// Idle peers expire together with the holder of a mutex for which peers wait whose leases have no
-    /// length: each is granted the mutex and gone in the same step, and the next one as well.
+    /// Idle peers expire together with the holder of a mutex. Its waiters have leases of length zero, so each
+    /// is granted the mutex and expires at once, which grants it to the next one.
     fn chain(&mut self, peers: usize, links: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         let chain = populate(&mut prepared.engine, links, Lease::Long, None)?;
@@ -74,7 +75,7 @@ impl PauseStudy<'_> {
         prepared.ensure_gone(&holder)
     }
 
-    /// Somebody lists all peers.
+    /// A client lists all peers.
     fn list(&mut self, peers: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         populate(&mut prepared.engine, peers, Lease::Long, Some(AMPLE))?;
@@ -84,8 +85,8 @@ impl PauseStudy<'_> {
         })
     }
 
-    /// Somebody lists those who wait for a semaphore; then its maximum is raised, so that all of them
-    /// are granted what they wait for, and lowered below what they hold.
+    /// A client lists the waiters of a semaphore. Then its maximum is raised, so that all of them are granted
+    /// their locks, and lowered below the count that they hold.
     fn waiters(&mut self, peers: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         prepared.server.hold_all(TAKEN)?;
@@ -109,7 +110,7 @@ impl PauseStudy<'_> {
 }
 
 impl PreparedServer {
-    /// The first and the last of these peers are not known any more.
+    /// Fails unless the first and the last of these peers are gone.
     fn ensure_gone(&self, peers: &[u64]) -> anyhow::Result<()> {
         for peer in peers.first().into_iter().chain(peers.last()) {
             let mut request = Request::default();
@@ -121,10 +122,10 @@ impl PreparedServer {
         Ok(())
     }
 
-    /// A list has so many entries at least, by its length.
+    /// Fails unless the list is long enough for this number of entries.
     pub(super) fn ensure_lists(&self, path: &str, entries: usize) -> anyhow::Result<()> {
         let length = self.server.download(path)?;
-        ensure!(length > entries * LEAST_ENTRY, "{path} has {length} bytes only");
+        ensure!(length > entries * MIN_ENTRY_LENGTH, "{path} has {length} bytes only");
         Ok(())
     }
 
@@ -138,7 +139,7 @@ impl PreparedServer {
     }
 }
 
-/// Peers wait for the mutex, each on a connection of its own, with leases that have no length.
+/// Peers that wait for the mutex with leases of length zero, each on a connection of its own.
 struct Waits<'a> {
     peers: &'a [u64],
     asked: usize,
@@ -146,7 +147,7 @@ struct Waits<'a> {
 
 impl Load for Waits<'_> {
     fn request(&mut self, connection: usize, request: &mut Request) -> bool {
-        // Connections begin in their order, and each of them asks once.
+        // Connections send their first requests in order, and each sends one.
         if connection < self.asked {
             return false;
         }
@@ -156,10 +157,10 @@ impl Load for Waits<'_> {
     }
 
     fn answer(&mut self, _: usize, answer: Answer<'_>, _: Times) -> anyhow::Result<()> {
-        // Granted; or, when the answer was made, gone already.
+        // Granted, or expired before the answer was made.
         answer.expect(&[200, 400]).map(drop)
     }
 }
 
-/// No entry of a list is shorter, in bytes.
-const LEAST_ENTRY: usize = 16;
+/// The minimum length of an entry of a list, in bytes.
+const MIN_ENTRY_LENGTH: usize = 16;

@@ -1,4 +1,4 @@
-//! What happens to very many semaphores, and to peers that hold very many locks.
+//! Events that concern very many semaphores, or peers that hold very many locks.
 
 use std::thread;
 
@@ -11,14 +11,15 @@ use crate::{
 };
 
 impl PauseStudy<'_> {
-    /// All scenes of this kind with so many semaphores, and so many locks of each of a hundred peers.
+    /// Measures all events of this kind, with this number of semaphores, and a hundred peers with this number
+    /// of locks each.
     pub(super) fn semaphores(&mut self, semaphores: usize, locks: usize) -> anyhow::Result<()> {
         self.reload(semaphores)?;
         self.locks(locks)?;
         self.scrape(semaphores)
     }
 
-    /// Semaphores are added, resized and removed by reloads of the configuration.
+    /// Reloads of the configuration add, resize and remove semaphores.
     fn reload(&mut self, semaphores: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &[])?;
         let among = format!("{} semaphores", Short(semaphores));
@@ -34,7 +35,7 @@ impl PauseStudy<'_> {
         Ok(())
     }
 
-    /// Somebody lists peers that hold very many locks each.
+    /// A client lists peers that hold very many locks each.
     fn locks(&mut self, locks: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &many(locks, 1_000))?;
         for peer in 1..=HOLDERS {
@@ -48,7 +49,7 @@ impl PauseStudy<'_> {
         })
     }
 
-    /// Two scrapers ask for the metrics at the same time, one time after the other.
+    /// One scraper asks for the metrics once, then two ask for them repeatedly in parallel.
     fn scrape(&mut self, semaphores: usize) -> anyhow::Result<()> {
         let mut prepared = PreparedServer::open(self.launcher, &many(semaphores, 1))?;
         let among = format!("{} semaphores", Short(semaphores));
@@ -69,7 +70,7 @@ impl PauseStudy<'_> {
     }
 }
 
-/// So many semaphores, each with this much.
+/// This number of semaphores, each with this maximum.
 fn many(semaphores: usize, max: u64) -> Vec<Semaphore> {
     (0..semaphores).map(|number| (numbered(number), max)).collect()
 }

@@ -1,7 +1,7 @@
-//! What a command has started, directly or not, also beyond its process group.
+//! Finds all processes that the command started, also outside of its process group.
 //!
-//! An interactive shell gives each of its jobs a group, and so does `throttlectl` within the command.
-//! On Linux this program adopts all of them that lose their parent, so that none gets out of sight.
+//! An interactive shell gives each job a group of its own, and so does `throttlectl` within the command. On
+//! Linux, this program adopts all descendants that lose their parent, so that they can still be found.
 
 use std::{collections::BTreeMap, fs};
 
@@ -11,14 +11,14 @@ use rustix::process::{
 
 /// The processes below this one.
 pub(super) struct Descendants {
-    /// Those that were there before the command, as of a shell that became this program.
+    /// Processes from before the command: children of a shell that became this program by `exec`.
     preexisting: Vec<i32>,
 }
 
 impl Descendants {
-    /// To be called before the command is started.
+    /// Has this program adopt its descendants. To be called before the command is started.
     pub(super) fn track() -> Self {
-        // Without it only those are found whose parents are alive.
+        // If this fails, only descendants whose parents are alive are found.
         let _ = set_child_subreaper(Some(getpid()));
         Self { preexisting: descendants(&parents_by_process(), &[]) }
     }
@@ -30,7 +30,8 @@ impl Descendants {
     pub(super) fn kill(&self) {
         let parents = parents_by_process();
         for id in descendants(&parents, &self.preexisting) {
-            // The number may be that of somebody else meanwhile; behind the descriptor it is not.
+            // The id may belong to another process by now. The descriptor does not change, so check the
+            // parent after it is open.
             if let Some(number) = Pid::from_raw(id)
                 && let Ok(process) = pidfd_open(number, PidfdFlags::empty())
                 && parent_of(id) == parents.get(&id).copied()
@@ -41,7 +42,7 @@ impl Descendants {
     }
 }
 
-/// All processes below this one, except these and what is below them.
+/// All descendants of this process, except `except` and their descendants.
 fn descendants(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
     let this = getpid().as_raw_pid();
     let mut children = BTreeMap::<i32, Vec<i32>>::new();
@@ -53,14 +54,14 @@ fn descendants(parents: &BTreeMap<i32, i32>, except: &[i32]) -> Vec<i32> {
     let mut found = vec![this];
     let mut next = 0;
     while let Some(parent) = found.get(next) {
-        // Each is taken once, also if the table was read while processes changed their parents.
+        // `remove` takes each parent once. The table may have cycles, because it is not read at one instant.
         found.extend(children.remove(parent).unwrap_or_default());
         next += 1;
     }
     found.split_off(1)
 }
 
-/// All processes that are alive, each with its parent.
+/// The parent of each process that is alive, by process id.
 fn parents_by_process() -> BTreeMap<i32, i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -70,7 +71,7 @@ fn parents_by_process() -> BTreeMap<i32, i32> {
 /// The parent of a process that is alive.
 fn parent_of(id: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // Behind the name, which may have any characters: the state, and the parent.
+    // The name may contain any characters. After it come the state and the parent.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let is_alive = !matches!(fields.next()?, "X" | "Z");
     let parent = fields.next()?.parse().ok();
@@ -81,9 +82,9 @@ fn parent_of(id: i32) -> Option<i32> {
 mod tests {
     use super::*;
 
-    /// The table is not of one moment: a number may be given to another process while it is read.
+    /// The table is not read at one instant: the system may reuse an id meanwhile.
     #[test]
-    fn a_table_in_which_processes_are_below_each_other_has_an_end_and_never_this_process() {
+    fn a_table_with_a_cycle_is_searched_to_an_end_and_never_yields_this_process() {
         let this = getpid().as_raw_pid();
         let parents = BTreeMap::from([(this, -3), (-1, this), (-2, this), (-3, -2), (-4, -5)]);
         assert_eq!(descendants(&parents, &[]), [-2, -1, -3]);

@@ -1,7 +1,8 @@
-//! What a command is before it becomes the command.
+//! The helper process that becomes the command: it asks the system to be killed with its parent, and takes
+//! the terminal.
 //!
-//! Some things a process can ask for itself only, and only between its start and the command: to be
-//! killed with its parent, and to have the terminal from its first instruction on.
+//! A process can ask for the first only for itself, and the second has to happen before the command's first
+//! instruction. So this program runs itself as the helper, which then executes the command.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +20,7 @@ use crate::{
     lock::args::DieWithParent,
 };
 
-/// A command that becomes another one, in a process group of its own.
+/// The helper, as a command that leads a process group of its own.
 pub(super) fn command(
     program: &OsStr,
     arguments: &[OsString],
@@ -34,7 +35,7 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// The file that this program was started from, also if another one has taken its name since.
+/// The file of this program, also if another file has replaced it since the start.
 #[cfg(target_os = "linux")]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 fn this_program() -> io::Result<&'static str> {
@@ -46,7 +47,7 @@ fn this_program() -> io::Result<std::path::PathBuf> {
     std::env::current_exe()
 }
 
-/// Asks the system for what the command needs, then becomes the command.
+/// The helper: prepares this process, then executes the command. Returns only on failure.
 pub(in crate::lock) fn become_command(arguments: &DieWithParent) -> Failure {
     #[cfg(target_os = "linux")]
     if let Err(error) =
@@ -54,13 +55,13 @@ pub(in crate::lock) fn become_command(arguments: &DieWithParent) -> Failure {
     {
         return Failure::new(ExitStatus::SYSTEM, io::Error::from(error));
     }
-    // If it died before that, there is no signal.
+    // If the parent died before that call, the system sends no signal.
     let parent = getppid().map(Pid::as_raw_nonzero);
     if parent.and_then(|parent| u32::try_from(parent.get()).ok()) != Some(arguments.parent) {
         return Failure::new(ExitStatus::SYSTEM, anyhow!("the parent is gone"));
     }
     if arguments.terminal {
-        // A terminal that is gone meanwhile is no reason not to run.
+        // The command runs also if the terminal is gone by now.
         if let Some(terminal) = Terminal::open() {
             terminal.hand_to(getpgrp());
         }

@@ -1,5 +1,5 @@
-//! Job control: what happens when the command or this program is stopped and continued, and which of the two
-//! has the terminal.
+//! Job control: stops and continues the command and this program together, and hands the terminal from one to
+//! the other.
 
 use rustix::process::{Signal, getpgrp, getpid, kill_current_process_group, kill_process};
 
@@ -7,7 +7,7 @@ use super::{super::terminal::is_in_pipeline, Process};
 use crate::ignored_signals::is_ignored;
 
 impl Process {
-    /// Puts this program into the foreground if the command is there, and returns whether it was.
+    /// Brings this program to the foreground if the command is there. Returns whether it was.
     pub(super) fn take_terminal_back(&self) -> bool {
         let terminal = self.terminal.as_ref().filter(|it| it.belongs_to(self.id));
         if let Some(terminal) = terminal {
@@ -16,10 +16,12 @@ impl Process {
         terminal.is_some()
     }
 
-    /// The command was stopped. Returns whether this program was stopped along with it, and continues.
+    /// Handles a stop of the command. Returns whether this program stopped as well, and has continued since.
     pub(super) fn on_stopped(&mut self, stop: i32) -> bool {
         let needs_terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&stop);
-        // One in the foreground does not need it. It was stopped as one job with its own commands.
+        // The command asks for the terminal that this program has. A command that has the terminal was
+        // stopped by the same signal for another reason: a `throttlectl` within it stopped its whole job, as
+        // below.
         if needs_terminal
             && !self.is_stopping
             && let Some(terminal) = self.terminal.as_ref().filter(|it| it.is_ours())
@@ -29,16 +31,17 @@ impl Process {
             return false;
         }
         let has_terminal = self.take_terminal_back();
-        // Not by TSTP, for which there is a handler, and not by STOP, for a job that no shell would
-        // continue must not stop. Here this program stands still.
+        // TSTP has a handler here. STOP would also stop a job that no shell will continue, which TTIN does
+        // not. This program stops inside of these calls.
         let _ = if has_terminal || needs_terminal && !self.is_stopping {
-            // The whole job stops, as with Ctrl+Z: the shell then takes over.
+            // Stop the whole job, as Ctrl+Z does, so that the shell takes over.
             kill_current_process_group(Signal::TTIN)
         } else if self.is_stopping {
-            // Others of the same job were told as well, or were not meant.
+            // Stop this program only: the other processes of the job received the signal themselves, or were
+            // not meant.
             kill_process(getpid(), Signal::TTIN)
         } else {
-            // Somebody has stopped the command alone, who means to continue it as well.
+            // Somebody stopped the command alone, and will continue it.
             return false;
         };
         self.is_stopping = false;
@@ -55,9 +58,9 @@ impl Process {
     }
 }
 
-/// Whether others in the same job may need the terminal more than the command does, which gets it when it
-/// asks for it.
+/// Whether other processes of the job may need the terminal more than the command. The command then gets it
+/// only when it asks for it.
 pub(super) fn others_may_need_terminal() -> bool {
-    // This is how a script starts what it runs in the background, while it has the terminal itself.
+    // A script that runs this program in the background has it ignore INT, and keeps the terminal.
     is_in_pipeline() || is_ignored(Signal::INT)
 }

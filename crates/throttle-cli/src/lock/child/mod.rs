@@ -1,11 +1,14 @@
-//! The command, and those it starts, as far as the system lets us reach them.
+//! The command and the processes that it starts, as far as the system lets us reach them.
 //!
-//! On Unix it has a process group of its own, so that signals reach all of it, and is [handed the
-//! terminal](terminal) if there is one. Stopped there, it stops this program as well, so that the shell
-//! takes over; when both continue, the caller looks at the lock first. On Linux the command is killed if
-//! this program dies first: it begins as a [helper](mod@die_with_parent) that asks the system for that before it becomes
-//! the command; and what it starts is [found](descendants) also beyond its group. On Windows it has a job,
-//! which ends with this program and takes all with it that the command started.
+//! On Unix, the command leads a process group, so that one signal reaches all of it, and this program hands
+//! it the [terminal] if there is one. If the command is stopped at the terminal, this program stops
+//! as well, so that the shell takes over; when both continue, the caller checks the lock first.
+//!
+//! On Linux, the command is killed if this program dies first: a [helper](mod@die_with_parent) asks the
+//! system for that before it executes the command. [Descendants](descendants) outside of the process group
+//! are found as well.
+//!
+//! On Windows, a job holds the command and the processes that it starts. The job ends with this program.
 
 #[cfg(target_os = "linux")]
 mod descendants;
@@ -36,9 +39,9 @@ use crate::exit_status::{ExitStatus, Failure};
 /// What happened to a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Event {
-    /// It ended, and this is what to exit with.
+    /// The command ended; the exit status to pass on.
     Ended(ExitStatus),
-    /// This program continues after a stop, or was told to. The command goes on by [`Child::resume`].
+    /// This program continues after a stop. The command stays stopped until [`Child::resume`].
     Continued,
 }
 
@@ -53,12 +56,12 @@ impl Child {
         system::Process::start(program, arguments, environment).map(Self)
     }
 
-    /// Waits for what happens next. After its end it says [`Event::Ended`] again.
+    /// Waits for the next event. After the end of the command, returns [`Event::Ended`] each time.
     pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         self.0.next_event().await
     }
 
-    /// Waits for it to end, whatever else happens, and returns what to exit with.
+    /// Waits for the command to end, and ignores other events. Returns its exit status.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             if let Event::Ended(status) = self.next_event().await? {
@@ -71,33 +74,33 @@ impl Child {
         self.0.has_ended()
     }
 
-    /// Lets it go on after a stop.
+    /// Continues the command after a stop.
     pub(super) fn resume(&self) {
         self.0.resume();
     }
 
-    /// Asks all of it that can be reached to end.
+    /// Asks the command and its process group to end. Does nothing on Windows, which has no such request.
     pub(super) fn terminate(&self) {
         self.0.terminate();
     }
 
-    /// Ends all of it that can be reached.
+    /// Kills the command, and all processes of it that can be reached.
     pub(super) fn kill(&mut self) {
         self.0.kill();
     }
 
-    /// Whether anything of it is left that [`Child::kill`] reaches.
+    /// Whether a process is alive that [`Child::kill`] reaches.
     pub(super) fn has_survivors(&mut self) -> bool {
         self.0.has_survivors()
     }
 
-    /// Passes on a signal that came to this program.
+    /// Forwards a signal that this program received.
     pub(super) fn forward(&self, signal: i32) {
         self.0.forward(signal);
     }
 }
 
-/// As the shell has it.
+/// The failure of a command that cannot be executed, with the exit status that shells use.
 fn cannot_run(program: &OsStr, error: &io::Error) -> Failure {
     let status = match error.kind() {
         io::ErrorKind::NotFound => ExitStatus::NOT_FOUND,

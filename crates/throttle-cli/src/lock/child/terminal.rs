@@ -1,8 +1,7 @@
-//! The terminal, and which process group has it.
+//! The terminal, and which process group is in its foreground.
 //!
-//! One process group is in the foreground: it may read what is typed, and Ctrl+C and Ctrl+Z reach it and
-//! nobody else. A shell puts its job there, which is this program, and this program hands the place on
-//! to the command.
+//! Only the foreground group may read from the terminal and receives Ctrl+C and Ctrl+Z. A shell brings this
+//! program to the foreground as its job, and this program hands the terminal over to the command.
 
 use std::{
     fs::{File, OpenOptions},
@@ -19,12 +18,12 @@ use rustix::{
 /// The terminal that controls this process.
 pub(super) struct Terminal {
     file: File,
-    /// How it was before a command had it.
+    /// The modes before the command had the terminal.
     modes: Option<Termios>,
 }
 
 impl Terminal {
-    /// None if there is no terminal.
+    /// Opens the terminal. `None` if there is none.
     pub(super) fn open() -> Option<Self> {
         let file = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
         let modes = tcgetattr(&file).ok();
@@ -41,19 +40,19 @@ impl Terminal {
         tcgetpgrp(&self.file) == Ok(group)
     }
 
-    /// Puts a process group into the foreground, also from the background.
+    /// Brings a process group to the foreground. Works from the background too.
     pub(super) fn hand_to(&self, group: Pid) {
-        // Whoever does so from the background is stopped by this signal, unless it is blocked. A
-        // command does not inherit that, for the standard library clears the mask.
+        // The system stops a process in the background that does this with TTOU, unless the signal is
+        // blocked. The command does not inherit the mask, because the standard library clears it.
         let stop = SigSet::from(Signal::SIGTTOU);
         if stop.thread_block().is_ok() {
-            // The terminal may be gone, or the group.
+            // The terminal or the group may be gone.
             let _ = tcsetpgrp(&self.file, group);
             let _ = stop.thread_unblock();
         }
     }
 
-    /// Makes it what it was before the command had it. A command that was killed could not.
+    /// Restores the modes from before the command. A command that was killed could not do so itself.
     pub(super) fn restore_modes(&self) {
         if let Some(modes) = &self.modes {
             let _ = tcsetattr(&self.file, OptionalActions::Drain, modes);
@@ -61,8 +60,8 @@ impl Terminal {
     }
 }
 
-/// Whether others in the same job may need the terminal more than a command does: a pager that reads what
-/// it writes, or a menu that writes what it reads.
+/// Whether other processes of the job may need the terminal more than the command: a pager that reads its
+/// output, or a menu that writes its input.
 pub(super) fn is_in_pipeline() -> bool {
     is_pipe(&io::stdin()) || is_pipe(&io::stdout())
 }

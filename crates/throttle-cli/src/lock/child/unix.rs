@@ -1,4 +1,4 @@
-//! Processes of Unix: groups, signals, and job control.
+//! The command as a process group of Unix: starts it, waits for it and sends signals to it.
 
 #[path = "job_control.rs"]
 mod job_control;
@@ -26,17 +26,17 @@ use crate::{
     ignored_signals::is_ignored,
 };
 
-/// A command that leads a process group of its own.
+/// The command, which leads a process group of its own.
 pub(super) struct Process {
-    /// Its number and that of its group, which nobody else gets while somebody is in it.
+    /// The id of the process and of its group. The system does not reuse it while the group has a member.
     id: Pid,
     exit_status: Option<ExitStatus>,
     terminal: Option<Terminal>,
     child_signals: Signals,
-    /// What tells this program to stop, and to continue.
+    /// Signals that stop and continue this program. `None` if they are ignored.
     stop_signals: Option<Signals>,
     continue_signals: Option<Signals>,
-    /// Whether this program was told to stop and has told the command.
+    /// Whether this program received a signal to stop and forwarded it to the command.
     is_stopping: bool,
     is_killed: bool,
     #[cfg(target_os = "linux")]
@@ -49,8 +49,8 @@ impl Process {
         arguments: &[OsString],
         environment: &[(&str, String)],
     ) -> Result<Self, Failure> {
-        // Before there is a child: who ignores this signal, as a parent may have wanted, is not told how
-        // its children end.
+        // Before there is a child: the parent may have made this program ignore CHLD, and then the system
+        // does not report how children end.
         let child_signals = signal(SignalKind::child())?;
         let received =
             |it| if is_ignored(it) { Ok(None) } else { signal(signal_kind(it)).map(Some) };
@@ -64,7 +64,7 @@ impl Process {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().map_err(|error| cannot_start(program, error))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.expect("the number of a child is positive");
+        let id = id.expect("the id of a child is positive");
         Ok(Self {
             id,
             exit_status: None,
@@ -99,9 +99,9 @@ impl Process {
         }
     }
 
-    /// Asks the system how the children are.
+    /// Collects all children that have ended or stopped. Returns an event if one concerns the command.
     ///
-    /// All of them: as the first process of a container this program inherits those of others.
+    /// As the first process of a container, this program inherits the children of other processes.
     fn poll_children(&mut self) -> io::Result<Option<Event>> {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -131,7 +131,8 @@ impl Process {
         {
             terminal.restore_modes();
         }
-        // Ctrl+C means the whole job: also the script that runs this program, or what reads its output.
+        // Ctrl+C is for the whole job: also for the script that runs this program, and for the reader of its
+        // output.
         let interrupts = [Signal::INT, Signal::QUIT];
         let by = status.terminating_signal().and_then(Signal::from_named_raw);
         if let Some(signal) = by.filter(|it| has_terminal && interrupts.contains(it)) {
@@ -141,7 +142,7 @@ impl Process {
 
     pub(super) fn terminate(&self) {
         self.send(Signal::TERM);
-        // One that is stopped would not hear of it.
+        // A stopped process handles TERM only after it continues.
         self.send(Signal::CONT);
     }
 
@@ -157,8 +158,8 @@ impl Process {
     }
 
     pub(super) fn has_survivors(&mut self) -> bool {
-        // Those whose ends nobody has asked for count as members of their group. Should that fail, so
-        // does the next wait.
+        // Ended processes count as members of their group until they are collected. If collecting fails, the
+        // next wait reports the error.
         let _ = self.poll_children();
         #[cfg(target_os = "linux")]
         if self.descendants.any_alive() {
@@ -172,13 +173,13 @@ impl Process {
     }
 
     fn send(&self, signal: Signal) {
-        // Whoever is gone already has no need of it.
+        // The group may be gone already.
         let _ = kill_process_group(self.id, signal);
     }
 }
 
-/// Why there is no process. It would have executed this program first, which executes the command later, so
-/// most of the reasons have nothing to do with the command.
+/// The failure to start the helper. Most causes have nothing to do with the command, because the helper is
+/// this program and executes the command later.
 fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ArgumentListTooLong => cannot_run(program, &error),
@@ -186,7 +187,7 @@ fn cannot_start(program: &OsStr, error: io::Error) -> Failure {
     }
 }
 
-/// The next signal; none if it is not listened to.
+/// Waits for the next signal; for ever if it is ignored.
 async fn next(signals: &mut Option<Signals>) {
     match signals {
         Some(signals) => {
@@ -203,7 +204,7 @@ fn signal_kind(signal: Signal) -> SignalKind {
 fn exit_status(status: WaitStatus) -> ExitStatus {
     match status.exit_status() {
         Some(code) => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => ExitStatus::signal(status.terminating_signal().unwrap_or_default()),
+        None => ExitStatus::of_signal(status.terminating_signal().unwrap_or_default()),
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_room_for_a_process_is_no_fault_of_the_command() {
+    fn a_machine_that_cannot_start_a_process_is_no_fault_of_the_command() {
         for (error, expected) in [
             (Errno::AGAIN, ExitStatus::SYSTEM),
             (Errno::NOENT, ExitStatus::SYSTEM),

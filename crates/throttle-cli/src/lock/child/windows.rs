@@ -1,5 +1,5 @@
-//! Processes of Windows, where there are no signals: a job holds the command and all that it starts, and
-//! can be ended at once.
+//! The command as a job of Windows, which has no signals. The job holds the command and all processes that it
+//! starts, and can be killed as a whole.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -22,8 +22,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it in a job. The system ends the job when the last handle of it is closed, which it does
-    /// itself should this program die.
+    /// Starts the command in a job. The system ends the job when its last handle is closed, also when this
+    /// program dies.
     pub(super) fn start(
         program: &OsStr,
         arguments: &[OsString],
@@ -36,21 +36,21 @@ impl Process {
         Ok(Self { job, has_ended: false })
     }
 
-    /// Waits for the command alone; what it started may go on until this is dropped.
+    /// Waits for the command alone. Processes that it started may run until this is dropped.
     pub(super) async fn next_event(&mut self) -> io::Result<Event> {
         let status = self.job.inner_mut().wait().await?;
         self.has_ended = true;
         Ok(Event::Ended(exit_status(status)))
     }
 
-    /// Nothing stops it.
+    /// There are no stops on Windows.
     pub(super) fn resume(&self) {}
 
-    /// There is no gentle way.
+    /// Windows has no request to end.
     pub(super) fn terminate(&self) {}
 
     pub(super) fn kill(&mut self) {
-        // Whoever is gone already has no need of it.
+        // The job may have ended already.
         let _ = self.job.start_kill();
     }
 
@@ -63,11 +63,11 @@ impl Process {
         !self.has_ended
     }
 
-    /// Ctrl+C has reached the command by the console already.
+    /// The console sends Ctrl+C to the command itself.
     pub(super) fn forward(&self, _: i32) {}
 }
 
-/// The lowest byte, for this program has no more to end with; but failure stays failure.
+/// The lowest byte of the exit code, because this program's own has no more. A failure never becomes 0.
 fn exit_status(status: process::ExitStatus) -> ExitStatus {
     match status.code().unwrap_or(1) {
         0 => ExitStatus::SUCCESS,
@@ -76,5 +76,5 @@ fn exit_status(status: process::ExitStatus) -> ExitStatus {
 }
 
 pub(in crate::lock) fn become_command(_: &DieWithParent) -> Failure {
-    Failure::new(ExitStatus::USAGE, anyhow!("there are no bonds on this system"))
+    Failure::new(ExitStatus::USAGE, anyhow!("there is no such command on this system"))
 }

@@ -10,19 +10,22 @@ use super::Acquisition;
 use crate::{
     Admission, Error, Lost,
     clock::Time,
-    peer::{Lock, PeerInner, TARGET, lock_error::PeerError, task_result, withdraw::WithdrawGuard},
+    peer::{
+        Lock, PeerInner, TARGET, lock_error::PeerError, renewal::Sent, task_result,
+        withdraw::WithdrawGuard,
+    },
     sequence::OnStale,
 };
 
-/// What one answer means.
+/// What to do after an answer.
 pub(super) enum AttemptOutcome {
     RetryNow,
-    /// After a pause, for the server answered sooner than it was to.
+    /// The answer came too early, for example from a server that shuts down.
     RetryAfterPause,
     Granted(Lock),
 }
 
-/// Why no lock came of an attempt.
+/// Why an attempt did not lead to a lock.
 pub(super) enum AttemptError {
     Error(Error),
     Lost(Lost),
@@ -36,7 +39,7 @@ impl From<Lost> for AttemptError {
 }
 
 impl Acquisition {
-    /// Asks the server once, for a peer if there is none and then for the lock.
+    /// Creates the peer if there is none, and sends one request for the lock.
     pub(super) async fn attempt(
         &mut self,
         guard: &mut WithdrawGuard,
@@ -45,44 +48,46 @@ impl Acquisition {
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
         self.last_attempt.due = Some(inner.now());
-        let former = inner.state().lease.peer();
+        let previous = inner.state().lease.peer();
         let Some(known) = self.before_end(inner.registered_peer()).await else {
             return Err(AttemptError::NotInTime);
         };
-        let peer = known.map_err(|obstacle| match obstacle {
+        let peer = known.map_err(|error| match error {
             PeerError::Error(error) => AttemptError::Error(error),
             PeerError::Lost(lost) => AttemptError::Lost(lost),
         })?;
-        if former.is_none_or(|(former, _)| former != peer) {
+        if previous != Some(peer) {
             self.answered();
         }
         let lost = *outer.borrow();
         if let Some(lost) = lost.filter(|_| is_nested) {
-            // A lock within others that are gone is not what was asked for.
+            // The outer locks are lost, so the caller's precondition for this one is gone.
             return Err(lost.into());
         }
         guard.peer = Some(peer);
-        self.ask(peer, guard).await
+        self.send_request(peer, guard).await
     }
 
-    /// Asks the server for the lock.
-    async fn ask(
+    /// Sends one request for the lock.
+    async fn send_request(
         &mut self,
         peer: PeerId,
         guard: &mut WithdrawGuard,
     ) -> Result<AttemptOutcome, AttemptError> {
         let inner = Arc::clone(&guard.inner);
-        let sent = inner.sent();
-        let (block_for, due) = self.block_for(&inner, sent.0);
+        let sent = inner.sending_now();
+        let (block_for, due) = self.block_for(&inner, sent.at);
         self.last_attempt.due = Some(due);
         let length = inner.state().lease.length();
         let (client, semaphore, count) =
             (inner.single_attempt.clone(), self.semaphore.clone(), self.count);
         let on_stale = guard.on_stale;
-        // A task of its own: what was sent has to be heard to its end, whoever waits for it.
+        // A task of its own: the answer is needed even if the caller stops waiting, because it tells whether
+        // a withdrawal is complete.
         let acquire_task = guard.acquire_task.insert(inner.runtime.spawn(async move {
             let request = client.acquire(peer, &semaphore, count).expires_in(length);
-            // Who asks may not want it any more when it turns out that this came late.
+            // Without `Renumber`: the caller may have stopped waiting when the server reports that this
+            // request came too late.
             let mut request = request.on_stale(on_stale);
             if !block_for.is_zero() {
                 request = request.block_for(block_for);
@@ -93,7 +98,7 @@ impl Acquisition {
             tokio::select! {
                 biased;
                 answer = acquire_task => Some(answer),
-                () = inner.until_confirmed_at_another_url(sent.1) => None,
+                () = inner.until_confirmed_at_another_url(sent.url_index) => None,
             }
         };
         let Some(answer) = self.before_end(answered).await else {
@@ -101,7 +106,7 @@ impl Acquisition {
         };
         let acquire_task = guard.acquire_task.take();
         let Some(answer) = answer else {
-            // If it gets through all the same, it comes after a greater number.
+            // If it still reaches the server, it is stale after the next request.
             if let Some(acquire_task) = acquire_task {
                 acquire_task.abort();
             }
@@ -110,19 +115,19 @@ impl Acquisition {
         match task_result(answer)? {
             Ok(admission) => {
                 self.answered();
-                self.admitted(peer, &inner, admission, (sent, block_for))
+                self.handle_admission(peer, &inner, admission, (sent, block_for))
             }
             Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
                 self.answered();
                 match inner.unknown_peer(peer, sent, uptime) {
-                    // Whoever held nothing has lost nothing but the place in the queue.
+                    // The peer held nothing, so it lost only its place in the queue.
                     Some(Lost::Expired) | None => Ok(AttemptOutcome::RetryAfterPause),
                     Some(lost) => Err(AttemptError::Lost(lost)),
                 }
             }
             Err(error) if error.is_stale() => {
                 self.answered();
-                // Another request was faster, such as a release of something else.
+                // Another request of the peer was faster, such as a release.
                 if !error.try_advance_past_latest() {
                     guard.on_stale = OnStale::Unnumbered;
                 }
@@ -141,22 +146,22 @@ impl Acquisition {
         }
     }
 
-    /// The server has told where the peer stands.
-    fn admitted(
+    /// Handles an answer that grants or queues the lock.
+    fn handle_admission(
         &mut self,
         peer: PeerId,
         inner: &Arc<PeerInner>,
         admission: Admission,
-        (sent, block_for): ((Time, usize), Duration),
+        (sent, block_for): (Sent, Duration),
     ) -> Result<AttemptOutcome, AttemptError> {
         let now = inner.now();
         inner.renewed(peer, sent);
         match admission {
             Admission::Granted { token } => {
-                // Not if the answer took so long that it may be over again, or if it comes from before the
-                // server forgot the peer.
+                // The grant does not count if the lease may have ended before the answer arrived, or if the
+                // server sent it before it forgot the peer.
                 let mut state = inner.state();
-                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.0, now)) {
+                if !state.lease.granted(peer, &self.semaphore, self.count, (sent.at, now)) {
                     return Ok(AttemptOutcome::RetryAfterPause);
                 }
                 let loss = state.loss.subscribe();
@@ -167,9 +172,9 @@ impl Acquisition {
                 Err(AttemptError::NotInTime)
             }
             Admission::Queued => {
-                self.log_waiting(peer);
-                // A server that shuts down answers at once.
-                let is_early = now.since(sent.0) < block_for - block_for / 8;
+                self.log_queued(peer);
+                // For example at a server that shuts down.
+                let is_early = now.since(sent.at) < block_for - block_for / 8;
                 if !is_early {
                     self.backoff.reset();
                 }
@@ -182,10 +187,10 @@ impl Acquisition {
         }
     }
 
-    /// For how long the next request may wait, and when its answer is expected.
+    /// The `block_for` of the next request, and when its answer is due.
     ///
-    /// The last but one ends some time before the end, so that a server that does not answer is told from one
-    /// where the lock is not free. From the last one no answer is expected in time.
+    /// The last request but one ends [`LAST_ANSWER_MARGIN`] early. This distinguishes a server that does not
+    /// answer from a lock that is not free. The answer to the last request is not expected in time.
     fn block_for(&self, inner: &PeerInner, now: Time) -> (Duration, Time) {
         if self.is_try_lock() {
             return (Duration::ZERO, now);
@@ -193,23 +198,23 @@ impl Acquisition {
         let longest = {
             let state = inner.state();
             let third = state.lease.length() / 3;
-            // Without other signs of life this is the only one.
+            // Without heartbeats only this request renews the lease.
             let is_only = !state.lease.sends_heartbeats();
             if is_only { state.longest_block_for.min(third) } else { state.longest_block_for }
         };
         let Some(end) = self.end else { return (longest, now + longest) };
         let left = end.since(now);
-        // What is answered then is that the lock is not free, as it was a moment ago.
-        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_waiting {
+        // The last answer, a moment ago, already said that the lock is not free.
+        if left <= LAST_ANSWER_MARGIN && self.last_attempt.is_answered && self.is_queued {
             return (left.min(longest), end + LAST_ANSWER_MARGIN);
         }
         let block_for = longest.min(left.saturating_sub(LAST_ANSWER_MARGIN));
         (block_for, now + block_for)
     }
 
-    fn log_waiting(&mut self, peer: PeerId) {
-        if !self.is_waiting {
-            self.is_waiting = true;
+    fn log_queued(&mut self, peer: PeerId) {
+        if !self.is_queued {
+            self.is_queued = true;
             let (semaphore, url) = (&*self.semaphore, &*self.peer.inner().server);
             info!(target: TARGET, peer, semaphore, url, "waiting for a lock");
         }
@@ -217,7 +222,7 @@ impl Acquisition {
 
     fn lock(&self, id: PeerId, token: Option<u64>, loss: watch::Receiver<Option<Lost>>) -> Lock {
         let (semaphore, waited) = (&*self.semaphore, self.peer.inner().now().since(self.start));
-        if self.is_waiting {
+        if self.is_queued {
             info!(target: TARGET, peer = id, semaphore, token, ?waited, "held after waiting");
         } else {
             debug!(target: TARGET, peer = id, semaphore, token, "held");
@@ -234,13 +239,13 @@ impl Acquisition {
     }
 }
 
-/// A server that does not let requests wait for so long is not asked again and again.
+/// A server that does not allow even this `block_for` is not asked for a shorter one.
 const SHORTEST_BLOCK_FOR: Duration = Duration::from_millis(100);
 
-/// How long before the end of the time the last but one answer is expected. Who waits less is told at once where
-/// they stand, and then waits.
+/// How long before the end of the time the last answer but one is due. A shorter wait starts with a request
+/// that is answered at once.
 const LAST_ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// Before a request is sent again that was overtaken. That is rare; a server that always says so is not to
-/// be asked without pause.
+/// The pause before a stale request is sent again. Stale requests are rare; the pause protects a server that
+/// reports all requests as stale.
 const STALE_PAUSE: Duration = Duration::from_millis(5);

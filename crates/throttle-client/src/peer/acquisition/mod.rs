@@ -1,7 +1,7 @@
-//! AcquireTask for a lock, until it is there, the time is over or nobody wants it any more.
+//! Asks for a lock until it is granted, the time is over, or the caller drops the request.
 //!
-//! Every request is an attempt of its own. The time of whoever asks is the only limit: attempts that get no
-//! answer are repeated until then, after pauses that grow, and the last cause is told.
+//! Each request is one [attempt]. Attempts without an answer are repeated with growing pauses until the
+//! caller's time is over. The error then has the cause of the last failure.
 
 mod attempt;
 
@@ -19,19 +19,19 @@ use super::{
 };
 use crate::{Error, clock::Time, jitter::jitter, sequence::OnStale};
 
-/// A lock that is asked for.
+/// A request for a lock in progress.
 pub(super) struct Acquisition {
     peer: Peer,
     semaphore: String,
     count: u64,
     wait_at_most: Option<Duration>,
     start: Time,
-    /// When to give up.
     end: Option<Time>,
     backoff: Backoff,
     warnings: OutageWarnings,
     last_attempt: LastAttempt,
-    is_waiting: bool,
+    /// Whether the server has queued the request, which is logged once.
+    is_queued: bool,
 }
 
 impl Acquisition {
@@ -54,19 +54,19 @@ impl Acquisition {
             backoff: Backoff::default(),
             warnings: OutageWarnings::default(),
             last_attempt: LastAttempt::default(),
-            is_waiting: false,
+            is_queued: false,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<Lock, LockError> {
         let inner = Arc::clone(self.peer.inner());
-        // A name that nobody can ask for is refused before anything is begun.
+        // Refuses invalid names before anything is sent.
         if let Err(error) = inner.client.first_url().join_name("", &self.semaphore) {
             return Err(self.error_context().failed(error));
         }
         let acquiring = match self.before_end(self.wait_until_alone(&inner)).await {
             Some(acquiring) => acquiring?,
-            // Only an answer to a release is missing then.
+            // The only missing answer is that to a release.
             None if !inner.releasing.borrow().is_empty() => {
                 return Err(self.error_context().unreachable(inner.no_answer_error()));
             }
@@ -111,8 +111,8 @@ impl Acquisition {
         }
     }
 
-    /// Waits until nobody else asks for a lock of this peer, and nothing is being given back: it might be of a
-    /// level at which this one would be refused.
+    /// Waits until no other task requests a lock of this peer, and until all releases are done: a lock that
+    /// is being released may be of a level at which the server would refuse this request.
     async fn wait_until_alone(
         &self,
         inner: &Arc<PeerInner>,
@@ -123,8 +123,8 @@ impl Acquisition {
             tokio::select! {
                 biased;
                 acquiring = Arc::clone(&acquiring).lock_owned() => acquiring,
-                // Who holds it waits for a lock itself, so this one is not to be had at this moment; unless
-                // it has given up, and withdraws.
+                // Another task holds it because it waits for a lock, so this lock is not available now;
+                // unless that task has given up and withdraws its request.
                 _ = releasing.wait_for(BTreeSet::is_empty) => {
                     acquiring.try_lock_owned().map_err(|_| self.not_in_time())?
                 }
@@ -133,11 +133,11 @@ impl Acquisition {
             acquiring.lock_owned().await
         };
         loop {
-            // Looked at before: as long as nobody else asks, there can only be less afterwards. So if it was
-            // not held, what is being given back now is all there is.
+            // Read this first: while `acquiring` is held here, locks can only be released. So if the
+            // semaphore was not held, the releases in progress now are all there are.
             let was_held = inner.holds(&self.semaphore);
             let mut releasing = inner.releasing.subscribe();
-            // The sender is in `shared`, so there is always an answer.
+            // Never an error: `inner` owns the sender.
             let _ = releasing.wait_for(BTreeSet::is_empty).await;
             if !was_held {
                 return Ok(acquiring);
@@ -148,7 +148,7 @@ impl Acquisition {
         }
     }
 
-    /// What comes of something, unless the time is over before.
+    /// The output of `work`, or `None` if the time is over first.
     async fn before_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let Some(end) = self.end else { return Some(work.await) };
         tokio::select! {
@@ -158,7 +158,7 @@ impl Acquisition {
         }
     }
 
-    /// No lock comes of it. Returns why, when what may be left of it at the server is withdrawn.
+    /// Returns the error for the caller, after withdrawing what the server may still have of the request.
     async fn fail(self, mut guard: WithdrawGuard, failure: AttemptError) -> LockError {
         match failure {
             AttemptError::NotInTime => self.out_of_time(guard).await,
@@ -167,7 +167,7 @@ impl Acquisition {
                 self.error_context().lost(lost)
             }
             AttemptError::Error(error) => {
-                // Whatever was refused is not pending, and whatever else failed may be.
+                // After a refusal nothing is pending; after any other error something may be.
                 if error.is_refusal() {
                     guard.peer = None;
                 }
@@ -177,12 +177,12 @@ impl Acquisition {
         }
     }
 
-    /// The time is over.
+    /// The error when the time is over: whether the lock was not free, or the server did not answer.
     async fn out_of_time(mut self, guard: WithdrawGuard) -> LockError {
         let now = guard.inner.now();
-        let silence =
-            mem::take(&mut self.last_attempt).silence(now, || guard.inner.no_answer_error());
-        match silence {
+        let missing =
+            mem::take(&mut self.last_attempt).missing_answer(now, || guard.inner.no_answer_error());
+        match missing {
             Some(error) => {
                 drop(guard);
                 self.error_context().unreachable(error)
@@ -194,16 +194,16 @@ impl Acquisition {
         }
     }
 
-    /// Gives up the guard, and waits a little for the server to hear of it.
+    /// Withdraws the request, and waits for that at most [`WITHDRAW_TIMEOUT`].
     async fn withdraw(&self, mut guard: WithdrawGuard) {
         let inner = Arc::clone(&guard.inner);
         let left = async {
             if self.peer.is_last_handle() {
-                // With the peer goes its guard.
+                // The pending lock is removed with the peer.
                 guard.peer = None;
                 inner.close(CloseMode::Remove).await;
             } else if let Some(withdrawal) = guard.withdraw() {
-                // It ends early only if the runtime does.
+                // An error only if the runtime ends.
                 let _ = withdrawal.await;
             }
         };
@@ -245,15 +245,15 @@ impl Acquisition {
     }
 }
 
-/// Whether the next attempt may end otherwise. A server that is broken says so and ends, and another one
-/// follows it.
+/// Whether another attempt may succeed. That includes a server with an internal error, because such a server
+/// ends and another one follows it.
 fn is_transient(error: &Error) -> bool {
     let may_recover = matches!(error, Error::Refused { .. }) || error.failure().is_some();
     may_recover && !error.is_refusal()
 }
 
-/// For how long the one attempt may take of somebody who does not wait.
+/// How long `try_lock` waits for the answer.
 const TRY_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a withdrawal is waited for. It goes on in the background.
+/// How long to wait for a withdrawal, which then continues in the background.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! How much a step does, and what who comes between two steps finds.
+//! How much work a step does, and what operations between two steps see.
 
 use core::time::Duration;
 
@@ -7,20 +7,20 @@ use crate::{Count, Error, Level, LockRequest, Settings};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// S13: a waiter that is granted the lock with a lease of no time is due before everybody else who
-/// is. This must not have the others looked at or moved, however many they are.
+/// S13: a waiter that is granted a lock under a lease of zero length is due before all other peers. The
+/// entries of the others must not be moved for it, however many they are.
 #[test]
-fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
+fn a_chain_of_waiters_with_leases_of_zero_length_costs_the_same_among_many_peers() {
     let moves = |idle: u64| {
         let mut throttle = Throttle::new(Settings::default());
         let mutex = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
         for number in 0..idle {
             let lease = LEASE + Duration::from_nanos(number);
-            throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+            throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
         }
         for number in idle..idle + 100 {
             let lease = if number == idle { LEASE } else { Duration::ZERO };
-            throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
+            throttle.new_peer(Time::ZERO, id(number), LEASE).unwrap();
             let (expires_in, attended) = (Some(lease), true);
             let request = LockRequest { expires_in, attended, ..(mutex, Count::ONE).into() };
             let admission = throttle.acquire(Time::ZERO, id(number), request).unwrap();
@@ -33,10 +33,10 @@ fn a_chain_of_waiters_with_leases_of_no_time_costs_the_same_among_many_peers() {
     };
     let few = moves(1_000) / 1_000;
     let many = moves(16_000) / 16_000;
-    assert!(many <= few + 3, "{many} moves for each of many peers, {few} for each of few");
+    assert!(many <= few + 3, "{many} moves per peer among many, {few} among few");
 }
 
-/// S13: what is left to do is done in the next steps, each of which does about as much as it may.
+/// S13: a step stops at its budget, and the next step continues.
 #[test]
 fn a_step_does_not_do_much_more_than_its_budget() {
     let mut throttle = Throttle::new(Settings::default());
@@ -45,11 +45,11 @@ fn a_step_does_not_do_much_more_than_its_budget() {
         .collect();
     for (number, locks) in (0..1_000).zip((0..10).cycle()) {
         let lease = LEASE + Duration::from_nanos(number);
-        throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
         for &semaphore in &semaphores[..locks] {
             throttle.acquire(Time::ZERO, id(number), (semaphore, Count::ONE)).unwrap();
         }
-        // Half of them are found to be postponed.
+        // The deadlines of half the peers are postponed.
         if number % 2 == 0 {
             throttle.heartbeat(Time::ZERO, id(number), 2 * LEASE).unwrap();
         }
@@ -71,14 +71,14 @@ fn a_step_does_not_do_much_more_than_its_budget() {
     assert_eq!(throttle.peers.len(), 500);
 }
 
-/// S8: whoever looks meanwhile finds a machine that has reached an earlier instant, at which nobody
-/// has outlived their lease; and who shows a sign of life then gets all of a lease.
+/// S8: during a backlog the machine shows an earlier instant, at which no peer has outlived its lease. A
+/// peer in the backlog that sends a heartbeat gets a full lease from the present on.
 #[test]
-fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the_present_on() {
+fn a_heartbeat_during_a_backlog_renews_the_lease_from_the_present_on() {
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100 {
         let lease = LEASE + Duration::from_nanos(number);
-        throttle.new_peer(Time::ZERO, id(number), lease, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), lease).unwrap();
     }
     let now = Time::ZERO + 2 * LEASE;
     let reached = throttle.catch_up(now, 10);
@@ -88,20 +88,20 @@ fn a_sign_of_life_that_comes_before_the_turn_of_its_peer_keeps_it_alive_from_the
     assert_eq!(throttle.heartbeat(reached, id(99), LEASE), Ok(()));
     assert_eq!(throttle.catch_up(now, 1_000), now);
     assert_eq!(throttle.peers.len(), 1);
-    assert_eq!(throttle.peer_status(id(99)).unwrap().time_left, LEASE);
+    assert_eq!(throttle.peer_status(id(99), 0).unwrap().time_left, LEASE);
 }
 
 #[test]
-fn the_room_for_a_peak_of_events_and_deadlines_is_given_back() {
+fn memory_for_a_peak_of_events_and_deadlines_is_freed() {
     let mut throttle = Throttle::new(Settings::default());
     for number in 0..100_000 {
-        throttle.new_peer(Time::ZERO, id(number), LEASE, None).unwrap();
+        throttle.new_peer(Time::ZERO, id(number), LEASE).unwrap();
     }
     throttle.expire(Time::ZERO + LEASE);
     assert!(throttle.events.len() >= 200_000);
     while throttle.poll_event().is_some() {}
     assert!(throttle.events.capacity() <= 1_024);
-    throttle.new_peer(Time::ZERO, id(0), LEASE, None).unwrap();
+    throttle.new_peer(Time::ZERO, id(0), LEASE).unwrap();
     assert!(throttle.deadlines.capacity() <= 4_096);
 }
 
