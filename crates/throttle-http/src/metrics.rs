@@ -38,7 +38,7 @@ use self::{
     series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
-use crate::{refusal::Refusal, worker_routes::Route};
+use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
 
 /// The metrics of one server.
 ///
@@ -81,8 +81,8 @@ struct MetricsInner {
     not_found: Counter,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<Counter>,
-    /// By route, method and status. Most of these counters are never needed, and never made.
-    requests: Vec<OnceLock<Counter>>,
+    /// Requests to workers' routes, by route, method and status. Most of these counters are never needed.
+    worker_requests: Vec<OnceLock<Counter>>,
 }
 
 impl Metrics {
@@ -101,7 +101,7 @@ impl Metrics {
         let inner = MetricsInner {
             not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
-            requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
+            worker_requests: (0..WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
                 .collect(),
             recorder,
@@ -168,15 +168,15 @@ impl Metrics {
     /// Counts a request with its outcome, and its duration if its start is known.
     pub(crate) fn count(
         &self,
-        begun: Option<(RequestGroup, Time)>,
-        (route, method): (Route, &str),
+        route: RouteLabel,
+        (method, started): (&str, Option<Time>),
         status: StatusCode,
         code: Option<Code>,
     ) {
-        if let Some((group, begin)) = begun {
-            self.inner.durations.record(group, begin, self.now());
+        if let Some(started) = started {
+            self.inner.durations.record(route.group, started, self.now());
         }
-        self.requests(route, method, status).increment(1);
+        self.count_request(route, method, status);
         if let Some(code) = code
             && let Some(refusals) = self.inner.refusals.get(code as usize)
         {
@@ -187,23 +187,30 @@ impl Metrics {
         }
     }
 
-    fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
+    fn count_request(&self, route: RouteLabel, method: &str, status: StatusCode) {
         debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
-        let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
-        self.inner.requests[index].get_or_init(|| {
+        let counter = || {
             let status = match STATUSES[status] {
                 OTHER => "other".to_owned(),
                 status => status.to_string(),
             };
             let labels = vec![
-                Label::new("route", route.name()),
+                Label::new("route", route.name),
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
             counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
-        })
+        };
+        match route.worker {
+            Some(worker) => {
+                let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
+                self.inner.worker_requests[index].get_or_init(counter).increment(1);
+            }
+            // The recorder finds the counter by its labels, which takes about a microsecond.
+            None => counter().increment(1),
+        }
     }
 
     /// The text for Prometheus, sorted, with the present state of `handle`.

@@ -213,7 +213,11 @@ impl listen::HttpService for Endpoint {
         Self::answer(self, request)
     }
 
-    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+    fn refuse(
+        &self,
+        malformed: Malformed,
+        head: Option<Parts>,
+    ) -> impl Future<Output = Response> + Send {
         Self::refuse(self, malformed, head)
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
 use super::{histogram::Histogram, semaphore_families::write_histogram};
-use crate::worker_routes::Route;
+use crate::worker_routes::WorkerRoute;
 
 /// The kinds of requests that take similar times.
 #[derive(Clone, Copy, Debug)]
@@ -41,29 +41,23 @@ const BOUNDS: &[f64] =
 const NAME: &str = "throttle_http_request_duration_seconds";
 
 impl RequestGroup {
-    /// The group of a request.
-    pub(crate) fn of(route: Route, method: &Method, uri: &Uri) -> Self {
+    /// The group of a request to a worker's route.
+    pub(crate) fn of(route: WorkerRoute, method: &Method, uri: &Uri) -> Self {
         match route {
-            Route::IsAcquired | Route::Lock if method == Method::PUT => {
+            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::PUT => {
                 let query = uri.query().unwrap_or_default();
                 if query.contains("block_for=") { Self::Wait } else { Self::Acquire }
             }
-            Route::IsAcquired | Route::Lock if method == Method::DELETE => Self::Release,
-            Route::Peer if method == Method::PUT => Self::Heartbeat,
-            Route::IsAcquired
-            | Route::Lock
-            | Route::NewPeer
-            | Route::Peer
-            | Route::Remainder
-            | Route::Restore => Self::Peer,
-            Route::Index | Route::Peers | Route::Semaphore | Route::Semaphores => Self::List,
-            Route::Favicon
-            | Route::Health
-            | Route::Metrics
-            | Route::Ready
-            | Route::Reload
-            | Route::Unknown
-            | Route::Version => Self::Operate,
+            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::DELETE => {
+                Self::Release
+            }
+            WorkerRoute::Peer if method == Method::PUT => Self::Heartbeat,
+            WorkerRoute::IsAcquired
+            | WorkerRoute::Lock
+            | WorkerRoute::NewPeer
+            | WorkerRoute::Peer
+            | WorkerRoute::Remainder
+            | WorkerRoute::Restore => Self::Peer,
         }
     }
 }
@@ -103,8 +97,9 @@ mod tests {
     #[test]
     fn an_acquire_that_may_wait_is_told_apart_from_one_that_is_answered_at_once() {
         let group = |path: &'static str| {
-            let route = Route::find(path).0;
-            GROUPS[RequestGroup::of(route, &Method::PUT, &Uri::from_static(path)) as usize]
+            let uri = Uri::from_static(path);
+            let (route, _) = WorkerRoute::find(uri.path()).unwrap();
+            GROUPS[RequestGroup::of(route, &Method::PUT, &uri) as usize]
         };
         assert_eq!(group("/peers/5/A"), "acquire");
         assert_eq!(group("/peers/5/is_acquired?expires_in=1m"), "acquire");

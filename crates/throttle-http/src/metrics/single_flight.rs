@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::oneshot, task};
 
 use crate::{listing::PIECE, refusal::Refusal};
@@ -98,11 +98,13 @@ impl SharedText {
     /// The text as a body of pieces. Each is copied only when the client has read the one before,
     /// because the server keeps a piece until the client has read it.
     pub(crate) fn into_body(self: Arc<Self>) -> Body {
-        Body::from_stream(stream::unfold((self, 0), async |(text, start)| {
+        let pieces = stream::unfold((self, 0), async |(text, start)| {
             let piece = text.piece(start).transpose()?;
             let end = start + piece.as_ref().map_or(0, Bytes::len);
             Some((piece, (text, end)))
-        }))
+        });
+        // Compression polls a body once more after its end.
+        Body::from_stream(pieces.fuse())
     }
 
     /// The piece that begins at `start`; `None` at the end of the text.

@@ -97,7 +97,7 @@ async fn answer(
 ) -> Response {
     if let Some(malformed) = Malformed::find(&request, head_bytes) {
         let (head, _) = request.into_parts();
-        return service.refuse(malformed, Some(&head));
+        return service.refuse(malformed, Some(head)).await;
     }
     let request = request.map(|body| DeadlineBody::new(body, request_timeout, exchange.clone()));
     service.answer(request).await
@@ -107,7 +107,7 @@ async fn answer(
 async fn refuse(service: &impl HttpService, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
-    let (head, body) = service.refuse(malformed, None).into_parts();
+    let (head, body) = service.refuse(malformed, None).await.into_parts();
     let Some(replaced) = exchange.take_replaced() else { return };
     let Ok(body) = to_bytes(body, usize::MAX).await else { return };
     let mut answer = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

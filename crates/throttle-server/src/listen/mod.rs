@@ -41,7 +41,11 @@ pub(crate) trait HttpService: Clone + Send + Sync + 'static {
     fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send;
 
     /// The answer to a request that HTTP does not allow, and whose head is given if it could be parsed.
-    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response;
+    fn refuse(
+        &self,
+        malformed: Malformed,
+        head: Option<Parts>,
+    ) -> impl Future<Output = Response> + Send;
 }
 
 /// What connections may cost, in number, time and bytes.

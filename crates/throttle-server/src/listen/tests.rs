@@ -56,13 +56,13 @@ impl HttpService for Routes {
         self.0.clone().oneshot(request).await.into_response()
     }
 
-    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+    async fn refuse(&self, malformed: Malformed, head: Option<Parts>) -> Response {
         let status = match malformed {
             Malformed::HeadTooLarge => 431,
             Malformed::Host | Malformed::Request => 400,
         };
         let status = StatusCode::from_u16(status).unwrap();
-        let of = head.map_or("nothing", |head| head.uri.path());
+        let of = head.as_ref().map_or("nothing", |head| head.uri.path());
         (status, format!("{malformed:?} of {of}")).into_response()
     }
 }
