@@ -1,8 +1,8 @@
-//! The interface call by call: two peers that share a mutex, one holds it, the other waits for it.
-//! Whoever wants locks that stay alive by themselves looks at `worker.rs`.
+//! The HTTP interface, one call for each request: two peers share a mutex, one holds it and the other waits.
+//! See `worker.rs` for locks that the client keeps alive.
 //!
-//! Run with `cargo run -p throttle-examples --example client`, which brings a server of its own, or
-//! against one that serves a semaphore `B`, as `configs/throttle.toml` does:
+//! Run with `cargo run -p throttle-examples --example client`, which starts its own server. To use a running
+//! server with a semaphore `B`, such as one with `configs/throttle.toml`:
 //! `cargo run -p throttle-examples --example client -- http://localhost:8000`.
 
 #![expect(clippy::print_stdout, reason = "an example prints what happens")]
@@ -13,8 +13,7 @@ use throttle_client::{Admission, Client, Code};
 
 mod serve;
 
-/// Should a worker die, its locks pass to others after this time. One that works for longer sends
-/// heartbeats.
+/// If a worker dies, its locks are granted to others after this time. Longer work needs heartbeats.
 const LEASE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -29,10 +28,10 @@ async fn main() -> anyhow::Result<()> {
     let ann = throttle.new_peer(LEASE).labels([("worker", "ann")]).await?;
     let bob = throttle.new_peer(LEASE).labels([("worker", "bob")]).await?;
 
-    // Ann has it at once, if it is free.
+    // Ann is granted the lock at once, if it is free.
     report("ann", throttle.acquire(ann, "B", 1).block_for(LEASE / 3).await?);
 
-    // Bob's request is answered when Ann gives it back, not before and not later.
+    // Bob's request is answered as soon as Ann releases the lock.
     let waiting = tokio::spawn({
         let throttle = throttle.clone();
         async move { throttle.acquire(bob, "B", 1).block_for(LEASE / 3).await }
@@ -43,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     throttle.release(ann, "B").await?;
     report("bob", waiting.await??);
 
-    // Errors have codes to branch on.
+    // Programs branch on the code of an error.
     let refused = throttle.acquire(ann, "B", 1_000_000).await;
     if let Err(error) = refused
         && error.code() == Some(Code::NeverAcquirable)
@@ -60,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn report(name: &str, admission: Admission) {
     match admission {
-        // Whatever the mutex protects can reject a worker whose token is less than one it has seen.
+        // The resource that the mutex protects can reject a token that is less than one it has seen.
         Admission::Granted { token: Some(token) } => println!("{name} holds B with token {token}"),
         Admission::Granted { token: None } => println!("{name} holds B"),
         Admission::Queued => {

@@ -1,7 +1,7 @@
-//! The state machine alone, inside another program: a job scheduler on a clock of its own.
+//! The state machine alone, inside another program: a job scheduler that simulates its clock.
 //!
-//! Two workers share a GPU. Bob's second job takes him down with the GPU in his hands; when his lease
-//! ends it passes on to Ann. No server, no thread, no async: an hour would be over in microseconds.
+//! Two workers share a GPU. Bob dies during his second job while he holds it, and Ann is granted the GPU when
+//! his lease ends. There is no server, no thread and no async, so an hour takes microseconds.
 //!
 //! Run with `cargo run -p throttle-examples --example embedded`.
 
@@ -15,15 +15,15 @@ fn main() -> Result<(), Error> {
     let mut throttle = Throttle::new(Settings::default());
     let gpu = throttle.add_semaphore(Time::ZERO, Count::ONE, Level(0));
     let [ann, bob] = [1, 2].map(|id| PeerId::new(id).expect("not zero"));
-    // How many seconds each job takes, the next one last. One never comes to its end.
+    // The length of each job in seconds, the next one last. One job never ends.
     let mut jobs = BTreeMap::from([(ann, vec![1, 3, 2]), (bob, vec![u64::MAX, 4])]);
     let mut ends: Option<(Time, PeerId)> = None;
 
-    // To listen is to stay alive while waiting: the lease begins to run with the grant.
-    let ask = LockRequest { attended: true, ..(gpu, Count::ONE).into() };
+    // The lease of an attended request does not run during the wait; it begins with the grant.
+    let request = LockRequest { attended: true, ..(gpu, Count::ONE).into() };
     for worker in [ann, bob] {
         throttle.new_peer(Time::ZERO, worker, Duration::from_secs(10))?;
-        throttle.acquire(Time::ZERO, worker, ask)?;
+        throttle.acquire(Time::ZERO, worker, request)?;
     }
 
     loop {
@@ -32,14 +32,17 @@ fn main() -> Result<(), Error> {
             match event {
                 Event::Granted { peer, token, .. } => {
                     println!("{clock:2} s: worker {peer} has the GPU, fencing token {token}");
-                    let job = jobs.get_mut(&peer).and_then(Vec::pop).expect("who asks has a job");
+                    let job = jobs
+                        .get_mut(&peer)
+                        .and_then(Vec::pop)
+                        .expect("a worker that requests the GPU has a job");
                     ends = Some((throttle.now() + Duration::from_secs(job), peer));
                 }
                 Event::Expired { peer, .. } => println!("{clock:2} s: worker {peer} is lost"),
                 _ => {}
             }
         }
-        // On to what comes first: the end of a job, or a deadline.
+        // Advance the clock to the next end of a job or the next deadline.
         let end = ends.map(|(end, _)| end).filter(|&end| end < Time::MAX);
         let Some(now) = end.into_iter().chain(throttle.poll_timeout()).min() else { break };
         throttle.expire(now);
@@ -48,7 +51,7 @@ fn main() -> Result<(), Error> {
             if jobs[&worker].is_empty() {
                 throttle.remove_peer(now, worker, None);
             } else {
-                throttle.acquire(now, worker, ask)?;
+                throttle.acquire(now, worker, request)?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The semaphores of a program of its own, without HTTP: three crawlers share two connections.
+//! Semaphores among the tasks of one process, without HTTP: three crawlers share two connections.
 //!
 //! Run with `cargo run -p throttle-examples --example in_process`.
 
@@ -26,13 +26,13 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn crawl(throttle: Handle, name: &'static str) -> anyhow::Result<()> {
-    // Should this task hang for more than ten seconds, its locks pass to others.
+    // If this task hangs for more than ten seconds, its locks are granted to others.
     let lease = Duration::from_secs(10);
     let labels = Labels::from_iter([("name".to_owned(), name.to_owned())]);
     let peer = throttle.new_peer(lease, labels).await?;
 
-    let patience = Some(Duration::from_secs(5));
-    let request = LockRequest { block_for: patience, ..LockRequest::now(Count::ONE) };
+    let block_for = Some(Duration::from_secs(5));
+    let request = LockRequest { block_for, ..LockRequest::now(Count::ONE) };
     match throttle.acquire(peer, "connections", request).await? {
         Admission::Granted { token, .. } => {
             println!("{name} connects, fencing token {token}");
@@ -41,7 +41,7 @@ async fn crawl(throttle: Handle, name: &'static str) -> anyhow::Result<()> {
         Admission::Queued { .. } => println!("{name} gives up"),
     }
 
-    // Gives back all that the peer holds, and cancels what it waits for.
+    // Releases all locks of the peer, and cancels a pending one.
     throttle.remove_peer(peer, None).await?;
     Ok(())
 }

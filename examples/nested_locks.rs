@@ -1,7 +1,7 @@
-//! Locks within locks, in a program that is not asynchronous: a job needs one of three licences, and
-//! for a part of it the database as well. Levels make sure that no two jobs wait for each other.
+//! Nested locks in a program without async: a job needs one of three licences, and for some of its work the
+//! database as well. Levels prevent two jobs from waiting for each other.
 //!
-//! Run with `cargo run -p throttle-examples --example nested_locks`, which brings a server of its own.
+//! Run with `cargo run -p throttle-examples --example nested_locks`, which starts its own server.
 
 #![expect(clippy::print_stdout, reason = "an example prints what happens")]
 
@@ -12,10 +12,10 @@ use throttle_client::{Client, Code, blocking};
 mod serve;
 
 /// How long a job waits before it gives up.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+const LOCK_TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
 
 fn main() -> anyhow::Result<()> {
-    // Whoever holds a lock may take another one of a lower level only.
+    // A peer that holds a lock may only acquire semaphores of lower levels.
     let url = blocking::wait(serve::semaphores(&[("licence", 3, 1), ("database", 1, 0)]))?;
     let throttle = Client::new(&url)?;
 
@@ -29,27 +29,27 @@ fn main() -> anyhow::Result<()> {
         job.join().expect("a job returns its errors")?;
     }
 
-    // The wrong order is refused at once, not when two jobs stand in each other's way.
+    // The wrong order is refused at once, even if no other job is running.
     let peer = blocking::Peer::new(&throttle);
-    let database = peer.lock("database", 1, PATIENCE)?;
-    let refused = peer.lock("licence", 1, PATIENCE).expect_err("it is above the database");
+    let database = peer.lock("database", 1, LOCK_TIMEOUT)?;
+    let refused = peer.lock("licence", 1, LOCK_TIMEOUT).expect_err("it is above the database");
     assert_eq!(refused.code(), Some(Code::LockHierarchyViolation));
     println!("the other way round: {:#}", anyhow::Error::from(refused));
     database.release()?;
     peer.close();
-    assert_eq!(blocking::wait(throttle.peers())?, [], "nobody has left anything behind");
+    assert_eq!(blocking::wait(throttle.peers())?, [], "no peer is left");
     println!("free: {} licences", blocking::wait(throttle.remainder("licence"))?);
     Ok(())
 }
 
 fn job(number: u32, throttle: &Client) -> anyhow::Result<()> {
     let peer = blocking::Peer::new(throttle);
-    let licence = peer.lock("licence", 1, PATIENCE)?;
+    let licence = peer.lock("licence", 1, LOCK_TIMEOUT)?;
     println!("job {number} has a licence");
-    let database = peer.lock("database", 1, PATIENCE)?;
+    let database = peer.lock("database", 1, LOCK_TIMEOUT)?;
     println!("job {number} has the database, too");
     database.release()?;
-    // Work in steps asks in between whether there is still a lock.
+    // Work that is done in steps checks between them whether the lock is still held.
     licence.check()?;
     licence.release()?;
     peer.close();

@@ -1,8 +1,8 @@
-//! Waiting and working as spans of OpenTelemetry: how long a job waits for its lock, how long it has it, with which
-//! token, and what the client met meanwhile.
+//! Waiting and working as OpenTelemetry spans: how long a job waits for its lock, how long it holds it, with
+//! which token, and what the client reports during that time.
 //!
-//! Run with `cargo run -p throttle-examples --example opentelemetry`, which brings a server of its own, or
-//! against one that serves a semaphore `B`, as `configs/throttle.toml` does:
+//! Run with `cargo run -p throttle-examples --example opentelemetry`, which starts its own server. To use a
+//! running server with a semaphore `B`, such as one with `configs/throttle.toml`:
 //! `cargo run -p throttle-examples --example opentelemetry -- http://localhost:8000`.
 
 #![expect(clippy::print_stdout, reason = "the example shows what happens")]
@@ -24,16 +24,16 @@ mod serve;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // With `opentelemetry-otlp` in the place of `Print`, the spans go to a collector.
+    // With the exporter of `opentelemetry-otlp` instead of `Print`, the spans go to a collector.
     let spans = SdkTracerProvider::builder().with_simple_exporter(Print).build();
-    // The spans of this program, with those of the client in them: each request, and each lock asked for.
-    let told = [(env!("CARGO_CRATE_NAME"), Level::INFO), ("throttle::client", Level::DEBUG)];
+    // The spans of this program, and inside them those of the client: each HTTP request, and each lock.
+    let targets = [(env!("CARGO_CRATE_NAME"), Level::INFO), ("throttle::client", Level::DEBUG)];
     let traces = tracing_opentelemetry::layer().with_tracer(spans.tracer("example"));
     let traces = traces.with_location(false).with_threads(false).with_tracked_inactivity(false);
-    // The span of the heartbeats ends with the peer, so what goes wrong there is logged at once.
+    // The span of the heartbeats ends with the peer, so their warnings are also logged at once.
     let log =
         tracing_subscriber::fmt::layer().with_filter(Targets::new().with_default(Level::WARN));
-    let traces = traces.with_filter(Targets::new().with_targets(told));
+    let traces = traces.with_filter(Targets::new().with_targets(targets));
     tracing_subscriber::registry().with(traces).with(log).init();
 
     let url = match env::args().nth(1) {
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One of them waits while the other one works.
+/// Waits for the lock and works while it is held. One job waits while the other works.
 async fn job(throttle: &Client) -> anyhow::Result<()> {
     let request = throttle.lock("B").wait_at_most(Duration::from_secs(10)).into_future();
     let lock = request.instrument(info_span!("wait", semaphore = "B")).await?;
@@ -59,7 +59,7 @@ async fn job(throttle: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An exporter that prints.
+/// An exporter that prints spans.
 #[derive(Debug)]
 struct Print;
 

@@ -1,4 +1,4 @@
-//! The routes of Throttle below a path of an application of your own, which here asks itself.
+//! The routes of Throttle below a path of your own axum application, which here sends a request to itself.
 //!
 //! Run with `cargo run -p throttle-examples --example own_router`.
 
@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let client = Client::new(format!("http://{address}/throttle"))?;
     println!("free to crawl over HTTP: {}", client.remainder("crawl").await?);
 
-    // The application has the semaphores at hand as well, without a request.
+    // The application can use the semaphores without HTTP, too.
     println!("and at hand: {}", throttle.remainder("crawl").await?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A server in the process of an example, for those who have none.
+//! A server in the process of an example, for readers without a running one.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::TcpListener;
 
-/// Serves semaphores by name, full count and level, and returns the URL.
+/// Starts a server with these semaphores, each with its name, maximum and level. Returns its URL.
 pub(crate) async fn semaphores(semaphores: &[(&str, u64, i32)]) -> anyhow::Result<String> {
     let semaphores = semaphores.iter().map(|&(name, max, level)| {
-        let max = Count::new(max).context("a full count is positive")?;
+        let max = Count::new(max).context("a maximum is positive")?;
         Ok((name.to_owned(), SemaphoreConfig { max, level: Level(level) }))
     });
     let semaphores = semaphores.collect::<anyhow::Result<BTreeMap<_, _>>>()?;

@@ -1,7 +1,7 @@
-//! Our server, the one before it and a bare HTTP server, measured side by side on this machine.
+//! Measures our server, the one before it and a bare HTTP server side by side on this machine.
 //!
-//! What measures them is the package `throttle-bench`. Here it is built together with the servers, in
-//! release mode, and the old one installed from where it was published.
+//! The package `throttle-bench` measures. This verb builds it and the servers in release mode, and installs the
+//! old server from crates.io.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -33,10 +33,9 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Bench) -> anyhow::R
     Ok(cmd!(sh, "{bench} {servers...} {options...} --out {out}").run()?)
 }
 
-/// The same as part of continuous integration: whether it still works, and roughly how fast.
+/// The short form for continuous integration: whether the measurement works, and rough figures.
 ///
-/// No figure is an error, for a machine may be busy with something else. A lock that is granted twice,
-/// or out of order, is one.
+/// No figure is an error, because the machine may be busy. A lock that is granted twice or out of order is one.
 pub(crate) fn quick(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     run(sh, workspace, &quick_flags())
 }
@@ -56,7 +55,7 @@ fn quick_flags() -> Bench {
     }
 }
 
-/// The program of the old server, built now unless it is there.
+/// The program of the old server, which is installed first if it is missing.
 fn old_server(sh: &Shell, root: &Path) -> anyhow::Result<PathBuf> {
     let program = root.join("bin").join(format!("throttle{EXE_SUFFIX}"));
     if !sh.path_exists(&program) {
@@ -64,12 +63,12 @@ fn old_server(sh: &Shell, root: &Path) -> anyhow::Result<PathBuf> {
         let package = "throttle-server@=0.5.13";
         cmd!(sh, "cargo install --quiet --locked --root {root} --target-dir {target} {package}")
             .run()
-            .context("the old server takes the network to be installed; see --no-old")?;
+            .context("installing the old server takes the network; see --no-old")?;
     }
     Ok(program)
 }
 
-/// The flags that are passed on as they are.
+/// The flags that are passed on unchanged.
 fn options(flags: &Bench) -> Vec<String> {
     let Bench { quick, rounds, seconds, study, scenario, concerned, empty, no_pin, .. } = flags;
     let switches = [("--quick", *quick), ("--empty", *empty), ("--no-pin", *no_pin)];

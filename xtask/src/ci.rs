@@ -1,4 +1,4 @@
-//! The whole list: what must hold before a commit enters the main branch.
+//! `ci`: all checks that must pass before a commit enters the main branch.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
 
-/// Everything but the tests, cheap and likely to fail first.
+/// All checks except the tests; those that are cheap or likely to fail come first.
 const CHECKS: &[(&str, Check)] = &[
     ("fmt", |sh, _| lint::fmt(sh)),
     ("tidy", tidy::run),
@@ -29,12 +29,12 @@ const CHECKS: &[(&str, Check)] = &[
     ("python", python::run),
     ("faults --quick", faults::quick),
     ("bench --quick", bench::quick),
-    // It reports, for comparison by eye; no figure is an error.
+    // It only reports figures; none of them is an error.
     ("instructions --quick", |sh, workspace| instructions::run(sh, workspace, true, None)),
 ];
 
-/// Runs every check up to the first that fails, then the tests, so that their summary stands last.
-#[expect(clippy::disallowed_methods, reason = "how long a step takes is all this clock tells")]
+/// Runs the checks up to the first that fails, then the tests, so that their summary comes last.
+#[expect(clippy::disallowed_methods, reason = "it only measures how long a step takes")]
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let mut durations = Vec::new();
     for (name, check) in CHECKS {

@@ -1,5 +1,5 @@
-//! Clients of the old system in the field: the last Python package and the last Rust crate that were
-//! published, driven against our server.
+//! Compatibility with the clients of the old system: the last published Python package and Rust crate, run against
+//! our server.
 
 use std::{env::consts::EXE_SUFFIX, path::Path};
 
@@ -10,8 +10,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Runs the suites in `compat/`. What they need besides this repository comes from PyPI and
-/// crates.io, and stays below the target directory.
+/// Runs the suites in `compat/`. Their dependencies come from PyPI and crates.io, and stay below the target
+/// directory.
 pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
     let target = Workspace::load(sh)?.target_dir;
     let compat = target.join("compat");
@@ -26,7 +26,7 @@ fn python(sh: &Shell, compat: &Path) -> anyhow::Result<()> {
     let python = environment(sh, &compat.join("venv"))?;
     let requirements = "compat/python/requirements.txt";
     cmd!(sh, "{python} -m pip install {QUIET...} --requirement {requirements}").run()?;
-    // It shall not leave compiled files beside the sources.
+    // `-B` keeps compiled files out of the sources.
     Ok(cmd!(sh, "{python} -B -m pytest --quiet compat/python").run()?)
 }
 

@@ -1,20 +1,20 @@
-//! Whether everything compiles, without warnings, for systems that this one is not.
+//! Checks that everything compiles without warnings for macOS and Windows.
 //!
-//! Nothing is linked and nothing runs, so what is there of Rust is enough, but for the C in TLS: crates
-//! that have it are left out where there is no compiler for the target.
+//! Nothing is linked or run, so Rust alone is enough, except for the C code in TLS: without a C compiler for the
+//! target, crates with TLS are left out.
 
 use xshell::{Shell, cmd};
 
-/// Rust's name of each target, and the C compiler that one needs for it.
+/// Each target, and the C compiler for it.
 const TARGETS: [(&str, &str); 2] = [
     ("x86_64-apple-darwin", "x86_64-apple-darwin-clang"),
     ("x86_64-pc-windows-gnu", "x86_64-w64-mingw32-gcc"),
 ];
 
-/// All but what is built against the Python of the machine.
+/// All packages except the one that is built against the Python of this machine.
 const ALL: [&str; 4] = ["--workspace", "--exclude", "throttle-python", "--all-targets"];
 
-/// All of it that has no TLS.
+/// All of these without TLS.
 const WITHOUT_C: [&str; 7] =
     ["--workspace", "--exclude", "throttle-python", "--exclude", "throttle-cli", "--lib", "--bins"];
 

@@ -1,4 +1,4 @@
-//! Everything that is shipped, in one directory: archives of the programs, wheels, checksums.
+//! `dist`: archives of the programs, wheels and checksums, in one directory.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -14,7 +14,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The programs: the package that has each, and what goes with it into its archive.
+/// For each program its package, its name, and the other files of its archive.
 const PROGRAMS: [(&str, &str, &[&str]); 2] = [
     (
         "throttle-server",
@@ -24,13 +24,13 @@ const PROGRAMS: [(&str, &str, &[&str]); 2] = [
     ("throttle-cli", "throttlectl", &["docs/throttlectl.md"]),
 ];
 
-/// What is made into wheels.
+/// The packages that are built as wheels.
 const WHEELS: [&str; 2] = ["crates/throttle-python", "crates/throttle-server"];
 
-/// Where Rust links statically, so that one archive does for every Linux.
+/// The target that links statically, so that one archive runs on every Linux.
 const STATIC: &str = "x86_64-unknown-linux-musl";
 
-/// Builds it all into `target/dist`, and prints what it is.
+/// Builds everything into `target/dist`, and prints a list.
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let dist = workspace.target_dir.join("dist");
     if dist.exists() {
@@ -54,7 +54,7 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let python = environment(sh, &workspace.target_dir.join("dist-venv"))?;
     for package in WHEELS {
         let wheel = ["-m", "pip", "wheel", "--no-deps", "--wheel-dir"];
-        // The server's allocator; a wheel without such a feature is not told of it.
+        // The feature of the server's allocator. The other package does not have it.
         let arguments = if package.ends_with("server") { "--features jemalloc" } else { "" };
         cmd!(sh, "{python} {wheel...} {dist} {QUIET...} ./{package}")
             .env("MATURIN_PEP517_ARGS", arguments)
@@ -64,7 +64,7 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     report(&dist, &target)
 }
 
-/// The static one if its standard library and a compiler for the C in TLS are installed, else that of
+/// The static target if its standard library and its C compiler, for TLS, are installed; otherwise the target of
 /// this machine.
 fn platform(sh: &Shell) -> anyhow::Result<String> {
     let installed = cmd!(sh, "rustup target list --installed").quiet().ignore_stderr().read();
@@ -76,7 +76,7 @@ fn platform(sh: &Shell) -> anyhow::Result<String> {
     eprintln!("not static: that takes `rustup target add {STATIC}` and musl-gcc");
     let version = cmd!(sh, "rustc --version --verbose").quiet().read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not say what it runs on")?.to_owned())
+    Ok(host.context("rustc does not print its host")?.to_owned())
 }
 
 fn archive(
@@ -102,7 +102,7 @@ fn archive(
     Ok(cmd!(sh, "tar -czf {file} -C {staging} {name}").run()?)
 }
 
-/// The manual page and completions, as the program writes them itself.
+/// The manual page and the completions, which the program generates.
 fn generated(sh: &Shell, program: &Path, directory: &Path) -> anyhow::Result<()> {
     sh.write_file(directory.join("throttlectl.1"), cmd!(sh, "{program} man").quiet().read()?)?;
     for shell in ["bash", "fish", "zsh"] {
@@ -112,14 +112,14 @@ fn generated(sh: &Shell, program: &Path, directory: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-/// `SHA256SUMS`, which `sha256sum --check` understands.
+/// Writes `SHA256SUMS`, for `sha256sum --check`.
 fn checksums(sh: &Shell, dist: &Path) -> anyhow::Result<()> {
     let _here = sh.push_dir(dist);
     let files = files(dist)?;
     let names = &files.iter().filter_map(|file| file.file_name()).collect::<Vec<_>>();
     let sums = match cmd!(sh, "sha256sum {names...}").quiet().ignore_stderr().read() {
         Ok(sums) => sums,
-        // As macOS has it.
+        // The same tool on macOS.
         Err(_) => cmd!(sh, "shasum -a 256 {names...}").quiet().read()?,
     };
     Ok(sh.write_file("SHA256SUMS", sums + "\n")?)

@@ -1,10 +1,10 @@
-//! Running what was built: tests and examples.
+//! Runs the tests and the examples.
 
 use xshell::{Shell, cmd};
 
 use crate::workspace::Workspace;
 
-/// Every test there is: benchmarks in their short form, examples in documentation, all others.
+/// Runs all tests: benchmarks in their short form, examples in documentation, and all others.
 pub(crate) fn test(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     for (package, bench) in workspace.targets("bench") {
         let (package, bench) = (&package.name, &bench.name);

@@ -1,7 +1,6 @@
-//! Every form of the client behind a proxy that injects faults.
+//! Runs every form of the client behind a proxy that injects faults.
 //!
-//! What plays is the package `throttle-faults`. Here it is built together with `throttlectl` and the Python
-//! package.
+//! The package `throttle-faults` runs them. This verb builds it, `throttlectl` and the Python package.
 
 use std::env::consts::EXE_SUFFIX;
 
@@ -9,7 +8,7 @@ use xshell::{Shell, cmd};
 
 use crate::{flags::Faults, venv, workspace::Workspace};
 
-/// Plays the table of faults, then the history of exclusion.
+/// Runs the table of faults, then the history of exclusion.
 pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Faults) -> anyhow::Result<()> {
     cmd!(sh, "cargo build --package throttle-faults --package throttle-cli").run()?;
     let faults = workspace.target_dir.join("debug").join(format!("throttle-faults{EXE_SUFFIX}"));
@@ -26,7 +25,7 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Faults) -> anyhow::
     Ok(())
 }
 
-/// The same as part of continuous integration: all rows, and a short history.
+/// The short form for continuous integration: all rows, and a short history.
 pub(crate) fn quick(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     run(sh, workspace, &Faults { quick: true, history: false, row: None, seed: None })
 }

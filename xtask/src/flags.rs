@@ -1,4 +1,4 @@
-//! The command line: one verb each time, nearly all without flags.
+//! The command line: one verb, most without flags.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ xflags::xflags! {
             repeated --study study: String
             /// Only this scenario of the throughput study: cycle, lock, heartbeat, roam or queue.
             repeated --scenario scenario: String
-            /// How many peers are concerned in the study of pauses: by default 100,000, then a million.
+            /// How many peers the study of pauses involves: by default 100,000, then a million.
             optional --concerned peers: usize
             /// Throughput only at empty servers.
             optional --empty
@@ -36,11 +36,11 @@ xflags::xflags! {
         cmd codegen {}
         /// Drive the server with the published clients of the system before this one.
         cmd compat {}
-        /// Let everything be compiled for macOS and Windows, as far as that is possible here.
+        /// Check that everything compiles for macOS and Windows, as far as that is possible here.
         cmd cross {}
         /// Check licences, sources, bans and duplicates of dependencies.
         cmd deny {
-            /// Also look for published advisories and yanked releases, which takes the network.
+            /// Also check for published advisories and yanked releases, which takes the network.
             optional --advisories
         }
         /// Build programs, wheels and checksums into target/dist.
@@ -49,7 +49,7 @@ xflags::xflags! {
         cmd doc {}
         /// Run every example.
         cmd examples {}
-        /// Put every form of the client behind a proxy that injects faults.
+        /// Run every form of the client behind a proxy that injects faults.
         cmd faults {
             /// A short history of exclusion instead of one of two minutes.
             optional --quick
@@ -57,7 +57,7 @@ xflags::xflags! {
             optional --history
             /// Only rows of the table whose title contains this, without the history.
             optional --row row: String
-            /// Decides which faults the history meets.
+            /// The seed that selects the faults of the history.
             optional --seed seed: u64
         }
         /// Check the formatting.
@@ -69,11 +69,11 @@ xflags::xflags! {
             /// Among ten thousand peers at most, instead of a million.
             optional --quick
         }
-        /// Look at the Dockerfile, the systemd unit and the Kubernetes manifest.
+        /// Lint the Dockerfile, the systemd unit, the Kubernetes manifest and the nginx site.
         cmd manifests {}
         /// Build throttle-core where there is no standard library.
         cmd no-std {}
-        /// Make the packages that would be published.
+        /// Build the packages that would be published.
         cmd package {}
         /// Build, install and test the Python package.
         cmd python {}
@@ -81,7 +81,7 @@ xflags::xflags! {
         cmd test {}
         /// Check what no compiler checks: layers, module headers, leftovers, spelling, links.
         cmd tidy {}
-        /// Look for dependencies that no source uses.
+        /// Find dependencies that no source uses.
         cmd unused {}
     }
 }

@@ -1,8 +1,8 @@
-//! What operations cost in instructions: figures that can be compared between two commits.
+//! Counts the instructions of the core's operations: figures that can be compared between two commits.
 //!
-//! The bench `instructions` of `throttle-core` runs under callgrind with a number of steps and with
-//! twice as many. The difference belongs to the steps alone: what it took to get ready drops out.
-//! The same program counts the same, whatever else the machine does.
+//! The bench `instructions` of `throttle-core` runs under callgrind with a number of steps and with twice as many.
+//! The difference is the cost of the steps alone, without that of the preparation. The same program gives the same
+//! count, whatever else the machine does.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::workspace::Workspace;
 
 /// Prints the instructions of each operation, here and in `against`.
 ///
-/// Reports only: no figure is a failure. Without valgrind there is nothing to report.
+/// It only reports: no figure is an error. Without valgrind it does nothing.
 pub(crate) fn run(
     sh: &Shell,
     workspace: &Workspace,
@@ -44,7 +44,7 @@ pub(crate) fn run(
 /// Instructions of one operation, by question and population.
 type Figures = BTreeMap<(String, u64), u64>;
 
-/// Counts in another revision, which is checked out below `dir` for as long as that takes.
+/// Counts in another revision, which is checked out below `dir` meanwhile.
 fn count_there(
     sh: &Shell,
     revision: &str,
@@ -54,14 +54,14 @@ fn count_there(
     let tree = dir.join("tree");
     let remove = || cmd!(sh, "git worktree remove --force {tree}").quiet().ignore_stderr();
     if sh.path_exists(&tree) {
-        remove().run().context("a checkout that an earlier run left cannot be removed")?;
+        remove().run().context("cannot remove the checkout of an earlier run")?;
     }
-    // One whose directory was removed by hand is still known.
+    // git still lists a checkout whose directory was removed by hand.
     cmd!(sh, "git worktree prune").quiet().run()?;
     cmd!(sh, "git worktree add --quiet --detach {tree} {revision}").quiet().run()?;
     let counted = {
         let _tree = sh.push_dir(&tree);
-        // A directory of its own, which stays, so that the next comparison builds little.
+        // A target directory of its own, which is kept so that the next comparison builds little.
         Program::build(sh, &dir.join("target"))
             .with_context(|| format!("{revision} has no bench to compare with"))
             .and_then(|program| program.count_all(sh, dir, populations))
@@ -83,7 +83,7 @@ impl Program {
         executable(&messages).map(Self).context("cargo did not say where the bench is")
     }
 
-    /// Asks all questions there are.
+    /// Counts for all questions.
     fn count_all(&self, sh: &Shell, dir: &Path, populations: [u64; 2]) -> anyhow::Result<Figures> {
         let Self(program) = self;
         let mut figures = Figures::new();
@@ -99,7 +99,7 @@ impl Program {
         Ok(figures)
     }
 
-    /// All the instructions of one run.
+    /// The instructions of one run.
     fn count(
         &self,
         sh: &Shell,
@@ -120,7 +120,7 @@ impl Program {
     }
 }
 
-/// Where cargo put the bench, according to its messages.
+/// The path of the bench, from the messages of cargo.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     messages
@@ -128,13 +128,13 @@ fn executable(messages: &str) -> Option<PathBuf> {
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
-/// The sum of all instructions in what callgrind has written.
+/// The sum of all instructions in a profile of callgrind.
 fn total(profile: &str) -> Option<u64> {
     let totals = profile.lines().rev().find_map(|line| line.strip_prefix("totals:"))?;
     totals.split_whitespace().next()?.parse().ok()
 }
 
-/// One line for each question and population. A question that is not asked there has no ratio.
+/// One line for each question and population. A question that the other revision does not have has no ratio.
 fn table(here: &Figures, there: Option<(&str, &Figures)>) -> String {
     let mut table = format!("{:28}{:>12}{:>16}", "question", "population", "instructions");
     if let Some((revision, _)) = there {
@@ -161,8 +161,7 @@ fn table(here: &Figures, there: Option<(&str, &Figures)>) -> String {
     table
 }
 
-/// How often a question is asked, the first time. Enough for what is done now and then, such as
-/// splitting a node of a tree, to find its share.
+/// The steps of the first run. Enough that rare work, such as splitting a node of a tree, counts with its share.
 const STEPS: u64 = 2_000;
 
 #[cfg(test)]
@@ -170,16 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_of_a_profile_is_its_last_word() {
+    fn the_total_of_a_profile_is_at_its_end() {
         let profile = "creator: callgrind-3.19.0\nevents: Ir\nsummary: 11\n\n1 4\n\ntotals: 42\n";
         assert_eq!(total(profile), Some(42));
         assert_eq!(total("totals: 42 7 9\n"), Some(42), "the first event is instructions");
-        assert_eq!(total("events: Ir\nsummary: 42\n"), None, "it ends too early");
+        assert_eq!(total("events: Ir\nsummary: 42\n"), None, "it has no totals");
         assert_eq!(total("totals: many\n"), None);
     }
 
     #[test]
-    fn cargo_tells_where_the_bench_is_among_other_things() {
+    fn the_path_of_the_bench_is_found_among_the_messages_of_cargo() {
         let messages = r#"
             {"reason":"compiler-artifact","target":{"name":"throttle_core"},"executable":null}
             no message
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_shows_what_only_one_side_asks_without_a_ratio() {
+    fn a_question_of_one_side_only_has_no_ratio() {
         let here = figures(&[("acquire", 1_000, 150), ("new", 1_000, 7), ("nothing", 1_000, 0)]);
         let there = figures(&[("acquire", 1_000, 200), ("old", 1_000, 9), ("nothing", 1_000, 0)]);
         let lines = [

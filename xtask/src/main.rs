@@ -1,15 +1,10 @@
-//! Everything that keeps this repository sound, by name: `cargo xtask <verb>`.
+//! Everything that continuous integration does, by name: `cargo xtask <verb>`.
 //!
-//! Continuous integration runs `cargo xtask ci`, which is the other verbs one after the other, so
-//! what fails there fails here under the same name. The verbs know the repository through
-//! `cargo metadata` and `git`, never by linking our crates: this program must build in seconds,
-//! also when nothing else builds.
+//! Continuous integration runs `cargo xtask ci`, which runs the other verbs one after the other, so that a check
+//! that fails there fails here under the same name. The verbs read the repository with `cargo metadata` and
+//! `git`, and never link our crates: this program must build in seconds, even when nothing else builds.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a command line tool talks through them"
-)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a command line tool prints")]
 
 mod bench;
 mod ci;

@@ -1,8 +1,8 @@
-//! Proof that `throttle-core` and all it depends on do without the standard library.
+//! Proves that `throttle-core` and its dependencies do not use the standard library.
 //!
-//! The attribute `#![no_std]` proves little: a dependency may still bring the library in. So the
-//! crate is built where there is none. That is a microcontroller, if its target is installed;
-//! otherwise this machine's own target in a toolchain directory that holds `core` and `alloc` only.
+//! The attribute `#![no_std]` is not enough: a dependency may still use the library. So the crate is built for a
+//! target without it: a microcontroller if that target is installed, otherwise the target of this machine in a
+//! toolchain directory that contains only `core` and `alloc`.
 
 use std::path::{Path, PathBuf};
 
@@ -24,19 +24,19 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
         &library_dir(sh, &host)?,
         &sysroot.join("lib/rustlib").join(&host).join("lib"),
     )?;
-    // With `--target`, flags do not reach build scripts and macros, which may use `std`.
+    // With `--target`, these flags do not apply to build scripts and macros, which may use `std`.
     cmd!(sh, "cargo check --package throttle-core --lib --target {host}")
         .env("CARGO_ENCODED_RUSTFLAGS", format!("--sysroot\u{1f}{}", sysroot.display()))
         .run()?;
     Ok(())
 }
 
-/// Where the toolchain keeps the compiled libraries of a target, or would.
+/// The directory of the compiled libraries of a target, whether it exists or not.
 fn library_dir(sh: &Shell, target: &str) -> anyhow::Result<PathBuf> {
     Ok(cmd!(sh, "rustc --print target-libdir --target {target}").quiet().read()?.into())
 }
 
-/// Copies what is below `std`.
+/// Copies the libraries below `std`.
 fn copy_libraries(sh: &Shell, from: &Path, to: &Path) -> anyhow::Result<()> {
     sh.remove_path(to)?;
     sh.create_dir(to)?;

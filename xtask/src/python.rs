@@ -1,4 +1,4 @@
-//! The Python package: built and installed as its users do, and tested against the server.
+//! Builds and installs the Python package as its users do, and tests it against the server.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -15,8 +15,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Installs the package into an environment below the target directory, and runs its tests, those of
-/// the package before it, and the examples.
+/// Installs the package into an environment below the target directory. Runs its tests, those of the package before
+/// it, and the examples.
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let target = &workspace.target_dir;
     cmd!(sh, "cargo build --package throttle-server --package throttle-cli").run()?;
@@ -29,8 +29,8 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     {
         let _server = sh.push_env("THROTTLE_BIN", &server);
         let _command = sh.push_env("THROTTLECTL_BIN", &command);
-        // They shall not leave compiled files beside the sources.
-        // Most of them wait for a lease or a server, so several at a time cost little more than one.
+        // `-B` keeps compiled files out of the sources. Most tests wait for a lease or a server, so running
+        // several at a time costs little more than running one.
         let parallel = ["--numprocesses", "4"];
         cmd!(sh, "{python} -B -m pytest --quiet {parallel...} crates/throttle-python/tests")
             .run()?;
@@ -44,25 +44,25 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let ran = examples
         .iter()
         .try_for_each(|example| cmd!(sh, "{python} -B {example} {url}").run())
-        .and_then(|()| cmd!(sh, "{python} -B -c {NOBODY_IS_LEFT} {url}").run());
-    server.kill().context("the server has ended before")?;
+        .and_then(|()| cmd!(sh, "{python} -B -c {NO_PEER_IS_LEFT} {url}").run());
+    server.kill().context("the server has already ended")?;
     server.wait()?;
     Ok(ran?)
 }
 
-/// Examples close what they open: an operator is told to look into peers that expire.
-const NOBODY_IS_LEFT: &str = "
+/// Examples remove their peers: a peer that expires looks like an error to an operator.
+const NO_PEER_IS_LEFT: &str = "
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[1] + '/peers/') as answer:
     peers = answer.read()
 assert peers.strip() == b'[]', peers
 ";
 
-/// Checks the types of the package and of a program that uses it, as both of the checkers that people
-/// have see them. `pyproject.toml` says how strict they are.
+/// Checks the types of the package and of a program that uses it, with the two checkers that are in wide use.
+/// `pyproject.toml` sets how strict they are.
 fn check_types(sh: &Shell, python: &Path, cache: &Path) -> anyhow::Result<()> {
     let _directory = sh.push_dir("crates/throttle-python");
-    // A later version is no news for who pins one.
+    // The version is pinned, so later ones are not worth a warning.
     let _quiet = sh.push_env("PYRIGHT_PYTHON_IGNORE_WARNINGS", "1");
     let files = ["python/throttle_client", "tests/typing_user.py"];
     cmd!(sh, "{python} -m mypy --cache-dir {cache} {files...}").run()?;
@@ -70,7 +70,7 @@ fn check_types(sh: &Shell, python: &Path, cache: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a server with the sample configuration on any free port; returns where.
+/// Starts a server with the sample configuration on a free port. Returns it and its URL.
 fn serve(program: &Path) -> anyhow::Result<(Child, String)> {
     let mut server = Command::new(program)
         .args(["--port", "0", "-c", "configs/throttle.toml"])
@@ -78,14 +78,14 @@ fn serve(program: &Path) -> anyhow::Result<(Child, String)> {
         .stderr(Stdio::piped())
         .spawn()
         .context("the server does not start")?;
-    let log = BufReader::new(server.stderr.take().expect("it is piped"));
+    let log = BufReader::new(server.stderr.take().expect("stderr is piped"));
     let mut lines = log.lines();
     let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
         let (_, address) = line.split_once("listening address=")?;
         Some(address.trim().to_owned())
     });
-    // A pipe that nobody reads would hold the server up when it is full.
+    // If the pipe were not read, the server would lose log messages.
     std::thread::spawn(move || lines.for_each(drop));
-    let address = address.context("the server does not say where it listens")?;
+    let address = address.context("the server does not log its address")?;
     Ok((server, format!("http://{address}")))
 }

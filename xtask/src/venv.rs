@@ -1,4 +1,4 @@
-//! Virtual environments of Python, for what takes the interpreter.
+//! Virtual environments of Python.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use xshell::{Shell, cmd};
 
 use crate::workspace::Workspace;
 
-/// For pip: no news of the day.
+/// Keeps pip from printing progress and hints.
 pub(crate) const QUIET: [&str; 2] = ["--quiet", "--disable-pip-version-check"];
 
-/// The interpreter of a virtual environment, made now unless a sound one is there.
+/// The interpreter of a virtual environment, which is created if it is missing or broken.
 pub(crate) fn environment(sh: &Shell, venv: &Path) -> anyhow::Result<PathBuf> {
     let (system, ours) =
         if cfg!(windows) { ("python", r"Scripts\python.exe") } else { ("python3", "bin/python") };
@@ -25,10 +25,10 @@ pub(crate) fn environment(sh: &Shell, venv: &Path) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// An interpreter that has our package, as it is now.
+/// An interpreter with our package, built from the current sources.
 pub(crate) fn with_package(sh: &Shell, workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let python = environment(sh, &workspace.target_dir.join("python/venv"))?;
-    // As fast to build as everything else here. Its speed is not what is tested.
+    // The profile that builds fast; the speed of the package is not tested.
     let _profile = sh.push_env("MATURIN_PEP517_ARGS", "--profile dev");
     let _target = sh.push_env("CARGO_TARGET_DIR", &workspace.target_dir);
     let force = ["--force-reinstall", "--no-deps"];

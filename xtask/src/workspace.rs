@@ -1,4 +1,7 @@
-//! What the verbs know about the repository: packages by `cargo metadata`, files by `git`.
+//! The packages of the repository, from `cargo metadata`, and its files, from `git`.
+//!
+//! The output of `cargo metadata` is parsed here, because the crate `cargo_metadata` would triple the time that xtask
+//! takes to build from scratch.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-/// The packages that live here, and where.
+/// The packages of the workspace, and its directories.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -17,10 +20,10 @@ pub(crate) struct Workspace {
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// Whether it is meant for crates.io.
+    /// Whether it may be published on crates.io.
     pub(crate) published: bool,
-    /// Names of its normal dependencies, ours and others'. Those of tests, examples and build
-    /// scripts are not among them.
+    /// Names of its normal dependencies, also of those outside the workspace. Those of tests, examples and
+    /// build scripts are not included.
     pub(crate) dependencies: Vec<String>,
     pub(crate) targets: Vec<Target>,
 }
@@ -35,10 +38,11 @@ pub(crate) struct Target {
 }
 
 impl Workspace {
-    /// The workspace that the current directory belongs to.
+    /// The workspace of the current directory.
     pub(crate) fn load(sh: &Shell) -> anyhow::Result<Self> {
         let metadata = cmd!(sh, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
-        Self::parse(&serde_json::from_str(&metadata)?).context("cargo metadata has another form")
+        Self::parse(&serde_json::from_str(&metadata)?)
+            .context("unexpected output of cargo metadata")
     }
 
     fn parse(metadata: &Value) -> Option<Self> {
@@ -99,12 +103,12 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
-/// The text files that are in the repository or would be with the next `git add --all`.
+/// The text files that are in the repository, or that `git add --all` would add.
 pub(crate) fn files(sh: &Shell) -> anyhow::Result<Vec<File>> {
     let list = cmd!(sh, "git ls-files -z --cached --others --exclude-standard").quiet().read()?;
     let mut files = Vec::new();
     for path in list.split_terminator('\0').filter(|path| sh.path_exists(path)) {
-        // What is not UTF-8 is not text.
+        // Files that are not UTF-8 are not text.
         if let Ok(text) = String::from_utf8(sh.read_binary_file(path)?) {
             files.push(File { path: path.to_owned(), text });
         }

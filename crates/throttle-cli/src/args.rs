@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     help_text,
-    lock::args::{DieWithParent, Lock, RequestedLock, parse_requested_lock, parse_time},
+    lock::args::{DieWithParent, Lock, LockRequest, parse_lock_request, parse_time},
     server_args::ServerArgs,
 };
 
@@ -55,8 +55,8 @@ pub(crate) enum Verb {
     /// Ends with 0 if all of them would, and with 75 if not.
     Check {
         /// The semaphores, each with how much of it: `B:2` is two of B, `B` is one
-        #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_requested_lock)]
-        semaphores: Vec<RequestedLock>,
+        #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_lock_request)]
+        semaphores: Vec<LockRequest>,
     },
     /// Whether the server is healthy and takes on work
     ///

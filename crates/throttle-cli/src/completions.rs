@@ -23,7 +23,7 @@ use crate::{
     exit_status::{ExitStatus, Failure},
     output,
     server_args::ServerArgs,
-    show,
+    server_commands,
 };
 
 /// The environment variable that names the shell, if the program runs for a completion.
@@ -39,7 +39,7 @@ pub(crate) fn print_script(shell: Shell) -> Result<ExitStatus, Failure> {
     let shell = shells.completer(&shell.to_string()).expect("all shells are built in");
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
-    output::result(&String::from_utf8_lossy(&script))?;
+    output::print_result(&String::from_utf8_lossy(&script))?;
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -120,7 +120,8 @@ fn semaphore_names() -> Option<Vec<String>> {
         server_args()?.client().ok()?.timeout(SERVER_TIMEOUT).retry(RetryPolicy::none()).build();
     let client = client.ok()?;
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let names = runtime.block_on(async { timeout(SERVER_TIMEOUT, show::names(&client)).await });
+    let names =
+        runtime.block_on(async { timeout(SERVER_TIMEOUT, server_commands::names(&client)).await });
     // A lookup of the host name may still run.
     runtime.shutdown_background();
     names.ok()?.ok()

@@ -33,7 +33,7 @@ impl ExitStatus {
     pub(crate) const NOT_FOUND: Self = Self(127);
 
     /// The exit status after an error of the client.
-    pub(crate) fn of(error: &Error) -> Self {
+    pub(crate) fn of_error(error: &Error) -> Self {
         match error {
             Error::InvalidName { .. }
             | Error::InvalidRequest { .. }
@@ -55,7 +55,7 @@ impl ExitStatus {
     }
 
     /// The exit status of a process that a signal ended: 128 and the signal's number, as in shells.
-    pub(crate) fn signal(number: i32) -> Self {
+    pub(crate) fn of_signal(number: i32) -> Self {
         Self(128_u8.wrapping_add(u8::try_from(number).unwrap_or_default()))
     }
 }
@@ -87,7 +87,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (status, hint) = (ExitStatus::of(&error), hint(error.code()));
+        let (status, hint) = (ExitStatus::of_error(&error), hint(error.code()));
         Self { hint, ..Self::new(status, error) }
     }
 }
@@ -96,7 +96,7 @@ impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         let status = match &error {
             LockError::Failed { source, .. } | LockError::Unreachable { source, .. } => {
-                ExitStatus::of(source)
+                ExitStatus::of_error(source)
             }
             // Nothing was held yet, so a later attempt may succeed.
             LockError::AlreadyHeld { .. }

@@ -1,7 +1,7 @@
 //! `throttlectl`: runs commands under a lock, and shows who holds what.
 //!
 //! `throttle_client` keeps locks alive. This program connects it to processes, signals and terminals
-//! ([`lock`]), and prints the answers of the server ([`show`]).
+//! ([`lock`]), and prints the answers of the server ([`server_commands`]).
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ mod lock;
 mod manual;
 mod output;
 mod server_args;
-mod show;
+mod server_commands;
 mod verbose;
 
 use std::{
@@ -37,7 +37,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let status = completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::failure);
+    let status =
+        completions::answer_shell().unwrap_or_else(run).unwrap_or_else(output::print_failure);
     output::flush();
     status.into()
 }
@@ -59,7 +60,7 @@ fn run() -> Result<ExitStatus, Failure> {
     let ended = runtime.block_on(async {
         match verb {
             Verb::Lock(arguments) => lock::run(&server, &arguments).await,
-            verb => show::run(&server, verb).await,
+            verb => server_commands::run(&server, verb).await,
         }
     });
     // A lookup of a host name may still run. Do not wait for it.
@@ -83,6 +84,6 @@ fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
         output::to_stderr(text(io::stderr().is_terminal()));
         return Ok(ExitStatus::USAGE);
     }
-    output::result(&text(io::stdout().is_terminal()))?;
+    output::print_result(&text(io::stdout().is_terminal()))?;
     Ok(ExitStatus::SUCCESS)
 }

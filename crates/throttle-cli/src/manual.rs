@@ -13,7 +13,7 @@ use crate::{
 
 /// Prints the manual page: one for the program and all of its commands.
 pub(crate) fn print() -> Result<ExitStatus, Failure> {
-    output::result(&String::from_utf8_lossy(&page()?))?;
+    output::print_result(&String::from_utf8_lossy(&page()?))?;
     Ok(ExitStatus::SUCCESS)
 }
 

@@ -25,17 +25,17 @@ use crate::{
 
 /// Writes a message to standard error, on lines of its own and escaped for terminals. Never blocks and never
 /// fails.
-pub(crate) fn message(text: impl fmt::Display) {
+pub(crate) fn print_message(text: impl fmt::Display) {
     let text = text.to_string();
     let lines = text.lines().map(escape_for_terminal).collect::<Vec<_>>();
     to_stderr(format!("throttlectl: {}\n", lines.join("\n")));
 }
 
 /// Writes the message of a failure to standard error, and returns the exit status.
-pub(crate) fn failure(failure: Failure) -> ExitStatus {
+pub(crate) fn print_failure(failure: Failure) -> ExitStatus {
     match failure.hint {
-        Some(hint) => message(format_args!("{:#}; {hint}", failure.error)),
-        None => message(format_args!("{:#}", failure.error)),
+        Some(hint) => print_message(format_args!("{:#}; {hint}", failure.error)),
+        None => print_message(format_args!("{:#}", failure.error)),
     }
     failure.status
 }
@@ -66,7 +66,7 @@ pub(crate) fn flush() {
 /// # Errors
 ///
 /// [`ExitStatus::OUTPUT`] with the reason.
-pub(crate) fn result(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_result(text: &str) -> Result<(), Failure> {
     match to_stdout(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(stdout_failure),

@@ -1,9 +1,9 @@
-//! What an operation costs among many peers: the same among a million as among a thousand (S13).
+//! The time of an operation among many peers: the same among a million as among a thousand (S13).
 //!
 //! `cargo bench -p throttle-core --bench core` measures; `cargo test -p throttle-core --bench core`
-//! runs each question once, at its smallest size. Each answer is for one operation, or one peer, in
-//! a machine that stays as it is from one measurement to the next. What grows with the size is the
-//! price of its caches; the bench `instructions` tells how much of it is work.
+//! runs each case once, at the smallest size. A result is the time for one operation, or one peer, in
+//! a steady state. Times grow with the size because of cache misses; the bench `instructions` counts the
+//! work without them.
 
 mod crowd;
 
@@ -20,36 +20,36 @@ fn main() {
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 2_000)]
 fn acquire_and_release(bencher: Bencher<'_, '_>, peers: u64) {
-    ask(bencher, &crowd::ACQUIRE_AND_RELEASE, peers);
+    measure(bencher, &crowd::ACQUIRE_AND_RELEASE, peers);
 }
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 2_000)]
 fn heartbeat(bencher: Bencher<'_, '_>, peers: u64) {
-    ask(bencher, &crowd::HEARTBEAT, peers);
+    measure(bencher, &crowd::HEARTBEAT, peers);
 }
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 2_000)]
 fn hand_over(bencher: Bencher<'_, '_>, waiters: u64) {
-    ask(bencher, &crowd::HAND_OVER, waiters);
+    measure(bencher, &crowd::HAND_OVER, waiters);
 }
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 2_000)]
 fn new_peer_and_remove_peer(bencher: Bencher<'_, '_>, peers: u64) {
-    ask(bencher, &crowd::NEW_PEER_AND_REMOVE_PEER, peers);
+    measure(bencher, &crowd::NEW_PEER_AND_REMOVE_PEER, peers);
 }
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 100)]
 fn come_and_expire(bencher: Bencher<'_, '_>, peers: u64) {
-    ask(bencher, &crowd::COME_AND_EXPIRE, peers);
+    measure(bencher, &crowd::COME_AND_EXPIRE, peers);
 }
 
 #[divan::bench(args = sizes(), sample_count = 200, sample_size = 100)]
 fn come_and_expire_in_a_chain(bencher: Bencher<'_, '_>, peers: u64) {
-    ask(bencher, &crowd::COME_AND_EXPIRE_IN_A_CHAIN, peers);
+    measure(bencher, &crowd::COME_AND_EXPIRE_IN_A_CHAIN, peers);
 }
 
-/// Everybody is due when time passes, with a lock each; a nanosecond apart, as leases never end in the
-/// very same one.
+/// All peers expire, with a lock each: a nanosecond apart, because real leases never end at the very same
+/// instant.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn expire_everybody(bencher: Bencher<'_, '_>, peers: u64) {
     let holding = || {
@@ -57,7 +57,7 @@ fn expire_everybody(bencher: Bencher<'_, '_>, peers: u64) {
         for number in 0..peers {
             crowd.join_queue();
             let (peer, lease) = (crowd.nth(number), LEASE - Duration::from_nanos(number));
-            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("it has just come");
+            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("the peer was just created");
         }
         crowd
     };
@@ -67,8 +67,8 @@ fn expire_everybody(bencher: Bencher<'_, '_>, peers: u64) {
     });
 }
 
-/// Idle peers are due, a nanosecond apart, and a mutex among them whose waiters have leases of no time:
-/// each is granted the lock and expires before the next idle peer does.
+/// Idle peers expire, a nanosecond apart, and so do the waiters of a mutex with leases of zero length: each
+/// is granted the lock and expires before the next idle peer does.
 #[divan::bench(args = sizes(), sample_count = 5, sample_size = 1)]
 fn expire_a_chain_of_waiters_among_idle_peers(bencher: Bencher<'_, '_>, peers: u64) {
     let chain = peers.min(1_000);
@@ -76,7 +76,7 @@ fn expire_a_chain_of_waiters_among_idle_peers(bencher: Bencher<'_, '_>, peers: u
         let mut crowd = Crowd::of(peers, Count::ONE);
         for number in 0..peers {
             let (peer, lease) = (crowd.nth(number), LEASE - Duration::from_nanos(number));
-            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("it has just come");
+            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("the peer was just created");
         }
         crowd.newcomer_waits(crowd.db, LEASE - Duration::from_nanos(peers));
         for _ in 0..chain {
@@ -90,7 +90,7 @@ fn expire_a_chain_of_waiters_among_idle_peers(bencher: Bencher<'_, '_>, peers: u
     });
 }
 
-/// A server was stopped while mutexes were held, and three waited for each: everybody is granted the
+/// A server was suspended while mutexes were held, with three waiters each: every waiter is granted the
 /// lock in turn, and expires.
 #[divan::bench(args = sizes(), sample_count = 5, sample_size = 1)]
 fn expire_queues_one_after_the_other(bencher: Bencher<'_, '_>, peers: u64) {
@@ -110,7 +110,7 @@ fn expire_queues_one_after_the_other(bencher: Bencher<'_, '_>, peers: u64) {
     });
 }
 
-/// A raised maximum lets everybody in who waits.
+/// A raised maximum grants the locks of all waiters.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn raise_a_maximum(bencher: Bencher<'_, '_>, waiters: u64) {
     let waiting = || {
@@ -122,12 +122,12 @@ fn raise_a_maximum(bencher: Bencher<'_, '_>, waiters: u64) {
     };
     bencher.with_inputs(waiting).counter(ItemsCount::new(waiters)).bench_local_refs(|crowd| {
         assert_eq!(crowd.throttle.resize(crowd.now, crowd.db, Count::MAX), Ok(()));
-        let status = crowd.throttle.semaphore_status(crowd.db).expect("it is there");
+        let status = crowd.throttle.semaphore_status(crowd.db).expect("the semaphore exists");
         assert_eq!(status.waiters, 0);
     });
 }
 
-/// A lowered maximum can never be enough for those who wait.
+/// A lowered maximum cancels the locks of all waiters.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn lower_a_maximum(bencher: Bencher<'_, '_>, waiters: u64) {
     let two = Count::new(2).expect("not zero");
@@ -140,23 +140,24 @@ fn lower_a_maximum(bencher: Bencher<'_, '_>, waiters: u64) {
     };
     bencher.with_inputs(waiting).counter(ItemsCount::new(waiters)).bench_local_refs(|crowd| {
         assert_eq!(crowd.throttle.resize(crowd.now, crowd.db, Count::ONE), Ok(()));
-        let status = crowd.throttle.semaphore_status(crowd.db).expect("it is there");
+        let status = crowd.throttle.semaphore_status(crowd.db).expect("the semaphore exists");
         assert_eq!(status.waiters, 0);
     });
 }
 
-/// Somebody leaves who holds a lock on each of so many semaphores.
+/// A peer is removed that holds a lock on each of many semaphores.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn remove_a_peer_with_many_locks(bencher: Bencher<'_, '_>, locks: u64) {
     let holding = || {
         let mut crowd = Crowd::of(1, Count::ONE);
         let semaphores =
             (0..locks).map(|_| crowd.throttle.add_semaphore(crowd.now, Count::ONE, Level(0)));
-        let (locks, peer) = (semaphores.map(|it| (it, Count::ONE)).collect(), crowd.nth(1));
+        let (locks, peer) =
+            (semaphores.map(|semaphore| (semaphore, Count::ONE)).collect(), crowd.nth(1));
         assert!(crowd.throttle.remove_peer(crowd.now, peer, None));
         let (expires_in, labels, sequence) = (LEASE, Labels::default(), None);
         let restoration = Restoration { peer, expires_in, locks, labels, sequence };
-        crowd.throttle.restore(crowd.now, restoration).expect("it is not there");
+        crowd.throttle.restore(crowd.now, restoration).expect("the peer was removed");
         (crowd, peer)
     };
     bencher.with_inputs(holding).counter(ItemsCount::new(locks)).bench_local_refs(
@@ -164,8 +165,8 @@ fn remove_a_peer_with_many_locks(bencher: Bencher<'_, '_>, locks: u64) {
     );
 }
 
-/// Everybody showed a sign of life since the deadline that comes up now: nothing happens, but each
-/// entry has to be looked at once. The longest that one operation can take without any effect.
+/// All peers sent a heartbeat since the deadline that comes up now: nothing happens, but each entry is
+/// corrected once. No other operation without effects takes as long.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn find_everybody_postponed(bencher: Bencher<'_, '_>, peers: u64) {
     let postponed = || {
@@ -182,12 +183,12 @@ fn find_everybody_postponed(bencher: Bencher<'_, '_>, peers: u64) {
     });
 }
 
-/// Asks a question again and again, in a crowd of this size.
-fn ask(bencher: Bencher<'_, '_>, question: &Question, peers: u64) {
+/// Measures a question in a crowd of this size.
+fn measure(bencher: Bencher<'_, '_>, question: &Question, peers: u64) {
     let mut crowd = (question.prepare)(peers);
     let operations = ItemsCount::new(question.operations);
     bencher.counter(operations).bench_local(|| (question.step)(&mut crowd));
-    assert!(crowd.throttle.peer_count() as u64 >= peers, "whoever stays is alive");
+    assert!(crowd.throttle.peer_count() as u64 >= peers, "the peers that stay do not expire");
 }
 
 /// All sizes for a measurement, the smallest one for a test.

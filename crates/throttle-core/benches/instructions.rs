@@ -1,9 +1,9 @@
-//! What an operation costs in instructions, which no other load on the machine can change.
+//! The cost of an operation in instructions, which other load on the machine does not change.
 //!
-//! `cargo xtask instructions` has `valgrind` count them: it runs this program with a question, a
-//! number of peers and a number of steps, once and with twice as many steps, and the difference is
-//! what the steps cost. `--list` names the questions, each with the operations of one step. Without
-//! arguments, as a test, every question is asked a few times in a small crowd.
+//! `cargo xtask instructions` counts them with `valgrind`. It runs this program with a question, a number
+//! of peers and a number of steps, then with twice as many steps; the difference is the cost of the steps.
+//! `--list` prints the questions, each with the operations of one step. Without arguments, as a test, every
+//! question runs a few steps in a small crowd.
 
 mod crowd;
 
@@ -18,9 +18,9 @@ fn main() {
         [name, peers, steps] => {
             let question = QUESTIONS.iter().find(|(known, _)| *known == name);
             let (_, question) = question.expect("a name from the list");
-            ask(question, number(peers), number(steps));
+            run(question, number(peers), number(steps));
         }
-        _ => QUESTIONS.iter().for_each(|(_, question)| ask(question, 1_000, 10)),
+        _ => QUESTIONS.iter().for_each(|(_, question)| run(question, 1_000, 10)),
     }
 }
 
@@ -31,12 +31,12 @@ fn list() {
     }
 }
 
-fn ask(question: &Question, peers: u64, steps: u64) {
+fn run(question: &Question, peers: u64, steps: u64) {
     let mut crowd: Crowd = (question.prepare)(peers);
     for _ in 0..steps {
         (question.step)(&mut crowd);
     }
-    assert!(crowd.throttle.peer_count() as u64 >= peers, "whoever stays is alive");
+    assert!(crowd.throttle.peer_count() as u64 >= peers, "the peers that stay do not expire");
 }
 
 fn number(argument: &str) -> u64 {

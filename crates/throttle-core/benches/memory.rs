@@ -1,7 +1,7 @@
-//! What a peer, a lock and a waiter weigh: `cargo bench -p throttle-core --bench memory`.
+//! The memory of a peer, a lock and a waiter: `cargo bench -p throttle-core --bench memory`.
 //!
-//! Each line builds a machine with a million of them. In its column `max alloc` the bytes, divided by
-//! a million, are the weight of one; spare room of tables that double is included.
+//! Each line builds a machine with a million of them. The bytes in the column `max alloc`, divided by a
+//! million, are the memory of one, including the spare capacity of tables that double.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn peers_that_wait(bencher: Bencher<'_, '_>, number: u64) {
     bencher.bench_local(|| machine(number, Count::ONE, 1));
 }
 
-/// So many peers, each of which asks for so many locks.
+/// A machine with this many peers, each of which asks for this many locks.
 fn machine(peers: u64, max: Count, locks: i32) -> Throttle {
     let mut throttle = Throttle::new(Settings::default());
     let levels = (0..locks).rev().map(Level);
@@ -44,7 +44,7 @@ fn machine(peers: u64, max: Count, locks: i32) -> Throttle {
     let lease = Duration::from_secs(60);
     for number in 1..=peers {
         let peer = PeerId::new(number).expect("not zero");
-        throttle.new_peer(Time::ZERO, peer, lease).expect("it is new");
+        throttle.new_peer(Time::ZERO, peer, lease).expect("the id is new");
         for &semaphore in &semaphores {
             let admission = throttle.acquire(Time::ZERO, peer, (semaphore, Count::ONE));
             let first = number == 1 || max > Count::ONE;

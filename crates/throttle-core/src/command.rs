@@ -58,12 +58,12 @@ pub enum Reply {
     Expired(bool),
     /// To [`Command::Release`].
     Released(Release),
-    /// To [`Command::RemovePeer`]: whether there was such a peer.
+    /// To [`Command::RemovePeer`]: whether the peer existed.
     Removed(bool),
 }
 
 impl Throttle {
-    /// Calls the method that the command stands for.
+    /// Calls the method of the same name.
     ///
     /// # Errors
     ///

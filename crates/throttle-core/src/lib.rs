@@ -57,6 +57,7 @@ mod labels;
 mod newtypes;
 mod peers;
 mod semaphore;
+mod settings;
 mod status;
 mod throttle;
 mod time;
@@ -67,9 +68,8 @@ pub use crate::{
     event::{CancelCause, Event},
     labels::Labels,
     newtypes::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    settings::Settings,
     status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
-    throttle::{
-        Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Settings, Throttle,
-    },
+    throttle::{Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Throttle},
     time::Time,
 };

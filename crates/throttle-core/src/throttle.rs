@@ -5,10 +5,9 @@
 //! changes everything.
 
 use alloc::{collections::VecDeque, vec::Vec};
-use core::time::Duration;
 
 use crate::{
-    Error, Event, FencingToken, PeerId, SemaphoreId, Ticket, Time,
+    Error, Event, FencingToken, PeerId, SemaphoreId, Settings, Ticket, Time,
     absent_peers::AbsentPeers,
     deadlines::Deadlines,
     peers::{Peers, Slot},
@@ -31,31 +30,6 @@ pub use self::{
     lifecycle::{NewPeer, Restoration},
     lock::{Admission, LockRequest, Release},
 };
-
-/// Limits and time spans. They may change while the machine runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settings {
-    /// How long a waiter whose connection broke keeps its place without asking again. Default: 10 s.
-    pub abandoned_after: Duration,
-    /// The most bytes that the labels of all peers may take, as [`Labels::bytes`](crate::Labels::bytes)
-    /// counts them. Default: 256 MiB.
-    pub max_label_bytes: u64,
-    /// The most peers at a time. Default: two million.
-    pub max_peers: u32,
-    /// The most waiters for one semaphore at a time. Default: one million.
-    pub max_waiters: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            abandoned_after: Duration::from_secs(10),
-            max_label_bytes: 256 << 20,
-            max_peers: 2_000_000,
-            max_waiters: 1_000_000,
-        }
-    }
-}
 
 /// Counting semaphores and the peers that lock them.
 ///
@@ -105,9 +79,8 @@ impl Throttle {
 
     /// Makes all fencing tokens greater than `floor`, so that they keep growing over restarts.
     ///
-    /// The floor is lowered if it leaves less room below [`FencingToken::MAX`] than 2^40 grants of each
-    /// semaphore. Even if a clock is set decades ahead, that lasts for a million grants a second over
-    /// twelve days.
+    /// A floor too close to [`FencingToken::MAX`], from a clock that is decades ahead, is lowered to leave
+    /// room for 2^40 grants of each semaphore: a million a second for twelve days.
     #[must_use]
     pub fn with_token_floor(mut self, floor: u64) -> Self {
         self.last_token = FencingToken(floor.min(FencingToken::MAX.get() - (1 << 40)));

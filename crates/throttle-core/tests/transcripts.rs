@@ -1,5 +1,5 @@
-//! The transcripts, played on the core alone. Here a request that stays open is what an embedder
-//! makes of it: it listens for events and ends its wait when its time is over.
+//! The transcripts, played on the core alone. Open requests are simulated the way an embedder handles
+//! them: an event answers them, or `end_wait` when their time is over.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use throttle_core::{
     Admission, CancelCause, Count, Error, Event, Labels, Level, LockRequest, PeerId, Restoration,
     SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
-use throttle_transcripts::{Act, Peer, Standing, Subject, play};
+use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
 
 #[path = "../../throttle-transcripts/corpus/mod.rs"]
 mod corpus;
@@ -23,7 +23,7 @@ struct Core {
     names: BTreeMap<String, SemaphoreId>,
     now: Time,
     open: Vec<OpenRequest>,
-    heard: Vec<(Peer, String)>,
+    answers: Vec<(Peer, String)>,
 }
 
 struct OpenRequest {
@@ -40,7 +40,7 @@ impl Core {
             (name, throttle.add_semaphore(Time::ZERO, max, Level(level)))
         });
         let names = names.collect();
-        Self { throttle, names, now: Time::ZERO, open: Vec::new(), heard: Vec::new() }
+        Self { throttle, names, now: Time::ZERO, open: Vec::new(), answers: Vec::new() }
     }
 
     fn semaphore(&self, name: &str) -> Result<SemaphoreId, Error> {
@@ -52,22 +52,24 @@ impl Core {
         let ok = |()| "ok".to_owned();
         match act {
             Act::Acquire { .. } => self.acquire(act),
-            Act::Ask(peer) => self.throttle.is_acquired(id(*peer)).map(|free| free.to_string()),
-            Act::HangUp(peer) => {
+            Act::IsAcquired(peer) => {
+                self.throttle.is_acquired(id(*peer)).map(|free| free.to_string())
+            }
+            Act::Disconnect(peer) => {
                 for broken in self.open.extract_if(.., |request| request.peer == *peer) {
                     self.throttle.park(now, id(*peer), broken.ticket);
                 }
                 Ok(ok(()))
             }
             Act::Heartbeat(peer, lease) => self.throttle.heartbeat(now, id(*peer), *lease).map(ok),
-            Act::Join(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease).map(ok),
-            Act::Leave(peer, number) => {
-                let sequence = number.and_then(Sequence::new);
+            Act::NewPeer(peer, lease) => self.throttle.new_peer(now, id(*peer), *lease).map(ok),
+            Act::RemovePeer(peer, sequence) => {
+                let sequence = sequence.and_then(Sequence::new);
                 Ok(self.throttle.remove_peer(now, id(*peer), sequence).to_string())
             }
-            Act::Release(peer, name, number) => {
+            Act::Release(peer, name, sequence) => {
                 let semaphore = self.semaphore(name)?;
-                let sequence = number.and_then(Sequence::new);
+                let sequence = sequence.and_then(Sequence::new);
                 self.throttle.release(now, id(*peer), semaphore, sequence).map(|_| ok(()))
             }
             Act::Remainder(name) => {
@@ -78,13 +80,13 @@ impl Core {
                 let max = Count::new(*max).expect("a positive maximum");
                 self.throttle.resize(now, self.semaphore(name)?, max).map(ok)
             }
-            Act::Restore(peer, expires_in, locks, number) => {
+            Act::Restore(peer, expires_in, locks, sequence) => {
                 let locks = locks
                     .iter()
                     .map(|(name, &count)| Ok((self.semaphore(name)?, Count::try_from(count)?)));
                 let locks = locks.collect::<Result<_, Error>>()?;
                 let (peer, expires_in) = (id(*peer), *expires_in);
-                let (labels, sequence) = (Labels::default(), number.and_then(Sequence::new));
+                let (labels, sequence) = (Labels::default(), sequence.and_then(Sequence::new));
                 let restoration = Restoration { peer, expires_in, locks, labels, sequence };
                 self.throttle.restore(now, restoration).map(ok)
             }
@@ -93,17 +95,17 @@ impl Core {
     }
 
     fn acquire(&mut self, act: &Act) -> Result<String, Error> {
-        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+        let Act::Acquire { peer, semaphore, count, expires_in, block_for, sequence } = act else {
             unreachable!()
         };
         let request = LockRequest {
             semaphore: self.semaphore(semaphore)?,
             count: Count::try_from(*count)?,
-            expires_in: *lease,
-            attended: blocking.is_some(),
-            sequence: number.and_then(Sequence::new),
+            expires_in: *expires_in,
+            attended: block_for.is_some(),
+            sequence: sequence.and_then(Sequence::new),
         };
-        Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, blocking) {
+        Ok(match (self.throttle.acquire(self.now, id(*peer), request)?, block_for) {
             (Admission::Granted { .. }, _) => "granted".to_owned(),
             (Admission::Queued { ticket, .. }, Some(time)) => {
                 self.open.push(OpenRequest { peer: *peer, ticket, until: self.now + *time });
@@ -113,24 +115,24 @@ impl Core {
         })
     }
 
-    /// Passes on the news to the open requests that they concern.
-    fn listen(&mut self) {
+    /// Answers the open requests that events end.
+    fn process_events(&mut self) {
         while let Some(event) = self.throttle.poll_event() {
-            let (peer, news) = match event {
+            let (peer, answer) = match event {
                 Event::Granted { peer, .. } => (peer, "granted"),
                 Event::Cancelled { peer, cause, .. } => {
-                    let news = match cause {
+                    let answer = match cause {
                         CancelCause::NeverAcquirable { .. } => "never_acquirable",
                         CancelCause::PeerGone => "unknown_peer",
                         CancelCause::Abandoned | CancelCause::Withdrawn => "cancelled",
                     };
-                    (peer, news)
+                    (peer, answer)
                 }
                 _ => continue,
             };
             let peer = Peer(peer.get());
             for _ in self.open.extract_if(.., |request| request.peer == peer) {
-                self.heard.push((peer, news.to_owned()));
+                self.answers.push((peer, answer.to_owned()));
             }
         }
         self.throttle.validate();
@@ -140,51 +142,51 @@ impl Core {
 impl Subject for Core {
     async fn perform(&mut self, act: &Act) -> String {
         let answer = self.act(act).unwrap_or_else(|error| error.code().to_owned());
-        self.listen();
-        // A lease of no time ends right behind the answer.
+        self.process_events();
+        // A lease of zero length ends right after the answer.
         self.throttle.expire(self.now);
-        self.listen();
+        self.process_events();
         answer
     }
 
-    async fn pass(&mut self, at: Duration) {
+    async fn advance_to(&mut self, at: Duration) {
         let at = Time::ZERO + at;
         loop {
-            let patience = self.open.iter().map(|request| request.until).min();
-            let next = self.throttle.poll_timeout().into_iter().chain(patience).min();
+            let end_of_wait = self.open.iter().map(|request| request.until).min();
+            let next = self.throttle.poll_timeout().into_iter().chain(end_of_wait).min();
             let Some(next) = next.filter(|&next| next <= at) else {
                 break;
             };
             self.now = self.now.max(next);
             self.throttle.expire(self.now);
-            self.listen();
-            if let Some(over) = self.open.iter().position(|request| request.until <= self.now) {
-                let OpenRequest { peer, ticket, .. } = self.open.remove(over);
+            self.process_events();
+            if let Some(index) = self.open.iter().position(|request| request.until <= self.now) {
+                let OpenRequest { peer, ticket, .. } = self.open.remove(index);
                 let pending = self.throttle.end_wait(self.now, id(peer), ticket);
                 assert!(pending.is_some(), "it was still open");
-                self.heard.push((peer, "queued".to_owned()));
-                self.listen();
+                self.answers.push((peer, "queued".to_owned()));
+                self.process_events();
             }
         }
         self.now = at;
         self.throttle.expire(at);
-        self.listen();
+        self.process_events();
     }
 
-    async fn heard(&mut self) -> Vec<(Peer, String)> {
-        std::mem::take(&mut self.heard)
+    async fn take_answers(&mut self) -> Vec<(Peer, String)> {
+        std::mem::take(&mut self.answers)
     }
 
-    async fn standing(&mut self, peer: Peer) -> Standing {
+    async fn peer_state(&mut self, peer: Peer) -> PeerState {
         self.throttle.expire(self.now);
-        self.listen();
+        self.process_events();
         let Ok(status) = self.throttle.peer_status(id(peer), 0) else {
-            return Standing::default();
+            return PeerState::default();
         };
         let name =
             |id| self.names.iter().find_map(|(name, own)| (*own == id).then(|| name.clone()));
-        Standing {
-            alive: true,
+        PeerState {
+            exists: true,
             held: status.held.iter().filter_map(|lock| name(lock.semaphore)).collect(),
             pending: status.pending.and_then(|lock| name(lock.semaphore)),
         }

@@ -4,7 +4,11 @@
 //! runs each question once, at its smallest size. Wanted for 10,000 semaphores: a scrape in less than
 //! 300 ms, and no page or reload that holds others up for longer than 20 ms.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, http::Request};
 use divan::{Bencher, black_box, counter::ItemsCount};
@@ -14,7 +18,10 @@ use throttle_http::{Api, Histograms, Metrics};
 use throttle_runtime::{
     Count, Handle, Labels, Level, PeerId, Restoration, SemaphoreConfig, Settings,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::{JoinHandle, yield_now},
+};
 use tower::ServiceExt as _;
 
 fn main() {
@@ -31,6 +38,54 @@ fn scrape_with_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn scrape_without_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
     get(bencher, semaphores, Histograms::Off, "/metrics");
+}
+
+/// A scrape that is compressed, as Prometheus asks for it. Printed above each line: the longest time for which
+/// another task of the same thread had to wait.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn scrape_compressed(bencher: Bencher<'_, '_>, semaphores: u32) {
+    let (runtime, _handle, routes) = server(semaphores, Histograms::Full);
+    let mut pauses = Vec::new();
+    bencher.counter(ItemsCount::new(semaphores)).bench_local(|| {
+        let request = Request::get("/metrics").header("accept-encoding", "gzip");
+        let request = request.body(Body::empty()).expect("a proper request");
+        let routes = routes.clone();
+        let (length, pause) = runtime.block_on(async {
+            let scrape = tokio::spawn(async {
+                let Ok(answer) = routes.oneshot(request).await;
+                assert_eq!(answer.headers()["content-encoding"], "gzip");
+                answer.into_body().collect().await.expect("the body has an end").to_bytes().len()
+            });
+            let pause = longest_pause(&scrape).await;
+            (scrape.await.expect("the scrape does not panic"), pause)
+        });
+        assert!(length > semaphores as usize * 10);
+        pauses.push(pause);
+    });
+    pauses.sort_unstable();
+    report(pauses.get(pauses.len() / 2));
+}
+
+/// The longest time until another task got its turn, until `task` has ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pauses of this thread are measured in real time"
+)]
+async fn longest_pause(task: &JoinHandle<usize>) -> Duration {
+    let mut longest = Duration::ZERO;
+    while !task.is_finished() {
+        let before = Instant::now();
+        yield_now().await;
+        longest = longest.max(before.elapsed());
+    }
+    longest
+}
+
+#[expect(clippy::print_stdout, reason = "divan has no place for it")]
+fn report(pause: Option<&Duration>) {
+    if let Some(pause) = pause {
+        println!("longest pause of others (median): {pause:?}");
+    }
 }
 
 /// The list of all semaphores, to its end.

@@ -1,24 +1,24 @@
-//! What a client likes to read: the `Accept` header.
+//! The `Accept` header: which media type a client prefers.
 
 use axum::http::{HeaderMap, header};
 
-/// Whether the client names `media_type` and likes it no less than plain text.
+/// Whether the client names `media_type` and gives it at least the weight of plain text.
 ///
-/// Whoever accepts anything gets plain text, so `*/*` and `application/*` name nothing. As RFC 9110
-/// has it, the most specific range that fits a type decides how much that type is liked.
+/// A client that accepts anything gets plain text, so `*/*` and `application/*` do not name a type. As in
+/// RFC 9110, the weight of a type is that of the most specific range that fits it.
 pub(crate) fn prefers(headers: &HeaderMap, media_type: &str) -> bool {
     let ranges = || {
         let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
         lines.flat_map(|line| line.split(',')).map(range)
     };
-    let liking = |name: &str| {
-        ranges().find(|(range, _)| range.eq_ignore_ascii_case(name)).map(|(_, liking)| liking)
+    let weight = |name: &str| {
+        ranges().find(|(range, _)| range.eq_ignore_ascii_case(name)).map(|(_, weight)| weight)
     };
-    let plain = || ["text/plain", "text/*", "*/*"].into_iter().find_map(liking).unwrap_or(0.0);
-    liking(media_type).is_some_and(|liking| liking > 0.0 && liking >= plain())
+    let plain = || ["text/plain", "text/*", "*/*"].into_iter().find_map(weight).unwrap_or(0.0);
+    weight(media_type).is_some_and(|weight| weight > 0.0 && weight >= plain())
 }
 
-/// A media range and its weight from 0 to 1. What cannot be read weighs nothing.
+/// A media range and its weight from 0 to 1. An unreadable weight counts as 0.
 fn range(element: &str) -> (&str, f32) {
     let mut parts = element.split(';').map(str::trim);
     let range = parts.next().unwrap_or_default();
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn it_may_stand_among_others_and_in_any_line() {
+    fn the_type_may_be_one_of_several_and_in_any_line() {
         assert!(gets_problem(&["application/json, application/problem+json"]));
         assert!(gets_problem(&["application/json", "application/problem+json"]));
         assert!(gets_problem(&["application/problem+json, */*;q=0.1"]));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_decide_between_it_and_plain_text() {
+    fn weights_decide_between_the_type_and_plain_text() {
         assert!(!gets_problem(&["application/problem+json;q=0"]));
         assert!(!gets_problem(&["application/problem+json; Q=0.000"]));
         assert!(!gets_problem(&["application/problem+json;q=0.2, text/plain;q=0.8"]));

@@ -1,4 +1,4 @@
-//! Answers that are complete: a few bytes and what they are.
+//! Short answers: a status, a media type, and a complete body.
 
 use axum::{
     body::{Body, Bytes},
@@ -7,25 +7,24 @@ use axum::{
 };
 use serde::Serialize;
 
-/// A word of plain text.
+/// Status 200 and plain text.
 pub(crate) fn text(text: &'static str) -> Response {
     with(StatusCode::OK, TEXT, Bytes::from_static(text.as_bytes()))
 }
 
-/// A value as JSON.
+/// Status 200 and a value as JSON.
 pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> Response {
     json_with(StatusCode::OK, value)
 }
 
-/// A value as JSON, with a status that says more than that all is well.
 pub(crate) fn json_with(status: StatusCode, value: &(impl Serialize + ?Sized)) -> Response {
-    // As long as most of them are, so that it need not grow.
+    // Most answers fit, so the buffer rarely grows.
     let mut bytes = Vec::with_capacity(160);
-    serde_json::to_writer(&mut bytes, value).expect("all keys are strings, and memory takes it");
+    serde_json::to_writer(&mut bytes, value)
+        .expect("all keys are strings, and writing to memory does not fail");
     with(status, "application/json", bytes.into())
 }
 
-/// Some bytes of a media type.
 pub(crate) fn with(status: StatusCode, media_type: &'static str, bytes: Bytes) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
@@ -34,5 +33,4 @@ pub(crate) fn with(status: StatusCode, media_type: &'static str, bytes: Bytes) -
     response
 }
 
-/// The media type of plain text.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";

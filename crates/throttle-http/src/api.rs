@@ -1,14 +1,13 @@
-//! What the routes are made of.
+//! The builder of the routes, which is then the state that all handlers share.
 
 use std::{fmt, sync::Arc};
 
-use axum::Router;
 use futures_util::future::BoxFuture;
 use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
 use tokio::sync::Semaphore;
 
-use crate::{Endpoint, Limits, Metrics};
+use crate::{Limits, Metrics};
 
 /// Builds the routes of a [`Handle`].
 ///
@@ -29,13 +28,13 @@ use crate::{Endpoint, Limits, Metrics};
 pub struct Api {
     pub(crate) handle: Handle,
     pub(crate) limits: Limits,
-    /// As many permits as there may be further listings.
+    /// One permit for each further listing that is allowed.
     pub(crate) listings: Arc<Semaphore>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) reload: Option<Reload>,
 }
 
-/// What `POST /admin/reload` does.
+/// The hook that `POST /admin/reload` calls.
 pub(crate) type Reload =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, String>> + Send + Sync>;
 
@@ -46,7 +45,7 @@ impl Api {
         Self { handle, limits, listings: permits(limits), metrics: None, reload: None }
     }
 
-    /// Replaces what a request may ask for at most.
+    /// Replaces the limits of requests.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -63,8 +62,8 @@ impl Api {
 
     /// Adds `POST /admin/reload`, which calls `hook`.
     ///
-    /// An error is a sentence for the operator, who gets it as 422 `reload_refused`; the hook has
-    /// then changed nothing.
+    /// The hook returns an error if it has changed nothing. The error is a sentence for the operator, who
+    /// receives it as 422 `reload_refused`.
     #[must_use]
     pub fn reload<F, A>(mut self, hook: F) -> Self
     where
@@ -73,16 +72,6 @@ impl Api {
     {
         self.reload = Some(Arc::new(move || Box::pin(hook())));
         self
-    }
-
-    /// The routes. They can be nested below any path of another application.
-    pub fn routes(self) -> Router {
-        self.endpoint().into_router()
-    }
-
-    /// The routes as one function, for who serves nothing else.
-    pub fn endpoint(self) -> Endpoint {
-        Endpoint::new(self)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Reads the types of [`throttle_wire`] from bodies and query strings, with errors in our own words.
 //!
-//! What is read is given by the derived `Deserialize` of each type, so no name of a field is repeated
-//! here. A struct is read as the sequence of its fields in the order of their declaration: if several
-//! fields are wrong, the first of them is reported, whatever the order in which they were sent.
+//! The derived `Deserialize` of each type names its fields, so no name is repeated here. A struct is read
+//! as the sequence of its fields in the order of their declaration: of several wrong fields the first
+//! declared one is reported, whatever the order in which they were sent.
 
-use std::{fmt, slice, vec};
+use std::{borrow::Cow, fmt, slice};
 
 use serde::{
     Deserialize, Deserializer,
@@ -42,20 +42,20 @@ pub(crate) fn from_value<'a, T: Deserialize<'a>>(
     T::deserialize(sent).map_err(Error::into_refusal)
 }
 
-/// Where a request is read from.
+/// The part of a request from which a struct is read.
 enum Source<'de> {
     Body(&'de [u8]),
     Query(&'de Parameters<'de>),
 }
 
-/// The fields of a request by name.
+/// The fields that were sent, by name.
 enum Fields<'de> {
     Members(Members<'de>),
     Parameters(&'de Parameters<'de>),
 }
 
 impl<'de> Source<'de> {
-    /// The fields that were sent. `names` are those of the struct that is read.
+    /// The fields that were sent for a struct with the fields `names`.
     fn fields(self, names: &'static [&'static str]) -> Result<Fields<'de>, Refusal> {
         let body = match self {
             Self::Query(parameters) => return Ok(Fields::Parameters(parameters)),
@@ -72,7 +72,7 @@ impl<'de> Source<'de> {
 }
 
 impl<'de> Fields<'de> {
-    /// The field of this name, if it was sent. One that was sent twice is refused.
+    /// The field of this name, if it was sent. A duplicate is refused.
     fn find(&self, name: &str) -> Result<Option<Form<'de>>, Refusal> {
         match self {
             Self::Members(members) => Ok(members.find(name)?.map(Form::Json)),
@@ -81,7 +81,7 @@ impl<'de> Fields<'de> {
     }
 }
 
-/// Reads a struct; a request is nothing else.
+/// Reads a struct, and nothing else.
 impl<'de> Deserializer<'de> for Source<'de> {
     type Error = Error;
 
@@ -91,10 +91,10 @@ impl<'de> Deserializer<'de> for Source<'de> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let fields = self.fields(names).map_err(Error::Refused)?;
+        let fields = self.fields(names)?;
         let sequence = InDeclaredOrder { fields, names: names.iter() };
         visitor.visit_seq(sequence).map_err(|error| match error {
-            Error::Missing(index) => Error::Refused(Refusal::missing_field(names[index])),
+            Error::Missing(index) => Refusal::missing_field(names[index]).into(),
             error => error,
         })
     }
@@ -109,9 +109,10 @@ impl<'de> Deserializer<'de> for Source<'de> {
     }
 }
 
-/// The fields of a struct in the order of their declaration. One that was not sent is `None`: the
-/// derived visitor takes the default of the field, or reports an
-/// [`invalid_length`](serde::de::Error::invalid_length) that is the index of the field.
+/// The fields of a struct in the order of their declaration.
+///
+/// A field that was not sent is `None`. For it the derived visitor takes the default of the field, or
+/// fails with an [`invalid_length`](serde::de::Error::invalid_length), which is the index of the field.
 struct InDeclaredOrder<'de> {
     fields: Fields<'de>,
     names: slice::Iter<'static, &'static str>,
@@ -125,12 +126,12 @@ impl<'de> SeqAccess<'de> for InDeclaredOrder<'de> {
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
         let Some(name) = self.names.next() else { return Ok(None) };
-        let Some(form) = self.fields.find(name).map_err(Error::Refused)? else { return Ok(None) };
+        let Some(form) = self.fields.find(name)? else { return Ok(None) };
         seed.deserialize(Sent { form, subject: Subject::Field(name) }).map(Some)
     }
 }
 
-/// A value that was sent, and how it is named in the sentence that refuses it.
+/// A value that was sent, and its name in the sentence that refuses it.
 #[derive(Clone, Copy)]
 struct Sent<'de, 's> {
     form: Form<'de>,
@@ -147,9 +148,9 @@ enum Form<'de> {
 #[derive(Clone, Copy)]
 enum Subject<'s> {
     Field(&'static str),
-    /// A member of the object that a field is.
+    /// A member of a field that is an object.
     Member {
-        field: Field<'s>,
+        field: ObjectField<'s>,
         name: &'s str,
     },
     Whole(&'static str),
@@ -157,15 +158,14 @@ enum Subject<'s> {
 
 /// A field that is an object.
 #[derive(Clone, Copy)]
-struct Field<'s> {
-    /// Its name, quoted.
-    name: &'s str,
+struct ObjectField<'s> {
+    name: &'static str,
     /// What its visitor expects.
     expected: &'s str,
 }
 
 impl Sent<'_, '_> {
-    /// The text that was sent, which the client recognises.
+    /// The text that was sent, to be quoted.
     fn text(&self) -> &str {
         match self.form {
             Form::Json(value) => value.text(),
@@ -175,27 +175,28 @@ impl Sent<'_, '_> {
 
     fn refused(&self, expected: &str) -> Error {
         let text = self.text();
-        Error::Refused(match self.subject {
+        let refusal = match self.subject {
             Subject::Field(name) => Refusal::invalid_field(&format!("`{name}`"), expected, text),
             Subject::Member { field, name } => {
-                let subject = format!("The count of {name:?} in {}", field.name);
+                let subject = format!("The count of {name:?} in `{}`", field.name);
                 Refusal::invalid_field(&subject, expected, text)
             }
             Subject::Whole(subject) => Refusal::invalid_field(subject, expected, text),
-        })
+        };
+        refusal.into()
     }
 
     fn refused_by(&self, expected: &dyn Expected) -> Error {
         match self.subject {
-            // A string of an object is nothing without the others, so the object is refused.
-            Subject::Member { field: Field { name, expected }, .. } => {
-                Error::Refused(Refusal::invalid_field(name, expected, self.text()))
+            // All values of such an object must be strings, so the object is refused.
+            Subject::Member { field: ObjectField { name, expected }, .. } => {
+                Refusal::invalid_field(&format!("`{name}`"), expected, self.text()).into()
             }
             _ => self.refused(&expected.to_string()),
         }
     }
 
-    /// The error of a visitor, with the value that it is about.
+    /// Adds the value to the error of its visitor.
     fn about(&self, error: Error) -> Error {
         match error {
             Error::Expected(expected) => self.refused(&expected),
@@ -245,15 +246,15 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
         let (Form::Json(value), Subject::Field(name)) = (self.form, self.subject) else {
             return Err(Error::unsupported());
         };
-        let (name, expected) = (format!("`{name}`"), (&visitor as &dyn Expected).to_string());
+        let expected = (&visitor as &dyn Expected).to_string();
         let members = value.members().ok_or_else(|| self.refused(&expected))?;
-        let members: Vec<_> = members.unique(&name).map_err(Error::Refused)?;
-        let field = Field { name: &name, expected: &expected };
-        visitor.visit_map(Object { field, members: members.into_iter(), current: None })
+        let members = members.unique(name)?;
+        let field = ObjectField { name, expected: &expected };
+        visitor.visit_map(Object { field, members: members.iter(), value: None })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        // `null` is a value that was sent.
+        // A `null` that was sent is refused by the type in the option.
         visitor.visit_some(self)
     }
 
@@ -277,10 +278,10 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
 
 /// The members of a field that is an object.
 struct Object<'de, 's> {
-    field: Field<'s>,
-    members: vec::IntoIter<(String, Value<'de>)>,
-    /// The member whose name was read and whose value was not.
-    current: Option<(String, Value<'de>)>,
+    field: ObjectField<'s>,
+    members: slice::Iter<'s, (Cow<'de, str>, Value<'de>)>,
+    /// The value that is read next.
+    value: Option<Sent<'de, 's>>,
 }
 
 impl<'de> MapAccess<'de> for Object<'de, '_> {
@@ -290,15 +291,14 @@ impl<'de> MapAccess<'de> for Object<'de, '_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.current = self.members.next();
-        let Some((name, _)) = &self.current else { return Ok(None) };
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+        let Some((name, value)) = self.members.next() else { return Ok(None) };
+        let subject = Subject::Member { field: self.field, name };
+        self.value = Some(Sent { form: Form::Json(*value), subject });
+        seed.deserialize((**name).into_deserializer()).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let (name, value) = self.current.take().expect("a value is read after its name");
-        let subject = Subject::Member { field: self.field, name: &name };
-        seed.deserialize(Sent { form: Form::Json(value), subject })
+        seed.deserialize(self.value.take().expect("a value is read after its name"))
     }
 }
 
@@ -309,20 +309,27 @@ enum Error {
     Expected(String),
     /// The field with this index was not sent.
     Missing(usize),
-    Refused(Refusal),
+    /// Boxed, because every step returns it.
+    Refused(Box<Refusal>),
 }
 
 impl Error {
     /// For types that no request has.
     fn unsupported() -> Self {
-        Self::Refused(Refusal::internal())
+        Refusal::internal().into()
     }
 
     fn into_refusal(self) -> Refusal {
         match self {
-            Self::Refused(refusal) => refusal,
+            Self::Refused(refusal) => *refusal,
             Self::Expected(_) | Self::Missing(_) => Refusal::internal(),
         }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
     }
 }
 
@@ -349,5 +356,56 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throttle_wire::{LockRequest, Restore};
+
+    use super::*;
+
+    fn refusal<'a, T: Deserialize<'a> + fmt::Debug>(body: &'a str) -> String {
+        format!("{:?}", from_body::<T>(body.as_bytes()).unwrap_err())
+    }
+
+    #[test]
+    fn the_first_declared_of_several_wrong_fields_is_reported() {
+        for (body, wrong) in [
+            (r#"{"sequence":-1,"peer_id":0,"expires_in":5}"#, "`expires_in` must be"),
+            (r#"{"sequence":-1,"peer_id":0}"#, "`expires_in` is missing"),
+            (r#"{"sequence":-1,"peer_id":0,"expires_in":"5m"}"#, "`peer_id` must be"),
+            (r#"{"sequence":-1,"peer_id":1,"expires_in":"5m"}"#, "`acquired` is missing"),
+            (
+                r#"{"sequence":-1,"labels":0,"acquired":{},"peer_id":1,"expires_in":"5m"}"#,
+                "`labels` must",
+            ),
+            (
+                r#"{"sequence":-1,"acquired":{},"peer_id":1,"expires_in":"5m"}"#,
+                "`sequence` must be",
+            ),
+        ] {
+            let refusal = refusal::<Restore>(body);
+            assert!(refusal.contains(wrong), "{body}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn null_is_not_an_absent_field() {
+        for field in ["expires_in", "block_for", "sequence"] {
+            let refusal = refusal::<LockRequest>(&format!(r#"{{"{field}":null}}"#));
+            assert!(refusal.contains(&format!("`{field}` must be")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn types_that_no_request_has_are_an_internal_error() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "it is never read")]
+        struct Unsupported {
+            flag: bool,
+        }
+        assert_eq!(from_body::<Unsupported>(br#"{"flag":true}"#).unwrap_err(), Refusal::internal());
+        assert_eq!(from_body::<bool>(b"true").unwrap_err(), Refusal::internal());
     }
 }

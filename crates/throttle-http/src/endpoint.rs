@@ -1,150 +1,173 @@
-//! Where requests come in and answers go out: each request is led to its handler.
+//! Where requests come in and answers go out: each request takes one of two kinds of route.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::{Body, Bytes, HttpBody},
-    http::{HeaderValue, Method, Request, header},
+    http::{Method, Request, request::Parts},
     response::Response,
-    routing::any,
 };
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tower::{Service, ServiceExt as _};
 
 use crate::{
     api::Api,
-    locks,
-    observed::{self, RequestInfo},
-    peers,
-    refusal::Refusal,
-    semaphores, service,
-    worker_request::{Content, WorkerRequest},
-    worker_routes::{Captures, Route},
+    malformed::Malformed,
+    metrics::RequestGroup,
+    observed::{LogFields, RequestInfo, RouteLabel, observed},
+    operator_routes, percent,
+    worker_request::WorkerRequest,
+    worker_routes::{self, Captures, WorkerRoute},
 };
 
 /// All routes of an [`Api`] as one function from a request to its answer.
 ///
-/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can request it
-/// for what it has read from a socket without a detour; [`Endpoint::into_router`] makes routes of it
-/// for an application on axum.
+/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can call
+/// [`Endpoint::answer`] for what it has read from a socket. It is a [`Service`], too, so layers of tower
+/// fit around it, and [`Endpoint::into_router`] makes routes of it for an application on axum.
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// use axum::{body::Body, http::{HeaderValue, Request}, response::Response};
+/// # use throttle_runtime::{Handle, Settings};
+/// use throttle_http::Api;
+/// use tower::{Layer, ServiceExt, util::MapResponseLayer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let handle = Handle::start(Settings::default(), &BTreeMap::new());
+/// let name_server = MapResponseLayer::new(|mut response: Response| {
+///     response.headers_mut().insert("server", HeaderValue::from_static("throttle"));
+///     response
+/// });
+/// let service = name_server.layer(Api::new(handle).endpoint());
+/// let request = Request::get("/health").body(Body::empty()).unwrap();
+/// let response = service.oneshot(request).await.unwrap();
+/// assert_eq!(response.headers()["server"], "throttle");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-pub struct Endpoint(Arc<Api>);
+pub struct Endpoint(Arc<Routes>);
 
-/// What a request wants, as far as handlers tell methods apart.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Verb {
-    Delete,
-    /// Also if only the head of the answer is wanted.
-    Get,
-    Post,
-    Put,
-    Other,
+#[derive(Debug)]
+struct Routes {
+    api: Arc<Api>,
+    operator_routes: Router,
+}
+
+impl Api {
+    /// The routes. They can be nested below any path of another application.
+    pub fn routes(self) -> Router {
+        self.endpoint().into_router()
+    }
+
+    /// The routes as one function, for a server that serves nothing else.
+    pub fn endpoint(self) -> Endpoint {
+        let api = Arc::new(self);
+        Endpoint(Arc::new(Routes { operator_routes: operator_routes::router(&api), api }))
+    }
 }
 
 impl Endpoint {
-    pub(crate) fn new(api: Api) -> Self {
-        Self(Arc::new(api))
-    }
-
-    pub(crate) fn api(&self) -> &Api {
-        &self.0
-    }
-
-    /// Answers a request. One for the head alone is answered in full: to leave out the body is up to
-    /// the server, as hyper and axum do.
+    /// Answers a request. The answer to `HEAD` may have a body, which the server must leave out, as hyper
+    /// and axum do.
     ///
     /// The future of an acquire that waits must be dropped as soon as its connection breaks: that is
     /// how a waiter whose client is gone is passed over.
     pub fn answer<B>(&self, request: Request<B>) -> impl Future<Output = Response> + Send + use<B>
     where
-        B: HttpBody<Data = Bytes> + Send,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let api = Arc::clone(&self.0);
+        let (head, body) = request.into_parts();
+        Arc::clone(&self.0).answer(Box::new(head), body, None)
+    }
+
+    /// Counts a request that a server found malformed, and returns the answer to it. If its head could
+    /// be read, the head decides about the form of the answer.
+    pub fn refuse(
+        &self,
+        malformed: Malformed,
+        head: Option<Parts>,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        let routes = Arc::clone(&self.0);
         async move {
-            let (head, body) = request.into_parts();
-            let head = Box::new(head);
-            let (route, captures) = api.find(head.uri.path());
-            let info = RequestInfo::new(&api, route, &head, &captures);
-            let request = WorkerRequest { api: &api, head, captures, body };
-            let mut response = observed::observed(info, handle(route, request)).await;
-            if response.status() == 405 {
-                let allow = HeaderValue::from_static(route.allowed());
-                response.headers_mut().insert(header::ALLOW, allow);
+            match head {
+                Some(head) => routes.answer(Box::new(head), Body::empty(), Some(malformed)).await,
+                None => {
+                    let info = RequestInfo::unreadable(malformed);
+                    let label = (RouteLabel::UNKNOWN, None);
+                    observed(&routes.api, &info, label, future::pending()).await
+                }
             }
-            response
         }
     }
 
     /// The same as a router, to be served alone or nested below any path of an application.
     pub fn into_router(self) -> Router {
-        let handler = any(move |request: Request<Body>| self.answer(request));
         // The fallback alone would suffice, but an application's own wildcards would come before it.
         Router::new()
-            .route("/", handler.clone())
-            .route("/{*path}", handler.clone())
-            .fallback_service(handler.with_state(()))
+            .route_service("/", self.clone())
+            .route_service("/{*path}", self.clone())
+            .fallback_service(self)
     }
 }
 
-impl Api {
-    /// Where a path leads, as far as this API has the route.
-    fn find(&self, path: &str) -> (Route, Captures) {
-        let (route, captures) = Route::find(path);
-        let is_there = match route {
-            Route::Metrics => self.metrics.is_some(),
-            Route::Reload => self.reload.is_some(),
-            _ => true,
+impl<B> Service<Request<B>> for Endpoint
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.answer(request).map(Ok).boxed()
+    }
+}
+
+impl Routes {
+    async fn answer<B>(
+        self: Arc<Self>,
+        mut head: Box<Parts>,
+        body: B,
+        malformed: Option<Malformed>,
+    ) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let api = &*self.api;
+        let info = RequestInfo::new(api, &head, malformed);
+        // A copy, because a handler that waits drops the head, with all that was read from the socket.
+        let path = head.uri.path().to_owned();
+        let Some((route, captures)) = WorkerRoute::find(&path) else {
+            head.extensions.insert(info);
+            let request = Request::from_parts(*head, body);
+            // In a box, because the future of a worker's request needs no room for it.
+            let Ok(response) = Box::pin(self.operator_routes.clone().oneshot(request)).await;
+            return response;
         };
-        (if is_there { route } else { Route::Unknown }, captures)
+        let label = RouteLabel::worker(route, RequestGroup::of(route, &head.method, &head.uri));
+        let fields = LogFields::if_logged(|| log_fields(route, &head.method, captures));
+        let request = WorkerRequest { api, head, captures, body };
+        observed(api, &info, (label, fields), worker_routes::handle(route, request)).await
     }
 }
 
-/// Leads a request to its handler.
-async fn handle(
-    route: Route,
-    request: WorkerRequest<'_, impl Content>,
-) -> Result<Response, Refusal> {
-    use Verb::{Delete, Get, Post, Put};
-
-    let api = request.api;
-    match (route, Verb::of(&request.head.method)) {
-        (Route::Favicon, Get) => Ok(service::favicon()),
-        (Route::Health, Get) => service::health(api),
-        (Route::Index, Get) => service::index(request).await,
-        (Route::IsAcquired, Get) => peers::is_acquired(request).await,
-        (Route::Lock | Route::IsAcquired, Put) => locks::acquire(request).await,
-        (Route::Lock | Route::IsAcquired, Delete) => locks::release(request).await,
-        (Route::Metrics, Get) => match &api.metrics {
-            Some(metrics) => service::metrics(api, metrics).await,
-            None => Err(service::unknown_route()),
-        },
-        (Route::NewPeer, Post) => peers::new_peer(request).await,
-        (Route::Peer, Get) => peers::show(request).await,
-        (Route::Peer, Put) => peers::heartbeat(request).await,
-        (Route::Peer, Delete) => peers::remove(request).await,
-        (Route::Peers, Get) => peers::list(request).await,
-        (Route::Ready, Get) => service::ready(api),
-        (Route::Reload, Post) => match &api.reload {
-            Some(hook) => service::reload(&request.head, hook).await,
-            None => Err(service::unknown_route()),
-        },
-        (Route::Remainder, Get) => semaphores::remainder(request).await,
-        (Route::Restore, Post) => peers::restore(request).await,
-        (Route::Semaphore, Get) => semaphores::show(request).await,
-        (Route::Semaphores, Get) => semaphores::list(request).await,
-        (Route::Version, Get) => Ok(service::version()),
-        (Route::Unknown, _) => Err(service::unknown_route()),
-        _ => Err(service::wrong_method()),
-    }
-}
-
-impl Verb {
-    fn of(method: &Method) -> Self {
-        match *method {
-            Method::DELETE => Self::Delete,
-            Method::GET | Method::HEAD => Self::Get,
-            Method::POST => Self::Post,
-            Method::PUT => Self::Put,
-            _ => Self::Other,
-        }
-    }
+fn log_fields(route: WorkerRoute, method: &Method, captures: Captures<'_>) -> LogFields {
+    let decoded = |segment| percent::decode(segment).unwrap_or_default().into_owned();
+    // The question whether a lock is acquired concerns no semaphore of that name.
+    let is_question =
+        route == WorkerRoute::IsAcquired && [Method::GET, Method::HEAD].contains(method);
+    let semaphore = if is_question { "" } else { captures.semaphore };
+    LogFields { peer: decoded(captures.id), semaphore: decoded(semaphore) }
 }

@@ -22,18 +22,18 @@
 //! ```
 //!
 //! A handler extracts, calls the [`Handle`], and maps the outcome; it decides nothing. The future of
-//! a blocked acquire must be dropped as soon as its connection breaks, as hyper does unless told
-//! otherwise: that is how a waiter whose client is gone is passed over.
+//! a blocked acquire must be dropped as soon as its connection breaks, as hyper does by default: that is
+//! how a waiter whose client is gone is passed over.
 //!
-//! Errors are one sentence of plain text, or a [`Problem`](throttle_wire::Problem) for who asks for
-//! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). None of them is in the
-//! words of a library. Everything a client sends is bounded by [`Limits`].
+//! Errors are one sentence of plain text, or a [`Problem`](throttle_wire::Problem) for a client that asks for
+//! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). All of them are in our own words,
+//! not in those of a library. Everything a client sends is bounded by [`Limits`].
 //!
-//! The order of modules follows a request: `endpoint` takes it, `worker_routes` is the table that leads it to
-//! its handler, `observed` goes around every handler, `worker_request`, `request`, `percent`, `json` and `origin` read
-//! what was sent,
-//! `peers`, `locks`, `semaphores` and `service` handle it, `view`, `listing`, `page`, `refusal` and
-//! `answer` make the answer.
+//! There are two kinds of routes. `worker_routes` is the table of those that workers use all the time; it
+//! leads to the handlers in `peers`, `locks` and `semaphores`, which read a `worker_request` with the help of
+//! `request`, `json` and `percent`. `operator_routes` is an axum router for everything else: lists, metrics,
+//! the page, reload. `endpoint` chooses between them, and `observed` goes around every handler of either
+//! kind. `view`, `listing`, `page`, `refusal` and `answer` make the answer.
 
 #![forbid(unsafe_code)]
 
@@ -49,6 +49,7 @@ mod locks;
 mod malformed;
 mod metrics;
 mod observed;
+mod operator_routes;
 mod origin;
 mod page;
 mod peers;

@@ -1,7 +1,7 @@
-//! What a request may ask for at most, and how many may ask for much.
+//! The limits of requests: of their size, of what they ask for, and of long answers at a time.
 //!
-//! How many peers and waiters there may be is not up to a request, so it is a matter of
-//! [`Settings`](throttle_runtime::Settings).
+//! The limits of peers and waiters are among the [`Settings`](throttle_runtime::Settings), because they concern
+//! the service and not a single request.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use throttle_wire::{Code, Labels};
 
 use crate::refusal::Refusal;
 
-/// Bounds of requests. Beyond each of them is an error of its own.
+/// Limits of requests. Each has its own error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Largest body, in bytes; 413 `body_too_large`. Default: 64 KiB.
@@ -25,8 +25,7 @@ pub struct Limits {
     /// Longest name and longest value of a label, in bytes of UTF-8; 422 `labels_too_large`.
     /// Default: 256.
     pub label_length: usize,
-    /// Most answers longer than 32 KiB that are written at a time, be they lists of peers or of
-    /// semaphores; 429 `too_many_listings`. Default: 64.
+    /// Most answers longer than 32 KiB that are written at a time; 429 `too_many_listings`. Default: 64.
     pub listings: usize,
 }
 

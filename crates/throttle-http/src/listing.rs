@@ -105,19 +105,16 @@ pub(crate) async fn answer(
         let detail = format!("There are {limit} long lists being read. Try again later.");
         Refusal::new(Code::TooManyListings, detail)
     })?;
+    // Fused, because compression polls a body once more after its end.
     let body =
         stream::unfold((Some(first), pieces, permit), async |(first, mut pieces, permit)| {
             let piece = match first {
                 Some(first) => first,
-                None => {
-                    // Other tasks of this thread run between two pieces.
-                    tokio::task::yield_now().await;
-                    pieces.next().await
-                }
+                None => pieces.next().await,
             };
             (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, pieces, permit)))
         });
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(Body::from_stream(body.fuse()));
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     Ok(response)

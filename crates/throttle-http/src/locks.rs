@@ -21,7 +21,6 @@ use crate::{
 pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Lock { peer, semaphore } = request.path()?;
-    let semaphore = semaphore.into_owned();
     let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
     let LockCount(count) = request.json().await?;
     let count = self::count(handle, &semaphore, count).await?;
@@ -35,7 +34,7 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
     };
     let acquired = LockAnswer {
         peer_id: peer.get(),
-        semaphore,
+        semaphore: semaphore.into_owned(),
         count: count.get(),
         acquired: token.is_some(),
         fencing_token: token,

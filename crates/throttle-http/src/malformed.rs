@@ -1,29 +1,26 @@
-//! Requests that no route is asked for, because HTTP does not allow them. A server finds that out while
-//! it reads from the socket; what it answers stands here, with the other errors.
+//! Requests that break the rules of HTTP, so that no handler gets them. The server notices it while it reads
+//! from the socket; the errors are here, with those of handlers.
 
-use axum::{
-    http::{Request, Version, header, request::Parts},
-    response::Response,
-};
-use throttle_wire::{Code, PROBLEM_JSON};
+use axum::http::{Request, Version, header};
+use throttle_wire::Code;
 
-use crate::{Endpoint, accept_header, refusal::Refusal, worker_routes::Route};
+use crate::refusal::Refusal;
 
-/// What is wrong with a request whatever it asks for.
+/// Which rule of HTTP a request breaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Malformed {
     /// Its head is larger than the server allows.
     HeadTooLarge,
-    /// It is HTTP/1.1 and does not say once, and once only, in the header `Host`, which host it asks.
+    /// It is HTTP/1.1 and has not exactly one header `Host`.
     Host,
     /// It is not HTTP/1, or breaks its rules.
     Request,
 }
 
 impl Malformed {
-    /// What is wrong with the head of a request, if anything is. It has at most `limit` bytes.
+    /// Checks the head of a request, which may have `limit` bytes.
     ///
-    /// A server may have read more than its limit before it notices that the head is complete.
+    /// A server may have read more than that before it notices that the head is complete.
     pub fn find<B>(request: &Request<B>, limit: usize) -> Option<Self> {
         let hosts = request.headers().get_all(header::HOST).iter().count();
         if head_length(request) > limit {
@@ -35,7 +32,7 @@ impl Malformed {
         }
     }
 
-    fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::HeadTooLarge => {
                 Refusal::new(Code::HeadTooLarge, "The head of the request is too large.")
@@ -51,34 +48,13 @@ impl Malformed {
     }
 }
 
-/// How many bytes the head of a request has, without optional white space.
+/// The length of the head in bytes, without optional white space.
 fn head_length<B>(request: &Request<B>) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     line + fields.sum::<usize>() + "\r\n".len()
-}
-
-impl Endpoint {
-    /// Counts a request that a server found malformed, and returns the answer to it. Its head, if it could
-    /// be read, says in which form.
-    pub fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
-        let api = self.api();
-        let refusal = malformed.refusal();
-        let code = refusal.code();
-        let is_problem =
-            head.is_some_and(|head| accept_header::prefers(&head.headers, PROBLEM_JSON));
-        let response = refusal.into_response(is_problem, api.handle.uptime());
-        if let Some(metrics) = &api.metrics {
-            let (route, method) = match head {
-                Some(head) => (Route::find(head.uri.path()).0, head.method.as_str()),
-                None => (Route::Unknown, "other"),
-            };
-            metrics.count(None, (route, method), response.status(), Some(code));
-        }
-        response
-    }
 }
 
 #[cfg(test)]

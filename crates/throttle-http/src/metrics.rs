@@ -1,9 +1,9 @@
-//! Metrics: their names, who counts them, and how they are read.
+//! The metrics, and the text in which Prometheus reads them.
 //!
-//! What is held and awaited now is taken from the service at each reading, so it cannot drift from
-//! the truth. What happens is counted when it happens: by the routes, and by an observer of the
-//! service. What concerns the whole server is kept by a recorder, and what concerns a semaphore in
-//! series of our own, which are dropped with it.
+//! Gauges of what is held and pending are read from the service at each scrape, so they cannot drift
+//! from it. Events are counted when they happen: requests by the routes, the rest by an observer of the
+//! service. A recorder keeps the counters of the whole server ([`counters`]). The series of a semaphore
+//! are kept here ([`semaphore_families`]), because a recorder cannot drop them with the semaphore.
 
 mod collectors;
 mod counters;
@@ -38,12 +38,12 @@ use self::{
     series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
-use crate::{refusal::Refusal, worker_routes::Route};
+use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
 
 /// The metrics of one server.
 ///
-/// They are read in the text format of Prometheus. What concerns the whole server is kept by a
-/// [`Recorder`] that belongs to this server alone: of two servers in a process, each has its own.
+/// They are read in the text format of Prometheus. The metrics of the whole server are kept by a
+/// [`Recorder`] that belongs to this server alone: two servers in one process have two recorders.
 ///
 /// ```
 /// use std::{collections::BTreeMap, sync::Arc};
@@ -76,19 +76,19 @@ struct MetricsInner {
     durations: RequestDurations,
     collectors: Collectors,
     single_flight: Arc<SingleFlight>,
-    /// How many bytes the latest text had.
+    /// The length of the latest text in bytes.
     size: AtomicUsize,
     not_found: Counter,
-    /// By code.
+    /// By code, in the order of [`Code::ALL`].
     refusals: Vec<Counter>,
-    /// By route, method and status. They come into being when they are first needed: most never are.
-    requests: Vec<OnceLock<Counter>>,
+    /// Requests to workers' routes, by route, method and status. Most of these counters are never needed.
+    worker_requests: Vec<OnceLock<Counter>>,
 }
 
 impl Metrics {
     /// Metrics that `recorder` keeps and `render` writes in the text format of Prometheus.
     ///
-    /// `render` is called on a thread where it may take its time.
+    /// `render` is called on a thread where it may block.
     pub fn new(
         recorder: Arc<dyn Recorder + Send + Sync>,
         render: Arc<dyn Fn() -> String + Send + Sync>,
@@ -101,7 +101,7 @@ impl Metrics {
         let inner = MetricsInner {
             not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
-            requests: (0..Route::COUNT * METHODS.len() * STATUSES.len())
+            worker_requests: (0..WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
                 .collect(),
             recorder,
@@ -116,26 +116,26 @@ impl Metrics {
         Self { inner: Arc::new(inner), histograms: Histograms::default() }
     }
 
-    /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`, before the first
-    /// request of [`observer`](Self::observer).
+    /// Chooses the buckets of `throttle_wait_seconds` and `throttle_hold_seconds`. Takes effect only
+    /// before the first call of [`observer`](Self::observer).
     #[must_use]
     pub fn histograms(mut self, histograms: Histograms) -> Self {
         self.histograms = histograms;
         self
     }
 
-    /// Counts what happens in a service, for
+    /// An observer that counts the events of a service, for
     /// [`Handle::start_observed`](throttle_runtime::Handle::start_observed).
     pub fn observer(&self) -> Box<dyn Observer> {
         let MetricsInner { recorder, series, .. } = &*self.inner;
         Box::new(EventCounts::new(&**recorder, self.histograms, Arc::clone(series)))
     }
 
-    /// Adds a gauge whose value `read` tells at each scrape, with labels by which it differs from
-    /// others of the same name.
+    /// Adds a gauge whose value `read` returns at each scrape. Gauges of the same name must differ in
+    /// their labels.
     ///
     /// `read` is called on a thread that serves no requests, for one scrape at a time. It must not
-    /// request this `Metrics`. Nothing in the labels and in `help` is escaped.
+    /// call this `Metrics`. Labels and `help` are written as they are, without escapes.
     pub fn gauge_at_scrape(
         &self,
         name: &'static str,
@@ -147,8 +147,8 @@ impl Metrics {
         self.inner.collectors.add(Collector { kind: Kind::Gauge, name, help, labels, read });
     }
 
-    /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. A value lower than
-    /// one before counts as that one.
+    /// Adds a counter as [`gauge_at_scrape`](Self::gauge_at_scrape) adds a gauge. If `read` returns less
+    /// than before, the counter keeps its value.
     pub fn counter_at_scrape(
         &self,
         name: &'static str,
@@ -160,23 +160,23 @@ impl Metrics {
         self.inner.collectors.add(Collector { kind: Kind::Counter, name, help, labels, read });
     }
 
-    /// The present, to tell how long a request takes.
+    /// The present, from which durations of requests are measured.
     pub(crate) fn now(&self) -> Time {
         self.inner.clock.now()
     }
 
-    /// Counts a request with its outcome, and how long it took if that is known.
+    /// Counts a request with its outcome, and its duration if its start is known.
     pub(crate) fn count(
         &self,
-        begun: Option<(RequestGroup, Time)>,
-        (route, method): (Route, &str),
+        route: RouteLabel,
+        (method, started): (&str, Option<Time>),
         status: StatusCode,
         code: Option<Code>,
     ) {
-        if let Some((group, begin)) = begun {
-            self.inner.durations.record(group, begin, self.now());
+        if let Some(started) = started {
+            self.inner.durations.record(route.group, started, self.now());
         }
-        self.requests(route, method, status).increment(1);
+        self.count_request(route, method, status);
         if let Some(code) = code
             && let Some(refusals) = self.inner.refusals.get(code as usize)
         {
@@ -187,28 +187,36 @@ impl Metrics {
         }
     }
 
-    fn requests(&self, route: Route, method: &str, status: StatusCode) -> &Counter {
+    fn count_request(&self, route: RouteLabel, method: &str, status: StatusCode) {
         debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
-        let index = (route as usize * METHODS.len() + method) * STATUSES.len() + status;
-        self.inner.requests[index].get_or_init(|| {
+        let counter = || {
             let status = match STATUSES[status] {
                 OTHER => "other".to_owned(),
                 status => status.to_string(),
             };
             let labels = vec![
-                Label::new("route", route.name()),
+                Label::new("route", route.name),
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
             counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
-        })
+        };
+        match route.worker {
+            Some(worker) => {
+                let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
+                self.inner.worker_requests[index].get_or_init(counter).increment(1);
+            }
+            // The recorder finds the counter by its labels, which takes about a microsecond.
+            None => counter().increment(1),
+        }
     }
 
     /// The text for Prometheus, sorted, with the present state of `handle`.
     ///
-    /// It is made on a thread that serves no requests, one at a time: who asks meanwhile gets the same.
+    /// It is written on a thread that serves no requests, one text at a time. A request that arrives
+    /// meanwhile gets the same text.
     pub(crate) async fn text(&self, handle: &Handle) -> Result<Arc<SharedText>, Refusal> {
         let (metrics, handle) = (self.clone(), handle.clone());
         let runtime = tokio::runtime::Handle::current();
@@ -224,7 +232,7 @@ impl Metrics {
             rows.extend(page.map(|(status, series)| Row::new(status, series)));
         }
         let bounds = self.histograms.bounds();
-        // A little more than the last time, for numbers grow.
+        // A little more than the last time, because numbers grow.
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
@@ -245,7 +253,7 @@ impl fmt::Debug for Metrics {
 /// Values of the label `method`. The first stands for all others.
 const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
 
-/// Values of the label `status`. The first stands for all others, of which there are none.
+/// Values of the label `status`. The first would stand for all others, but there are none.
 const STATUSES: &[u16] =
     &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
 

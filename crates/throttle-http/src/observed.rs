@@ -1,7 +1,7 @@
-//! What goes around every handler: refusals take the form that the client reads, requests are
-//! counted and told to the log, and a handler that panics is answered for.
+//! What goes around every handler: a refusal takes the form that the client reads, the request is counted
+//! and logged, and a handler that panics is answered for.
 
-use std::{any::Any, borrow::Cow, panic::AssertUnwindSafe};
+use std::{any::Any, panic::AssertUnwindSafe};
 
 use axum::{
     http::{Method, request::Parts},
@@ -13,77 +13,117 @@ use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
-    accept_header,
-    api::Api,
-    metrics::RequestGroup,
-    refusal::Refusal,
-    worker_routes::{Captures, Path, Route},
+    accept_header, api::Api, malformed::Malformed, metrics::RequestGroup, refusal::Refusal,
+    worker_routes::WorkerRoute,
 };
 
-/// A request, as far as it matters for its answer.
-pub(crate) struct RequestInfo<'a> {
-    api: &'a Api,
-    route: Route,
+/// What is known of a request before its route is.
+///
+/// Made once for each request, whichever kind of route it takes. Who the caller is, and what it may do,
+/// belongs here as soon as anybody asks.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestInfo {
     method: Method,
     reads_problems: bool,
-    /// What it is about and when it came, if somebody counts.
-    begun: Option<(RequestGroup, Time)>,
-    /// Peer and semaphore, if somebody wants to read them in the log.
-    about: Option<(String, String)>,
+    /// `Some` if the server found the request malformed. It is refused then, and has no handler.
+    malformed: Option<Malformed>,
+    /// When the request came. Absent if its duration does not count.
+    started: Option<Time>,
+}
+
+/// A route, as metrics and logs name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouteLabel {
+    pub(crate) name: &'static str,
+    pub(crate) group: RequestGroup,
+    /// `Some` if the route is in the table of those whose counters are looked up fast.
+    pub(crate) worker: Option<WorkerRoute>,
+}
+
+/// What the log says of a request besides its route and its outcome. Empty if there is nothing to say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogFields {
+    pub(crate) peer: String,
+    pub(crate) semaphore: String,
+}
+
+impl RequestInfo {
+    pub(crate) fn new(api: &Api, head: &Parts, malformed: Option<Malformed>) -> Self {
+        let metrics = api.metrics.as_ref().filter(|_| malformed.is_none());
+        Self {
+            method: head.method.clone(),
+            reads_problems: accept_header::prefers(&head.headers, PROBLEM_JSON),
+            malformed,
+            started: metrics.map(|metrics| metrics.now()),
+        }
+    }
+
+    /// A malformed request whose head could not be read.
+    pub(crate) fn unreadable(malformed: Malformed) -> Self {
+        // No method has this name, so metrics put it under `other`.
+        let method = Method::from_bytes(b"-").expect("it is a token");
+        Self { method, reads_problems: false, malformed: Some(malformed), started: None }
+    }
+}
+
+impl RouteLabel {
+    /// The label of all paths that have no route.
+    pub(crate) const UNKNOWN: Self = Self::operator("unknown", RequestGroup::Operate);
+
+    pub(crate) const fn operator(name: &'static str, group: RequestGroup) -> Self {
+        Self { name, group, worker: None }
+    }
+
+    pub(crate) const fn worker(route: WorkerRoute, group: RequestGroup) -> Self {
+        Self { name: route.name(), group, worker: Some(route) }
+    }
+}
+
+impl LogFields {
+    /// The fields that `make` returns, if requests are logged at all.
+    pub(crate) fn if_logged(make: impl FnOnce() -> Self) -> Option<Self> {
+        enabled!(target: "throttle::http", Level::DEBUG).then(make)
+    }
 }
 
 /// The answer of a handler.
 pub(crate) async fn observed(
-    info: RequestInfo<'_>,
+    api: &Api,
+    info: &RequestInfo,
+    (route, fields): (RouteLabel, Option<LogFields>),
     handler: impl Future<Output = Result<Response, Refusal>>,
 ) -> Response {
-    let outcome = AssertUnwindSafe(handler).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| Err(broken(&*panic)));
-    let code = outcome.as_ref().err().map(Refusal::code);
-    let response = outcome.unwrap_or_else(|refusal| {
-        refusal.into_response(info.reads_problems, info.api.handle.uptime())
-    });
-    info.close(&response, code);
-    response
-}
-
-impl<'a> RequestInfo<'a> {
-    pub(crate) fn new(api: &'a Api, route: Route, head: &Parts, captures: &Captures) -> Self {
-        let method = head.method.clone();
-        let about = enabled!(target: "throttle::http", Level::DEBUG).then(|| {
-            let path = Path { text: head.uri.path(), captures };
-            // The question whether a lock is acquired is about no semaphore of that name.
-            let asks = route == Route::IsAcquired && [Method::GET, Method::HEAD].contains(&method);
-            let name = if asks { Cow::default() } else { path.name().unwrap_or_default() };
-            (path.id().unwrap_or_default().into_owned(), name.into_owned())
-        });
-        let reads_problems = accept_header::prefers(&head.headers, PROBLEM_JSON);
-        let begun = api.metrics.as_ref();
-        let begun = begun.map(|it| (RequestGroup::of(route, &method, &head.uri), it.now()));
-        Self { api, route, method, reads_problems, begun, about }
-    }
-
-    fn close(&self, response: &Response, code: Option<Code>) {
-        let (method, status) = (&self.method, response.status());
-        if let Some(metrics) = &self.api.metrics {
-            metrics.count(self.begun, (self.route, method.as_str()), status, code);
+    let outcome = match info.malformed {
+        Some(malformed) => Err(malformed.refusal()),
+        None => {
+            let outcome = AssertUnwindSafe(handler).catch_unwind().await;
+            outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
         }
-        let Some((peer, semaphore)) = &self.about else { return };
+    };
+    let code = outcome.as_ref().err().map(Refusal::code);
+    let response =
+        outcome.unwrap_or_else(|refusal| refusal.write(info.reads_problems, api.handle.uptime()));
+    let status = response.status();
+    if let Some(metrics) = &api.metrics {
+        metrics.count(route, (info.method.as_str(), info.started), status, code);
+    }
+    if let Some(fields) = fields.filter(|_| info.malformed.is_none()) {
         debug!(
             target: "throttle::http",
-            %method,
-            route = self.route.name(),
-            peer = Some(&**peer).filter(|peer| !peer.is_empty()),
-            semaphore = Some(&**semaphore).filter(|semaphore| !semaphore.is_empty()),
+            method = %info.method,
+            route = route.name,
+            peer = Some(&*fields.peer).filter(|peer| !peer.is_empty()),
+            semaphore = Some(&*fields.semaphore).filter(|semaphore| !semaphore.is_empty()),
             status = status.as_u16(),
             code = code.map(Code::as_str),
             "answered",
         );
     }
+    response
 }
 
 /// The refusal for a handler that panicked.
-fn broken(panic: &(dyn Any + Send)) -> Refusal {
+fn panicked(panic: &(dyn Any + Send)) -> Refusal {
     let message = panic.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
     error!(target: "throttle::http", message, "a handler panicked");

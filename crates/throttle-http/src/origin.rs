@@ -1,14 +1,14 @@
-//! Pages of others in the browser of somebody who can reach the server.
+//! Protection from requests that a web page of another origin makes a browser send.
 //!
-//! A page may let its browser send a `POST` without asking anybody first, as long as it declares none
-//! but the types of a form. So a request that changes something must need a body of JSON, or a method
-//! such as `PUT`, for which a browser asks first and gets no permission; or it looks here.
+//! A browser sends a `POST` for any page without asking the server first, if its content type is one of those
+//! that forms have. A request that changes something is safe if it needs a body of JSON, or a method such as
+//! `PUT`: the browser asks first, and gets no permission. Any other such handler must check the origin here.
 
 use axum::http::{HeaderMap, header, request::Parts};
 
-/// Whether a browser sends this request for a page that is not of this server.
+/// Whether a browser sends this request for a page of another server.
 ///
-/// Programs send none of the headers that tell. A page cannot change them.
+/// Only browsers send the headers that are checked here, and no page can change them.
 pub(crate) fn is_foreign(head: &Parts) -> bool {
     if let Some(site) = value(&head.headers, "sec-fetch-site") {
         return !["same-origin", "none"].contains(&site);
@@ -21,7 +21,7 @@ pub(crate) fn is_foreign(head: &Parts) -> bool {
     })
 }
 
-/// The value of a header; what is not text is as good as a value that nobody knows.
+/// The value of a header; empty if it is not text, which counts as an unknown value.
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
@@ -39,18 +39,18 @@ mod tests {
     }
 
     #[test]
-    fn programs_and_pages_of_this_server_are_not_foreign() {
+    fn requests_of_programs_and_of_our_own_pages_are_not_foreign() {
         assert!(!foreign(&[]));
         assert!(!foreign(&[("origin", "http://localhost:8000")]));
         assert!(!foreign(&[("origin", "https://LOCALHOST:8000")]));
         assert!(!foreign(&[("sec-fetch-site", "none")]));
-        // A proxy may have changed the host; the browser knows better.
+        // A proxy may have changed the host, so the header of the browser counts.
         let headers = [("sec-fetch-site", "same-origin"), ("origin", "https://throttle.example")];
         assert!(!foreign(&headers));
     }
 
     #[test]
-    fn pages_of_others_are_foreign_whatever_the_browser_tells_of_them() {
+    fn requests_of_other_pages_are_foreign_whichever_header_the_browser_sends() {
         for origin in
             ["null", "", "http://localhost", "http://localhost:8001", "https://evil.example"]
         {

@@ -1,13 +1,15 @@
 //! Peers come, give signs of life, come back, and go.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use axum::response::Response;
+use axum::{extract::State, response::Response};
 use throttle_runtime::{Labels, PeerId, Restoration, Sequence};
 use throttle_wire::{Heartbeat, NewPeer, RemovePeer, Restore};
 
 use crate::{
-    answer, listing, locks,
+    answer,
+    api::Api,
+    listing, locks,
     refusal::Refusal,
     worker_request::{Content, WorkerRequest},
 };
@@ -60,8 +62,8 @@ pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Res
 }
 
 /// `GET /peers/`: the same of all peers.
-pub(crate) async fn list(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
-    listing::peers(request.api).await
+pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+    listing::peers(&api).await
 }
 
 /// `POST /restore`: a peer is back with what it holds.

@@ -1,11 +1,20 @@
-//! Percent-encoding, as paths and queries have it.
+//! Percent-encoding in paths and queries.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use throttle_wire::Code;
 
-/// The text that was encoded; `None` if it is not UTF-8, or has a `%` without two hexadecimal digits
-/// behind it, which others may read differently.
+use crate::refusal::Refusal;
+
+/// Decodes a segment of a path.
+pub(crate) fn decode_segment(segment: &str) -> Result<Cow<'_, str>, Refusal> {
+    decode(segment)
+        .ok_or_else(|| Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8."))
+}
+
+/// Decodes a text. `None` if it is not UTF-8, or has a `%` without two hexadecimal digits behind it, which
+/// other decoders may read differently.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(text.into());
@@ -22,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_percent_encoded_utf_8_is_told_apart_from_text() {
+    fn only_percent_encoded_utf_8_is_decoded() {
         for (encoded, text) in
             [("", ""), ("A", "A"), ("%41%2f", "A/"), ("%C3%a4", "ä"), ("%25zz", "%zz")]
         {

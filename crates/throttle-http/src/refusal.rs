@@ -1,28 +1,30 @@
-//! Errors as answers: every sentence of ours, its code, and the two forms it comes in.
+//! Errors as answers: our sentences, their codes, and the two forms of an error.
 
 use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use throttle_core::{Count, Error as Refused, Sequence};
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::answer;
 
-/// Why a request is not done, as a code for programs and a sentence for people.
+/// Why a request was refused: a code for programs and a sentence for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Refusal {
     code: Code,
     detail: Cow<'static, str>,
-    /// With [`Code::StaleRequest`]: the greatest number that came before.
+    /// With [`Code::StaleRequest`]: the peer's highest sequence number so far.
     sequence: Option<Sequence>,
+    /// With [`Code::MethodNotAllowed`]: the header `Allow`, unless axum adds it.
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), sequence: None }
+        Self { code, detail: detail.into(), sequence: None, allow: None }
     }
 
     /// Clients in the field compare this sentence literally.
@@ -30,7 +32,7 @@ impl Refusal {
         Self::new(Code::UnknownPeer, "Unknown peer")
     }
 
-    /// A field or parameter that is there, but of no use: says what it must be, and what it is.
+    /// A field or parameter with an unusable value. The sentence names what is expected and what was found.
     pub(crate) fn invalid_field(what: &str, expected: &str, found: &str) -> Self {
         let found = excerpt(found);
         Self::new(Code::InvalidField, format!("{what} must be {expected}. Found: {found}."))
@@ -47,11 +49,24 @@ impl Refusal {
         )
     }
 
+    /// There is no route for the path.
+    pub(crate) fn unknown_route() -> Self {
+        Self::new(Code::UnknownRoute, "There is nothing at this path.")
+    }
+
+    /// The route has no handler for the method. It takes the methods `allow`; `None` if axum lists them in
+    /// the header.
+    pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Self {
+        let detail =
+            "This path does not take this method. The header `Allow` lists those that it takes.";
+        Self { allow, ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(Code::Internal, "Something went wrong in the server.")
     }
 
-    /// The service behind the routes is broken.
+    /// The service behind the routes has failed.
     pub(crate) fn failed() -> Self {
         Self::new(Code::Internal, "The server is broken and is about to end.")
     }
@@ -60,8 +75,8 @@ impl Refusal {
         self.code
     }
 
-    /// The answer in plain text, or as a problem document of a server that runs for `uptime`.
-    pub(crate) fn into_response(self, as_problem: bool, uptime: Duration) -> Response {
+    /// The response in plain text, or as a problem document of a server that has run for `uptime`.
+    pub(crate) fn write(self, as_problem: bool, uptime: Duration) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("every code has a valid one");
         let mut response = if as_problem {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
@@ -80,11 +95,24 @@ impl Refusal {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
         response
     }
 }
 
-/// When it is worth while to try again if there is too much of something right now.
+/// The handler of an operator's route does not know which form the client reads. So the refusal stays
+/// unwritten in the extensions of an empty response, until `observed` writes it.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// When a client should try again if a limit was reached.
 const RETRY_AFTER_SECONDS: &str = "1";
 
 impl From<throttle_runtime::Error> for Refusal {
@@ -159,13 +187,13 @@ impl From<Refused> for Refusal {
             ),
             Refused::UnknownPeer => Self::unknown_peer(),
             Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
-            // Answers to operations that no route performs.
+            // No route performs the operations that fail so.
             Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
         }
     }
 }
 
-/// The beginning of something that a client sent. Enough to recognise it.
+/// The beginning of a text that a client sent, long enough to recognise it.
 fn excerpt(text: &str) -> Cow<'_, str> {
     const LENGTH: usize = 40;
     match text.char_indices().nth(LENGTH) {
@@ -206,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sent_is_quoted_up_to_forty_characters() {
+    fn texts_of_clients_are_quoted_up_to_forty_characters() {
         assert_eq!(excerpt("short"), "short");
         assert_eq!(excerpt(&"ü".repeat(1_000)), "ü".repeat(40) + "…");
     }

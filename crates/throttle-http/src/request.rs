@@ -11,32 +11,22 @@ use throttle_wire::{
 use crate::{
     Limits, deserialize,
     json::Value,
+    percent,
     refusal::Refusal,
     worker_request::{FromJson, FromPath, FromQuery, Parameters},
-    worker_routes::Path,
+    worker_routes::Captures,
 };
 
 /// The peer in a path. `None` is zero: a well-formed id that no peer has.
 impl FromPath<'_> for Option<PeerId> {
-    fn from_path(path: Path<'_>, _: &Limits) -> Result<Self, Refusal> {
-        let id = path.id()?;
+    fn from_path(captures: Captures<'_>, _: &Limits) -> Result<Self, Refusal> {
+        let id = percent::decode_segment(captures.id)?;
         let number = id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok());
         number.flatten().map(PeerId::new).ok_or_else(|| {
             let detail =
                 "The path must have the id of a peer, an integer of 64 bits, behind `/peers/`.";
             Refusal::new(Code::MalformedPath, detail)
         })
-    }
-}
-
-/// The semaphore in `/semaphores/{name}`.
-pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
-
-impl<'a> FromPath<'a> for Name<'a> {
-    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal> {
-        let name = path.name()?;
-        limits.check_name(&name)?;
-        Ok(Self(name))
     }
 }
 
@@ -47,9 +37,9 @@ pub(crate) struct Lock<'a> {
 }
 
 impl<'a> FromPath<'a> for Lock<'a> {
-    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal> {
-        let semaphore = path.name()?;
-        let peer = FromPath::from_path(path, limits)?;
+    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
+        let semaphore = percent::decode_segment(captures.semaphore)?;
+        let peer = FromPath::from_path(captures, limits)?;
         limits.check_name(&semaphore)?;
         Ok(Self { peer, semaphore })
     }

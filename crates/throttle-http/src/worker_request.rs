@@ -1,5 +1,5 @@
-//! A request on its way to its handler: what it takes to get at the path, the query and the body,
-//! with errors in our own words. What these must say is left to `request`.
+//! A request on its way to the handler of a worker's route: path, query and body, read with errors in our
+//! own words. What they must contain is decided in `request`.
 
 use std::{borrow::Cow, mem, pin::pin};
 
@@ -11,61 +11,51 @@ use bytes::BytesMut;
 use futures_util::future;
 use throttle_wire::Code;
 
-use crate::{
-    Limits,
-    api::Api,
-    percent,
-    refusal::Refusal,
-    worker_routes::{Captures, Path},
-};
+use crate::{Limits, api::Api, percent, refusal::Refusal, worker_routes::Captures};
 
-/// A request, and what it is asked of.
+/// A request to a worker's route.
 ///
-/// A handler looks at the path first, then at the query, then at the body, with which the request is
-/// gone: one that waits for a lock keeps nothing of what was read from the socket.
+/// A handler reads the path first, then the query, then the body. Reading the body consumes the request, so
+/// a handler that waits for a lock keeps nothing of what was read from the socket.
 #[derive(Debug)]
 pub(crate) struct WorkerRequest<'a, B> {
     pub(crate) api: &'a Api,
-    /// In a box, for a future that hands it on to another one keeps room for both.
+    /// In a box, because a future that passes it on to another future reserves room in both.
     pub(crate) head: Box<Parts>,
-    pub(crate) captures: Captures,
+    pub(crate) captures: Captures<'a>,
     pub(crate) body: B,
 }
 
-/// A body as a server or another application hands it to us.
+/// A body, whichever type the server has for it.
 pub(crate) trait Content: HttpBody<Data = Bytes> + Send {}
 
 impl<B: HttpBody<Data = Bytes> + Send> Content for B {}
 
-/// Something that a path can say.
+/// A value that is read from a path.
 pub(crate) trait FromPath<'a>: Sized {
-    fn from_path(path: Path<'a>, limits: &Limits) -> Result<Self, Refusal>;
+    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
-/// Something that a query string can say.
+/// A value that is read from a query string.
 pub(crate) trait FromQuery: Sized {
     fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal>;
 }
 
-/// Something that a body can say.
+/// A value that is read from a body of JSON.
 pub(crate) trait FromJson: Sized {
     fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal>;
 }
 
-impl<B: Content> WorkerRequest<'_, B> {
-    /// What the path says.
-    pub(crate) fn path<'a, T: FromPath<'a>>(&'a self) -> Result<T, Refusal> {
-        let path = Path { text: self.head.uri.path(), captures: &self.captures };
-        T::from_path(path, &self.api.limits)
+impl<'a, B: Content> WorkerRequest<'a, B> {
+    pub(crate) fn path<T: FromPath<'a>>(&self) -> Result<T, Refusal> {
+        T::from_path(self.captures, &self.api.limits)
     }
 
-    /// What the query string says.
     pub(crate) fn query<T: FromQuery>(&self) -> Result<T, Refusal> {
         let parameters = Parameters::parse(self.head.uri.query().unwrap_or_default())?;
         T::from_query(&parameters, &self.api.limits)
     }
 
-    /// What the body says, in JSON.
     pub(crate) async fn json<T: FromJson>(self) -> Result<T, Refusal> {
         if !declares_json(&self.head.headers) {
             return Err(Refusal::new(
@@ -78,7 +68,7 @@ impl<B: Content> WorkerRequest<'_, B> {
     }
 }
 
-/// Names and values of a query string, decoded, in the order in which they were sent.
+/// Names and values of a query string, decoded, in the order of the string.
 #[derive(Debug)]
 pub(crate) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
@@ -91,9 +81,7 @@ impl<'a> Parameters<'a> {
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The parameter of this name, if there is one.
-    ///
-    /// Two of them are refused rather than one of them ignored.
+    /// The parameter of this name, if there is one. Two of the same name are refused.
     pub(crate) fn find(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut found = self.0.iter().filter(|(parameter, _)| parameter == name);
         match (found.next(), found.next()) {
@@ -132,7 +120,7 @@ fn declares_json(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
-/// The whole body, unless it is larger than `limit`. One that announces to be is not read at all.
+/// The whole body, unless it is larger than `limit`. If the announced length is, nothing is read.
 async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
@@ -140,9 +128,9 @@ async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
     if announced > limit as u64 {
         return Err(too_large());
     }
-    let announced = usize::try_from(announced).expect("it is at most the limit");
+    let announced = usize::try_from(announced).expect("the length is at most `limit`");
     let mut body = pin!(body);
-    // Nearly all bodies come in one piece, which need not be copied.
+    // Nearly all bodies arrive in one piece, which is not copied.
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|_| {
@@ -157,8 +145,8 @@ async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
             first = piece;
         } else {
             if joined.is_empty() {
-                // As large as the whole will be, so that it need not grow; and the first piece is let
-                // go, for it keeps the buffer that it was read into.
+                // The announced length is that of the whole body, so the buffer need not grow. The first
+                // piece is dropped, because it keeps alive the buffer that it was read into.
                 joined.reserve(announced.max(first.len() + piece.len()));
                 joined.extend_from_slice(&mem::take(&mut first));
             }

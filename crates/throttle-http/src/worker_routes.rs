@@ -1,147 +1,146 @@
-//! The table: which paths there are, and which methods each of them takes.
+//! The table of the workers' routes: peers, locks, and what a peer needs to come back.
 //!
-//! A path is split at its slashes and looked up in one `match`. A router that knows patterns has to
-//! copy what they capture into the request and to look it up there again; here it is borrowed.
+//! These routes carry nearly all requests, so they do not go through axum's router: a path is split at
+//! its slashes and looked up in one `match`, and all handlers are branches of one future, which need
+//! no allocation of their own. Routes that need no speed belong in `operator_routes`.
+//!
+//! A row of the table says everything about a route. The enum, the look-up, the dispatch to handlers,
+//! the header `Allow`, and the names in metrics and logs are made from it.
 
-use std::{borrow::Cow, ops::Range};
+use axum::{http::Method, response::Response};
 
-use throttle_wire::Code;
+use crate::{
+    locks, peers,
+    refusal::Refusal,
+    semaphores,
+    worker_request::{Content, WorkerRequest},
+};
 
-use crate::{percent, refusal::Refusal};
+/// The variable segments of a path, still percent-encoded; empty if the route has none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Captures<'a> {
+    /// The id of a peer.
+    pub(crate) id: &'a str,
+    pub(crate) semaphore: &'a str,
+}
 
-/// A route, whatever the path that led to it.
+/// The methods that handlers tell apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Route {
-    Favicon,
-    Health,
-    Index,
-    IsAcquired,
-    Lock,
-    Metrics,
-    NewPeer,
-    Peer,
-    Peers,
-    Ready,
-    Reload,
-    Remainder,
-    Restore,
-    Semaphore,
-    Semaphores,
-    /// Where all paths lead that lead nowhere else.
-    Unknown,
-    Version,
+enum Verb {
+    Delete,
+    /// `GET` or `HEAD`.
+    Get,
+    Post,
+    Put,
+    Other,
 }
 
-/// Where in a path its variable parts stand.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Captures {
-    id: Range<usize>,
-    name: Range<usize>,
-}
+macro_rules! worker_routes {
+    ($(
+        $route:ident $name:literal
+        [$($segment:pat),+] $(=> $($capture:ident)+)?
+        { $($verb:ident: $handler:path),+ }
+    )+) => {
+        /// A row of the table.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum WorkerRoute {
+            $($route,)+
+        }
 
-/// A path with its variable parts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Path<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) captures: &'a Captures,
-}
+        impl WorkerRoute {
+            /// All rows, in the order of the table.
+            pub(crate) const ALL: &[Self] = &[$(Self::$route),+];
 
-impl Route {
-    /// How many there are.
-    pub(crate) const COUNT: usize = Self::Version as usize + 1;
-
-    /// Where a path leads. A peer is as good as peers; the name of a semaphore is a part of its own,
-    /// whatever it is.
-    pub(crate) fn find(path: &str) -> (Self, Captures) {
-        let mut captures = Captures::default();
-        let Some(path) = path.strip_prefix('/') else { return (Self::Unknown, captures) };
-        let mut parts = path.split('/');
-        // Where the next part stands, one slash behind the end of the part before.
-        let behind = |end: usize, part: &str| end + 1..end + 1 + part.len();
-        // No path has more parts than three.
-        let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
-        let route = match parts {
-            [Some(""), None, ..] => Self::Index,
-            [Some("admin"), Some("reload"), None, _] => Self::Reload,
-            [Some("favicon.ico"), None, ..] => Self::Favicon,
-            [Some("health"), None, ..] => Self::Health,
-            [Some("metrics"), None, ..] => Self::Metrics,
-            [Some("new_peer"), None, ..] => Self::NewPeer,
-            [Some("peers" | "peer"), None | Some(""), None, _] => Self::Peers,
-            [Some(peers @ ("peers" | "peer")), Some(id), name, None] if !id.is_empty() => {
-                captures.id = behind(1 + peers.len(), id);
-                match name {
-                    None => Self::Peer,
-                    Some("") => Self::Unknown,
-                    Some(name) => {
-                        captures.name = behind(captures.id.end, name);
-                        if name == "is_acquired" { Self::IsAcquired } else { Self::Lock }
-                    }
+            /// The first row that fits the path.
+            #[expect(clippy::needless_update, reason = "a row need not capture every segment")]
+            pub(crate) fn find(path: &str) -> Option<(Self, Captures<'_>)> {
+                let mut segments = [""; LONGEST];
+                let mut count = 0;
+                for segment in path.strip_prefix('/')?.split('/') {
+                    *segments.get_mut(count).filter(|_| !segment.is_empty())? = segment;
+                    count += 1;
+                }
+                match segments[..count] {
+                    $([$($segment),+] => {
+                        let captures = Captures { $($($capture,)+)? ..Captures::default() };
+                        Some((Self::$route, captures))
+                    })+
+                    _ => None,
                 }
             }
-            [Some("ready"), None, ..] => Self::Ready,
-            [Some("remainder"), None, ..] => Self::Remainder,
-            [Some("restore"), None, ..] => Self::Restore,
-            [Some("semaphores"), None | Some(""), None, _] => Self::Semaphores,
-            [Some(semaphores @ "semaphores"), Some(name), None, _] => {
-                captures.name = behind(1 + semaphores.len(), name);
-                Self::Semaphore
-            }
-            [Some("version"), None, ..] => Self::Version,
-            _ => Self::Unknown,
-        };
-        (route, captures)
-    }
 
-    /// What the route is called in metrics and logs, and the methods that it takes.
-    const fn row(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Favicon => ("/favicon.ico", "GET,HEAD"),
-            Self::Health => ("/health", "GET,HEAD"),
-            Self::Index => ("/", "GET,HEAD"),
-            // A semaphore may be called so too.
-            Self::IsAcquired => ("/peers/{id}/is_acquired", "GET,HEAD,PUT,DELETE"),
-            Self::Lock => ("/peers/{id}/{semaphore}", "PUT,DELETE"),
-            Self::Metrics => ("/metrics", "GET,HEAD"),
-            Self::NewPeer => ("/new_peer", "POST"),
-            Self::Peer => ("/peers/{id}", "GET,HEAD,PUT,DELETE"),
-            Self::Peers => ("/peers", "GET,HEAD"),
-            Self::Ready => ("/ready", "GET,HEAD"),
-            Self::Reload => ("/admin/reload", "POST"),
-            Self::Remainder => ("/remainder", "GET,HEAD"),
-            Self::Restore => ("/restore", "POST"),
-            Self::Semaphore => ("/semaphores/{name}", "GET,HEAD"),
-            Self::Semaphores => ("/semaphores", "GET,HEAD"),
-            Self::Unknown => ("unknown", ""),
-            Self::Version => ("/version", "GET,HEAD"),
+            /// What the route is called in metrics and logs.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$route => $name,)+
+                }
+            }
+
+            /// The methods of the route, as the header `Allow` lists them.
+            const fn allow(self) -> &'static str {
+                match self {
+                    $(Self::$route => allow!($($verb)+),)+
+                }
+            }
+        }
+
+        /// Leads a request to the handler of its route and method.
+        pub(crate) async fn handle(
+            route: WorkerRoute,
+            request: WorkerRequest<'_, impl Content>,
+        ) -> Result<Response, Refusal> {
+            match (route, Verb::of(&request.head.method)) {
+                $($((WorkerRoute::$route, Verb::$verb) => $handler(request).await,)+)+
+                _ => Err(Refusal::method_not_allowed(Some(route.allow()))),
+            }
+        }
+    };
+}
+
+macro_rules! allow {
+    (Delete) => { "DELETE" };
+    (Get) => { "GET,HEAD" };
+    (Post) => { "POST" };
+    (Put) => { "PUT" };
+    ($verb:ident $($more:ident)+) => { concat!(allow!($verb), ",", allow!($($more)+)) };
+}
+
+// Name in metrics and logs, segments with what they capture, and a handler for each method.
+worker_routes! {
+    NewPeer "/new_peer"
+        ["new_peer"]
+        { Post: peers::new_peer }
+    Peer "/peers/{id}"
+        ["peers" | "peer", id] => id
+        { Get: peers::show, Put: peers::heartbeat, Delete: peers::remove }
+    // A semaphore may have this name, too.
+    IsAcquired "/peers/{id}/is_acquired"
+        ["peers" | "peer", id, semaphore @ "is_acquired"] => id semaphore
+        { Get: peers::is_acquired, Put: locks::acquire, Delete: locks::release }
+    Lock "/peers/{id}/{semaphore}"
+        ["peers" | "peer", id, semaphore] => id semaphore
+        { Put: locks::acquire, Delete: locks::release }
+    Remainder "/remainder"
+        ["remainder"]
+        { Get: semaphores::remainder }
+    Restore "/restore"
+        ["restore"]
+        { Post: peers::restore }
+}
+
+/// How many segments a path of the table has at most.
+const LONGEST: usize = 3;
+
+impl Verb {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::DELETE => Self::Delete,
+            Method::GET | Method::HEAD => Self::Get,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            _ => Self::Other,
         }
     }
-
-    pub(crate) const fn name(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The methods that the route takes, as the header `Allow` lists them.
-    pub(crate) const fn allowed(self) -> &'static str {
-        self.row().1
-    }
-}
-
-impl<'a> Path<'a> {
-    /// The peer in the path; empty if there is none.
-    pub(crate) fn id(self) -> Result<Cow<'a, str>, Refusal> {
-        decoded(&self.text[self.captures.id.clone()])
-    }
-
-    /// The semaphore in the path; empty if there is none.
-    pub(crate) fn name(self) -> Result<Cow<'a, str>, Refusal> {
-        decoded(&self.text[self.captures.name.clone()])
-    }
-}
-
-fn decoded(part: &str) -> Result<Cow<'_, str>, Refusal> {
-    percent::decode(part)
-        .ok_or_else(|| Refusal::new(Code::MalformedPath, "The path is not percent-encoded UTF-8."))
 }
 
 #[cfg(test)]
@@ -149,48 +148,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_leads_to_its_route_and_no_other_does() {
-        for (path, route, id, name) in [
-            ("/", Route::Index, "", ""),
-            ("/peers", Route::Peers, "", ""),
-            ("/peer/", Route::Peers, "", ""),
-            ("/peers/7", Route::Peer, "7", ""),
-            ("/peer/7/A", Route::Lock, "7", "A"),
-            ("/peers/7/is_acquired", Route::IsAcquired, "7", "is_acquired"),
-            ("/peers/7/%2F%26", Route::Lock, "7", "%2F%26"),
-            ("/peers/peers/peers", Route::Lock, "peers", "peers"),
-            ("/semaphores", Route::Semaphores, "", ""),
-            ("/semaphores/", Route::Semaphores, "", ""),
-            ("/semaphores/A", Route::Semaphore, "", "A"),
-            ("/admin/reload", Route::Reload, "", ""),
+    fn every_row_is_found_by_its_name() {
+        for &route in WorkerRoute::ALL {
+            let found = WorkerRoute::find(route.name()).map(|(found, _)| found);
+            assert_eq!(found, Some(route), "{}", route.name());
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_its_route_and_to_no_other() {
+        for (path, route, id, semaphore) in [
+            ("/peers/7", WorkerRoute::Peer, "7", ""),
+            ("/peer/7/A", WorkerRoute::Lock, "7", "A"),
+            ("/peers/7/is_acquired", WorkerRoute::IsAcquired, "7", "is_acquired"),
+            ("/peers/7/%2F%26", WorkerRoute::Lock, "7", "%2F%26"),
+            ("/peers/peers/peers", WorkerRoute::Lock, "peers", "peers"),
+            ("/new_peer", WorkerRoute::NewPeer, "", ""),
         ] {
-            let (found, captures) = Route::find(path);
-            let captured = (&path[captures.id], &path[captures.name]);
-            assert_eq!((found, captured), (route, (id, name)), "{path}");
+            assert_eq!(
+                WorkerRoute::find(path),
+                Some((route, Captures { id, semaphore })),
+                "{path}"
+            );
         }
         for path in [
             "",
+            "/",
             "//",
-            "/health/",
-            "//health",
-            "/Health",
-            "/admin",
-            "/admin/",
-            "/admin/reload/",
+            "/health",
+            "/peers",
+            "/peers/",
             "/peers//",
             "/peers//A",
             "/peers/7/",
             "/peers/7/A/",
             "/peers/7/A/B",
             "/peers/7/A/B/C",
-            "/semaphores/A/",
-            "/semaphores//",
+            "/new_peer/",
             "/new_peer/7",
             "/new%5Fpeer",
+            "/Restore",
             "*",
-            "health",
+            "restore",
         ] {
-            assert_eq!(Route::find(path).0, Route::Unknown, "{path}");
+            assert_eq!(WorkerRoute::find(path), None, "{path}");
         }
     }
 }

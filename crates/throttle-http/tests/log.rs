@@ -95,7 +95,7 @@ async fn every_answer_is_one_debug_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_mistake_of_a_client_is_worth_more_than_debug() {
+async fn mistakes_of_clients_are_logged_at_debug_only() {
     let routes = routes();
     let (log, _guard) = Log::from(Level::INFO);
     send(&routes, "PUT", "/peers/5/A", "nonsense").await;
@@ -107,7 +107,7 @@ async fn no_mistake_of_a_client_is_worth_more_than_debug() {
 
 /// However many leases of no time a client asks for.
 #[tokio::test(start_paused = true)]
-async fn peers_that_expire_are_worth_a_warning_a_second() {
+async fn peers_that_expire_are_logged_with_one_warning_a_second() {
     let routes = routes();
     let (log, _guard) = Log::from(Level::WARN);
     for _ in 0..300 {
@@ -127,7 +127,7 @@ async fn peers_that_expire_are_worth_a_warning_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_names_peers_that_come_back_with_what_they_hold() {
+async fn the_log_names_restored_peers_with_their_locks() {
     let routes = routes();
     let (log, _guard) = Log::from(Level::DEBUG);
     let restored = r#"{"expires_in":"1m","peer_id":7,"acquired":{"A":1}}"#;
@@ -140,7 +140,7 @@ async fn the_log_names_peers_that_come_back_with_what_they_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_names_peers_that_are_gone_with_what_they_had() {
+async fn the_log_names_removed_and_expired_peers_with_their_locks() {
     let routes = routes();
     let (log, _guard) = Log::from(Level::INFO);
     let restore = |peer, lease, locks| {

@@ -11,7 +11,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
-use throttle_transcripts::{Act, Peer, Standing, Subject, play};
+use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
 use tokio::{
     runtime::Builder,
     task::{JoinHandle, yield_now},
@@ -89,11 +89,11 @@ impl Routes {
     async fn act(&mut self, act: &Act) -> String {
         let answer = match act {
             Act::Acquire { .. } => return self.acquire(act).await,
-            Act::Ask(peer) => {
+            Act::IsAcquired(peer) => {
                 let uri = format!("/peers/{}/is_acquired", self.id(*peer));
                 self.ask(Method::GET, &uri, Value::Null).await
             }
-            Act::HangUp(peer) => {
+            Act::Disconnect(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
                 broken.for_each(|(_, request)| request.abort());
                 return "ok".to_owned();
@@ -102,21 +102,21 @@ impl Routes {
                 let uri = format!("/peers/{}", self.id(*peer));
                 self.ask(Method::PUT, &uri, json!({ "expires_in": written(*lease) })).await
             }
-            Act::Join(peer, lease) => {
+            Act::NewPeer(peer, lease) => {
                 let lease = json!({ "expires_in": written(*lease) });
                 let (status, id) = self.ask(Method::POST, "/new_peer", lease).await;
                 assert_eq!(status, StatusCode::OK, "{id}");
                 self.ids.insert(*peer, id.as_u64().expect("an id is a number"));
                 return "ok".to_owned();
             }
-            Act::Leave(peer, number) => {
-                let uri = format!("/peers/{}?{}", self.id(*peer), numbered(*number));
+            Act::RemovePeer(peer, sequence) => {
+                let uri = format!("/peers/{}?{}", self.id(*peer), numbered(*sequence));
                 let (_, answer) = self.ask(Method::DELETE, &uri, Value::Null).await;
                 return (answer == "Peer released").to_string();
             }
-            Act::Release(peer, semaphore, number) => {
-                let numbered = numbered(*number);
-                let uri = format!("/peers/{}/{semaphore}?{numbered}", self.id(*peer));
+            Act::Release(peer, semaphore, sequence) => {
+                let sequence = numbered(*sequence);
+                let uri = format!("/peers/{}/{semaphore}?{sequence}", self.id(*peer));
                 self.ask(Method::DELETE, &uri, Value::Null).await
             }
             Act::Remainder(semaphore) => {
@@ -130,13 +130,13 @@ impl Routes {
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 return "ok".to_owned();
             }
-            Act::Restore(peer, lease, locks, number) => {
+            Act::Restore(peer, lease, locks, sequence) => {
                 let (peer_id, expires_in) = (self.id(*peer), written(*lease));
                 let mut body = json!({
                     "peer_id": peer_id, "expires_in": expires_in, "acquired": locks,
                 });
-                if let Some(number) = number {
-                    body["sequence"] = json!(number);
+                if let Some(sequence) = sequence {
+                    body["sequence"] = json!(sequence);
                 }
                 self.ask(Method::POST, "/restore", body).await
             }
@@ -146,12 +146,13 @@ impl Routes {
     }
 
     async fn acquire(&mut self, act: &Act) -> String {
-        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+        let Act::Acquire { peer, semaphore, count, expires_in, block_for, sequence } = act else {
             unreachable!()
         };
-        let lease = lease.map(|lease| format!("expires_in={}&", written(lease)));
-        let blocking = blocking.map(|time| format!("block_for={}&", written(time)));
-        let query = lease.unwrap_or_default() + &blocking.unwrap_or_default() + &numbered(*number);
+        let expires_in = expires_in.map(|lease| format!("expires_in={}&", written(lease)));
+        let block_for = block_for.map(|time| format!("block_for={}&", written(time)));
+        let sequence = numbered(*sequence);
+        let query = expires_in.unwrap_or_default() + &block_for.unwrap_or_default() + &sequence;
         let uri = format!("/peers/{}/{semaphore}?{query}", self.id(*peer));
         let request = self.send(Method::PUT, &uri, &json!(count));
         settle().await;
@@ -170,29 +171,29 @@ impl Subject for Routes {
         answer
     }
 
-    async fn pass(&mut self, at: Duration) {
+    async fn advance_to(&mut self, at: Duration) {
         sleep(at - self.now).await;
         self.now = at;
         settle().await;
     }
 
-    async fn heard(&mut self) -> Vec<(Peer, String)> {
-        let mut heard = Vec::new();
+    async fn take_answers(&mut self) -> Vec<(Peer, String)> {
+        let mut answers = Vec::new();
         for (peer, request) in self.open.extract_if(.., |(_, request)| request.is_finished()) {
-            heard.push((peer, read(request.await.expect("no handler panics"))));
+            answers.push((peer, read(request.await.expect("no handler panics"))));
         }
-        heard
+        answers
     }
 
-    async fn standing(&mut self, peer: Peer) -> Standing {
+    async fn peer_state(&mut self, peer: Peer) -> PeerState {
         let uri = format!("/peers/{}", self.id(peer));
         let (status, body) = self.ask(Method::GET, &uri, Value::Null).await;
         if status != StatusCode::OK {
-            return Standing::default();
+            return PeerState::default();
         }
         let peer: throttle_wire::PeerStatus = serde_json::from_value(body).expect("a peer");
-        Standing {
-            alive: true,
+        PeerState {
+            exists: true,
             held: peer.held.into_iter().map(|lock| lock.semaphore).collect(),
             pending: peer.pending.map(|lock| lock.semaphore),
         }
@@ -210,8 +211,8 @@ fn read((status, body): Answer) -> String {
     }
 }
 
-fn numbered(number: Option<u64>) -> String {
-    number.map(|number| format!("sequence={number}")).unwrap_or_default()
+fn numbered(sequence: Option<u64>) -> String {
+    sequence.map(|sequence| format!("sequence={sequence}")).unwrap_or_default()
 }
 
 fn written(span: Duration) -> String {

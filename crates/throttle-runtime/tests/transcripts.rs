@@ -6,7 +6,7 @@ use throttle_runtime::{
     Admission, Count, Error, Handle, Labels, Level, LockRequest, PeerId, Restoration,
     SemaphoreConfig, Sequence, Settings,
 };
-use throttle_transcripts::{Act, Peer, Standing, Subject, play};
+use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
 use tokio::{
     runtime::Builder,
     task::{JoinHandle, yield_now},
@@ -57,24 +57,26 @@ impl Runtime {
         let handle = self.handle.clone();
         match act {
             Act::Acquire { .. } => self.acquire(act).await,
-            Act::Ask(peer) => handle.is_acquired(self.id(*peer)).await.map(|free| free.to_string()),
-            Act::HangUp(peer) => {
+            Act::IsAcquired(peer) => {
+                handle.is_acquired(self.id(*peer)).await.map(|free| free.to_string())
+            }
+            Act::Disconnect(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
                 broken.for_each(|(_, request)| request.abort());
                 Ok(ok(()))
             }
             Act::Heartbeat(peer, lease) => handle.heartbeat(self.id(*peer), *lease).await.map(ok),
-            Act::Join(peer, lease) => {
+            Act::NewPeer(peer, lease) => {
                 self.ids.insert(*peer, handle.new_peer(*lease, Labels::default()).await?);
                 Ok(ok(()))
             }
-            Act::Leave(peer, number) => {
+            Act::RemovePeer(peer, sequence) => {
                 let peer = self.id(*peer);
-                let sequence = number.and_then(Sequence::new);
+                let sequence = sequence.and_then(Sequence::new);
                 Ok(handle.remove_peer(peer, sequence).await?.to_string())
             }
-            Act::Release(peer, semaphore, number) => {
-                let sequence = number.and_then(Sequence::new);
+            Act::Release(peer, semaphore, sequence) => {
+                let sequence = sequence.and_then(Sequence::new);
                 handle.release(self.id(*peer), semaphore, sequence).await.map(|_| ok(()))
             }
             Act::Remainder(semaphore) => handle.remainder(semaphore).await.map(|n| n.to_string()),
@@ -85,7 +87,7 @@ impl Runtime {
                 assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
                 Ok(ok(()))
             }
-            Act::Restore(peer, expires_in, locks, number) => {
+            Act::Restore(peer, expires_in, locks, sequence) => {
                 let locks =
                     locks.iter().map(|(name, &count)| Ok((name.clone(), Count::try_from(count)?)));
                 let restoration = Restoration {
@@ -93,7 +95,7 @@ impl Runtime {
                     expires_in: *expires_in,
                     locks: locks.collect::<Result<_, Error>>()?,
                     labels: Labels::default(),
-                    sequence: number.and_then(Sequence::new),
+                    sequence: sequence.and_then(Sequence::new),
                 };
                 handle.restore(restoration).await.map(ok)
             }
@@ -102,12 +104,13 @@ impl Runtime {
     }
 
     async fn acquire(&mut self, act: &Act) -> Result<String, Error> {
-        let Act::Acquire { peer, semaphore, count, lease, blocking, number } = act else {
+        let Act::Acquire { peer, semaphore, count, expires_in, block_for, sequence } = act else {
             unreachable!()
         };
         let count = Count::try_from(*count)?;
-        let sequence = number.and_then(Sequence::new);
-        let request = LockRequest { count, expires_in: *lease, block_for: *blocking, sequence };
+        let sequence = sequence.and_then(Sequence::new);
+        let request =
+            LockRequest { count, expires_in: *expires_in, block_for: *block_for, sequence };
         let (handle, id, semaphore) = (self.handle.clone(), self.id(*peer), semaphore.clone());
         let request = tokio::spawn(async move { handle.acquire(id, &semaphore, request).await });
         settle().await;
@@ -126,26 +129,26 @@ impl Subject for Runtime {
         answer
     }
 
-    async fn pass(&mut self, at: Duration) {
+    async fn advance_to(&mut self, at: Duration) {
         sleep(at - self.now).await;
         self.now = at;
         settle().await;
     }
 
-    async fn heard(&mut self) -> Vec<(Peer, String)> {
-        let mut heard = Vec::new();
+    async fn take_answers(&mut self) -> Vec<(Peer, String)> {
+        let mut answers = Vec::new();
         for (peer, request) in self.open.extract_if(.., |(_, request)| request.is_finished()) {
-            heard.push((peer, answer(request).await.unwrap_or_else(Error::code).to_owned()));
+            answers.push((peer, answer(request).await.unwrap_or_else(Error::code).to_owned()));
         }
-        heard
+        answers
     }
 
-    async fn standing(&mut self, peer: Peer) -> Standing {
+    async fn peer_state(&mut self, peer: Peer) -> PeerState {
         let Ok(status) = self.handle.peer(self.id(peer)).await else {
-            return Standing::default();
+            return PeerState::default();
         };
-        Standing {
-            alive: true,
+        PeerState {
+            exists: true,
             held: status.held.iter().map(|lock| lock.semaphore.to_string()).collect(),
             pending: status.pending.map(|lock| lock.semaphore.to_string()),
         }

@@ -1,5 +1,4 @@
-//! Where a server listens, as it is written on command lines: once for the server and for whoever asks
-//! after its health.
+//! Addresses as they are written on the command line, for the server and for `--check-health`.
 
 use std::{
     fmt, io,
@@ -7,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A name or an address with a port, or the file of a socket.
+/// A host and a port, or the file of a socket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Address(Kind);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Kind {
-    /// The host has no brackets.
+    /// The host is without brackets.
     Network {
         host: String,
         port: u16,
@@ -21,7 +20,7 @@ enum Kind {
     File(PathBuf),
 }
 
-/// What a server listens on.
+/// An address that a server listens on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BoundAddress {
     /// An address of this machine with a port.
@@ -31,8 +30,8 @@ pub enum BoundAddress {
 }
 
 impl Address {
-    /// The address `host`: an IPv4 or IPv6 address or a name that has such addresses. It may stand in
-    /// brackets, as it does in URLs. With `unix:` in front it is the file of a socket instead, and has no port.
+    /// The address of `host`: an IPv4 or IPv6 address, also in brackets as in URLs, or a name. After the prefix
+    /// `unix:` it is the file of a socket, and the port is ignored.
     pub fn new(host: &str, port: u16) -> Self {
         if let Some(path) = host.strip_prefix(UNIX) {
             return Self(Kind::File(path.into()));
@@ -41,7 +40,7 @@ impl Address {
         Self(Kind::Network { host: inner.unwrap_or(host).to_owned(), port })
     }
 
-    /// The file of the socket, if it is one.
+    /// The file, if the address is that of a socket.
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
             Kind::File(path) => Some(path),
@@ -49,11 +48,11 @@ impl Address {
         }
     }
 
-    /// All addresses of the name, each once; none for a file. Waits for the resolver of the system.
+    /// All addresses of the host, each once; none for a file. Blocks on the resolver of the system.
     ///
     /// # Errors
     ///
-    /// If it cannot be looked up, or has none.
+    /// If the host cannot be resolved, or has no address.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let mut addresses = Vec::new();
         let Kind::Network { host, port } = &self.0 else { return Ok(addresses) };
@@ -70,7 +69,7 @@ impl Address {
 }
 
 impl BoundAddress {
-    /// The URL by which clients on this machine reach the server, if it is an address of this machine.
+    /// The URL by which clients reach the server; for a file, `unix:` and its path.
     pub fn url(&self) -> String {
         match self {
             Self::Network(address) => format!("http://{address}"),
@@ -78,7 +77,7 @@ impl BoundAddress {
         }
     }
 
-    /// The address and port, unless it is a file.
+    /// The address and port, unless this is a file.
     pub const fn network(&self) -> Option<SocketAddr> {
         match self {
             Self::Network(address) => Some(*address),

@@ -26,21 +26,21 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE", env = "THROTTLE_CONFIGURATION")]
     pub(crate) configuration: Option<PathBuf>,
 
-    /// Level of the messages on the standard error stream, whatever the configuration says: ERROR,
+    /// Level of the messages on the standard error stream, in place of that in the configuration: ERROR,
     /// WARN, INFO, DEBUG, TRACE or OFF. Parts of the program can have others: INFO,throttle_http=DEBUG.
     #[arg(long, value_name = "FILTER", env = "THROTTLE_LOG")]
     pub(crate) log: Option<Filter>,
 
-    /// Say what the configuration is, or all that is wrong with it, and exit.
+    /// Print a summary of the configuration, or all its mistakes, and exit.
     #[arg(long, conflicts_with = "print_config")]
     pub(crate) check_config: bool,
 
-    /// Ask the server at this address and port whether it is healthy, and exit with 0 or 1. In a
-    /// container, without these flags, it finds address and port of the server by itself.
+    /// Ask the server at this address and port whether it is healthy, and exit with 0 or 1. In a container,
+    /// without these flags, they are those of the server that runs there.
     #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
     pub(crate) check_health: bool,
 
-    /// Print a configuration that explains every option, and exit.
+    /// Print a sample configuration that explains every option, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
 
@@ -51,25 +51,25 @@ pub(crate) struct Arguments {
 
 /// The name of the binary.
 const PROGRAM: &str = "throttle";
-/// On Linux; elsewhere there is no such file, and there are no containers.
+/// The command line of process 1 on Linux. Elsewhere there is no such file, and there are no containers.
 const COMMAND_LINE_OF_THE_FIRST_PROCESS: &str = "/proc/1/cmdline";
 
 impl Arguments {
-    /// What this process was started with. Variables that are empty count as unset: that is what
-    /// compose files make of variables that nobody set.
+    /// The arguments and environment of this process. Empty variables count as unset, because compose files set
+    /// unset variables to the empty string.
     pub(crate) fn of_process() -> Self {
         Self::try_read(env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Where the server listens.
+    /// The address to listen on.
     pub(crate) fn address(&self) -> Address {
         Address::new(&self.address, self.port)
     }
 
-    /// Where the server listens that these arguments of a health check are about.
+    /// The address of the server to check.
     ///
-    /// In a container, the health check is started without the flags of the container's command. So
-    /// unless it has flags of its own, they are taken from the first process, if that is a server.
+    /// In a container, the health check is started without the flags of the container's command. So unless it has
+    /// flags of its own, they are taken from process 1, if that is a server.
     pub(crate) fn address_to_check(&self) -> Address {
         let of_server = fs::read(COMMAND_LINE_OF_THE_FIRST_PROCESS).ok();
         let of_server = of_server.filter(|_| !self.has_address_flag);
@@ -77,8 +77,8 @@ impl Arguments {
         of_server.as_ref().unwrap_or(self).address()
     }
 
-    /// The arguments in the command line of another process, with a zero byte behind each, if that process
-    /// is a server. It may have been started by a program that looks after it, such as `tini`.
+    /// The arguments of another process, from its command line with a zero byte after each, if that process is a
+    /// server. An init program such as `tini` may come before it.
     fn of_command_line(line: &[u8]) -> Option<Self> {
         let line = str::from_utf8(line.strip_suffix(b"\0").unwrap_or(line)).ok()?;
         let is_server = |argument: &&str| Path::new(argument).file_name() == Some(PROGRAM.as_ref());

@@ -1,4 +1,4 @@
-//! Whether a server is there, for those who have no program to ask it: images without a shell.
+//! `--check-health`: asks a server whether it is healthy, for container images that have no shell and no curl.
 
 use std::{
     io::{Read, Write},
@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use throttle_server::Address;
 
-/// Asks the server that listens on this address for its health. One that listens everywhere is asked
-/// by the loopback.
+/// Asks the server that listens on this address. One that listens on all addresses is asked on the loopback.
 pub(crate) fn check(address: &Address) -> anyhow::Result<()> {
     if let Some(path) = address.file() {
         return ask_file(path).with_context(|| format!("no health at {address}"));

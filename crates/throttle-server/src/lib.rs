@@ -1,7 +1,7 @@
 //! The server `throttle`: semaphores for distributed systems over HTTP.
 //!
-//! This library is everything but the command line and the signals, which are the binary's. It turns
-//! a [`Config`](config::Config) into a server that listens:
+//! This library is the server without command line, signals and systemd, which the binary adds. It turns a
+//! [`Config`](config::Config) into a server that listens:
 //!
 //! ```
 //! use std::path::Path;
@@ -17,9 +17,8 @@
 //! # }
 //! ```
 //!
-//! What happens to a request is the business of `throttle_http`, and what happens to a lock that of
-//! `throttle_runtime`. Here are the things around them: configuration, logging, connections, metrics,
-//! reloading, stopping.
+//! Requests are answered by `throttle_http`, and locks are granted by `throttle_runtime`. This crate has what is
+//! around them: configuration, logging, connections, metrics, reloading, stopping.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The binary `throttle`: parses the command line, starts the server, and listens for signals.
+//! The binary `throttle`: parses the command line, starts the server, and obeys signals.
 
 mod cli;
 mod health_check;
@@ -27,10 +27,10 @@ use crate::{
     signal::{Signal, Signals},
 };
 
-/// Gives memory that is free back to the system, by a thread of its own and within seconds. The
-/// allocator of glibc keeps nearly all of what peers and connections took that are gone; that of musl
-/// and those of other systems do not. On aarch64 the size of a page would have to be known when the
-/// program is built. It is a feature, for it takes `make` to build, and a clone should build with Rust alone.
+/// Returns free memory to the system within seconds, by a thread of its own. The allocator of glibc keeps nearly all
+/// memory of peers and connections that are gone; the allocators of musl and of other systems do not. On aarch64
+/// the size of a page would have to be known when the program is built. It is a feature because it takes `make` to
+/// build, and a clone should build with Rust alone.
 #[cfg(all(feature = "jemalloc", target_arch = "x86_64", target_env = "gnu", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match run(Arguments::of_process()) {
         Ok(code) => code,
         Err(error) => {
-            // Each line is one mistake. If nobody listens there is nothing left to do about it.
+            // Each line is one mistake. If writing fails, nothing more can be done.
             for line in format!("{error:#}").lines() {
                 let _ = writeln!(io::stderr(), "error: {line}");
             }
@@ -57,7 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let inherited = InheritedSockets::take();
-    // A limit that stays is no reason not to start.
+    // If the limit stays as it is, the server starts with fewer connections.
     let _ = throttle_server::raise_limit();
     let found = config::find(arguments.configuration)?;
     let mut logging = found.config.logging.clone();
@@ -72,12 +72,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .context("cannot start threads")?;
     let endpoint = (arguments.address.as_str(), arguments.port);
     let served = runtime.block_on(serve(endpoint, inherited, found, &log));
-    // Whatever still looks up a name or reads a file is not waited for.
+    // Does not wait for threads that still resolve a name or read a file.
     runtime.shutdown_background();
     served
 }
 
-/// Serves until a signal says to stop, or until the server is broken.
+/// Serves until a signal asks to stop, or until the server is broken.
 async fn serve(
     endpoint: (&str, u16),
     inherited: Option<InheritedSockets>,
@@ -121,17 +121,17 @@ async fn serve(
     systemd::stopping();
     tokio::select! {
         () = server.stop() => info!("stopped"),
-        signal = second(&mut signals) => warn!(signal, "stopped at once"),
+        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
     }
     Ok(code)
 }
 
-/// The exit status of a server that found itself broken: `EX_SOFTWARE` of `sysexits.h`.
+/// The exit status of a broken server: `EX_SOFTWARE` of `sysexits.h`.
 const BROKEN: u8 = 70;
 
-/// Reloads, and tells the service manager when it begins and what came of it.
+/// Reloads, and reports the beginning and the outcome to systemd.
 async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
-    // The manager may be slow to take messages, and this is a thread that serves requests.
+    // systemd may be slow to receive messages, and this thread serves requests.
     let _ = spawn_blocking(systemd::reloading).await;
     let outcome = reload.await;
     let _ = spawn_blocking(move || match outcome {
@@ -146,8 +146,8 @@ async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
     .await;
 }
 
-/// The next signal to stop: somebody is out of patience.
-async fn second(signals: &mut Signals) -> &'static str {
+/// The next signal to stop: the operator does not want to wait any longer.
+async fn second_stop(signals: &mut Signals) -> &'static str {
     loop {
         if let Signal::Stop(signal) = signals.next().await {
             return signal;
@@ -161,7 +161,7 @@ fn print(text: impl fmt::Display) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a configuration comes down to.
+/// The output of `--check-config`.
 struct Summary<'a> {
     found: &'a Found,
     logging: &'a Logging,

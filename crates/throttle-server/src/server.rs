@@ -1,4 +1,4 @@
-//! A server from its start to its end.
+//! A server from its start to its end: binds, builds the parts and connects them, stops.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     server_metrics::{self, Reloads},
 };
 
-/// A server that is up.
+/// A server that is running.
 ///
-/// Dropped, it stops accepting connections and lets go of those it has; [`Running::stop`] also
-/// answers who waits.
+/// Dropping it stops accepting connections, and gives requests a moment to finish; [`Running::stop`] also answers
+/// requests that wait for a lock.
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<BoundAddress>,
@@ -36,18 +36,18 @@ pub struct Running {
     served: watch::Receiver<bool>,
 }
 
-/// What broke a server. It serves nobody any more.
+/// What broke a server. It no longer serves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServerFailure {
-    /// No more connections are accepted.
+    /// The task that accepts connections has ended.
     #[error("the task that accepts connections is gone")]
     Accepting,
-    /// The semaphores are in no order that can be trusted.
+    /// The state of the semaphores may be corrupt.
     #[error(transparent)]
     Service(#[from] Failure),
 }
 
-/// The address cannot be listened on.
+/// The server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 pub struct StartError {
@@ -56,7 +56,7 @@ pub struct StartError {
 }
 
 impl Running {
-    /// What it listens on: all addresses of the name that it was started with, at least one.
+    /// The addresses it listens on: all addresses of the host it was started with, at least one.
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
     }
@@ -70,7 +70,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If there is nothing to read, or nothing that could be put into force; then nothing changed.
+    /// If there is no file, or if what it contains cannot be put into force. Nothing has changed then.
     pub fn reload(&self) -> impl Future<Output = Result<Changes, ReloadError>> + Send + use<> {
         let reload = Arc::clone(&self.reload);
         async move { reload.run(RequestedBy::Operator).await }
@@ -97,8 +97,8 @@ impl Running {
         }
     }
 
-    /// Answers everybody who waits, lets other requests finish, and closes all connections; within
-    /// a second, whatever clients do.
+    /// Answers the requests that wait for a lock, lets others finish, and closes all connections: within a second,
+    /// whatever clients do.
     pub async fn stop(self) {
         self.handle.drain();
         self.stop.send_replace(true);
@@ -108,14 +108,14 @@ impl Running {
     }
 }
 
-/// Starts a server that listens on all addresses of the host; on port 0, on one that is free, the same
-/// for all of them. If it has a file to read its configuration from, it can reload it.
+/// Starts a server that listens on all addresses of the host. Port 0 means a free port, the same for all addresses.
+/// With the file of its configuration it can reload.
 ///
-/// Any number of servers can run in a process. They share nothing but the log.
+/// Any number of servers can run in a process. They share only the log.
 ///
 /// # Errors
 ///
-/// If one of the addresses cannot be listened on, unless this machine does not have it.
+/// If it cannot listen on one of the addresses. An address that this machine does not have is skipped.
 pub async fn start(
     (host, port): (&str, u16),
     config: Config,
@@ -128,11 +128,11 @@ pub async fn start(
     start_serving(listeners, config, file)
 }
 
-/// Starts a server as [`start`] does, on sockets that this process was started with.
+/// Starts a server as [`start`] does, on sockets that this process inherited.
 ///
 /// # Errors
 ///
-/// If one of them cannot be listened on.
+/// If it cannot listen on one of them.
 pub fn start_on(
     sockets: InheritedSockets,
     config: Config,
@@ -144,7 +144,7 @@ pub fn start_on(
     start_serving(listeners, config, file)
 }
 
-/// Starts a service and serves it.
+/// Starts a server on these sockets.
 fn start_serving(
     listeners: Listeners,
     config: Config,
@@ -161,7 +161,7 @@ fn start_serving(
     Ok(serve((listeners, addresses), config, file, Metrics::observer))
 }
 
-/// `observer` is told of everything that happens to the semaphores.
+/// Builds the parts of a server and starts to serve. `observer` makes what observes the events of the semaphores.
 fn serve(
     (listeners, addresses): (Listeners, Vec<BoundAddress>),
     config: Config,
@@ -208,12 +208,16 @@ fn serve(
     Running { addresses, handle, reload, stop, serving, served }
 }
 
-impl listen::Service for Endpoint {
+impl listen::HttpService for Endpoint {
     fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send {
         Self::answer(self, request)
     }
 
-    fn refuse(&self, malformed: Malformed, head: Option<&Parts>) -> Response {
+    fn refuse(
+        &self,
+        malformed: Malformed,
+        head: Option<Parts>,
+    ) -> impl Future<Output = Response> + Send {
         Self::refuse(self, malformed, head)
     }
 }
@@ -235,7 +239,7 @@ fn capacity(limits: &Limits) -> Capacity {
     capacity
 }
 
-/// Reloading for whoever asks by HTTP.
+/// A reload that a client asked for.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed } =
         reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;

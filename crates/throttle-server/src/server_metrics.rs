@@ -1,5 +1,5 @@
-//! The recorder that metrics are kept in: one for each server, so that two share nothing; and what is
-//! told of the server itself.
+//! The metrics of a server itself: connections, process, reloads, log. They have a recorder for each server, so that
+//! two servers in a process share nothing.
 
 #[cfg(target_os = "linux")]
 mod process;
@@ -21,12 +21,12 @@ use crate::{
     logging,
 };
 
-/// Metrics of a server that starts now, and those of its connections.
+/// The metrics of a server that starts now, and among them those of its connections.
 pub(crate) fn metrics(
     config: &config::Metrics,
     capacity: Capacity,
 ) -> (Metrics, ConnectionMetrics) {
-    // No upkeep: it has no histograms, which would have to be emptied now and then.
+    // It needs no upkeep, which only histograms do.
     let recorder = PrometheusBuilder::new().build_recorder();
     let connections = connections(&recorder);
     let exporter = recorder.handle();
@@ -35,7 +35,7 @@ pub(crate) fn metrics(
     (metrics.histograms(config.histograms.into()), connections)
 }
 
-/// Adds what is told of the server itself.
+/// Adds the metrics whose values are read when they are scraped.
 fn describe(metrics: &Metrics, capacity: Capacity) {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     let help = "Version of this server.";
@@ -46,7 +46,7 @@ fn describe(metrics: &Metrics, capacity: Capacity) {
     let help = "When the server started, in seconds since 1970.";
     let start = unix_time();
     metrics.gauge_at_scrape("throttle_start_time_seconds", &[], help, move || start);
-    // There is one log in a process, whichever server is asked.
+    // The log is that of the process, for all its servers.
     for (destination, queue) in logging::queues() {
         let labels = [("destination", *destination)];
         let help = "Messages of the log that were dropped or could not be written.";
@@ -81,7 +81,7 @@ fn connections(recorder: &impl Recorder) -> ConnectionMetrics {
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
 
-#[expect(clippy::disallowed_methods, reason = "for people to read; nothing depends on it")]
+#[expect(clippy::disallowed_methods, reason = "the value of a metric; nothing depends on it")]
 fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -1,17 +1,17 @@
-//! What the operating system has to say.
+//! The signals of the operating system, and what each asks of the server.
 
 #[cfg(unix)]
 pub(crate) use self::unix::Signals;
 #[cfg(windows)]
 pub(crate) use self::windows::Signals;
 
-/// What somebody wants the server to do, by the name of the signal.
+/// What a signal asks of the server, with the name of the signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Signal {
     /// Read the configuration again.
     #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signal for it"))]
     Reload(&'static str),
-    /// Stop.
+    /// Stop serving.
     Stop(&'static str),
 }
 
@@ -23,7 +23,7 @@ mod unix {
 
     use super::Signal;
 
-    /// Signals, from now on.
+    /// A stream of the signals since it was created.
     #[derive(Debug)]
     pub(crate) struct Signals {
         hangup: unix::Signal,
@@ -32,7 +32,7 @@ mod unix {
     }
 
     impl Signals {
-        /// Listens for signals. Without this they would end the process.
+        /// Listens for signals, which would otherwise end the process.
         pub(crate) fn listen() -> io::Result<Self> {
             Ok(Self {
                 hangup: unix::signal(SignalKind::hangup())?,
@@ -61,7 +61,7 @@ mod windows {
 
     use super::Signal;
 
-    /// Signals, from now on.
+    /// A stream of the signals since it was created.
     #[derive(Debug)]
     pub(crate) struct Signals {
         c: CtrlC,
@@ -71,7 +71,7 @@ mod windows {
     }
 
     impl Signals {
-        /// Listens for signals. Without this they would end the process.
+        /// Listens for signals, which would otherwise end the process.
         pub(crate) fn listen() -> io::Result<Self> {
             Ok(Self {
                 c: ctrl_c()?,

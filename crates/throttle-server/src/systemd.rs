@@ -1,5 +1,5 @@
-//! What the service manager is told, if there is one that wants to know: systemd, for a unit of the
-//! type `notify` or `notify-reload`. Without the variable `NOTIFY_SOCKET` nothing is told to anybody.
+//! The messages to systemd: readiness, reloads and the end of the server, for units of the types `notify` and
+//! `notify-reload`. Without the variable `NOTIFY_SOCKET` nothing is sent.
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::elsewhere::{ready, refused, reloaded, reloading, stopping};
@@ -11,44 +11,43 @@ mod linux {
     use sd_notify::NotifyState::{self, Errno, Ready, Reloading, Status, Stopping};
     use tracing::warn;
 
-    /// The server listens. `status` is what `systemctl status` shows.
+    /// The server listens. `systemctl status` shows `status`.
     pub(crate) fn ready(status: &str) {
-        tell(&[Ready, Status(&line(status))]);
+        send(&[Ready, Status(&line(status))]);
     }
 
-    /// A reload begins. The manager takes the service for unavailable until it hears the outcome.
+    /// A reload begins. The unit is in the state `reloading` until the outcome is sent.
     pub(crate) fn reloading() {
-        // From version 253 on systemd wants to know the instant, so that it cannot take an earlier
-        // reload for the one that it asked for.
+        // Since version 253 systemd needs the instant, to distinguish this reload from an earlier one.
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[Reloading, now]),
+            Ok(now) => send(&[Reloading, now]),
             Err(error) => warn!(%error, "cannot tell the service manager the time"),
         }
     }
 
-    /// The reload is done.
+    /// The reload was applied.
     pub(crate) fn reloaded(status: &str) {
-        tell(&[Ready, Errno(0), Status(&line(status))]);
+        send(&[Ready, Errno(0), Status(&line(status))]);
     }
 
-    /// The reload is over and changed nothing. systemd knows no way to say that it failed; the error
-    /// number is for `systemctl status`, too.
+    /// The reload was refused and changed nothing. systemd has no message for that; it shows the error number in
+    /// `systemctl status`.
     pub(crate) fn refused(status: &str) {
-        tell(&[Ready, Errno(EINVAL), Status(&line(status))]);
+        send(&[Ready, Errno(EINVAL), Status(&line(status))]);
     }
 
     /// The server shuts down.
     pub(crate) fn stopping() {
-        tell(&[Stopping, Status("shutting down")]);
+        send(&[Stopping, Status("shutting down")]);
     }
 
-    fn tell(states: &[NotifyState<'_>]) {
+    fn send(states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states) {
             warn!(%error, "cannot tell the service manager how the server is");
         }
     }
 
-    /// The text in one line: the manager would take the next one for another message.
+    /// The text as one line, because systemd takes each line for a message.
     fn line(text: &str) -> String {
         let text = text.replace('\n', "; ");
         text.chars().filter(|c| !c.is_control()).take(LONGEST_STATUS).collect()
@@ -56,7 +55,7 @@ mod linux {
 
     const EINVAL: u32 = 22;
 
-    /// In characters: a datagram is bounded, and so is what anybody reads in a status.
+    /// In characters: a datagram is limited, and so is a readable status.
     const LONGEST_STATUS: usize = 1_000;
 }
 

@@ -1,4 +1,4 @@
-//! The corpus. Whoever includes it defines a function `check` beside it that plays a transcript.
+//! The corpus. A test that includes it defines a function `check`, which plays a transcript.
 
 mod capacity_and_fairness;
 mod expiry;

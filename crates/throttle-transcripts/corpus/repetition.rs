@@ -5,12 +5,12 @@ use expect_test::expect;
 use super::check;
 
 #[test]
-fn repeating_an_acquire_takes_nothing_more_and_keeps_the_place() {
+fn repeating_an_acquire_takes_no_more_and_keeps_the_place() {
     check(expect![[r#"
         A = 2
-        0s p1 join 1m: ok
-        0s p2 join 1m: ok
-        0s p3 join 1m: ok
+        0s p1 new_peer 1m: ok
+        0s p2 new_peer 1m: ok
+        0s p3 new_peer 1m: ok
         0s p1 acquire A 2: granted
         1s p1 acquire A 2: granted
         1s remainder A: 0
@@ -26,27 +26,27 @@ fn repeating_an_acquire_takes_nothing_more_and_keeps_the_place() {
 fn repeating_a_release_or_a_removal_changes_nothing() {
     check(expect![[r#"
         A = 1
-        0s p1 join 1m: ok
+        0s p1 new_peer 1m: ok
         0s p1 release A: ok
         0s p1 acquire A 1: granted
         0s p1 release A: ok
         0s p1 release A: ok
         0s remainder A: 1
-        0s p1 leave: true
-        0s p1 leave: false
+        0s p1 remove_peer: true
+        0s p1 remove_peer: false
     "#]]);
 }
 
 #[test]
-fn a_held_lock_shrinks_and_serves_those_who_fit_then() {
+fn shrinking_a_held_lock_serves_the_waiters_that_now_fit() {
     check(expect![[r#"
         A = 5
-        0s p1 join 1m: ok
-        0s p2 join 1m: ok
+        0s p1 new_peer 1m: ok
+        0s p2 new_peer 1m: ok
         0s p1 acquire A 5: granted
-        0s p2 acquire A 2 blocking 30s: waits
+        0s p2 acquire A 2 block_for 30s: waits
         1s p1 acquire A 4: granted
-        2s p1 acquire A 3: granted, p2 hears granted
+        2s p1 acquire A 3: granted, p2 receives granted
         2s remainder A: 0
     "#]]);
 }
@@ -55,7 +55,7 @@ fn a_held_lock_shrinks_and_serves_those_who_fit_then() {
 fn a_held_lock_does_not_grow() {
     check(expect![[r#"
         A = 5
-        0s p1 join 1m: ok
+        0s p1 new_peer 1m: ok
         0s p1 acquire A 2: granted
         0s p1 acquire A 3: lock_hierarchy_violation
         0s p1 acquire A 6: never_acquirable
@@ -67,14 +67,14 @@ fn a_held_lock_does_not_grow() {
 fn a_pending_lock_shrinks_and_keeps_its_place() {
     check(expect![[r#"
         A = 5
-        0s p1 join 1m: ok
-        0s p2 join 1m: ok
-        0s p3 join 1m: ok
+        0s p1 new_peer 1m: ok
+        0s p2 new_peer 1m: ok
+        0s p3 new_peer 1m: ok
         0s p1 acquire A 3: granted
-        0s p2 acquire A 5 blocking 30s: waits
-        0s p3 acquire A 1 blocking 30s: waits
+        0s p2 acquire A 5 block_for 30s: waits
+        0s p3 acquire A 1 block_for 30s: waits
         1s p2 acquire A 4: queued
-        2s p2 acquire A 2: granted, p2 hears granted
+        2s p2 acquire A 2: granted, p2 receives granted
         2s remainder A: 0
     "#]]);
 }
@@ -83,26 +83,26 @@ fn a_pending_lock_shrinks_and_keeps_its_place() {
 fn a_pending_lock_does_not_grow() {
     check(expect![[r#"
         A = 5
-        0s p1 join 1m: ok
-        0s p2 join 1m: ok
+        0s p1 new_peer 1m: ok
+        0s p2 new_peer 1m: ok
         0s p1 acquire A 4: granted
         0s p2 acquire A 2: queued
         0s p2 acquire A 3: already_pending
-        1s p1 leave: true, p2 is granted
+        1s p1 remove_peer: true, p2 is granted
         1s remainder A: 3
     "#]]);
 }
 
 #[test]
-fn two_open_requests_for_the_same_lock_hear_the_same() {
+fn two_open_requests_for_the_same_lock_receive_the_same_answer() {
     check(expect![[r#"
         A = 1
-        0s p1 join 1m: ok
-        0s p2 join 1m: ok
+        0s p1 new_peer 1m: ok
+        0s p2 new_peer 1m: ok
         0s p1 acquire A 1: granted
-        0s p2 acquire A 1 blocking 30s: waits
-        1s p2 acquire A 1 blocking 30s: waits
-        2s p1 release A: ok, p2 hears granted, p2 hears granted
+        0s p2 acquire A 1 block_for 30s: waits
+        1s p2 acquire A 1 block_for 30s: waits
+        2s p1 release A: ok, p2 receives granted, p2 receives granted
         2s remainder A: 0
     "#]]);
 }

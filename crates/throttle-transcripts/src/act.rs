@@ -1,8 +1,8 @@
-//! One line of a script: when who does what.
+//! One line of a script, parsed.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// A peer by the number it has in the script, such as 1 for `p1`.
+/// A peer by its number in the script, such as 1 for `p1`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Peer(pub u64);
 
@@ -12,101 +12,101 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What somebody does. Who asks for locks or gives them back may number their requests, with `number 3`
-/// at the end of the line.
+/// What happens in a line. The requests that can carry a sequence number do so with `sequence 3` at the
+/// end of the line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Act {
-    /// `p1 acquire A 2 [lease 30s] [blocking 10s]`
+    /// `p1 acquire A 2 [expires_in 30s] [block_for 10s]`
     Acquire {
-        /// Who asks.
+        /// The peer that asks.
         peer: Peer,
-        /// For what.
+        /// The semaphore.
         semaphore: String,
-        /// For how much; zero and below are for the layers that can be told so.
+        /// The count. May be zero or negative, for the layers that accept such numbers.
         count: i64,
-        /// A new lease, if any.
-        lease: Option<Duration>,
-        /// How long to wait for an answer, if at all.
-        blocking: Option<Duration>,
-        /// The number of the request.
-        number: Option<u64>,
+        /// The length of the renewed lease, if it is renewed.
+        expires_in: Option<Duration>,
+        /// How long the request stays open, if at all.
+        block_for: Option<Duration>,
+        /// The sequence number.
+        sequence: Option<u64>,
     },
-    /// `p1 ask`: does it wait for nothing?
-    Ask(Peer),
-    /// `p1 hang up`: the connections of its open requests break.
-    HangUp(Peer),
+    /// `p1 disconnect`: the connections of its open requests break.
+    Disconnect(Peer),
     /// `p1 heartbeat 30s`
     Heartbeat(Peer, Duration),
-    /// `p1 join 30s`
-    Join(Peer, Duration),
-    /// `p1 leave`
-    Leave(Peer, Option<u64>),
+    /// `p1 is_acquired`: does it wait for nothing?
+    IsAcquired(Peer),
+    /// `p1 new_peer 30s`
+    NewPeer(Peer, Duration),
     /// `p1 release A`
     Release(Peer, String, Option<u64>),
     /// `remainder A`
     Remainder(String),
+    /// `p1 remove_peer`
+    RemovePeer(Peer, Option<u64>),
     /// `resize A 2`
     Resize(String, u64),
     /// `p1 restore 30s A=1 B=2`
     Restore(Peer, Duration, BTreeMap<String, i64>, Option<u64>),
-    /// `wait`: nobody does anything.
+    /// `wait`: only time passes.
     Wait,
 }
 
 impl Act {
-    /// Who does it.
+    /// The peer that acts.
     pub fn actor(&self) -> Option<Peer> {
         match self {
             Self::Acquire { peer, .. }
-            | Self::Ask(peer)
-            | Self::HangUp(peer)
+            | Self::Disconnect(peer)
             | Self::Heartbeat(peer, _)
-            | Self::Join(peer, _)
-            | Self::Leave(peer, _)
+            | Self::IsAcquired(peer)
+            | Self::NewPeer(peer, _)
             | Self::Release(peer, ..)
+            | Self::RemovePeer(peer, _)
             | Self::Restore(peer, ..) => Some(*peer),
             Self::Remainder(_) | Self::Resize(..) | Self::Wait => None,
         }
     }
 
-    /// Reads the words of a line, without its time.
+    /// Parses a line without its time.
     ///
     /// # Panics
     ///
-    /// If it cannot be read: scripts are part of the tests.
+    /// If the line is invalid: scripts are part of the tests.
     pub fn parse(words: &str) -> Self {
         let words: Vec<&str> = words.split_whitespace().collect();
-        let (words, number) = match *words.as_slice() {
-            [ref words @ .., "number", number] => (words, Some(self::number(number))),
+        let (words, sequence) = match *words.as_slice() {
+            [ref words @ .., "sequence", number] => (words, Some(self::number(number))),
             ref words => (words, None),
         };
         match *words {
             ["wait"] => Self::Wait,
             ["remainder", semaphore] => Self::Remainder(semaphore.to_owned()),
-            ["resize", semaphore, max] => Self::Resize(semaphore.to_owned(), self::number(max)),
-            [peer, "join", lease] => Self::Join(self::peer(peer), duration(lease)),
+            ["resize", semaphore, max] => Self::Resize(semaphore.to_owned(), number(max)),
+            [peer, "new_peer", lease] => Self::NewPeer(self::peer(peer), duration(lease)),
             [peer, "heartbeat", lease] => Self::Heartbeat(self::peer(peer), duration(lease)),
-            [peer, "leave"] => Self::Leave(self::peer(peer), number),
-            [peer, "ask"] => Self::Ask(self::peer(peer)),
-            [peer, "hang", "up"] => Self::HangUp(self::peer(peer)),
+            [peer, "remove_peer"] => Self::RemovePeer(self::peer(peer), sequence),
+            [peer, "is_acquired"] => Self::IsAcquired(self::peer(peer)),
+            [peer, "disconnect"] => Self::Disconnect(self::peer(peer)),
             [peer, "release", semaphore] => {
-                Self::Release(self::peer(peer), semaphore.to_owned(), number)
+                Self::Release(self::peer(peer), semaphore.to_owned(), sequence)
             }
             [peer, "restore", lease, ref locks @ ..] => Self::Restore(
                 self::peer(peer),
                 duration(lease),
                 locks.iter().map(|lock| self::lock(lock)).collect(),
-                number,
+                sequence,
             ),
             [peer, "acquire", semaphore, count, ref options @ ..] => Self::Acquire {
                 peer: self::peer(peer),
                 semaphore: semaphore.to_owned(),
-                count: self::number(count),
-                lease: option(options, "lease"),
-                blocking: option(options, "blocking"),
-                number,
+                count: number(count),
+                expires_in: option(options, "expires_in"),
+                block_for: option(options, "block_for"),
+                sequence,
             },
-            _ => panic!("nobody can do {words:?}"),
+            _ => panic!("{words:?} is no act"),
         }
     }
 }
@@ -116,12 +116,12 @@ fn peer(word: &str) -> Peer {
 }
 
 fn number<N: std::str::FromStr>(word: &str) -> N {
-    word.parse().unwrap_or_else(|_| panic!("{word} is no such number"))
+    word.parse().unwrap_or_else(|_| panic!("{word} is not a number of this type"))
 }
 
-/// Reads a duration as people write it.
+/// Parses a duration such as `1m`.
 pub(crate) fn duration(word: &str) -> Duration {
-    humantime::parse_duration(word).unwrap_or_else(|_| panic!("{word} is no duration"))
+    humantime::parse_duration(word).unwrap_or_else(|_| panic!("{word} is not a duration"))
 }
 
 fn lock(word: &str) -> (String, i64) {
@@ -130,8 +130,8 @@ fn lock(word: &str) -> (String, i64) {
 }
 
 fn option(options: &[&str], name: &str) -> Option<Duration> {
-    let known = |pair: &[&str]| matches!(pair, ["lease" | "blocking", _]);
-    assert!(options.chunks(2).all(known), "nobody knows what {options:?} means");
+    let known = |pair: &[&str]| matches!(pair, ["block_for" | "expires_in", _]);
+    assert!(options.chunks(2).all(known), "unknown options: {options:?}");
     let at = options.iter().position(|&word| word == name)?;
     Some(duration(options.get(at + 1).expect("an option has a duration")))
 }

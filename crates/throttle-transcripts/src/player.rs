@@ -1,4 +1,4 @@
-//! Plays a script on a subject and writes down what came of it.
+//! Plays a script on a subject and writes the transcript.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -6,38 +6,38 @@ use crate::{Act, Peer, act};
 
 /// A layer that scripts are played on.
 pub trait Subject {
-    /// Does it, at the present instant.
+    /// Performs the act at the present instant.
     ///
-    /// Returns `granted`, `queued`, `ok`, `true`, a number, or the code of an error; for a request
-    /// that stays open `waits`.
+    /// Returns `granted`, `queued`, `ok`, `true`, `false`, a number, or the code of an error; `waits` for a
+    /// request that stays open.
     fn perform(&mut self, act: &Act) -> impl Future<Output = String>;
 
-    /// Lets time pass until `at`, counted from the beginning.
-    fn pass(&mut self, at: Duration) -> impl Future<Output = ()>;
+    /// Advances time to `at`, counted from the start of the script.
+    fn advance_to(&mut self, at: Duration) -> impl Future<Output = ()>;
 
-    /// Whose open requests were answered since the last call, and how.
-    fn heard(&mut self) -> impl Future<Output = Vec<(Peer, String)>>;
+    /// The answers to open requests since the last call.
+    fn take_answers(&mut self) -> impl Future<Output = Vec<(Peer, String)>>;
 
-    /// Where a peer stands now.
-    fn standing(&mut self, peer: Peer) -> impl Future<Output = Standing>;
+    /// A peer as it is now.
+    fn peer_state(&mut self, peer: Peer) -> impl Future<Output = PeerState>;
 }
 
-/// Where a peer stands.
+/// What the player compares of a peer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Standing {
-    /// Whether the peer is known.
-    pub alive: bool,
-    /// The semaphores that it holds.
+pub struct PeerState {
+    /// Whether the peer exists.
+    pub exists: bool,
+    /// The semaphores it holds.
     pub held: Vec<String>,
-    /// The semaphore that it waits for.
+    /// The semaphore it waits for.
     pub pending: Option<String>,
 }
 
-/// Plays `script` on what `start` makes of the semaphores, and returns the transcript.
+/// Plays `script` on the subject that `start` creates with the semaphores, and returns the transcript.
 ///
 /// # Panics
 ///
-/// If the script cannot be read.
+/// If the script is invalid.
 pub async fn play<S: Subject>(
     script: &str,
     start: impl FnOnce(Vec<(String, u64, i32)>) -> S,
@@ -46,14 +46,14 @@ pub async fn play<S: Subject>(
     let (mut transcript, mut semaphores) = (String::new(), Vec::new());
     while let Some(line) = lines.next_if(|line| line.contains(" = ")) {
         semaphores.push(semaphore(line));
-        writeln!(transcript, "{line}").expect("strings take everything");
+        writeln!(transcript, "{line}").expect("writing to a string succeeds");
     }
-    let mut stage = Stage { subject: start(semaphores), cast: BTreeMap::new() };
+    let mut player = Player { subject: start(semaphores), peers: BTreeMap::new() };
     for line in lines {
         let (script, _) = line.split_once(':').unwrap_or((line, ""));
         let (at, words) = script.split_once(' ').expect("a line begins with its time");
-        let outcome = stage.play(act::duration(at), &Act::parse(words)).await;
-        writeln!(transcript, "{script}: {outcome}").expect("strings take everything");
+        let outcome = player.play(act::duration(at), &Act::parse(words)).await;
+        writeln!(transcript, "{script}: {outcome}").expect("writing to a string succeeds");
     }
     transcript
 }
@@ -69,41 +69,41 @@ fn semaphore(line: &str) -> (String, u64, i32) {
     }
 }
 
-/// The subject, and where all who have appeared so far stood after the last line.
-struct Stage<S> {
+/// The subject, and the peers that have acted so far as they were after the last line.
+struct Player<S> {
     subject: S,
-    cast: BTreeMap<Peer, Standing>,
+    peers: BTreeMap<Peer, PeerState>,
 }
 
-impl<S: Subject> Stage<S> {
+impl<S: Subject> Player<S> {
     async fn play(&mut self, at: Duration, act: &Act) -> String {
-        self.subject.pass(at).await;
+        self.subject.advance_to(at).await;
         let answer = self.subject.perform(act).await;
         let mut outcome = vec![answer];
-        let mut heard = self.subject.heard().await;
-        heard.sort();
-        let mut cast = self.cast.clone();
+        let mut answers = self.subject.take_answers().await;
+        answers.sort();
+        let mut peers = self.peers.clone();
         if let Some(actor) = act.actor() {
-            cast.entry(actor).or_default();
+            peers.entry(actor).or_default();
         }
-        for (&peer, before) in &mut cast {
-            let now = self.subject.standing(peer).await;
-            let mut told = heard.iter().filter(|(listener, _)| *listener == peer).peekable();
-            if told.peek().is_some() {
-                outcome.extend(told.map(|(_, news)| format!("{peer} hears {news}")));
+        for (&peer, before) in &mut peers {
+            let now = self.subject.peer_state(peer).await;
+            let mut received = answers.iter().filter(|(waiter, _)| *waiter == peer).peekable();
+            if received.peek().is_some() {
+                outcome.extend(received.map(|(_, answer)| format!("{peer} receives {answer}")));
             } else if act.actor() != Some(peer) {
                 outcome.extend(change(before, &now).map(|change| format!("{peer} {change}")));
             }
             *before = now;
         }
-        self.cast = cast;
+        self.peers = peers;
         outcome.join(", ")
     }
 }
 
-/// What became of a peer that did nothing itself and heard nothing.
-fn change(before: &Standing, now: &Standing) -> Option<String> {
-    if before.alive && !now.alive {
+/// How a peer changed that neither acted nor received an answer.
+fn change(before: &PeerState, now: &PeerState) -> Option<String> {
+    if before.exists && !now.exists {
         return Some("is gone".to_owned());
     }
     if let Some(lock) = before.held.iter().find(|lock| !now.held.contains(lock)) {

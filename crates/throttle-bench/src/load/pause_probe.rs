@@ -85,7 +85,7 @@ fn probe(
 fn receive(stream: &mut TcpStream) -> anyhow::Result<()> {
     let (mut bytes, mut filled) = ([0; 1_024], 0);
     loop {
-        let length = stream.read(&mut bytes[filled..]).context("the probe heard no answer")?;
+        let length = stream.read(&mut bytes[filled..]).context("the probe received no answer")?;
         ensure!(length > 0, "the server hung up on the probe");
         filled += length;
         if let Some((answer, _)) = Answer::parse(&bytes[..filled])? {

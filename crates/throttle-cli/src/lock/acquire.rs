@@ -7,7 +7,7 @@ use humantime::format_duration;
 use throttle_client::{Client, Code, Labels, Lock, LockError, Peer, RetryPolicy, process_labels};
 
 use super::{
-    args::{self, RequestedLock},
+    args::{self, LockRequest},
     held_locks::HeldLocks,
     levels,
     wait_limit::WaitLimit,
@@ -46,7 +46,7 @@ fn default_labels(arguments: &args::Lock) -> Labels {
 pub(super) async fn acquire_all(
     server: &ServerArgs,
     peer: &Peer,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     arguments: &args::Lock,
 ) -> Result<HeldLocks, Failure> {
     let limit = WaitLimit::new(match arguments.nonblocking {
@@ -56,15 +56,15 @@ pub(super) async fn acquire_all(
     let time =
         limit.remaining().unwrap_or(ATTEMPT_TIMEOUT).clamp(MIN_ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT);
     let client = server.client()?.timeout(time).retry(RetryPolicy::none()).build()?;
-    let progress = WaitProgress::new(&client, &requested[0].name, peer);
-    let sorted = progress.show_during(levels::sorted_by_level(&client, requested, &limit)).await;
+    let progress = WaitProgress::new(&client, &requests[0].semaphore, peer);
+    let sorted = progress.show_during(levels::sorted_by_level(&client, requests, &limit)).await;
     let sorted = sorted.map_err(|failure| {
-        let names: Vec<_> = requested.iter().map(|it| format!("{:?}", it.name)).collect();
+        let names: Vec<_> = requests.iter().map(|it| format!("{:?}", it.semaphore)).collect();
         failure.context(format!("no lock on {}", names.join(", ")))
     })?;
     let mut locks = Vec::new();
-    for requested in &sorted {
-        let lock = acquire_one(&client, peer, requested, &limit).await;
+    for request in &sorted {
+        let lock = acquire_one(&client, peer, request, &limit).await;
         let lock = lock.map_err(|error| failure(error, !locks.is_empty(), arguments))?;
         locks.push(lock);
     }
@@ -74,14 +74,14 @@ pub(super) async fn acquire_all(
 async fn acquire_one(
     client: &Client,
     peer: &Peer,
-    RequestedLock { name, count }: &RequestedLock,
+    LockRequest { semaphore, count }: &LockRequest,
     limit: &WaitLimit,
 ) -> Result<Lock, LockError> {
-    let mut request = peer.lock(name).count(*count);
+    let mut lock = peer.lock(semaphore).count(*count);
     if let Some(left) = limit.remaining() {
-        request = request.wait_at_most(left);
+        lock = lock.wait_at_most(left);
     }
-    WaitProgress::new(client, name, peer).show_during(request.into_future()).await
+    WaitProgress::new(client, semaphore, peer).show_during(lock.into_future()).await
 }
 
 fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) -> Failure {

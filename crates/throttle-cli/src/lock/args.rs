@@ -52,8 +52,8 @@ pub(crate) struct Lock {
 
 /// A requested lock: the name of the semaphore, and the count.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct RequestedLock {
-    pub(crate) name: String,
+pub(crate) struct LockRequest {
+    pub(crate) semaphore: String,
     pub(crate) count: u64,
 }
 
@@ -68,21 +68,21 @@ impl Lock {
     /// # Errors
     ///
     /// [`ExitStatus::USAGE`] if they make no sense together.
-    pub(crate) fn requested_locks(&self) -> Result<Vec<RequestedLock>, Failure> {
+    pub(crate) fn lock_requests(&self) -> Result<Vec<LockRequest>, Failure> {
         let usage = |error| Failure::new(ExitStatus::USAGE, error);
         if let Some(count) = self.count {
             let [name] = &*self.names else {
                 return Err(usage(anyhow!("--count is for a single semaphore; write NAME:COUNT")));
             };
-            return Ok(vec![RequestedLock { name: name.clone(), count }]);
+            return Ok(vec![LockRequest { semaphore: name.clone(), count }]);
         }
-        let mut all = Vec::<RequestedLock>::new();
+        let mut all = Vec::<LockRequest>::new();
         for text in &self.names {
-            let requested = parse_requested_lock(text).map_err(usage)?;
-            if all.iter().any(|it| it.name == requested.name) {
-                return Err(usage(anyhow!("{:?} is named twice", requested.name)));
+            let request = parse_lock_request(text).map_err(usage)?;
+            if all.iter().any(|it| it.semaphore == request.semaphore) {
+                return Err(usage(anyhow!("{:?} is named twice", request.semaphore)));
             }
-            all.push(requested);
+            all.push(request);
         }
         Ok(all)
     }
@@ -111,13 +111,13 @@ impl Lock {
 /// # Errors
 ///
 /// If the digits are missing, zero or too large.
-pub(crate) fn parse_requested_lock(text: &str) -> anyhow::Result<RequestedLock> {
+pub(crate) fn parse_lock_request(text: &str) -> anyhow::Result<LockRequest> {
     let digits = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
     let Some((name, count)) = text.rsplit_once(':').filter(|(_, count)| digits(count)) else {
-        return Ok(RequestedLock { name: text.to_owned(), count: 1 });
+        return Ok(LockRequest { semaphore: text.to_owned(), count: 1 });
     };
     match count.parse() {
-        Ok(count @ 1..) => Ok(RequestedLock { name: name.to_owned(), count }),
+        Ok(count @ 1..) => Ok(LockRequest { semaphore: name.to_owned(), count }),
         _ => bail!(
             "{text:?}: a count is a whole number from 1 on; if {count:?} belongs to the name, add --count 1"
         ),
@@ -197,13 +197,14 @@ mod tests {
             (&["A", "A:2"], None),
             (&["A", "B", "--count", "2"], None),
         ] {
-            let requested = parse(words).requested_locks().ok();
+            let requests = parse(words).lock_requests().ok();
             let names = expected.map(|all| {
                 let all = all.into_iter();
-                let own = all.map(|(name, count)| RequestedLock { name: name.to_owned(), count });
+                let own =
+                    all.map(|(name, count)| LockRequest { semaphore: name.to_owned(), count });
                 own.collect::<Vec<_>>()
             });
-            assert_eq!(requested, names, "{words:?}");
+            assert_eq!(requests, names, "{words:?}");
         }
     }
 }

@@ -48,7 +48,7 @@ impl HeldLocks {
     pub(super) fn check(&self) -> Result<(), LostLock> {
         self.locks
             .iter()
-            .try_for_each(|lock| lock.check().map_err(|lost| LostLock::new(lock, lost)))
+            .try_for_each(|lock| lock.check().map_err(|reason| LostLock::new(lock, reason)))
     }
 
     /// Resolves when one of the locks is lost.
@@ -85,13 +85,13 @@ impl HeldLocks {
                 match lock.release().await.map_err(|reason| LostLock { semaphore, reason }) {
                     Ok(()) => {}
                     Err(loss) if loss.is_confirmed_by_server() => outcome = Err(loss),
-                    Err(loss) => output::message(format_args!("{loss}, when all was done")),
+                    Err(loss) => output::print_message(format_args!("{loss}, when all was done")),
                 }
             }
             outcome
         };
         timeout(RELEASE_TIMEOUT, release_all).await.unwrap_or_else(|_| {
-            output::message(
+            output::print_message(
                 "no answer to the release: others have to wait for the end of the lease",
             );
             Ok(())

@@ -36,7 +36,7 @@ pub(super) async fn run(
         known_loss = until_endangered(held, grace) => {
             Outcome::LockLost(known_loss.unwrap_or_else(|| held.unreachable_loss()))
         }
-        signal = signals.next_ending() => Outcome::Finished(ExitStatus::signal(signal)),
+        signal = signals.next_ending() => Outcome::Finished(ExitStatus::of_signal(signal)),
         ended = input_ended => {
             ended.unwrap_or(Ok(())).map_err(output::stdout_failure)?;
             Outcome::Finished(ExitStatus::SUCCESS)

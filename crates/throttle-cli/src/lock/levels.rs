@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use throttle_client::{Client, Error, PeerId};
 use tokio::time::sleep;
 
-use super::{args::RequestedLock, wait_limit::WaitLimit};
+use super::{args::LockRequest, wait_limit::WaitLimit};
 use crate::exit_status::{ExitStatus, Failure};
 
 type Levels = BTreeMap<String, i64>;
@@ -22,24 +22,25 @@ type Levels = BTreeMap<String, i64>;
 /// # Errors
 ///
 /// - [`ExitStatus::REFUSED`] if the locks cannot be held together
-/// - as in [`ExitStatus::of`] if the server does not answer in time
+/// - as in [`ExitStatus::of_error`] if the server does not answer in time
 pub(super) async fn sorted_by_level(
     client: &Client,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     limit: &WaitLimit,
-) -> Result<Vec<RequestedLock>, Failure> {
-    let mut requested = requested.to_vec();
+) -> Result<Vec<LockRequest>, Failure> {
+    let mut requests = requests.to_vec();
     let outer_peer = env::var("THROTTLE_PEER").ok().and_then(|id| id.parse::<PeerId>().ok());
-    if requested.len() < 2 && outer_peer.is_none() {
-        return Ok(requested);
+    if requests.len() < 2 && outer_peer.is_none() {
+        return Ok(requests);
     }
     let list = ask_until_answered(client, limit, async || client.semaphores().await).await?;
-    let Some(list) = list else { return Ok(requested) };
+    let Some(list) = list else { return Ok(requests) };
     let levels: Levels = list.into_iter().map(|it| (it.name, it.level.into())).collect();
     // Unknown semaphores come first, so that the server refuses them before this program waits.
-    requested.sort_by_key(|it| std::cmp::Reverse(levels.get(&it.name).map_or(i64::MAX, |it| *it)));
-    for pair in requested.windows(2) {
-        let [one, other] = [&pair[0].name, &pair[1].name];
+    requests
+        .sort_by_key(|it| std::cmp::Reverse(levels.get(&it.semaphore).map_or(i64::MAX, |it| *it)));
+    for pair in requests.windows(2) {
+        let [one, other] = [&pair[0].semaphore, &pair[1].semaphore];
         if let (Some(level), true) = (levels.get(one), levels.get(one) == levels.get(other)) {
             return Err(violation(format!(
                 "{one:?} and {other:?} are both of level {level}, so that one of them cannot be taken while \
@@ -52,21 +53,21 @@ pub(super) async fn sorted_by_level(
             ask_until_answered(client, limit, async || client.peer(outer_peer).await).await?;
         // An absent peer, or one of another server, holds nothing here.
         let held = peer.into_iter().flat_map(|it| it.held).map(|it| it.semaphore);
-        check_outer_locks(outer_peer, held, &requested, &levels)?;
+        check_outer_locks(outer_peer, held, &requests, &levels)?;
     }
-    Ok(requested)
+    Ok(requests)
 }
 
 /// Fails unless each requested level is below all levels that the outer peer holds.
 fn check_outer_locks(
     outer_peer: PeerId,
     held: impl Iterator<Item = String>,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     levels: &Levels,
 ) -> Result<(), Failure> {
     let held = held.filter_map(|name| Some((*levels.get(&name)?, name)));
     let Some((lowest, name)) = held.min() else { return Ok(()) };
-    for RequestedLock { name: semaphore, .. } in requested {
+    for LockRequest { semaphore, .. } in requests {
         if let Some(level) = levels.get(semaphore).filter(|level| **level >= lowest) {
             return Err(violation(format!(
                 "{semaphore:?} is of level {level}, and cannot be taken in a command that runs under \

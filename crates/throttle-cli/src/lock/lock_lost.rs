@@ -40,8 +40,8 @@ pub(super) async fn end_command(
 ) -> io::Result<LostLock> {
     child.terminate();
     match &known_loss {
-        Some(loss) => output::message(format_args!("{loss}; the command is told to end")),
-        None => output::message(
+        Some(loss) => output::print_message(format_args!("{loss}; the command is told to end")),
+        None => output::print_message(
             "the server does not answer; the command is told to end before the lock is lost",
         ),
     }

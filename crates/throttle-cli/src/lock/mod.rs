@@ -21,7 +21,7 @@ use humantime::format_duration;
 use tokio::time::{sleep, timeout};
 
 use self::{
-    args::RequestedLock, child::Child, forwarded_signals::Signals, held_locks::HeldLocks,
+    args::LockRequest, child::Child, forwarded_signals::Signals, held_locks::HeldLocks,
     run_command::Outcome,
 };
 use crate::{
@@ -35,23 +35,24 @@ pub(crate) fn become_command(arguments: &args::DieWithParent) -> Result<ExitStat
     Err(child::become_command(arguments))
 }
 
+/// Runs `throttlectl lock`.
 pub(crate) async fn run(
     server: &ServerArgs,
     arguments: &args::Lock,
 ) -> Result<ExitStatus, Failure> {
-    let (requested, grace) = (arguments.requested_locks()?, arguments.grace()?);
+    let (requests, grace) = (arguments.lock_requests()?, arguments.grace()?);
     let mut signals = Signals::listen()?;
     let peer = acquire::new_peer(server, arguments)?;
     let acquired = tokio::select! {
         biased;
-        held = acquire::acquire_all(server, &peer, &requested, arguments) => held.map(Ok),
+        held = acquire::acquire_all(server, &peer, &requests, arguments) => held.map(Ok),
         signal = signals.next_ending() => Ok(Err(signal)),
     };
     let status = match acquired {
-        Ok(Ok(held)) => run_under_lock(held, &requested, grace, arguments, &mut signals).await,
-        Ok(Err(signal)) => Ok(ExitStatus::signal(signal)),
+        Ok(Ok(held)) => run_under_lock(held, &requests, grace, arguments, &mut signals).await,
+        Ok(Err(signal)) => Ok(ExitStatus::of_signal(signal)),
         // Report now: removing the peer from a server that does not answer takes a while.
-        Err(failure) => Ok(output::failure(failure)),
+        Err(failure) => Ok(output::print_failure(failure)),
     };
     // If this fails, the peer is gone when its lease ends.
     let _ = unless_interrupted(&mut signals, timeout(CLOSE_TIMEOUT, peer.close())).await;
@@ -61,14 +62,14 @@ pub(crate) async fn run(
 /// Runs the command, or waits for the end of standard input, and releases the locks.
 async fn run_under_lock(
     held: HeldLocks,
-    requested: &[RequestedLock],
+    requests: &[LockRequest],
     grace: Duration,
     arguments: &args::Lock,
     signals: &mut Signals,
 ) -> Result<ExitStatus, Failure> {
     let least = arguments.hold_at_least.unwrap_or_default();
     let held_long_enough = sleep(least);
-    let names = requested.iter().map(|it| &*it.name);
+    let names = requests.iter().map(|it| &*it.semaphore);
     let outcome = if arguments.command.is_empty() {
         hold_without_command::run(&held, held.listing(names), grace, signals).await?
     } else {
@@ -81,7 +82,7 @@ async fn run_under_lock(
     };
     if !least.is_zero() && io::stderr().is_terminal() {
         let least = format_duration(least);
-        output::message(format_args!(
+        output::print_message(format_args!(
             "done; the lock is kept for {least} from when it was granted"
         ));
     }
@@ -91,15 +92,15 @@ async fn run_under_lock(
         _ = signals.next_ending() => {}
         // The command ran under the lock to its end, so its exit status counts.
         loss = held.until_lost() => {
-            output::message(format_args!("{loss}, before its time was over but when all was done"));
+            output::print_message(format_args!("{loss}, before its time was over but when all was done"));
             return Ok(status);
         }
     }
     match unless_interrupted(signals, held.release()).await {
         Some(released) => released?,
-        None => {
-            output::message("it was not given back: others have to wait for the end of the lease")
-        }
+        None => output::print_message(
+            "it was not given back: others have to wait for the end of the lease",
+        ),
     }
     Ok(status)
 }

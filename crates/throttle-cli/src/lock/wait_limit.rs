@@ -10,7 +10,7 @@ pub(super) struct WaitLimit {
 }
 
 impl WaitLimit {
-    #[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
+    #[expect(clippy::disallowed_methods, reason = "waits take real time")]
     pub(super) fn new(limit: Option<Duration>) -> Self {
         Self { start: Instant::now(), limit }
     }

@@ -45,7 +45,7 @@ impl<'a> WaitProgress<'a> {
                 if self.is_at_terminal {
                     output::to_stderr(format!("{CLEAR}{text}"));
                 } else {
-                    output::message(text);
+                    output::print_message(text);
                 }
             }
         };

@@ -14,7 +14,9 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::support::{TestServer, end, line, run, signal, start, throttlectl, until};
+use crate::support::{
+    TestServer, exit_status, run, send_signal, spawn, throttlectl, wait_for_line, wait_until,
+};
 
 #[test]
 fn the_exit_status_of_the_command_is_passed_on() {
@@ -50,16 +52,16 @@ fn the_environment_of_the_command_describes_its_lock() {
 #[test]
 fn a_lock_that_is_not_free_has_its_own_exit_status_and_leaves_no_waiter() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     for flags in [&["--nonblocking"][..], &["--wait", "1s"]] {
         let (code, stdout, stderr) = run(&mut server.lock(flags, "echo never"));
         assert_eq!((code, &*stdout), (75, ""));
         assert!(stderr.contains("\"A\"") && stderr.contains("was not free"), "{stderr}");
     }
     server.until_waiters(0);
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
 }
 
 #[test]
@@ -67,14 +69,14 @@ fn waiters_are_served_in_the_order_of_their_arrival() {
     let server = TestServer::new();
     let fifo = server.file("end");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let mut first = start(&mut server.lock(&[], "echo first >> order; read line < end"));
-    until(|| server.file("order").exists());
-    let mut second = start(&mut server.lock(&[], "echo second >> order"));
+    let mut first = spawn(&mut server.lock(&[], "echo first >> order; read line < end"));
+    wait_until(|| server.file("order").exists());
+    let mut second = spawn(&mut server.lock(&[], "echo second >> order"));
     server.until_waiters(1);
-    let mut third = start(&mut server.lock(&[], "echo third >> order"));
+    let mut third = spawn(&mut server.lock(&[], "echo third >> order"));
     server.until_waiters(2);
     fs::write(&fifo, "go\n").unwrap();
-    assert_eq!([&mut first, &mut second, &mut third].map(end), [0, 0, 0]);
+    assert_eq!([&mut first, &mut second, &mut third].map(exit_status), [0, 0, 0]);
     assert_eq!(fs::read_to_string(server.file("order")).unwrap(), "first\nsecond\nthird\n");
 }
 
@@ -210,9 +212,9 @@ fn without_levels_from_the_server_locks_are_acquired_in_the_order_of_the_command
 
     let server = TestServer::with_routes(|| {
         let api = throttle_http::Api::new(crate::support::handle([("A", 1, 0), ("B", 3, 1)]));
-        let gone = async || (StatusCode::NOT_FOUND, "not found");
+        let no_route = async || (StatusCode::NOT_FOUND, "not found");
         axum::Router::new()
-            .route("/semaphores", axum::routing::get(gone))
+            .route("/semaphores", axum::routing::get(no_route))
             .fallback_service(api.routes())
     });
     assert_eq!(run(&mut server.throttlectl(&["lock", "B", "A", "--", "true"])).0, 0);
@@ -224,15 +226,15 @@ fn without_levels_from_the_server_locks_are_acquired_in_the_order_of_the_command
 #[test]
 fn the_exit_status_of_a_conflict_can_be_chosen() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     for flags in [["--nonblocking", "-E", "3"], ["--wait=1s", "--conflict-exit-code", "3"]] {
         assert_eq!(run(&mut server.lock(&flags, "echo never")).0, 3);
     }
     let (code, _, _) = run(&mut server.throttlectl(&["lock", "X", "-E", "3", "--", "true"]));
     assert_eq!(code, 78, "a refusal is no conflict");
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
 }
 
 #[test]
@@ -305,12 +307,12 @@ fn a_lock_is_held_for_its_minimum_time_also_if_the_command_ends_sooner() {
     assert_eq!(code, 7);
     assert!(start.elapsed() >= Duration::from_millis(300));
     // A signal ends it before that.
-    let mut holder = self::start(&mut server.lock(&["--hold-at-least", "1h"], "echo x > done"));
-    line(&server.file("done"));
+    let mut holder = spawn(&mut server.lock(&["--hold-at-least", "1h"], "echo x > done"));
+    wait_for_line(&server.file("done"));
     let (code, _, _) = run(&mut server.lock(&["--nonblocking"], "true"));
     assert_eq!(code, 75, "it is held");
-    signal("TERM", holder.id());
-    assert!(matches!(end(&mut holder), 0 | 143));
+    send_signal("TERM", holder.id());
+    assert!(matches!(exit_status(&mut holder), 0 | 143));
     assert_eq!(run(&mut server.lock(&["--nonblocking"], "true")).0, 0);
 }
 
@@ -338,10 +340,10 @@ fn without_a_command_the_lock_is_held_until_standard_input_ends() {
     holder.stdin.as_mut().unwrap().write_all(b"anything").unwrap();
     assert!(holder.try_wait().unwrap().is_none());
     drop(holder.stdin.take());
-    assert_eq!(end(&mut holder), 0);
+    assert_eq!(exit_status(&mut holder), 0);
     let (mut holder, _) = hold();
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
     let remainder = server.call(|it| async move { it.remainder("A").await.unwrap() });
     assert_eq!(remainder, 1);
     // A listing that cannot be written is a failure.
@@ -364,9 +366,9 @@ fn without_a_command_a_signal_ends_the_program_also_while_nobody_reads_the_listi
     let mut command = server.throttlectl(&["lock", "A"]);
     let mut holder = command.stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
     let remainder = || server.call(|it| async move { it.remainder("A").await.unwrap() });
-    until(|| remainder() == 0);
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    wait_until(|| remainder() == 0);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
     assert_eq!(remainder(), 1);
 }
 

@@ -9,34 +9,34 @@ use std::{
 };
 
 use crate::support::{
-    TestServer, end, is_alive, line, process, run, signal, start, started_by, state, throttlectl,
-    until, with_signals,
+    TestServer, exit_status, is_alive, process_id, process_state, run, send_signal, spawn,
+    started_by, throttlectl, wait_for_line, wait_until, with_signals,
 };
 
 #[test]
 fn a_command_may_handle_a_signal_itself() {
     let server = TestServer::new();
     let script =
-        "trap 'echo told > told; exit 3' USR1; echo in > in; while true; do sleep 0.01; done";
-    let mut program = start(&mut server.lock(&[], script));
-    line(&server.file("in"));
-    signal("USR1", program.id());
-    assert_eq!(end(&mut program), 3);
-    assert_eq!(line(&server.file("told")), "told");
+        "trap 'echo trapped > trapped; exit 3' USR1; echo in > in; while true; do sleep 0.01; done";
+    let mut program = spawn(&mut server.lock(&[], script));
+    wait_for_line(&server.file("in"));
+    send_signal("USR1", program.id());
+    assert_eq!(exit_status(&mut program), 3);
+    assert_eq!(wait_for_line(&server.file("trapped")), "trapped");
 }
 
 #[test]
 fn a_signal_ends_the_wait_and_leaves_the_queue() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
-    let mut waiter = start(&mut server.lock(&[], "echo never > never"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
+    let mut waiter = spawn(&mut server.lock(&[], "echo never > never"));
     server.until_waiters(1);
-    signal("TERM", waiter.id());
-    assert_eq!(end(&mut waiter), 143);
+    send_signal("TERM", waiter.id());
+    assert_eq!(exit_status(&mut waiter), 143);
     server.until_waiters(0);
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
     assert!(!server.file("never").exists());
 }
 
@@ -44,13 +44,13 @@ fn a_signal_ends_the_wait_and_leaves_the_queue() {
 fn a_command_gets_time_to_end_before_its_lock_is_lost() {
     let server = TestServer::new();
     let script =
-        "trap 'echo told > told; exit 0' TERM; echo in > in; while true; do sleep 0.01; done";
-    let mut program = start(&mut server.lock(&["--lease", "3s", "--grace", "1s"], script));
-    line(&server.file("in"));
-    let told = server.file("told");
+        "trap 'echo trapped > trapped; exit 0' TERM; echo in > in; while true; do sleep 0.01; done";
+    let mut program = spawn(&mut server.lock(&["--lease", "3s", "--grace", "1s"], script));
+    wait_for_line(&server.file("in"));
+    let trapped = server.file("trapped");
     let files = server.shut_down();
-    assert_eq!(end(&mut program), 76, "the command was ended early");
-    assert_eq!(fs::read_to_string(told).unwrap(), "told\n");
+    assert_eq!(exit_status(&mut program), 76, "the command was ended early");
+    assert_eq!(fs::read_to_string(trapped).unwrap(), "trapped\n");
     drop(files);
 }
 
@@ -61,21 +61,21 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         let ignoring = format!("--ignore-signal={name}");
         let server = TestServer::new();
         let script = "echo in > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
-        let mut program = start(&mut with_signals(&ignoring, &server.lock(&[], script)));
-        line(&server.file("in"));
-        signal(name, program.id());
+        let mut program = spawn(&mut with_signals(&ignoring, &server.lock(&[], script)));
+        wait_for_line(&server.file("in"));
+        send_signal(name, program.id());
         // The program receives signals in the order in which they are sent.
-        signal("USR1", program.id());
-        assert_eq!(end(&mut program), 138, "{name}: USR1 alone ended the command");
+        send_signal("USR1", program.id());
+        assert_eq!(exit_status(&mut program), 138, "{name}: USR1 alone ended the command");
 
-        let mut holder = start(&mut server.lock(&[], "echo in > in2; exec sleep 60"));
-        line(&server.file("in2"));
-        let mut waiter = start(&mut with_signals(&ignoring, &server.lock(&[], "exit 5")));
+        let mut holder = spawn(&mut server.lock(&[], "echo in > in2; exec sleep 60"));
+        wait_for_line(&server.file("in2"));
+        let mut waiter = spawn(&mut with_signals(&ignoring, &server.lock(&[], "exit 5")));
         server.until_waiters(1);
-        signal(name, waiter.id());
-        signal("TERM", holder.id());
-        assert_eq!(end(&mut holder), 143);
-        assert_eq!(end(&mut waiter), 5, "{name}");
+        send_signal(name, waiter.id());
+        send_signal("TERM", holder.id());
+        assert_eq!(exit_status(&mut holder), 143);
+        assert_eq!(exit_status(&mut waiter), 5, "{name}");
     }
 }
 
@@ -94,16 +94,16 @@ fn the_exit_status_of_the_command_is_known_although_the_parent_ignores_chld() {
 #[test]
 fn a_program_whose_file_is_removed_while_it_waits_still_runs_the_command() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     let copy = server.file("throttlectl");
     fs::copy(env!("CARGO_BIN_EXE_throttlectl"), &copy).unwrap();
-    let mut waiter = start(&mut started_by(Command::new(&copy), &server.lock(&[], "exit 5")));
+    let mut waiter = spawn(&mut started_by(Command::new(&copy), &server.lock(&[], "exit 5")));
     server.until_waiters(1);
     fs::remove_file(&copy).unwrap();
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
-    assert_eq!(end(&mut waiter), 5);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
+    assert_eq!(exit_status(&mut waiter), 5);
 }
 
 /// A write to a full pipe that nobody reads blocks for ever.
@@ -117,11 +117,11 @@ fn a_command_ends_when_its_lock_is_lost_although_nobody_reads_the_messages() {
     let mut command = server.lock(&["--lease", "2s", "--grace", "100ms"], script);
     let mut program = command.stderr(writer).stdout(Stdio::null()).spawn().unwrap();
     drop(command);
-    line(&server.file("in"));
+    wait_for_line(&server.file("in"));
     thread::spawn(move || while stuffing.write(&[0; 1024]).is_ok() {});
     let files = server.shut_down();
     let death = Instant::now();
-    assert_eq!(end(&mut program), 76);
+    assert_eq!(exit_status(&mut program), 76);
     assert!(death.elapsed() < Duration::from_secs(3));
     drop(files);
 }
@@ -131,28 +131,28 @@ fn a_command_ends_when_its_lock_is_lost_although_nobody_reads_the_messages() {
 #[expect(clippy::disallowed_methods, reason = "a grace is real time")]
 fn signals_are_forwarded_during_the_grace_and_a_second_one_cuts_it_short() {
     let server = TestServer::new();
-    let script = "trap 'echo x >> told' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
+    let script = "trap 'echo x >> trapped' TERM; trap 'echo usr1 > usr1' USR1; echo $$ > in; \
                   while :; do sleep 0.01; done";
-    let mut program = start(&mut server.lock(&["--lease", "5s", "--grace", "2500ms"], script));
-    let shell = process(&server.file("in"));
+    let mut program = spawn(&mut server.lock(&["--lease", "5s", "--grace", "2500ms"], script));
+    let shell = process_id(&server.file("in"));
     let peer = server.call(|it| async move { it.peers().await.unwrap()[0].id });
     // Wait until the server has run for longer than the time since the peer's last heartbeat.
-    until(|| {
+    wait_until(|| {
         let left = server.call(|it| async move { it.peers().await.unwrap()[0].time_left });
         left.as_millis() < 4_900
     });
     server.call(|it| async move { it.remove_peer(peer).await.unwrap() });
-    let told = |times: usize| {
-        until(|| fs::read(server.file("told")).unwrap_or_default().len() == 2 * times)
+    let trapped = |times: usize| {
+        wait_until(|| fs::read(server.file("trapped")).unwrap_or_default().len() == 2 * times)
     };
-    told(1);
+    trapped(1);
     let begin = Instant::now();
-    signal("USR1", program.id());
-    line(&server.file("usr1"));
-    signal("TERM", program.id());
-    told(2);
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 76);
+    send_signal("USR1", program.id());
+    wait_for_line(&server.file("usr1"));
+    send_signal("TERM", program.id());
+    trapped(2);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 76);
     assert!(begin.elapsed() < Duration::from_millis(2_400), "the grace was not over");
     assert!(!is_alive(shell));
 }
@@ -164,18 +164,18 @@ fn inherited_processes_are_collected_when_they_end() {
     let lock = server.lock(&[], "while [ -e /proc/$OTHER ]; do sleep 0.01; done; exit 5");
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 0.1 & export OTHER=$!; exec \"$0\" \"$@\""]).arg(lock.get_program());
-    assert_eq!(end(&mut start(&mut started_by(shell, &lock))), 5);
+    assert_eq!(exit_status(&mut spawn(&mut started_by(shell, &lock))), 5);
 }
 
 #[test]
 fn the_exit_status_of_the_command_is_passed_on_although_the_release_gets_no_answer() {
     let server = TestServer::new();
     let script = "echo in > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
-    let mut program = start(&mut server.lock(&["--lease", "20s"], script));
-    line(&server.file("in"));
+    let mut program = spawn(&mut server.lock(&["--lease", "20s"], script));
+    wait_for_line(&server.file("in"));
     let files = server.shut_down();
     fs::write(files.path().join("go"), "").unwrap();
-    assert_eq!(end(&mut program), 5);
+    assert_eq!(exit_status(&mut program), 5);
 }
 
 #[test]
@@ -183,14 +183,14 @@ fn the_exit_status_of_the_command_is_passed_on_although_the_release_gets_no_answ
 fn a_signal_ends_the_wait_for_a_server_that_does_not_answer_the_release() {
     let server = TestServer::new();
     let script = "echo $$ > in; while [ ! -e go ]; do sleep 0.01; done; exit 5";
-    let mut program = start(&mut server.lock(&["--lease", "20s"], script));
-    let shell = process(&server.file("in"));
+    let mut program = spawn(&mut server.lock(&["--lease", "20s"], script));
+    let shell = process_id(&server.file("in"));
     let files = server.shut_down();
     fs::write(files.path().join("go"), "").unwrap();
-    until(|| state(shell).is_none());
+    wait_until(|| process_state(shell).is_none());
     let begin = Instant::now();
-    signal("INT", program.id());
-    assert_eq!(end(&mut program), 5);
+    send_signal("INT", program.id());
+    assert_eq!(exit_status(&mut program), 5);
     assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
 }
 
@@ -212,14 +212,14 @@ fn the_program_waits_for_a_lock_also_before_the_server_has_started() {
     let url = format!("unix:{}", path.display());
     let mut waiters = [&["A"][..], &["A", "--wait", "1m"], &["A", "B"]].map(|words| {
         let words = [&["lock"], words, &["--", "sh", "-c", "exit 5"]].concat();
-        start(&mut throttlectl(&url, &words))
+        spawn(&mut throttlectl(&url, &words))
     });
     // A later request has failed, so the first attempts of the waiters have failed too.
     assert_eq!(run(&mut throttlectl(&url, &["health"])).0, 69);
     assert!(waiters.iter_mut().all(|it| it.try_wait().unwrap().is_none()));
     let _server = TestServer::on_unix_socket(&path);
     for waiter in &mut waiters {
-        assert_eq!(end(waiter), 5);
+        assert_eq!(exit_status(waiter), 5);
     }
 }
 
@@ -227,8 +227,8 @@ fn the_program_waits_for_a_lock_also_before_the_server_has_started() {
 #[expect(clippy::disallowed_methods, reason = "somebody waits in real time")]
 fn the_time_to_wait_is_kept_with_and_without_a_server() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
     let directory = tempfile::tempdir().unwrap();
     let nobody = format!("unix:{}", directory.path().join("nobody").display());
     let (code, _, stderr) =
@@ -244,6 +244,6 @@ fn the_time_to_wait_is_kept_with_and_without_a_server() {
         let span = Duration::from_millis(1_490)..Duration::from_millis(2_300);
         assert!(span.contains(&waited), "{url}: {waited:?}");
     }
-    signal("TERM", holder.id());
-    assert_eq!(end(&mut holder), 143);
+    send_signal("TERM", holder.id());
+    assert_eq!(exit_status(&mut holder), 143);
 }

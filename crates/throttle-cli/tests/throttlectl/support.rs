@@ -102,7 +102,7 @@ impl TestServer {
     /// Waits until this number of peers wait for `A`.
     #[cfg(unix)]
     pub(crate) fn until_waiters(&self, number: u64) {
-        until(|| {
+        wait_until(|| {
             self.call(|it| async move { it.semaphore("A").await.unwrap().status.waiters }) == number
         });
     }
@@ -148,14 +148,14 @@ pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-pub(crate) fn start(command: &mut Command) -> Child {
+pub(crate) fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Waits for a process to end, and returns its exit status.
-pub(crate) fn end(child: &mut Child) -> i32 {
+pub(crate) fn exit_status(child: &mut Child) -> i32 {
     let mut status = None;
-    until(|| {
+    wait_until(|| {
         status = child.try_wait().unwrap();
         status.is_some()
     });
@@ -164,15 +164,15 @@ pub(crate) fn end(child: &mut Child) -> i32 {
 
 /// Sends a signal by its name.
 #[cfg(unix)]
-pub(crate) fn signal(name: &str, process: u32) {
+pub(crate) fn send_signal(name: &str, process: u32) {
     let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(status.unwrap().success());
 }
 
 /// Waits until a file has a line, and returns it.
-pub(crate) fn line(path: &Path) -> String {
+pub(crate) fn wait_for_line(path: &Path) -> String {
     let mut text = String::new();
-    until(|| {
+    wait_until(|| {
         text = fs::read_to_string(path).unwrap_or_default();
         text.ends_with('\n')
     });
@@ -181,26 +181,26 @@ pub(crate) fn line(path: &Path) -> String {
 
 /// The process id that a command writes to a file.
 #[cfg(target_os = "linux")]
-pub(crate) fn process(path: &Path) -> u32 {
-    line(path).parse().unwrap()
+pub(crate) fn process_id(path: &Path) -> u32 {
+    wait_for_line(path).parse().unwrap()
 }
 
 /// Whether a process is alive, so not a zombie.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_alive(process: u32) -> bool {
-    !matches!(state(process), None | Some('X' | 'Z'))
+    !matches!(process_state(process), None | Some('X' | 'Z'))
 }
 
 /// The letter for the state of a process in `/proc`. `None` if there is no such process.
 #[cfg(target_os = "linux")]
-pub(crate) fn state(process: u32) -> Option<char> {
+pub(crate) fn process_state(process: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Waits until a condition is true.
 #[expect(clippy::disallowed_methods, reason = "other processes run in real time")]
-pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "the condition does not become true");

@@ -13,7 +13,8 @@ use std::{
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{
-    TestServer, end, is_alive, line, process, signal, start, started_by, state, until,
+    TestServer, exit_status, is_alive, process_id, process_state, send_signal, spawn, started_by,
+    wait_for_line, wait_until,
 };
 
 /// A shell at its own terminal. `$T` is `throttlectl`.
@@ -53,7 +54,7 @@ impl Terminal {
     }
 
     fn until_shows(&self, text: &str) {
-        until(|| String::from_utf8_lossy(&self.screen.lock().unwrap()).contains(text));
+        wait_until(|| String::from_utf8_lossy(&self.screen.lock().unwrap()).contains(text));
     }
 }
 
@@ -76,7 +77,7 @@ impl Drop for Terminal {
 const COUNTER: &str = "echo $$ > counter; while :; do echo x >> counts; done";
 
 fn is_stopped(process: u32) -> bool {
-    state(process) == Some('T')
+    process_state(process) == Some('T')
 }
 
 fn counts(server: &TestServer) -> usize {
@@ -91,7 +92,7 @@ fn parent(process: u32) -> u32 {
 
 fn status(terminal: &mut Terminal, file: &Path) -> String {
     terminal.types("echo $? > status\n");
-    line(file)
+    wait_for_line(file)
 }
 
 #[test]
@@ -101,9 +102,9 @@ fn a_command_may_read_from_the_terminal_whatever_its_streams_are() {
         let mut terminal = Terminal::new(&server);
         let script = "echo in > in; read -r word < /dev/tty; echo $word > word";
         terminal.types(&format!("$T lock A -- sh -c '{script}' {streams}\n"));
-        line(&server.file("in"));
+        wait_for_line(&server.file("in"));
         terminal.types("swordfish\n");
-        assert_eq!(line(&server.file("word")), "swordfish", "{streams}");
+        assert_eq!(wait_for_line(&server.file("word")), "swordfish", "{streams}");
         assert_eq!(status(&mut terminal, &server.file("status")), "0", "{streams}");
     }
 }
@@ -113,13 +114,13 @@ fn a_stopped_job_continues_if_the_lock_is_still_held() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("$T lock A -- sh -c '{COUNTER}' < /dev/null\n"));
-    let counter = process(&server.file("counter"));
+    let counter = process_id(&server.file("counter"));
     terminal.types("\x1a");
     terminal.until_shows("Stopped");
     assert!(is_stopped(counter) && is_stopped(parent(counter)));
     let before = counts(&server);
     terminal.types("fg\n");
-    until(|| counts(&server) > before);
+    wait_until(|| counts(&server) > before);
     terminal.types("\x03");
     assert_eq!(status(&mut terminal, &server.file("status")), "130");
 }
@@ -129,14 +130,14 @@ fn a_job_stopped_under_two_locks_continues_in_the_foreground() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("$T lock B -- $T lock A -- sh -c '{COUNTER}'\n"));
-    let counter = process(&server.file("counter"));
+    let counter = process_id(&server.file("counter"));
     let inner = parent(counter);
     terminal.types("\x1a");
     terminal.until_shows("Stopped");
     assert!([counter, inner, parent(inner)].into_iter().all(is_stopped));
     let before = counts(&server);
     terminal.types("fg\n");
-    until(|| counts(&server) > before);
+    wait_until(|| counts(&server) > before);
     terminal.types("\x03");
     assert_eq!(status(&mut terminal, &server.file("status")), "130");
 }
@@ -145,20 +146,21 @@ fn a_job_stopped_under_two_locks_continues_in_the_foreground() {
 fn a_stop_of_the_program_alone_does_not_stop_the_script_that_started_it() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
-    let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo heard > heard\" USR1; \
+    let script = "\"$T\" lock A -- sh -c \"$0\" & trap \"echo trapped > trapped\" USR1; \
                   echo $$ > script; while :; do wait; done";
     terminal.types(&format!("sh -c '{script}' '{COUNTER}'\n"));
-    let (script, counter) = (process(&server.file("script")), process(&server.file("counter")));
+    let (script, counter) =
+        (process_id(&server.file("script")), process_id(&server.file("counter")));
     let program = parent(counter);
-    signal("TSTP", program);
-    until(|| is_stopped(program) && is_stopped(counter));
-    signal("USR1", script);
-    assert_eq!(line(&server.file("heard")), "heard");
+    send_signal("TSTP", program);
+    wait_until(|| is_stopped(program) && is_stopped(counter));
+    send_signal("USR1", script);
+    assert_eq!(wait_for_line(&server.file("trapped")), "trapped");
     let before = counts(&server);
-    signal("CONT", program);
-    until(|| counts(&server) > before);
-    signal("TERM", program);
-    until(|| !is_alive(program));
+    send_signal("CONT", program);
+    wait_until(|| counts(&server) > before);
+    send_signal("TERM", program);
+    wait_until(|| !is_alive(program));
 }
 
 #[test]
@@ -167,11 +169,11 @@ fn a_job_stopped_for_longer_than_the_lease_does_not_continue() {
     let mut terminal = Terminal::new(&server);
     let flags = "--lease 1s --grace 200ms";
     terminal.types(&format!("$T lock A {flags} -- sh -c '{COUNTER}'\n"));
-    let counter = process(&server.file("counter"));
+    let counter = process_id(&server.file("counter"));
     terminal.types("\x1a");
     terminal.until_shows("Stopped");
     let before = counts(&server);
-    until(|| server.call(|it| async move { it.remainder("A").await.unwrap() }) == 1);
+    wait_until(|| server.call(|it| async move { it.remainder("A").await.unwrap() }) == 1);
     terminal.types("fg\n");
     assert_eq!(status(&mut terminal, &server.file("status")), "76");
     assert_eq!(counts(&server), before, "it did nothing without the lock");
@@ -184,10 +186,10 @@ fn processes_that_a_command_started_at_a_terminal_end_with_the_lock() {
     let mut terminal = Terminal::new(&server);
     let script = "trap \"\" TERM; sleep 60 & echo $! > child; echo $$ > shell; wait";
     terminal.types(&format!("$T lock A --lease 2s --grace 100ms -- sh -c '{script}'\n"));
-    let family = [process(&server.file("child")), process(&server.file("shell"))];
+    let family = [process_id(&server.file("child")), process_id(&server.file("shell"))];
     let files = server.shut_down();
     assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
-    until(|| !family.iter().any(|&process| is_alive(process)));
+    wait_until(|| !family.iter().any(|&process| is_alive(process)));
 }
 
 #[test]
@@ -197,13 +199,13 @@ fn a_background_job_stops_when_it_reads_from_the_terminal_and_gets_it_by_fg() {
     let script = "echo $$ > shell; read -r word; echo $word > word";
     // `set -b` makes the shell report the state of its job at once. Before that it would not continue the job.
     terminal.types(&format!("set -b; $T lock A -- sh -c '{script}' &\n"));
-    let shell = process(&server.file("shell"));
+    let shell = process_id(&server.file("shell"));
     terminal.until_shows("Stopped");
     assert!(is_stopped(shell) && is_stopped(parent(shell)));
     terminal.types("fg\n");
-    until(|| !is_stopped(shell));
+    wait_until(|| !is_stopped(shell));
     terminal.types("swordfish\n");
-    assert_eq!(line(&server.file("word")), "swordfish");
+    assert_eq!(wait_for_line(&server.file("word")), "swordfish");
     assert_eq!(status(&mut terminal, &server.file("status")), "0");
 }
 
@@ -215,9 +217,9 @@ fn a_script_keeps_the_terminal_while_its_command_runs_in_the_background() {
                   while [ ! -e in ]; do sleep 0.01; done; \
                   read -r word; echo $word > word; kill $!; wait $!";
     terminal.types(&format!("sh -c '{script}'\n"));
-    line(&server.file("in"));
+    wait_for_line(&server.file("in"));
     terminal.types("swordfish\n");
-    assert_eq!(line(&server.file("word")), "swordfish");
+    assert_eq!(wait_for_line(&server.file("word")), "swordfish");
     assert_eq!(status(&mut terminal, &server.file("status")), "143");
 }
 
@@ -227,7 +229,7 @@ fn ctrl_c_also_interrupts_the_script_that_runs_the_program() {
     let mut terminal = Terminal::new(&server);
     let script = "\"$T\" lock A -- sh -c \"echo in > in; exec sleep 60\"; echo never > never";
     terminal.types(&format!("sh -c '{script}'\n"));
-    line(&server.file("in"));
+    wait_for_line(&server.file("in"));
     terminal.types("\x03");
     assert_eq!(status(&mut terminal, &server.file("status")), "130");
     assert!(!server.file("never").exists());
@@ -238,21 +240,21 @@ fn ctrl_z_stops_nothing_for_ever_if_there_is_no_shell_to_continue_it() {
     let server = TestServer::new();
     let mut terminal = Terminal::new(&server);
     terminal.types(&format!("exec $T lock A -- sh -c '{COUNTER}'\n"));
-    let counter = process(&server.file("counter"));
+    let counter = process_id(&server.file("counter"));
     terminal.types("\x1a");
     terminal.until_shows("^Z");
     let before = counts(&server);
-    until(|| counts(&server) > before + 10);
+    wait_until(|| counts(&server) > before + 10);
     terminal.types("\x03");
-    until(|| !is_alive(counter));
+    wait_until(|| !is_alive(counter));
 }
 
 #[test]
 fn a_waiter_at_a_terminal_shows_its_place_and_can_be_stopped_and_interrupted() {
     let server = TestServer::new();
-    let mut holder = start(&mut server.lock(&[], "echo in > in; exec sleep 60"));
-    line(&server.file("in"));
-    let mut before = start(&mut server.lock(&[], "exit 5"));
+    let mut holder = spawn(&mut server.lock(&[], "echo in > in; exec sleep 60"));
+    wait_for_line(&server.file("in"));
+    let mut before = spawn(&mut server.lock(&[], "exit 5"));
     server.until_waiters(1);
     let mut terminal = Terminal::new(&server);
     terminal.types("$T lock A -- true\n");
@@ -263,12 +265,12 @@ fn a_waiter_at_a_terminal_shows_its_place_and_can_be_stopped_and_interrupted() {
     let jobs = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
     let waiter = jobs.trim().parse().unwrap();
     terminal.types("fg\n");
-    until(|| !is_stopped(waiter));
+    wait_until(|| !is_stopped(waiter));
     terminal.types("\x03");
     assert_eq!(status(&mut terminal, &server.file("status")), "130");
     server.until_waiters(1);
-    signal("TERM", holder.id());
-    assert_eq!((end(&mut holder), end(&mut before)), (143, 5));
+    send_signal("TERM", holder.id());
+    assert_eq!((exit_status(&mut holder), exit_status(&mut before)), (143, 5));
 }
 
 /// `stty tostop` stops programs that write from the background, where this program is while the command runs.
@@ -279,9 +281,9 @@ fn a_message_does_not_delay_the_end_of_a_command() {
     let script = "trap \"\" TERM; echo $$ > shell; while :; do :; done";
     terminal.types("stty tostop\n");
     terminal.types(&format!("$T lock A --lease 2s --grace 100ms -- sh -c '{script}'\n"));
-    let shell = process(&server.file("shell"));
+    let shell = process_id(&server.file("shell"));
     let files = server.shut_down();
-    until(|| !is_alive(shell));
+    wait_until(|| !is_alive(shell));
     terminal.until_shows("the command is told to end");
     assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
 }
@@ -295,8 +297,8 @@ fn the_terminal_is_restored_after_a_command_is_killed() {
     let flags = "--lease 1s --grace 100ms";
     let line = format!("sh -c '$T lock A {flags} -- sh -c \"$0\"; stty -a > modes' '{script}'");
     terminal.types(&format!("{line}\n"));
-    process(&server.file("shell"));
+    process_id(&server.file("shell"));
     let files = server.shut_down();
     let modes = files.path().join("modes");
-    until(|| fs::read_to_string(&modes).is_ok_and(|it| it.contains(" echo ")));
+    wait_until(|| fs::read_to_string(&modes).is_ok_and(|it| it.contains(" echo ")));
 }

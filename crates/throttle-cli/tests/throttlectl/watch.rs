@@ -18,7 +18,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::{
     show::crowded,
-    support::{TestServer, end, run, signal, until},
+    support::{TestServer, exit_status, run, send_signal, wait_until},
 };
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -68,9 +68,9 @@ fn the_table_is_updated_until_a_signal_ends_the_program() {
         let text = fs::read_to_string(server.file("watched")).unwrap();
         text.matches("SEMAPHORE").count()
     };
-    until(|| tables() >= 3);
-    signal("INT", program.id());
-    assert_eq!(end(&mut program), 0);
+    wait_until(|| tables() >= 3);
+    send_signal("INT", program.id());
+    assert_eq!(exit_status(&mut program), 0);
 }
 
 #[test]
@@ -79,11 +79,11 @@ fn each_signal_that_ends_the_program_restores_the_terminal() {
     for (name, code) in [("INT", 0), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
         let (mut program, sent) = at_a_terminal(&mut watch(&server));
         let sent = || sent.lock().unwrap().clone();
-        until(|| sent().contains("SEMAPHORE"));
+        wait_until(|| sent().contains("SEMAPHORE"));
         assert!(sent().starts_with(ENTER), "{:?}", sent());
-        signal(name, program.id());
-        assert_eq!(end(&mut program), code, "{name}");
-        until(|| sent().ends_with(LEAVE));
+        send_signal(name, program.id());
+        assert_eq!(exit_status(&mut program), code, "{name}");
+        wait_until(|| sent().ends_with(LEAVE));
     }
 }
 
@@ -98,12 +98,12 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         .env("NO_PROXY", "*");
     let (mut program, sent) = at_a_terminal(&mut shell);
     let frames = || sent.lock().unwrap().matches("SEMAPHORE").count();
-    until(|| frames() > 0);
-    signal("HUP", program.id());
+    wait_until(|| frames() > 0);
+    send_signal("HUP", program.id());
     let before = frames();
-    until(|| frames() > before + 2);
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 143);
+    wait_until(|| frames() > before + 2);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 143);
 }
 
 /// The program handles signals and asks the server although its pipe is full.
@@ -123,9 +123,9 @@ fn a_pipe_that_nobody_reads_holds_nothing_up() {
     let capacity = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
     writer.write_all(&vec![b' '; capacity]).unwrap();
     let mut program = watch(&server).stdout(writer).spawn().unwrap();
-    until(|| asked.load(Ordering::Relaxed) >= 3);
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 143);
+    wait_until(|| asked.load(Ordering::Relaxed) >= 3);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 143);
 }
 
 /// For example after Ctrl+S.
@@ -133,10 +133,10 @@ fn a_pipe_that_nobody_reads_holds_nothing_up() {
 fn a_terminal_that_accepts_no_output_holds_no_signal_up() {
     let (server, _) = crowded();
     let (mut program, sent, terminal) = with_terminal(&mut watch(&server));
-    until(|| sent.lock().unwrap().contains("SEMAPHORE"));
+    wait_until(|| sent.lock().unwrap().contains("SEMAPHORE"));
     rustix::termios::tcflow(&terminal, rustix::termios::Action::OOff).unwrap();
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 143);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 143);
 }
 
 #[test]
@@ -144,16 +144,16 @@ fn a_stopped_program_restores_the_terminal_and_draws_again_when_it_continues() {
     let (server, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&server));
     let sent = || sent.lock().unwrap().clone();
-    until(|| sent().contains("SEMAPHORE"));
-    signal("TSTP", program.id());
+    wait_until(|| sent().contains("SEMAPHORE"));
+    send_signal("TSTP", program.id());
     let stat = format!("/proc/{}/stat", program.id());
-    until(|| fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T'));
-    until(|| sent().ends_with(LEAVE));
-    signal("CONT", program.id());
-    until(|| sent().rsplit(LEAVE).next().unwrap().contains("SEMAPHORE"));
+    wait_until(|| fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T'));
+    wait_until(|| sent().ends_with(LEAVE));
+    send_signal("CONT", program.id());
+    wait_until(|| sent().rsplit(LEAVE).next().unwrap().contains("SEMAPHORE"));
     assert!(sent().rsplit(LEAVE).next().unwrap().starts_with(ENTER));
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 143);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 143);
 }
 
 #[test]
@@ -166,24 +166,24 @@ fn no_line_is_longer_than_the_terminal_is_wide() {
         let mut frames = sent.split("\x1b[H").filter_map(|it| it.strip_suffix("\x1b[J"));
         frames.find(|frame| frame.contains("SEMAPHORE")).map(str::to_owned)
     };
-    until(|| table().is_some());
+    wait_until(|| table().is_some());
     let table = table().unwrap();
     let lines: Vec<_> = table.split("\x1b[K").collect();
     let width = |line: &&str| line.trim_start().chars().count();
     assert_eq!(lines.iter().map(width).max(), Some(40), "{lines:?}");
-    signal("TERM", program.id());
-    assert_eq!(end(&mut program), 143);
+    send_signal("TERM", program.id());
+    assert_eq!(exit_status(&mut program), 143);
 }
 
 #[test]
 fn a_table_that_is_out_of_date_shows_its_age() {
     let (server, _) = crowded();
     let (mut program, sent) = at_a_terminal(&mut watch(&server));
-    until(|| sent.lock().unwrap().contains("SEMAPHORE"));
+    wait_until(|| sent.lock().unwrap().contains("SEMAPHORE"));
     let files = server.shut_down();
-    until(|| sent.lock().unwrap().contains(" ago: "));
-    signal("INT", program.id());
-    assert_eq!(end(&mut program), 0);
+    wait_until(|| sent.lock().unwrap().contains(" ago: "));
+    send_signal("INT", program.id());
+    assert_eq!(exit_status(&mut program), 0);
     drop(files);
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{TestServer, end, line, run, start, throttlectl, until};
+use crate::support::{TestServer, exit_status, run, spawn, throttlectl, wait_for_line, wait_until};
 
 /// Starts a process that writes a line every second until it is killed.
 const FAMILY: &str = "cmd /C family.bat";
@@ -50,8 +50,8 @@ fn a_failure_has_its_own_exit_status() {
     let server = server();
     let (code, _, stderr) = run(&mut server.throttlectl(&["lock", "A", "--", "no-such-program"]));
     assert_eq!(code, 127, "{stderr}");
-    let mut holder = start(&mut server.throttlectl(&["lock", "A", "--", "cmd", "/C", FAMILY]));
-    line(&server.file("in"));
+    let mut holder = spawn(&mut server.throttlectl(&["lock", "A", "--", "cmd", "/C", FAMILY]));
+    wait_for_line(&server.file("in"));
     let (code, _, stderr) =
         run(&mut server.throttlectl(&["lock", "A", "--nonblocking", "--", "cmd", "/C", "exit 0"]));
     assert_eq!(code, 75, "{stderr}");
@@ -67,12 +67,12 @@ fn a_failure_has_its_own_exit_status() {
 fn when_the_server_dies_the_command_and_its_processes_are_dead_before_the_lease_ends() {
     let server = server();
     let arguments = ["lock", "A", "--lease", "3s", "--grace", "500ms", "--", "cmd", "/C", FAMILY];
-    let mut program = start(&mut server.throttlectl(&arguments));
-    line(&server.file("in"));
+    let mut program = spawn(&mut server.throttlectl(&arguments));
+    wait_for_line(&server.file("in"));
     let alive = server.file("alive");
     let files = server.shut_down();
     let death = Instant::now();
-    assert_eq!(end(&mut program), 76);
+    assert_eq!(exit_status(&mut program), 76);
     assert!(death.elapsed() < Duration::from_secs(3), "others can hold the lock now");
     assert_does_not_grow(&alive);
     drop(files);
@@ -81,8 +81,8 @@ fn when_the_server_dies_the_command_and_its_processes_are_dead_before_the_lease_
 #[test]
 fn no_process_that_the_command_started_outlives_a_program_that_is_killed() {
     let server = server();
-    let mut program = start(&mut server.throttlectl(&["lock", "A", "--", "cmd", "/C", FAMILY]));
-    line(&server.file("in"));
+    let mut program = spawn(&mut server.throttlectl(&["lock", "A", "--", "cmd", "/C", FAMILY]));
+    wait_for_line(&server.file("in"));
     program.kill().unwrap();
     program.wait().unwrap();
     assert_does_not_grow(&server.file("alive"));
@@ -93,8 +93,8 @@ fn no_process_that_the_command_started_outlives_a_program_that_is_killed() {
 fn assert_does_not_grow(file: &std::path::Path) {
     let start = Instant::now();
     // A killed process may take a moment to end.
-    until(|| start.elapsed() > Duration::from_millis(500));
+    wait_until(|| start.elapsed() > Duration::from_millis(500));
     let before = fs::read(file).unwrap();
-    until(|| start.elapsed() > Duration::from_millis(3_500));
+    wait_until(|| start.elapsed() > Duration::from_millis(3_500));
     assert_eq!(fs::read(file).unwrap(), before);
 }

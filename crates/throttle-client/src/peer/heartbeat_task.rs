@@ -51,23 +51,23 @@ async fn run(inner: &PeerInner) {
             }
         }
     }
-    let end = *closing.borrow();
-    if let Some(peer) = forget_peer(inner, end).await
-        && end == Some(CloseMode::Remove)
+    let mode = *closing.borrow();
+    if let Some(peer) = end_lease(inner, mode).await
+        && mode == Some(CloseMode::Remove)
     {
         Box::pin(remove(inner, peer)).await;
     }
 }
 
-/// Runs `perform` until it is done or the peer is to be closed.
+/// Runs `work` until it is done or the peer is to be closed.
 async fn until_closing(
     closing: &mut watch::Receiver<Option<CloseMode>>,
-    perform: impl Future<Output = ()>,
+    work: impl Future<Output = ()>,
 ) {
     tokio::select! {
         biased;
         _ = closing.wait_for(Option::is_some) => {}
-        () = perform => {}
+        () = work => {}
     }
 }
 
@@ -83,13 +83,13 @@ async fn sync_with_server(inner: &PeerInner) {
 }
 
 /// Ends the lease here. Returns the peer and its deadline.
-async fn forget_peer(inner: &PeerInner, end: Option<CloseMode>) -> Option<(PeerId, Time)> {
+async fn end_lease(inner: &PeerInner, mode: Option<CloseMode>) -> Option<(PeerId, Time)> {
     let _server_sync = inner.server_sync.lock().await;
     let mut state = inner.state();
     let peer = state.lease.peer()?;
     let deadline = state.lease.deadline(peer)?;
     state.lease.close();
-    state.to_remove = (end == Some(CloseMode::Remove)).then_some(peer);
+    state.to_remove = (mode == Some(CloseMode::Remove)).then_some(peer);
     state.loss.send_replace(Some(Lost::Closed));
     Some((peer, deadline))
 }

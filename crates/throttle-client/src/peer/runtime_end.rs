@@ -27,8 +27,8 @@ pub(super) fn remove_if_pending(inner: &Arc<PeerInner>) {
     }
     // The mutex is poisoned only by a panic. Then the lease removes the peer.
     let Ok(mut state) = inner.state.lock() else { return };
-    let given_up = state.to_remove.take();
-    let Some(peer) = given_up.or_else(|| state.lease.close()) else { return };
+    let closed = state.to_remove.take();
+    let Some(peer) = closed.or_else(|| state.lease.close()) else { return };
     drop(state);
     let left = BUDGET.lock().map_or(Duration::ZERO, |mut budget| budget.left());
     if !left.is_zero() {

@@ -67,7 +67,7 @@ pub(super) struct PeerState {
     pub(super) to_remove: Option<PeerId>,
     /// Whether the server refused the default labels.
     pub(super) default_labels_refused: bool,
-    /// The longest `block_for` that the server is known to allow.
+    /// The longest `block_for` to send; halved when the server refuses it.
     pub(super) longest_block_for: Duration,
     /// The index of the URL by which the server last confirmed the peer; `None` if a failover happened during
     /// that request. Another URL may lead to another server, whose uptime tells nothing about this peer.
@@ -94,17 +94,17 @@ impl PeerInner {
     }
 
     /// Makes the heartbeat task close the peer. Only the first mode counts.
-    pub(super) fn begin_to_close(&self, end: CloseMode) {
+    pub(super) fn begin_to_close(&self, mode: CloseMode) {
         self.closing.send_if_modified(|closing| {
             let is_first = closing.is_none();
-            closing.get_or_insert(end);
+            closing.get_or_insert(mode);
             is_first
         });
     }
 
     /// Closes the peer, and waits for that at most [`CLOSE_TIMEOUT`].
-    pub(super) async fn close(&self, end: CloseMode) {
-        self.begin_to_close(end);
+    pub(super) async fn close(&self, mode: CloseMode) {
+        self.begin_to_close(mode);
         let closed = async {
             // No peer is created after this, because `closing` is set.
             drop(self.server_sync.lock().await);

@@ -1,9 +1,9 @@
-//! A machine full of peers, and questions about what an operation costs in it.
+//! A machine full of peers, and the operations whose cost is measured in it.
 //!
-//! A [`Question`] is asked in a steady state: each step leaves the machine as large as it found it.
-//! So it may be asked by a clock, which is the bench `core`, as well as by a program that counts
-//! instructions, which is the bench `instructions`. Peers take their turns in an order that jumps
-//! through memory, as strangers do, and their ids are drawn from far apart, as the runtime does.
+//! A [`Question`] is measured in a steady state: each step leaves the machine as large as it found it.
+//! So the same step serves the bench `core`, which measures time, and the bench `instructions`, which
+//! counts instructions. Peers act in an order that jumps through memory, as independent clients do, and
+//! their ids are spread widely, like the random ids of the runtime.
 
 use std::{hint::black_box, time::Duration};
 
@@ -12,38 +12,38 @@ use throttle_core::{
     Time,
 };
 
-/// What does this cost among so many peers?
+/// What a step costs among many peers.
 pub(crate) struct Question {
-    /// How many operations, or peers that are concerned, make a step.
+    /// How many operations, or peers, a step handles.
     pub(crate) operations: u32,
     pub(crate) prepare: fn(u64) -> Crowd,
     pub(crate) step: fn(&mut Crowd),
 }
 
-/// A lock on a semaphore that has room for everybody: taken, and given back.
+/// A lock is acquired and released. The semaphore has room for all peers.
 pub(crate) const ACQUIRE_AND_RELEASE: Question = Question {
     operations: 2,
     prepare: |peers| Crowd::of(peers, Count::MAX),
     step: |crowd| {
         let (peer, db) = (crowd.next(), crowd.db);
-        let taken = crowd.throttle.acquire(crowd.now, peer, (db, Count::ONE));
-        assert!(taken.is_ok_and(Admission::is_granted));
-        let given_back = crowd.throttle.release(crowd.now, peer, db, None);
-        assert_eq!(given_back, Ok(Release::Released));
+        let acquired = crowd.throttle.acquire(crowd.now, peer, (db, Count::ONE));
+        assert!(acquired.is_ok_and(Admission::is_granted));
+        let released = crowd.throttle.release(crowd.now, peer, db, None);
+        assert_eq!(released, Ok(Release::Released));
         assert_eq!(crowd.drain(), 2);
     },
 };
 
-/// A sign of life, three for each lease; what a postponed deadline costs later is included.
+/// A heartbeat, three per lease. The later correction of the postponed deadline is included.
 pub(crate) const HEARTBEAT: Question = Question {
     operations: 1,
     prepare: |peers| {
         let mut crowd = Crowd::of(peers, Count::MAX);
         let among = u32::try_from(peers).expect("at most a million");
-        // Deadlines come up one by one, not all in the same second.
+        // Spread the deadlines, so that they come up one by one.
         for (number, peer) in (0..among).zip((0..peers).map(id)) {
             let lease = LEASE / 3 + LEASE / 2 * number / among;
-            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("it has just come");
+            crowd.throttle.heartbeat(crowd.now, peer, lease).expect("the peer was just created");
         }
         for _ in 0..4 * peers {
             crowd.beat(crowd.pause);
@@ -53,7 +53,7 @@ pub(crate) const HEARTBEAT: Question = Question {
     step: |crowd| crowd.beat(crowd.pause),
 };
 
-/// A mutex changes hands in front of a queue, and who had it joins the end.
+/// A mutex passes on to the head of a queue, and its former holder joins the end.
 pub(crate) const HAND_OVER: Question = Question {
     operations: 1,
     prepare: |waiters| {
@@ -76,7 +76,7 @@ pub(crate) const HAND_OVER: Question = Question {
     },
 };
 
-/// A peer comes and goes beside those who stay.
+/// A peer is created and removed among others that stay.
 pub(crate) const NEW_PEER_AND_REMOVE_PEER: Question = Question {
     operations: 2,
     prepare: |peers| Crowd::of(peers, Count::MAX),
@@ -87,7 +87,7 @@ pub(crate) const NEW_PEER_AND_REMOVE_PEER: Question = Question {
     },
 };
 
-/// A few peers come, take a lock, and expire together beside those who stay.
+/// A few peers are created, acquire a lock, and expire together among others that stay.
 pub(crate) const COME_AND_EXPIRE: Question = Question {
     operations: 16,
     prepare: |peers| Crowd::of(peers, Count::MAX),
@@ -95,8 +95,8 @@ pub(crate) const COME_AND_EXPIRE: Question = Question {
         let lease = Duration::from_nanos(1);
         for _ in 0..16 {
             let (peer, db) = (crowd.newcomer(lease), crowd.db);
-            let taken = crowd.throttle.acquire(crowd.now, peer, (db, Count::ONE));
-            assert!(taken.is_ok_and(Admission::is_granted));
+            let acquired = crowd.throttle.acquire(crowd.now, peer, (db, Count::ONE));
+            assert!(acquired.is_ok_and(Admission::is_granted));
         }
         crowd.now = crowd.now + lease;
         assert!(crowd.throttle.expire(crowd.now));
@@ -104,8 +104,8 @@ pub(crate) const COME_AND_EXPIRE: Question = Question {
     },
 };
 
-/// A few peers come and wait for a mutex under leases of no time, beside those who stay: each is granted
-/// the lock when the one before it expires, and expires a nanosecond later.
+/// A few peers wait for a mutex under leases of zero length, among others that stay: each is granted the
+/// lock when the one before it expires, and expires a nanosecond later.
 pub(crate) const COME_AND_EXPIRE_IN_A_CHAIN: Question = Question {
     operations: 16,
     prepare: |peers| Crowd::of(peers, Count::ONE),
@@ -120,7 +120,7 @@ pub(crate) const COME_AND_EXPIRE_IN_A_CHAIN: Question = Question {
     },
 };
 
-/// A machine with one semaphore, and peers that take turns.
+/// A machine with one semaphore, and peers that act in turn.
 pub(crate) struct Crowd {
     pub(crate) throttle: Throttle,
     pub(crate) now: Time,
@@ -128,7 +128,7 @@ pub(crate) struct Crowd {
     peers: u64,
     turn: u64,
     newcomers: u64,
-    /// Between two heartbeats, if each peer sends three for each lease.
+    /// The time between two heartbeats of any peers, if each peer sends three per lease.
     pause: Duration,
 }
 
@@ -137,7 +137,7 @@ impl Crowd {
         let mut throttle = Throttle::new(Settings::default());
         let db = throttle.add_semaphore(Time::ZERO, max, Level(0));
         for peer in 0..peers {
-            throttle.new_peer(Time::ZERO, id(peer), LEASE).expect("it is new");
+            throttle.new_peer(Time::ZERO, id(peer), LEASE).expect("the id is new");
         }
         let pause = LEASE / 3 / u32::try_from(peers).expect("at most a million");
         let now = Time::ZERO;
@@ -146,18 +146,18 @@ impl Crowd {
         crowd
     }
 
-    /// Whose turn it is.
+    /// The next peer in turn.
     fn next(&mut self) -> PeerId {
         self.turn += 1;
         self.nth(self.turn - 1)
     }
 
-    /// Strides are no multiple of what a cache fetches, and prime, so that everybody has their turn.
+    /// The stride is prime, so that each peer has its turn, and no multiple of what a cache fetches.
     pub(crate) fn nth(&self, turn: u64) -> PeerId {
         id(turn * 7_919 % self.peers)
     }
 
-    /// Somebody who was never here before.
+    /// Creates a peer.
     fn newcomer(&mut self, lease: Duration) -> PeerId {
         self.newcomers += 1;
         let peer = id(self.peers + self.newcomers);
@@ -165,15 +165,17 @@ impl Crowd {
         peer
     }
 
-    /// The next peer takes the lock, or waits for it.
+    /// The next peer acquires the lock, or waits for it.
     pub(crate) fn join_queue(&mut self) {
         let peer = self.next();
-        self.throttle.acquire(self.now, peer, (self.db, Count::ONE)).expect("it is acquirable");
+        self.throttle
+            .acquire(self.now, peer, (self.db, Count::ONE))
+            .expect("the count is acquirable");
         self.drain();
     }
 
-    /// Somebody new takes the lock of a semaphore, or waits for it with an open request, under a lease
-    /// of this length.
+    /// A new peer acquires the lock of a semaphore, or waits for it with an open request, under a lease of
+    /// this length.
     pub(crate) fn newcomer_waits(&mut self, semaphore: SemaphoreId, lease: Duration) {
         self.newcomer_waits_for(semaphore, Count::ONE, lease);
     }
@@ -188,7 +190,7 @@ impl Crowd {
         let peer = self.newcomer(LEASE);
         let (expires_in, attended) = (Some(lease), true);
         let request = LockRequest { expires_in, attended, ..(semaphore, count).into() };
-        self.throttle.acquire(self.now, peer, request).expect("it is acquirable");
+        self.throttle.acquire(self.now, peer, request).expect("the count is acquirable");
         self.drain();
     }
 
@@ -198,7 +200,7 @@ impl Crowd {
         assert_eq!(self.throttle.heartbeat(self.now, peer, LEASE), Ok(()));
     }
 
-    /// Takes note of all events, and tells how many there were.
+    /// Drains all events, and returns how many there were.
     fn drain(&mut self) -> usize {
         std::iter::from_fn(|| black_box(self.throttle.poll_event())).count()
     }
@@ -207,7 +209,7 @@ impl Crowd {
 /// The id of a peer: 53 bits that differ for different numbers below 2^53.
 fn id(number: u64) -> PeerId {
     let scattered = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) & ((1 << 53) - 1);
-    PeerId::new(scattered).expect("an odd factor makes zero of zero only")
+    PeerId::new(scattered).expect("an odd factor maps only zero to zero")
 }
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);

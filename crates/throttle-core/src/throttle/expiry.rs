@@ -188,7 +188,7 @@ impl Budget {
 /// A step forgets at most this fraction of its budget in outdated sequence numbers.
 const PRUNE_DIVISOR: u32 = 32;
 
-/// After how many expired peers events are delivered: few enough for the events to be still in the cache.
+/// After how many expired peers events are delivered: few enough that the events are still in the cache.
 const DELIVER_EVERY: usize = 16;
 
 #[cfg(test)]

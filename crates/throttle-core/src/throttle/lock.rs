@@ -61,7 +61,7 @@ pub enum Admission {
     Queued {
         /// The count pending.
         count: Count,
-        /// Its position in the queue, in the order of arrival.
+        /// Orders the queue by arrival, and identifies the wait.
         ticket: Ticket,
     },
 }
@@ -89,7 +89,7 @@ impl Throttle {
     ///
     /// The lock is granted at once if the count fits and no waiter is in the queue; otherwise the peer
     /// joins the end of the queue. Asking again for the same count changes nothing and returns the
-    /// current state, so it is safe to retry; a parked waiter gets its place back by that. Asking for a
+    /// current state, so it is safe to retry; it gives a parked waiter its place back. Asking for a
     /// smaller count shrinks the lock, held or pending, and keeps the place. O(log n), and O(log n) for
     /// each grant that a shrunk lock makes possible.
     ///

@@ -1,4 +1,4 @@
-//! The queue of a semaphore: joining, leaving, and who is granted next.
+//! The queue of a semaphore: which waiter is granted next, and how waiters join and leave.
 
 use core::time::Duration;
 

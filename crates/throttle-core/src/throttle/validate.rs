@@ -65,7 +65,7 @@ impl Throttle {
 
     /// The head of the queue does not fit, and the queue agrees with its peers.
     fn validate_queue(&self, id: SemaphoreId) {
-        let semaphore = self.semaphore(id).expect("it was just found");
+        let semaphore = self.semaphore(id).expect("the caller has just found the semaphore");
         let waiters = semaphore.waiters_after(None);
         let mut queue = waiters.filter(|(ticket, waiter)| {
             let pending = self.peers.get(waiter.slot).pending.expect("only pending peers wait");

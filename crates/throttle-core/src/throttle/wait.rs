@@ -47,7 +47,8 @@ impl Throttle {
             return;
         };
         let until = self.present + self.settings.abandoned_after;
-        let pending = self.peers.get_mut(slot).pending.as_mut().expect("it was just found");
+        let pending =
+            self.peers.get_mut(slot).pending.as_mut().expect("a closed request was pending");
         pending.wait = WaitState::Parked(until);
         let semaphore = pending.semaphore;
         self.semaphore_mut(semaphore).park(ticket);

@@ -1,4 +1,4 @@
-//! The machine and the model see the same things happen.
+//! The machine and the model give the same answers and events, and show the same state.
 
 use arbitrary::{Result, Unstructured};
 
@@ -19,7 +19,7 @@ fn the_machine_does_what_the_specification_says() {
     }
 }
 
-/// One life, compared at every step. Tells what it went through.
+/// One life, compared at every step. Returns what it covered.
 fn life(u: &mut Unstructured<'_>) -> Result<Coverage> {
     let mut world = World::arbitrary(u)?;
     let mut throttle = world.throttle();
@@ -28,7 +28,7 @@ fn life(u: &mut Unstructured<'_>) -> Result<Coverage> {
         let (now, command) = world.next(u)?;
         let reply = throttle.apply(now, command.clone());
         let events = drain(&mut throttle);
-        world.hear(&command, &reply, &events);
+        world.observe(&command, &reply, &events);
         let expected = model.apply(now, &command, Minted::by(&reply, &events));
         assert_eq!((reply, events), expected, "{command:?} at {now:?}");
         let seen = Snapshot::of(&throttle, world.semaphores());

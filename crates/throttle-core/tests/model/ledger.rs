@@ -1,4 +1,4 @@
-//! What a consumer knows who was told nothing but the events: who holds what and who waits in line.
+//! The state as a consumer of the events alone knows it: the holders and the queue of each semaphore.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use throttle_core::{Command, Count, Event, FencingToken, PeerId, Reply, Semaphor
 
 use crate::{life::Step, snapshot::Snapshot};
 
-/// A book kept from the events, entry by entry.
+/// The state, updated event by event.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     accounts: BTreeMap<SemaphoreId, Account>,
@@ -18,7 +18,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Account {
     pub(crate) max: Count,
     pub(crate) holders: Vec<Holder>,
-    pub(crate) line: Vec<Waiter>,
+    pub(crate) queue: Vec<Waiter>,
     pub(crate) last_token: Option<FencingToken>,
 }
 
@@ -36,70 +36,74 @@ pub(crate) struct Waiter {
     pub(crate) parked: bool,
 }
 
-/// A lock that becomes held, as the books stand just before.
+/// A grant, with the semaphore as it was just before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant<'a> {
     pub(crate) account: &'a Account,
     pub(crate) peer: PeerId,
     pub(crate) count: Count,
     pub(crate) token: FencingToken,
-    /// Whether the peer tells the server what it holds, rather than the other way round.
+    /// Whether the lock comes back by a restore.
     pub(crate) restored: bool,
 }
 
 impl Ledger {
-    /// Enters a step, and has every grant looked at.
-    pub(crate) fn enter(&mut self, step: &Step, mut look: impl FnMut(Grant<'_>)) {
+    /// Applies the events of a step, and calls `check` before each grant.
+    pub(crate) fn apply(&mut self, step: &Step, mut check: impl FnMut(Grant<'_>)) {
         for event in &step.meanwhile {
-            self.enter_event(event, &mut look);
+            self.apply_event(event, &mut check);
         }
         match (&step.command, &step.reply) {
             (&Command::AddSemaphore { max, .. }, &Ok(Reply::Added(id))) => {
                 let last_token = self.last_token_of_removed;
-                let account = Account { max, holders: Vec::new(), line: Vec::new(), last_token };
+                let account = Account { max, holders: Vec::new(), queue: Vec::new(), last_token };
                 self.accounts.insert(id, account);
             }
             (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
-                let removed = self.accounts.remove(semaphore).expect("it was there");
+                let removed =
+                    self.accounts.remove(semaphore).expect("a semaphore that is removed existed");
                 self.last_token_of_removed = self.last_token_of_removed.max(removed.last_token);
             }
             _ => {}
         }
         for event in &step.events {
-            self.enter_event(event, &mut look);
+            self.apply_event(event, &mut check);
         }
     }
 
-    fn enter_event(&mut self, event: &Event, look: &mut impl FnMut(Grant<'_>)) {
+    fn apply_event(&mut self, event: &Event, check: &mut impl FnMut(Grant<'_>)) {
         match *event {
             Event::Cancelled { peer, semaphore, count, .. } => {
-                let waiter = self.account(semaphore).leave_line(peer).expect("it waited");
+                let waiter = self
+                    .account(semaphore)
+                    .leave_queue(peer)
+                    .expect("a cancelled lock was pending");
                 assert_eq!(waiter.count, count);
             }
             Event::Expired { peer, .. } | Event::Removed { peer, .. } => {
                 self.peers.retain(|&known| known != peer);
                 let mut accounts = self.accounts.values();
                 let has = |account: &Account| account.has(peer);
-                assert!(!accounts.any(has), "a peer goes after its locks");
+                assert!(!accounts.any(has), "the locks of a peer go before the peer");
             }
             Event::Granted { peer, semaphore, count, token, waited } => {
                 let restored = waited.is_none();
                 let account = self.account(semaphore);
-                look(Grant { account, peer, count, token, restored });
-                account.leave_line(peer);
+                check(Grant { account, peer, count, token, restored });
+                account.leave_queue(peer);
                 account.holders.push(Holder { peer, count, token });
                 account.last_token = Some(token);
             }
             Event::Parked { peer, semaphore } => self.account(semaphore).waiter(peer).parked = true,
             Event::PeerCreated { peer } | Event::Restored { peer } => self.peers.push(peer),
             Event::Queued { peer, semaphore, count } => {
-                self.account(semaphore).line.push(Waiter { peer, count, parked: false });
+                self.account(semaphore).queue.push(Waiter { peer, count, parked: false });
             }
             Event::Released { peer, semaphore, count, token, .. } => {
                 let holders = &mut self.account(semaphore).holders;
                 let released = Holder { peer, count, token };
                 let at = holders.iter().position(|holder| *holder == released);
-                holders.remove(at.expect("what is released was held"));
+                holders.remove(at.expect("a released lock was held"));
             }
             Event::Resumed { peer, semaphore } => {
                 self.account(semaphore).waiter(peer).parked = false;
@@ -119,7 +123,7 @@ impl Ledger {
         }
     }
 
-    /// The books agree with what can be seen.
+    /// The ledger agrees with the machine.
     pub(crate) fn assert_agrees_with(&self, seen: &Snapshot) {
         let mut peers = self.peers.clone();
         peers.sort_unstable();
@@ -136,7 +140,7 @@ impl Ledger {
                 let &throttle_core::Waiter { peer, count, parked, .. } = seen;
                 Waiter { peer, count, parked }
             });
-            assert_eq!(account.line, waiters.collect::<Vec<_>>());
+            assert_eq!(account.queue, waiters.collect::<Vec<_>>());
         }
     }
 
@@ -152,15 +156,15 @@ impl Account {
 
     fn has(&self, peer: PeerId) -> bool {
         let holds = self.holders.iter().any(|holder| holder.peer == peer);
-        holds || self.line.iter().any(|waiter| waiter.peer == peer)
+        holds || self.queue.iter().any(|waiter| waiter.peer == peer)
     }
 
     fn waiter(&mut self, peer: PeerId) -> &mut Waiter {
-        self.line.iter_mut().find(|waiter| waiter.peer == peer).expect("it waits")
+        self.queue.iter_mut().find(|waiter| waiter.peer == peer).expect("the peer waits")
     }
 
-    fn leave_line(&mut self, peer: PeerId) -> Option<Waiter> {
-        let at = self.line.iter().position(|waiter| waiter.peer == peer)?;
-        Some(self.line.remove(at))
+    fn leave_queue(&mut self, peer: PeerId) -> Option<Waiter> {
+        let at = self.queue.iter().position(|waiter| waiter.peer == peer)?;
+        Some(self.queue.remove(at))
     }
 }

@@ -1,4 +1,4 @@
-//! Living: a world and a machine, one command after the other.
+//! A life: commands from a world, applied to a machine one after the other.
 
 use std::env;
 
@@ -7,12 +7,12 @@ use throttle_core::{Command, Error, Event, Reply, Throttle, Time};
 
 use crate::{snapshot::Snapshot, world::World};
 
-/// One command, with what was there before it and after it.
+/// One command, with the state before and after it.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) now: Time,
     pub(crate) command: Command,
-    /// What happened because time passed, before the command.
+    /// What happened because time passed before the command.
     pub(crate) meanwhile: Vec<Event>,
     pub(crate) before: Snapshot,
     pub(crate) reply: std::result::Result<Reply, Error>,
@@ -20,16 +20,16 @@ pub(crate) struct Step {
     pub(crate) after: Snapshot,
 }
 
-/// Lives one life and has every step looked at, the machine still as the step left it.
+/// Runs one life. Calls `check` after every step, while the machine is still as the step left it.
 pub(crate) fn live(
     u: &mut Unstructured<'_>,
-    mut look: impl FnMut(&mut Throttle, &Step),
+    mut check: impl FnMut(&mut Throttle, &Step),
 ) -> Result<()> {
     let mut world = World::arbitrary(u)?;
     let mut throttle = world.throttle();
     while !u.is_empty() {
         let (now, command) = world.next(u)?;
-        // What it does by itself is all that this command is about, and it may leave a backlog.
+        // A CatchUp command lets time pass itself, and may leave a backlog.
         if !matches!(command, Command::CatchUp { .. }) {
             throttle.expire(now);
         }
@@ -37,10 +37,10 @@ pub(crate) fn live(
         let before = Snapshot::of(&throttle, world.semaphores());
         let reply = throttle.apply(now, command.clone());
         let events = drain(&mut throttle);
-        world.hear(&command, &reply, &[&*meanwhile, &events].concat());
+        world.observe(&command, &reply, &[&*meanwhile, &events].concat());
         let after = Snapshot::of(&throttle, world.semaphores());
-        look(&mut throttle, &Step { now, command, meanwhile, before, reply, events, after });
-        world.hear_events(&drain(&mut throttle));
+        check(&mut throttle, &Step { now, command, meanwhile, before, reply, events, after });
+        world.observe_events(&drain(&mut throttle));
     }
     Ok(())
 }
@@ -49,10 +49,10 @@ pub(crate) fn drain(throttle: &mut Throttle) -> Vec<Event> {
     std::iter::from_fn(|| throttle.poll_event()).collect()
 }
 
-/// Lives this many lives, or `THROTTLE_LIVES` if that is set. Returns how many.
+/// Runs this many lives, or `THROTTLE_LIVES` if that is set. Returns how many.
 ///
-/// They are the same in every run, and others for another number in `THROTTLE_SEED`. The seed of a
-/// life that fails is printed, and `ARBTEST_SEED` lives that one alone.
+/// They are the same in every run with the same `THROTTLE_SEED`. If a life fails, its seed is printed;
+/// `ARBTEST_SEED` runs that one alone.
 pub(crate) fn lives(
     number: u64,
     mut property: impl FnMut(&mut Unstructured<'_>) -> Result<()>,

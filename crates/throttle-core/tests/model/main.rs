@@ -1,11 +1,11 @@
-//! The machine against the specification, in lives made of random commands.
+//! The machine against the specification, in *lives*: sequences of random commands.
 //!
-//! [`agreement`] compares everything that can be seen with a [`naive`] model of the specification,
-//! command by command. [`properties`] are promises that need no model to be checked, each with a test
-//! of its own; [`ledger`] keeps the books for those that speak about events. The generator, [`world`],
-//! stands on its own, for others to include.
+//! [`agreement`] compares everything observable with a [`naive`] model of the specification, command by
+//! command. [`properties`] are promises that can be checked without a model, each with a test of its own;
+//! [`ledger`] tracks the events for them. The generator, [`world`], depends on nothing else here, so that
+//! other programs can include it.
 //!
-//! `THROTTLE_LIVES` sets how many lives each test lives, `THROTTLE_SEED` which ones, and
+//! `THROTTLE_LIVES` sets the number of lives per test, `THROTTLE_SEED` selects other ones, and
 //! `ARBTEST_SEED` repeats the one that failed.
 
 mod agreement;

@@ -1,12 +1,12 @@
 //! The specification as a program: a list of peers that is scanned for everything, too slow to be
 //! wrong.
 //!
-//! There are no queues, sums or deadlines that could get out of step with the peers: who is next, how
-//! much is held and who is due is found by looking at everybody. What the specification leaves open,
-//! namely which numbers tokens, tickets and semaphores get, the model takes from the machine's own
-//! answers ([`Minted`]), and checks that they are as promised.
+//! There are no queues, sums or deadlines that could disagree with the peers. The next waiter, the count
+//! held and the peers that are due are found by scanning all peers. The specification leaves open which
+//! numbers tokens, tickets and semaphores get; the model takes them from the machine's own answers
+//! ([`Minted`]) and checks what is promised about them.
 //!
-//! Operations stand in [`operations`].
+//! The operations are in [`operations`].
 
 mod operations;
 
@@ -35,10 +35,10 @@ pub(crate) struct Model {
     present: u64,
     semaphores: Vec<Semaphore>,
     peers: Vec<Peer>,
-    /// The greatest number of each peer that is not there, and since when it is not.
+    /// The highest sequence number of each absent peer, and when it was recorded.
     absent: BTreeMap<PeerId, (Sequence, u64)>,
     last_ticket: Option<Ticket>,
-    /// What all tokens of semaphores that are added must exceed.
+    /// The tokens of new semaphores must exceed this one.
     token_floor: u64,
     minted: Minted,
     events: Vec<Event>,
@@ -57,10 +57,10 @@ struct Semaphore {
 struct Peer {
     id: PeerId,
     lease: Duration,
-    /// Wider than any instant, so that nothing has to saturate.
+    /// Wider than any instant, so that sums never saturate.
     deadline: u128,
-    /// The numbers of all its requests that were served.
-    numbers: Vec<Sequence>,
+    /// The sequence numbers of all its accepted requests.
+    sequences: Vec<Sequence>,
     labels: Labels,
     held: Vec<Held>,
     pending: Option<Pending>,
@@ -84,12 +84,12 @@ struct Pending {
     parked_until: Option<u128>,
 }
 
-/// The numbers that the machine made up for one command, in the order in which it did.
+/// The numbers that the machine drew for one command, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Minted {
     semaphore: Option<SemaphoreId>,
     ticket: Option<Ticket>,
-    /// How far the machine got.
+    /// The instant that the machine reached.
     reached: Option<Time>,
     tokens: VecDeque<FencingToken>,
 }
@@ -121,7 +121,7 @@ impl Model {
             peers: Vec::new(),
             absent: BTreeMap::new(),
             last_ticket: None,
-            // Room for 2^40 grants is left whatever the floor.
+            // Room for 2^40 grants is left for any floor.
             token_floor: token_floor.min(FencingToken::MAX.get() - (1 << 40)),
             minted: Minted::default(),
             events: Vec::new(),
@@ -129,7 +129,7 @@ impl Model {
         }
     }
 
-    /// What the machine must answer to `command`, and what it must announce.
+    /// The result of `command` and the events that the machine must give.
     pub(crate) fn apply(
         &mut self,
         now: Time,
@@ -140,7 +140,7 @@ impl Model {
         if matches!(command, Command::CatchUp { .. }) {
             self.catch_up(now);
         } else {
-            self.pass(now);
+            self.advance(now);
         }
         let reply = self.perform(command);
         self.serve();
@@ -150,7 +150,7 @@ impl Model {
         (reply, std::mem::take(&mut self.events))
     }
 
-    /// When something happens if nobody does anything.
+    /// The next instant at which something happens without a command.
     pub(crate) fn timeout(&self) -> Option<Time> {
         let first = self.peers.iter().map(Peer::timeout).min()?;
         u64::try_from(first).ok().map(Time::from_nanos).filter(|&first| first < Time::MAX)
@@ -201,21 +201,21 @@ impl Model {
         snapshot::Semaphore { id, status, holders, waiters }
     }
 
-    /// Lets time pass as far as the machine did. Leases that begin on the way begin at the present.
+    /// Advances time as far as the machine did. Leases that begin on the way begin at the present.
     fn catch_up(&mut self, now: Time) {
-        let reached = self.minted.reached.expect("it was told");
+        let reached = self.minted.reached.expect("CatchUp returns an instant");
         let now = now.as_nanos().min(u64::MAX - 1).max(self.now);
         assert!((self.now..=now).contains(&reached.as_nanos()), "{reached:?} is before {now}");
         if reached.as_nanos() < now {
             self.seen.note("clock: behind the present");
         }
         self.present = self.present.max(now);
-        self.pass(reached);
+        self.advance(reached);
     }
 
-    /// Lets time pass: whatever is due happens at its own instant, one instant after the other.
-    fn pass(&mut self, now: Time) {
-        // The end of time is never reached: it stands for never.
+    /// Advances time. What is due happens at its own instant, one instant after the other.
+    fn advance(&mut self, now: Time) {
+        // Time::MAX means never, so it is never reached.
         let now = now.as_nanos().min(u64::MAX - 1);
         match now {
             _ if now < self.now => self.seen.note("clock: backwards"),
@@ -235,18 +235,18 @@ impl Model {
             let end = u128::from(self.now);
             let mut ending = self.peers.iter().filter(|peer| peer.lease_end() <= end);
             chain += usize::from(ending.any(|peer| granted_before.contains(&peer.id)));
-            self.happen();
+            self.process_due();
             self.serve();
         }
         if chain >= 3 {
-            self.seen.note("expired: a chain of those who were just granted");
+            self.seen.note("expired: a chain of peers just granted");
         }
         self.now = now;
         self.present = self.present.max(now);
     }
 
-    /// Whoever is due at this instant goes, all before anybody gains from it.
-    fn happen(&mut self) {
+    /// Removes the peers that are due at this instant, before any queue is served.
+    fn process_due(&mut self) {
         let now = u128::from(self.now);
         let due = self.peers.iter().filter(|peer| peer.timeout() <= now);
         let mut due: Vec<_> = due.map(|peer| (peer.id, peer.lease_end() <= now)).collect();
@@ -266,22 +266,22 @@ impl Model {
         }
     }
 
-    /// Grants every semaphore to those who are next in line, as long as there is room.
+    /// Grants every semaphore to the heads of its queue, as long as they fit.
     fn serve(&mut self) {
         let before = self.events.len();
         for id in self.semaphores.iter().map(|semaphore| semaphore.id).collect::<Vec<_>>() {
-            while let Some(next) = self.next_in_line(id) {
-                let pending = self.peer(next).pending.expect("who stands in line waits");
+            while let Some(next) = self.head_of_queue(id) {
+                let pending = self.peer(next).pending.expect("the head of a queue waits");
                 if !self.fits(id, pending.count) {
                     break;
                 }
-                if self.line(id).any(|waiter| waiter.ticket < pending.ticket) {
+                if self.waiters(id).any(|waiter| waiter.ticket < pending.ticket) {
                     self.seen.note("granted: before a parked waiter");
                 }
                 self.seen.note("granted: later");
                 self.peer_mut(next).pending = None;
                 self.grant(next, id, pending.count, Some(pending.since));
-                self.answer(next, pending, "request: granted");
+                self.renew_after_wait(next, pending, "request: granted");
             }
         }
         if self.events.len() > before + 1 {
@@ -289,7 +289,7 @@ impl Model {
         }
     }
 
-    /// `waiting_since` is `None` for what is restored.
+    /// `waiting_since` is `None` for a restored lock.
     fn grant(
         &mut self,
         id: PeerId,
@@ -299,7 +299,7 @@ impl Model {
     ) {
         let token = self.minted.tokens.pop_front();
         let token = token.unwrap_or_else(|| panic!("{id} is not granted {count} of {semaphore:?}"));
-        let known = self.semaphore_mut(semaphore).expect("checked before");
+        let known = self.semaphore_mut(semaphore).expect("the caller has checked it");
         assert!(known.last_token < token.get(), "S10: {token} does not exceed the last token");
         assert!(token <= FencingToken::MAX, "S10: {token} has more than 53 bits");
         known.last_token = token.get();
@@ -309,9 +309,10 @@ impl Model {
         self.events.push(Event::Granted { peer: id, semaphore, count, token, waited });
     }
 
-    /// Takes a peer out with all it has. Returns how many locks it held, and its labels.
+    /// Removes a peer with its locks. Returns how many locks it held, and its labels.
     fn remove(&mut self, id: PeerId) -> (u32, Option<Box<Labels>>) {
-        let at = self.peers.iter().position(|peer| peer.id == id).expect("checked before");
+        let at =
+            self.peers.iter().position(|peer| peer.id == id).expect("the caller has checked it");
         let peer = self.peers.remove(at);
         for lock in &peer.held {
             self.events.push(lock.released(id, self.now));
@@ -319,34 +320,35 @@ impl Model {
         if let Some(pending) = peer.pending {
             self.events.push(pending.cancelled(id, self.now, CancelCause::PeerGone));
         }
-        if let Some(latest) = peer.numbers.iter().copied().max().filter(|latest| latest.get() > 0) {
-            self.seen.note("number: left behind");
-            self.leave_behind(id, latest);
+        if let Some(latest) = peer.sequences.iter().copied().max().filter(|latest| latest.get() > 0)
+        {
+            self.seen.note("sequence: left behind");
+            self.leave_sequence(id, latest);
         }
         let labels = (!peer.labels.is_empty()).then(|| Box::new(peer.labels));
         (u32::try_from(peer.held.len()).expect("few"), labels)
     }
 
-    /// The greatest number of a peer that is not there, as far as it is remembered.
-    fn left_behind(&self, id: PeerId) -> Option<Sequence> {
+    /// The highest sequence number of an absent peer, if it is remembered.
+    fn absent_sequence(&self, id: PeerId) -> Option<Sequence> {
         let &(sequence, since) = self.absent.get(&id)?;
         (self.now - since <= 600_000_000_000).then_some(sequence)
     }
 
-    fn leave_behind(&mut self, id: PeerId, sequence: Sequence) {
-        let latest = sequence.max(self.left_behind(id).unwrap_or_default());
+    fn leave_sequence(&mut self, id: PeerId, sequence: Sequence) {
+        let latest = sequence.max(self.absent_sequence(id).unwrap_or_default());
         self.absent.insert(id, (latest, self.now));
     }
 
-    /// Gives up the pending lock of a peer.
+    /// Cancels the pending lock of a peer.
     fn cancel(&mut self, id: PeerId, cause: CancelCause) {
-        let pending = self.peer_mut(id).pending.take().expect("checked before");
+        let pending = self.peer_mut(id).pending.take().expect("the caller has checked it");
         self.events.push(pending.cancelled(id, self.now, cause));
-        self.answer(id, pending, "request: cancelled");
+        self.renew_after_wait(id, pending, "request: cancelled");
     }
 
-    /// S8: the lease of somebody who has just heard an answer counts anew.
-    fn answer(&mut self, id: PeerId, pending: Pending, how: &'static str) {
+    /// S8: the answer to an open request renews the lease.
+    fn renew_after_wait(&mut self, id: PeerId, pending: Pending, how: &'static str) {
         if pending.open_requests > 0 {
             self.seen.note(how);
             self.renew(id);
@@ -362,23 +364,28 @@ impl Model {
         peer.deadline = u128::from(present) + peer.lease.as_nanos();
     }
 
-    /// All that wait for a semaphore, in no particular order.
-    fn line(&self, id: SemaphoreId) -> impl Iterator<Item = &Pending> {
+    /// All waiters of a semaphore, in arbitrary order.
+    fn waiters(&self, id: SemaphoreId) -> impl Iterator<Item = &Pending> {
         self.peers.iter().filter_map(move |peer| peer.pending_on(id))
     }
 
-    /// S2 and S15: who came first, of those that are not parked.
-    fn next_in_line(&self, id: SemaphoreId) -> Option<PeerId> {
-        let standing = |peer: &&Peer| {
+    /// S2 and S15: the waiter that arrived first, not counting parked ones.
+    fn head_of_queue(&self, id: SemaphoreId) -> Option<PeerId> {
+        let queued = |peer: &&Peer| {
             peer.pending_on(id).is_some_and(|pending| pending.parked_until.is_none())
         };
-        let came = |peer: &&Peer| peer.pending.map(|pending| pending.ticket);
-        self.peers.iter().filter(standing).min_by_key(came).map(|peer| peer.id)
+        let ticket = |peer: &&Peer| peer.pending.map(|pending| pending.ticket);
+        self.peers.iter().filter(queued).min_by_key(ticket).map(|peer| peer.id)
     }
 
     /// S1.
     fn fits(&self, id: SemaphoreId, count: Count) -> bool {
-        let max = self.semaphores.iter().find(|known| known.id == id).expect("checked before").max;
+        let max = self
+            .semaphores
+            .iter()
+            .find(|known| known.id == id)
+            .expect("the caller has checked it")
+            .max;
         self.held(id) + u128::from(count.get()) <= u128::from(max.get())
     }
 
@@ -397,11 +404,11 @@ impl Model {
     }
 
     fn peer(&self, id: PeerId) -> &Peer {
-        self.find(id).expect("checked before")
+        self.find(id).expect("the caller has checked it")
     }
 
     fn peer_mut(&mut self, id: PeerId) -> &mut Peer {
-        self.peers.iter_mut().find(|peer| peer.id == id).expect("checked before")
+        self.peers.iter_mut().find(|peer| peer.id == id).expect("the caller has checked it")
     }
 
     fn note_end(&mut self, id: PeerId, [idle, holding, waiting]: [&'static str; 3]) {
@@ -423,7 +430,7 @@ impl Peer {
         self.pending.as_ref().filter(|pending| pending.semaphore == id)
     }
 
-    /// S8: nobody expires while they are being answered.
+    /// S8: a lease does not end while a request is open.
     fn lease_end(&self) -> u128 {
         match self.pending {
             Some(pending) if pending.open_requests > 0 => u128::MAX,
@@ -437,11 +444,11 @@ impl Peer {
     }
 
     fn snapshot(&self, now: u64, present: u64) -> snapshot::Peer {
-        // The machine counts 584 years; what is longer lasts for ever.
+        // The machine counts up to 584 years; a longer lease never ends.
         let expires_in = self.lease.min(Duration::from_nanos(u64::MAX));
-        // An end beyond the last instant is no end either.
+        // A lease that would end after the last instant never ends either.
         let end = u64::try_from(self.lease_end()).ok().filter(|&end| end < u64::MAX);
-        assert!(end.is_none_or(|end| now <= end), "S8: nobody outlives their deadline");
+        assert!(end.is_none_or(|end| now <= end), "S8: no peer outlives its deadline");
         let left = end.map(|end| end.saturating_sub(present));
         snapshot::Peer {
             id: self.id,

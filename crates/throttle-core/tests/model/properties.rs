@@ -15,13 +15,13 @@ use crate::{
     world::World,
 };
 
-/// S1. Only a restored lock comes in above the maximum.
+/// S1. Only a restored lock may exceed the maximum.
 #[test]
 fn nothing_is_granted_beyond_the_maximum() {
     lives(LIVES, |u| {
         let mut ledger = Ledger::default();
         live(u, |_, step| {
-            ledger.enter(step, |grant| {
+            ledger.apply(step, |grant| {
                 let held = grant.account.held() + u128::from(grant.count.get());
                 let fits = held <= u128::from(grant.account.max.get());
                 assert!(fits || grant.restored, "{grant:?} by {:?}", step.command);
@@ -32,17 +32,17 @@ fn nothing_is_granted_beyond_the_maximum() {
 
 /// S2, S15.
 #[test]
-fn nobody_overtakes_anybody_but_the_parked() {
+fn only_parked_waiters_are_overtaken() {
     lives(LIVES, |u| {
         let mut ledger = Ledger::default();
         live(u, |_, step| {
-            ledger.enter(step, |grant| {
-                let line = &grant.account.line;
-                let next = line.iter().find(|waiter| !waiter.parked).map(|waiter| waiter.peer);
+            ledger.apply(step, |grant| {
+                let queue = &grant.account.queue;
+                let next = queue.iter().find(|waiter| !waiter.parked).map(|waiter| waiter.peer);
                 let in_order = next.is_none_or(|next| next == grant.peer);
                 assert!(in_order || grant.restored, "{grant:?} by {:?}", step.command);
-                let absent = line.iter().any(|waiter| waiter.parked && waiter.peer == grant.peer);
-                assert!(!absent, "{grant:?} to somebody who is not there");
+                let parked = queue.iter().any(|waiter| waiter.parked && waiter.peer == grant.peer);
+                assert!(!parked, "{grant:?} to a parked waiter");
             });
         })
     });
@@ -50,7 +50,7 @@ fn nobody_overtakes_anybody_but_the_parked() {
 
 /// S3.
 #[test]
-fn nobody_waits_for_what_is_free() {
+fn no_waiter_waits_for_a_count_that_is_free() {
     lives(LIVES, |u| {
         live(u, |_, step| {
             for semaphore in &step.after.semaphores {
@@ -66,7 +66,7 @@ fn nobody_waits_for_what_is_free() {
 
 /// S4.
 #[test]
-fn saying_it_again_changes_nothing_and_gets_the_same_answer() {
+fn repeating_a_request_changes_nothing_and_gives_the_same_answer() {
     lives(LIVES, |u| live(u, repeat));
 }
 
@@ -77,7 +77,7 @@ fn repeat(throttle: &mut Throttle, step: &Step) {
         Command::RemovePeer { .. } => Ok(Reply::Removed(false)),
         _ => return,
     };
-    // Who asked for a lease of no time is gone by the time they say it again.
+    // A peer with a lease of zero length is gone before the repetition.
     let hasty = step.after.peers.iter().any(|peer| peer.expires_in.is_zero());
     if hasty || throttle.expire(step.now) {
         return;
@@ -89,9 +89,10 @@ fn repeat(throttle: &mut Throttle, step: &Step) {
     assert_eq!(seen, step.after, "{:?}", step.command);
 }
 
-/// S6. Whoever waits for nothing can go on and give back what it holds; that must set free everybody.
+/// S6. Peers that wait for nothing can release their locks. If they all do, again and again, no peer may
+/// be left waiting.
 #[test]
-fn nobody_waits_in_a_circle() {
+fn no_peers_wait_for_each_other_in_a_circle() {
     lives(LIVES, |u| {
         live(u, |_, step| {
             let mut stuck: Vec<_> = step.after.peers.iter().map(|peer| peer.id).collect();
@@ -103,19 +104,21 @@ fn nobody_waits_in_a_circle() {
     });
 }
 
-/// Whether `peer` cannot go on before one of `others` has.
+/// Whether `peer` waits for a lock that one of `others` holds or is queued for earlier.
 fn waits_for(step: &Step, peer: PeerId, others: &[PeerId]) -> bool {
     let pending = step.after.peer(peer).and_then(|peer| peer.pending);
     pending.is_some_and(|pending| {
         let mut known = step.after.semaphores.iter();
-        let semaphore = known.find(|known| known.id == pending.semaphore).expect("it exists");
+        let semaphore = known
+            .find(|known| known.id == pending.semaphore)
+            .expect("a pending lock has a semaphore");
         let holders = semaphore.holders.iter().map(|holder| holder.peer);
         let earlier = semaphore.waiters.iter().map(|waiter| waiter.peer);
         holders.chain(earlier.take_while(|&waiter| waiter != peer)).any(|one| others.contains(&one))
     })
 }
 
-/// S8. To let time pass in several steps or in one is the same, and so is what is told of it.
+/// S8. Advancing time in several steps or in one gives the same state and the same events.
 #[test]
 fn expiry_composes() {
     lives(LIVES, |u| {
@@ -123,19 +126,19 @@ fn expiry_composes() {
         let (mut once, mut stepwise) = (world.throttle(), world.throttle());
         while !u.is_empty() {
             let (now, command) = match world.next(u)? {
-                // Leases that begin with it begin at the present, which the other one was not told.
+                // CatchUp makes leases begin at the present, which the other machine does not know.
                 (now, Command::CatchUp { .. }) => (now, Command::Expire),
                 next => next,
             };
-            let mut told = Vec::new();
+            let mut stepwise_events = Vec::new();
             for _ in 0..u.int_in_range(0..=2)? {
                 let before = instant_until(now, &stepwise, u)?;
                 if u.arbitrary()? {
                     stepwise.expire(before);
                 } else {
-                    told.extend(drain(&mut stepwise));
+                    stepwise_events.extend(drain(&mut stepwise));
                     stepwise.expire(before);
-                    told.extend(drain(&mut stepwise));
+                    stepwise_events.extend(drain(&mut stepwise));
                 }
             }
             let replies = [&mut once, &mut stepwise].map(|one| one.apply(now, command.clone()));
@@ -143,9 +146,9 @@ fn expiry_composes() {
                 assert_eq!(replies[0], replies[1], "{command:?} at {now:?}");
             }
             let events = drain(&mut once);
-            told.extend(drain(&mut stepwise));
-            assert_eq!(events, told, "{command:?} at {now:?}");
-            world.hear(&command, &replies[0], &events);
+            stepwise_events.extend(drain(&mut stepwise));
+            assert_eq!(events, stepwise_events, "{command:?} at {now:?}");
+            world.observe(&command, &replies[0], &events);
             let seen = [&once, &stepwise].map(|one| Snapshot::of(one, world.semaphores()));
             assert_eq!(seen[0], seen[1], "{command:?} at {now:?}");
         }
@@ -153,8 +156,7 @@ fn expiry_composes() {
     });
 }
 
-/// S8, S13. However little is done at a time, in the end the same has happened, and each time something
-/// has.
+/// S8, S13. Catching up with any budgets has the same effect in the end, and each call makes progress.
 #[test]
 fn catching_up_in_parts_is_the_same_as_at_once() {
     lives(LIVES, |u| {
@@ -164,24 +166,28 @@ fn catching_up_in_parts_is_the_same_as_at_once() {
             let (now, command) = world.next(u)?;
             let reached = once.catch_up(now, u32::MAX);
             let end = Time::from_nanos(u64::MAX - 1);
-            assert!(reached >= now.min(end), "nothing is left of what is due");
-            let mut told = Vec::new();
+            assert!(reached >= now.min(end), "an unlimited budget leaves no backlog");
+            let mut events_in_parts = Vec::new();
             let mut rounds = 0;
-            while in_parts.catch_up_with(now, u.int_in_range(0..=3)?, |event| told.push(event))
+            while in_parts
+                .catch_up_with(now, u.int_in_range(0..=3)?, |event| events_in_parts.push(event))
                 < reached
             {
                 in_parts.validate();
                 rounds += 1;
-                assert!(rounds < 1_000, "a handful of peers cannot keep it busy for ever");
+                assert!(
+                    rounds < 1_000,
+                    "a handful of peers is processed in a bounded number of rounds"
+                );
             }
             let events = drain(&mut once);
-            assert_eq!(events, told, "{command:?} at {now:?}");
-            world.hear_events(&events);
+            assert_eq!(events, events_in_parts, "{command:?} at {now:?}");
+            world.observe_events(&events);
             let replies = [&mut once, &mut in_parts].map(|one| one.apply(now, command.clone()));
             assert_eq!(replies[0], replies[1], "{command:?} at {now:?}");
             let events = drain(&mut once);
             assert_eq!(events, drain(&mut in_parts), "{command:?} at {now:?}");
-            world.hear(&command, &replies[0], &events);
+            world.observe(&command, &replies[0], &events);
             let seen = [&once, &in_parts].map(|one| Snapshot::of(one, world.semaphores()));
             assert_eq!(seen[0], seen[1], "{command:?} at {now:?}");
         }
@@ -189,7 +195,7 @@ fn catching_up_in_parts_is_the_same_as_at_once() {
     });
 }
 
-/// S8. Also while there is a backlog, and whoever has to wait for their turn to leave.
+/// S8. This holds during a backlog too.
 #[test]
 fn no_lease_is_shorter_than_was_promised() {
     let (mut ended, mut behind) = (0, 0);
@@ -218,7 +224,7 @@ fn no_lease_is_shorter_than_was_promised() {
     assert!(lived < LIVES || (ended > 1_000 && behind > 100), "{ended} ended, {behind} behind");
 }
 
-/// Who was told by the answer that its lease begins anew, and how long it is.
+/// The peer whose lease the answer confirms as renewed, with its length.
 fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
     match (&step.command, &step.reply) {
         (
@@ -228,7 +234,7 @@ fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
         ) => Some((peer, expires_in)),
         (Command::Restore(restoration), Ok(_)) => Some((restoration.peer, restoration.expires_in)),
         (_, Err(Error::StaleRequest { .. } | Error::UnknownPeer | Error::UnknownSemaphore)) => None,
-        // Also if the lock is refused.
+        // Even if the lock is refused.
         (&Command::Acquire { peer, request }, _) => {
             request.expires_in.map(|expires_in| (peer, expires_in))
         }
@@ -236,7 +242,7 @@ fn renewal(step: &Step) -> Option<(PeerId, Duration)> {
     }
 }
 
-/// An instant on the way to `now`; with luck one at which something happens.
+/// An instant at or before `now`; often one at which something happens.
 fn instant_until(now: Time, throttle: &Throttle, u: &mut Unstructured<'_>) -> Result<Time> {
     let due = throttle.poll_timeout().filter(|&due| due <= now);
     if let Some(due) = due.filter(|_| u.arbitrary().unwrap_or_default()) {
@@ -258,14 +264,17 @@ fn expiring_at_the_timeout_makes_progress() {
             if u.ratio(1, 8)? {
                 expire_next(&mut throttle);
             }
-            world.hear(&command, &reply, &drain(&mut throttle));
+            world.observe(&command, &reply, &drain(&mut throttle));
         }
         let mut rounds = 0;
         while expire_next(&mut throttle) {
             rounds += 1;
-            assert!(rounds < 1_000, "a handful of peers cannot keep it busy for ever");
+            assert!(
+                rounds < 1_000,
+                "a handful of peers is processed in a bounded number of rounds"
+            );
         }
-        // Those who are left wait for an answer, or live for ever.
+        // The remaining peers have open requests, or leases that never end.
         let seen = Snapshot::of(&throttle, world.semaphores());
         assert!(seen.peers.iter().all(|peer| peer.time_left == peer.expires_in), "{seen:?}");
         assert_all_is_free_without(seen, &mut throttle, world.semaphores());
@@ -273,21 +282,21 @@ fn expiring_at_the_timeout_makes_progress() {
     });
 }
 
-/// Lets happen what is due next, if anything is.
+/// Advances time to what is due next. Returns whether anything was.
 fn expire_next(throttle: &mut Throttle) -> bool {
     let Some(due) = throttle.poll_timeout() else {
         return false;
     };
     let happened = throttle.expire(due);
     let later = throttle.poll_timeout().is_none_or(|next| next > due);
-    assert!(happened || later, "nothing happened at {due:?}, nor does it go on later");
+    assert!(happened || later, "no progress at {due:?}");
     true
 }
 
-/// When the last peer has gone, nothing is held or awaited.
+/// After the last peer is removed, nothing is held or pending.
 fn assert_all_is_free_without(last: Snapshot, throttle: &mut Throttle, semaphores: &[SemaphoreId]) {
     for peer in last.peers {
-        // Its turn may have come, and its lease with it, when an earlier one was removed.
+        // Removing an earlier peer may have granted this one its lock, and ended its lease.
         throttle.remove_peer(last.now, peer.id, None);
     }
     throttle.expire(last.now);
@@ -300,13 +309,13 @@ fn assert_all_is_free_without(last: Snapshot, throttle: &mut Throttle, semaphore
     throttle.validate();
 }
 
-/// S10, also for a semaphore that takes the place of one that was removed.
+/// S10, also for a semaphore that replaces a removed one.
 #[test]
 fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
     lives(LIVES, |u| {
         let mut ledger = Ledger::default();
         live(u, |_, step| {
-            ledger.enter(step, |grant| {
+            ledger.apply(step, |grant| {
                 assert!(grant.account.last_token < Some(grant.token), "{grant:?}");
             });
             if let (
@@ -322,7 +331,7 @@ fn tokens_of_a_semaphore_only_grow_and_stay_with_their_lock() {
     });
 }
 
-/// S12. Only a lease stays renewed if the request that renewed it is refused.
+/// S12. The exception: a lease stays renewed even if the request that renewed it is refused.
 #[test]
 fn refusals_leave_no_trace() {
     lives(LIVES, |u| {
@@ -351,7 +360,7 @@ fn refusals_leave_no_trace() {
     });
 }
 
-/// S14. Hash maps may be in any order; nobody can tell.
+/// S14. The order of hash maps is not observable.
 #[test]
 fn the_same_commands_have_the_same_results() {
     lives(LIVES, |u| {
@@ -364,7 +373,7 @@ fn the_same_commands_have_the_same_results() {
             assert_eq!(reply, other.apply(now, command.clone()), "{command:?}");
             let events = drain(&mut one);
             assert_eq!(events, drain(&mut other), "{command:?}");
-            world.hear(&command, &reply, &events);
+            world.observe(&command, &reply, &events);
             assert_eq!(one.poll_timeout(), other.poll_timeout(), "{command:?}");
             assert!(one.peers(None).eq(other.peers(None)), "{command:?}");
             let seen = Snapshot::of(&one, world.semaphores());
@@ -374,13 +383,13 @@ fn the_same_commands_have_the_same_results() {
     });
 }
 
-/// Effects are facts: who only hears the events knows who holds what and who waits in which order.
+/// Events are complete: a consumer of the events alone knows all holders and the order of every queue.
 #[test]
-fn the_events_tell_the_whole_story() {
+fn the_events_suffice_to_know_all_holders_and_queues() {
     lives(LIVES, |u| {
         let mut ledger = Ledger::default();
         live(u, |_, step| {
-            ledger.enter(step, |_| {});
+            ledger.apply(step, |_| {});
             ledger.assert_agrees_with(&step.after);
         })
     });

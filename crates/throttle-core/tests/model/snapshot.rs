@@ -1,7 +1,6 @@
-//! All that can be seen of a machine from outside, at one instant, as a value to compare.
+//! Everything observable of a machine at one instant, as a value to compare.
 //!
-//! Lists are read page by page, two entries each, so that reading on from where one stopped is
-//! tested with everything else.
+//! Lists are read in pages of two entries, so that continuing after a cursor is tested too.
 
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use throttle_core::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) now: Time,
-    /// In order of their ids.
+    /// In the order of their ids.
     pub(crate) semaphores: Vec<Semaphore>,
-    /// In order of their ids, whatever the order in which the machine lists them.
+    /// In the order of their ids, although the machine lists them in another one.
     pub(crate) peers: Vec<Peer>,
 }
 
@@ -40,13 +39,13 @@ pub(crate) struct Peer {
 }
 
 impl Snapshot {
-    /// Looks at the machine, and at those of these semaphores that it knows.
+    /// The machine, with those of `semaphores` that exist.
     pub(crate) fn of(throttle: &Throttle, semaphores: &[SemaphoreId]) -> Self {
         let known = semaphores.iter().filter_map(|&id| semaphore(throttle, id));
         Self { now: throttle.now(), semaphores: known.collect(), peers: peers(throttle) }
     }
 
-    /// Gives a peer, if there is such a one, a lease of this length that begins now.
+    /// What a renewal of a peer's lease changes, if the peer exists.
     pub(crate) fn renew(&mut self, id: PeerId, lease: Duration) {
         for peer in self.peers.iter_mut().filter(|peer| peer.id == id) {
             (peer.expires_in, peer.time_left) = (lease, lease);
@@ -71,22 +70,28 @@ fn semaphore(throttle: &Throttle, id: SemaphoreId) -> Option<Semaphore> {
     assert_eq!(
         i128::from(status.remainder()),
         i128::from(status.max.get()) - i128::from(status.held),
-        "the remainder is what is left"
+        "the remainder is max minus held"
     );
     let holders = read(|after: Option<&Holder>| {
-        let page = throttle.holders(id, after.map(|holder| holder.token)).expect("known");
+        let page =
+            throttle.holders(id, after.map(|holder| holder.token)).expect("the semaphore exists");
         page.take(PAGE).collect()
     });
     let waiters = read(|after: Option<&Waiter>| {
-        let page = throttle.waiters(id, after.map(|waiter| waiter.ticket)).expect("known");
+        let page =
+            throttle.waiters(id, after.map(|waiter| waiter.ticket)).expect("the semaphore exists");
         page.take(PAGE).collect()
     });
     let mut queued = 0;
     for waiter in &waiters {
         queued += usize::from(!waiter.parked);
         let place = (!waiter.parked && queued <= PLACES).then_some(queued);
-        let pending = throttle.peer_status(waiter.peer, PLACES).expect("it waits").pending;
-        assert_eq!(pending.expect("it waits").place, place, "a place is that in the list");
+        let pending = throttle.peer_status(waiter.peer, PLACES).expect("a waiter waits").pending;
+        assert_eq!(
+            pending.expect("a waiter waits").place,
+            place,
+            "the place is the position in the list"
+        );
     }
     Some(Semaphore { id, status, holders, waiters })
 }
@@ -103,7 +108,7 @@ fn peers(throttle: &Throttle) -> Vec<Peer> {
 }
 
 fn peer(throttle: &Throttle, id: PeerId) -> Peer {
-    let status = throttle.peer_status(id, 0).expect("a peer that is listed can be looked at");
+    let status = throttle.peer_status(id, 0).expect("a listed peer exists");
     assert_eq!(throttle.is_acquired(id), Ok(status.pending.is_none()));
     Peer {
         id,
@@ -115,7 +120,7 @@ fn peer(throttle: &Throttle, id: PeerId) -> Peer {
     }
 }
 
-/// Reads a list to its end; `page` tells what comes behind an entry.
+/// Reads a list to its end. `page` returns the entries after the given one.
 fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
     let mut all = Vec::new();
     loop {
@@ -127,7 +132,7 @@ fn read<T>(page: impl Fn(Option<&T>) -> Vec<T>) -> Vec<T> {
     }
 }
 
-/// Few, so that some waiters stand behind them.
+/// Few, so that some waiters have a place beyond it.
 const PLACES: usize = 2;
 
 const PAGE: usize = 2;

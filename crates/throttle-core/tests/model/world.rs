@@ -1,13 +1,13 @@
-//! Random lives: how crowded a world is, what happens next, and when.
+//! The generator of random lives: a world decides which command comes next, and when.
 //!
 //! A life is a function of random bytes, so one generator serves tests, fuzzing and simulation. A
-//! world has few peers and semaphores, so that commands meet; its clock counts in seconds, so that
-//! instants coincide; it stands still, jumps, and goes backwards. In each world some commands never
-//! come ("swarm testing": A. Groce et al., 2012), and in some worlds numbers are as large as can be.
+//! world has few peers and semaphores, so that commands interact. Its clock counts in seconds, so that
+//! instants coincide; it stands still, jumps, and goes backwards. Each world leaves out some commands
+//! ("swarm testing": A. Groce et al., 2012), and some worlds use the largest numbers possible.
 //!
-//! A world is told what the machine answers and announces ([`World::hear`]). So it knows the ids and
-//! tickets there are, and most commands can be about somebody who lives and something that is there;
-//! those about the dead and the past come often enough.
+//! A world observes the answers and events of the machine ([`World::observe`]). So it knows which ids and
+//! tickets exist, and most commands name existing peers and semaphores. Commands about removed peers and
+//! past waits come often enough.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use throttle_core::{
     Restoration, SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
 
-/// Where a life takes place, and what has been heard of it so far.
+/// The parameters of a life, and what was observed of it so far.
 #[derive(Debug)]
 pub(crate) struct World {
     settings: Settings,
@@ -32,16 +32,16 @@ pub(crate) struct World {
     largest: u64,
     levels: i32,
     longest_lease: u64,
-    /// Whether waiting peers have leases that end as soon as their lock is granted.
+    /// Whether waiting peers have leases that end as soon as the lock is granted.
     hasty: bool,
-    /// How many peers of a hasty world have come and joined the queue before its life begins.
-    gathered: u64,
-    /// Whether there are counts, leases and instants at the end of their range.
+    /// How many commands of the [opening](Self::opening) have been issued.
+    opened: u64,
+    /// Whether some counts, leases and instants are at the end of their range.
     extreme: bool,
-    /// How many semaphores still have to be added before the life begins.
+    /// How many semaphores are still to be added before the life begins.
     missing: u8,
     now: Time,
-    /// The instant that the machine has reached, while it has a backlog.
+    /// The instant that the machine has reached, if it has a backlog.
     reached: Option<Time>,
     semaphores: Vec<SemaphoreId>,
     existing: BTreeSet<SemaphoreId>,
@@ -49,13 +49,13 @@ pub(crate) struct World {
     holding: BTreeSet<(PeerId, SemaphoreId)>,
     waiting: BTreeSet<(PeerId, SemaphoreId)>,
     tickets: BTreeMap<PeerId, Vec<Ticket>>,
-    /// Whether there are requests with sequence numbers.
+    /// Whether some requests have sequence numbers.
     numbers: bool,
     /// How many requests had a number.
     numbered: u64,
 }
 
-/// What kinds of [`Command`] there are.
+/// The variants of [`Command`].
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Acquire,
@@ -74,7 +74,7 @@ enum Kind {
     SetLevel,
 }
 
-/// How often each kind comes where it comes at all.
+/// The relative frequency of each kind, in worlds that do not leave it out.
 const WEIGHTS: [(Kind, u32); 14] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
@@ -115,10 +115,10 @@ impl World {
             peers,
             largest: u.int_in_range(1..=if hasty { 1 } else { 5 })?,
             levels: u.int_in_range(0..=4)?,
-            // Locks are granted later only where peers live long enough to see it.
+            // Few locks are granted late if peers expire early.
             longest_lease: if hasty { 8 } else { *u.choose(&[8, 60, 60, 600])? },
             hasty,
-            gathered: 0,
+            opened: 0,
             extreme: u.ratio(1, 6)?,
             missing: if hasty { 1 } else { *u.choose(&[1, 1, 2, 3])? },
             now: Time::ZERO,
@@ -143,25 +143,25 @@ impl World {
         self.token_floor
     }
 
-    /// A machine for this world. Its semaphores come with the first commands.
+    /// A machine for this world. The first commands add its semaphores.
     pub(crate) fn throttle(&self) -> Throttle {
         Throttle::new(self.settings).with_token_floor(self.token_floor)
     }
 
-    /// All semaphores there ever were.
+    /// All semaphores that were ever added.
     pub(crate) fn semaphores(&self) -> &[SemaphoreId] {
         &self.semaphores
     }
 
-    /// What happens next, and when.
+    /// The next command, and its instant.
     pub(crate) fn next(&mut self, u: &mut Unstructured<'_>) -> Result<(Time, Command)> {
         if self.missing > 0 {
             self.missing -= 1;
             return Ok((self.now, self.add_semaphore(u)?));
         }
-        if self.hasty && self.gathered < 2 * self.peers {
-            self.gathered += 1;
-            return Ok((self.now, self.gather(u)?));
+        if self.hasty && self.opened < 2 * self.peers {
+            self.opened += 1;
+            return Ok((self.now, self.opening(u)?));
         }
         if let Some(reached) = self.reached.filter(|_| u.ratio(7, 8).unwrap_or_default()) {
             return Ok(match self.command(u)? {
@@ -174,10 +174,10 @@ impl World {
         Ok((now, self.command(u)?))
     }
 
-    /// Everybody comes, then most of them join the queue.
-    fn gather(&self, u: &mut Unstructured<'_>) -> Result<Command> {
-        let peer = PeerId::new((self.gathered - 1) % self.peers + 1).expect("numbered from one");
-        if self.gathered <= self.peers {
+    /// The opening of a hasty world: all peers are created, then most of them join the queue.
+    fn opening(&self, u: &mut Unstructured<'_>) -> Result<Command> {
+        let peer = PeerId::new((self.opened - 1) % self.peers + 1).expect("numbered from one");
+        if self.opened <= self.peers {
             return Ok(Command::NewPeer { peer, attributes: self.new_peer(u)? });
         }
         let expires_in = u.ratio(3, 4)?.then(|| u.int_in_range(0..=2)).transpose()?;
@@ -187,8 +187,8 @@ impl World {
         Ok(Command::Acquire { peer, request })
     }
 
-    /// Learns from what the machine answered and announced.
-    pub(crate) fn hear(
+    /// Takes note of the machine's answer and events.
+    pub(crate) fn observe(
         &mut self,
         command: &Command,
         reply: &std::result::Result<Reply, Error>,
@@ -214,17 +214,17 @@ impl World {
             _ => {}
         }
         self.numbered += u64::from(is_numbered(command));
-        self.hear_events(events);
+        self.observe_events(events);
     }
 
-    /// Learns from what happened without a command.
-    pub(crate) fn hear_events(&mut self, events: &[Event]) {
+    /// Takes note of events that no command caused.
+    pub(crate) fn observe_events(&mut self, events: &[Event]) {
         for event in events {
-            self.hear_event(event);
+            self.observe_event(event);
         }
     }
 
-    fn hear_event(&mut self, event: &Event) {
+    fn observe_event(&mut self, event: &Event) {
         match *event {
             Event::Cancelled { peer, semaphore, .. } => {
                 self.waiting.remove(&(peer, semaphore));
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// Lets time pass, or not. What the machine is told may lie in the past.
+    /// Advances the clock or not. Returns the instant of the next command, which may be in the past.
     fn tick(&mut self, u: &mut Unstructured<'_>) -> Result<Time> {
         match u.int_in_range(0..=63)? {
             0..=35 => {}
@@ -275,7 +275,7 @@ impl World {
 
     fn command(&self, u: &mut Unstructured<'_>) -> Result<Command> {
         let kind = match self.kind(u)? {
-            // Where nobody lives, nothing happens.
+            // Without peers nothing happens.
             _ if self.living.is_empty() && u.arbitrary()? => Kind::NewPeer,
             _ if self.existing.is_empty() => Kind::AddSemaphore,
             kind => kind,
@@ -293,7 +293,7 @@ impl World {
                 Command::Heartbeat { peer: self.peer(u)?, expires_in: self.lease(u)? }
             }
             Kind::NewPeer => {
-                Command::NewPeer { peer: self.anybody(u)?, attributes: self.new_peer(u)? }
+                Command::NewPeer { peer: self.any_peer(u)?, attributes: self.new_peer(u)? }
             }
             Kind::Park => match self.wait(u)? {
                 Some((peer, ticket)) => Command::Park { peer, ticket },
@@ -304,7 +304,7 @@ impl World {
                 Command::Release { peer, semaphore, sequence: self.sequence(u, 6)? }
             }
             Kind::RemovePeer => {
-                let peer = if u.ratio(1, 4)? { self.anybody(u)? } else { self.peer(u)? };
+                let peer = if u.ratio(1, 4)? { self.any_peer(u)? } else { self.peer(u)? };
                 Command::RemovePeer { peer, sequence: self.sequence(u, 3)? }
             }
             Kind::RemoveSemaphore => Command::RemoveSemaphore { semaphore: self.semaphore(u)? },
@@ -325,7 +325,7 @@ impl World {
             }
             drawn -= weight;
         }
-        unreachable!("what is drawn is less than the sum of the weights")
+        unreachable!("the number drawn is less than the sum of the weights")
     }
 
     fn acquire(&self, u: &mut Unstructured<'_>) -> Result<Command> {
@@ -355,12 +355,12 @@ impl World {
         for _ in 0..u.int_in_range(0..=2)? {
             locks.insert(self.semaphore(u)?, self.count(u)?);
         }
-        let (peer, expires_in) = (self.anybody(u)?, self.lease(u)?);
+        let (peer, expires_in) = (self.any_peer(u)?, self.lease(u)?);
         let sequence = self.sequence(u, 2)?;
         Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)?, sequence })
     }
 
-    /// For one request in `every` a number about as high as those before it.
+    /// For one request in `every`, a number about as high as those of earlier requests.
     fn sequence(&self, u: &mut Unstructured<'_>, every: u8) -> Result<Option<Sequence>> {
         if !self.numbers || !u.ratio(1, every)? {
             return Ok(None);
@@ -370,20 +370,20 @@ impl World {
         Ok(Some(Sequence::new(number).expect("lives are short")))
     }
 
-    fn anybody(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
+    fn any_peer(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
         let id = u.int_in_range(1..=self.peers)?;
         Ok(PeerId::new(id).expect("numbered from one"))
     }
 
     fn peer(&self, u: &mut Unstructured<'_>) -> Result<PeerId> {
         if self.living.is_empty() || u.ratio(1, 16)? {
-            self.anybody(u)
+            self.any_peer(u)
         } else {
             pick(&self.living, u)
         }
     }
 
-    /// Somebody without locks, so that queues grow.
+    /// A peer without locks, so that queues grow.
     fn newcomer(&self, u: &mut Unstructured<'_>) -> Result<Option<PeerId>> {
         let busy: BTreeSet<_> = self.holding.union(&self.waiting).map(|&(peer, _)| peer).collect();
         let free: BTreeSet<_> = self.living.difference(&busy).copied().collect();
@@ -397,8 +397,8 @@ impl World {
         pick(&self.existing, u)
     }
 
-    /// In so many of eight cases a lock that is held, in so many one that is pending, and else that
-    /// of anybody on anything.
+    /// A held lock in `held` of eight cases, a pending one in `pending` of eight, otherwise any peer with any
+    /// semaphore.
     fn lock(
         &self,
         u: &mut Unstructured<'_>,
@@ -413,11 +413,11 @@ impl World {
         }
     }
 
-    /// Mostly the wait of somebody who waits; some are over, and others may have begun since.
+    /// Mostly the wait of a peer that waits. Some waits are already over, also if a newer one has begun.
     fn wait(&self, u: &mut Unstructured<'_>) -> Result<Option<(PeerId, Ticket)>> {
         let waiting: BTreeSet<_> = self.waiting.iter().map(|&(peer, _)| peer).collect();
-        let anybody = waiting.is_empty() || u.ratio(1, 8)?;
-        let peer = if anybody { self.anybody(u)? } else { pick(&waiting, u)? };
+        let any = waiting.is_empty() || u.ratio(1, 8)?;
+        let peer = if any { self.any_peer(u)? } else { pick(&waiting, u)? };
         let Some(tickets) = self.tickets.get(&peer) else { return Ok(None) };
         let ticket = if u.ratio(1, 4)? { Some(u.choose(tickets)?) } else { tickets.last() };
         Ok(ticket.map(|&ticket| (peer, ticket)))
@@ -487,5 +487,5 @@ fn pick<T: Copy>(among: &BTreeSet<T>, u: &mut Unstructured<'_>) -> Result<T> {
 
 const LATE: [Time; 2] = [Time::MAX, Time::from_nanos(u64::MAX - 2_000_000_000)];
 
-/// The end of time is never reached: it stands for never.
+/// The last instant that is ever reached: [`Time::MAX`] means never.
 const LAST: Time = Time::from_nanos(u64::MAX - 1);

@@ -1,6 +1,6 @@
-//! Metrics whose values are read at each scrape, rather than counted as things happen.
+//! Metrics whose values are read at each scrape.
 //!
-//! They are written straight into the text, for the exporter has no counters of fractions.
+//! They are written straight into the text, because the exporter has no counters of fractions.
 
 use std::{
     fmt::Write as _,
@@ -9,24 +9,24 @@ use std::{
 
 use throttle_runtime::{Handle, OpenWaits};
 
-/// What a metric is, as its type in the text tells.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Counter,
     Gauge,
 }
 
-/// A series, and how its value is read.
+/// A series and the function that reads its value.
 pub(super) struct Collector {
     pub(super) kind: Kind,
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    /// Names and values, in which nothing needs to be escaped.
+    /// Names and values, written without escapes.
     pub(super) labels: Vec<(&'static str, &'static str)>,
     pub(super) read: Box<dyn Fn() -> f64 + Send + Sync>,
 }
 
-/// The collectors of a server, each with the value that it had at the latest scrape.
+/// The collectors of a server, each with its value at the latest scrape.
 #[derive(Default)]
 pub(super) struct Collectors(Mutex<Vec<(Collector, f64)>>);
 
@@ -35,11 +35,11 @@ impl Collectors {
         self.all(|all| all.push((collector, 0.0)));
     }
 
-    /// Reads all of them in the order in which they were added, and writes them.
+    /// Reads and writes all collectors in the order in which they were added.
     pub(super) fn write(&self, text: &mut String) {
         self.all(|all| {
             for (Collector { kind, name, help, labels, read }, latest) in all {
-                // A counter that cannot be read for once is no counter that began anew.
+                // A counter that cannot be read this time must not look like one that was reset.
                 *latest = if *kind == Kind::Counter { latest.max(read()) } else { read() };
                 let labels = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
                 let labels = labels.collect::<Vec<_>>().join(",");
@@ -49,16 +49,16 @@ impl Collectors {
     }
 
     fn all<T>(&self, look: impl FnOnce(&mut Vec<(Collector, f64)>) -> T) -> T {
-        // If one panics, the others are as good as before.
+        // A panic in one collector leaves the others intact.
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Writes what the service behind the routes tells of itself.
+/// Writes the figures of the service behind the routes.
 pub(super) async fn write_service(text: &mut String, handle: &Handle) {
     let stalls = handle.stalls();
     let OpenWaits { open, limit, cut_short, .. } = handle.open_waits();
-    // No limit at all is no number that fits into a chart.
+    // `usize::MAX` is no limit.
     let limit = if limit == usize::MAX { f64::INFINITY } else { limit as f64 };
     for (kind, name, help, value) in [
         (
@@ -97,8 +97,7 @@ pub(super) async fn write_service(text: &mut String, handle: &Handle) {
     }
 }
 
-/// Writes a sample. What the metric is stands before it, unless it stands there already because of a
-/// sample with other labels.
+/// Writes a sample, after the help and the type of its metric if an earlier sample has not written them.
 fn write_sample(
     text: &mut String,
     kind: Kind,

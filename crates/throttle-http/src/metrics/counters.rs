@@ -1,8 +1,8 @@
-//! What the metrics are called that are counted as things happen in the whole server.
+//! The counters of the whole server, which the recorder keeps.
 
 use metrics::{Counter, Key, Level, Metadata, Recorder};
 
-/// A name that dashboards know from the system before this one.
+/// Dashboards of version 0.5 use this name.
 pub(super) const NOT_FOUND: &str = "throttle_num_404";
 
 pub(super) const EXPIRED_HOLDERS: &str = "throttle_expired_holders_total";
@@ -11,7 +11,7 @@ pub(super) const REFUSALS: &str = "throttle_refusals_total";
 pub(super) const REQUESTS: &str = "throttle_http_requests_total";
 pub(super) const RESTORED_PEERS: &str = "throttle_restored_peers_total";
 
-/// Tells `recorder` what each of them is.
+/// Registers the help of each counter.
 pub(super) fn describe(recorder: &dyn Recorder) {
     let counters = [
         (EXPIRED_HOLDERS, "Peers whose lease ended while they held locks."),

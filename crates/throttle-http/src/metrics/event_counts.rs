@@ -1,4 +1,4 @@
-//! Counts what happens in the service, as it happens.
+//! Counts the events of the service.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use super::{
     series::{Series, SeriesRegistry},
 };
 
-/// Hears of every event within the critical section: each costs an increment or two.
+/// Observes every event under the lock of the state, so an event costs no more than an increment or two.
 pub(super) struct EventCounts {
     expired_holders: Counter,
     expired_peers: Counter,
     restored_peers: Counter,
     histograms: Histograms,
-    /// By the position of the semaphore in the order of creation, from its first event on.
+    /// By the index of the semaphore; `None` until its first event.
     series: Vec<Option<Arc<Series>>>,
-    /// The same, for those who read them.
+    /// The same series, for scrapes.
     registry: Arc<SeriesRegistry>,
 }
 
@@ -54,7 +54,7 @@ impl EventCounts {
 }
 
 impl Observer for EventCounts {
-    /// Its series come with its first event, so that a configuration with very many is no work now.
+    /// Series are made with the first event, so adding very many semaphores costs nothing here.
     fn semaphore_added(&mut self, _: SemaphoreId, _: &str) {}
 
     fn semaphore_removed(&mut self, semaphore: SemaphoreId) {
@@ -66,7 +66,7 @@ impl Observer for EventCounts {
 
     fn event(&mut self, event: &Event) {
         match *event {
-            // A lock that was restored is neither a new grant nor was it waited for.
+            // A restored lock (`waited: None`) is not a new grant, and nobody waited for it.
             Event::Granted { semaphore, waited: Some(waited), .. } => {
                 let series = self.series(semaphore);
                 series.grants.increment();
@@ -110,9 +110,9 @@ mod tests {
 
     use super::*;
 
-    /// Series of removed semaphores cost neither memory nor time.
+    /// A removed semaphore must cost neither memory nor time.
     #[tokio::test(start_paused = true)]
-    async fn series_come_with_the_first_event_and_go_with_their_semaphore() {
+    async fn series_are_made_with_the_first_event_and_dropped_with_their_semaphore() {
         let registry = Arc::new(SeriesRegistry::default());
         let recorder = PrometheusBuilder::new().build_recorder();
         let events = EventCounts::new(&recorder, Histograms::Full, Arc::clone(&registry));
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(of_a.upgrade().unwrap().grants.get(), 2);
         handle.reconfigure(settings, &configured(&["B"])).await.unwrap();
         assert_eq!(of_a.strong_count(), 0);
-        // A semaphore of the same name starts anew.
+        // A new semaphore of the same name starts without series.
         handle.reconfigure(settings, &configured(&["A", "B"])).await.unwrap();
         assert!(series(&handle).await.is_empty());
     }

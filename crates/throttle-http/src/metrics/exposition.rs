@@ -1,25 +1,25 @@
-//! The text that Prometheus reads, put in order.
+//! The text that Prometheus reads, in a fixed order.
 //!
-//! An exporter writes families and series in the order of a hash map. Here they are sorted, with the
-//! families of the semaphores in between, so that two readings of the same state are the same text.
+//! An exporter writes families and series in the order of a hash map. Here they are sorted and merged
+//! with the families of the semaphores, so that two scrapes of the same state have the same text.
 
 use std::collections::BTreeMap;
 
 use super::semaphore_families::{FAMILIES, Row};
 
-/// The whole text: what an exporter wrote, and the families of the semaphores. `bounds` are those of
-/// their histograms, and `size` is what the text may need.
-pub(super) fn write(exported: &str, mut rows: Vec<Row>, bounds: &[f64], size: usize) -> String {
-    // They come in the order of their names, which is nearly that of their labels.
+/// The whole text: the families that an exporter wrote, and those of the semaphores. `bounds` are the
+/// buckets of their histograms; `capacity` is the expected length of the text.
+pub(super) fn write(exported: &str, mut rows: Vec<Row>, bounds: &[f64], capacity: usize) -> String {
+    // Rows come sorted by name; escapes can make the order of the labels differ.
     rows.sort_by(|one, other| one.labels().cmp(other.labels()));
     let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
     let mut exported = parse(exported);
-    let mut text = String::with_capacity(size);
+    let mut text = String::with_capacity(capacity);
     for family in FAMILIES {
         let later = exported.split_off(family.name);
         exported.into_values().for_each(|family| family.write(&mut text));
         exported = later;
-        // A recorder that has a family of the same name has it from somebody else.
+        // A family of the same name in the recorder is not ours.
         exported.remove(family.name);
         family.write(&mut text, &rows, &bounds);
     }
@@ -27,14 +27,14 @@ pub(super) fn write(exported: &str, mut rows: Vec<Row>, bounds: &[f64], size: us
     text
 }
 
-/// All lines about one metric, as an exporter wrote them.
+/// The lines of one metric, as an exporter wrote them.
 #[derive(Default)]
 struct Exported<'a> {
     comments: Vec<&'a str>,
     samples: Vec<&'a str>,
 }
 
-/// What an exporter wrote, by name.
+/// The metrics that an exporter wrote, by name.
 fn parse(exported: &str) -> BTreeMap<&str, Exported<'_>> {
     let mut families = BTreeMap::<_, Exported<'_>>::new();
     let mut name = "";
@@ -50,12 +50,12 @@ fn parse(exported: &str) -> BTreeMap<&str, Exported<'_>> {
 }
 
 impl Exported<'_> {
-    /// Writes the family, sorted by its labels, if it has samples.
+    /// Writes the metric, sorted by its labels, unless it has no samples.
     fn write(mut self, text: &mut String) {
         if self.samples.is_empty() {
             return;
         }
-        // Stable, so that the buckets of a histogram stay in their order.
+        // A stable sort keeps the buckets of a histogram in order.
         self.samples.sort_by_cached_key(|sample| series(sample));
         for line in self.comments.iter().chain(&self.samples) {
             text.push_str(line);
@@ -64,7 +64,7 @@ impl Exported<'_> {
     }
 }
 
-/// The labels that all samples of a histogram have in common.
+/// The labels of a sample without the bound of a bucket: samples of one histogram have the same.
 fn series(sample: &str) -> &str {
     let labels = labels(sample);
     match labels.rfind("le=\"") {
@@ -74,9 +74,9 @@ fn series(sample: &str) -> &str {
     }
 }
 
-/// What stands between the braces of a sample.
+/// The text between the braces of a sample.
 fn labels(sample: &str) -> &str {
-    // A brace in a label value is no end, but the value of the sample behind it has none.
+    // A label may contain a closing brace, but the number after the last one does not.
     let range = sample.find('{').zip(sample.rfind('}'));
     range.map_or("", |(start, end)| &sample[start + 1..end])
 }

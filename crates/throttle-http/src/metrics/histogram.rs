@@ -1,23 +1,23 @@
-//! How long things take, counted in buckets.
+//! Histograms of durations.
 //!
-//! The exporter's own histograms keep every sample until somebody puts them into buckets, which takes
-//! tens of milliseconds at a time, and cannot be dropped. These are in order at any time: an entry costs
-//! about as much as a counter, and to read them disturbs nobody.
+//! The exporter's own histograms keep every sample until a scrape sorts them into buckets, which takes
+//! tens of milliseconds, and they cannot be dropped. In these a sample costs about as much as an
+//! increment of a counter, and a scrape only reads.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// In how many buckets the waiting and holding times of a semaphore are counted.
+/// The number of buckets in which the waiting and holding times of a semaphore are counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Histograms {
-    /// In 14 of them, from a millisecond to a day; 35 lines for each semaphore. The default.
+    /// 14 buckets from a millisecond to a day; 35 lines for each semaphore. The default.
     #[default]
     Full,
-    /// In 5 of them, which are among those of `Full`: from 100 milliseconds to an hour; 17 lines.
+    /// 5 of the buckets of `Full`, from 100 milliseconds to an hour; 17 lines for each semaphore.
     Coarse,
-    /// Not at all: neither counted nor written.
+    /// No histograms.
     Off,
 }
 
@@ -35,24 +35,24 @@ impl Histograms {
     }
 }
 
-/// Counts durations by the bucket they fall into.
+/// Counts durations in buckets.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bounds: &'static [f64],
-    /// One more than there are bounds: the last one is for what is above all of them.
+    /// One for each bound, and a last one for longer durations.
     counts: Box<[AtomicU64]>,
-    /// Bits of a floating-point number, in seconds.
+    /// In seconds; the bits of an `f64`.
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// A histogram with these upper bounds in seconds, which grow.
+    /// A histogram with these upper bounds in seconds, in ascending order.
     pub(super) fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, counts, sum: AtomicU64::new(0.0_f64.to_bits()) }
     }
 
-    /// Counts one more.
+    /// Counts a duration.
     pub(super) fn record(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let bucket = self.bounds.partition_point(|&bound| bound < seconds);
@@ -60,7 +60,7 @@ impl Histogram {
         self.sum.update(Relaxed, Relaxed, |sum| (f64::from_bits(sum) + seconds).to_bits());
     }
 
-    /// How many there are in each bucket, from the lowest on.
+    /// The number of durations in each bucket, from the lowest bucket on.
     pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().map(|count| count.load(Relaxed))
     }

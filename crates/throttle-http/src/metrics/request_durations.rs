@@ -1,4 +1,4 @@
-//! How long requests take until the head of their answer is there.
+//! The time from the head of a request to the head of its answer.
 
 use std::fmt::Write as _;
 
@@ -6,24 +6,24 @@ use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
 use super::{histogram::Histogram, semaphore_families::write_histogram};
-use crate::worker_routes::Route;
+use crate::worker_routes::WorkerRoute;
 
-/// What a request is about, as far as it matters for how long it takes.
+/// The kinds of requests that take similar times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RequestGroup {
-    /// A lock is asked for, and the answer comes at once.
+    /// A lock request that is answered at once.
     Acquire,
     /// A heartbeat.
     Heartbeat,
-    /// Several peers or semaphores are looked at.
+    /// A list of peers or semaphores.
     List,
-    /// The service is asked how it is, or told to change.
+    /// A request of an operator: health, metrics, a reload.
     Operate,
-    /// Anything else that is about a single peer or semaphore.
+    /// Any other request about one peer or semaphore.
     Peer,
-    /// A lock is given back.
+    /// The release of a lock.
     Release,
-    /// A lock is asked for, and the answer may wait for it.
+    /// A lock request whose answer may wait for the grant.
     Wait,
 }
 
@@ -34,36 +34,30 @@ pub(super) struct RequestDurations([Histogram; GROUPS.len()]);
 /// Values of the label `group`, sorted, in the order of the variants.
 const GROUPS: [&str; 7] = ["acquire", "heartbeat", "list", "operate", "peer", "release", "wait"];
 
-/// From what most requests take to what a wait may take.
+/// In seconds, from the duration of a quick request to that of a long wait.
 const BOUNDS: &[f64] =
     &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0, 600.0];
 
 const NAME: &str = "throttle_http_request_duration_seconds";
 
 impl RequestGroup {
-    /// The group of a request.
-    pub(crate) fn of(route: Route, method: &Method, uri: &Uri) -> Self {
+    /// The group of a request to a worker's route.
+    pub(crate) fn of(route: WorkerRoute, method: &Method, uri: &Uri) -> Self {
         match route {
-            Route::IsAcquired | Route::Lock if method == Method::PUT => {
+            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::PUT => {
                 let query = uri.query().unwrap_or_default();
                 if query.contains("block_for=") { Self::Wait } else { Self::Acquire }
             }
-            Route::IsAcquired | Route::Lock if method == Method::DELETE => Self::Release,
-            Route::Peer if method == Method::PUT => Self::Heartbeat,
-            Route::IsAcquired
-            | Route::Lock
-            | Route::NewPeer
-            | Route::Peer
-            | Route::Remainder
-            | Route::Restore => Self::Peer,
-            Route::Index | Route::Peers | Route::Semaphore | Route::Semaphores => Self::List,
-            Route::Favicon
-            | Route::Health
-            | Route::Metrics
-            | Route::Ready
-            | Route::Reload
-            | Route::Unknown
-            | Route::Version => Self::Operate,
+            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::DELETE => {
+                Self::Release
+            }
+            WorkerRoute::Peer if method == Method::PUT => Self::Heartbeat,
+            WorkerRoute::IsAcquired
+            | WorkerRoute::Lock
+            | WorkerRoute::NewPeer
+            | WorkerRoute::Peer
+            | WorkerRoute::Remainder
+            | WorkerRoute::Restore => Self::Peer,
         }
     }
 }
@@ -77,7 +71,7 @@ impl RequestDurations {
         self.0[group as usize].record(end - begin);
     }
 
-    /// Writes all of them, as an exporter does.
+    /// Writes all histograms, as an exporter does.
     pub(super) fn write(&self, text: &mut String) {
         let help = "Time from the head of a request to that of its answer, by what it is about.";
         write!(text, "# HELP {NAME} {help}\n# TYPE {NAME} histogram\n")
@@ -103,8 +97,9 @@ mod tests {
     #[test]
     fn an_acquire_that_may_wait_is_told_apart_from_one_that_is_answered_at_once() {
         let group = |path: &'static str| {
-            let route = Route::find(path).0;
-            GROUPS[RequestGroup::of(route, &Method::PUT, &Uri::from_static(path)) as usize]
+            let uri = Uri::from_static(path);
+            let (route, _) = WorkerRoute::find(uri.path()).unwrap();
+            GROUPS[RequestGroup::of(route, &Method::PUT, &uri) as usize]
         };
         assert_eq!(group("/peers/5/A"), "acquire");
         assert_eq!(group("/peers/5/is_acquired?expires_in=1m"), "acquire");

@@ -1,7 +1,7 @@
-//! The metrics of the semaphores: what they are called, what they are, and how they are written.
+//! The metrics that each semaphore has.
 //!
-//! All samples of a family are written one after the other, straight into the text of the whole:
-//! histograms of ten thousand semaphores are some 30 MB of it.
+//! The samples of a family are written straight into the whole text: histograms of ten thousand
+//! semaphores take some 30 MB of it.
 
 use std::{
     fmt::{Arguments, Write as _},
@@ -22,7 +22,7 @@ pub(super) struct Family {
     samples: Samples,
 }
 
-/// Where the samples of a family come from.
+/// The source of the samples of a family.
 enum Samples {
     Cancelled,
     Counter(fn(&Series) -> u64),
@@ -30,7 +30,7 @@ enum Samples {
     Histogram(fn(&Series) -> Option<&Histogram>),
 }
 
-/// Sorted by name. The help of those that dashboards know from the system before this one is fixed.
+/// Sorted by name. Families that version 0.5 had keep their help.
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "throttle_acquired",
@@ -89,12 +89,12 @@ pub(super) const FAMILIES: &[Family] = &[
     },
 ];
 
-/// A semaphore, as its samples need it.
+/// A semaphore, with what its samples are made of.
 pub(super) struct Row {
-    /// The labels that all of its samples have, without the brace that ends them.
+    /// The labels that all of its samples have, without the closing brace.
     labels: String,
     status: SemaphoreStatus,
-    /// Absent if nothing was counted yet.
+    /// `None` before the first event.
     series: Option<Arc<Series>>,
 }
 
@@ -114,14 +114,14 @@ impl Row {
         Self { labels, status, series }
     }
 
-    /// The labels, by which the samples of a family are sorted.
+    /// The labels. The samples of a family are sorted by them.
     pub(super) fn labels(&self) -> &str {
         &self.labels
     }
 }
 
 impl Family {
-    /// Writes the family with its samples, if it has any. `bounds` are those of the histograms.
+    /// Writes the family, unless it has no samples. `bounds` are the buckets of the histograms.
     pub(super) fn write(&self, text: &mut String, rows: &[Row], bounds: &[String]) {
         let (name, help) = (self.name, self.help);
         let kind = match self.samples {
@@ -155,7 +155,7 @@ impl Family {
     }
 }
 
-/// A series of a histogram: buckets that include the lower ones, the sum, and the number of all.
+/// Writes a series of a histogram: cumulative buckets, the sum and the count.
 pub(super) fn write_histogram(
     text: &mut String,
     name: &str,

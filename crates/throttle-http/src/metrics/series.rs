@@ -1,7 +1,7 @@
-//! What is counted of each semaphore, for as long as there is the semaphore.
+//! The counters and histograms of each semaphore.
 //!
-//! The exporter cannot delete a series, so those of semaphores are kept here: they come with the first
-//! event of a semaphore, and are dropped with it.
+//! They are made with the first event of the semaphore and dropped with it. The exporter cannot delete
+//! a series, so it does not keep them.
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -12,13 +12,13 @@ use throttle_runtime::{CancelCause, SemaphoreId};
 
 use super::histogram::{Histogram, Histograms};
 
-/// What is counted of one semaphore.
+/// The counters and histograms of one semaphore.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) grants: Counter,
-    /// By the position of the cause among [`CAUSES`].
+    /// By cause, in the order of [`CAUSES`].
     pub(super) cancelled: [Counter; CAUSES.len()],
-    /// None if histograms are off.
+    /// `None` if histograms are off.
     pub(super) wait: Option<Histogram>,
     pub(super) hold: Option<Histogram>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Series {
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
-/// The series of all semaphores for which something was counted.
+/// The series of all semaphores that have had an event, by the index of the semaphore.
 #[derive(Debug, Default)]
 pub(super) struct SeriesRegistry(Mutex<Vec<Option<Arc<Series>>>>);
 
@@ -85,7 +85,7 @@ impl SeriesRegistry {
         }
     }
 
-    /// The series of some semaphores, in their order.
+    /// The series of these semaphores, in the same order.
     pub(super) fn find(
         &self,
         semaphores: impl Iterator<Item = SemaphoreId>,

@@ -1,4 +1,4 @@
-//! One text at a time, shared by all who ask for it meanwhile.
+//! Texts that are made one at a time, each shared by all requests that arrive meanwhile.
 
 use std::{
     collections::VecDeque,
@@ -7,30 +7,30 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::oneshot, task};
 
 use crate::{listing::PIECE, refusal::Refusal};
 
-/// Makes texts that take some time, on a thread that serves no requests.
+/// Makes texts on a thread that serves no requests, one at a time.
 #[derive(Debug, Default)]
 pub(super) struct SingleFlight {
-    /// Who waits for the text that is being made; `None` if none is.
+    /// The requests that wait for the text that is being made; `None` if none is being made.
     waiting: Mutex<Option<Vec<oneshot::Sender<Arc<SharedText>>>>>,
-    /// Those that somebody may still be reading, the oldest first.
+    /// Texts that a client may still be reading, the oldest first.
     texts: Mutex<VecDeque<Weak<SharedText>>>,
 }
 
-/// A text that any number of clients read, until it is withdrawn.
+/// A text that any number of clients read at the same time.
 #[derive(Debug)]
 pub(crate) struct SharedText {
-    /// `None` if it is withdrawn.
+    /// `None` after it was withdrawn from clients that read too slowly.
     text: Mutex<Option<String>>,
     length: usize,
 }
 
 impl SingleFlight {
-    /// The text that `make` makes, or that of somebody who asked shortly before.
+    /// The text that `make` makes, or the one that is being made for an earlier request.
     ///
     /// # Errors
     ///
@@ -56,19 +56,20 @@ impl SingleFlight {
         }
         *waiting = Some(vec![sender]);
         let flight = Arc::clone(self);
-        let mut turn = InProgress(Some(Arc::clone(self)));
+        let mut in_progress = InProgress(Some(Arc::clone(self)));
         task::spawn_blocking(move || {
             flight.withdraw_oldest();
             let text = Arc::new(SharedText::new(make()));
             flight.texts.lock().expect(NO_PANIC).push_back(Arc::downgrade(&text));
-            for sender in turn.end() {
-                // Who went away needs no text.
+            for sender in in_progress.end() {
+                // A request that was dropped needs no text.
                 let _ = sender.send(Arc::clone(&text));
             }
         });
     }
 
-    /// Makes room for a text. Clients that read slowly keep neither others from reading nor the memory.
+    /// Makes room for another text. The oldest text is taken from clients that still read it, so that
+    /// slow clients neither block others nor hold much memory.
     fn withdraw_oldest(&self) {
         let mut texts = self.texts.lock().expect(NO_PANIC);
         texts.retain(|text| text.strong_count() > 0);
@@ -89,22 +90,24 @@ impl SharedText {
         Self { length: text.len(), text: Mutex::new(Some(text)) }
     }
 
-    /// How many bytes it has.
+    /// The length in bytes.
     pub(crate) const fn length(&self) -> usize {
         self.length
     }
 
-    /// The text as a body of pieces. Each is copied when the client has taken what came before: a server
-    /// may keep what it is given until a slow client has read it.
+    /// The text as a body of pieces. Each is copied only when the client has read the one before,
+    /// because the server keeps a piece until the client has read it.
     pub(crate) fn into_body(self: Arc<Self>) -> Body {
-        Body::from_stream(stream::unfold((self, 0), async |(text, start)| {
+        let pieces = stream::unfold((self, 0), async |(text, start)| {
             let piece = text.piece(start).transpose()?;
             let end = start + piece.as_ref().map_or(0, Bytes::len);
             Some((piece, (text, end)))
-        }))
+        });
+        // Compression polls a body once more after its end.
+        Body::from_stream(pieces.fuse())
     }
 
-    /// The piece that begins at `start`; `None` if the text ends there.
+    /// The piece that begins at `start`; `None` at the end of the text.
     fn piece(&self, start: usize) -> io::Result<Option<Bytes>> {
         let text = self.text();
         let text = text.as_ref().ok_or_else(|| io::Error::other("the text was read too slowly"))?;
@@ -118,7 +121,7 @@ impl SharedText {
     }
 }
 
-/// A text is being made. However that ends, it ends once, and then the next one can be made.
+/// A text that is being made. When it is dropped, also by a panic, the next text can be made.
 struct InProgress(Option<Arc<SingleFlight>>);
 
 impl InProgress {
@@ -133,8 +136,8 @@ impl Drop for InProgress {
     }
 }
 
-/// How many texts there may be, with the one that is being made, so that clients that read slowly do not
-/// fill the memory with them.
+/// The number of texts in memory at a time, the one that is being made included. Slow clients would
+/// otherwise fill the memory with texts.
 const MOST_TEXTS: usize = 4;
 
 const NO_PANIC: &str = "nothing in here panics";
@@ -150,7 +153,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_while_a_text_is_made_gets_that_one() {
+    async fn a_request_that_arrives_while_a_text_is_made_gets_that_text() {
         let flight = Arc::new(SingleFlight::default());
         let (go, may_go) = mpsc::channel::<()>();
         let first = flight.text(move || {
@@ -158,7 +161,7 @@ mod tests {
             "first".to_owned()
         });
         let second = async {
-            let second = flight.text(|| unreachable!("one at a time"));
+            let second = flight.text(|| unreachable!("one text is made at a time"));
             let (second, ()) = join(second, async { go.send(()).unwrap() }).await;
             second
         };
@@ -170,14 +173,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_texts_that_are_read_slowly_the_oldest_is_withdrawn() {
+    async fn the_oldest_of_many_texts_that_are_read_slowly_is_withdrawn() {
         let flight = Arc::new(SingleFlight::default());
         let mut texts = Vec::new();
         for number in 0..=MOST_TEXTS {
             let text = format!("{number}").repeat(PIECE + 1);
             texts.push(flight.text(|| text).await.unwrap());
         }
-        assert!(texts[0].text().is_none(), "its memory is free while somebody has it");
+        assert!(texts[0].text().is_none(), "its memory is freed although a client still reads it");
         read(texts.remove(0)).await.unwrap_err();
         for (number, text) in (1..).zip(texts) {
             assert_eq!(read(text).await.unwrap(), format!("{number}").repeat(PIECE + 1));
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_ends_only_its_own_text() {
+    async fn a_panic_fails_only_its_own_text() {
         let flight = Arc::new(SingleFlight::default());
         let broken = flight.text(|| panic!("this is a test")).await.unwrap_err();
         assert_eq!(broken.code(), Code::Internal);

@@ -39,7 +39,7 @@ async fn a_body_must_be_declared_as_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_json_is_told_where() {
+async fn a_body_that_is_not_json_is_refused_with_line_and_column() {
     let server = Server::start(&[]);
     let cases = [
         ("{", "it ends too early in line 1, column 1"),
@@ -59,7 +59,7 @@ async fn what_is_not_json_is_told_where() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_another_kind_is_told_what_it_must_be() {
+async fn a_body_of_another_type_is_refused_with_the_expected_one() {
     let server = Server::start(&[("A", 1, 0)]);
     for body in ["[]", "5", "null", "\"5m\"", "true"] {
         let detail =
@@ -110,7 +110,7 @@ async fn a_wrong_or_missing_field_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restore_is_taken_at_its_word_or_not_at_all() {
+async fn a_restore_with_an_unusable_field_is_refused_as_a_whole() {
     let server = Server::start(&[("A", 9, 0)]);
     let id = "`peer_id` must be a positive integer of 64 bits. Found:";
     let count = "The count of \"A\" in `acquired` must be an integer of 64 bits. Found:";
@@ -162,7 +162,7 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nesting_bomb_is_an_error_and_nothing_more() {
+async fn deep_nesting_is_an_error_and_does_no_harm() {
     let server = Server::start(&[("A", 1, 0)]);
     let path = format!("/peers/{}/A", server.join().await);
     let (open, close) = ("[".repeat(30_000), "]".repeat(30_000));
@@ -175,7 +175,7 @@ async fn a_nesting_bomb_is_an_error_and_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_malformed() {
+async fn a_body_that_ends_early_is_malformed() {
     let server = Server::start(&[]);
     let chunks = [Ok("{\"expires"), Err(std::io::Error::other("connection reset"))];
     let mut request = request(Method::POST, "/new_peer", "{}");

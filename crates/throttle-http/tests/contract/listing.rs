@@ -30,7 +30,7 @@ async fn open(server: &Server, path: &str) -> BodyDataStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_has_everybody_once_whether_or_not_the_last_page_is_full() {
+async fn a_list_has_every_peer_once_whether_or_not_the_last_page_is_full() {
     for size in [0, 1, 999, 1_000, 1_001, 2_000, 2_500] {
         let server = Server::start(&[("A", 1_200, 0)]);
         let ids = crowd(&server, size).await;
@@ -52,7 +52,7 @@ async fn a_list_has_everybody_once_whether_or_not_the_last_page_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_lives_all_the_while_is_listed_once_although_others_come_and_go() {
+async fn a_peer_that_lives_throughout_is_listed_once_while_others_come_and_go() {
     let server = Server::start(&[("A", 1, 0)]);
     let ids: Vec<u64> = crowd(&server, 2_500).await.into_iter().collect();
     let mut chunks = open(&server, "/peers/").await;
@@ -72,7 +72,7 @@ async fn who_lives_all_the_while_is_listed_once_although_others_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_is_read_from_the_state_no_faster_than_the_client_takes_it() {
+async fn a_list_is_read_from_the_state_no_faster_than_the_client_reads_it() {
     let server = Server::start(&[("A", 1, 0)]);
     crowd(&server, 2_500).await;
     let mut chunks = open(&server, "/peers/").await;
@@ -91,7 +91,7 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_takes_it() {
 
 /// What a client costs that reads slowly is bounded in bytes, whatever is listed.
 #[tokio::test(start_paused = true)]
-async fn pieces_of_a_list_end_at_32_kilobytes_whatever_peers_hold_and_say() {
+async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peers_have() {
     let names: Vec<String> = (0..600).map(|index| format!("{index:0>1000}")).collect();
     let semaphores: Vec<_> = names.iter().map(|name| (name.as_str(), 1_000, 0)).collect();
     let server = Server::start(&semaphores);
@@ -126,7 +126,7 @@ async fn pieces_of_a_list_end_at_32_kilobytes_whatever_peers_hold_and_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_lists_are_bounded_in_number_and_short_ones_are_not() {
+async fn long_lists_are_limited_in_number_and_short_ones_are_not() {
     let limits = Limits { listings: 2, ..Limits::default() };
     let server = Server::build(&[("A", 1, 0)], Settings::default(), |api| api.limits(limits));
     crowd(&server, 1_000).await;
@@ -143,7 +143,7 @@ async fn long_lists_are_bounded_in_number_and_short_ones_are_not() {
 
 /// Numbers and lists do not contradict each other, however slowly they are read.
 #[tokio::test(start_paused = true)]
-async fn the_numbers_of_a_semaphore_and_its_short_lists_are_of_one_instant() {
+async fn the_numbers_of_a_semaphore_and_its_short_lists_are_from_one_instant() {
     let server = Server::start(&[("A", 1, 0)]);
     let ids: Vec<u64> = crowd(&server, 3).await.into_iter().collect();
     for id in &ids {

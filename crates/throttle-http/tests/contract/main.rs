@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod compression;
 mod limits;
 mod listing;
 mod locks;

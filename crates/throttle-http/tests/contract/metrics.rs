@@ -65,7 +65,7 @@ async fn every_semaphore_has_its_gauges_from_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gauges_tell_how_things_stand_at_the_reading() {
+async fn gauges_show_the_state_at_the_time_of_the_scrape() {
     let server = Server::with_metrics(&[("A", 5, 0)]);
     server.hold("A", 4).await;
     let waiter = server.join().await;
@@ -87,7 +87,7 @@ async fn gauges_tell_how_things_stand_at_the_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happens_is_counted() {
+async fn grants_waits_cancellations_and_expiries_are_counted() {
     let server = Server::with_metrics(&[("A", 1, 0)]);
     // Held for five seconds, then given back to one that waited for four.
     let holder = server.hold("A", 1).await;
@@ -181,7 +181,7 @@ async fn requests_are_counted_by_route_and_never_by_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_are_counted_by_code_in_either_form_and_present_at_zero() {
+async fn refusals_are_counted_by_code_in_either_form_and_are_present_at_zero() {
     let server = Server::with_metrics(&[]);
     server.get("/peers/5").await;
     let mut request = request(Method::GET, "/peers/5", "");
@@ -197,7 +197,7 @@ async fn refusals_are_counted_by_code_in_either_form_and_present_at_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_name_of_a_semaphore_is_rendered_unmistakably() {
+async fn every_name_of_a_semaphore_is_written_unambiguously() {
     let names = ["\"", "\\", "\\\\", "\\\"", "a\nb", "a\\nb", "\\", "{}", "ä", "a\",semaphore=\"b"];
     let semaphores: Vec<_> = names.iter().map(|&name| (name, 1, 0)).collect();
     let server = Server::with_metrics(&semaphores);
@@ -248,7 +248,7 @@ async fn histograms_can_be_off_and_then_nothing_else_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_readings_of_the_same_state_are_the_same_text() {
+async fn two_scrapes_of_the_same_state_have_the_same_text() {
     let names: Vec<String> = (0..50).map(|i| format!("semaphore {i}")).collect();
     let semaphores: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 0)).collect();
     let (one, two) = (Server::with_metrics(&semaphores), Server::with_metrics(&semaphores));
@@ -272,7 +272,7 @@ async fn two_servers_in_a_process_share_no_metrics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn holders_and_waiters_are_told_with_those_that_hold_for_longest() {
+async fn holders_waiters_and_the_longest_hold_are_gauges() {
     let server = Server::with_metrics(&[("A", 2, 0), ("B", 1, 0)]);
     let first = server.hold("A", 1).await;
     sleep(Duration::from_secs(5)).await;
@@ -298,7 +298,7 @@ async fn holders_and_waiters_are_told_with_those_that_hold_for_longest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_that_expire_with_locks_are_told_apart_from_those_without() {
+async fn peers_that_expire_with_locks_are_counted_apart() {
     let server = Server::with_metrics(&[("A", 1, 0), ("B", 1, 0)]);
     server.join().await;
     server.hold("A", 1).await;
@@ -314,7 +314,7 @@ async fn peers_that_expire_with_locks_are_told_apart_from_those_without() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_requests_take_is_told_by_what_they_are_about() {
+async fn durations_of_requests_are_counted_by_group() {
     let server = Server::with_metrics(&[("A", 1, 0)]);
     let holder = server.hold("A", 1).await;
     let waiter = server.join().await;
@@ -337,7 +337,7 @@ async fn how_long_requests_take_is_told_by_what_they_are_about() {
 
 /// What others know is read anew at each scrape.
 #[tokio::test(start_paused = true)]
-async fn gauges_and_counters_of_others_are_read_at_each_scrape() {
+async fn gauges_and_counters_of_the_application_are_read_at_each_scrape() {
     let value = Arc::new(AtomicU64::new(1));
     let server = Server::build_with_metrics(&[], |metrics| {
         let read = Arc::clone(&value);

@@ -55,7 +55,7 @@ async fn every_name_can_be_locked_looked_at_and_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_acquired_is_a_question_only_for_get() {
+async fn is_acquired_is_a_question_only_with_get() {
     let server = Server::start(&[("is_acquired", 1, 0)]);
     for alias in ["peer", "peers"] {
         let path = format!("/{alias}/{}/is_acquired", server.join().await);

@@ -1,10 +1,19 @@
 //! The routes below a path of another application.
 
-use axum::{Router, http::Method, middleware, response::Response, routing::get};
+use axum::{
+    Router,
+    http::{HeaderValue, Method},
+    middleware,
+    response::Response,
+    routing::get,
+};
 use serde_json::json;
+use throttle_http::Api;
+use throttle_runtime::{Handle, Settings};
 use throttle_wire::Code;
+use tower::{Layer as _, ServiceExt as _, util::MapResponseLayer};
 
-use crate::support::{Server, check_refusal};
+use crate::support::{Server, check_refusal, request, semaphores};
 
 /// Our routes below `prefix` of an application that has routes of its own.
 fn nested(prefix: &str) -> Server {
@@ -66,6 +75,23 @@ async fn a_wildcard_of_the_application_does_not_hide_our_routes() {
     server.get("/throttle").await.is_text(200, "Hello from Throttle!");
     server.get("/throttle/nowhere").await.is_text(404, "There is nothing at this path.");
     server.get("/elsewhere").await.is_text(200, "a file");
+}
+
+/// A layer of tower fits around the endpoint as it is, without a router.
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_takes_layers() {
+    let handle = Handle::start(Settings::default(), &semaphores(&[("A", 1, 0)]));
+    let named = MapResponseLayer::new(|mut response: Response| {
+        response.headers_mut().insert("x-served-by", HeaderValue::from_static("throttle"));
+        response
+    });
+    let service = named.layer(Api::new(handle).endpoint());
+    for (path, status) in [("/health", 200), ("/remainder?semaphore=A", 200), ("/nowhere", 404)] {
+        let request = request(Method::GET, path, "");
+        let Ok(response) = service.clone().oneshot(request).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["x-served-by"], "throttle", "{path}");
+    }
 }
 
 /// What an application puts around our routes goes around all of them.

@@ -78,7 +78,7 @@ async fn an_unusable_duration_in_a_query_names_the_parameter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unusable_number_of_a_request_names_the_parameter_and_nothing_is_done() {
+async fn an_unusable_sequence_number_names_the_parameter_and_changes_nothing() {
     let server = Server::start(&[("A", 2, 0)]);
     let peer = server.hold("A", 1).await;
     for (sent, found) in [
@@ -117,7 +117,7 @@ async fn an_unusable_number_of_a_request_names_the_parameter_and_nothing_is_done
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_that_comes_twice_is_refused() {
+async fn a_parameter_that_is_given_twice_is_refused() {
     let server = Server::start(&[("A", 1, 0)]);
     let peer = server.join().await;
     let twice = [
@@ -135,7 +135,7 @@ async fn a_parameter_that_comes_twice_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_is_no_utf_8_is_malformed() {
+async fn a_query_that_is_not_utf_8_is_malformed() {
     let server = Server::start(&[("A", 1, 0)]);
     let detail = "The query string is not percent-encoded UTF-8.";
     for query in [
@@ -152,7 +152,7 @@ async fn a_query_that_is_no_utf_8_is_malformed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_remainder_of_nothing_in_particular_is_refused() {
+async fn a_remainder_without_a_semaphore_is_refused() {
     let server = Server::start(&[("A", 1, 0)]);
     for path in ["/remainder", "/remainder?", "/remainder?name=A"] {
         let request = (Method::GET, path, "");

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::support::{Server, check_refusal, request};
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_is_an_unknown_peer() {
+async fn a_peer_that_was_never_created_is_unknown() {
     let server = Server::start(&[("A", 1, 0)]);
     // It is told for how long the server has been running.
     sleep(Duration::from_secs(90)).await;
@@ -64,7 +64,7 @@ async fn a_count_must_be_positive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_there_is_can_never_be_acquired() {
+async fn a_count_above_the_maximum_can_never_be_acquired() {
     let server = Server::start(&[("A", 5, 0)]);
     let lock = format!("/peers/{}/A", server.join().await);
     let detail = "Lock can never be acquired. Lock asks for count 9 yet full count is only 5.";
@@ -73,7 +73,7 @@ async fn more_than_there_is_can_never_be_acquired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_comes_after_a_later_one_is_stale() {
+async fn a_request_with_a_lower_sequence_number_is_stale() {
     let server = Server::start(&[("A", 1, 0)]);
     let peer = server.join().await;
     assert_eq!(server.put(&format!("/peers/{peer}/A?sequence=812"), "1").await.status, 200);
@@ -151,7 +151,7 @@ async fn counts_end_at_53_bits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_peers_are_asked_to_come_back_later() {
+async fn peers_beyond_the_limit_are_refused_with_retry_after() {
     let settings = Settings { max_peers: 1, ..Settings::default() };
     let server = Server::build(&[], settings, |api| api);
     server.join().await;
@@ -167,7 +167,7 @@ async fn too_many_peers_are_asked_to_come_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_labels_are_asked_to_come_back_later_and_who_has_none_is_let_in() {
+async fn labels_beyond_the_limit_are_refused_with_retry_after_and_peers_without_them_are_created() {
     let settings = Settings { max_label_bytes: 100, ..Settings::default() };
     let server = Server::build(&[], settings, |api| api);
     let labels = r#"{"expires_in":"1m","labels":{"host":"worker-1"}}"#;
@@ -183,7 +183,7 @@ async fn too_many_labels_are_asked_to_come_back_later_and_who_has_none_is_let_in
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_waiters_are_asked_to_come_back_later() {
+async fn waiters_beyond_the_limit_are_refused_with_retry_after() {
     let settings = Settings { max_waiters: 0, ..Settings::default() };
     let server = Server::build(&[("A", 1, 0)], settings, |api| api);
     server.hold("A", 1).await;
@@ -196,7 +196,7 @@ async fn too_many_waiters_are_asked_to_come_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_path_that_leads_nowhere_is_not_found() {
+async fn a_path_without_a_route_is_not_found() {
     let server = Server::start(&[("A", 1, 0)]);
     let nowhere = [
         (Method::GET, "/nowhere", ""),
@@ -215,7 +215,7 @@ async fn a_path_that_leads_nowhere_is_not_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_method_is_told_which_ones_are_right() {
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     let server = Server::start(&[]);
     let wrong = [
         (Method::POST, "/", "GET,HEAD"),
@@ -239,7 +239,7 @@ async fn a_wrong_method_is_told_which_ones_are_right() {
 /// What is wrong with the semaphore is told first, then with the count, then with the peer: a client
 /// that hears of an unknown peer restores it and tries again.
 #[tokio::test(start_paused = true)]
-async fn of_several_things_that_are_wrong_the_semaphore_comes_first_and_the_peer_last() {
+async fn of_several_errors_that_of_the_semaphore_comes_first_and_that_of_the_peer_last() {
     let server = Server::start(&[("A", 1, 0)]);
     for peer in [0, 5] {
         let code = async |semaphore, count: &str| {
@@ -259,7 +259,7 @@ async fn of_several_things_that_are_wrong_the_semaphore_comes_first_and_the_peer
 
 /// S12, but for the lease: who asks is alive.
 #[tokio::test(start_paused = true)]
-async fn a_refused_acquire_renews_the_lease_all_the_same() {
+async fn a_refused_acquire_renews_the_lease() {
     let server = Server::start(&[("A", 1, 0)]);
     let peer = server.join().await;
     let refused = server.put(&format!("/peers/{peer}/A?expires_in=5m"), "2").await;
@@ -268,7 +268,7 @@ async fn a_refused_acquire_renews_the_lease_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn problem_documents_are_for_those_who_ask_for_them() {
+async fn problem_documents_are_for_clients_that_ask_for_them() {
     let server = Server::start(&[]);
     let ask = async |accept: &str| {
         let request = Request::get("/peers/5").header("accept", accept).body(Body::empty());
@@ -282,7 +282,7 @@ async fn problem_documents_are_for_those_who_ask_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_is_answered_for() {
+async fn a_handler_that_panics_is_answered_with_an_internal_error() {
     let server = Server::build(&[], Settings::default(), |api| {
         api.reload(|| async { panic!("the hook is broken") })
     });

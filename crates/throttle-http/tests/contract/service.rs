@@ -20,7 +20,7 @@ async fn browse(server: &Server, path: &str) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_says_hello() {
+async fn greeting_health_readiness_and_version_are_plain_text() {
     let server = Server::start(&[]);
     server.get("/").await.is_text(200, "Hello from Throttle!");
     server.get("/health").await.is_text(200, "Ok");
@@ -69,7 +69,7 @@ async fn there_is_an_icon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reload_answers_what_the_hook_says() {
+async fn reload_answers_with_the_outcome_of_the_hook() {
     let changes = Reloaded { added: vec!["new".to_owned()], ..Reloaded::default() };
     let answer = changes.clone();
     let server = Server::build(&[], Settings::default(), |api| {
@@ -88,7 +88,7 @@ async fn reload_answers_what_the_hook_says() {
 
 /// What a page can let a browser send without asking first changes nothing, on any route.
 #[tokio::test(start_paused = true)]
-async fn pages_of_others_cannot_change_anything() {
+async fn pages_of_other_origins_cannot_change_anything() {
     let server = Server::build(&[], Settings::default(), |api| {
         api.reload(|| async { Ok(Reloaded::default()) })
     });

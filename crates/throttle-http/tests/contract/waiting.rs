@@ -82,7 +82,7 @@ async fn a_peer_outlives_its_own_long_poll_and_its_lease_counts_from_the_answer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_locks_of_an_expired_peer_pass_on() {
+async fn the_locks_of_an_expired_peer_pass_to_the_next_waiter() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
     sleep(Duration::from_secs(30)).await;
@@ -94,7 +94,7 @@ async fn the_locks_of_an_expired_peer_pass_on() {
 
 /// S15
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_connection_broke_holds_nobody_up_and_is_granted_nothing() {
+async fn a_waiter_whose_connection_broke_blocks_no_other_and_is_granted_nothing() {
     let server = Server::start(&[("A", 1, 0)]);
     let holder = server.hold("A", 1).await;
     let (gone, next) = (server.join().await, server.join().await);
@@ -111,7 +111,7 @@ async fn a_waiter_whose_connection_broke_holds_nobody_up_and_is_granted_nothing(
 
 /// S15
 #[tokio::test(start_paused = true)]
-async fn who_repeats_the_request_in_time_keeps_its_place() {
+async fn a_peer_that_repeats_the_request_in_time_keeps_its_place() {
     let server = Server::start(&[("A", 1, 0)]);
     let holder = server.hold("A", 1).await;
     let (first, second) = (server.join().await, server.join().await);
@@ -126,7 +126,7 @@ async fn who_repeats_the_request_in_time_keeps_its_place() {
 
 /// S15
 #[tokio::test(start_paused = true)]
-async fn who_does_not_repeat_the_request_in_time_waits_no_more() {
+async fn a_peer_that_does_not_repeat_the_request_in_time_waits_no_more() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
     let gone = server.join().await;
@@ -138,7 +138,7 @@ async fn who_does_not_repeat_the_request_in_time_waits_no_more() {
 
 /// S16
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_removed_hears_at_once_that_nobody_knows_it() {
+async fn a_waiter_that_is_removed_is_answered_at_once_with_unknown_peer() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
     let waiter = server.join().await;
@@ -149,7 +149,7 @@ async fn a_waiter_that_is_removed_hears_at_once_that_nobody_knows_it() {
 
 /// S16
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_request_is_withdrawn_hears_at_once_that_it_was_cancelled() {
+async fn a_waiter_whose_request_is_withdrawn_is_answered_at_once_with_cancelled() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
     let detail = "The pending lock was cancelled while the request waited for it.";
@@ -172,7 +172,7 @@ async fn a_waiter_whose_request_is_withdrawn_hears_at_once_that_it_was_cancelled
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_can_never_be_served_any_more_hears_so_at_once() {
+async fn a_waiter_that_can_never_be_served_any_more_is_answered_at_once() {
     let server = Server::start(&[("A", 5, 0)]);
     server.hold("A", 5).await;
     let path = format!("/peers/{}/A?block_for=30s", server.join().await);
@@ -187,7 +187,7 @@ async fn a_waiter_that_can_never_be_served_any_more_hears_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_server_drains_nobody_waits() {
+async fn while_the_server_drains_no_request_waits() {
     let server = Server::start(&[("A", 1, 0)]);
     server.hold("A", 1).await;
     let waiter = server.join().await;

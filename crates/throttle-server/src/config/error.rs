@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! The mistakes in a configuration, with their places in the file.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ pub enum ConfigError {
         /// Why not.
         error: io::Error,
     },
-    /// The file says something that makes no sense.
+    /// The file is not a valid configuration.
     #[error("{0}")]
     Invalid(Mistakes),
 }
@@ -38,34 +38,33 @@ impl ConfigError {
     }
 }
 
-/// What is wrong with a file, in the order in which it stands there: one line each, at most
-/// [fifty](Self::MOST) of them.
+/// The mistakes in a file, in their order in the file: one line each, at most [fifty](Self::MOST).
 #[derive(Debug)]
 pub struct Mistakes {
     file: PathBuf,
     first: Vec<Mistake>,
-    /// How many more there are.
+    /// How many more mistakes there are.
     more: usize,
 }
 
-/// Something wrong at one place of a file.
+/// A mistake at one place of a file.
 #[derive(Debug)]
 struct Mistake {
     /// From 1.
     line: usize,
     /// In characters, from 1.
     column: usize,
-    /// The key with the keys of the tables around it; empty if it is nowhere in particular.
+    /// The key with the keys of the tables around it; empty if the mistake belongs to no key.
     key: String,
-    /// What is wrong, with the value that is.
+    /// What is wrong, with the value.
     message: String,
 }
 
 impl Mistakes {
-    /// How many mistakes are told one by one. Whoever has more has not written the file by hand.
+    /// How many mistakes are shown. A file with more was not written by hand.
     pub const MOST: usize = 50;
 
-    /// Says where in the file each of them is.
+    /// Finds the line, column and key of each fault.
     pub(crate) fn locate(mut faults: Vec<Fault>, text: &str, file: &Path) -> Self {
         faults.sort_by_key(|fault| fault.span.start);
         let more = faults.len().saturating_sub(Self::MOST);
@@ -90,7 +89,7 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// Something wrong, by its position in the text.
+/// A mistake, by its position in the text.
 #[derive(Debug)]
 pub(crate) struct Fault {
     span: Range<usize>,
@@ -102,7 +101,7 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         let mut message = message.into().lines().collect::<Vec<_>>().join(", ");
-        // The value is part of it, and a file can have values of any length.
+        // The message contains the value, which can be of any length.
         if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
             message.replace_range(end.., "…");
         }
@@ -130,11 +129,11 @@ impl Fault {
     }
 }
 
-/// Brings together what the parser could not understand and what was wrong with the rest.
+/// Merges the errors of the parser with the other faults.
 ///
-/// The parser goes on behind what it does not understand, so its first error of a line is the cause
-/// of the others, and what was read of that line means nothing. If the line is the header of a table,
-/// nobody knows whose the keys below are, so there is no rest.
+/// The parser continues after an error. So its first error in a line causes the others, and other faults in that
+/// line mean nothing. If the line is the header of a table, it is unknown which table the keys below belong to, so
+/// no other fault is reported.
 pub(crate) fn merge(syntax: Vec<de::Error>, others: Vec<Fault>, text: &str) -> Vec<Fault> {
     let line_of = |fault: &Fault| {
         let (before, behind) = text.split_at_checked(fault.span.start).unwrap_or((text, ""));
@@ -163,8 +162,8 @@ pub(crate) fn merge(syntax: Vec<de::Error>, others: Vec<Fault>, text: &str) -> V
     faults
 }
 
-/// The path to the key that stands at this place, even if it is there twice: tables keep the first
-/// of equal keys only, so it gets another name before the text is looked at.
+/// The path to the key at this place, even if it is a duplicate: a table keeps only the first of equal keys, so the
+/// key is given a unique name before the text is parsed.
 fn key_token(text: &str, span: &Range<usize>) -> Option<Vec<String>> {
     let token = text.get(span.clone())?;
     if token.is_empty() || token.contains('\n') {
@@ -193,7 +192,7 @@ fn path_to(table: &DeTable<'_>, name: &str) -> Option<Vec<String>> {
     })
 }
 
-/// The path to what stands at this place: to a key, or to the innermost value around it.
+/// The path to the key at this place, or to the innermost value around it.
 fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
     table.iter().find_map(|(key, value)| {
         let mut path = match value.get_ref() {

@@ -1,8 +1,7 @@
-//! Which messages are logged: those of a level, and of single parts of the program more or fewer.
+//! Which messages are logged: a level, and other levels for single parts of the program.
 //!
-//! The form is that of `RUST_LOG`, of which the server before this one understood all: `info`, or
-//! `info,tower=warn,throttle_server::reload=debug`. Spans, fields and expressions are not understood;
-//! there is nothing to use them on.
+//! The form is that of `RUST_LOG`, which the server before this one understood in full: `info`, or
+//! `info,tower=warn,throttle_server::reload=debug`. Filters by span, field or regular expression are not supported.
 
 use std::{fmt, str::FromStr};
 
@@ -13,9 +12,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Filter {
-    /// Of parts that are not among the targets. `None` if nobody said so, which means nothing.
+    /// The level of parts that are not among the targets. `None` logs nothing of them.
     level: Option<Level>,
-    /// Of the parts whose names begin so; the longest that fits counts.
+    /// Levels of the parts whose names have this prefix; the longest matching prefix counts.
     targets: Vec<(String, Level)>,
 }
 
@@ -24,9 +23,9 @@ pub struct Filter {
 pub enum Level {
     /// Nothing is logged.
     Off,
-    /// Something broke.
+    /// Something is broken.
     Error,
-    /// Somebody should know.
+    /// An operator should know.
     Warn,
     /// The server starts, stops, or changes.
     Info,
@@ -48,7 +47,7 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut filter = Self { level: None, targets: Vec::new() };
         let is_blank = text.split(',').all(|part| part.trim().is_empty());
-        // An empty part, such as one behind a comma at the end, says nothing beside others.
+        // An empty part, such as one after a trailing comma, is ignored if there are others.
         for part in text.split(',').map(str::trim).filter(|part| is_blank || !part.is_empty()) {
             match part.split_once('=') {
                 Some((target, level)) => {
@@ -56,8 +55,8 @@ impl FromStr for Filter {
                     let level = level.parse().map_err(|error| format!("{error}, in {part:?}"))?;
                     filter.targets.push((checked(target, part)?, level));
                 }
-                // Of a part of this program without a level everything is logged. Any other word is
-                // more likely a level with a slip of the pen.
+                // A part of this program without a level logs everything. Any other word is more likely a
+                // misspelt level.
                 None if part.starts_with("throttle") => {
                     filter.targets.push((checked(part, part)?, Level::Trace));
                 }

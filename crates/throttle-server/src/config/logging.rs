@@ -1,4 +1,4 @@
-//! `[logging]`: what is logged, and where to.
+//! `[logging]`: which messages are logged, and where.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,7 @@ use super::{
 };
 
 section! {
-    /// Logs go to the standard error stream and, if there is a section for it, to a Graylog server
-    /// at the same time.
+    /// Messages go to the standard error stream and, with a section logging.gelf, also to Graylog.
     #[derive(Serialize)]
     pub struct Logging {
         options {}
@@ -29,7 +28,7 @@ section! {
             /// of the program can have levels of their own: "INFO,throttle_server=DEBUG,hyper=OFF".
             /// The environment variable THROTTLE_LOG has precedence.
             level: Filter = Level::Warn.into(),
-            /// "human" for lines that people read, "json" for one JSON object in each line.
+            /// "human" for lines to read, "json" for one JSON object in each line.
             format: Format = Format::Human,
         }
         tables {}
@@ -37,12 +36,12 @@ section! {
 }
 
 section! {
-    /// Logging to Graylog, or to whatever else understands GELF 1.1. Without this section there is
-    /// none. A server that does not listen, or not fast enough, costs messages, never time.
+    /// Logging to Graylog, or to another server that understands GELF 1.1. Without this section there is
+    /// none. If that server is slow or gone, messages are lost, but Throttle never waits for it.
     #[derive(Serialize)]
     pub struct Gelf {
         options {
-            /// Comes with each message as the field `_logger`, to tell several Throttles apart.
+            /// The field `_logger` of each message, to distinguish several Throttles.
             name: String = "throttle".to_owned(),
             /// The name or address of the Graylog server.
             host: String = "localhost".to_owned(),
@@ -50,7 +49,7 @@ section! {
             port: Number<1, 65_535> = Number::new(12_201),
             /// The least severe messages to send, as for stderr.
             level: Filter = Level::Info.into(),
-            /// "udp", or "tcp" for an input that is to get every message as long as it listens.
+            /// "udp"; or "tcp", with which no message is lost as long as the input listens.
             protocol: Protocol = Protocol::Udp,
         }
         tables {}
@@ -73,6 +72,6 @@ pub enum Format {
 pub enum Protocol {
     /// Datagrams, chunked where needed.
     Udp,
-    /// One connection, made again when it breaks.
+    /// One connection, which is opened again when it breaks.
     Tcp,
 }

@@ -1,43 +1,42 @@
-//! How much memory a server takes when all of its limits are reached.
+//! An estimate of the memory that a server takes when all of its limits are reached.
 //!
-//! The weights were measured with the release build on Linux (`docs/operating.md`, "Sizing"): by the
-//! growth of the resident memory of a server with thousands of each, and for peers, locks and waiters by
-//! the benchmark `memory` of the core. They are rounded up.
+//! The weights were measured with the release build on Linux (`docs/operating.md`, "Sizing"), as the growth of the
+//! resident memory of a server with thousands of each; those of peers, locks and waiters with the benchmark
+//! `memory` of the core. They are rounded up.
 
 use std::fmt;
 
 use super::Config;
 use crate::{listen::Capacity, open_files};
 
-/// An estimate, in bytes. Each part is what it takes if its limit is reached.
+/// An estimate, in bytes. Each part is what it takes when its limit is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Memory {
-    /// What a server takes that serves nothing, with full queues of its log.
+    /// A server that serves nothing, with full queues of its log.
     pub program: u64,
     /// Semaphores with their metrics.
     pub semaphores: u64,
-    /// Peers with as many locks as can be granted, without labels.
+    /// Peers without labels, with as many locks as can be granted.
     pub peers: u64,
     /// Places in queues.
     pub waiters: u64,
     /// The labels of peers.
     pub labels: u64,
-    /// Connections, each with the largest head and body unfinished. What the kernel takes for them is
-    /// not in it.
+    /// Connections, each with the largest head and body incomplete. The kernel's buffers are not included.
     pub connections: u64,
-    /// Long lists that clients read.
+    /// Long lists that clients are reading.
     pub listings: u64,
 }
 
 impl Memory {
-    /// What this configuration allows.
+    /// The estimate for this configuration.
     ///
-    /// Restored locks beyond the maxima are not in it; nobody can tell how many clients will claim.
+    /// Restored locks beyond the maxima are not included: how many clients will claim is unknown.
     pub fn of(config: &Config) -> Self {
         let limits = &config.limits;
         let peers = u64::from(limits.peers.get());
         let semaphores = config.semaphores.len() as u64;
-        // Each lock has a count of 1 at least.
+        // Each lock has a count of at least 1.
         let locks = config.semaphores.values().map(|semaphore| semaphore.max.get().min(peers));
         let locks = locks.fold(0, u64::saturating_add);
         // A peer waits for one semaphore at a time.
@@ -56,7 +55,7 @@ impl Memory {
         }
     }
 
-    /// All of it.
+    /// The sum of all parts.
     pub fn sum(self) -> u64 {
         let Self { program, semaphores, peers, waiters, labels, connections, listings } = self;
         let parts = [program, semaphores, peers, waiters, labels, connections, listings];
@@ -64,13 +63,13 @@ impl Memory {
     }
 }
 
-/// The most that a semaphore takes. Its name stands in each line of its metrics.
+/// The most that a semaphore takes. Its name is in each line of its metrics.
 fn semaphore(name: &str) -> u64 {
     SEMAPHORE + name.len() as u64 * NAMES
 }
 
-/// The most that the labels of all peers take: what these may have, or what the sum is limited to. The
-/// limit counts less for a label than it takes besides its text.
+/// The most that the labels of all peers take: the limit of each peer, or the limit of their sum. The latter counts
+/// less for a label than the label takes besides its text.
 fn labels(limits: &super::Limits, peers: u64) -> u64 {
     let length = u64::from(limits.label_length.get());
     let of_peer = u64::from(limits.labels.get()).saturating_mul(LABEL + 2 * length);
@@ -78,8 +77,8 @@ fn labels(limits: &super::Limits, peers: u64) -> u64 {
     peers.saturating_mul(of_peer).min(counted * LABEL / COUNTED_LABEL)
 }
 
-/// The most that one connection takes: a head that is kept, and a body that is read into buffers which
-/// double, or what was read ahead while a request waits.
+/// The most that one connection takes: a head, and either a body that is read into buffers that double, or the
+/// bytes that were read ahead while a request waits.
 fn connection(limits: &super::Limits) -> u64 {
     let (head, body) = (u64::from(limits.head.get()), u64::from(limits.body.get()));
     CONNECTION + head + (3 * body).max(READ_AHEAD)
@@ -112,29 +111,27 @@ impl Memory {
     }
 }
 
-/// 5 MB after the start, two queues of the log with 4 MiB each, and what is remembered of peers that
-/// are gone.
+/// 5 MB after the start, two queues of the log with 4 MiB each, and the record of absent peers.
 const PROGRAM: u64 = 20_000_000;
-/// 3 kB after the start; 20 kB when all of its metrics have values and are read, besides its name.
+/// Without its name: 3 kB after the start, 20 kB when all of its metrics have values and are scraped.
 const SEMAPHORE: u64 = 20_000;
-/// How often the name of a semaphore is kept: in 46 lines of each of four texts of metrics, the most
-/// that are made and read at a time, and a few times more while one is made.
+/// How often the name of a semaphore is kept: in 46 lines of each of the four texts of metrics that may exist at a
+/// time, and a few times more while one is written.
 const NAMES: u64 = 4 * 46 + 8;
-/// 170 to 210 bytes, depending on how much room the tables have to spare.
+/// 170 to 210 bytes, depending on the spare room of hash tables.
 const PEER: u64 = 210;
-/// The first one takes 46 bytes. For a second one the list of them moves.
+/// The first lock of a peer takes 46 bytes. With a second one, the list moves to the heap.
 const LOCK: u64 = 112;
 const WAITER: u64 = 45;
-/// Of one label, besides its name and its value: 70 bytes of many, 120 of one.
+/// A label without its name and value: 70 bytes if a peer has many, 120 if it has one.
 const LABEL: u64 = 120;
 /// What `limits.label_bytes` counts for a label besides its text.
 const COUNTED_LABEL: u64 = 64;
-/// Idle or with a waiting request it is 15 kB; of an unfinished head some is kept twice.
+/// 15 kB if idle or with a waiting request; a part of an incomplete head is kept twice.
 const CONNECTION: u64 = 24 * 1024;
-/// Two pages, one in the making, and what the HTTP library keeps of them.
+/// Two pages, one of them being written, and the copies of the HTTP library.
 const LISTING: u64 = 150_000;
-/// What is read behind a waiting request: 64 KiB at most, in a buffer that doubles and one that is kept
-/// by the HTTP library.
+/// The bytes read behind a waiting request: 64 KiB at most, in a buffer that doubles and in one of the HTTP library.
 const READ_AHEAD: u64 = 160 * 1024;
 
 #[cfg(test)]

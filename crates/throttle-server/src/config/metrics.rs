@@ -1,30 +1,30 @@
-//! `[metrics]`: what is counted for Prometheus.
+//! `[metrics]`: what the metrics contain.
 
 use serde::{Deserialize, Serialize};
 
 section! {
-    /// What `GET /metrics` tells Prometheus.
+    /// The metrics of `GET /metrics`, for Prometheus.
     #[derive(Serialize)]
     pub struct Metrics {
         options {
-            /// How finely the waiting and holding times of each semaphore are counted: "full" in 14
-            /// buckets from a millisecond to a day, which is about 3 kB for each semaphore in each
-            /// answer, "coarse" in 5, or "off" not at all.
+            /// The histograms of waiting and holding times of each semaphore: "full" with 14 buckets from a
+            /// millisecond to a day, which is about 3 kB for each semaphore in each answer; "coarse" with 5;
+            /// or "off" for none.
             histograms: Histograms = Histograms::Full,
         }
         tables {}
     }
 }
 
-/// How finely waiting and holding times are counted.
+/// How many buckets the histograms of waiting and holding times have.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Histograms {
-    /// In 14 buckets.
+    /// 14 buckets.
     Full,
-    /// In 5 buckets.
+    /// 5 buckets.
     Coarse,
-    /// Not at all.
+    /// No histograms.
     Off,
 }
 

@@ -1,10 +1,9 @@
-//! The configuration: from a file to something that can be served, or to an error that says where.
+//! The configuration: from a file to a [`Config`], or to an error that names the place.
 //!
-//! A file is read into a `Document`, whose values check themselves one by one (`value`) and all of
-//! whose mistakes are collected (`read`). What concerns several of them is checked when the document
-//! becomes a [`Config`]; nothing behind that meets a value it would have to doubt. Errors name file,
-//! line, column and key (`error`). The
-//! sample file is written from the doc comments of these very types (`document`).
+//! A file is read into a `Document`. Each value is checked by its type (`value`), and all mistakes are collected
+//! (`reader`). Checks of several values follow when the document becomes a [`Config`], so that no later code has
+//! to check a value again. Errors name file, line, column and key (`error`). The sample file is generated from the
+//! doc comments of these types (`sample`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,21 +48,21 @@ pub use self::{
     value::{Auto, Number, Period},
 };
 
-/// The file that is read from the working directory if no other one is named.
+/// The file that is read from the working directory if no other is given.
 pub const DEFAULT_FILE: &str = "throttle.toml";
 
 /// A configuration and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What it says.
+    /// The content of the file, or the default.
     pub config: Config,
-    /// The file to read, now and when reloading.
+    /// The file that is read now and on every reload.
     pub file: PathBuf,
-    /// Whether there is such a file. If not, the configuration is the default.
+    /// Whether the file exists. If not, the configuration is the default.
     pub exists: bool,
 }
 
-/// Reads the file that is named, which must be there; or else [`DEFAULT_FILE`], which need not.
+/// Reads the given file, which must exist; or [`DEFAULT_FILE`], which need not.
 ///
 /// # Errors
 ///
@@ -78,20 +77,20 @@ pub fn find(named: Option<PathBuf>) -> Result<Found, ConfigError> {
     Ok(Found { config, file, exists })
 }
 
-/// What a server is told to do. It can be done as it stands.
+/// A valid configuration of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What can be locked, by name.
+    /// The semaphores, by name.
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
-    /// Whether it says that there are to be no semaphores. Only then a reload removes all of them.
+    /// Whether having no semaphores is intended. Only then may a reload remove all of them.
     pub no_semaphores: bool,
-    /// How long a waiter whose connection broke keeps its place.
+    /// How long a waiter whose connection broke keeps its place in the queue.
     pub abandoned_after: Duration,
-    /// How much of everything there may be.
+    /// How much there may be of everything.
     pub limits: Limits,
-    /// What is logged, and where to.
+    /// Which messages are logged, and where.
     pub logging: Logging,
-    /// What is counted.
+    /// What the metrics contain.
     pub metrics: Metrics,
 }
 
@@ -101,21 +100,21 @@ section! {
     /// Whole numbers may have separators (2_000_000). Durations are text with units: "30s",
     /// "1min 30s", "12h", "30days". Unknown keys are errors.
     ///
-    /// On SIGHUP and on POST /admin/reload the server reads this file again. Only what says so takes
-    /// effect then; everything else takes a restart.
+    /// On SIGHUP and on POST /admin/reload the server reads this file again. An option takes effect then if
+    /// its description says so; all others take a restart.
     struct Document {
         options {
-            /// Older servers looked for dead peers at this interval. This one acts at the very moment
-            /// at which a lease ends, so the value is accepted and has no effect.
+            /// Accepted without effect. Older servers looked for expired peers at this interval; this one
+            /// acts at the moment when a lease ends.
             litter_collection_interval: Span = Span::from_secs(5 * 60),
-            /// How long a waiter whose connection broke keeps its place in the queue. It is granted
-            /// nothing and holds nobody up until it asks again; if it does not, its pending lock is
-            /// cancelled. Longer forgives longer interruptions of the network. Takes effect on
+            /// How long a waiter whose connection broke keeps its place in the queue. Until it asks again,
+            /// it is granted nothing and others are served before it; after this time its pending lock is
+            /// cancelled. A longer time tolerates longer interruptions of the network. Takes effect on
             /// reload.
             abandoned_after: Span = Span::from_secs(10),
-            /// Says that the file has no semaphores on purpose. Without it a reload that would remove
-            /// every semaphore is refused, because an empty or half-written file looks the same.
-            /// `true` beside a semaphore is an error. Takes effect on reload.
+            /// Whether the file has no semaphores on purpose. Unless it is `true`, a reload that would remove
+            /// all semaphores is refused, because an empty or half-written file looks the same. `true`
+            /// together with a semaphore is an error. Takes effect on reload.
             no_semaphores: bool = false,
         }
         tables {
@@ -132,7 +131,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, if it changes while it is read, or if it is not a configuration.
+    /// If the file cannot be read, if it changes while it is read, or if it is not a valid configuration.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let bytes = read_unchanged(file)
             .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
@@ -147,11 +146,11 @@ impl Config {
         }
     }
 
-    /// Reads and checks the text of a file; its name is for errors.
+    /// Reads and checks the text of a file, whose name is for errors.
     ///
     /// # Errors
     ///
-    /// If it is not a configuration; the error tells all that is wrong with it.
+    /// If it is not a valid configuration; the error names all mistakes.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
         let (table, syntax) = DeTable::parse_recoverable(text);
         let whole = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
@@ -166,7 +165,7 @@ impl Config {
         }
     }
 
-    /// Checks what concerns several values.
+    /// Makes the checks that concern several values.
     fn from_document(document: Document, reader: &mut Reader) -> Self {
         let Document { semaphores: Semaphores(semaphores), limits, logging, metrics, .. } =
             document;
@@ -174,8 +173,8 @@ impl Config {
         reader.within("semaphores", |reader| {
             for name in semaphores.keys() {
                 let objection = objection(name.get_ref(), longest).or_else(|| {
-                    let says_none = "a semaphore, although the file says no_semaphores = true";
-                    document.no_semaphores.then(|| says_none.to_owned())
+                    let contradiction = "a semaphore, although the file says no_semaphores = true";
+                    document.no_semaphores.then(|| contradiction.to_owned())
                 });
                 if let Some(objection) = objection {
                     reader.within(name.get_ref(), |reader| reader.refuse(name.span(), objection));
@@ -201,7 +200,7 @@ impl Config {
         sample::sample::<Document>()
     }
 
-    /// What the runtime needs to know besides the semaphores.
+    /// The settings of the runtime.
     pub fn settings(&self) -> Settings {
         Settings {
             abandoned_after: self.abandoned_after,
@@ -211,7 +210,7 @@ impl Config {
         }
     }
 
-    /// The keys of the options that are others in `new` and that a running server does not change.
+    /// The keys of the options that differ in `new` and that take a restart.
     pub fn keys_that_take_a_restart(&self, new: &Self) -> Vec<String> {
         let (old, new) = (self.fixed_options(), new.fixed_options());
         let keys = old.keys().chain(new.keys()).collect::<BTreeSet<_>>();
@@ -219,7 +218,7 @@ impl Config {
         differ.cloned().collect()
     }
 
-    /// What a running server does not change, by key.
+    /// The options that take a restart, by key.
     fn fixed_options(&self) -> BTreeMap<String, toml::Value> {
         let mut options = BTreeMap::new();
         flatten("limits", &self.limits, &mut options);
@@ -234,12 +233,12 @@ impl Default for Config {
     fn default() -> Self {
         let mut reader = Reader::default();
         let config = Self::from_document(Document::default(), &mut reader);
-        assert!(reader.into_faults().is_empty(), "the defaults are in order");
+        assert!(reader.into_faults().is_empty(), "the defaults are valid");
         config
     }
 }
 
-/// Why no semaphore can have this name, if none can.
+/// Why a semaphore cannot have this name, if it cannot.
 fn objection(name: &str, longest: u32) -> Option<String> {
     match name {
         "" => Some("a semaphore needs a name".to_owned()),
@@ -255,11 +254,11 @@ fn objection(name: &str, longest: u32) -> Option<String> {
     }
 }
 
-/// Reads a file from its beginning to its end, of one file even if its name changes hands meanwhile.
+/// Reads a whole file: the one that was opened, even if another one takes its name meanwhile.
 ///
 /// # Errors
 ///
-/// If somebody writes the file at the same time, for then nobody knows what the bytes are.
+/// If the file is written to at the same time, because the bytes may then be of two versions.
 fn read_unchanged(name: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(name)?;
     let before = file.metadata()?;
@@ -271,19 +270,19 @@ fn read_unchanged(name: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a file of which so many bytes were read was written to meanwhile. Pipes and devices have
-/// no length and no history.
+/// Whether a file was written to while so many bytes of it were read. Pipes and devices have neither length nor
+/// time of modification.
 fn has_changed(before: &Metadata, after: &Metadata, read: usize) -> bool {
     let is_same = |file: &Metadata| file.len() == read as u64;
     let times = (before.modified().ok(), after.modified().ok());
     before.is_file() && !(is_same(before) && is_same(after) && times.0 == times.1)
 }
 
-/// The options of the tables below that take effect on reload.
+/// The options of these tables that take effect on reload.
 const LIVE: &[&str] =
     &["limits.label_bytes", "limits.open_waits", "limits.peers", "limits.waiters"];
 
-/// The options of a section, and of those inside of it, by key.
+/// Adds the options of a section and of its tables, by key.
 fn flatten(path: &str, section: &impl Serialize, options: &mut BTreeMap<String, toml::Value>) {
     match toml::Value::try_from(section).expect("options are plain values") {
         toml::Value::Table(table) => {

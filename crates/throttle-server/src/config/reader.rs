@@ -1,7 +1,7 @@
-//! Reads a document as far as it makes sense, so that all of its mistakes are found at once.
+//! Reads a document in spite of mistakes, so that all of them are found at once.
 //!
-//! serde stops at the first error of a value. So each section reads its entries one by one: what is
-//! wrong with one is noted by the [`Reader`], its default takes its place, and the others are read.
+//! serde stops at the first error. So each section reads its entries one by one: if one is wrong, the [`Reader`]
+//! records the fault, the default takes its place, and reading continues.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -18,11 +18,11 @@ use super::error::{Fault, written};
 
 /// Something that can be read from a value of a document.
 pub(crate) trait Read: Sized {
-    /// Reads it. `None` if the value is something else, which the reader has noted then.
+    /// Reads the value. `None` if it is of another kind; then the reader has recorded a fault.
     fn read(value: Spanned<DeValue<'_>>, reader: &mut Reader) -> Option<Self>;
 }
 
-/// Where in the document reading is, and what was wrong so far.
+/// The current place in the document, and the faults so far.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     path: Vec<String>,
@@ -30,12 +30,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Everything that was wrong.
+    /// All faults.
     pub(crate) fn into_faults(self) -> Vec<Fault> {
         self.faults
     }
 
-    /// Reads what belongs to this key.
+    /// Reads the value of this key.
     pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(written(key));
         let outcome = read(self);
@@ -43,21 +43,23 @@ impl Reader {
         outcome
     }
 
-    /// Notes that something is wrong with what belongs to the current key.
+    /// Records a fault in the value of the current key.
     pub(crate) fn refuse(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.faults.push(Fault::new(span, message).with_key(self.path.join(".")));
     }
 
-    /// Notes that nobody knows this key of a table.
+    /// Records an unknown key of a table.
     pub(crate) fn unknown(&mut self, key: &Spanned<DeString<'_>>, known: &'static [&'static str]) {
         let error = de::Error::unknown_field(key.get_ref(), known);
         self.within(key.get_ref(), |reader| reader.refuse(key.span(), error.message()));
     }
 
-    /// The value of an option, if it can be one.
+    /// The value of an option, if it is valid.
     pub(crate) fn option<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<T> {
         let span = value.span();
-        T::deserialize(ValueDeserializer::from(value)).map_err(|error| self.note(span, &error)).ok()
+        T::deserialize(ValueDeserializer::from(value))
+            .map_err(|error| self.record(span, &error))
+            .ok()
     }
 
     /// The entries of a table, if it is one.
@@ -67,26 +69,26 @@ impl Reader {
             DeValue::Table(table) => Some(table),
             other => {
                 let other = ValueDeserializer::from(Spanned::new(span.clone(), other));
-                let error = other.deserialize_any(Table).expect_err("a table is no other value");
-                self.note(span, &error);
+                let error = other.deserialize_any(Table).expect_err("tables are read above");
+                self.record(span, &error);
                 None
             }
         }
     }
 
-    fn note(&mut self, span: Range<usize>, error: &de::Error) {
+    fn record(&mut self, span: Range<usize>, error: &de::Error) {
         self.refuse(error.span().unwrap_or(span), error.message());
     }
 }
 
-/// A part that is there only if its header is.
+/// A section that is present only if its header is.
 impl<T: Read> Read for Option<T> {
     fn read(value: Spanned<DeValue<'_>>, reader: &mut Reader) -> Option<Self> {
         T::read(value, reader).map(Some)
     }
 }
 
-/// Entries that users name. The names of those that cannot be read are there, too, to be checked.
+/// Entries that users name. An invalid entry is `None`, so that its name is still checked.
 impl<T: Read> Read for BTreeMap<Spanned<String>, Option<T>> {
     fn read(value: Spanned<DeValue<'_>>, reader: &mut Reader) -> Option<Self> {
         let entries = reader.table(value)?.into_iter().map(|(key, value)| {
@@ -97,7 +99,7 @@ impl<T: Read> Read for BTreeMap<Spanned<String>, Option<T>> {
     }
 }
 
-/// Refuses whatever is no table.
+/// Refuses every value that is not a table.
 struct Table;
 
 impl Visitor<'_> for Table {

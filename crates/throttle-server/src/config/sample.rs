@@ -1,18 +1,18 @@
 //! The documented sample file, written from the types that read the real one.
 //!
-//! The macro `section!` defines a part of the configuration: its options with type, default and doc
-//! comment. It also writes how the part is read (`read`). The comments become the rustdoc and the text of the sample file, so neither can lack an option or
-//! show a default that is none.
+//! The macro `section!` defines a section of the configuration: its options with type, default and doc comment,
+//! and how the section is read (`reader`). The comments become the rustdoc and the text of the sample file, so
+//! neither can lack an option or show a wrong default.
 
 use serde::Serialize;
 
-/// A part of the file that can describe itself.
+/// A section of the file that can write its part of the sample.
 pub(crate) trait Describe {
-    /// Writes the part whose header is `path`, which is empty for the whole file.
+    /// Writes the section with the header `path`, which is empty for the whole file.
     fn describe(path: &str, page: &mut Page);
 }
 
-/// A part that is there only if its header is.
+/// A section that is present only if its header is.
 impl<T: Describe> Describe for Option<T> {
     fn describe(path: &str, page: &mut Page) {
         let outer = std::mem::replace(&mut page.is_optional, true);
@@ -28,11 +28,11 @@ pub(crate) fn sample<T: Describe>() -> String {
     page.text
 }
 
-/// The sample file as far as it is written.
+/// The sample file while it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     text: String,
-    /// Whether to leave out even the header.
+    /// Whether the header is commented out, too.
     is_optional: bool,
 }
 
@@ -46,19 +46,19 @@ impl Page {
         }
     }
 
-    /// Describes an option. It is left out, for its default does.
+    /// Describes an option. It is commented out, because the default applies without it.
     pub(crate) fn option(&mut self, key: &str, about: &[&str], default: &impl Serialize) {
         let default = toml::Value::try_from(default).expect("defaults are plain values");
         self.comment(about);
         self.line(&format!("# {key} = {default}"));
     }
 
-    /// An entry that is there, for the sample to do something.
+    /// Writes an entry that is not commented out, so that the sample can be tried.
     pub(crate) fn entry(&mut self, key: &str, value: &str) {
         self.line(&format!("{key} = {value}"));
     }
 
-    /// A paragraph, after an empty line.
+    /// Writes a paragraph after an empty line.
     fn comment(&mut self, lines: &[&str]) {
         if !self.text.is_empty() {
             self.text.push('\n');
@@ -74,8 +74,8 @@ impl Page {
     }
 }
 
-/// Defines a section: a struct with options, each with its default, and with tables, which are
-/// sections themselves; or a table of entries that users name, with some of them as a sample.
+/// Defines a section: a struct of options with their defaults and of tables, which are sections themselves; or a
+/// table of entries that users name, with a few of them as a sample.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*

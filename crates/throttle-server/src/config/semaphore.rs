@@ -1,4 +1,4 @@
-//! `[semaphores]`: what can be locked.
+//! `[semaphores]`: the semaphores that can be locked.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,16 +14,16 @@ use super::{
 };
 
 section! {
-    /// The semaphores that clients can lock, by name. The number, or `max`, is how much can be held at
-    /// a time, from 1 to 9007199254740991; with 1 the semaphore is a mutex. `level`, 0 unless given,
-    /// is the place in the lock hierarchy, from -2147483648 to 2147483647: who holds a lock may only
-    /// ask for semaphores of lower levels, so that peers never wait for each other in a circle. A name
-    /// is any text but the empty one, "." and ".."; quote it unless it consists of letters, digits,
-    /// hyphens and underscores.
+    /// The semaphores that clients can lock, by name. The number, or `max`, is the sum of the counts that
+    /// can be held at a time, from 1 to 9007199254740991; with 1 the semaphore is a mutex. `level`, 0
+    /// unless given, is its level in the lock hierarchy, from -2147483648 to 2147483647: a peer that holds
+    /// a lock may only ask for semaphores of lower levels, so that peers never wait for each other in a
+    /// circle. A name is any text except the empty one, "." and ".."; quote it unless it consists of
+    /// letters, digits, hyphens and underscores.
     ///
-    /// Changes take effect on reload: a new semaphore is there, a larger maximum serves those who
-    /// wait, a smaller one lets nobody in until enough was given back. A semaphore that is held or
-    /// awaited can neither be removed nor change its level.
+    /// Changes take effect on reload. A larger maximum grants locks to peers in the queue. A smaller one
+    /// grants none until enough was released. A semaphore that is held or awaited can neither be removed
+    /// nor change its level.
     pub(crate) struct Semaphores(BTreeMap<Spanned<String>, Option<Semaphore>>) {
         A = "42";
         B = "{ max = 1, level = 1 }";
@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// Knows what else it could have been.
+/// Accepts a number; its error also mentions the table.
 struct NumberOrTable;
 
 impl Visitor<'_> for NumberOrTable {

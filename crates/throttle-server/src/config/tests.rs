@@ -1,4 +1,4 @@
-//! What a configuration may say, and what is said about one that says something else.
+//! Valid configurations, and the errors of invalid ones.
 
 use expect_test::{Expect, expect};
 
@@ -8,7 +8,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("throttle.toml"))
 }
 
-/// Each of these is refused, in these words; a mistake a line.
+/// Each of these texts is refused with these errors, one in a line.
 fn check(texts: &[&str], expect: Expect) {
     let refuse = |text: &&str| format!("{}\n", parse(text).expect_err("a refusal"));
     expect.assert_eq(&texts.iter().map(refuse).collect::<String>());
@@ -120,7 +120,7 @@ fn a_file_that_is_written_while_it_is_read_is_noticed() {
     let file = File::options().write(true).open(&path).unwrap();
     let before = file.metadata().unwrap();
     assert!(!has_changed(&before, &file.metadata().unwrap(), 12));
-    // Cut short, or written on, after the first or before the last look.
+    // Shorter or longer than what was read, at the beginning or at the end.
     assert!(has_changed(&before, &before, 5));
     assert!(has_changed(&before, &before, 13));
     file.set_len(5).unwrap();
@@ -245,7 +245,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
 }
 
 #[test]
-fn what_is_no_toml_is_an_error_with_its_place() {
+fn a_syntax_error_is_reported_with_its_place() {
     check(
         &[
             "[semaphores]\nA = 1\nA = 2",
@@ -273,7 +273,7 @@ fn what_is_no_toml_is_an_error_with_its_place() {
 }
 
 #[test]
-fn all_mistakes_are_told_in_the_order_of_the_file() {
+fn all_mistakes_are_reported_in_the_order_of_the_file() {
     check(
         &["
             abandoned_after = 10
@@ -311,11 +311,11 @@ fn all_mistakes_are_told_in_the_order_of_the_file() {
 }
 
 #[test]
-fn what_is_no_toml_hides_no_other_mistake_but_its_own_consequences() {
+fn a_syntax_error_hides_only_the_mistakes_that_follow_from_it() {
     check(
         &[
             "[semaphores]\nA = 1\nA = 2\nB = 0\n\"B\" = 1\n[limits]\npeers = \nbody = 0",
-            // Whose keys are those below?
+            // It is unknown which table the keys below belong to.
             "[semaphores\nA = 1\nB = 0\n[limits]\npeers = 0",
             "abandoned_after = 10\n[semaphores]\nA = { max = 1\nB = 0",
             "abandoned_after = '10s\nfoo = 3",
@@ -336,7 +336,7 @@ fn what_is_no_toml_hides_no_other_mistake_but_its_own_consequences() {
 }
 
 #[test]
-fn of_very_many_mistakes_the_first_are_told_and_the_rest_counted() {
+fn of_very_many_mistakes_the_first_are_reported_and_the_rest_counted() {
     let text =
         "[semaphores]\n".to_owned() + &(0..60).map(|n| format!("A{n} = 0\n")).collect::<String>();
     let refusal = parse(&text).unwrap_err().to_string();
@@ -346,7 +346,7 @@ fn of_very_many_mistakes_the_first_are_told_and_the_rest_counted() {
 }
 
 #[test]
-fn a_mistake_of_any_length_is_told_in_a_line_to_read() {
+fn a_mistake_of_any_length_is_reported_in_a_readable_line() {
     let text = format!("abandoned_after = \"{}\"", "ä".repeat(100_000));
     let refusal = parse(&text).unwrap_err().to_string();
     assert!(refusal.len() < 1_200 && refusal.ends_with("ää…"), "{refusal}");

@@ -1,4 +1,4 @@
-//! Values of options. Each of them knows what it accepts, and says so when it meets something else.
+//! Types of the values of options. Each accepts a range, and its error names that range.
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +14,7 @@ use throttle_wire::{EXPECTED_DURATION, parse_duration};
 #[serde(transparent)]
 pub struct Number<const LEAST: u32 = 0, const MOST: u32 = { u32::MAX }>(u32);
 
-/// A whole number from `LEAST` on; or `"auto"`, for what follows from other things.
+/// A whole number of at least `LEAST`; or `"auto"`, for a number that is derived from others.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Auto<const LEAST: u32 = 0>(Option<Number<LEAST>>);
 
@@ -22,14 +22,14 @@ pub struct Auto<const LEAST: u32 = 0>(Option<Number<LEAST>>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Period<const LEAST: u64, const MOST: u64>(Duration);
 
-/// A duration of any length that makes sense. Larger ones would overflow clocks.
+/// A duration of up to a hundred years. Longer ones would overflow clocks.
 pub(crate) type Span = Period<0, { 100 * YEAR }>;
 
-/// How long to wait for somebody before giving up.
+/// How long to wait for a client before giving up.
 pub(crate) type Timeout = Period<1, DAY>;
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
-/// A quarter of a leap day included, as in the units of durations.
+/// 365.25 days, as in the durations of humantime.
 const YEAR: u64 = 365 * DAY + DAY / 4;
 
 /// The maximum of a semaphore.
@@ -49,7 +49,7 @@ impl<const LEAST: u32, const MOST: u32> fmt::Display for Number<LEAST, MOST> {
 impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
     /// # Panics
     ///
-    /// If it is out of bounds. It is for constants.
+    /// If the number is out of bounds. This is for constants.
     pub(crate) const fn new(number: u32) -> Self {
         assert!(LEAST <= number && number <= MOST, "out of bounds");
         Self(number)
@@ -62,7 +62,7 @@ impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
 }
 
 impl<const LEAST: u32> Auto<LEAST> {
-    /// What follows from other things.
+    /// `"auto"`.
     pub(crate) const AUTO: Self = Self(None);
 
     /// The number, if one is given.
@@ -86,14 +86,15 @@ impl<const LEAST: u64, const MOST: u64> Period<LEAST, MOST> {
 impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Number<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = deserializer.deserialize_i64(Whole::new(LEAST, MOST))?;
-        Ok(Self(u32::try_from(number).expect("it is within bounds")))
+        Ok(Self(u32::try_from(number).expect("the visitor checks the bounds")))
     }
 }
 
 impl<'de, const LEAST: u32> Deserialize<'de> for Auto<LEAST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = deserializer.deserialize_any(NumberOrAuto(Whole::new(LEAST, u32::MAX)))?;
-        let number = number.map(|number| u32::try_from(number).expect("it is within bounds"));
+        let number =
+            number.map(|number| u32::try_from(number).expect("the visitor checks the bounds"));
         Ok(Self(number.map(Number)))
     }
 }
@@ -122,14 +123,14 @@ impl Max {
 
     /// The maximum that is one of the [expected](Self::expected) numbers.
     pub(crate) fn from_number(number: i64) -> Self {
-        Self(number.try_into().expect("it is within bounds"))
+        Self(number.try_into().expect("the visitor checks the bounds"))
     }
 }
 
 impl<'de> Deserialize<'de> for Level {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let level = deserializer.deserialize_i64(Whole::new(i32::MIN, i32::MAX))?;
-        let level = i32::try_from(level).expect("it is within bounds");
+        let level = i32::try_from(level).expect("the visitor checks the bounds");
         Ok(Self(runtime::Level(level)))
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    ConnectionLimits, Service,
+    ConnectionLimits, HttpService,
     answer_body::AnswerBody,
     exchange::{Duplex, Exchange},
     open_connections::Slot,
@@ -33,7 +33,7 @@ struct Evicted;
 pub(super) async fn serve(
     stream: impl Duplex,
     slot: Slot,
-    service: impl Service,
+    service: impl HttpService,
     limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -90,24 +90,24 @@ pub(super) async fn serve(
 
 /// The answer to a request. Its head must not be larger than the limit, and its body must arrive in time.
 async fn answer(
-    service: &impl Service,
+    service: &impl HttpService,
     request: Request<Incoming>,
     (head_bytes, request_timeout): (usize, Duration),
     exchange: &Exchange,
 ) -> Response {
     if let Some(malformed) = Malformed::find(&request, head_bytes) {
         let (head, _) = request.into_parts();
-        return service.refuse(malformed, Some(&head));
+        return service.refuse(malformed, Some(head)).await;
     }
     let request = request.map(|body| DeadlineBody::new(body, request_timeout, exchange.clone()));
     service.answer(request).await
 }
 
 /// Answers a request that the HTTP library could not parse, because the library's own answer has no body.
-async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchange) {
+async fn refuse(service: &impl HttpService, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
-    let (head, body) = service.refuse(malformed, None).into_parts();
+    let (head, body) = service.refuse(malformed, None).await.into_parts();
     let Some(replaced) = exchange.take_replaced() else { return };
     let Ok(body) = to_bytes(body, usize::MAX).await else { return };
     let mut answer = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

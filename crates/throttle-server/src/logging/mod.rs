@@ -1,8 +1,8 @@
 //! Logging: events of [`tracing`] go to the standard error stream and to Graylog, side by side.
 //!
-//! There is one log for the whole process, so it is the binary that starts it. Each destination is a
-//! layer with a filter of its own; an event that no destination wants costs next to nothing. Each has a
-//! bounded queue and a thread of its own too, so that nobody who logs ever waits for a destination.
+//! A process has one log, so the binary starts it. Each destination is a layer with a filter of its own; an event
+//! that no filter admits costs nearly nothing. Each also has a bounded queue and a thread of its own, so that
+//! logging never waits for a destination.
 
 mod gelf;
 mod queue;
@@ -20,32 +20,31 @@ use tracing_subscriber::{
 use self::queue::Queue;
 use crate::config::Logging;
 
-/// A running log. When it is dropped, what still waits is sent and written, within a moment.
+/// A running log. Dropping it writes and sends the messages that still wait, within a moment.
 #[derive(Debug)]
 #[must_use = "messages that wait when the process ends are lost"]
 pub struct Log {
-    // Dropped first, for it has its say on stderr.
+    // Dropped first, because it logs its own failures to stderr.
     _gelf: Option<gelf::Writer>,
     stderr: stderr::Writer,
 }
 
-/// The queues of the log of this process, by the names of its destinations. None before the [`Log`]
-/// is started.
+/// The queues of the log of this process, with the names of their destinations. Empty before the [`Log`] is
+/// started.
 pub(crate) fn queues() -> impl Iterator<Item = &'static (&'static str, Arc<Queue>)> {
     QUEUES.get().into_iter().flatten()
 }
 
-/// Of the log of this process, by the names of the destinations.
 static QUEUES: OnceLock<Vec<(&'static str, Arc<Queue>)>> = OnceLock::new();
 
-/// What a server says about itself when it has started, also if nothing else is logged.
+/// The message of a server that has started, which is logged whatever the level.
 #[derive(Clone, Copy, Debug)]
 pub struct Serving<'a> {
-    /// Its version.
+    /// The version of the server.
     pub version: &'a str,
     /// How many semaphores it serves.
     pub semaphores: usize,
-    /// Where it listens, as URLs.
+    /// The addresses it listens on, as URLs.
     pub addresses: &'a [String],
 }
 
@@ -59,11 +58,11 @@ impl fmt::Display for Serving<'_> {
 }
 
 impl Log {
-    /// Starts logging, once in a process.
+    /// Starts logging. Possible once in a process.
     ///
     /// # Errors
     ///
-    /// If there is a log already, or a thread for it cannot be started.
+    /// If there is a log already, or if a thread cannot be started.
     pub fn start(config: &Logging) -> io::Result<Self> {
         let (gelf_layer, gelf_writer) = match &config.gelf {
             Some(config) => {
@@ -81,7 +80,7 @@ impl Log {
         Ok(Self { _gelf: gelf_writer, stderr: stderr_writer })
     }
 
-    /// Writes one line to the standard error stream, whatever the level. Never waits for it.
+    /// Writes the message of a server that has started to the standard error stream, whatever the level.
     pub fn announce(&self, serving: &Serving<'_>) {
         self.stderr.announce(serving);
     }

@@ -1,4 +1,4 @@
-//! Messages on their way from whoever logs to the thread that sends or writes them.
+//! The queue of log messages, from the threads that log to the thread that sends or writes.
 
 use std::{
     collections::VecDeque,
@@ -9,16 +9,16 @@ use std::{
     time::Duration,
 };
 
-/// How much may wait, in bytes.
+/// How many bytes may wait.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
-/// A queue that takes a message at once or drops it. What it drops, it counts.
+/// A queue that accepts a message at once, or drops and counts it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Something was added, or the phase is another one.
+    /// Notified when a message is added or the phase changes.
     changed: Condvar,
-    /// How many messages were lost, here and behind the queue.
+    /// How many messages were lost so far, in the queue and after it.
     lost: AtomicU64,
 }
 
@@ -26,6 +26,7 @@ pub(crate) struct Queue {
 struct State {
     messages: VecDeque<String>,
     bytes: usize,
+    /// How many messages were dropped since that was last reported.
     lost: u64,
     phase: Phase,
 }
@@ -34,18 +35,18 @@ struct State {
 enum Phase {
     #[default]
     Open,
-    /// Nothing more comes. What is there is sent.
+    /// No more messages are accepted. Those that wait are sent.
     Closing,
-    /// Nothing more is sent.
+    /// No more messages are sent.
     Finished,
 }
 
-/// What comes out of the queue.
+/// An item for the thread that sends or writes.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Item {
-    /// Came in at the other end.
+    /// A message.
     Message(String),
-    /// So many messages were dropped since the queue said so last.
+    /// The number of messages that were dropped since the last item of this kind.
     Lost(u64),
 }
 
@@ -64,7 +65,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Counts a message that was lost, for those who ask for the number of all of them.
+    /// Counts a message that was lost, for [`lost`](Self::lost).
     pub(super) fn count_lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
@@ -74,7 +75,7 @@ impl Queue {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next message. `None` if there will be none.
+    /// Waits for the next item. `None` if there will be none.
     pub(super) fn next(&self) -> Option<Item> {
         let is_idle = |state: &mut State| {
             state.messages.is_empty() && state.lost == 0 && state.phase == Phase::Open
@@ -88,25 +89,25 @@ impl Queue {
         (lost > 0).then_some(Item::Lost(lost))
     }
 
-    /// Whether more may come, so that there is time to try again.
+    /// Whether more messages may come. If not, the process is ending, and there is no time to retry.
     pub(super) fn is_open(&self) -> bool {
         self.state().phase == Phase::Open
     }
 
-    /// Waits for a while, or until the queue is closed.
+    /// Waits for this time, or until the queue is closed.
     pub(super) fn pause(&self, time: Duration) {
         let is_open = |state: &mut State| state.phase == Phase::Open;
         let _ = self.changed.wait_timeout_while(self.state(), time, is_open).expect(NO_PANIC);
     }
 
-    /// Says that nothing more will come, and waits for the last message to be gone.
+    /// Accepts no more messages, and waits until those in the queue were sent.
     pub(super) fn close(&self, at_most: Duration) {
         self.enter(Phase::Closing);
         let is_busy = |state: &mut State| state.phase != Phase::Finished;
         let _ = self.changed.wait_timeout_while(self.state(), at_most, is_busy).expect(NO_PANIC);
     }
 
-    /// Says that nothing more will be sent.
+    /// Notes that no more messages will be sent.
     pub(super) fn finish(&self) {
         self.enter(Phase::Finished);
     }
@@ -121,7 +122,7 @@ impl Queue {
     }
 }
 
-const NO_PANIC: &str = "nothing in here panics";
+const NO_PANIC: &str = "no panic while the queue is locked";
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
+    fn a_message_that_does_not_fit_is_dropped_and_counted() {
         let queue = Queue::default();
         queue.push("x".repeat(CAPACITY));
         queue.push("y".to_owned());
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_when_the_queue_is_closed_still_comes_out() {
+    fn messages_that_wait_when_the_queue_is_closed_are_still_sent() {
         let queue = Queue::default();
         queue.push("x".to_owned());
         queue.close(Duration::ZERO);

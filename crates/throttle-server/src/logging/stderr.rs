@@ -1,8 +1,7 @@
 //! The standard error stream: lines for people, or JSON.
 //!
-//! Whoever reads the stream may be slow or have stopped, and a write to a full pipe blocks. So the
-//! layer puts its lines into a bounded [`Queue`], and a thread of its own writes them. What does not
-//! fit is dropped and counted.
+//! The reader of the stream may be slow or stopped, and a write to a full pipe blocks. So the layer puts its lines
+//! into a bounded [`Queue`], and a thread of its own writes them. Lines that do not fit are dropped and counted.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -29,7 +28,7 @@ use crate::config::{Format, Stderr};
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
-/// Starts a thread that writes what the layer hears.
+/// Starts the thread that writes the events of the layer.
 pub(super) fn start<S>(config: &Stderr) -> io::Result<(BoxedLayer<S>, Writer)>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -42,7 +41,7 @@ where
     Ok((layer(config, lines), writer))
 }
 
-/// Turns events into lines, in colour if somebody looks at them.
+/// A layer that turns the events which the filter admits into lines.
 fn layer<S, W>(config: &Stderr, to: W) -> BoxedLayer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -51,7 +50,7 @@ where
     Box::new(lines(config.format, to).with_filter(Targets::from(&config.level)))
 }
 
-/// The same, whatever the level.
+/// A layer that turns all events into lines, in colour on a terminal.
 fn lines<S, W>(format: Format, to: W) -> BoxedLayer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -64,7 +63,7 @@ where
     }
 }
 
-/// Writes line after line until there are no more.
+/// Writes lines until the queue has ended.
 fn run(queue: &Queue, config: &Stderr) {
     let mut output = Output::new(io::stderr(), config.clone());
     while let Some(item) = queue.next() {
@@ -80,13 +79,13 @@ fn run(queue: &Queue, config: &Stderr) {
     queue.finish();
 }
 
-/// What lines are written to. It may fail for a while: a file on a full disk does.
+/// Writes lines to a stream that may fail for a while, such as a file on a full disk.
 struct Output<W> {
     to: W,
     config: Stderr,
-    /// How many lines were lost without that being said yet.
+    /// How many lines were lost since that was last reported.
     lost: u64,
-    /// Whether only a part of the last line could be written.
+    /// Whether only a part of the last line was written.
     is_torn: bool,
 }
 
@@ -95,23 +94,23 @@ impl<W: Write> Output<W> {
         Self { to, config, lost: 0, is_torn: false }
     }
 
-    /// Writes a line, and before it how many were lost.
+    /// Writes a line, and before it the number of lost lines, if there are any.
     fn message(&mut self, line: &str) -> io::Result<()> {
-        let outcome = self.tell_losses().and_then(|()| self.write(line));
+        let outcome = self.report_losses().and_then(|()| self.write(line));
         if outcome.is_err() {
             self.lost += 1;
         }
         outcome
     }
 
-    /// Says as soon as it can be said that so many lines were lost.
+    /// Reports so many lost lines as soon as writing succeeds.
     fn lose(&mut self, count: u64) {
         self.lost += count;
-        // If it cannot be said now, the next line tries again.
-        let _ = self.tell_losses();
+        // If writing fails now, the next line tries again.
+        let _ = self.report_losses();
     }
 
-    fn tell_losses(&mut self) -> io::Result<()> {
+    fn report_losses(&mut self) -> io::Result<()> {
         if self.lost > 0 {
             self.write(&loss(self.lost, &self.config))?;
             self.lost = 0;
@@ -119,7 +118,7 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Writes a line, on a line of its own even if the one before it broke off.
+    /// Writes a line, after a line break if the line before it was torn.
     fn write(&mut self, line: &str) -> io::Result<()> {
         if self.is_torn {
             self.to.write_all(b"\n")?;
@@ -139,7 +138,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// The line that says how many lines were lost; empty if warnings are not logged.
+/// The message with the number of lost lines; empty if warnings are not logged.
 fn loss(count: u64, config: &Stderr) -> String {
     let queue = Arc::new(Queue::default());
     let direct = registry().with(layer(config, Lines(Arc::clone(&queue))));
@@ -153,7 +152,7 @@ fn loss(count: u64, config: &Stderr) -> String {
     }
 }
 
-/// The end of the queue at which lines go in.
+/// Makes writers that put lines into the queue.
 struct Lines(Arc<Queue>);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -164,7 +163,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Takes a line, which is always written as a whole.
+/// Puts one line into the queue. The layer writes it with a single call.
 struct Line<'a>(&'a Queue);
 
 impl Write for Line<'_> {
@@ -178,7 +177,7 @@ impl Write for Line<'_> {
     }
 }
 
-/// Stands for the thread that writes. When it is dropped, the thread gets a moment to finish.
+/// A handle of the thread that writes. Dropping it waits a moment for the thread to finish.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -186,13 +185,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// What waits for the thread.
+    /// The lines that wait for the thread.
     pub(super) fn queue(&self) -> Arc<Queue> {
         Arc::clone(&self.queue)
     }
 
-    /// Writes that the server serves, whatever the level. For people it is a sentence of its own; a
-    /// program that reads the log gets a line like all others.
+    /// Writes that the server has started, whatever the level: as a plain sentence in the format for people, as an
+    /// event like all others in JSON.
     pub(super) fn announce(&self, serving: &Serving<'_>) {
         if self.format == Format::Human {
             return self.queue.push(format!("{serving}\n"));
@@ -218,7 +217,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 mod tests {
     use super::*;
 
-    /// A disk with so much room left.
+    /// A disk with this much room left.
     struct Disk {
         room: usize,
         text: Vec<u8>,
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_lost_is_said_once_when_there_is_room_again() {
+    fn lines_lost_on_a_full_disk_are_reported_once_when_there_is_room_again() {
         let config = Stderr { format: Format::Json, ..Stderr::default() };
         let mut output = Output::new(Disk { room: 10, text: Vec::new() }, config);
         let outcomes =

@@ -1,4 +1,4 @@
-//! Servers that break.
+//! The ends of servers, broken ones among them.
 
 use std::{path::Path, time::Duration};
 
@@ -19,7 +19,7 @@ impl Observer for Fragile {
     fn semaphore_removed(&mut self, _: SemaphoreId) {}
 
     fn event(&mut self, event: &Event) {
-        assert!(!matches!(event, Event::Released { .. }), "this is how a defect looks");
+        assert!(!matches!(event, Event::Released { .. }), "a defect");
     }
 }
 
@@ -51,7 +51,7 @@ async fn status(address: std::net::SocketAddr, method: &str, path: &str, body: &
 }
 
 #[tokio::test]
-async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_more() {
+async fn after_a_panic_in_the_critical_section_the_server_has_failed_and_every_answer_is_500() {
     const OK: &str = "HTTP/1.1 200 OK";
     const BROKEN: &str = "HTTP/1.1 500 Internal Server Error";
     let (server, holder) = start().await;
@@ -69,7 +69,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
     let path = format!("/peers/{}/A", holder.get());
     assert_eq!(status(address, "DELETE", &path, "").await, BROKEN);
     assert_eq!(server.ended().await, Err(ServerFailure::Service(Failure::Operation)));
-    assert_eq!(waiting.await.unwrap(), BROKEN, "it need not wait for an hour");
+    assert_eq!(waiting.await.unwrap(), BROKEN, "it does not wait for an hour");
     for path in ["/health", "/ready", "/peers", "/metrics"] {
         assert_eq!(status(address, "GET", path, "").await, BROKEN, "{path}");
     }
@@ -77,7 +77,7 @@ async fn a_panic_in_the_critical_section_is_a_failure_and_nothing_says_ok_any_mo
 }
 
 #[tokio::test]
-async fn a_task_that_no_longer_accepts_connections_is_a_failure() {
+async fn a_server_whose_accepting_task_is_gone_has_failed() {
     let (server, _) = start().await;
     let ended = server.ended();
     server.serving.abort();

@@ -1,6 +1,6 @@
-//! What the operating system knows of this process, under the names that all exporters use.
+//! Figures of this process from the operating system, under the names that all exporters use.
 //!
-//! On Linux only: to ask other systems takes a compiler for C, or a large library.
+//! On Linux only: other systems take a C compiler or a large library.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use procfs::{
 };
 use throttle_http::Metrics;
 
-/// All of it at one instant; zero for what cannot be read.
+/// The figures at one instant; zero if they cannot be read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
     cpu_seconds: f64,
@@ -24,7 +24,7 @@ struct Figures {
 
 pub(super) fn describe(metrics: &Metrics) {
     let latest = Arc::new(Mutex::new(Figures::default()));
-    // They are read in the order in which they are added, so this one reads all of them.
+    // Metrics are read in the order in which they are added, so the first one reads the figures for all.
     let refreshed = Arc::clone(&latest);
     let help = "Total user and system CPU time spent in seconds.";
     metrics.counter_at_scrape("process_cpu_seconds_total", &[], help, move || {
@@ -66,4 +66,4 @@ fn figures() -> ProcResult<Figures> {
     })
 }
 
-const NO_PANIC: &str = "nothing in here panics";
+const NO_PANIC: &str = "no panic while the figures are locked";

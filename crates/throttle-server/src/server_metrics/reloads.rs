@@ -1,4 +1,4 @@
-//! How reloads ended, for the metrics.
+//! The outcomes of reloads, for the metrics.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,7 +6,7 @@ use throttle_http::Metrics;
 
 use super::unix_time;
 
-/// How reloads ended, whoever asked for them.
+/// The outcomes of reloads, whoever asked for them.
 #[derive(Debug)]
 pub(crate) struct Reloads(Mutex<Outcomes>);
 
@@ -19,14 +19,14 @@ struct Outcomes {
 }
 
 impl Reloads {
-    /// None so far. The configuration of the start counts as the last one that was applied.
+    /// No reloads so far. The start counts as the last one, and as applied.
     pub(crate) fn new() -> Arc<Self> {
         let outcomes =
             Outcomes { applied: 0, refused: 0, last_applied: true, last_time: unix_time() };
         Arc::new(Self(Mutex::new(outcomes)))
     }
 
-    /// Adds what is counted here to the metrics.
+    /// Adds these outcomes to the metrics.
     pub(crate) fn describe(self: &Arc<Self>, metrics: &Metrics) {
         let counter = |outcome, read: fn(Outcomes) -> u64| {
             let reloads = Arc::clone(self);
@@ -51,7 +51,7 @@ impl Reloads {
         gauge("throttle_last_reload_timestamp_seconds", help, |outcomes| outcomes.last_time);
     }
 
-    /// A reload has ended.
+    /// Notes that a reload has ended.
     pub(crate) fn record(&self, applied: bool) {
         let mut outcomes = self.outcomes();
         *if applied { &mut outcomes.applied } else { &mut outcomes.refused } += 1;
@@ -59,6 +59,6 @@ impl Reloads {
     }
 
     fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
-        self.0.lock().expect("nothing in here panics")
+        self.0.lock().expect("no panic while the outcomes are locked")
     }
 }

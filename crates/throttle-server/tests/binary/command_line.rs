@@ -1,4 +1,4 @@
-//! Flags, their environment variables, and configurations that are there, wrong or missing.
+//! Flags, environment variables, and configurations that are valid, wrong or missing.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use throttle_server::config::{Config, Memory};
 
 use crate::support::{Server, directory, request, run, text, throttle};
 
-/// The binary refuses to do this, in these words and no others.
+/// The binary fails with these arguments and this message, and prints nothing else.
 fn check_refused(config: &str, arguments: &[&str], expect: Expect) {
     let directory = directory(config);
     let output = run(directory.path(), arguments);
@@ -26,7 +26,7 @@ fn repository() -> PathBuf {
 }
 
 #[test]
-fn without_arguments_it_serves_no_semaphores_and_says_so() {
+fn without_arguments_it_serves_no_semaphores_and_warns_of_it() {
     let directory = TempDir::new().unwrap();
     let command = throttle(directory.path());
     let mut server = Server::spawn(directory, command);
@@ -44,7 +44,7 @@ fn a_throttle_toml_in_the_working_directory_is_read() {
 }
 
 #[test]
-fn whether_a_server_is_there_it_can_ask_itself() {
+fn the_binary_can_check_the_health_of_a_server() {
     let directory = TempDir::new().unwrap();
     let mut command = throttle(directory.path());
     command.env("THROTTLE_ADDRESS", "0.0.0.0");
@@ -96,9 +96,9 @@ fn variables_that_are_empty_count_as_unset() {
 }
 
 #[test]
-fn addresses_may_be_of_the_newer_kind() {
+fn addresses_may_be_ipv6() {
     if TcpListener::bind("[::1]:0").is_err() {
-        return; // This machine has none of them.
+        return; // This machine has no IPv6.
     }
     for address in ["::1", "[::1]", "::", "[::]"] {
         let directory = TempDir::new().unwrap();
@@ -113,7 +113,7 @@ fn addresses_may_be_of_the_newer_kind() {
     }
 }
 
-/// Were only one of its addresses taken, a second server could serve the same locks on the other.
+/// Otherwise a second server could grant the same locks on another address of the name.
 #[test]
 fn a_name_is_listened_on_at_all_its_addresses_or_not_at_all() {
     let directory = TempDir::new().unwrap();
@@ -134,7 +134,7 @@ fn a_name_is_listened_on_at_all_its_addresses_or_not_at_all() {
 }
 
 #[test]
-fn a_configuration_that_is_named_has_to_be_there() {
+fn a_configuration_file_that_is_given_must_exist() {
     let directory = TempDir::new().unwrap();
     let output = run(directory.path(), &["-c", "missing.toml", "--port", "0"]);
     assert_eq!(output.status.code(), Some(1));
@@ -144,7 +144,7 @@ fn a_configuration_that_is_named_has_to_be_there() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_refused_with_its_place() {
+fn a_wrong_configuration_is_refused_with_the_place_of_the_mistake() {
     check_refused(
         "[semaphores]\nA = 1\nB = -3\n",
         &["--port", "0"],
@@ -177,7 +177,7 @@ fn a_configuration_that_is_wrong_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_configuration_that_is_no_text_is_refused_with_its_place() {
+fn a_configuration_that_is_not_utf_8_is_refused_with_the_place() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("throttle.toml");
     fs::write(file, b"[semaphores]\nA = 1\n\"\xc3\xa4\xe4\" = 1\n").unwrap();
@@ -190,7 +190,7 @@ fn a_configuration_that_is_no_text_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_check_says_what_the_configuration_is_and_listens_to_nothing() {
+fn a_check_summarises_the_configuration_and_does_not_listen() {
     let directory = directory(
         "[semaphores]\nA = 42\n\"/&\" = { max = 1, level = -1 }\n[logging.gelf]\nhost = \"graylog\"",
     );
@@ -238,10 +238,10 @@ fn configurations_in_the_repository_are_valid() {
     }
 }
 
-/// Where a limit of the system is lower than those of the configuration, it is the system that ends the
-/// server or its connections.
+/// If a limit of the system were lower than those of the configuration, the system would end the server or its
+/// connections.
 #[test]
-fn limits_of_the_shipped_configurations_fit_into_those_of_the_system() {
+fn the_limits_of_shipped_configurations_fit_into_those_of_the_system() {
     let read = |name: &str| fs::read_to_string(repository().join("configs").join(name)).unwrap();
     let value = |text: &str, key: &str, unit: &str| {
         let (_, rest) = text.rsplit_once(key).expect(key);

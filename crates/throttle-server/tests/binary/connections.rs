@@ -1,4 +1,4 @@
-//! More connections than there may be.
+//! More connections than the limit.
 
 use std::net::TcpStream;
 
@@ -10,11 +10,11 @@ const CONFIG: &str = "[semaphores]\nA = 1\n[limits]\nconnections = 3\n";
 
 /// Section 6: holders come first.
 #[test]
-fn a_holder_keeps_its_lock_while_more_wait_than_there_may_be_connections() {
+fn a_holder_keeps_its_lock_while_more_requests_wait_than_the_limit_of_connections() {
     let server = Server::start(CONFIG);
     let holder = server.new_peer();
     assert_eq!(server.request("PUT", &format!("/peers/{holder}/A"), "1").0, 200);
-    let mut waiters = (0..3).map(|_| server.wait_in_line("A")).collect::<Vec<_>>();
+    let mut waiters = (0..3).map(|_| server.wait_for_lock("A")).collect::<Vec<_>>();
     while server.waiters("A") < 3 {}
     let silent = (0..20).map(|_| TcpStream::connect(server.address).unwrap()).collect::<Vec<_>>();
 
@@ -52,7 +52,7 @@ fn a_shortage_of_connections_can_be_seen_in_log_and_metrics() {
     assert_eq!(metric("throttle_refused_connections_total"), 0);
 }
 
-/// Starts the server under limits of open files, which are given as the shell takes them.
+/// Starts the server after these `ulimit` commands of the shell.
 #[cfg(unix)]
 fn limited(config: &str, limits: &str) -> Server {
     let directory = directory(config);
@@ -67,7 +67,7 @@ fn limited(config: &str, limits: &str) -> Server {
 
 #[cfg(unix)]
 #[test]
-fn the_soft_limit_of_open_files_is_raised_and_decides_how_many_connections_there_may_be() {
+fn the_soft_limit_of_open_files_is_raised_and_limits_the_connections() {
     let server = limited("", "ulimit -Sn 100 && ulimit -Hn 500");
     let metrics = server.request("GET", "/metrics", "").1;
     assert!(metrics.contains("throttle_connections_limit 327\n"), "{metrics}");
@@ -75,14 +75,14 @@ fn the_soft_limit_of_open_files_is_raised_and_decides_how_many_connections_there
 
 #[cfg(unix)]
 #[test]
-fn more_connections_than_files_can_be_open_are_warned_of() {
+fn a_limit_of_connections_above_that_of_open_files_is_warned_of() {
     let mut server = limited("limits.connections = 5000", "ulimit -n 100");
-    let told = server.log.clone();
-    let line = told.lines().find(|line| line.contains("limit of open files"));
+    let logged = server.log.clone();
+    let line = logged.lines().find(|line| line.contains("limit of open files"));
     let line = line.map_or_else(|| server.wait_for("limit of open files"), str::to_owned);
     assert!(line.contains("5000") && line.contains("100"), "{line}");
 
-    // So many are no more than tried: the server closes the first ones.
+    // The server closes the first ones in favour of the later ones.
     let silent = (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect::<Vec<_>>();
     assert_eq!(server.request("GET", "/health", ""), (200, "Ok".to_owned()));
     drop(silent);

@@ -1,4 +1,4 @@
-//! What the server logs, and where to.
+//! What the server logs, and where.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Server, address_in, directory, listening, request, run, text, throttle};
 
 #[test]
-fn only_warnings_are_logged_unless_told_otherwise() {
+fn only_warnings_are_logged_by_default() {
     let empty = directory("");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -39,9 +39,9 @@ fn the_environment_has_precedence_over_the_configuration() {
     assert!(level(command.env("THROTTLE_LOG", "Error")).contains("stderr: ERROR"));
 }
 
-/// Whoever starts a server wants to know where it is, and a log collector wants JSON.
+/// People want to know where it listens, and a log collector wants JSON.
 #[test]
-fn a_start_says_one_line_whatever_the_level() {
+fn a_start_is_logged_whatever_the_level() {
     let start = |format: &str| {
         let directory = directory(&format!(
             "[semaphores]\nA = 1\nB = 1\n[logging.stderr]\nformat = '{format}'"
@@ -66,7 +66,7 @@ fn a_start_says_one_line_whatever_the_level() {
 }
 
 #[test]
-fn an_unknown_level_is_an_error_and_no_panic() {
+fn an_unknown_level_is_an_error_and_not_a_panic() {
     let directory = directory("");
     let output = throttle(directory.path()).env("THROTTLE_LOG", "LOUD").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -87,7 +87,7 @@ fn json_lines_are_json() {
 }
 
 #[test]
-fn graylog_and_stderr_are_told_side_by_side() {
+fn messages_go_to_graylog_and_to_stderr() {
     let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
     graylog.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let port = graylog.local_addr().unwrap().port();
@@ -104,13 +104,13 @@ fn graylog_and_stderr_are_told_side_by_side() {
     assert_eq!(message["_logger"], "it");
     assert_eq!(message["level"], 4);
     let short_message = message["short_message"].as_str().unwrap();
-    // Each has a level of its own: Graylog hears of the warning only.
+    // Each has a level of its own: only the warning goes to Graylog.
     assert!(server.log.contains(short_message) && server.log.contains("listening"));
 }
 
 #[cfg(unix)]
 #[test]
-fn the_last_words_reach_graylog() {
+fn the_last_message_reaches_graylog() {
     let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
     graylog.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let port = graylog.local_addr().unwrap().port();
@@ -124,9 +124,9 @@ fn the_last_words_reach_graylog() {
     } {}
 }
 
-/// Whoever collected the log may end before the server does.
+/// The collector of the log may end before the server.
 #[test]
-fn a_log_that_nobody_reads_any_more_harms_nobody() {
+fn a_log_whose_reader_is_gone_does_no_harm() {
     let directory = directory("");
     let mut child = listening(&mut throttle(directory.path()));
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -140,12 +140,12 @@ fn a_log_that_nobody_reads_any_more_harms_nobody() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
+fn a_log_that_is_not_read_for_a_while_delays_no_request() {
     let directory = directory("");
     let mut child = listening(throttle(directory.path()).args(["--log", "DEBUG"]));
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let address = address_in(&lines.find(|line| line.contains("listening")).unwrap());
-    // Much more than there is room for in the pipe and in the server. Each is one line of the log.
+    // Each request is logged in one line: together much more than the pipe and the queue have room for.
     let name = "x".repeat(16_000);
     for number in 0..500 {
         let path = format!("/semaphores/{number}-{name}-");
@@ -156,7 +156,7 @@ fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
     while lost.is_none() {
         let line = lines.next().unwrap();
         lost = line.split_once("log messages were lost lost=").map(|(_, lost)| lost.to_owned());
-        // Those that are there are whole, and in order.
+        // Lines that were not lost are whole and in order.
         if line.contains(&name) {
             assert!(line.contains(&format!("\"{next}-{name}-\"")) && line.contains("answered"));
             next += 1;
@@ -174,7 +174,7 @@ fn a_log_that_nobody_reads_for_a_while_holds_nobody_up() {
 
 #[cfg(unix)]
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_the_server_from_ending() {
+fn a_log_that_is_not_read_does_not_keep_the_server_from_ending() {
     let directory = directory("");
     let mut child = listening(throttle(directory.path()).args(["--log", "DEBUG"]));
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);

@@ -1,4 +1,4 @@
-//! The binary from outside: command line, signals, logs, and what is on the wire.
+//! The binary as a process: command line, signals, logs, and requests over real sockets.
 
 mod command_line;
 mod connections;

@@ -1,4 +1,4 @@
-//! Requests that wait have a limit of their own.
+//! The limit of requests that wait.
 
 use crate::support::Server;
 
@@ -13,10 +13,10 @@ fn metric(server: &Server, name: &str) -> String {
 #[test]
 fn beyond_the_limit_a_request_is_answered_202_soon_and_keeps_its_place() {
     let mut server = Server::start(LIMITED);
-    assert_eq!(server.wait_in_line("A").answer().0, 200);
-    let patient = server.wait_in_line("A");
+    assert_eq!(server.wait_for_lock("A").answer().0, 200);
+    let patient = server.wait_for_lock("A");
     while server.waiters("A") < 1 {}
-    assert_eq!(server.wait_in_line("A").answer().0, 202);
+    assert_eq!(server.wait_for_lock("A").answer().0, 202);
     let line = server.wait_for("limit of open waits");
     assert!(line.contains("WARN") && line.contains("requests=1"), "{line}");
     assert_eq!(server.waiters("A"), 2);
@@ -32,7 +32,7 @@ fn beyond_the_limit_a_request_is_answered_202_soon_and_keeps_its_place() {
 }
 
 #[test]
-fn without_a_limit_in_the_file_one_in_eight_connections_is_for_others() {
+fn by_default_one_in_eight_connections_is_for_other_requests() {
     let server = Server::start("[limits]\nconnections = 80\n");
     assert_eq!(metric(&server, "throttle_open_waits_limit"), "70");
 }

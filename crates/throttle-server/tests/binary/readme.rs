@@ -1,4 +1,4 @@
-//! The first five minutes of the README, with a shell and `curl` as a reader has them.
+//! The first five minutes of the README, run with a shell and `curl`.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ const README: &str = include_str!("../../../../README.md");
 const CONFIG: &str = include_str!("../../../../configs/throttle.toml");
 
 #[test]
-fn the_five_minutes_with_curl_go_as_the_readme_says() {
+fn the_five_minutes_with_curl_work_as_the_readme_says() {
     let server = Server::start(CONFIG);
     let script = shell_lines("## Five minutes with curl");
     assert!(!script.contains("--json"), "curl before 7.82 does not know that option");
@@ -26,10 +26,10 @@ fn the_five_minutes_with_curl_go_as_the_readme_says() {
 
 /// The blocks of shell in the section with this heading, as one script.
 fn shell_lines(heading: &str) -> String {
-    let (_, section) = README.split_once(heading).expect("the section is there");
+    let (_, section) = README.split_once(heading).expect("the README has the section");
     let section = section.split("\n## ").next().unwrap_or_default();
     let blocks = section.split("```bash\n").skip(1);
     let scripts: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
-    assert!(scripts.len() > 3, "some lines were not found");
+    assert!(scripts.len() > 3, "some blocks were not found");
     scripts.concat()
 }

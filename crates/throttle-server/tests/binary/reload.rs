@@ -4,7 +4,7 @@ use crate::support::Server;
 
 const A: &str = "[semaphores]\nA = 1\n";
 
-/// Who may cause a reload, and how they learn what came of it.
+/// A way to cause a reload. Returns its outcome as it is reported.
 type Reload = fn(&mut Server) -> String;
 
 fn by_http(server: &mut Server) -> String {
@@ -25,26 +25,26 @@ const WAYS: &[Reload] = &[
 ];
 
 #[test]
-fn a_semaphore_that_grows_serves_those_who_wait() {
+fn a_larger_maximum_grants_locks_to_waiters() {
     for reload in WAYS {
         let mut server = Server::start(A);
-        let first = server.wait_in_line("A");
+        let first = server.wait_for_lock("A");
         assert_eq!(first.answer().0, 200);
-        let second = server.wait_in_line("A");
+        let second = server.wait_for_lock("A");
         while server.waiters("A") < 1 {}
         server.configure("[semaphores]\nA = 2\nB = 1\n");
-        let news = reload(&mut server);
-        assert!(news.contains(r#"["A"]"#) && news.contains(r#"["B"]"#), "{news}");
+        let outcome = reload(&mut server);
+        assert!(outcome.contains(r#"["A"]"#) && outcome.contains(r#"["B"]"#), "{outcome}");
         assert_eq!(second.answer().0, 200);
         assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 200);
     }
 }
 
 #[test]
-fn a_semaphore_that_shrinks_revokes_nothing() {
+fn a_smaller_maximum_revokes_no_lock() {
     for reload in WAYS {
         let mut server = Server::start("[semaphores]\nA = 2\n");
-        let locks = [(); 2].map(|()| server.wait_in_line("A"));
+        let locks = [(); 2].map(|()| server.wait_for_lock("A"));
         assert_eq!(locks.map(|lock| lock.answer().0), [200, 200]);
         server.configure(A);
         reload(&mut server);
@@ -63,22 +63,22 @@ fn a_bad_file_changes_nothing_and_is_reported() {
             "semaphore.A = 2\n",
         ] {
             server.configure(bad);
-            let news = reload(&mut server);
-            assert!(news.contains("throttle.toml:"), "{news}");
+            let outcome = reload(&mut server);
+            assert!(outcome.contains("throttle.toml:"), "{outcome}");
             assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
             assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
         }
         server.configure("[semaphores]\nA = 0\nB = 0\n");
-        let news = reload(&mut server);
-        assert!(news.contains("toml:2:5: ") && news.contains("toml:3:5: "), "{news}");
+        let outcome = reload(&mut server);
+        assert!(outcome.contains("toml:2:5: ") && outcome.contains("toml:3:5: "), "{outcome}");
         std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
-        let news = reload(&mut server);
-        assert!(news.contains("cannot read"), "{news}");
+        let outcome = reload(&mut server);
+        assert!(outcome.contains("cannot read"), "{outcome}");
         assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
     }
 }
 
-/// An editor or a full disk leaves such files behind, and a reload may come just then.
+/// Editors and full disks leave such files behind, and a reload may happen at that moment.
 #[test]
 fn a_file_without_semaphores_removes_none_unless_it_says_so() {
     for reload in WAYS {
@@ -86,10 +86,13 @@ fn a_file_without_semaphores_removes_none_unless_it_says_so() {
         for half in ["", "abandoned_after = \"1s\"\n", "[semaphores]\n", "no_semaphores = false\n"]
         {
             server.configure(half);
-            let news = reload(&mut server);
-            assert!(news.contains("no_semaphores = true") && news.contains("2 are"), "{news}");
-            // Of those that were asked for by HTTP the same warning is not written again at once.
-            if !news.contains("reload refused") && half.is_empty() {
+            let outcome = reload(&mut server);
+            assert!(
+                outcome.contains("no_semaphores = true") && outcome.contains("2 are"),
+                "{outcome}"
+            );
+            // For reloads by HTTP, the same warning is not logged again at once.
+            if !outcome.contains("reload refused") && half.is_empty() {
                 server.wait_for("WARN throttle_server::reload: reload refused");
             }
             assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
@@ -104,22 +107,22 @@ fn a_file_without_semaphores_removes_none_unless_it_says_so() {
     }
 }
 
-/// After a power cut a file may have its length and nothing else.
+/// After a power cut a file may have its length, but only zero bytes.
 #[test]
-fn a_file_of_zero_bytes_is_no_configuration() {
+fn a_file_of_zero_bytes_is_not_a_configuration() {
     let mut server = Server::start(A);
     for bad in ["\0\0\0\0", "[semaphores]\nA = 2\n\0\0\0", "[semaphores]\nA = 2 #\0"] {
         server.configure(bad);
-        let news = by_http(&mut server);
-        assert!(news.starts_with("422 ") && news.contains("throttle.toml:"), "{news}");
+        let outcome = by_http(&mut server);
+        assert!(outcome.starts_with("422 ") && outcome.contains("throttle.toml:"), "{outcome}");
         assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
     }
 }
 
-/// Kubernetes updates the files of a ConfigMap by such a link.
+/// Kubernetes updates the files of a ConfigMap by replacing such a link.
 #[cfg(unix)]
 #[test]
-fn a_file_behind_a_link_is_replaced_as_a_whole() {
+fn a_file_behind_a_symbolic_link_is_replaced_as_a_whole() {
     use std::{fs, os::unix::fs::symlink};
 
     let mut server = Server::start(A);
@@ -143,14 +146,14 @@ fn a_file_behind_a_link_is_replaced_as_a_whole() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_refused_and_holds_nothing_up() {
+fn a_pipe_is_refused_and_blocks_nothing() {
     for reload in WAYS {
         let mut server = Server::start(A);
         let file = server.directory.path().join("throttle.toml");
         std::fs::remove_file(&file).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
-        let news = reload(&mut server);
-        assert!(news.contains("throttle.toml is not a regular file"), "{news}");
+        let outcome = reload(&mut server);
+        assert!(outcome.contains("throttle.toml is not a regular file"), "{outcome}");
         std::fs::remove_file(&file).unwrap();
         server.configure("[semaphores]\nA = 2\n");
         assert!(by_http(&mut server).starts_with("200 "));
@@ -159,19 +162,19 @@ fn a_pipe_is_refused_and_holds_nothing_up() {
 }
 
 #[test]
-fn a_semaphore_goes_only_if_nobody_uses_it() {
+fn a_semaphore_is_removed_only_if_it_is_not_in_use() {
     let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
-    assert_eq!(server.wait_in_line("A").answer().0, 200);
+    assert_eq!(server.wait_for_lock("A").answer().0, 200);
     server.configure("[semaphores]\nC = 1\n");
-    let news = by_http(&mut server);
-    assert!(news.starts_with("422 ") && news.contains("\"A\" is in use"), "{news}");
+    let outcome = by_http(&mut server);
+    assert!(outcome.starts_with("422 ") && outcome.contains("\"A\" is in use"), "{outcome}");
     server.wait_for("reload refused");
     assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 200);
     assert_eq!(server.request("GET", "/remainder?semaphore=C", "").0, 400);
 
     server.configure("[semaphores]\nA = 1\nC = 1\n");
-    let news = by_http(&mut server);
-    assert_eq!(news, r#"200 {"added":["C"],"changed":[],"removed":["B"]}"#);
+    let outcome = by_http(&mut server);
+    assert_eq!(outcome, r#"200 {"added":["C"],"changed":[],"removed":["B"]}"#);
     assert!(server.wait_for("removed semaphores").contains(r#"names=["B"]"#));
     assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
     let metrics = server.request("GET", "/metrics", "").1;
@@ -179,27 +182,27 @@ fn a_semaphore_goes_only_if_nobody_uses_it() {
 }
 
 #[test]
-fn limits_of_the_semaphores_change_at_once_and_others_say_that_they_do_not() {
+fn limits_of_peers_change_at_once_and_others_are_reported_to_take_a_restart() {
     let mut server = Server::start(A);
     server.configure("[semaphores]\nA = 1\n[limits]\npeers = 1\nbody = 3\n");
     assert!(by_http(&mut server).starts_with("200 "));
     let warning = server.wait_for("started again");
     assert!(warning.contains("limits.body") && !warning.contains("limits.peers"), "{warning}");
-    server.new_peer(); // Its request is longer than three bytes.
+    server.new_peer(); // The body of the request is longer than three bytes.
     let (status, _) = server.request("POST", "/new_peer", r#"{"expires_in":"1h"}"#);
     assert_eq!(status, 429);
 }
 
 #[test]
-fn a_name_that_no_request_could_name_is_refused() {
+fn a_name_that_is_too_long_for_requests_is_refused() {
     let mut server = Server::start("[limits]\nname_length = 3\n");
     server.configure("[semaphores]\nABCD = 1\n[limits]\nname_length = 4\n");
-    let news = by_http(&mut server);
-    assert!(news.starts_with("422 ") && news.contains("\"ABCD\""), "{news}");
+    let outcome = by_http(&mut server);
+    assert!(outcome.starts_with("422 ") && outcome.contains("\"ABCD\""), "{outcome}");
 }
 
 #[test]
-fn a_file_that_was_not_there_at_the_start_is_read() {
+fn a_file_that_did_not_exist_at_the_start_is_read() {
     let mut server = Server::start("");
     std::fs::remove_file(server.directory.path().join("throttle.toml")).unwrap();
     assert!(by_http(&mut server).starts_with("422 "));
@@ -208,27 +211,27 @@ fn a_file_that_was_not_there_at_the_start_is_read() {
     assert_eq!(server.request("GET", "/remainder?semaphore=A", "").1, "1");
 }
 
-/// A reload that is refused can be seen by who watches metrics, whoever asked for it.
+/// So that an alert on the metrics finds a refused reload.
 #[test]
-fn the_outcome_of_reloads_is_counted_whatever_way_they_are_asked_for() {
+fn the_outcomes_of_reloads_are_counted_whoever_asked_for_them() {
     for reload in WAYS {
         let mut server = Server::start(A);
-        let told = |server: &Server| {
+        let samples = |server: &Server| {
             let text = server.request("GET", "/metrics", "").1;
-            let samples = text.lines().filter(|line| {
+            let lines = text.lines().filter(|line| {
                 line.starts_with("throttle_reloads")
                     || line.starts_with("throttle_last_reload_success")
             });
-            samples.map(|line| line.rsplit_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+            lines.map(|line| line.rsplit_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
         };
-        // Success of the last one, how many were applied, how many refused.
-        assert_eq!(told(&server), ["1", "0", "0"]);
+        // Whether the last one succeeded, how many were applied, how many were refused.
+        assert_eq!(samples(&server), ["1", "0", "0"]);
         server.configure("[semaphores");
         reload(&mut server);
-        assert_eq!(told(&server), ["0", "0", "1"]);
+        assert_eq!(samples(&server), ["0", "0", "1"]);
         server.configure(A);
         reload(&mut server);
-        assert_eq!(told(&server), ["1", "1", "1"]);
+        assert_eq!(samples(&server), ["1", "1", "1"]);
         let text = server.request("GET", "/metrics", "").1;
         assert!(text.contains("\nthrottle_last_reload_timestamp_seconds 1"), "{text}");
     }

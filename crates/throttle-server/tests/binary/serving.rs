@@ -1,4 +1,4 @@
-//! What is on the wire: the routes behind a real socket.
+//! The routes over real sockets.
 
 use std::{
     io::{Read as _, Write as _},
@@ -17,7 +17,7 @@ fn a_waiter_whose_connection_breaks_is_passed_over() {
     let server = Server::start("[semaphores]\nA = 1\n");
     let holder = server.new_peer();
     assert_eq!(server.request("PUT", &format!("/peers/{holder}/A"), "1").0, 200);
-    let [gone, patient] = [(); 2].map(|()| server.wait_in_line("A"));
+    let [gone, patient] = [(); 2].map(|()| server.wait_for_lock("A"));
     while server.waiters("A") < 2 {}
     drop(gone);
     while !server.request("GET", "/semaphores/A", "").1.contains(r#""parked":true"#) {}
@@ -25,7 +25,7 @@ fn a_waiter_whose_connection_breaks_is_passed_over() {
     assert_eq!(patient.answer().0, 200);
 }
 
-/// Names that no configuration can have, for libraries take them for directories.
+/// No configuration can have these names, because HTTP libraries resolve them as directories.
 #[test]
 fn semaphores_called_like_directories_are_unknown() {
     let server = Server::start("[semaphores]\nA = 1\n");
@@ -39,9 +39,9 @@ fn semaphores_called_like_directories_are_unknown() {
     assert_eq!(server.request("POST", "/restore", restore), unknown);
 }
 
-/// The limit of the HTTP library, which `docs/http.md` tells.
+/// The limit of the HTTP library, which `docs/http.md` documents.
 #[test]
-fn a_head_has_a_hundred_fields_at_most() {
+fn a_head_has_at_most_a_hundred_fields() {
     let server = Server::start("");
     let status = |fields: usize| {
         let fields = (1..fields).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
@@ -57,7 +57,7 @@ fn a_head_has_a_hundred_fields_at_most() {
 }
 
 #[test]
-fn metrics_are_there_from_the_start_and_follow_what_happens() {
+fn metrics_exist_from_the_start_and_are_up_to_date() {
     let server = Server::start("[semaphores]\nA = 3\n\"quo\\\"te\" = 1\n");
     let metric = |name: &str| {
         let metrics = server.request("GET", "/metrics", "").1;
@@ -106,7 +106,7 @@ async fn two_servers_in_one_process_share_nothing() {
     second.stop().await;
 }
 
-/// What is wrong before any route is asked is an error like the others: one sentence, and counted.
+/// Such errors occur before a route is found, and are like all others: one sentence, and counted.
 #[test]
 fn requests_that_break_the_rules_of_http_are_answered_and_counted() {
     let server = Server::start("");
@@ -142,7 +142,7 @@ fn requests_that_break_the_rules_of_http_are_answered_and_counted() {
     ] {
         assert!(metrics.lines().any(|each| each == line), "no {line} in\n{metrics}");
     }
-    // A head that is complete before anybody notices how large it is.
+    // A head that is complete before its size is checked.
     let large = format!("{nameless}host: x\r\na: {}\r\n\r\n", "x".repeat(70_000));
     check(&large, "431", "The head of the request is too large.");
 }

@@ -1,4 +1,4 @@
-//! Sockets in the file system, and those of a service manager.
+//! Unix sockets, and sockets of a service manager.
 #![cfg(unix)]
 
 use std::{
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::{Server, directory, request, run, text, throttle};
 
-/// Asks for `/health` by a socket in the file system.
+/// Requests `/health` over a Unix socket.
 fn health(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
@@ -30,7 +30,7 @@ fn check_health(address: &str) -> Output {
 }
 
 #[test]
-fn a_server_can_listen_on_a_socket_in_the_file_system() {
+fn a_server_can_listen_on_a_unix_socket() {
     let directory = directory("[semaphores]\nA = 1");
     let path = directory.path().join("throttle.sock");
     let address = format!("unix:{}", path.display());
@@ -46,7 +46,7 @@ fn a_server_can_listen_on_a_socket_in_the_file_system() {
     assert_eq!(second.status.code(), Some(1));
     let error = format!("error: cannot listen on {address}: another program listens on it\n");
     assert!(text(&second.stderr).ends_with(&error), "{}", text(&second.stderr));
-    assert!(health(&path).ends_with("\r\n\r\nOk"), "the first one is none the worse");
+    assert!(health(&path).ends_with("\r\n\r\nOk"), "the first one is not disturbed");
 
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
@@ -66,7 +66,7 @@ fn a_socket_without_a_file_name_is_refused() {
 }
 
 #[test]
-fn a_socket_that_a_killed_server_left_is_no_obstacle() {
+fn the_socket_file_of_a_killed_server_is_replaced() {
     let directory = directory("");
     let path = directory.path().join("throttle.sock");
     let address = format!("unix:{}", path.display());
@@ -75,14 +75,14 @@ fn a_socket_that_a_killed_server_left_is_no_obstacle() {
         command.args(["--address", &address]);
         Server::spawn(TempDir::new().unwrap(), command)
     };
-    // It is killed, and cannot clear away.
+    // It is killed, so it cannot remove the file.
     drop(start());
     assert!(path.exists());
     let _server = start();
     assert!(health(&path).ends_with("\r\n\r\nOk"));
 }
 
-/// Starts a server in the directory as systemd starts one that has this socket.
+/// The command that starts a server in the directory as systemd does, with this socket.
 fn activation(directory: &Path, socket: OwnedFd) -> Command {
     let binary = throttle(directory).get_program().to_owned();
     let mut shell = Command::new("sh");
@@ -91,7 +91,7 @@ fn activation(directory: &Path, socket: OwnedFd) -> Command {
     shell
 }
 
-/// A server that was started so.
+/// A server that systemd started with this socket.
 fn activated(socket: OwnedFd) -> Server {
     let directory = directory("");
     let command = activation(directory.path(), socket);
@@ -99,7 +99,7 @@ fn activated(socket: OwnedFd) -> Server {
 }
 
 #[test]
-fn a_socket_by_which_nobody_could_come_in_is_refused() {
+fn a_socket_that_cannot_accept_connections_is_refused() {
     let directory = TempDir::new().unwrap();
     let (one, _other) = UnixStream::pair().unwrap();
     let output = activation(directory.path(), one.into()).output().unwrap();

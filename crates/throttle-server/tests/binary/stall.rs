@@ -1,17 +1,17 @@
-//! A server that stood still for a while.
+//! A server that was suspended for a while.
 #![cfg(unix)]
 
 use crate::support::{Request, Server};
 
-/// S8: signs of life that wait in the sockets of the server came in time.
+/// S8: heartbeats that wait in the sockets of the server are in time.
 #[test]
-fn a_server_that_was_stopped_for_longer_than_its_leases_lets_nobody_expire() {
+fn no_peer_expires_in_a_server_that_was_stopped_for_longer_than_its_lease() {
     let mut server = Server::start("[semaphores]\nA = 1\n");
     let lease = r#"{"expires_in":"2s"}"#;
     let (_, holder) = server.request("POST", "/new_peer", lease);
     let (path, lock) = (format!("/peers/{holder}"), format!("/peers/{holder}/A"));
     assert_eq!(server.request("PUT", &lock, "1").0, 200);
-    let rival = server.wait_in_line("A");
+    let rival = server.wait_for_lock("A");
     while server.waiters("A") < 1 {}
 
     let heartbeat = |server: &Server| Request::send(server.address, "PUT", &path, lease);
@@ -26,7 +26,7 @@ fn a_server_that_was_stopped_for_longer_than_its_leases_lets_nobody_expire() {
     let metrics = server.request("GET", "/metrics", "").1;
     assert!(metrics.contains("\nthrottle_stalls_total 1\n"), "{metrics}");
 
-    // Only now it is the turn of the other one.
+    // Only now is the lock granted to the other peer.
     assert_eq!(server.request("DELETE", &lock, "").0, 200);
     assert_eq!(rival.answer().0, 200);
 }

@@ -1,4 +1,4 @@
-//! A running server, and a client for it that is no more than a socket.
+//! A running server, and a client that is a plain socket.
 
 use std::{
     fs,
@@ -13,10 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Nothing takes that long unless it never happens.
+/// Longer than anything takes that ever happens.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The binary, about to run in `directory` and nowhere near the environment of whoever tests.
+/// The command that runs the binary in `directory`, without variables of the environment that it would read.
 pub(crate) fn throttle(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_throttle"));
     command.current_dir(directory);
@@ -32,7 +32,7 @@ pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Output {
     throttle(directory).args(arguments).output().unwrap()
 }
 
-/// What a process printed, as text.
+/// The output of a process as text.
 pub(crate) fn text(output: &[u8]) -> String {
     String::from_utf8(output.to_vec()).unwrap()
 }
@@ -48,7 +48,7 @@ pub(crate) fn directory(config: &str) -> TempDir {
 pub(crate) struct Server {
     pub(crate) directory: TempDir,
     pub(crate) address: SocketAddr,
-    /// All that the log said so far.
+    /// The lines of the log so far.
     pub(crate) log: String,
     lines: Receiver<String>,
     child: Child,
@@ -69,19 +69,19 @@ impl Server {
         let address = SocketAddr::from(([0; 4], 0));
         let mut server = Self { directory, address, log: String::new(), lines, child };
         let line = server.wait_for("listening");
-        // A socket in the file system has no such address.
+        // A Unix socket has no such address.
         if !line.contains("address=unix:") {
             server.address = address_in(&line);
         }
         server
     }
 
-    /// Writes another configuration. The server is not told.
+    /// Writes another configuration, without a reload.
     pub(crate) fn configure(&self, config: &str) {
         fs::write(self.directory.path().join("throttle.toml"), config).unwrap();
     }
 
-    /// The next line of the log with this in it.
+    /// The next line of the log that contains this text.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(TEST_TIMEOUT);
@@ -93,7 +93,7 @@ impl Server {
         }
     }
 
-    /// The status with which the process ends, after it has logged its last.
+    /// Waits for the process to end, and for the rest of its log.
     #[cfg(unix)]
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         let status = self.child.wait().unwrap();
@@ -115,7 +115,7 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// Lets a stopped server go on after so many seconds of real time, in which it is to miss a lot.
+    /// Resumes a stopped server after so many seconds of real time.
     #[cfg(unix)]
     pub(crate) fn continue_after(&self, seconds: &str) {
         let command = format!("sleep {seconds}; kill -CONT {}", self.child.id());
@@ -127,22 +127,22 @@ impl Server {
         request(self.address, method, path, body)
     }
 
-    /// A peer that lives for an hour.
+    /// A new peer with a lease of an hour.
     pub(crate) fn new_peer(&self) -> String {
         let (status, id) = self.request("POST", "/new_peer", r#"{"expires_in":"1h"}"#);
         assert_eq!(status, 200, "{id}");
         id
     }
 
-    /// How many wait for this semaphore.
+    /// How many peers wait for this semaphore.
     pub(crate) fn waiters(&self, semaphore: &str) -> u64 {
         let (_, body) = self.request("GET", &format!("/semaphores/{semaphore}"), "");
         let semaphore: serde_json::Value = serde_json::from_str(&body).unwrap();
         semaphore["waiters"].as_u64().unwrap()
     }
 
-    /// A request for one of this semaphore that waits until it gets it.
-    pub(crate) fn wait_in_line(&self, semaphore: &str) -> Request {
+    /// Requests a lock with a count of 1 for a new peer, and waits for it.
+    pub(crate) fn wait_for_lock(&self, semaphore: &str) -> Request {
         let path = format!("/peers/{}/{semaphore}?block_for=1h", self.new_peer());
         Request::send(self.address, "PUT", &path, "1")
     }
@@ -161,7 +161,7 @@ pub(crate) fn listening(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The address in a line of the log, be it for people or JSON.
+/// The address in a line of the log, in either format.
 pub(crate) fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address").expect(line);
     let address = rest.trim_start_matches(['=', ':', '"']);
@@ -169,7 +169,7 @@ pub(crate) fn address_in(line: &str) -> SocketAddr {
     address[..end].parse().expect(line)
 }
 
-/// Lines as they come, so that nobody has to wait for more than there will be.
+/// The lines of the log as they arrive.
 fn follow(stderr: ChildStderr) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

@@ -1,10 +1,10 @@
-//! What the server tells systemd, by a socket that stands for it.
+//! The messages to systemd, received by a socket in its place.
 
 use std::{os::unix::net::UnixDatagram, time::Duration};
 
 use crate::support::{Server, directory, text, throttle};
 
-/// A server that a service manager watches.
+/// A server that reports to a service manager.
 fn managed(config: &str) -> (Server, UnixDatagram) {
     let directory = directory(config);
     let path = directory.path().join("notify");
@@ -22,7 +22,7 @@ fn message(manager: &UnixDatagram) -> String {
 }
 
 #[test]
-fn a_service_manager_hears_of_start_reload_and_end() {
+fn systemd_receives_start_reload_and_end() {
     let (mut server, manager) = managed("[semaphores]\nA = 1\n");
     let (version, address) = (env!("CARGO_PKG_VERSION"), server.address);
     let status = format!("throttle {version} serves 1 semaphore on http://{address}");
@@ -41,9 +41,9 @@ fn a_service_manager_hears_of_start_reload_and_end() {
     assert!(server.wait().success());
 }
 
-/// The manager reads line by line, and a file can say what it likes.
+/// systemd takes each line for a message, and a configuration could contain any text.
 #[test]
-fn a_refused_reload_is_told_in_one_line() {
+fn a_refused_reload_is_reported_in_one_line() {
     let (server, manager) = managed("[semaphores]\nA = 1\n");
     message(&manager);
     server.configure("[semaphores]\nA = 0\nB = 0\n\"\\nSTOPPING=1\" = \"\\nREADY=1\"\n");

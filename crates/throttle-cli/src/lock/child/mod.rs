@@ -1,7 +1,7 @@
 //! The command and the processes that it starts, as far as the system lets us reach them.
 //!
 //! On Unix, the command leads a process group, so that one signal reaches all of it, and this program hands
-//! it the [terminal](terminal) if there is one. If the command is stopped at the terminal, this program stops
+//! it the [terminal] if there is one. If the command is stopped at the terminal, this program stops
 //! as well, so that the shell takes over; when both continue, the caller checks the lock first.
 //!
 //! On Linux, the command is killed if this program dies first: a [helper](mod@die_with_parent) asks the

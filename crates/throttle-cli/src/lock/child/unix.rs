@@ -204,7 +204,7 @@ fn signal_kind(signal: Signal) -> SignalKind {
 fn exit_status(status: WaitStatus) -> ExitStatus {
     match status.exit_status() {
         Some(code) => ExitStatus(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        None => ExitStatus::signal(status.terminating_signal().unwrap_or_default()),
+        None => ExitStatus::of_signal(status.terminating_signal().unwrap_or_default()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each command does, in the words of the specification.
+//! The effect of each command, as the specification states it.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -79,7 +79,7 @@ impl Model {
         Ok(Admission::Queued { count: pending.count, ticket: pending.ticket })
     }
 
-    /// S4, S7: the same again, or less of it.
+    /// S4, S7: repeats the request for a held lock, or shrinks the lock.
     fn acquire_held(
         &mut self,
         id: PeerId,
@@ -96,7 +96,8 @@ impl Model {
             Ordering::Less => {
                 self.seen.note("shrunk: held");
                 let mut held = self.peer_mut(id).held.iter_mut();
-                let lock = held.find(|lock| lock.semaphore == semaphore).expect("it is held");
+                let lock =
+                    held.find(|lock| lock.semaphore == semaphore).expect("the caller has found it");
                 let from = std::mem::replace(&mut lock.count, count);
                 self.events.push(Event::Shrunk { peer: id, semaphore, from, to: count });
                 self.serve_noting("shrunk: held, and granted");
@@ -110,7 +111,8 @@ impl Model {
         Ok(())
     }
 
-    /// S4, S5, S7, S15: the same again, or less of it; a place in the queue is kept or resumed.
+    /// S4, S5, S7, S15: repeats the request for a pending lock, or shrinks the lock. The place in the queue
+    /// is kept or resumed.
     fn acquire_pending(
         &mut self,
         id: PeerId,
@@ -122,7 +124,7 @@ impl Model {
         if semaphore != pending.semaphore || count > pending.count {
             return Err(Error::AlreadyPending);
         }
-        let lock = self.peer_mut(id).pending.as_mut().expect("it is pending");
+        let lock = self.peer_mut(id).pending.as_mut().expect("the caller has found it");
         let was_parked = lock.parked_until.take().is_some();
         let from = std::mem::replace(&mut lock.count, count);
         self.seen.note("repeated: pending");
@@ -151,8 +153,8 @@ impl Model {
         self.check_acquirable(semaphore, count)?;
         self.check_hierarchy(id, semaphore)?;
         let fits = self.fits(semaphore, count);
-        let waiters = self.line(semaphore).count();
-        if fits && self.next_in_line(semaphore).is_none() {
+        let waiters = self.waiters(semaphore).count();
+        if fits && self.head_of_queue(semaphore).is_none() {
             let parked = "granted: at once beside parked waiters";
             self.seen.note(if waiters > 0 { parked } else { "granted: at once" });
             self.grant(id, semaphore, count, Some(self.now));
@@ -168,7 +170,7 @@ impl Model {
         }
         let ticket = self.minted.ticket.take();
         let ticket = ticket.unwrap_or_else(|| panic!("{id} is not queued for {semaphore:?}"));
-        assert!(self.last_ticket < Some(ticket), "S2: {ticket:?} is not behind the others");
+        assert!(self.last_ticket < Some(ticket), "S2: {ticket:?} is not after all earlier ones");
         self.last_ticket = Some(ticket);
         let since = self.now;
         let (open_requests, parked_until) = (0, None);
@@ -215,12 +217,12 @@ impl Model {
     fn remove_peer(&mut self, id: PeerId, sequence: Option<Sequence>) -> bool {
         let known = self.find(id).is_ok();
         if known {
-            self.peer_mut(id).numbers.extend(sequence);
+            self.peer_mut(id).sequences.extend(sequence);
             self.note_end(id, ["removed: idle", "removed: holding", "removed: waiting"]);
             let (locks, labels) = self.remove(id);
             self.events.push(Event::Removed { peer: id, locks, labels });
         } else if let Some(sequence) = sequence {
-            self.leave_behind(id, sequence);
+            self.leave_sequence(id, sequence);
         }
         known
     }
@@ -242,7 +244,7 @@ impl Model {
                 return Err(Error::RestoreConflict);
             }
             self.seen.note("restored: again");
-            self.peer_mut(*id).numbers.extend(sequence);
+            self.peer_mut(*id).sequences.extend(sequence);
             return self.heartbeat(*id, *expires_in);
         }
         for (&semaphore, count) in locks {
@@ -253,13 +255,13 @@ impl Model {
         self.check_room_for_a_peer(labels)?;
         self.seen.note("restored");
         self.admit(*id, *expires_in, labels.clone());
-        self.peer_mut(*id).numbers.extend(sequence);
+        self.peer_mut(*id).sequences.extend(sequence);
         self.events.push(Event::Restored { peer: *id });
         for (&semaphore, &count) in locks {
             if !self.fits(semaphore, count) {
                 self.seen.note("restored: above the maximum");
             }
-            if self.next_in_line(semaphore).is_some() {
+            if self.head_of_queue(semaphore).is_some() {
                 self.seen.note("restored: past a queue");
             }
             self.grant(*id, semaphore, count, None);
@@ -267,31 +269,31 @@ impl Model {
         Ok(Reply::Done)
     }
 
-    /// The peer is known, and nobody sent anything later that was served.
+    /// S4: the peer exists, and no later request of it was accepted before.
     fn accept_sequence(&mut self, id: PeerId, sequence: Option<Sequence>) -> Result<(), Error> {
         let Some(sequence) = sequence else { return self.find(id).map(drop) };
         self.check_sequence(id, sequence)?;
         if let Err(unknown) = self.find(id) {
-            self.leave_behind(id, sequence);
+            self.leave_sequence(id, sequence);
             return Err(unknown);
         }
-        self.peer_mut(id).numbers.push(sequence);
-        self.seen.note("in order");
+        self.peer_mut(id).sequences.push(sequence);
+        self.seen.note("sequence: accepted");
         Ok(())
     }
 
-    /// Nobody sent anything later that was served, and nobody removed the peer later.
+    /// S4, S9: no later request of the peer was accepted before, even if the peer is absent now.
     fn check_sequence(&mut self, id: PeerId, sequence: Sequence) -> Result<(), Error> {
         let latest = match self.find(id) {
-            Ok(peer) => peer.numbers.iter().copied().max(),
-            Err(_) => self.left_behind(id),
+            Ok(peer) => peer.sequences.iter().copied().max(),
+            Err(_) => self.absent_sequence(id),
         };
         let latest = latest.unwrap_or_default();
         if latest <= sequence {
             return Ok(());
         }
         let known = self.find(id).is_ok();
-        self.seen.note(if known { "stale: overtaken" } else { "stale: removed" });
+        self.seen.note(if known { "stale: overtaken" } else { "stale: peer absent" });
         Err(Error::StaleRequest { sequence, latest })
     }
 
@@ -307,7 +309,7 @@ impl Model {
         }
     }
 
-    /// How many requests of this wait are still open behind it; `None` if there was none.
+    /// Closes an open request. Returns how many of the peer are still open; `None` if it was not open.
     fn close_request(&mut self, id: PeerId, ticket: Ticket, how: &'static str) -> Option<u32> {
         let peer = self.peers.iter_mut().find(|peer| peer.id == id);
         let open =
@@ -315,11 +317,11 @@ impl Model {
         let pending = match open {
             Some(pending) if pending.ticket == ticket => pending,
             Some(_) => {
-                self.seen.note("request: word of an earlier wait");
+                self.seen.note("request: of an earlier wait");
                 return None;
             }
             None => {
-                self.seen.note("request: word came too late");
+                self.seen.note("request: already over");
                 return None;
             }
         };
@@ -335,9 +337,9 @@ impl Model {
     }
 
     fn add_semaphore(&mut self, max: Count, level: Level) -> Reply {
-        let id = self.minted.semaphore.take().expect("a semaphore can always be added");
-        assert!(self.semaphores.iter().all(|known| known.id < id), "ids are never used again");
-        // It may stand for the same resource as one that was removed.
+        let id = self.minted.semaphore.take().expect("adding a semaphore never fails");
+        assert!(self.semaphores.iter().all(|known| known.id < id), "ids are never reused");
+        // It may guard the same resource as one that was removed.
         let last_token = self.token_floor;
         self.semaphores.push(Semaphore { id, max, level, last_token });
         Reply::Added(id)
@@ -412,8 +414,8 @@ impl Model {
     }
 
     fn admit(&mut self, id: PeerId, lease: Duration, labels: Labels) {
-        let (deadline, numbers, held, pending) = (0, Vec::new(), Vec::new(), None);
-        self.peers.push(Peer { id, lease, deadline, numbers, labels, held, pending });
+        let (deadline, sequences, held, pending) = (0, Vec::new(), Vec::new(), None);
+        self.peers.push(Peer { id, lease, deadline, sequences, labels, held, pending });
         self.renew(id);
     }
 

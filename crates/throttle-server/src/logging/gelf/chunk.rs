@@ -1,8 +1,8 @@
-//! A message as datagrams that pass every network.
+//! Splits a message into datagrams that are small enough for every network.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// What fits into one Ethernet frame with room for headers.
+/// The size in bytes that fits into one Ethernet frame, with room for headers.
 const MAX_DATAGRAM: usize = 1_420;
 /// Magic number, id of the message, number of the chunk, number of chunks.
 const HEADER: usize = 2 + 8 + 1 + 1;
@@ -12,7 +12,7 @@ const MAX_CHUNKS: usize = 128;
 /// The longest message that can be sent, in bytes.
 pub(super) const MAX_MESSAGE: usize = MAX_CHUNKS * (MAX_DATAGRAM - HEADER);
 
-/// Cuts messages into chunks and gives each message an id that no other sender has.
+/// Splits messages into chunks. The ids of messages begin at random, so that senders do not share them.
 #[derive(Debug)]
 pub(super) struct Chunker {
     next_id: u64,
@@ -36,7 +36,7 @@ impl Chunker {
         let id = self.next_id.to_be_bytes();
         self.next_id = self.next_id.wrapping_add(1);
         let chunks = message.chunks(MAX_DATAGRAM - HEADER);
-        let count = u8::try_from(chunks.len()).expect("messages are cut to what fits");
+        let count = u8::try_from(chunks.len()).expect("messages have at most MAX_CHUNKS chunks");
         let numbered = (0..count).zip(chunks);
         let datagram = |(number, chunk)| [&MAGIC[..], &id, &[number, count], chunk].concat();
         numbered.map(datagram).collect()
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_cut_only_if_it_has_to_be() {
+    fn a_message_is_split_only_if_it_does_not_fit() {
         let mut chunker = Chunker { next_id: 7 };
         let mut sizes = |length| {
             let datagrams = chunker.datagrams(&"x".repeat(length));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_tell_their_message_their_number_and_how_many_there_are() {
+    fn a_chunk_has_the_id_of_its_message_its_number_and_the_number_of_chunks() {
         let mut chunker = Chunker { next_id: u64::MAX };
         let [first, second] = [(); 2].map(|()| chunker.datagrams(&"x".repeat(3_000)));
         assert_eq!(first[2][..12], [0x1e, 0x0f, 255, 255, 255, 255, 255, 255, 255, 255, 2, 3]);

@@ -1,4 +1,4 @@
-//! The JSON of one message.
+//! An event as a GELF message in JSON.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,7 @@ use tracing::{
 
 use super::chunk;
 
-/// Who speaks.
+/// The sender of the messages.
 #[derive(Debug)]
 pub(super) struct Origin {
     host: String,
@@ -26,7 +26,7 @@ impl Origin {
         Self { host, logger }
     }
 
-    /// What happened, `at` this time since 1970.
+    /// The message for an event at a time since 1970.
     pub(super) fn message(&self, event: &Event<'_>, at: Duration) -> String {
         let mut content = Content::default();
         event.record(&mut content);
@@ -38,7 +38,7 @@ impl Origin {
         self.encode(*event.metadata().level(), &text, fields, at)
     }
 
-    /// That messages were lost.
+    /// The message that reports lost messages.
     pub(super) fn loss(&self, count: u64, at: Duration) -> String {
         let fields = Map::from_iter([("_lost".to_owned(), count.into())]);
         self.encode(Level::WARN, "log messages were lost", fields, at)
@@ -66,7 +66,7 @@ impl Origin {
     }
 }
 
-/// The JSON of a message that can be sent. Where there is too much text, the longest loses its end.
+/// The JSON of a message. If it is too long to be sent, its longest texts are truncated.
 fn fitting(mut fields: Map<String, Value>) -> String {
     loop {
         let message = Value::from(fields);
@@ -93,7 +93,7 @@ fn seconds(at: Duration) -> f64 {
     Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
-/// The severity of syslog.
+/// The severity as syslog numbers it.
 fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -103,7 +103,7 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-/// What an event says: its message, and its fields by the names they have in Graylog.
+/// The content of an event: its message, and its fields under the names they have in Graylog.
 #[derive(Debug, Default)]
 struct Content {
     text: String,
@@ -116,13 +116,13 @@ impl Content {
         let name = field.name().chars().map(|c| if is_allowed(c) { c } else { '_' });
         let mut name = ['_'].into_iter().chain(name).collect::<String>();
         if name == "_id" {
-            name.push('_'); // Graylog keeps that name for itself.
+            name.push('_'); // Graylog reserves that name.
         }
         self.fields.insert(name, value);
     }
 }
 
-/// Values are numbers and texts; GELF knows nothing else.
+/// Values are numbers and texts; GELF has no other types.
 impl Visit for Content {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let number = serde_json::Number::from_f64(value).map(Value::from);

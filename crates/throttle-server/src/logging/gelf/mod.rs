@@ -1,9 +1,8 @@
 //! Graylog: each event as a message in GELF 1.1.
 //!
-//! The layer turns an event into JSON and puts it into a bounded [`Queue`]; a thread of its own takes
-//! it out and sends it. So a Graylog server that is slow, gone or unknown costs messages, which are
-//! counted, but never the time of whoever logs. It is a thread rather than a task because the log is
-//! there before the runtime and after it, and because looking up a name blocks.
+//! The layer turns an event into JSON and puts it into a bounded [`Queue`]; a thread of its own sends it. If Graylog
+//! is slow, gone or unknown, messages are lost and counted, but logging never waits. It is a thread rather than a
+//! task because the log starts before the runtime and ends after it, and because resolving a name blocks.
 
 mod chunk;
 mod message;
@@ -23,7 +22,7 @@ use self::{message::Origin, transport::Transport};
 use super::queue::{Item, Queue};
 use crate::config::Gelf;
 
-/// Starts a thread that sends what the layer hears.
+/// Starts the thread that sends the events of the layer.
 pub(super) fn start(config: &Gelf) -> io::Result<(GelfLayer, Writer)> {
     let origin = Arc::new(Origin::new(&config.name));
     let queue = Arc::new(Queue::default());
@@ -37,7 +36,7 @@ pub(super) fn start(config: &Gelf) -> io::Result<(GelfLayer, Writer)> {
     Ok((GelfLayer { queue, origin }, writer))
 }
 
-/// Turns events into messages, but for those about sending: each would be the reason for the next.
+/// Turns events into messages, except those about sending: each would cause the next.
 #[derive(Debug)]
 pub(super) struct GelfLayer {
     queue: Arc<Queue>,
@@ -53,14 +52,14 @@ impl<S: Subscriber> Layer<S> for GelfLayer {
     }
 }
 
-/// Stands for the thread that sends. When it is dropped, the thread gets a moment to finish.
+/// A handle of the thread that sends. Dropping it waits a moment for the thread to finish.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
 }
 
 impl Writer {
-    /// What waits for the thread.
+    /// The messages that wait for the thread.
     pub(super) fn queue(&self) -> Arc<Queue> {
         Arc::clone(&self.queue)
     }
@@ -72,7 +71,7 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Sender {
     queue: Arc<Queue>,
     origin: Arc<Origin>,
@@ -93,8 +92,8 @@ impl Sender {
         self.queue.finish();
     }
 
-    /// Sends a message as soon as it can be sent. At the end of the process there is one attempt;
-    /// returns whether another message is worth one.
+    /// Sends a message, and retries until it succeeds. When the process ends there is only one attempt; returns
+    /// false if that failed.
     fn send(&mut self, message: &str) -> bool {
         let mut is_first_failure = true;
         while let Err(error) = self.transport.send(message) {
@@ -113,13 +112,13 @@ impl Sender {
     }
 }
 
-/// Messages carry the time of day; nothing else depends on it.
-#[expect(clippy::disallowed_methods, reason = "people who read logs live by the wall clock")]
+/// The time of a message; nothing else depends on the wall clock.
+#[expect(clippy::disallowed_methods, reason = "log messages have the time of the wall clock")]
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Of what the sender itself has to say.
+/// The target of the messages about sending.
 const TARGET: &str = "throttle::log";
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);

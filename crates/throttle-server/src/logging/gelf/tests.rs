@@ -1,4 +1,4 @@
-//! A Graylog server that decodes what arrives.
+//! Messages as a Graylog server receives them.
 
 use std::{
     collections::BTreeMap,
@@ -22,10 +22,10 @@ fn config(protocol: Protocol, port: u16) -> Gelf {
     }
 }
 
-/// Logs what `speak` says. Everything was sent when it returns.
-fn log(config: &Gelf, speak: impl FnOnce()) {
+/// Logs the events of `emit`. When it returns, all of them were sent.
+fn log(config: &Gelf, emit: impl FnOnce()) {
     let (layer, writer) = start(config).unwrap();
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), emit);
     drop(writer);
 }
 
@@ -47,7 +47,7 @@ impl Udp {
         datagram[..length].to_vec()
     }
 
-    /// The next message, put together from its chunks.
+    /// The next message, reassembled from its chunks.
     fn message(&self) -> Value {
         let first = self.datagram();
         if !first.starts_with(&[0x1e, 0x0f]) {
@@ -66,7 +66,7 @@ impl Udp {
 }
 
 #[test]
-fn an_event_arrives_with_everything_it_says() {
+fn an_event_arrives_with_all_its_fields() {
     let (graylog, config) = Udp::listen();
     let before = since_1970().as_millis();
     log(&config, || {
@@ -126,7 +126,7 @@ fn of_several_lines_the_first_is_the_short_message() {
 }
 
 #[test]
-fn a_long_message_arrives_in_chunks_and_a_longer_one_without_its_end() {
+fn a_long_message_arrives_in_chunks_and_a_longer_one_truncated() {
     let (graylog, config) = Udp::listen();
     let fits = "ä\"".repeat(30_000);
     log(&config, || info!(data = fits, "fits"));
@@ -162,7 +162,7 @@ fn over_tcp_each_message_ends_with_a_zero() {
 }
 
 #[test]
-fn a_broken_connection_is_made_again_and_costs_no_message() {
+fn a_broken_connection_is_opened_again_and_loses_no_message() {
     let graylog = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = config(Protocol::Tcp, graylog.local_addr().unwrap().port());
     log(&config, || {
@@ -175,7 +175,7 @@ fn a_broken_connection_is_made_again_and_costs_no_message() {
 }
 
 #[test]
-fn a_server_that_is_not_there_holds_nobody_up() {
+fn a_server_that_is_gone_does_not_delay_logging() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     log(&config(Protocol::Tcp, nobody), || {
         for _ in 0..30_000 {

@@ -1,4 +1,4 @@
-//! How messages travel to Graylog.
+//! Sending messages to Graylog, over UDP or TCP.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use super::chunk::Chunker;
 use crate::config::{Gelf, Protocol};
 
-/// A way to a Graylog server, opened when there is something to send.
+/// The link to a Graylog server, which is opened when there is a message to send.
 #[derive(Debug)]
 pub(super) struct Transport {
     host: String,
@@ -37,7 +37,7 @@ impl Transport {
         }
     }
 
-    /// Sends a message. If the link is broken, over a new one.
+    /// Sends a message, over a new link if the current one is broken.
     pub(super) fn send(&mut self, message: &str) -> io::Result<()> {
         if let Some(link) = &mut self.link
             && link.is_alive()
@@ -49,7 +49,7 @@ impl Transport {
         self.link.insert(link).send(message, &mut self.chunker)
     }
 
-    /// Opens a link to the first address of the host that allows for it.
+    /// Opens a link to the first address of the host that accepts it.
     fn open(&self) -> io::Result<Link> {
         let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
@@ -93,7 +93,7 @@ impl Link {
         }
     }
 
-    /// Whether the other end still listens, as far as one can tell without sending.
+    /// Whether the server still listens, as far as that can be found out without sending.
     fn is_alive(&self) -> bool {
         match self {
             Self::Udp(_) => true,
@@ -109,13 +109,13 @@ impl Link {
                 }
                 Ok(())
             }
-            // JSON has no byte that is zero.
+            // JSON contains no zero byte.
             Self::Tcp(stream) => stream.write_all(&[message.as_bytes(), b"\0"].concat()),
         }
     }
 }
 
-/// Graylog never says anything. If there is something to read it is the end.
+/// Graylog never sends anything, so only the end of the connection makes a stream readable.
 fn has_not_ended(stream: &TcpStream) -> io::Result<bool> {
     stream.set_nonblocking(true)?;
     let nothing_to_read = match stream.peek(&mut [0]) {

@@ -14,7 +14,7 @@ use self::{
 };
 use super::{
     parse,
-    tables::{self, Summary},
+    tables::{self, SemaphoreStatus},
 };
 use crate::{
     escape::escape_for_terminal,
@@ -92,7 +92,7 @@ impl View {
         Self { fresh_for, table: String::new(), answered_at: None, error: None }
     }
 
-    fn record(&mut self, answer: Result<Vec<Summary>, Failure>, now: Instant) {
+    fn record(&mut self, answer: Result<Vec<SemaphoreStatus>, Failure>, now: Instant) {
         match answer {
             Ok(semaphores) => {
                 self.table = tables::semaphores(&semaphores);
@@ -134,7 +134,7 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(3);
 mod tests {
     use super::*;
 
-    fn summary() -> Summary {
+    fn summary() -> SemaphoreStatus {
         let json = r#"{"name":"A","max":1,"level":0,"held":0,"pending":0,"remainder":1,"holders":0,
             "waiters":0,"longest_pending":"0s"}"#;
         serde_json::from_str(json).unwrap()

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use throttle_client::Client;
 
-use super::{parse, semaphore, tables::Details};
+use super::{parse, semaphore, tables::SemaphoreOverview};
 use crate::{
     escape::escape_for_terminal,
     exit_status::{ExitStatus, Failure},
-    lock::args::RequestedLock,
+    lock::args::LockRequest,
     output,
 };
 
@@ -17,15 +17,12 @@ use crate::{
 /// [`ExitStatus::NOT_ACQUIRED`] unless all of them would.
 ///
 /// Acquires nothing, so others may take the locks right after.
-pub(super) async fn run(
-    client: &Client,
-    requested: &[RequestedLock],
-) -> Result<ExitStatus, Failure> {
+pub(super) async fn run(client: &Client, requests: &[LockRequest]) -> Result<ExitStatus, Failure> {
     let mut text = String::new();
     let mut status = ExitStatus::SUCCESS;
-    for RequestedLock { name, count } in requested {
-        let semaphore: Details = parse(&semaphore(client, name).await?)?;
-        let (max, free) = (semaphore.summary.max, semaphore.summary.remainder);
+    for LockRequest { semaphore: name, count } in requests {
+        let semaphore: SemaphoreOverview = parse(&semaphore(client, name).await?)?;
+        let (max, free) = (semaphore.status.max, semaphore.status.remainder);
         if *count > max {
             let error = anyhow!("{name:?}: {count} can never be granted, there are only {max}");
             return Err(Failure::new(ExitStatus::REFUSED, error));
@@ -43,14 +40,14 @@ pub(super) async fn run(
             if waits { ", others wait" } else { "" },
         );
     }
-    output::result(&text)?;
+    output::print_result(&text)?;
     Ok(status)
 }
 
 /// Whether a waiter comes first. Parked waiters, whose connections are broken, are passed over.
-fn has_waiters(Details { summary, queue, .. }: &Details) -> bool {
+fn has_waiters(SemaphoreOverview { status, queue, .. }: &SemaphoreOverview) -> bool {
     match queue {
         Some(queue) => queue.iter().any(|waiter| !waiter.parked),
-        None => summary.pending > 0,
+        None => status.pending > 0,
     }
 }

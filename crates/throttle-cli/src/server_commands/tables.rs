@@ -1,4 +1,6 @@
 //! Answers of the server as tables.
+//!
+//! The types are those of the protocol, except that all that servers of version 0.5 leave out is optional.
 
 use std::time::Duration;
 
@@ -7,9 +9,9 @@ use throttle_client::{HeldLock, Holder, Labels, PeerId, PendingLock, Reloaded, W
 
 use super::text_table::TextTable;
 
-/// A semaphore in numbers. Old servers leave out the optional ones.
+/// A semaphore in numbers.
 #[derive(Debug, Deserialize)]
-pub(super) struct Summary {
+pub(super) struct SemaphoreStatus {
     pub(super) name: String,
     pub(super) max: u64,
     level: Option<i32>,
@@ -22,18 +24,18 @@ pub(super) struct Summary {
     longest_pending: Duration,
 }
 
-/// A semaphore with its holders and its queue, which old servers leave out.
+/// A semaphore with its holders and its queue.
 #[derive(Debug, Deserialize)]
-pub(super) struct Details {
+pub(super) struct SemaphoreOverview {
     #[serde(flatten)]
-    pub(super) summary: Summary,
+    pub(super) status: SemaphoreStatus,
     held_by: Option<Vec<Holder>>,
     pub(super) queue: Option<Vec<Waiter>>,
 }
 
-/// A peer. Old servers report the id only.
+/// A peer with its locks.
 #[derive(Debug, Deserialize)]
-pub(super) struct Peer {
+pub(super) struct PeerStatus {
     id: PeerId,
     #[serde(default, with = "humantime_serde")]
     expires_in: Option<Duration>,
@@ -48,7 +50,7 @@ pub(super) struct Peer {
 }
 
 /// A table of semaphores in numbers.
-pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) -> String {
+pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a SemaphoreStatus>) -> String {
     let mut table = TextTable::new(&[
         "SEMAPHORE",
         "LEVEL",
@@ -75,8 +77,8 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a Summary>) 
 }
 
 /// Tables of one semaphore: its numbers, its holders and its queue.
-pub(super) fn semaphore(semaphore: &Details) -> String {
-    let numbers = semaphores([&semaphore.summary]);
+pub(super) fn semaphore(semaphore: &SemaphoreOverview) -> String {
+    let numbers = semaphores([&semaphore.status]);
     let tables = [
         Some(numbers),
         semaphore.held_by.as_deref().map(holders),
@@ -119,7 +121,7 @@ fn waiters(waiters: &[Waiter]) -> String {
 }
 
 /// A table of peers, with the locks that they hold and wait for.
-pub(super) fn peers(peers: &[Peer]) -> String {
+pub(super) fn peers(peers: &[PeerStatus]) -> String {
     let mut table = TextTable::new(&["PEER", "LEASE", "TIME LEFT", "HOLDS", "WAITS FOR", "LABELS"]);
     for it in peers {
         let held = it.held.iter().map(|lock| format!("{} x{}", lock.semaphore, lock.count));

@@ -1,7 +1,9 @@
 //! Commands other than `lock`: print answers of the server as tables or JSON, and operate it.
 
 mod check;
+mod health;
 mod pretty_json;
+mod status;
 mod tables;
 mod text_table;
 mod version_0_5;
@@ -14,13 +16,9 @@ use std::{
 
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use throttle_client::{Client, Error, Reloaded, RetryPolicy};
 
-use self::{
-    tables::{Details, Peer, Summary},
-    text_table::TextTable,
-};
+use self::tables::{PeerStatus, SemaphoreOverview, SemaphoreStatus};
 use crate::{
     args::{OutputFormat, OutputOptions, Verb},
     escape::escape_for_terminal,
@@ -44,23 +42,23 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
     }
     let client = client.build()?;
     match verb {
-        Verb::Status { options } => status(&client, options).await,
+        Verb::Status { options } => status::run(&client, options).await,
         Verb::Semaphores { options } => {
             let text = semaphores(&client).await?;
-            print(options, &text, |it: Vec<Summary>| tables::semaphores(&it))
+            print(options, &text, |it: Vec<SemaphoreStatus>| tables::semaphores(&it))
         }
         Verb::Semaphore { name, options } => {
             let text = semaphore(&client, &name).await?;
-            print(options, &text, |it: Details| tables::semaphore(&it))
+            print(options, &text, |it: SemaphoreOverview| tables::semaphore(&it))
         }
         Verb::Peers { options } => {
             let text = client.get(&["peers/"]).await?;
-            print(options, &text, |it: Vec<Peer>| tables::peers(&it))
+            print(options, &text, |it: Vec<PeerStatus>| tables::peers(&it))
         }
         Verb::Watch { interval } => watch::run(&client, interval).await,
         Verb::Check { semaphores } => check::run(&client, &semaphores).await,
         Verb::Metrics => metrics(&client).await,
-        Verb::Health { live } => health(&client, live).await,
+        Verb::Health { live } => health::run(&client, live).await,
         Verb::Reload { options } => {
             if version_0_5::is_server(&client).await? {
                 let error =
@@ -77,14 +75,14 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
             Err(Failure::new(ExitStatus::NO_SUCH_PEER, anyhow!("there is no peer {id}")))
         }
         Verb::DieWithParent(_) | Verb::Completions { .. } | Verb::Lock(_) | Verb::Man => {
-            unreachable!("they are done elsewhere")
+            unreachable!("main runs these commands")
         }
     }
 }
 
 /// The names of all semaphores.
 pub(crate) async fn names(client: &Client) -> Result<Vec<String>, Failure> {
-    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
+    let semaphores: Vec<SemaphoreStatus> = parse(&semaphores(client).await?)?;
     Ok(semaphores.into_iter().map(|it| it.name).collect())
 }
 
@@ -104,58 +102,6 @@ async fn semaphore(client: &Client, name: &str) -> Result<String, Failure> {
         client.get(&["semaphores", name]).await
     };
     text.map_err(|error| Failure::from(error).context(format!("{name:?}")))
-}
-
-/// Prints the status. A draining server accepts nothing new, so the exit status is that of an unreachable one.
-async fn status(client: &Client, options: OutputOptions) -> Result<ExitStatus, Failure> {
-    let version = client.version().await?;
-    let is_ready = version_0_5::is_version(&version) || client.ready().await?;
-    let semaphores: Vec<Summary> = parse(&semaphores(client).await?)?;
-    let sum =
-        |count: fn(&Summary) -> Option<u64>| semaphores.iter().map(count).sum::<Option<u64>>();
-    let (holders, waiters) = (sum(|it| it.holders), sum(|it| it.waiters));
-    match options.output {
-        OutputFormat::Json => {
-            let value = json!({
-                "version": version, "ready": is_ready, "semaphores": semaphores.len(),
-                "locks_held": holders, "locks_pending": waiters,
-            });
-            output::result(&format!("{value:#}\n"))?;
-        }
-        OutputFormat::Table => {
-            let number = |sum: Option<u64>| sum.map_or_else(|| "-".to_owned(), |it| it.to_string());
-            let mut table = TextTable::new(&[]);
-            for (name, value) in [
-                ("version", version),
-                ("ready", if is_ready { "yes" } else { "no, it shuts down" }.to_owned()),
-                ("semaphores", semaphores.len().to_string()),
-                ("locks held", number(holders)),
-                ("locks pending", number(waiters)),
-            ] {
-                table.row([name.to_owned(), value]);
-            }
-            output::result(&table.to_string())?;
-        }
-    }
-    Ok(if is_ready { ExitStatus::SUCCESS } else { ExitStatus::UNREACHABLE })
-}
-
-/// Checks that the server is alive, and ready unless `live`. Requests are not repeated, because the answer is
-/// about this moment.
-async fn health(client: &Client, live: bool) -> Result<ExitStatus, Failure> {
-    // A broken server may answer with a refusal. It still counts as unavailable.
-    let unavailable =
-        |error: Error| Failure { status: ExitStatus::UNREACHABLE, ..Failure::from(error) };
-    client.health().await.map_err(unavailable)?;
-    if live {
-        return print_text("alive\n");
-    }
-    let is_old = version_0_5::is_server(client).await.map_err(unavailable)?;
-    if is_old || client.ready().await.map_err(unavailable)? {
-        return print_text("ready\n");
-    }
-    let error = anyhow!("the server is alive and takes on no work: it shuts down");
-    Err(Failure::new(ExitStatus::UNREACHABLE, error))
 }
 
 /// Prints the metrics unchanged for other programs, and escaped at a terminal.
@@ -180,7 +126,7 @@ fn print<T: DeserializeOwned>(
 }
 
 fn print_text(text: &str) -> Result<ExitStatus, Failure> {
-    output::result(text)?;
+    output::print_result(text)?;
     Ok(ExitStatus::SUCCESS)
 }
 

@@ -29,16 +29,16 @@ mod system {
 
     /// Receives signals from the moment when it is created. None of them ends the program any more. Signals
     /// that were ignored at the start, as with `nohup`, stay ignored.
-    pub(in crate::show::watch) struct Signals(Vec<(Signal, unix::Signal)>);
+    pub(in crate::server_commands::watch) struct Signals(Vec<(Signal, unix::Signal)>);
 
     impl Signals {
-        pub(in crate::show::watch) fn listen() -> io::Result<Self> {
+        pub(in crate::server_commands::watch) fn listen() -> io::Result<Self> {
             let kinds = [
                 // Ctrl+C is the usual end of `watch`, so it is no failure.
                 (Number::INT, Signal::End(ExitStatus::SUCCESS)),
-                (Number::HUP, Signal::End(ExitStatus::signal(Number::HUP.as_raw()))),
-                (Number::QUIT, Signal::End(ExitStatus::signal(Number::QUIT.as_raw()))),
-                (Number::TERM, Signal::End(ExitStatus::signal(Number::TERM.as_raw()))),
+                (Number::HUP, Signal::End(ExitStatus::of_signal(Number::HUP.as_raw()))),
+                (Number::QUIT, Signal::End(ExitStatus::of_signal(Number::QUIT.as_raw()))),
+                (Number::TERM, Signal::End(ExitStatus::of_signal(Number::TERM.as_raw()))),
                 (Number::TSTP, Signal::Stop),
                 (Number::CONT, Signal::Redraw),
                 (Number::WINCH, Signal::Redraw),
@@ -51,7 +51,7 @@ mod system {
         }
 
         /// The next signal.
-        pub(in crate::show::watch) async fn next(&mut self) -> Signal {
+        pub(in crate::server_commands::watch) async fn next(&mut self) -> Signal {
             std::future::poll_fn(|context| {
                 for (meaning, signal) in &mut self.0 {
                     if signal.poll_recv(context).is_ready() {
@@ -65,7 +65,7 @@ mod system {
     }
 
     /// Stops this process, and returns when it is continued.
-    pub(in crate::show::watch) fn stop() {
+    pub(in crate::server_commands::watch) fn stop() {
         // TSTP has a handler, so use STOP. A process may always stop itself.
         let _ = kill_process(getpid(), Number::STOP);
     }
@@ -76,16 +76,16 @@ mod system {
     use super::{ExitStatus, Signal, io};
 
     /// Receives Ctrl+C, which no longer ends the program.
-    pub(in crate::show::watch) struct Signals;
+    pub(in crate::server_commands::watch) struct Signals;
 
     impl Signals {
         #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-        pub(in crate::show::watch) fn listen() -> io::Result<Self> {
+        pub(in crate::server_commands::watch) fn listen() -> io::Result<Self> {
             Ok(Self)
         }
 
         #[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere it changes")]
-        pub(in crate::show::watch) async fn next(&mut self) -> Signal {
+        pub(in crate::server_commands::watch) async fn next(&mut self) -> Signal {
             if tokio::signal::ctrl_c().await.is_err() {
                 // Ctrl+C cannot be received.
                 std::future::pending::<()>().await;
@@ -95,7 +95,7 @@ mod system {
     }
 
     /// Does nothing: there are no stops on this system.
-    pub(in crate::show::watch) fn stop() {}
+    pub(in crate::server_commands::watch) fn stop() {}
 }
 
 pub(super) use self::system::{Signals, stop};

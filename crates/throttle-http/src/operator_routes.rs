@@ -1,0 +1,126 @@
+//! The routes of people, operators and their tools: an ordinary axum router.
+//!
+//! A new route is one more line in [`router`], with a handler as in any axum application. Its state is
+//! the [`Api`], and its error may be a [`Refusal`]. It is counted and logged by itself; 404 and 405 are
+//! answered in our own words.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    body::{Body, HttpBody as _},
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::{MethodRouter, any, get, post},
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::task;
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+};
+
+use crate::{
+    api::Api,
+    metrics::RequestGroup::{List, Operate},
+    observed::{LogFields, RequestInfo, RouteLabel, observed},
+    peers,
+    refusal::Refusal,
+    semaphores::{self, SemaphoreName},
+    service,
+};
+
+/// The router. Each request needs a [`RequestInfo`] among its extensions.
+pub(crate) fn router(api: &Arc<Api>) -> Router {
+    // What the requests are about, the paths, the first of which is the name in metrics and logs, and
+    // the handlers.
+    let mut routes = vec![
+        (List, &["/"] as &[_], get(service::index)),
+        (Operate, &["/favicon.ico"], get(service::favicon)),
+        (Operate, &["/health"], get(service::health)),
+        (List, &["/peers", "/peers/", "/peer", "/peer/"], get(peers::list)),
+        (Operate, &["/ready"], get(service::ready)),
+        (List, &["/semaphores", "/semaphores/"], get(semaphores::list)),
+        (List, &["/semaphores/{name}"], get(semaphores::show)),
+        (Operate, &["/version"], get(service::version)),
+    ];
+    if let Some(metrics) = &api.metrics {
+        let handlers = get(service::metrics).layer(Extension(metrics.clone()));
+        routes.push((Operate, &["/metrics"], handlers));
+    }
+    if let Some(reload) = &api.reload {
+        let handlers = post(service::reload).layer(Extension(Arc::clone(reload)));
+        routes.push((Operate, &["/admin/reload"], handlers));
+    }
+
+    let observe = |route: RouteLabel, handlers: MethodRouter<Arc<Api>>| {
+        handlers.layer(middleware::from_fn_with_state((Arc::clone(api), route), observe))
+    };
+    let mut router = Router::new();
+    for (group, paths, handlers) in routes {
+        let handlers = handlers.fallback(async || Refusal::method_not_allowed(None));
+        let handlers = observe(RouteLabel::operator(paths[0], group), handlers);
+        for path in paths {
+            router = router.route(path, handlers.clone());
+        }
+    }
+    let unknown = observe(RouteLabel::UNKNOWN, any(async || Refusal::unknown_route()));
+    router
+        .fallback_service(unknown.with_state(Arc::clone(api)))
+        .layer(compression())
+        .layer(middleware::map_response(yielding))
+        .with_state(Arc::clone(api))
+}
+
+/// Compresses long answers to clients that ask for it, as Prometheus does.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_worthwhile = SizeAbove::new(1024).and(NotForContentType::IMAGES);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worthwhile)
+}
+
+/// Makes a body in several pieces yield to other tasks between them.
+///
+/// A server takes pieces for as long as they are ready and the client reads, and it takes time to make one:
+/// to read the state, and to compress. The bench `looking` scrapes 10,000 semaphores: with this no other task
+/// waits for more than 0.6 ms of processor time, without it 190 ms. Yields below the compression do not count,
+/// because it returns what it has instead.
+async fn yielding(response: Response) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|body| {
+        let pieces = body.into_data_stream();
+        let pieces = stream::unfold((pieces, false), async |(mut pieces, is_later_one)| {
+            if is_later_one {
+                task::yield_now().await;
+            }
+            let piece = pieces.next().await?;
+            Some((piece, (pieces, true)))
+        });
+        Body::from_stream(pieces.fuse())
+    })
+}
+
+/// Counts and logs a request, and writes its refusal.
+async fn observe(
+    State((api, route)): State<(Arc<Api>, RouteLabel)>,
+    Extension(info): Extension<RequestInfo>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let fields = LogFields::if_logged(|| {
+        let names_semaphore = route.name.ends_with("/{name}");
+        let semaphore =
+            names_semaphore.then(|| SemaphoreName::in_path(request.uri()).ok()).flatten();
+        LogFields { semaphore: semaphore.unwrap_or_default(), ..LogFields::default() }
+    });
+    let handler = async {
+        let mut response = next.run(request).await;
+        response.extensions_mut().remove::<Refusal>().map_or(Ok(response), Err)
+    };
+    observed(&api, &info, (route, fields), handler).await
+}
