@@ -40,7 +40,7 @@ pub struct Programs {
     pub throttlectl: PathBuf,
 }
 
-/// What a worker shall do.
+/// The task of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
     /// The URL of the server, or several, separated by commas.

@@ -39,7 +39,7 @@ fn wait(text: &str) -> Result<Wait, String> {
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http_client_builder().no_proxy().build()?;
     let mut urls = arguments.urls.split(',');
-    let first = Client::builder(urls.next().expect("a text has at least one part"));
+    let first = Client::builder(urls.next().expect("`split` returns at least one part"));
     let client = urls.fold(first, |builder, url| builder.or_url(url)).http_client(http).build()?;
     let mut input = Input { lines: BufReader::new(tokio::io::stdin()).lines(), is_open: true };
     for _ in 0..arguments.rounds {
@@ -90,7 +90,7 @@ async fn work(
         };
         locks.push(lock);
     }
-    let innermost = locks.last().expect("a text has at least one part");
+    let innermost = locks.last().expect("there is at least one semaphore");
     println!("held {}", innermost.fencing_token().unwrap_or_default());
     tokio::select! {
         () = input.line() => {}

@@ -91,7 +91,7 @@ impl Server {
     /// If there is no such semaphore.
     pub fn waiters(&self, semaphore: &str) -> usize {
         let status = at_once(self.handle().semaphore(semaphore));
-        status.expect("the semaphore is there").waiters
+        status.expect("the semaphore is configured").waiters
     }
 
     /// The number of parked waiters: their connection broke, and they are granted nothing until they repeat the
@@ -106,7 +106,8 @@ impl Server {
     }
 
     fn overview(&self, semaphore: &str) -> Overview {
-        at_once(self.handle().overview(semaphore, MAX_ENTRIES)).expect("the semaphore is there")
+        at_once(self.handle().overview(semaphore, MAX_ENTRIES))
+            .expect("the semaphore is configured")
     }
 
     /// The holders of a semaphore.
@@ -195,12 +196,12 @@ impl Server {
             let status = at_once(handle.peer(peer));
             status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
         };
-        clock::until("a rival stands in the queue", RIVAL_LEASE, is_registered).await?;
+        clock::until("a rival is in the queue", RIVAL_LEASE, is_registered).await?;
         Ok(Rival { handle, peer, granted })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Run> {
-        self.run.lock().expect("nobody panics with it")
+        self.run.lock().expect("no thread panics while it holds the mutex")
     }
 }
 

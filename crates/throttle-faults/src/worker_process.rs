@@ -47,7 +47,7 @@ impl Message {
                 || {
                     Self::Ended(WorkerOutcome::new(
                         OutcomeKind::Failed,
-                        &format!("it prints {text:?}"),
+                        &format!("the worker prints {text:?}"),
                     ))
                 },
             ),
@@ -90,7 +90,7 @@ impl WorkerProcess {
     pub async fn wait_for_lock(&mut self, within: Duration) -> anyhow::Result<(Instant, u64)> {
         match self.wait_for_lock_or_outcome(within).await? {
             Ok(held) => Ok(held),
-            Err(outcome) => bail!("it should hold the lock, but ends: {outcome}"),
+            Err(outcome) => bail!("the worker should hold the lock, but ends: {outcome}"),
         }
     }
 
@@ -104,11 +104,13 @@ impl WorkerProcess {
         &mut self,
         within: Duration,
     ) -> anyhow::Result<Result<(Instant, u64), WorkerOutcome>> {
-        match self.next(within).await.context("it should hold the lock")? {
+        match self.next(within).await.context("the worker should hold the lock")? {
             (at, Message::Held(token)) => Ok(Ok((at, token))),
             (_, Message::Ended(outcome)) => Ok(Err(outcome)),
-            (_, Message::Exited(Err(message))) => bail!("it should hold the lock, but {message}"),
-            (_, message) => bail!("it should hold the lock, but says {message:?}"),
+            (_, Message::Exited(Err(message))) => {
+                bail!("the worker should hold the lock, but {message}")
+            }
+            (_, message) => bail!("the worker should hold the lock, but says {message:?}"),
         }
     }
 
@@ -128,15 +130,15 @@ impl WorkerProcess {
     ///
     /// It reports no loss within this time, or its outcome is not a loss.
     pub async fn wait_for_loss(&mut self, within: Duration) -> anyhow::Result<Instant> {
-        let (at, message) = self.next(within).await.context("it should notice the loss")?;
+        let (at, message) = self.next(within).await.context("the worker should notice the loss")?;
         let outcome = match message {
             Message::Noticed => self.release(RELEASE_TIME).await?,
             Message::Ended(outcome) => outcome,
-            message => bail!("it should notice the loss, but says {message:?}"),
+            message => bail!("the worker should notice the loss, but says {message:?}"),
         };
         anyhow::ensure!(
             outcome.kind == OutcomeKind::Lost,
-            "it should end with a loss, but: {outcome}"
+            "the worker should end with a loss, but: {outcome}"
         );
         Ok(at)
     }
@@ -151,11 +153,13 @@ impl WorkerProcess {
         within: Duration,
     ) -> anyhow::Result<(Instant, WorkerOutcome)> {
         loop {
-            match self.next(within).await.context("it should come to an end")? {
+            match self.next(within).await.context("the worker should come to an end")? {
                 (at, Message::Ended(outcome)) => return Ok((at, outcome)),
                 (_, Message::Noticed) => self.proceed().await,
-                (_, Message::Exited(Err(message))) => bail!("it tells no outcome: {message}"),
-                (_, message) => bail!("it should come to an end, but says {message:?}"),
+                (_, Message::Exited(Err(message))) => {
+                    bail!("the worker prints no outcome: {message}")
+                }
+                (_, message) => bail!("the worker should come to an end, but says {message:?}"),
             }
         }
     }
@@ -167,9 +171,9 @@ impl WorkerProcess {
     /// It prints anything, it fails, or it does not end within this time.
     pub async fn wait_for_exit(mut self, within: Duration) -> anyhow::Result<()> {
         self.stdin = None;
-        match self.next(within).await.context("it should exit")? {
+        match self.next(within).await.context("the worker should exit")? {
             (_, Message::Exited(result)) => result.map_err(|message| anyhow::anyhow!("{message}")),
-            (_, message) => bail!("it should exit, but says {message:?}"),
+            (_, message) => bail!("the worker should exit, but says {message:?}"),
         }
     }
 
@@ -182,7 +186,7 @@ impl WorkerProcess {
         self.stdin = None;
         loop {
             if let (_, Message::Exited(result)) =
-                self.next(within).await.context("it should exit")?
+                self.next(within).await.context("the worker should exit")?
             {
                 return result.map_err(|message| anyhow::anyhow!("{message}"));
             }
@@ -191,7 +195,7 @@ impl WorkerProcess {
 
     async fn proceed(&mut self) {
         if let Some(stdin) = &mut self.stdin {
-            // If the process has ended, its next message tells why.
+            // If the process has ended, its next message has the reason.
             let _gone = stdin.write_all(b"\n").await;
         }
     }
@@ -201,12 +205,12 @@ impl WorkerProcess {
         loop {
             let left = within.saturating_sub(start.elapsed());
             let Ok(message) = tokio::time::timeout(left, self.messages.recv()).await else {
-                bail!("it says nothing for {within:?}")
+                bail!("the worker says nothing for {within:?}")
             };
             match message {
                 Some((at, Message::Requesting)) => self.requested_at = at,
                 Some(message) => return Ok(message),
-                None => bail!("it has ended"),
+                None => bail!("the worker has ended"),
             }
         }
     }
@@ -224,8 +228,8 @@ async fn follow(
     kind: ClientKind,
     sender: mpsc::UnboundedSender<(Instant, Message)>,
 ) {
-    let stdout = child.stdout.take().expect("it is piped");
-    let mut stderr = child.stderr.take().expect("it is piped");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut stderr = child.stderr.take().expect("stderr is piped");
     let stderr_text = tokio::spawn(async move {
         let mut text = Vec::new();
         // If reading fails, the text so far is used.
@@ -251,7 +255,7 @@ async fn follow(
         // The last line of a traceback is the exception.
         let last_line = stderr_text.trim_end().lines().next_back().unwrap_or_default();
         let is_success = code == Some(0);
-        let message = || format!("it exits with status {code:?}: {last_line}");
+        let message = || format!("the worker exits with status {code:?}: {last_line}");
         send(Message::Exited(is_success.then_some(()).ok_or_else(message)));
     }
 }

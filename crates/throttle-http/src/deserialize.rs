@@ -4,7 +4,7 @@
 //! as the sequence of its fields in the order of their declaration: of several wrong fields the first
 //! declared one is reported, whatever the order in which they were sent.
 
-use std::{fmt, slice, vec};
+use std::{borrow::Cow, fmt, slice};
 
 use serde::{
     Deserialize, Deserializer,
@@ -91,10 +91,10 @@ impl<'de> Deserializer<'de> for Source<'de> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let fields = self.fields(names).map_err(Error::Refused)?;
+        let fields = self.fields(names)?;
         let sequence = InDeclaredOrder { fields, names: names.iter() };
         visitor.visit_seq(sequence).map_err(|error| match error {
-            Error::Missing(index) => Error::Refused(Refusal::missing_field(names[index])),
+            Error::Missing(index) => Refusal::missing_field(names[index]).into(),
             error => error,
         })
     }
@@ -126,7 +126,7 @@ impl<'de> SeqAccess<'de> for InDeclaredOrder<'de> {
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
         let Some(name) = self.names.next() else { return Ok(None) };
-        let Some(form) = self.fields.find(name).map_err(Error::Refused)? else { return Ok(None) };
+        let Some(form) = self.fields.find(name)? else { return Ok(None) };
         seed.deserialize(Sent { form, subject: Subject::Field(name) }).map(Some)
     }
 }
@@ -159,8 +159,7 @@ enum Subject<'s> {
 /// A field that is an object.
 #[derive(Clone, Copy)]
 struct ObjectField<'s> {
-    /// Its name, quoted.
-    name: &'s str,
+    name: &'static str,
     /// What its visitor expects.
     expected: &'s str,
 }
@@ -176,21 +175,22 @@ impl Sent<'_, '_> {
 
     fn refused(&self, expected: &str) -> Error {
         let text = self.text();
-        Error::Refused(match self.subject {
+        let refusal = match self.subject {
             Subject::Field(name) => Refusal::invalid_field(&format!("`{name}`"), expected, text),
             Subject::Member { field, name } => {
-                let subject = format!("The count of {name:?} in {}", field.name);
+                let subject = format!("The count of {name:?} in `{}`", field.name);
                 Refusal::invalid_field(&subject, expected, text)
             }
             Subject::Whole(subject) => Refusal::invalid_field(subject, expected, text),
-        })
+        };
+        refusal.into()
     }
 
     fn refused_by(&self, expected: &dyn Expected) -> Error {
         match self.subject {
             // All values of such an object must be strings, so the object is refused.
             Subject::Member { field: ObjectField { name, expected }, .. } => {
-                Error::Refused(Refusal::invalid_field(name, expected, self.text()))
+                Refusal::invalid_field(&format!("`{name}`"), expected, self.text()).into()
             }
             _ => self.refused(&expected.to_string()),
         }
@@ -246,11 +246,11 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
         let (Form::Json(value), Subject::Field(name)) = (self.form, self.subject) else {
             return Err(Error::unsupported());
         };
-        let (name, expected) = (format!("`{name}`"), (&visitor as &dyn Expected).to_string());
+        let expected = (&visitor as &dyn Expected).to_string();
         let members = value.members().ok_or_else(|| self.refused(&expected))?;
-        let members: Vec<_> = members.unique(&name).map_err(Error::Refused)?;
-        let field = ObjectField { name: &name, expected: &expected };
-        visitor.visit_map(Object { field, members: members.into_iter(), current: None })
+        let members = members.unique(name)?;
+        let field = ObjectField { name, expected: &expected };
+        visitor.visit_map(Object { field, members: members.iter(), value: None })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -279,9 +279,9 @@ impl<'de> Deserializer<'de> for Sent<'de, '_> {
 /// The members of a field that is an object.
 struct Object<'de, 's> {
     field: ObjectField<'s>,
-    members: vec::IntoIter<(String, Value<'de>)>,
-    /// The member whose value is read next.
-    current: Option<(String, Value<'de>)>,
+    members: slice::Iter<'s, (Cow<'de, str>, Value<'de>)>,
+    /// The value that is read next.
+    value: Option<Sent<'de, 's>>,
 }
 
 impl<'de> MapAccess<'de> for Object<'de, '_> {
@@ -291,15 +291,14 @@ impl<'de> MapAccess<'de> for Object<'de, '_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.current = self.members.next();
-        let Some((name, _)) = &self.current else { return Ok(None) };
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
+        let Some((name, value)) = self.members.next() else { return Ok(None) };
+        let subject = Subject::Member { field: self.field, name };
+        self.value = Some(Sent { form: Form::Json(*value), subject });
+        seed.deserialize((**name).into_deserializer()).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let (name, value) = self.current.take().expect("a value is read after its name");
-        let subject = Subject::Member { field: self.field, name: &name };
-        seed.deserialize(Sent { form: Form::Json(value), subject })
+        seed.deserialize(self.value.take().expect("a value is read after its name"))
     }
 }
 
@@ -310,20 +309,27 @@ enum Error {
     Expected(String),
     /// The field with this index was not sent.
     Missing(usize),
-    Refused(Refusal),
+    /// Boxed, because every step returns it.
+    Refused(Box<Refusal>),
 }
 
 impl Error {
     /// For types that no request has.
     fn unsupported() -> Self {
-        Self::Refused(Refusal::internal())
+        Refusal::internal().into()
     }
 
     fn into_refusal(self) -> Refusal {
         match self {
-            Self::Refused(refusal) => refusal,
+            Self::Refused(refusal) => *refusal,
             Self::Expected(_) | Self::Missing(_) => Refusal::internal(),
         }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
     }
 }
 

@@ -98,17 +98,12 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// All members by name. A duplicate is refused; `what` names the object in that sentence.
-    pub(crate) fn unique<T: FromIterator<(String, Value<'a>)>>(
-        mut self,
-        what: &str,
-    ) -> Result<T, Refusal> {
+    /// All members, sorted by name. A duplicate is refused; `field` names the object in that sentence.
+    pub(crate) fn unique(mut self, field: &str) -> Result<Vec<(Cow<'a, str>, Value<'a>)>, Refusal> {
         self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
         match self.0.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(duplicate(&format!("{what} has {:?}", pair[0].0))),
-            None => {
-                Ok(self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect())
-            }
+            Some(pair) => Err(duplicate(&format!("`{field}` has {:?}", pair[0].0))),
+            None => Ok(self.0),
         }
     }
 }
@@ -231,6 +226,6 @@ mod tests {
         assert!(members().find("A").is_err());
         assert_eq!(members().find("B").unwrap().unwrap().text(), "2");
         assert!(members().find("C").unwrap().is_none());
-        assert!(members().unique::<Vec<_>>("It").is_err());
+        assert!(members().unique("It").is_err());
     }
 }

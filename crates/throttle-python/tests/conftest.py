@@ -95,7 +95,7 @@ def proxy():
 
 
 @pytest.fixture
-def nobody():
+def dead_url():
     """A URL at which no server listens."""
     return f"http://127.0.0.1:{free_port()}"
 

@@ -27,15 +27,15 @@ def test_a_timeout_is_a_timeout_error(serve, hold):
     assert issubclass(Timeout, TimeoutError)
 
 
-def test_a_timeout_is_kept_while_no_server_listens(nobody, hold):
+def test_a_timeout_is_kept_while_no_server_listens(dead_url, hold):
     with pytest.raises(Unreachable, match="refused") as error, within(SOON):
-        hold(nothing, nobody, "A", timeout=0.3)
-    assert nobody in str(error.value) and "A" in str(error.value)
+        hold(nothing, dead_url, "A", timeout=0.3)
+    assert dead_url in str(error.value) and "A" in str(error.value)
 
 
-def test_a_timeout_of_zero_sends_one_request_and_reports_the_cause(nobody, hold):
+def test_a_timeout_of_zero_sends_one_request_and_reports_the_cause(dead_url, hold):
     with pytest.raises(Unreachable, match="refused"), within(2 * SOON):
-        hold(nothing, nobody, "A", timeout=0)
+        hold(nothing, dead_url, "A", timeout=0)
 
 
 def test_a_timeout_is_kept_while_the_server_is_silent(serve, hold):
@@ -56,23 +56,23 @@ def test_a_timeout_is_kept_if_the_server_becomes_silent_during_the_wait(serve, h
         server.resume()
 
 
-def test_a_timeout_of_a_request_is_kept(nobody):
+def test_a_timeout_of_a_request_is_kept(dead_url):
     from throttle_client import Client
 
     with pytest.raises(Unreachable), within(SOON):
-        Client(nobody, timeout=0.3).remainder("A")
+        Client(dead_url, timeout=0.3).remainder("A")
 
 
 @pytest.mark.parametrize("timeout", [math.nan, -1, -0.001, timedelta(seconds=-1)])
-def test_an_invalid_timeout_is_refused(nobody, hold, timeout):
+def test_an_invalid_timeout_is_refused(dead_url, hold, timeout):
     with pytest.raises(ValueError, match="timeout"), within(SOON):
-        hold(nothing, nobody, "A", timeout=timeout)
+        hold(nothing, dead_url, "A", timeout=timeout)
 
 
 @pytest.mark.parametrize("lease", [math.nan, -1, 0])
-def test_an_invalid_lease_is_refused(nobody, hold, lease):
+def test_an_invalid_lease_is_refused(dead_url, hold, lease):
     with pytest.raises(ValueError, match="expiration_time"), within(SOON):
-        hold(nothing, nobody, "A", timeout=0, expiration_time=lease)
+        hold(nothing, dead_url, "A", timeout=0, expiration_time=lease)
 
 
 @pytest.mark.parametrize("timeout", [math.inf, 1e300, timedelta.max])

@@ -72,7 +72,7 @@ def test_the_lock_of_a_function_is_released_if_the_function_raises(serve):
 
 
 @both
-def test_a_generator_function_cannot_be_decorated(nobody, decorate):
+def test_a_generator_function_cannot_be_decorated(dead_url, decorate):
     def numbers():
         yield 1
 
@@ -81,4 +81,4 @@ def test_a_generator_function_cannot_be_decorated(nobody, decorate):
 
     for function in (numbers, later_numbers):
         with pytest.raises(TypeError, match="numbers is a generator function"):
-            decorate(nobody, "A")(function)
+            decorate(dead_url, "A")(function)

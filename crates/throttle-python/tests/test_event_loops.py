@@ -40,8 +40,8 @@ def give_up():
 {start}(tick)
 workers = [{start}(work, name) for name in ("first", "second")]
 sleep(0.05)
-impatient = {start}(give_up)
-for greenlet in [*workers, impatient]:
+timing_out = {start}(give_up)
+for greenlet in [*workers, timing_out]:
     greenlet.{join}()
 assert ticks > 30, ticks
 print(*steps)

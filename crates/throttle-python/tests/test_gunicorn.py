@@ -30,7 +30,7 @@ def application(environ, start_response):
 
 @pytest.fixture
 def application(serve, tmp_path):
-    """Starts the application with options of gunicorn. Returns the Throttle server, its own URL, and the process."""
+    """Starts the application with options of gunicorn. Returns the server, the URL and the process."""
     processes = []
 
     def start(*options):

@@ -48,15 +48,15 @@ def test_acquire_uses_the_timeout_of_the_lock_by_default(serve):
         assert spawn(lock(server.url, "A", timeout=0.5).acquire).result(timeout=LONG) is False
 
 
-def test_invalid_arguments_of_acquire_are_refused(nobody):
+def test_invalid_arguments_of_acquire_are_refused(dead_url):
     for arguments in ({"blocking": False, "timeout": 1}, {"timeout": -2}, {"timeout": float("nan")}):
         with pytest.raises(ValueError):
-            lock(nobody, "A").acquire(**arguments)
+            lock(dead_url, "A").acquire(**arguments)
 
 
-def test_a_release_of_a_lock_that_is_not_held_is_an_error(nobody):
+def test_a_release_of_a_lock_that_is_not_held_is_an_error(dead_url):
     with pytest.raises(RuntimeError):
-        lock(nobody, "A").release()
+        lock(dead_url, "A").release()
 
 
 def test_a_task_can_acquire_and_release_a_lock_without_a_block(serve):
@@ -166,16 +166,16 @@ def test_default_labels_can_be_switched_off(serve, hold, monkeypatch):
     hold(work, server.url, "A")
 
 
-def test_the_second_url_is_tried_if_the_first_does_not_answer(serve, nobody, hold):
+def test_the_second_url_is_tried_if_the_first_does_not_answer(serve, dead_url, hold):
     server = serve()
     seen = []
-    hold(lambda held: seen.append(server.client.remainder("A")), [nobody, server.url], "A")
-    hold(lambda held: seen.append(server.client.remainder("A")), f"{nobody},{server.url}", "A")
+    hold(lambda held: seen.append(server.client.remainder("A")), [dead_url, server.url], "A")
+    hold(lambda held: seen.append(server.client.remainder("A")), f"{dead_url},{server.url}", "A")
     assert seen == [0, 0]
-    assert Client([nobody, server.url]).remainder("A") == 1
+    assert Client([dead_url, server.url]).remainder("A") == 1
 
 
-def test_errors_have_a_common_base_class_and_name_semaphore_and_server(serve, nobody, hold):
+def test_errors_have_a_common_base_class_and_name_semaphore_and_server(serve, dead_url, hold):
     server = serve()
     with pytest.raises(ThrottleError) as refused:
         hold(print, server.url, "nosuch")
@@ -183,8 +183,8 @@ def test_errors_have_a_common_base_class_and_name_semaphore_and_server(serve, no
     # Programs compare the text with that of the server, so semaphore and URL are in the cause.
     assert (refused.value.semaphore, refused.value.url) == ("nosuch", server.url)
     assert f"'nosuch' at {server.url}" in str(refused.value.__cause__)
-    with pytest.raises(ThrottleError, match=re.escape(nobody)) as unreachable:
-        hold(print, nobody, "A", timeout=0.1)
+    with pytest.raises(ThrottleError, match=re.escape(dead_url)) as unreachable:
+        hold(print, dead_url, "A", timeout=0.1)
     assert isinstance(unreachable.value, Unreachable)
     for error in (Timeout, LockLost, Refused, Unreachable, throttle_client.UnknownPeer):
         assert issubclass(error, ThrottleError)
@@ -225,8 +225,8 @@ def test_headers_and_a_token_are_sent_with_every_request(serve, hold, proxy):
         assert request.headers["Authorization"] == "Bearer secret"
 
 
-def test_no_message_contains_a_secret(nobody):
-    client = Client(nobody, token="s3cret", headers={"X-Key": "k3y"}, timeout=0.1)
+def test_no_message_contains_a_secret(dead_url):
+    client = Client(dead_url, token="s3cret", headers={"X-Key": "k3y"}, timeout=0.1)
     with pytest.raises(Unreachable) as error:
         client.remainder("A")
     assert "s3cret" not in repr(client) + str(error.value)

@@ -53,15 +53,15 @@ def test_messages_name_the_semaphore_or_the_server(serve, log):
             eventually(lambda: has_message(log(logging.WARNING), "lost", server.url))
 
 
-def test_a_wait_for_a_server_that_is_away_is_logged(nobody, program):
+def test_a_wait_for_a_server_that_is_away_is_logged(dead_url, program):
     source = """
 import sys
 from throttle_client import lock
 # If logging is not configured, Python writes warnings to standard error.
 lock(sys.argv[1], "A").acquire()
 """
-    warning = program(source, nobody).stderr.readline()
-    assert nobody in warning and '"A"' in warning
+    warning = program(source, dead_url).stderr.readline()
+    assert dead_url in warning and '"A"' in warning
 
 
 def test_a_log_handler_that_sends_requests_blocks_no_heartbeat(serve, caplog):

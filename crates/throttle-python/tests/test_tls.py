@@ -86,8 +86,8 @@ def test_a_client_presents_its_certificate(serve, proxy, certificate, hold, form
         Client(between.url, ca=shown.path, timeout=1).remainder("A")
 
 
-def test_an_invalid_certificate_is_refused_before_any_request(nobody, hold):
+def test_an_invalid_certificate_is_refused_before_any_request(dead_url, hold):
     with pytest.raises(ValueError, match="certificate"):
-        hold(token, nobody.replace("http:", "https:"), "A", ca=b"no certificate", timeout=1)
+        hold(token, dead_url.replace("http:", "https:"), "A", ca=b"no certificate", timeout=1)
     with pytest.raises(FileNotFoundError, match="missing.pem"):
-        hold(token, nobody, "A", ca="missing.pem")
+        hold(token, dead_url, "A", ca="missing.pem")

@@ -208,7 +208,7 @@ fn serve(
     Running { addresses, handle, reload, stop, serving, served }
 }
 
-impl listen::Service for Endpoint {
+impl listen::HttpService for Endpoint {
     fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send {
         Self::answer(self, request)
     }

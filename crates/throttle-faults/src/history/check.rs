@@ -92,7 +92,7 @@ impl History {
                 }
                 Step::Leave => {
                     let inside = semaphore_state.inside.remove(worker);
-                    inside.ok_or_else(|| violation("it leaves from outside".to_owned()))?;
+                    inside.ok_or_else(|| violation("it leaves, but was not inside".to_owned()))?;
                 }
             }
         }
@@ -185,6 +185,6 @@ mod tests {
 
     #[test]
     fn a_worker_that_leaves_without_having_entered_is_found() {
-        assert!(check(1, &[(0, Leave)]).unwrap_err().contains("from outside"));
+        assert!(check(1, &[(0, Leave)]).unwrap_err().contains("was not inside"));
     }
 }

@@ -45,10 +45,11 @@ fn rule(random: &mut StdRng) -> Rule {
         Fault::Duplicate(late),
         Fault::Silence,
     ];
-    let pages = status
-        .map(|status| Fault::Answer(StatusCode::from_u16(status).expect("these are statuses")));
+    let pages = status.map(|status| {
+        Fault::Answer(StatusCode::from_u16(status).expect("all of these are valid statuses"))
+    });
     let all = [&faults[..], &pages[..]].concat();
-    let fault = *all.choose(random).expect("there are some");
+    let fault = *all.choose(random).expect("the list is not empty");
     let kinds: &[RequestKind] = match random.random_range(0..4_u32) {
         0 => &[],
         1 => &[RequestKind::Acquire],

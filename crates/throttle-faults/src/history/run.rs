@@ -83,7 +83,8 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
         result = inject_random_faults(&mut proxy, plan.seed), if !plan.grants_twice => result?,
     }
     nothing_is_left(&proxy).await?;
-    let history = std::mem::take(&mut *history.lock().expect("nobody panics with it"));
+    let history =
+        std::mem::take(&mut *history.lock().expect("no thread panics while it holds the mutex"));
     let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
     let summary = history.check(&BTreeMap::from(maxima))?;
     check_coverage(&summary, plan, proxy.faults())?;
@@ -134,7 +135,10 @@ impl Competitor {
                 let has_time_limit = self.options.wait.is_some();
                 let is_late =
                     matches!(outcome.kind, OutcomeKind::Timeout | OutcomeKind::Unreachable);
-                ensure!(has_time_limit && is_late, "it should hold the lock, but ends: {outcome}");
+                ensure!(
+                    has_time_limit && is_late,
+                    "the worker should hold the lock, but ends: {outcome}"
+                );
                 self.record(Step::GiveUp);
                 return Ok(());
             }
@@ -153,7 +157,7 @@ impl Competitor {
     fn record(&self, step: Step) {
         let Self { worker, kind, semaphore, .. } = *self;
         let event = Event { worker, kind, semaphore, step };
-        self.history.lock().expect("nobody panics with it").0.push(event);
+        self.history.lock().expect("no thread panics while it holds the mutex").0.push(event);
     }
 }
 
@@ -165,7 +169,7 @@ async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     let server = proxy.server();
     for (semaphore, _) in SEMAPHORES {
         let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
-        let is_free = clock::until("nobody is left at the end", CLEANUP_TIMEOUT, is_free).await;
+        let is_free = clock::until("no lock is left at the end", CLEANUP_TIMEOUT, is_free).await;
         is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
     }
     Ok(())

@@ -107,7 +107,7 @@ fn page(status: StatusCode, location: &str) -> Response<Body> {
     let html = header::HeaderValue::from_static("text/html");
     page.headers_mut().insert(header::CONTENT_TYPE, html);
     if status.is_redirection() {
-        let location = location.parse().expect("the path was a path before");
+        let location = location.parse().expect("the path comes from a request");
         page.headers_mut().insert(header::LOCATION, location);
     }
     page

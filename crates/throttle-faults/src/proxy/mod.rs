@@ -127,7 +127,7 @@ impl Proxy {
 
 impl ProxyState {
     fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
-        self.rules.lock().expect("nobody panics with it")
+        self.rules.lock().expect("no thread panics while it holds the mutex")
     }
 
     /// The fault that a request meets, and a receiver that changes when its rule is removed.

@@ -170,9 +170,9 @@ async fn check_loss(trial: Trial, worker: &mut WorkerProcess) -> anyhow::Result<
     let granted = next.wait_for_lock(LEASE * 2 + SOON);
     let (noticed, granted) = tokio::join!(worker.wait_for_loss(LEASE + SOON), granted);
     let (noticed, granted) = (noticed?, granted?);
-    check_in_time("it notices the loss", start, noticed, LEASE + TOLERANCE)?;
+    check_in_time("the worker notices the loss", start, noticed, LEASE + TOLERANCE)?;
     check_in_time(
-        "it notices the loss before a rival holds the lock",
+        "the worker notices the loss before a rival holds the lock",
         granted,
         noticed,
         PIPE_DELAY,
@@ -218,7 +218,7 @@ async fn restart_nested(trial: Trial) -> anyhow::Result<()> {
     let worker = trial.start_holder().await?;
     trial.server().restart();
     let restored = || !trial.server().holders(MUTEX).is_empty();
-    clock::until("it is restored", LEASE, restored).await?;
+    clock::until("the lock is restored", LEASE, restored).await?;
     ensure!(trial.server().holders(OUTER).len() == 1, "only one of two locks was restored");
     trial.release_and_finish(worker).await
 }
@@ -246,7 +246,7 @@ async fn restart_with_outage(mut trial: Trial) -> anyhow::Result<()> {
 
 async fn check_restored(trial: Trial, worker: WorkerProcess) -> anyhow::Result<()> {
     let is_restored = || !trial.server().holders(MUTEX).is_empty();
-    clock::until("it is restored", LEASE, is_restored).await?;
+    clock::until("the lock is restored", LEASE, is_restored).await?;
     let next = trial.server().start_rival(MUTEX).await?;
     check_kept(trial, worker, next).await
 }

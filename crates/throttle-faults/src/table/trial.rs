@@ -52,7 +52,7 @@ pub(super) const fn seconds(number: u64) -> Duration {
 
 /// The fault that answers with an HTML page and this status.
 pub(super) fn page(status: u16) -> Fault {
-    Fault::Answer(StatusCode::from_u16(status).expect("it is a status"))
+    Fault::Answer(StatusCode::from_u16(status).expect("the status is valid"))
 }
 
 impl Trial {
@@ -138,7 +138,7 @@ impl Trial {
         let rival = self.server().start_rival(MUTEX).await?;
         let worker = self.start_worker(wait)?;
         let waits = || self.server().waiters(MUTEX) == 1;
-        clock::until("it waits for the mutex", START_TIME, waits).await?;
+        clock::until("the worker waits for the mutex", START_TIME, waits).await?;
         Ok((rival, worker))
     }
 
@@ -181,7 +181,7 @@ impl Trial {
         let max = MAX_BURST + usize::try_from(span.as_secs())? * MAX_REQUESTS_PER_SECOND;
         ensure!(
             requests <= max,
-            "it sends {requests} requests in {span:?}, expected at most {max}"
+            "the worker sends {requests} requests in {span:?}, expected at most {max}"
         );
         Ok(())
     }

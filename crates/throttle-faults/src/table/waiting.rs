@@ -135,7 +135,7 @@ async fn check_place_kept(
     next: Rival,
 ) -> anyhow::Result<()> {
     let is_back = || trial.server().parked(MUTEX) == 0;
-    clock::until("it is back in its place", RECOVERY_TIME, is_back).await?;
+    clock::until("the worker is back in its place", RECOVERY_TIME, is_back).await?;
     holder.remove().await?;
     worker.wait_for_lock(SOON).await?;
     ensure!(!next.is_answered(), "a later rival was granted the lock at the same time");
@@ -255,7 +255,7 @@ async fn check_queued_again(trial: Trial, mut worker: WorkerProcess) -> anyhow::
     wait(seconds(1)).await;
     trial.proxy.clear();
     let waits = || trial.server().waiters(MUTEX) == 1;
-    clock::until("it waits again", START_TIME, waits).await?;
+    clock::until("the worker waits again", START_TIME, waits).await?;
     holder.remove().await?;
     worker.wait_for_lock(SOON).await?;
     trial.release_and_finish(worker).await

@@ -51,7 +51,7 @@ class Dispatcher:
     def watch(
         self, operation: "_native.Operation[Any]", callback: Callable[[Any], object]
     ) -> None:
-        """Starts an operation and calls back with its result. A cancelled one calls nobody back."""
+        """Starts an operation and calls back with its result. There is no callback if it is cancelled."""
         token = next(self._tokens)
         self._callbacks[token] = (operation, callback)
         operation.start(self._socket.wakeup, token)

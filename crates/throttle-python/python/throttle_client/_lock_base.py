@@ -118,7 +118,7 @@ class LockBase:
         return f"{type(self).__name__}({url!r}, {self.semaphore!r}, count={self.count})"
 
     def __getstate__(self) -> Dict[str, Any]:
-        # A copy is for the same semaphore, but nobody holds a lock through it.
+        # A copy is for the same semaphore, but no lock is held through it.
         return {**self.__dict__, "_held_locks": []}
 
     def _owner(self) -> object:

@@ -197,7 +197,7 @@ class Lock(LockBase):
         task = asyncio.current_task()
         operation = held.lock.wait_lost(None)
 
-        def tell(_: "asyncio.Future[None]") -> None:
+        def notify(_: "asyncio.Future[None]") -> None:
             try:
                 reason = self._reason_to_report(operation.result())
             except RuntimeError:
@@ -210,7 +210,7 @@ class Lock(LockBase):
             if self._on_lost is not None:
                 self._on_lost(reason)
 
-        start(operation).add_done_callback(tell)
+        start(operation).add_done_callback(notify)
         held.stop_watching = operation.cancel
 
 
@@ -254,7 +254,7 @@ def lock(
 
     * `on_lost`: called with the `LostReason` if the lock is lost, in the event loop.
     * `expiration_time`: the length of the lease. Default: one minute.
-    * `peer`: the peer that shall hold the lock; it may hold others already. Default: a new one.
+    * `peer`: the peer of the lock; it may hold other locks already. Default: a new one.
     * `cancel_on_lost`: cancels the task within the block if the lock is lost. The block then raises
       `LockLost`.
 

@@ -23,7 +23,7 @@ class LostReason(str, Enum):
     HELD_BY_PARENT = "held_by_parent"
     #: The server refused the heartbeats of the peer.
     REFUSED = "refused"
-    #: Somebody removed the peer at the server.
+    #: An operator or another program removed the peer at the server.
     REVOKED = "revoked"
     #: The server did not answer before the lease ended.
     UNREACHABLE = "unreachable"

@@ -182,13 +182,13 @@ class Lock(LockBase):
         if on_lost is None:
             return
 
-        def tell(lost: Optional[Tuple[str, str]]) -> None:
+        def notify(lost: Optional[Tuple[str, str]]) -> None:
             reason = self._reason_to_report(lost)
             if reason is not None:
                 on_lost(reason)
 
         operation = held.lock.wait_lost(None)
-        dispatcher().watch(operation, tell)
+        dispatcher().watch(operation, notify)
         held.stop_watching = operation.cancel
 
 

@@ -180,8 +180,8 @@ class Server:
             return json.load(answer)
 
 
-# How long `start` waits after the start, in seconds. A client that finds its peer unknown compares the uptime of
-# the server with the time of its request: if the server is younger, it takes a removal for a restart.
+# How long `start` waits after the start, in seconds. A client that finds its peer unknown compares the uptime
+# of the server with the time of its request: if the server is younger, it takes a removal for a restart.
 _MIN_AGE = 0.05
 
 # In seconds. A running server answers at once.

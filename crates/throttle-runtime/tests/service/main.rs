@@ -1,8 +1,12 @@
 //! Tests of what the runtime adds to the state machine.
 
+mod draining;
 mod failures;
-mod lives;
+mod inspection;
+mod lifetime;
 mod open_waits;
-mod operations;
+mod random_operations;
+mod reconfiguration;
 mod stalls;
 mod support;
+mod waking;

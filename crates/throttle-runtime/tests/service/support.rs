@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     pin::pin,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
 };
 
 use throttle_runtime::{
-    Admission, Count, Error, Handle, Labels, Level, LockRequest, PeerId, SemaphoreConfig, Settings,
+    Admission, Clock, Count, Error, Event, Handle, Labels, Level, LockRequest, Observer, PeerId,
+    SemaphoreConfig, SemaphoreId, Settings,
 };
 use tokio::{task::JoinHandle, time::advance};
 
@@ -71,4 +73,38 @@ pub(crate) async fn settle() {
 pub(crate) fn jump(span: Duration) {
     let mut context = Context::from_waker(Waker::noop());
     let _ = pin!(advance(span)).poll(&mut context);
+}
+
+/// Records what an observer receives.
+#[derive(Default)]
+pub(crate) struct Journal(pub(crate) Arc<Mutex<Vec<String>>>);
+
+impl Observer for Journal {
+    fn semaphore_added(&mut self, _: SemaphoreId, name: &str) {
+        self.0.lock().unwrap().push(format!("{name} added"));
+    }
+
+    fn semaphore_removed(&mut self, id: SemaphoreId) {
+        self.0.lock().unwrap().push(format!("{} removed", id.index()));
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.0.lock().unwrap().push(format!("{event:?}").split(' ').next().unwrap().to_owned());
+    }
+}
+
+pub(crate) fn levels(levels: &[(&str, i32)]) -> BTreeMap<String, SemaphoreConfig> {
+    let semaphores = levels.iter().map(|&(name, level)| {
+        (name.to_owned(), SemaphoreConfig { max: Count::ONE, level: Level(level) })
+    });
+    semaphores.collect()
+}
+
+pub(crate) fn elapsed(clock: Clock) -> Duration {
+    Duration::from_nanos(clock.now().as_nanos())
+}
+
+/// Whether the answer is that a count of one is pending.
+pub(crate) fn is_pending(answer: Result<Admission, Error>) -> bool {
+    matches!(answer, Ok(Admission::Queued { count: Count::ONE, .. }))
 }

@@ -1,8 +1,7 @@
 //! Which messages are logged: a level, and other levels for single parts of the program.
 //!
 //! The form is that of `RUST_LOG`, which the server before this one understood in full: `info`, or
-//! `info,tower=warn,throttle_server::reload=debug`. Spans, fields and expressions are not supported, because
-//! no message has any to filter by.
+//! `info,tower=warn,throttle_server::reload=debug`. Filters by span, field or regular expression are not supported.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! `[semaphores]`: what can be locked.
+//! `[semaphores]`: the semaphores that can be locked.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    ConnectionLimits, Service,
+    ConnectionLimits, HttpService,
     answer_body::AnswerBody,
     exchange::{Duplex, Exchange},
     open_connections::Slot,
@@ -33,7 +33,7 @@ struct Evicted;
 pub(super) async fn serve(
     stream: impl Duplex,
     slot: Slot,
-    service: impl Service,
+    service: impl HttpService,
     limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -90,7 +90,7 @@ pub(super) async fn serve(
 
 /// The answer to a request. Its head must not be larger than the limit, and its body must arrive in time.
 async fn answer(
-    service: &impl Service,
+    service: &impl HttpService,
     request: Request<Incoming>,
     (head_bytes, request_timeout): (usize, Duration),
     exchange: &Exchange,
@@ -104,7 +104,7 @@ async fn answer(
 }
 
 /// Answers a request that the HTTP library could not parse, because the library's own answer has no body.
-async fn refuse(service: &impl Service, error: &hyper::Error, exchange: &Exchange) {
+async fn refuse(service: &impl HttpService, error: &hyper::Error, exchange: &Exchange) {
     let too_large = error.is_parse_too_large();
     let malformed = if too_large { Malformed::HeadTooLarge } else { Malformed::Request };
     let (head, body) = service.refuse(malformed, None).await.into_parts();

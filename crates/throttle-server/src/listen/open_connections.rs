@@ -31,19 +31,11 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     ConnectionLimits,
+    capacity::Capacity,
     connection_phase::{AtomicPhase, Phase},
     eviction_order::{Candidate, EvictionOrder, GracePeriods},
     shortage_log::ShortageLog,
 };
-
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Capacity {
-    /// The most connections that stay open.
-    pub(crate) connections: usize,
-    /// How many more there may be for a moment: new ones for which no other could be closed at once.
-    pub(crate) slack: usize,
-}
 
 /// The metrics of connections.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! Too many clients, slow clients, and clients that hang up.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -10,13 +10,16 @@ use axum::{
     routing::{get, post},
 };
 use metrics::{Counter, Gauge};
+use throttle_runtime::Clock;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::{mpsc, oneshot},
+    time::{sleep, timeout},
 };
 use tower::ServiceExt as _;
 
-use super::*;
+use super::{open_connections::OpenConnections, *};
 
 mod shortage;
 
@@ -48,7 +51,7 @@ struct Fixture {
 #[derive(Clone)]
 struct Routes(Router);
 
-impl Service for Routes {
+impl HttpService for Routes {
     async fn answer(&self, request: Request<DeadlineBody>) -> Response {
         self.0.clone().oneshot(request).await.into_response()
     }
@@ -196,7 +199,7 @@ async fn a_connection_serves_several_requests() {
     }
 }
 
-/// So that encryption can come between the socket and HTTP.
+/// So that TLS can come between the socket and HTTP.
 #[tokio::test]
 async fn a_connection_runs_over_any_stream_of_bytes() {
     let (mut client, stream) = tokio::io::duplex(1_024);

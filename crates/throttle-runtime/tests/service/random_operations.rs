@@ -13,26 +13,26 @@ use crate::support::{BLOCK_FOR, configure, count, jump, settle, start};
 #[test]
 fn open_waits_are_counted_whatever_ends_them() {
     let (mut long, mut short) = (0, 0);
-    for seed in 1..=LIVES {
+    for seed in 1..=RUNS {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> u32::BITS;
         arbtest::arbtest(|u| {
             let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-            let waited = runtime.expect("a runtime starts").block_on(live(u))?;
+            let waited = runtime.expect("a runtime starts").block_on(run(u))?;
             (long, short) = (long + waited.0, short + waited.1);
             Ok(())
         })
         .seed(random << u32::BITS | 2_048)
         .run();
     }
-    assert!(long > LIVES && short > LIVES / 2, "{long} long waits were seen, {short} short ones");
+    assert!(long > RUNS && short > RUNS / 2, "{long} long waits were seen, {short} short ones");
 }
 
-const LIVES: u64 = 10;
+const RUNS: u64 = 10;
 
 type Request = JoinHandle<std::result::Result<Admission, Error>>;
 
 /// Returns how many long and how many short waits were seen.
-async fn live(u: &mut Unstructured<'_>) -> Result<(u64, u64)> {
+async fn run(u: &mut Unstructured<'_>) -> Result<(u64, u64)> {
     let mut waited = (0, 0);
     let throttle = start(&[("A", 2), ("B", 1)]);
     // Their leases end one after the other, more of them than one operation removes.
