@@ -1,10 +1,10 @@
-//! What it takes to end very many leases together, and for how long that holds up everybody else.
+//! How long it takes to expire very many peers together, and for how long other tasks wait meanwhile.
 //!
 //! `cargo bench -p throttle-http --bench expiry` measures; `cargo test -p throttle-http --bench expiry`
-//! runs each question once, at its smallest size. So many leases have ended, a nanosecond apart, with the
-//! metrics of a server listening. What is measured is the time until the last of these peers is gone,
-//! and, printed above each line, the longest time for which another task of the same thread had to wait:
-//! a critical section of the timer, which nobody else can enter meanwhile.
+//! runs each question once, at its smallest size. The leases end a nanosecond apart, and the metrics of a
+//! server observe it. A line has the time until the last of these peers is gone. Printed above it is the
+//! longest time for which another task of the same thread had to wait, which is the longest critical section
+//! of the timer.
 
 use std::{
     collections::BTreeMap,
@@ -41,15 +41,16 @@ fn waiting(bencher: Bencher<'_, '_>, peers: u64) {
     measure(bencher, peers, Some(Count::ONE));
 }
 
-/// All peers come at one instant, with leases of hardly different lengths. Each asks for a lock on a semaphore with this `max`, if there is one.
+/// Creates all peers at one instant, with leases that differ by nanoseconds. If there is a `max`, each asks for
+/// one of a semaphore with this maximum.
 fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O starts anywhere");
-    // Without it the clock is not that of the runtime.
+    // Outside of the runtime the clock would not be the paused one.
     let _context = runtime.enter();
     let expiring = || {
         let handle = runtime.block_on(crowd(peers, max));
-        // Time passes with the first poll. A second one would let the timer have its turn.
+        // Time advances with the first poll. A second one would run the timer.
         assert!(time::advance(LEASE).now_or_never().is_none());
         handle
     };
@@ -62,7 +63,7 @@ fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
     report(pauses.get(pauses.len() / 2));
 }
 
-/// Waits until everybody is gone, and tells for how long at most no other task had a turn.
+/// Waits until all peers are gone, and returns the longest time for which this task had to wait.
 #[expect(clippy::disallowed_methods, reason = "what takes time is measured, not what waits for it")]
 async fn longest_pause(handle: &Handle) -> Duration {
     let mut longest = Duration::ZERO;
@@ -98,7 +99,7 @@ async fn crowd(peers: u64, max: Option<Count>) -> Handle {
             handle
                 .acquire(peer, "db", LockRequest::now(Count::ONE))
                 .await
-                .expect("it is acquirable");
+                .expect("the count does not exceed the maximum");
         }
     }
     assert_eq!(handle.peer_count().await as u64, peers, "time stands still");
@@ -112,5 +113,5 @@ fn sizes() -> &'static [u64] {
     if measuring { all } else { &all[..1] }
 }
 
-/// No longer than a service may be inattentive without taking it for a stall.
+/// Short enough that the passed time does not count as a stall of the server.
 const LEASE: Duration = Duration::from_secs(1);

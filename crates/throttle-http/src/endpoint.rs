@@ -1,4 +1,4 @@
-//! Where requests come in and answers go out: each request takes one of two kinds of route.
+//! The entry of all requests, and the choice between the two kinds of routes.
 
 use std::{
     convert::Infallible,
@@ -28,9 +28,9 @@ use crate::{
 
 /// All routes of an [`Api`] as one function from a request to its answer.
 ///
-/// Cheap to clone. It works on the types of the `http` crate with any body, so a server can call
-/// [`Endpoint::answer`] for what it has read from a socket. It is a [`Service`], too, so layers of tower
-/// fit around it, and [`Endpoint::into_router`] makes routes of it for an application on axum.
+/// Cheap to clone. A server calls [`Endpoint::answer`] with any type of body. As a [`Service`] it takes layers of
+/// tower and tower-http, at the price of a boxed future for each request. [`Endpoint::into_router`] makes a router
+/// of it for an axum application.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -88,8 +88,8 @@ impl Endpoint {
         Arc::clone(&self.0).answer(Box::new(head), body, None)
     }
 
-    /// Counts a request that a server found malformed, and returns the answer to it. If its head could
-    /// be read, the head decides about the form of the answer.
+    /// Counts a request that the server found malformed, and returns the answer. The `head`, if it could be
+    /// parsed, determines the form of the answer.
     pub fn refuse(
         &self,
         malformed: Malformed,
@@ -110,7 +110,7 @@ impl Endpoint {
 
     /// The same as a router, to be served alone or nested below any path of an application.
     pub fn into_router(self) -> Router {
-        // The fallback alone would suffice, but an application's own wildcards would come before it.
+        // The fallback alone is not enough: wildcards of the application would come before it.
         Router::new()
             .route_service("/", self.clone())
             .route_service("/{*path}", self.clone())
@@ -147,12 +147,12 @@ impl Routes {
     {
         let api = &*self.api;
         let info = RequestInfo::new(api, &head, malformed);
-        // A copy, because a handler that waits drops the head, with all that was read from the socket.
+        // A copy, because handlers that wait drop the head, to free what was read from the socket.
         let path = head.uri.path().to_owned();
         let Some((route, captures)) = WorkerRoute::find(&path) else {
             head.extensions.insert(info);
             let request = Request::from_parts(*head, body);
-            // In a box, because the future of a worker's request needs no room for it.
+            // Boxed, so that the futures of workers' requests do not reserve room for it.
             let Ok(response) = Box::pin(self.operator_routes.clone().oneshot(request)).await;
             return response;
         };
@@ -165,7 +165,7 @@ impl Routes {
 
 fn log_fields(route: WorkerRoute, method: &Method, captures: Captures<'_>) -> LogFields {
     let decoded = |segment| percent::decode(segment).unwrap_or_default().into_owned();
-    // The question whether a lock is acquired concerns no semaphore of that name.
+    // `GET /peers/{id}/is_acquired` is not about a semaphore.
     let is_question =
         route == WorkerRoute::IsAcquired && [Method::GET, Method::HEAD].contains(method);
     let semaphore = if is_question { "" } else { captures.semaphore };

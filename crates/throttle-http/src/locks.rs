@@ -1,7 +1,7 @@
-//! Locks are asked for and given back.
+//! Locks: acquire and release.
 //!
-//! If several things are wrong with a request, the semaphore is told first, then the count, then the
-//! peer: a client that made a mistake shall not be sent to restore its peer.
+//! Of several errors in a request, that of the semaphore is reported first, then that of the count, then that
+//! of the peer: a client restores an unknown peer, which would not help if another error is left.
 
 use axum::{http::StatusCode, response::Response};
 use throttle_runtime::{Admission, Count, Handle, LockRequest, Sequence};
@@ -16,15 +16,15 @@ use crate::{
 
 /// `PUT /peers/{id}/{semaphore}`: asks for a lock, and waits for it at most `block_for`.
 ///
-/// Safe to repeat: who asks again for what they hold is told so again. Dropped while it waits, it
-/// parks the waiter.
+/// Safe to repeat: the answer for a held lock is the same again. If the future is dropped while it waits, the
+/// waiter is parked.
 pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let LockPath { peer, semaphore } = request.path()?;
     let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
     let LockCount(count) = request.json().await?;
     let count = self::count(handle, &semaphore, count).await?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
+    let Some(peer) = peer else { return unknown_peer(handle, &semaphore).await };
     let sequence = sequence.and_then(Sequence::new);
     let request = LockRequest { count, expires_in, block_for, sequence };
     // Another request of the peer may have shrunk the lock while this one waited.
@@ -42,18 +42,18 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
     Ok(answer::json_with(status, &acquired))
 }
 
-/// `DELETE /peers/{id}/{semaphore}`: gives back the lock, or withdraws the request for it, whichever
-/// there is. That there is none is no error.
+/// `DELETE /peers/{id}/{semaphore}`: releases the held lock, or cancels the pending one. If there is neither,
+/// that is no error.
 pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let LockPath { peer, semaphore } = request.path()?;
     let Release { sequence } = request.query()?;
-    let Some(peer) = peer else { return nobody(handle, &semaphore).await };
+    let Some(peer) = peer else { return unknown_peer(handle, &semaphore).await };
     handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;
     Ok(answer::text("Ok"))
 }
 
-/// A count that somebody may ask for of `semaphore`, which is told first if it is wrong as well.
+/// Checks a count of `semaphore`. If the semaphore is unknown as well, that is the error.
 pub(crate) async fn count(handle: &Handle, semaphore: &str, count: i64) -> Result<Count, Refusal> {
     match Count::try_from(count) {
         Ok(count) => Ok(count),
@@ -64,8 +64,8 @@ pub(crate) async fn count(handle: &Handle, semaphore: &str, count: i64) -> Resul
     }
 }
 
-/// What a request on behalf of nobody is told.
-async fn nobody<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
+/// The error for id zero, which no peer has. If the semaphore is unknown as well, that is the error.
+async fn unknown_peer<T>(handle: &Handle, semaphore: &str) -> Result<T, Refusal> {
     handle.remainder(semaphore).await?;
     Err(Refusal::unknown_peer())
 }

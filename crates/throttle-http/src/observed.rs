@@ -1,5 +1,5 @@
-//! What goes around every handler: a refusal takes the form that the client reads, the request is counted
-//! and logged, and a handler that panics is answered for.
+//! Around every handler: refusals are written in the form that the client reads, requests are counted and
+//! logged, and a panic of a handler becomes an answer.
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
@@ -17,17 +17,17 @@ use crate::{
     worker_routes::WorkerRoute,
 };
 
-/// What is known of a request before its route is.
+/// What is known of a request before its route.
 ///
-/// Made once for each request, whichever kind of route it takes. Who the caller is, and what it may do,
-/// belongs here as soon as anybody asks.
+/// Made once for each request, whichever kind of route it takes. The identity of the caller, and later its
+/// role, belong here.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestInfo {
     method: Method,
     reads_problems: bool,
-    /// `Some` if the server found the request malformed. It is refused then, and has no handler.
+    /// `Some` if the server found the request malformed. It is refused without being handled.
     malformed: Option<Malformed>,
-    /// When the request came. Absent if its duration does not count.
+    /// When the request arrived. `None` if its duration is not measured.
     started: Option<Time>,
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct RequestInfo {
 pub(crate) struct RouteLabel {
     pub(crate) name: &'static str,
     pub(crate) group: RequestGroup,
-    /// `Some` if the route is in the table of those whose counters are looked up fast.
+    /// `Some` for a worker's route, whose counters are found without a look-up.
     pub(crate) worker: Option<WorkerRoute>,
 }
 
-/// What the log says of a request besides its route and its outcome. Empty if there is nothing to say.
+/// The peer and the semaphore of a request, for the log. Empty if the request has none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogFields {
     pub(crate) peer: String,
@@ -58,10 +58,10 @@ impl RequestInfo {
         }
     }
 
-    /// A malformed request whose head could not be read.
+    /// The info of a malformed request whose head could not be read.
     pub(crate) fn unreadable(malformed: Malformed) -> Self {
-        // No method has this name, so metrics put it under `other`.
-        let method = Method::from_bytes(b"-").expect("it is a token");
+        // A method that metrics count as `other`.
+        let method = Method::from_bytes(b"-").expect("a dash is a valid method");
         Self { method, reads_problems: false, malformed: Some(malformed), started: None }
     }
 }
@@ -80,13 +80,13 @@ impl RouteLabel {
 }
 
 impl LogFields {
-    /// The fields that `make` returns, if requests are logged at all.
+    /// Calls `make` if requests are logged.
     pub(crate) fn if_logged(make: impl FnOnce() -> Self) -> Option<Self> {
         enabled!(target: "throttle::http", Level::DEBUG).then(make)
     }
 }
 
-/// The answer of a handler.
+/// Runs a handler and makes its outcome an answer.
 pub(crate) async fn observed(
     api: &Api,
     info: &RequestInfo,

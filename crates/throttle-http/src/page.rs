@@ -1,4 +1,4 @@
-//! The page for a browser: what is held and awaited at a glance, and where to look closer.
+//! The page for a browser: a table of all semaphores, with links to the details.
 
 use futures_util::{Stream, StreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -6,12 +6,11 @@ use throttle_runtime::{Handle, SemaphoreStatus};
 
 use crate::listing::{self, Parts};
 
-/// What stands in a path segment as it is.
+/// The characters that a path segment needs percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The page as it looks at `path`, to which its links are relative: an application may have put our
-/// routes anywhere, and a proxy before it somewhere else. It comes in parts, for there may be very many
-/// semaphores.
+/// The page at `path`. Its links are relative to that, because an application may nest our routes anywhere, and
+/// a proxy in front of it may change the path again. It comes in parts, because there may be many semaphores.
 pub(crate) async fn render(
     handle: &Handle,
     path: &str,
@@ -63,7 +62,7 @@ fn row(semaphore: &SemaphoreStatus, base: &str) -> String {
     cells.iter().fold("<tr>".to_owned(), |row, cell| row + "<td>" + cell)
 }
 
-/// A sum of counts, and of how many peers it is the sum.
+/// A sum of counts, with the number of peers that they belong to.
 fn sum(counts: u64, peers: usize) -> String {
     match peers {
         0 => counts.to_string(),

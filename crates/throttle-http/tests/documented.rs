@@ -1,7 +1,7 @@
 //! The examples of `docs/http.md`, run from top to bottom over the routes.
 //!
-//! A command means what it means in a shell: `curl` with the few options that the document uses,
-//! `echo`, variables, and `jq` at the end. What differs each time is not compared.
+//! Commands work as in a shell: `curl` with the options that the document uses, `echo`, variables, and `jq` at
+//! the end of a line. Values that differ in each run, such as ids and times, are not compared.
 
 use std::{collections::BTreeMap, fs};
 
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 #[tokio::test(start_paused = true)]
 async fn the_documented_examples_print_what_the_document_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/http.md");
-    let document = fs::read_to_string(path).expect("the document is there");
+    let document = fs::read_to_string(path).expect("the document exists");
     let examples = examples(&document);
     assert!(examples.len() > 20, "some examples were not found");
     let mut shell = Shell { routes: routes(), variables: BTreeMap::new() };
@@ -24,7 +24,7 @@ async fn the_documented_examples_print_what_the_document_says() {
     }
 }
 
-/// The semaphores that the document says there are.
+/// Routes with the semaphores that the document assumes.
 fn routes() -> Router {
     let semaphores = [("A", 5, 0), ("B", 1, 1), ("/&", 1, 0)].map(|(name, max, level)| {
         let max = Count::new(max).expect("a positive maximum");
@@ -33,7 +33,7 @@ fn routes() -> Router {
     throttle_http::routes(Handle::start(Settings::default(), &BTreeMap::from(semaphores)))
 }
 
-/// The commands, each with what it prints.
+/// The commands, each with its expected output.
 fn examples(document: &str) -> Vec<(&str, String)> {
     let blocks = document.split("```console\n").skip(1);
     let lines = blocks.flat_map(|block| block.split("```").next().into_iter().flat_map(str::lines));
@@ -42,7 +42,7 @@ fn examples(document: &str) -> Vec<(&str, String)> {
         match (line.strip_prefix("$ "), examples.last_mut()) {
             (Some(command), _) => examples.push((command, String::new())),
             (None, Some((_, printed))) => printed.extend([line, "\n"]),
-            (None, None) => panic!("nothing printed {line:?}"),
+            (None, None) => panic!("no command before the output {line:?}"),
         }
     }
     examples
@@ -54,10 +54,10 @@ struct Shell {
 }
 
 impl Shell {
-    /// What `command` prints.
+    /// Runs `command` and returns its output.
     async fn run(&mut self, command: &str) -> String {
         if let Some((variable, command)) = command.split_once("=$(") {
-            let command = command.strip_suffix(')').expect("a parenthesis that closes");
+            let command = command.strip_suffix(')').expect("a closing parenthesis");
             let printed = self.curl(&self.words(command)).await;
             self.variables.insert(variable.to_owned(), printed);
             return String::new();
@@ -75,7 +75,7 @@ impl Shell {
             "echo" => words[1..].join(" "),
             _ => self.curl(&words).await,
         };
-        // The one filter there is: an element of an array.
+        // The document uses one filter: an element of an array.
         match filter.trim().trim_matches('\'').strip_prefix(".[") {
             None => printed,
             Some(index) => {
@@ -90,7 +90,7 @@ impl Shell {
         let (mut words, mut quote) = (vec![String::new()], None);
         let mut characters = command.chars().peekable();
         while let Some(character) = characters.next() {
-            let word = words.last_mut().expect("there is always one");
+            let word = words.last_mut().expect("there is at least one word");
             match character {
                 ' ' if quote.is_none() => words.push(String::new()),
                 '\'' | '"' if quote.is_none() => quote = Some(character),
@@ -138,7 +138,7 @@ impl Shell {
     }
 }
 
-/// The text without what differs each time. JSON may be laid out in any way, and be followed by more.
+/// The text without the values that differ in each run. The layout of JSON does not matter, and text may follow.
 fn comparable(text: &str) -> String {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     match values.next() {

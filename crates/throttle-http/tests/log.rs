@@ -1,6 +1,6 @@
-//! What the log says of requests, and what it does not.
+//! The log records of requests and peers, and their levels.
 //!
-//! In a process of its own: `tracing` remembers for all threads whether anybody listens.
+//! In a process of their own, because `tracing` caches for all threads whether an event is enabled.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tower::ServiceExt as _;
 use tracing::{Level, subscriber::DefaultGuard};
 
-/// Collects what is logged by this thread from `level` on, as lines of JSON.
+/// Collects the log records of this thread from `level` on, as lines of JSON.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -105,7 +105,7 @@ async fn mistakes_of_clients_are_logged_at_debug_only() {
     assert_eq!(log.events(), [] as [Value; 0]);
 }
 
-/// However many leases of no time a client asks for.
+/// Even if a client creates peers whose lease ends at once.
 #[tokio::test(start_paused = true)]
 async fn peers_that_expire_are_logged_with_one_warning_a_second() {
     let routes = routes();

@@ -1,5 +1,5 @@
-//! The transcripts, played over the routes, on paused time. All but a change of the maximum, which is
-//! no request of a client, goes through HTTP.
+//! The transcripts, played over the routes, on paused time. Everything goes through HTTP except a change of the
+//! maximum, which is not a request.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,7 +37,7 @@ struct Routes {
     open: Vec<(Peer, JoinHandle<Answer>)>,
 }
 
-/// Status and body. Text that is no JSON counts as a JSON string.
+/// Status and body. A body that is not JSON becomes a JSON string.
 type Answer = (StatusCode, Value);
 
 impl Routes {
@@ -58,7 +58,7 @@ impl Routes {
         }
     }
 
-    /// The id that the peer was given; before it was given one, the number it has in the script.
+    /// The id from the server. Before there is one, the number in the script.
     fn id(&self, peer: Peer) -> u64 {
         self.ids.get(&peer).copied().unwrap_or(peer.0)
     }
@@ -219,7 +219,7 @@ fn written(span: Duration) -> String {
     format!("{}ms", span.as_millis())
 }
 
-/// Lets every task do what it can do now.
+/// Runs every task until it waits.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;

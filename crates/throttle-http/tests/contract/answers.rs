@@ -1,4 +1,4 @@
-//! Every row of the table of requests, when all goes well.
+//! The successful answer of every row in the table of requests.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -123,7 +123,7 @@ async fn a_restored_peer_holds_what_it_held_even_beyond_the_maximum() {
     assert_eq!(held.collect::<BTreeMap<_, _>>(), BTreeMap::from([("A", 3), ("B", 1)]));
 }
 
-/// Ids of the system before this one had 64 bits.
+/// Ids of the old system have 64 bits.
 #[tokio::test(start_paused = true)]
 async fn a_peer_with_an_id_of_64_bits_comes_back_unchanged() {
     let server = Server::start(&[("A", 1, 0)]);
@@ -191,7 +191,7 @@ async fn labels_tell_who_holds_and_who_waits() {
     check_durations(&server.get("/semaphores").await.value());
 }
 
-/// Section 3 of the interface: each duration stands twice, as text and in seconds.
+/// Section 3 of the interface: each duration comes twice, as text and in seconds.
 fn check_durations(value: &Value) {
     match value {
         Value::Array(values) => values.iter().for_each(check_durations),

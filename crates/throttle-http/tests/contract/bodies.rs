@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, no JSON that fits, or not declared as any.
+//! Bodies that are not JSON, have an unexpected type, or are not declared as JSON.
 
 use axum::{
     body::Body,

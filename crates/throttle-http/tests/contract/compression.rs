@@ -1,4 +1,4 @@
-//! Long answers are compressed for clients that ask for it; what they say stays the same.
+//! Long answers are compressed for clients that ask for it. The decompressed content is the same.
 
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt as _;
@@ -22,7 +22,7 @@ fn get(path: &str, encoding: &str) -> Request<Body> {
 #[tokio::test(start_paused = true)]
 async fn pages_lists_and_metrics_are_compressed_if_the_client_asks() {
     let server = server();
-    // What is counted about a request is counted by the first reading.
+    // So that the counter of this route exists before the texts are compared.
     server.get("/metrics").await;
     for path in ["/", "/semaphores", "/metrics"] {
         let plain = server.send(get(path, "identity")).await;

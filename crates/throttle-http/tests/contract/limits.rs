@@ -1,4 +1,4 @@
-//! What is too much, with an error of its own each.
+//! The limits of requests. Each has its own error.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_body_has_a_largest_size() {
     let announced = (Method::POST, "/new_peer", too_large.as_str());
     check_refusal(&server, announced, Code::BodyTooLarge, detail).await;
 
-    // One of unknown length, that never ends.
+    // A body of unknown length that never ends.
     let mut endless = request(Method::POST, "/new_peer", "{}");
     let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>("          "));
     *endless.body_mut() = Body::from_stream(chunks);
@@ -82,7 +82,7 @@ async fn a_wait_has_a_greatest_length() {
     assert_eq!(server.put(&format!("/peers/{peer}/A?block_for=60s"), "1").await.status, 200);
 }
 
-/// Such a lease used to kill the server.
+/// Such a lease made the old server crash.
 #[tokio::test(start_paused = true)]
 async fn a_lease_longer_than_any_clock_is_refused_by_default() {
     let server = server(Limits::default());
@@ -100,7 +100,7 @@ async fn a_lease_longer_than_any_clock_is_refused_by_default() {
     assert_eq!(server.post("/new_peer", r#"{"expires_in":"30d"}"#).await.status, 200);
 }
 
-/// Whoever allows them gets them.
+/// An application may lift the limits.
 #[tokio::test(start_paused = true)]
 async fn without_limits_the_longest_duration_does_no_harm() {
     let forever = Duration::MAX;

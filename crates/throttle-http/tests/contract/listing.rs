@@ -1,4 +1,4 @@
-//! Lists of any length, written page by page.
+//! Lists, which are read from the state and written page by page.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{Server, request};
 
-/// So many peers that hold one of `A` each.
+/// Creates `size` peers, each of which asks for one of `A`.
 async fn crowd(server: &Server, size: usize) -> BTreeSet<u64> {
     let mut ids = BTreeSet::new();
     for _ in 0..size {
@@ -86,10 +86,10 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_reads_it() {
         body.extend(chunk.unwrap());
     }
     let peers: Vec<PeerStatus> = serde_json::from_slice(&body).unwrap();
-    assert!(peers.len() < 500, "{} were read, though nobody is left to be listed", peers.len());
+    assert!(peers.len() < 500, "{} peers were read, although all are removed", peers.len());
 }
 
-/// What a client costs that reads slowly is bounded in bytes, whatever is listed.
+/// The memory for a client that reads slowly is bounded.
 #[tokio::test(start_paused = true)]
 async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peers_have() {
     let names: Vec<String> = (0..600).map(|index| format!("{index:0>1000}")).collect();
@@ -135,13 +135,13 @@ async fn long_lists_are_limited_in_number_and_short_ones_are_not() {
     assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
     assert_eq!(refused.body, "There are 2 long lists being read. Try again later.");
     assert_eq!(server.get("/semaphores").await.status, 200, "it is short");
-    // One is read to its end, the other one given up.
+    // One is read to its end, the other is dropped.
     while open_lists[0].next().await.is_some() {}
     drop(open_lists);
     assert_eq!(server.get("/peers").await.json::<Vec<PeerStatus>>().len(), 1_000);
 }
 
-/// Numbers and lists do not contradict each other, however slowly they are read.
+/// Numbers and lists agree, even if the client reads slowly.
 #[tokio::test(start_paused = true)]
 async fn the_numbers_of_a_semaphore_and_its_short_lists_are_from_one_instant() {
     let server = Server::start(&[("A", 1, 0)]);

@@ -1,4 +1,4 @@
-//! Changing the count of a lock, and the order of grants, as far as a client sees them.
+//! Changes of a lock's count, and the order of grants.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! The text of `/metrics`.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::support::{Server, request, semaphores};
 
-/// The lines that are about one of these metrics.
+/// Scrapes, and returns the lines of these metrics.
 async fn scrape(server: &Server, metrics: &[&str]) -> String {
     let answer = server.get("/metrics").await;
     assert_eq!(answer.status, 200);
@@ -89,14 +89,14 @@ async fn gauges_show_the_state_at_the_time_of_the_scrape() {
 #[tokio::test(start_paused = true)]
 async fn grants_waits_cancellations_and_expiries_are_counted() {
     let server = Server::with_metrics(&[("A", 1, 0)]);
-    // Held for five seconds, then given back to one that waited for four.
+    // A lock is held for five seconds, then passes to a peer that has waited for four.
     let holder = server.hold("A", 1).await;
     sleep(Duration::from_secs(1)).await;
     let waiter = server.join().await;
     server.put(&format!("/peers/{waiter}/A"), "1").await;
     sleep(Duration::from_secs(4)).await;
     server.delete(&format!("/peers/{holder}/A")).await;
-    // One withdraws, one is removed. All but the removed one expire in the end.
+    // One peer cancels its pending lock, another is removed. All but the latter expire in the end.
     for path in ["/A", ""] {
         let gone = server.join().await;
         server.put(&format!("/peers/{gone}/A"), "1").await;
@@ -193,7 +193,7 @@ async fn refusals_are_counted_by_code_in_either_form_and_are_present_at_zero() {
         let times = if code.as_str() == "unknown_peer" { 2 } else { 0 };
         assert!(text.contains(&format!("{{code=\"{code}\"}} {times}\n")), "{code}");
     }
-    assert!(!text.contains("\"unknown\""), "no server sends it");
+    assert!(!text.contains("\"unknown\""), "no server sends this code");
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,7 +304,7 @@ async fn peers_that_expire_with_locks_are_counted_apart() {
     server.hold("A", 1).await;
     let waiter = server.join().await;
     server.put(&format!("/peers/{waiter}/A"), "1").await;
-    // What it does last before it expires is to give back its lock.
+    // This peer releases its lock before it expires.
     let gone = server.hold("B", 1).await;
     server.delete(&format!("/peers/{gone}/B")).await;
     sleep(Duration::from_secs(60)).await;
@@ -335,7 +335,6 @@ async fn durations_of_requests_are_counted_by_group() {
     assert_eq!(text.matches("# TYPE").count(), 1);
 }
 
-/// What others know is read anew at each scrape.
 #[tokio::test(start_paused = true)]
 async fn gauges_and_counters_of_the_application_are_read_at_each_scrape() {
     let value = Arc::new(AtomicU64::new(1));

@@ -6,7 +6,7 @@ use throttle_wire::{Code, LockAnswer};
 
 use crate::support::{Server, check_refusal};
 
-/// Names as they are, and as they stand in a path.
+/// Names, and their form in a path.
 const NAMES: &[(&str, &str)] = &[
     ("plain", "plain"),
     ("/&", "%2F%26"),
@@ -27,7 +27,7 @@ const NAMES: &[(&str, &str)] = &[
 #[tokio::test(start_paused = true)]
 async fn every_name_can_be_locked_looked_at_and_released() {
     for &(name, encoded) in NAMES {
-        // One that decoding twice would reach.
+        // `A` would be reached if a name were decoded twice.
         let server = Server::start(&[(name, 1, 0), ("A", 1, 0)]);
         let peer = server.join().await;
         let path = format!("/peers/{peer}/{encoded}");
@@ -75,7 +75,7 @@ async fn a_path_that_is_not_percent_encoded_utf_8_is_malformed() {
         (Method::DELETE, "/peers/5/%FF"),
         (Method::GET, "/semaphores/%C3%28"),
         (Method::GET, "/peers/%80"),
-        // Whoever decodes leniently reads a name that another one does not.
+        // Lenient decoders disagree about these names.
         (Method::DELETE, "/peers/5/%zz"),
         (Method::PUT, "/peers/5/100%"),
         (Method::PUT, "/peers/5%/A"),

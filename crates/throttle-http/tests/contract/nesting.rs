@@ -50,7 +50,7 @@ async fn below_a_path_errors_are_in_our_words() {
     assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"));
 }
 
-/// An application may have captures of its own, even by the names of ours.
+/// An application may have captures of its own, even with the names of ours.
 #[tokio::test(start_paused = true)]
 async fn captures_of_the_application_are_not_ours() {
     let server = nested("/of/{id}/{semaphore}");
@@ -63,7 +63,7 @@ async fn captures_of_the_application_are_not_ours() {
     );
 }
 
-/// An application may serve files at all paths but ours.
+/// An application may serve files at all other paths.
 #[tokio::test(start_paused = true)]
 async fn a_wildcard_of_the_application_does_not_hide_our_routes() {
     let mut server = Server::start(&[("A", 1, 0)]);
@@ -94,7 +94,7 @@ async fn the_endpoint_takes_layers() {
     }
 }
 
-/// What an application puts around our routes goes around all of them.
+/// A layer that an application adds applies to all routes.
 #[tokio::test(start_paused = true)]
 async fn our_routes_take_layers() {
     let mut server = Server::start(&[]);

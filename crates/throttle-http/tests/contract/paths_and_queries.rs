@@ -1,4 +1,4 @@
-//! Ids in paths, and query strings: what is ignored, what is refused, and in which words.
+//! Ids in paths, and query strings: what is ignored, what is refused, and with which sentence.
 
 use axum::http::Method;
 use throttle_wire::Code;
@@ -111,7 +111,7 @@ async fn an_unusable_sequence_number_names_the_parameter_and_changes_nothing() {
         check_refusal(&server, request, Code::InvalidField, &detail).await;
     }
     assert_eq!(server.handle.remainder("A").await, Ok(1));
-    // The greatest there is.
+    // The greatest sequence number.
     let path = format!("/peers/{peer}/A?sequence=9007199254740991");
     assert_eq!(server.put(&path, "1").await.status, 200);
 }

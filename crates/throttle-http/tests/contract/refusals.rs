@@ -15,7 +15,7 @@ use crate::support::{Server, check_refusal, request};
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_was_never_created_is_unknown() {
     let server = Server::start(&[("A", 1, 0)]);
-    // It is told for how long the server has been running.
+    // The problem document has the uptime of the server.
     sleep(Duration::from_secs(90)).await;
     let requests = [
         (Method::PUT, "/peers/5/A", "1"),
@@ -204,7 +204,7 @@ async fn a_path_without_a_route_is_not_found() {
         (Method::PUT, "/peers/5/A/1", "1"),
         (Method::PUT, "/peers/5/", "1"),
         (Method::GET, "//", ""),
-        // Neither was asked for.
+        // The application has enabled neither.
         (Method::GET, "/metrics", ""),
         (Method::POST, "/admin/reload", ""),
     ];
@@ -236,8 +236,8 @@ async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     }
 }
 
-/// What is wrong with the semaphore is told first, then with the count, then with the peer: a client
-/// that hears of an unknown peer restores it and tries again.
+/// The error of the semaphore comes first, then that of the count, then that of the peer, because a client
+/// restores an unknown peer and tries again.
 #[tokio::test(start_paused = true)]
 async fn of_several_errors_that_of_the_semaphore_comes_first_and_that_of_the_peer_last() {
     let server = Server::start(&[("A", 1, 0)]);
@@ -257,7 +257,7 @@ async fn of_several_errors_that_of_the_semaphore_comes_first_and_that_of_the_pee
     assert_eq!(server.post("/restore", restore).await.body, "Unknown semaphore");
 }
 
-/// S12, but for the lease: who asks is alive.
+/// S12 does not hold for the lease: a request shows that its peer is alive.
 #[tokio::test(start_paused = true)]
 async fn a_refused_acquire_renews_the_lease() {
     let server = Server::start(&[("A", 1, 0)]);

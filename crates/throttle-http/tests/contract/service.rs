@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use crate::support::{Answer, Server, check_refusal, request};
 
-/// What browsers send.
+/// The header `Accept` of browsers.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 async fn browse(server: &Server, path: &str) -> Answer {
@@ -53,7 +53,7 @@ async fn the_links_of_the_page_lead_to_where_the_routes_are() {
     let mut server = Server::start(&[("A", 1, 0)]);
     server.routes = axum::Router::new().nest("/tools/throttle", server.routes);
     let page = browse(&server, "/tools/throttle").await;
-    // Relative to a path without a slash at its end, so to `/tools/`.
+    // The path has no slash at its end, so links are relative to `/tools/`.
     assert!(page.body.contains("href=\"./throttle/semaphores/A\""), "{}", page.body);
     assert!(page.body.contains("href=\"./throttle/favicon.ico\""));
 }
@@ -86,7 +86,7 @@ async fn reload_answers_with_the_outcome_of_the_hook() {
     check_refusal(&server, request, Code::ReloadRefused, reason).await;
 }
 
-/// What a page can let a browser send without asking first changes nothing, on any route.
+/// A page of another origin can make a browser send forms. No route accepts one that changes something.
 #[tokio::test(start_paused = true)]
 async fn pages_of_other_origins_cannot_change_anything() {
     let server = Server::build(&[], Settings::default(), |api| {
@@ -107,5 +107,5 @@ async fn pages_of_other_origins_cannot_change_anything() {
     assert_eq!(server.handle.peer_count().await, 0);
 }
 
-/// The types that a form can have.
+/// The content types of forms.
 const FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];

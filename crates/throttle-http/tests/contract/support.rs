@@ -1,4 +1,4 @@
-//! What the tests share: a service behind its routes, and a client that sends one request at a time.
+//! Shared by the tests: a service with its routes, and a client that sends one request at a time.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) routes: Router,
 }
 
-/// An answer that arrived in full.
+/// An answer with its whole body.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -32,7 +32,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// Names, maxima and levels, as the runtime wants them.
+/// A configuration from names, maxima and levels.
 pub(crate) fn semaphores(semaphores: &[(&str, u64, i32)]) -> BTreeMap<String, SemaphoreConfig> {
     let semaphores = semaphores.iter().map(|&(name, max, level)| {
         let max = Count::new(max).expect("a positive maximum");
@@ -56,7 +56,7 @@ impl Server {
         Self { routes: api(Api::new(handle.clone())).routes(), handle }
     }
 
-    /// A service with metrics, as an application would have it.
+    /// A service with metrics.
     pub(crate) fn with_metrics(semaphores: &[(&str, u64, i32)]) -> Self {
         Self::with_histograms(semaphores, Histograms::Coarse)
     }
@@ -118,13 +118,13 @@ impl Server {
         peer
     }
 
-    /// A request for one of `semaphore`, with a query, that stays open in a task of its own.
+    /// Sends a lock request that has to wait, in a task of its own.
     pub(crate) async fn wait(&self, peer: u64, semaphore_and_query: &str) -> JoinHandle<Answer> {
         let request = request(Method::PUT, &format!("/peers/{peer}/{semaphore_and_query}"), "1");
         let server = self.clone();
         let waiting = tokio::spawn(async move { server.send(request).await });
         settle().await;
-        assert!(!waiting.is_finished(), "it was to wait");
+        assert!(!waiting.is_finished(), "the request must wait");
         waiting
     }
 }
@@ -140,7 +140,7 @@ impl Answer {
         self.json()
     }
 
-    /// The header, or nothing if it is missing.
+    /// The header; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("readable"))
     }
@@ -151,7 +151,7 @@ impl Answer {
     }
 }
 
-/// A request with a body of JSON, if there is a body.
+/// A request, declared as JSON if `body` is not empty.
 pub(crate) fn request(method: Method, path: &str, body: &str) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if !body.is_empty() {
@@ -160,7 +160,7 @@ pub(crate) fn request(method: Method, path: &str, body: &str) -> Request<Body> {
     request.body(Body::from(body.to_owned())).expect("a proper request")
 }
 
-/// Sends a request in both forms that errors have, and checks that both say this.
+/// Sends a request twice, and checks the error in both of its forms.
 pub(crate) async fn check_refusal(
     server: &Server,
     (method, path, body): (Method, &str, &str),
@@ -180,14 +180,14 @@ pub(crate) async fn check_refusal(
     expected.uptime = (code == Code::UnknownPeer).then(|| server.handle.uptime());
     expected.uptime_seconds = expected.uptime.map(Into::into);
     let found: throttle_wire::Problem = serde_json::from_str(&document.body).unwrap();
-    // Whoever is told that a greater number came before is told which, first of all.
+    // The sentence for a stale request names the peer's highest sequence number first.
     let numbers = detail.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok());
     expected.sequence = numbers.into_iter().next().filter(|_| code == Code::StaleRequest);
     assert_eq!(found, expected);
     plain
 }
 
-/// Lets every task do what it can do now.
+/// Runs every task until it waits.
 pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -1,5 +1,5 @@
-//! Requests that stay open: granted, too late, abandoned, and told at once when there is nothing to
-//! wait for any more.
+//! Requests that wait for a lock, and how they end: by a grant, after `block_for`, by a broken connection, or
+//! because there is nothing left to wait for.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{Answer, Server, request, semaphores, settle};
 
-/// The answer that a request got without any more time passing.
+/// The answer of a request that must be complete now.
 async fn answer_now(request: JoinHandle<Answer>) -> Answer {
     settle().await;
-    assert!(request.is_finished(), "it is still waiting");
+    assert!(request.is_finished(), "the request still waits");
     request.await.expect("no handler panics")
 }
 
-/// The connection of an open request breaks.
+/// Breaks the connection of a waiting request.
 async fn hang_up(request: JoinHandle<Answer>) {
     request.abort();
-    assert!(request.await.expect_err("it was still waiting").is_cancelled());
+    assert!(request.await.expect_err("the request still waits").is_cancelled());
 }
 
 /// S3

@@ -1,8 +1,8 @@
-//! How long it takes to look at very much, and to change very much.
+//! How long scrapes, lists and reloads take with very many semaphores or locks.
 //!
-//! `cargo bench -p throttle-http --bench looking` measures; `cargo test -p throttle-http --bench looking`
-//! runs each question once, at its smallest size. Wanted for 10,000 semaphores: a scrape in less than
-//! 300 ms, and no page or reload that holds others up for longer than 20 ms.
+//! `cargo bench -p throttle-http --bench scrapes_and_lists` measures; `cargo test -p throttle-http --bench scrapes_and_lists`
+//! runs each question once, at its smallest size. The goals for 10,000 semaphores: a scrape in less than
+//! 300 ms, and no page or reload that makes other requests wait for longer than 20 ms.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ fn main() {
     divan::main();
 }
 
-/// A scrape with all buckets of the histograms, each of which has counted something.
+/// A scrape with all histograms. Each has counted something.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn scrape_with_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
     get(bencher, semaphores, Histograms::Full, "/metrics");
@@ -66,7 +66,7 @@ fn scrape_compressed(bencher: Bencher<'_, '_>, semaphores: u32) {
     report(pauses.get(pauses.len() / 2));
 }
 
-/// The longest time until another task got its turn, until `task` has ended.
+/// Waits for the end of `task`, and returns the longest time for which this task had to wait.
 #[expect(
     clippy::disallowed_methods,
     reason = "the pauses of this thread are measured in real time"
@@ -94,7 +94,7 @@ fn list_semaphores(bencher: Bencher<'_, '_>, semaphores: u32) {
     get(bencher, semaphores, Histograms::Off, "/semaphores");
 }
 
-/// A page of peers each of whom holds all semaphores. Nearly all of the time others wait for it.
+/// A page of peers, each of which holds all semaphores. It is read under the mutex nearly all of the time.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn page_of_peers(bencher: Bencher<'_, '_>, locks: u32) {
     let (runtime, handle, _) = server(locks, Histograms::Off);
@@ -104,7 +104,7 @@ fn page_of_peers(bencher: Bencher<'_, '_>, locks: u32) {
     });
 }
 
-/// A reload that adds so many semaphores. Others wait for a small part of it.
+/// A reload that adds this number of semaphores. It needs the mutex for a small part of the time.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn add_by_reload(bencher: Bencher<'_, '_>, semaphores: u32) {
     let runtime = runtime();
@@ -129,7 +129,7 @@ fn get(bencher: Bencher<'_, '_>, semaphores: u32, histograms: Histograms, path: 
     });
 }
 
-/// A server with ten peers each of whom holds all semaphores, and held them before.
+/// A server with ten peers, each of which holds all semaphores for the second time.
 fn server(semaphores: u32, histograms: Histograms) -> (Runtime, Handle, Router) {
     let runtime = runtime();
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -141,7 +141,7 @@ fn server(semaphores: u32, histograms: Histograms) -> (Runtime, Handle, Router) 
         let handle = Handle::start_observed(settings, &semaphores, metrics.observer());
         for id in (1..=10).chain(1..=10) {
             let peer = PeerId::new(id).expect("not zero");
-            handle.remove_peer(peer, None).await.expect("that there is none is no error");
+            handle.remove_peer(peer, None).await.expect("removing an absent peer is no error");
             let locks = semaphores.keys().map(|name| (name.clone(), Count::ONE)).collect();
             let expires_in = Duration::from_secs(86_400);
             let (labels, sequence) = (Labels::default(), None);
@@ -159,7 +159,10 @@ fn configured(semaphores: u32) -> BTreeMap<String, SemaphoreConfig> {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().build().expect("it needs no I/O")
+    Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime without I/O always starts")
 }
 
 /// All sizes for a measurement, the smallest one for a test.
