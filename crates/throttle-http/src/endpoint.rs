@@ -10,7 +10,7 @@ use std::{
 use axum::{
     BoxError, Router,
     body::{Body, Bytes, HttpBody},
-    http::{Method, Request, request::Parts},
+    http::{Method, Request, header, request::Parts},
     response::Response,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -153,7 +153,11 @@ impl Routes {
             head.extensions.insert(info);
             let request = Request::from_parts(*head, body);
             // Boxed, so that the futures of workers' requests do not reserve room for it.
-            let Ok(response) = Box::pin(self.operator_routes.clone().oneshot(request)).await;
+            let Ok(mut response) = Box::pin(self.operator_routes.clone().oneshot(request)).await;
+            if malformed.is_some() {
+                // Added by axum if the path does not take the method, which is not what was refused.
+                response.headers_mut().remove(header::ALLOW);
+            }
             return response;
         };
         let label = RouteLabel::worker(route, RequestGroup::of(route, &head.method, &head.uri));

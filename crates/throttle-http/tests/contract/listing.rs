@@ -1,6 +1,12 @@
 //! Lists, which are read from the state and written page by page.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
@@ -27,6 +33,19 @@ async fn open(server: &Server, path: &str) -> BodyDataStream {
     let request = request(axum::http::Method::GET, path, "");
     let Ok(response) = server.routes.clone().oneshot(request).await;
     response.into_body().into_data_stream()
+}
+
+/// How often another task of this thread has run.
+fn count_turns() -> Arc<AtomicUsize> {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&turns);
+    tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    turns
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,9 +126,13 @@ async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peer
         };
         server.handle.restore(restoration).await.unwrap();
     }
+    let turns = count_turns();
     for path in ["/peers/", "/peers/7", "/semaphores", &format!("/semaphores/{}", names[0])] {
+        let before = turns.load(Ordering::Relaxed);
         let chunks: Vec<_> = open(&server, path).await.map(Result::unwrap).collect().await;
         assert!(chunks.len() > 2, "{path}");
+        let turns = turns.load(Ordering::Relaxed) - before;
+        assert!(turns >= chunks.len() - 1, "{path}: other tasks run between two pieces");
         let labels = 16 * 2 * 256 * 6;
         assert!(chunks.iter().all(|chunk| chunk.len() < 32 * 1024 + labels + 2_000), "{path}");
         let body: serde_json::Value = serde_json::from_slice(&chunks.concat()).unwrap();
@@ -139,6 +162,23 @@ async fn long_lists_are_limited_in_number_and_short_ones_are_not() {
     while open_lists[0].next().await.is_some() {}
     drop(open_lists);
     assert_eq!(server.get("/peers").await.json::<Vec<PeerStatus>>().len(), 1_000);
+}
+
+/// The compression reads a few pieces ahead, but not the whole list.
+#[tokio::test(start_paused = true)]
+async fn a_compressed_list_counts_as_one_until_it_is_read_or_given_up() {
+    let limits = Limits { listings: 1, ..Limits::default() };
+    let server = Server::build(&[("A", 1, 0)], Settings::default(), |api| api.limits(limits));
+    crowd(&server, 10_000).await;
+    let mut request = request(axum::http::Method::GET, "/peers/", "");
+    request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+    let Ok(response) = server.routes.clone().oneshot(request).await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let mut chunks = response.into_body().into_data_stream();
+    chunks.next().await.unwrap().unwrap();
+    assert_eq!(server.get("/semaphores/A").await.status, 429);
+    drop(chunks);
+    assert_eq!(server.get("/semaphores/A").await.status, 200);
 }
 
 /// Numbers and lists agree, even if the client reads slowly.

@@ -6,11 +6,12 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use throttle_runtime::Settings;
+use throttle_http::{Api, Malformed};
+use throttle_runtime::{Handle, Settings};
 use throttle_wire::Code;
 use tokio::time::sleep;
 
-use crate::support::{Server, check_refusal, request};
+use crate::support::{Server, check_refusal, request, semaphores};
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_was_never_created_is_unknown() {
@@ -290,4 +291,17 @@ async fn a_handler_that_panics_is_answered_with_an_internal_error() {
     let detail = "Something went wrong in the server.";
     check_refusal(&server, reload, Code::Internal, detail).await;
     assert_eq!(server.send(request(Method::GET, "/health", "")).await.status, 200);
+}
+
+/// Its method is not what is wrong with it.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_request_gets_no_header_allow() {
+    let handle = Handle::start(Settings::default(), &semaphores(&[]));
+    let endpoint = Api::new(handle).endpoint();
+    for path in ["/health", "/semaphores/A", "/peers/5", "/nowhere"] {
+        let (head, ()) = Request::patch(path).body(()).unwrap().into_parts();
+        let answer = endpoint.refuse(Malformed::Host, Some(head)).await;
+        assert_eq!(answer.status(), 400, "{path}");
+        assert!(!answer.headers().contains_key("allow"), "{path}");
+    }
 }
