@@ -8,7 +8,8 @@ use crate::{tool, workspace::Workspace};
 
 pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let hadolint = tool::find(sh, workspace, "hadolint")?;
-    let validate = tool::find(sh, workspace, "kubernetes-validate")?;
+    let validate =
+        tool::find_in(sh, workspace, "xtask/manifest-linters.txt", "kubernetes-validate")?;
     cmd!(sh, "{hadolint} Dockerfile").run()?;
     cmd!(sh, "{validate} --strict configs/kubernetes/throttle.yaml").run()?;
     systemd(sh)?;

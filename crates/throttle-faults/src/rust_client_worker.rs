@@ -14,10 +14,10 @@ pub(crate) struct Arguments {
     urls: String,
     /// Separated by commas. They are nested, the outermost first.
     semaphores: String,
-    #[arg(value_parser = span)]
+    #[arg(value_parser = parse_duration)]
     lease: Duration,
     /// The longest wait, or `forever`.
-    #[arg(value_parser = wait)]
+    #[arg(value_parser = parse_wait)]
     wait: Wait,
     rounds: u32,
 }
@@ -25,14 +25,18 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug)]
 struct Wait(Option<Duration>);
 
-fn span(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok());
     let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     span.ok_or_else(|| format!("not a number of seconds: {text:?}"))
 }
 
-fn wait(text: &str) -> Result<Wait, String> {
-    if text == "forever" { Ok(Wait(None)) } else { span(text).map(|span| Wait(Some(span))) }
+fn parse_wait(text: &str) -> Result<Wait, String> {
+    if text == "forever" {
+        Ok(Wait(None))
+    } else {
+        parse_duration(text).map(|span| Wait(Some(span)))
+    }
 }
 
 /// Takes the lock once in each round.
@@ -52,9 +56,9 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let names = arguments.semaphores.split(',');
         let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
         drop(peer);
-        let outcome = match work(requests, arguments.wait, &mut input).await {
+        let outcome = match hold_locks(requests, arguments.wait, &mut input).await {
             Ok(outcome) => outcome,
-            Err(error) => WorkerOutcome::new(end(&error), &chain(&error)),
+            Err(error) => WorkerOutcome::new(outcome_kind(&error), &with_causes(&error)),
         };
         println!("{outcome}");
     }
@@ -73,7 +77,7 @@ impl Input {
     }
 }
 
-async fn work(
+async fn hold_locks(
     requests: Vec<LockRequest>,
     wait: Wait,
     input: &mut Input,
@@ -108,7 +112,7 @@ async fn work(
     Ok(outcome)
 }
 
-fn end(error: &LockError) -> OutcomeKind {
+fn outcome_kind(error: &LockError) -> OutcomeKind {
     match error {
         LockError::Failed { source: Error::Refused { .. }, .. } => OutcomeKind::Refused,
         LockError::Failed { .. } | LockError::Unreachable { .. } => OutcomeKind::Unreachable,
@@ -119,7 +123,7 @@ fn end(error: &LockError) -> OutcomeKind {
 }
 
 /// The messages of an error and its causes.
-fn chain(error: &LockError) -> String {
+fn with_causes(error: &LockError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

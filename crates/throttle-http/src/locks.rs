@@ -9,8 +9,8 @@ use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 
 use crate::{
     answer,
+    extractors::LockPath,
     refusal::Refusal,
-    request::Lock,
     worker_request::{Content, WorkerRequest},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// waiter is parked.
 pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
-    let Lock { peer, semaphore } = request.path()?;
+    let LockPath { peer, semaphore } = request.path()?;
     let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
     let LockCount(count) = request.json().await?;
     let count = self::count(handle, &semaphore, count).await?;
@@ -46,7 +46,7 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
 /// that is no error.
 pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
-    let Lock { peer, semaphore } = request.path()?;
+    let LockPath { peer, semaphore } = request.path()?;
     let Release { sequence } = request.query()?;
     let Some(peer) = peer else { return unknown_peer(handle, &semaphore).await };
     handle.release(peer, &semaphore, sequence.and_then(Sequence::new)).await?;

@@ -10,6 +10,7 @@ mod counters;
 mod event_counts;
 mod exposition;
 mod histogram;
+mod request_counters;
 mod request_durations;
 mod semaphore_families;
 mod series;
@@ -18,7 +19,7 @@ mod single_flight;
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -33,12 +34,13 @@ pub(crate) use self::request_durations::RequestGroup;
 use self::{
     collectors::{Collector, Collectors, Kind},
     event_counts::EventCounts,
+    request_counters::RequestCounters,
     request_durations::RequestDurations,
     semaphore_families::Row,
     series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
-use crate::{observed::RouteLabel, refusal::Refusal, worker_routes::WorkerRoute};
+use crate::{observed::RouteLabel, refusal::Refusal};
 
 /// The metrics of one server.
 ///
@@ -81,8 +83,7 @@ struct MetricsInner {
     not_found: Counter,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<Counter>,
-    /// Requests to workers' routes, by route, method and status. Most of these counters are never needed.
-    worker_requests: Vec<OnceLock<Counter>>,
+    requests: RequestCounters,
 }
 
 impl Metrics {
@@ -101,9 +102,7 @@ impl Metrics {
         let inner = MetricsInner {
             not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
-            worker_requests: (0..WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len())
-                .map(|_| OnceLock::new())
-                .collect(),
+            requests: RequestCounters::new(Arc::clone(&recorder)),
             recorder,
             render,
             series: Arc::default(),
@@ -173,43 +172,18 @@ impl Metrics {
         status: StatusCode,
         code: Option<Code>,
     ) {
+        let MetricsInner { durations, requests, refusals, not_found, .. } = &*self.inner;
         if let Some(started) = started {
-            self.inner.durations.record(route.group, started, self.now());
+            durations.record(route.group, started, self.now());
         }
-        self.count_request(route, method, status);
+        requests.increment(route, method, status);
         if let Some(code) = code
-            && let Some(refusals) = self.inner.refusals.get(code as usize)
+            && let Some(refusals) = refusals.get(code as usize)
         {
             refusals.increment(1);
         }
         if code == Some(Code::UnknownRoute) {
-            self.inner.not_found.increment(1);
-        }
-    }
-
-    fn count_request(&self, route: RouteLabel, method: &str, status: StatusCode) {
-        debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
-        let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
-        let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
-        let counter = || {
-            let status = match STATUSES[status] {
-                OTHER => "other".to_owned(),
-                status => status.to_string(),
-            };
-            let labels = vec![
-                Label::new("route", route.name),
-                Label::new("method", METHODS[method]),
-                Label::new("status", status),
-            ];
-            counters::register(&*self.inner.recorder, Key::from_parts(counters::REQUESTS, labels))
-        };
-        match route.worker {
-            Some(worker) => {
-                let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
-                self.inner.worker_requests[index].get_or_init(counter).increment(1);
-            }
-            // The recorder finds the counter by its labels, which takes about a microsecond.
-            None => counter().increment(1),
+            not_found.increment(1);
         }
     }
 
@@ -248,34 +222,4 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-/// Values of the label `method`. The first stands for all others.
-const METHODS: &[&str] = &["other", "DELETE", "GET", "HEAD", "POST", "PUT"];
-
-/// Values of the label `status`. The first would stand for all others, but there are none.
-const STATUSES: &[u16] =
-    &[OTHER, 200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503];
-
-/// No status.
-const OTHER: u16 = 0;
-
-const _: () = {
-    let mut index = 0;
-    while index < Code::ALL.len() {
-        assert!(has_label(Code::ALL[index].status()), "add the status of a new code to STATUSES");
-        index += 1;
-    }
-};
-
-/// Whether the status is among [`STATUSES`].
-const fn has_label(status: u16) -> bool {
-    let mut index = 0;
-    while index < STATUSES.len() {
-        if STATUSES[index] == status {
-            return true;
-        }
-        index += 1;
-    }
-    false
 }

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use tokio::time;
 
-use crate::{operation::seconds, peer::Peer, process::Process};
+use crate::{operation::seconds, peer::Peer, process::ProcessState};
 
 /// Removes peers from their servers, all at once, and returns when these and all earlier releases have
 /// finished, after `timeout` seconds at the latest.
@@ -17,7 +17,7 @@ pub(crate) fn close_peers(
     timeout: f64,
     others_can_run: bool,
 ) {
-    let Some(process) = Process::existing() else { return };
+    let Some(process) = ProcessState::existing() else { return };
     for peer in peers.iter().filter_map(|peer| peer.get().open_peer().take()) {
         drop(process.close_in_background(peer));
     }

@@ -7,7 +7,7 @@ use throttle_client::{Admission, Error, Labels, Restore, RetryPolicy};
 
 use crate::{
     operation::{Operation, seconds},
-    process::Process,
+    process::ProcessState,
 };
 
 /// The settings of a client. Clients with equal settings share their connections.
@@ -78,12 +78,12 @@ impl Client {
 
     /// Whether the client for peers is built, so that [`Peer`](crate::peer::Peer) does not have to wait for it.
     fn is_ready(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(Process::current(py)?.built_client(&self.for_peers()).is_some())
+        Ok(ProcessState::current(py)?.built_client(&self.for_peers()).is_some())
     }
 
     /// Builds the client for peers. It takes time, for example to read the certificates of the system.
     fn prepare(&self, py: Python<'_>) -> PyResult<Operation> {
-        let (process, settings) = (Process::current(py)?, self.for_peers());
+        let (process, settings) = (ProcessState::current(py)?, self.for_peers());
         let runtime = process.runtime();
         let future = async move { process.client(settings).await.map(drop) };
         Ok(Operation::new(runtime, future))
@@ -170,7 +170,7 @@ impl Client {
         T: for<'py> IntoPyObject<'py> + Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (process, settings) = (Process::current(py)?, self.settings.clone());
+        let (process, settings) = (ProcessState::current(py)?, self.settings.clone());
         let runtime = process.runtime();
         let future = async move { request(process.client(settings).await?).await };
         Ok(Operation::new(runtime, future))

@@ -13,7 +13,7 @@ use std::{
 
 use pyo3::prelude::*;
 
-use crate::process::Process;
+use crate::process::ProcessState;
 
 static FORK_LOCK: Mutex<()> = Mutex::new(());
 
@@ -42,7 +42,7 @@ pub(crate) fn before_fork() {
         return;
     }
     let fork_lock = hold_off_forks();
-    let resume = Process::existing().map(|process| {
+    let resume = ProcessState::existing().map(|process| {
         let (report_paused, paused) = mpsc::channel();
         let (resume, resumed) = mpsc::channel::<()>();
         process.runtime().spawn(async move {

@@ -22,7 +22,7 @@ use tracing::{
 };
 
 use crate::{
-    process::Process,
+    process::ProcessState,
     wakeup::{Wakeup, WakeupSender},
 };
 
@@ -80,7 +80,7 @@ impl Log {
 /// From now on wakes the reader when there are events to [take](take_log). Forwards events from this level on.
 #[pyfunction]
 pub(crate) fn forward_log(py: Python<'_>, wakeup: &Wakeup, min_level: u8) -> PyResult<()> {
-    let process = Process::current(py)?;
+    let process = ProcessState::current(py)?;
     process.log.min_level.store(min_level, Ordering::Relaxed);
     let mut queue = process.log.queue.lock().unwrap_or_else(PoisonError::into_inner);
     queue.reader = Some(Arc::clone(&wakeup.sender));
@@ -92,7 +92,7 @@ pub(crate) fn forward_log(py: Python<'_>, wakeup: &Wakeup, min_level: u8) -> PyR
 /// The events since the last call: for each the level as a number of `logging`, and the text.
 #[pyfunction]
 pub(crate) fn take_log(py: Python<'_>) -> PyResult<Vec<(u8, String)>> {
-    Ok(Process::current(py)?.log.take())
+    Ok(ProcessState::current(py)?.log.take())
 }
 
 /// Writes events of the client into the log. It ignores spans.

@@ -16,7 +16,7 @@ use crate::{
     client::Client,
     errors::{self, PeerUnavailable},
     operation::{IntoException as _, Operation, seconds},
-    process::{OpenPeer, Process},
+    process::{OpenPeer, ProcessState},
 };
 
 /// The default labels of the peers of this process: host, user, process and program.
@@ -51,7 +51,7 @@ impl Peer {
         heartbeat: bool,
         resumed: Option<(u64, BTreeMap<String, u64>)>,
     ) -> PyResult<Self> {
-        let process = Process::current(py)?;
+        let process = ProcessState::current(py)?;
         let client = process.built_client(&client.for_peers());
         let client = client
             .ok_or_else(|| PyRuntimeError::new_err("the client has to be prepared before"))?;

@@ -2,8 +2,9 @@
 //!
 //! A forked child has a copy of its parent's memory, but none of its threads, and must not touch its
 //! connections. So all of this belongs to the process that made it: a child leaks what it has inherited, and
-//! makes its own. The mutex of the static is locked only by threads that hold the lock of the interpreter, and
-//! so does a thread that forks, so no child inherits it locked. No Python code runs while it is locked.
+//! makes its own. Only threads that hold the lock of the interpreter lock the mutex of the static. A thread that
+//! forks holds the lock of the interpreter too, so no child inherits the mutex locked. No Python code runs while
+//! it is locked.
 
 use std::{
     collections::HashMap,
@@ -21,10 +22,10 @@ use tokio::{
 
 use crate::{client::Settings, fork, log::Log};
 
-static PROCESS: Mutex<Option<Arc<Process>>> = Mutex::new(None);
+static PROCESS: Mutex<Option<Arc<ProcessState>>> = Mutex::new(None);
 
 /// The runtime of one process, and the state of everything that runs on it.
-pub(crate) struct Process {
+pub(crate) struct ProcessState {
     id: u32,
     runtime: Runtime,
     clients: Mutex<HashMap<Settings, Client>>,
@@ -34,7 +35,7 @@ pub(crate) struct Process {
     pub(crate) log: Arc<Log>,
 }
 
-impl Process {
+impl ProcessState {
     /// The state of this process. Makes it if there is none.
     pub(crate) fn current(_: Python<'_>) -> std::io::Result<Arc<Self>> {
         let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +144,7 @@ impl Process {
 /// A peer that is removed from the server when this is dropped, unless it was removed before.
 pub(crate) struct OpenPeer {
     peer: Mutex<Option<Peer>>,
-    process: Arc<Process>,
+    process: Arc<ProcessState>,
 }
 
 impl OpenPeer {
@@ -173,7 +174,7 @@ impl OpenPeer {
         self.process.id != process::id()
     }
 
-    pub(crate) fn process(&self) -> &Arc<Process> {
+    pub(crate) fn process(&self) -> &Arc<ProcessState> {
         &self.process
     }
 }
@@ -192,7 +193,7 @@ impl Drop for OpenPeer {
 }
 
 /// A release or removal that should be confirmed before the process ends. Counted until it is dropped.
-pub(crate) struct UnfinishedRelease(Arc<Process>);
+pub(crate) struct UnfinishedRelease(Arc<ProcessState>);
 
 impl Drop for UnfinishedRelease {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! Fields of requests that accept less than their type does.
 //!
-//! Each visitor says what its field must be. A server refuses anything else in these words.
+//! Each visitor has the words for what its field must be. A server refuses other values with them.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 

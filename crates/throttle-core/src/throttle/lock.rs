@@ -4,7 +4,8 @@ use core::{cmp::Ordering, time::Duration};
 
 use super::Throttle;
 use crate::{
-    CancelCause, Count, Error, Event, FencingToken, PeerId, SemaphoreId, Sequence, Ticket, Time,
+    CancelCause, Count, Error, Event, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket,
+    Time,
     peers::{Held, Pending, Slot},
 };
 
@@ -118,8 +119,10 @@ impl Throttle {
         let entry = self.peers.get(slot);
         let admission = match (entry.held(request.semaphore).copied(), entry.pending) {
             (Some(held), _) => self.acquire_held(slot, held, request.count)?,
-            (None, Some(pending)) => self.acquire_pending(slot, pending, request)?,
-            (None, None) => self.acquire_new(slot, request)?,
+            (None, Some(pending)) => {
+                self.acquire_pending(slot, pending, request.semaphore, request.count)?
+            }
+            (None, None) => self.acquire_new(slot, request.semaphore, request.count)?,
         };
         if request.attended {
             self.attend(slot, admission);
@@ -173,8 +176,9 @@ impl Throttle {
             Ordering::Equal => {}
             Ordering::Less => self.shrink_held(slot, held, count),
             Ordering::Greater => {
-                self.check_acquirable(held.semaphore, count)?;
-                self.check_hierarchy(slot, held.semaphore)?;
+                let semaphore = self.semaphore(held.semaphore)?;
+                check_acquirable(count, semaphore.max)?;
+                self.check_hierarchy(slot, semaphore.level)?;
             }
         }
         Ok(Admission::Granted { count, token: held.token })
@@ -185,29 +189,34 @@ impl Throttle {
         &mut self,
         slot: Slot,
         pending: Pending,
-        request: LockRequest,
+        semaphore: SemaphoreId,
+        count: Count,
     ) -> Result<Admission, Error> {
-        self.check_acquirable(request.semaphore, request.count)?;
-        if pending.semaphore != request.semaphore || request.count > pending.count {
+        check_acquirable(count, self.semaphore(semaphore)?.max)?;
+        if pending.semaphore != semaphore || count > pending.count {
             return Err(Error::AlreadyPending);
         }
         self.resume(slot);
-        if request.count < pending.count {
-            self.shrink_pending(slot, pending, request.count);
+        if count < pending.count {
+            self.shrink_pending(slot, pending, count);
         }
-        self.serve(request.semaphore);
-        Ok(match self.peers.get(slot).held(request.semaphore) {
-            Some(&Held { count, token, .. }) => Admission::Granted { count, token },
-            None => Admission::Queued { count: request.count, ticket: pending.ticket },
+        self.serve(semaphore);
+        Ok(match self.peers.get(slot).held(semaphore) {
+            Some(held) => Admission::Granted { count: held.count, token: held.token },
+            None => Admission::Queued { count, ticket: pending.ticket },
         })
     }
 
     /// The peer neither holds this semaphore nor waits for any.
-    fn acquire_new(&mut self, slot: Slot, request: LockRequest) -> Result<Admission, Error> {
-        let LockRequest { semaphore, count, .. } = request;
-        self.check_acquirable(semaphore, count)?;
-        self.check_hierarchy(slot, semaphore)?;
+    fn acquire_new(
+        &mut self,
+        slot: Slot,
+        semaphore: SemaphoreId,
+        count: Count,
+    ) -> Result<Admission, Error> {
         let entry = self.semaphore(semaphore)?;
+        check_acquirable(count, entry.max)?;
+        self.check_hierarchy(slot, entry.level)?;
         if entry.grants_at_once(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));
             return Ok(Admission::Granted { count, token });
@@ -219,15 +228,9 @@ impl Throttle {
         Ok(Admission::Queued { count, ticket: self.enqueue(slot, semaphore, count) })
     }
 
-    fn check_acquirable(&self, semaphore: SemaphoreId, count: Count) -> Result<(), Error> {
-        let max = self.semaphore(semaphore)?.max;
-        if count <= max { Ok(()) } else { Err(Error::NeverAcquirable { count, max }) }
-    }
-
     /// Locks are taken in strictly descending order of their levels, so peers cannot wait for each other
     /// in a circle.
-    fn check_hierarchy(&self, slot: Slot, semaphore: SemaphoreId) -> Result<(), Error> {
-        let requested = self.semaphore(semaphore)?.level;
+    fn check_hierarchy(&self, slot: Slot, requested: Level) -> Result<(), Error> {
         let held = self.peers.get(slot).held.iter();
         let levels = held.filter_map(|lock| Some(self.semaphore(lock.semaphore).ok()?.level));
         match levels.min() {
@@ -258,4 +261,8 @@ impl Throttle {
         let peer = self.peers.get(slot).id;
         self.events.push_back(Event::Shrunk { peer, semaphore, from, to });
     }
+}
+
+fn check_acquirable(count: Count, max: Count) -> Result<(), Error> {
+    if count <= max { Ok(()) } else { Err(Error::NeverAcquirable { count, max }) }
 }

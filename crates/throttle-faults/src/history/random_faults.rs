@@ -16,8 +16,8 @@ use crate::proxy::{Fault, Proxy, RequestKind, Rule};
 pub(super) async fn inject_random_faults(proxy: &mut Proxy, seed: u64) -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
     loop {
-        sleep(span(&mut random, 20, 150)).await;
-        let lasts = span(&mut random, 20, 250);
+        sleep(random_duration(&mut random, 20, 150)).await;
+        let lasts = random_duration(&mut random, 20, 250);
         match random.random_range(0..12_u32) {
             0 => {
                 proxy.refuse_connections().await;
@@ -26,7 +26,7 @@ pub(super) async fn inject_random_faults(proxy: &mut Proxy, seed: u64) -> anyhow
             }
             1 => proxy.cut_connections().await?,
             _ => {
-                proxy.inject(rule(&mut random));
+                proxy.inject(random_rule(&mut random));
                 sleep(lasts).await;
                 proxy.clear();
             }
@@ -34,8 +34,8 @@ pub(super) async fn inject_random_faults(proxy: &mut Proxy, seed: u64) -> anyhow
     }
 }
 
-fn rule(random: &mut StdRng) -> Rule {
-    let late = span(random, 1, 400);
+fn random_rule(random: &mut StdRng) -> Rule {
+    let late = random_duration(random, 1, 400);
     let status = [307, 404, 429, 502, 503, 504];
     let faults = [
         Fault::CutAnswer,
@@ -60,6 +60,6 @@ fn rule(random: &mut StdRng) -> Rule {
     Rule::always(fault).on(kinds).skip(skip)
 }
 
-fn span(random: &mut StdRng, from_ms: u64, to_ms: u64) -> Duration {
+fn random_duration(random: &mut StdRng, from_ms: u64, to_ms: u64) -> Duration {
     Duration::from_millis(random.random_range(from_ms..to_ms))
 }

@@ -1,4 +1,5 @@
-//! The parts of requests, read as the types of [`throttle_wire`] and checked against the [`Limits`].
+//! The extractors: parts of requests, read as the types of [`throttle_wire`] and checked against the
+//! [`Limits`].
 
 use std::borrow::Cow;
 
@@ -31,12 +32,12 @@ impl FromPath<'_> for Option<PeerId> {
 }
 
 /// The peer and the semaphore in `/peers/{id}/{semaphore}`.
-pub(crate) struct Lock<'a> {
+pub(crate) struct LockPath<'a> {
     pub(crate) peer: Option<PeerId>,
     pub(crate) semaphore: Cow<'a, str>,
 }
 
-impl<'a> FromPath<'a> for Lock<'a> {
+impl<'a> FromPath<'a> for LockPath<'a> {
     fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
         let semaphore = percent::decode_segment(captures.semaphore)?;
         let peer = FromPath::from_path(captures, limits)?;
