@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct RequestInfo {
     method: Method,
-    reads_problems: bool,
+    prefers_problem: bool,
     /// `Some` if the server found the request malformed. It is refused without being handled.
     malformed: Option<Malformed>,
     /// When the request arrived. `None` if its duration is not measured.
@@ -52,7 +52,7 @@ impl RequestInfo {
         let metrics = api.metrics.as_ref().filter(|_| malformed.is_none());
         Self {
             method: head.method.clone(),
-            reads_problems: accept_header::prefers(&head.headers, PROBLEM_JSON),
+            prefers_problem: accept_header::prefers(&head.headers, PROBLEM_JSON),
             malformed,
             started: metrics.map(|metrics| metrics.now()),
         }
@@ -62,7 +62,7 @@ impl RequestInfo {
     pub(crate) fn unreadable(malformed: Malformed) -> Self {
         // A method that metrics count as `other`.
         let method = Method::from_bytes(b"-").expect("a dash is a valid method");
-        Self { method, reads_problems: false, malformed: Some(malformed), started: None }
+        Self { method, prefers_problem: false, malformed: Some(malformed), started: None }
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn observed(
     };
     let code = outcome.as_ref().err().map(Refusal::code);
     let response =
-        outcome.unwrap_or_else(|refusal| refusal.write(info.reads_problems, api.handle.uptime()));
+        outcome.unwrap_or_else(|refusal| refusal.write(info.prefers_problem, api.handle.uptime()));
     let status = response.status();
     if let Some(metrics) = &api.metrics {
         metrics.count(route, (info.method.as_str(), info.started), status, code);

@@ -16,7 +16,7 @@ use crate::{
     locks, peers,
     refusal::Refusal,
     semaphores,
-    worker_request::{Content, WorkerRequest},
+    worker_request::{RequestBody, WorkerRequest},
 };
 
 /// The variable segments of a path, still percent-encoded; empty if the route has none.
@@ -90,7 +90,7 @@ macro_rules! worker_routes {
         /// Leads a request to the handler of its route and method.
         pub(crate) async fn handle(
             route: WorkerRoute,
-            request: WorkerRequest<'_, impl Content>,
+            request: WorkerRequest<'_, impl RequestBody>,
         ) -> Result<Response, Refusal> {
             match (route, Verb::of(&request.head.method)) {
                 $($((WorkerRoute::$route, Verb::$verb) => $handler(request).await,)+)+
