@@ -14,8 +14,7 @@ use crate::{
     json::Value,
     percent,
     refusal::Refusal,
-    worker_request::{FromJson, FromPath, FromQuery, Parameters},
-    worker_routes::Captures,
+    worker_request::{Captures, FromJson, FromPath, FromQuery, Parameters},
 };
 
 /// The peer in a path. `None` is zero: a well-formed id that no peer has.

@@ -1,7 +1,7 @@
 //! Around every handler: refusals are written in the form that the client reads, requests are counted and
 //! logged, and a panic of a handler becomes an answer.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     http::{Method, request::Parts},
@@ -13,8 +13,11 @@ use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
-    accept_header, api::Api, malformed::Malformed, metrics::RequestGroup, refusal::Refusal,
-    worker_routes::WorkerRoute,
+    accept_header,
+    api::Api,
+    malformed::Malformed,
+    metrics::{RequestGroup, RouteCounters},
+    refusal::Refusal,
 };
 
 /// What is known of a request before its route.
@@ -31,13 +34,21 @@ pub(crate) struct RequestInfo {
     started: Option<Time>,
 }
 
-/// A route, as metrics and logs name it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RouteLabel {
+/// A route, as metrics and logs know it.
+#[derive(Clone, Debug)]
+pub(crate) struct ObservedRoute {
     pub(crate) name: &'static str,
+    /// `None` without metrics.
+    counters: Option<Arc<RouteCounters>>,
+}
+
+/// How a request appears in metrics and logs.
+#[derive(Debug)]
+pub(crate) struct Labels<'a> {
+    pub(crate) route: &'a ObservedRoute,
     pub(crate) group: RequestGroup,
-    /// `Some` for a worker's route, whose counters are found without a look-up.
-    pub(crate) worker: Option<WorkerRoute>,
+    /// `None` if requests are not logged.
+    pub(crate) fields: Option<LogFields>,
 }
 
 /// The peer and the semaphore of a request, for the log. Empty if the request has none.
@@ -66,16 +77,15 @@ impl RequestInfo {
     }
 }
 
-impl RouteLabel {
-    /// The label of all paths that have no route.
-    pub(crate) const UNKNOWN: Self = Self::operator("unknown", RequestGroup::Operate);
-
-    pub(crate) const fn operator(name: &'static str, group: RequestGroup) -> Self {
-        Self { name, group, worker: None }
+impl ObservedRoute {
+    pub(crate) fn new(api: &Api, name: &'static str) -> Self {
+        let counters = api.metrics.as_ref().map(|metrics| Arc::new(metrics.route_counters(name)));
+        Self { name, counters }
     }
 
-    pub(crate) const fn worker(route: WorkerRoute, group: RequestGroup) -> Self {
-        Self { name: route.name(), group, worker: Some(route) }
+    /// All paths that have no route.
+    pub(crate) fn unknown(api: &Api) -> Self {
+        Self::new(api, "unknown")
     }
 }
 
@@ -90,7 +100,7 @@ impl LogFields {
 pub(crate) async fn observed(
     api: &Api,
     info: &RequestInfo,
-    (route, fields): (RouteLabel, Option<LogFields>),
+    labels: Labels<'_>,
     handler: impl Future<Output = Result<Response, Refusal>>,
 ) -> Response {
     let outcome = match info.malformed {
@@ -104,8 +114,9 @@ pub(crate) async fn observed(
     let response =
         outcome.unwrap_or_else(|refusal| refusal.write(info.prefers_problem, api.handle.uptime()));
     let status = response.status();
-    if let Some(metrics) = &api.metrics {
-        metrics.count(route, (info.method.as_str(), info.started), status, code);
+    let Labels { route, group, fields } = labels;
+    if let (Some(metrics), Some(counters)) = (&api.metrics, &route.counters) {
+        metrics.count(counters, (group, info.method.as_str(), info.started), status, code);
     }
     if let Some(fields) = fields.filter(|_| info.malformed.is_none()) {
         debug!(

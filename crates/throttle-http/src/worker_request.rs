@@ -11,7 +11,15 @@ use bytes::BytesMut;
 use futures_util::future;
 use throttle_wire::Code;
 
-use crate::{RequestLimits, api::Api, percent, refusal::Refusal, worker_routes::Captures};
+use crate::{RequestLimits, api::Api, percent, refusal::Refusal};
+
+/// The variable segments of a path, still percent-encoded; empty if the route has none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Captures<'a> {
+    /// The id of a peer.
+    pub(crate) id: &'a str,
+    pub(crate) semaphore: &'a str,
+}
 
 /// A request to a worker's route.
 ///
