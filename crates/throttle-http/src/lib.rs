@@ -31,7 +31,7 @@
 //!
 //! There are two kinds of routes. `worker_routes` is the table of those that workers use all the time; it
 //! leads to the handlers in `peers`, `locks` and `semaphores`, which read a `worker_request` with the help of
-//! `request`, `json` and `percent`. `operator_routes` is an axum router for everything else: lists, metrics,
+//! `request_parts`, `json` and `percent`. `operator_routes` is an axum router for everything else: lists, metrics,
 //! the page, reload. `endpoint` chooses between them, and `observed` goes around every handler of either
 //! kind. `view`, `listing`, `page`, `refusal` and `answer` make the answer.
 
@@ -55,7 +55,7 @@ mod page;
 mod peers;
 mod percent;
 mod refusal;
-mod request;
+mod request_parts;
 mod semaphores;
 mod service;
 mod view;

@@ -10,7 +10,7 @@ use throttle_wire::{self as wire, LockAnswer, LockCount, Release};
 use crate::{
     answer,
     refusal::Refusal,
-    request::Lock,
+    request_parts::Lock,
     worker_request::{Content, WorkerRequest},
 };
 

@@ -1,5 +1,5 @@
 //! A request on its way to the handler of a worker's route: path, query and body, read with errors in our
-//! own words. What they must contain is decided in `request`.
+//! own words. What they must contain is decided in `request_parts`.
 
 use std::{borrow::Cow, mem, pin::pin};
 

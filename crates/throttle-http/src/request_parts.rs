@@ -1,4 +1,5 @@
-//! The parts of requests, read as the types of [`throttle_wire`] and checked against the [`Limits`].
+//! What the path, the query and the body of each request must contain: they are read as the types of
+//! [`throttle_wire`] and checked against the [`Limits`].
 
 use std::borrow::Cow;
 
