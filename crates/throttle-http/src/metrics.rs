@@ -3,7 +3,7 @@
 //! Gauges of what is held and pending are read from the service at each scrape, so they cannot drift
 //! from it. Events are counted when they happen: requests by the routes, the rest by an observer of the
 //! service. A recorder keeps the counters of the whole server ([`counters`]). The series of a semaphore
-//! are kept here ([`semaphore_families`]), because a recorder cannot drop them with the semaphore.
+//! are kept here ([`semaphore_series`]), because a recorder cannot drop them with the semaphore.
 
 mod collectors;
 mod counters;
@@ -13,7 +13,7 @@ mod histogram;
 mod request_durations;
 mod route_counters;
 mod semaphore_families;
-mod series;
+mod semaphore_series;
 mod single_flight;
 
 use std::{
@@ -35,7 +35,7 @@ use self::{
     event_counts::EventCounts,
     request_durations::RequestDurations,
     semaphore_families::Row,
-    series::SeriesRegistry,
+    semaphore_series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
 pub(crate) use self::{request_durations::RequestGroup, route_counters::RouteCounters};
