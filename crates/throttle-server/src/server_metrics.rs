@@ -26,7 +26,7 @@ pub(crate) fn metrics(
     config: &config::Metrics,
     capacity: Capacity,
 ) -> (Metrics, ConnectionMetrics) {
-    // It needs no upkeep, which only histograms do.
+    // It needs no periodic maintenance, which only histograms need.
     let recorder = PrometheusBuilder::new().build_recorder();
     let connections = connections(&recorder);
     let exporter = recorder.handle();
