@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Router, routing::get};
 use throttle_client::Client;
-use throttle_http::{Api, Limits};
+use throttle_http::{Api, RequestLimits};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::net::TcpListener;
 
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let semaphores = BTreeMap::from([("crawl".to_owned(), crawl)]);
     let throttle = Handle::start(Settings::default(), &semaphores);
 
-    let limits = Limits { expires_in: Duration::from_secs(60), ..Limits::default() };
+    let limits = RequestLimits { expires_in: Duration::from_secs(60), ..RequestLimits::default() };
     let application = Router::new()
         .route("/", get(async || "my own page"))
         .nest("/throttle", Api::new(throttle.clone()).limits(limits).routes());

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Tell on standard error what the client does: attempts, heartbeats, losses; twice for more
+    /// Log on standard error what the client does: attempts, heartbeats, losses; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Verb {
     /// Run a command under a lock
     Lock(Lock),
-    /// Whether the server answers and takes on work, with its version and numbers
+    /// Whether the server answers and accepts work, with its version and numbers
     Status {
         #[command(flatten)]
         options: OutputOptions,
@@ -58,7 +58,7 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_lock_request)]
         semaphores: Vec<LockRequest>,
     },
-    /// Whether the server is healthy and takes on work
+    /// Whether the server is healthy and accepts work
     ///
     /// Ends with 69 if not, or if it cannot be reached at the first attempt.
     Health {
@@ -68,7 +68,7 @@ pub(crate) enum Verb {
     },
     /// All metrics of the server, in the text format of Prometheus
     Metrics,
-    /// Let the server read its configuration again, and tell what has changed
+    /// Make the server read its configuration again, and print what has changed
     Reload {
         #[command(flatten)]
         options: OutputOptions,
@@ -83,7 +83,7 @@ pub(crate) enum Verb {
     },
     /// All semaphores in a table that stays up to date, until Ctrl+C
     Watch {
-        /// Time between two looks
+        /// Time between two updates
         #[arg(short = 'n', long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
         interval: Duration,
     },
@@ -108,7 +108,7 @@ pub(crate) struct OutputOptions {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// As the server says it
+    /// The answer of the server
     Json,
     /// For people
     Table,

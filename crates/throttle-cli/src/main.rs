@@ -73,7 +73,7 @@ fn print_clap_error(mut error: clap::Error) -> Result<ExitStatus, Failure> {
     let has_argument = |word: &str| env::args_os().skip(1).any(|argument| argument == word);
     if error.kind() == ErrorKind::UnknownArgument && has_argument("lock") && !has_argument("--") {
         // For example `lock A make -j4`.
-        let tip = "a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`";
+        let tip = "the command follows `--`, as in `throttlectl lock NAME -- COMMAND`";
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     let text = |is_terminal| {

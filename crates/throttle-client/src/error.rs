@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use throttle_wire::Code;
 
-use crate::{Endpoint, retry::Failure};
+use crate::Endpoint;
 
 /// Why a request failed.
 ///
@@ -201,33 +201,6 @@ impl Error {
             Self::Transport { endpoint, source }
         }
     }
-
-    /// What the failure means for another attempt; `None` if that would end the same way.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        match *self {
-            Self::Connect { .. } => Some(Failure::NotSent),
-            Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::MaybeExecuted),
-            Self::Refused { status: 429 | 503, retry_after, .. }
-            | Self::UnexpectedAnswer { status: 429 | 503, retry_after, .. } => {
-                Some(Failure::Busy { retry_after })
-            }
-            Self::UnexpectedAnswer { status, .. } => {
-                (!is_final(status)).then_some(Failure::MaybeExecuted)
-            }
-            Self::InvalidName { .. }
-            | Self::InvalidRequest { .. }
-            | Self::InvalidSetting { .. }
-            | Self::InvalidUrl { .. }
-            | Self::Refused { .. } => None,
-        }
-    }
-}
-
-/// Whether a status that does not come from Throttle will be the same for the next attempt: the URL belongs
-/// to another server, a proxy asks for credentials, or the request is too large for it. Other errors may be
-/// over soon, such as the 404 of a proxy without a backend.
-fn is_final(status: u16) -> bool {
-    matches!(status, 300..=399 | 401 | 403 | 407 | 413 | 414 | 431)
 }
 
 fn leads_to(location: Option<&str>) -> String {

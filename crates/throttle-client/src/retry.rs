@@ -1,7 +1,8 @@
 //! Decides whether and when a failed request is sent again.
 //!
-//! [`RetryPolicy::pause`] decides, as a pure function of what is known after a failed attempt; [`Plan::run`]
-//! carries it out. Neither knows what a request is.
+//! [`Error::failure`] says what an error means for another attempt. [`RetryPolicy::pause`] decides, as a pure
+//! function of what is known after a failed attempt; [`Plan::run`] carries it out. Neither `pause` nor `run` knows what
+//! a request is.
 
 use std::{fmt, time::Duration};
 
@@ -62,6 +63,35 @@ pub(crate) enum Failure {
     MaybeExecuted,
     /// The request did not reach the server.
     NotSent,
+}
+
+impl Error {
+    /// What the failure means for another attempt; `None` if that would end the same way.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match *self {
+            Self::Connect { .. } => Some(Failure::NotSent),
+            Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::MaybeExecuted),
+            Self::Refused { status: 429 | 503, retry_after, .. }
+            | Self::UnexpectedAnswer { status: 429 | 503, retry_after, .. } => {
+                Some(Failure::Busy { retry_after })
+            }
+            Self::UnexpectedAnswer { status, .. } => {
+                (!is_final(status)).then_some(Failure::MaybeExecuted)
+            }
+            Self::InvalidName { .. }
+            | Self::InvalidRequest { .. }
+            | Self::InvalidSetting { .. }
+            | Self::InvalidUrl { .. }
+            | Self::Refused { .. } => None,
+        }
+    }
+}
+
+/// Whether a status that does not come from Throttle will be the same for the next attempt: the URL belongs
+/// to another server, a proxy asks for credentials, or the request is too large for it. Other errors may be
+/// over soon, such as the 404 of a proxy without a backend.
+fn is_final(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403 | 407 | 413 | 414 | 431)
 }
 
 impl RetryPolicy {

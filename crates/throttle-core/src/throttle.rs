@@ -17,12 +17,12 @@ use crate::{
 mod configure;
 mod expiry;
 mod inspect;
+mod invariants;
 mod lease;
 mod lifecycle;
 mod lock;
 mod queue;
 mod sequence;
-mod validate;
 mod wait;
 
 pub use self::{

@@ -49,7 +49,7 @@ fn measure(bencher: Bencher<'_, '_>, peers: u64, max: Option<Count>) {
     // Outside of the runtime the clock would not be the paused one.
     let _context = runtime.enter();
     let expiring = || {
-        let handle = runtime.block_on(crowd(peers, max));
+        let handle = runtime.block_on(create_peers(peers, max));
         // Time advances with the first poll. A second one would run the timer.
         assert!(time::advance(LEASE).now_or_never().is_none());
         handle
@@ -82,7 +82,7 @@ fn report(pause: Option<&Duration>) {
     }
 }
 
-async fn crowd(peers: u64, max: Option<Count>) -> Handle {
+async fn create_peers(peers: u64, max: Option<Count>) -> Handle {
     let recorder = PrometheusBuilder::new()
         .set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0, 100.0])
         .expect("there are buckets")

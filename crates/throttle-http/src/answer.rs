@@ -33,3 +33,7 @@ pub(crate) fn with(status: StatusCode, media_type: &'static str, bytes: Bytes) -
 }
 
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The length in bytes of the pieces of a long answer; the last part may exceed it. It bounds the memory that a slow
+/// reader costs.
+pub(crate) const PIECE: usize = 32 * 1024;

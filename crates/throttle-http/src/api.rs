@@ -7,19 +7,19 @@ use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
 use tokio::sync::Semaphore;
 
-use crate::{Limits, Metrics};
+use crate::{Metrics, RequestLimits};
 
 /// Builds the routes of a [`Handle`].
 ///
 /// ```
 /// # use std::{collections::BTreeMap, time::Duration};
 /// # use throttle_runtime::{Handle, Settings};
-/// use throttle_http::{Api, Limits};
+/// use throttle_http::{Api, RequestLimits};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # let handle = Handle::start(Settings::default(), &BTreeMap::new());
-/// let limits = Limits { block_for: Duration::from_secs(60), ..Limits::default() };
+/// let limits = RequestLimits { block_for: Duration::from_secs(60), ..RequestLimits::default() };
 /// let routes = Api::new(handle).limits(limits).routes();
 /// # let _: axum::Router = routes;
 /// # }
@@ -27,7 +27,7 @@ use crate::{Limits, Metrics};
 #[derive(Clone)]
 pub struct Api {
     pub(crate) handle: Handle,
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     /// One permit for each further listing that is allowed.
     pub(crate) listings: Arc<Semaphore>,
     pub(crate) metrics: Option<Metrics>,
@@ -39,15 +39,15 @@ pub(crate) type Reload =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, String>> + Send + Sync>;
 
 impl Api {
-    /// Routes over `handle` with the default [`Limits`], without metrics and without reload.
+    /// Routes over `handle` with the default [`RequestLimits`], without metrics and without reload.
     pub fn new(handle: Handle) -> Self {
-        let limits = Limits::default();
+        let limits = RequestLimits::default();
         Self { handle, limits, listings: permits(limits), metrics: None, reload: None }
     }
 
     /// Replaces the limits of requests.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: RequestLimits) -> Self {
         self.limits = limits;
         self.listings = permits(limits);
         self
@@ -75,7 +75,7 @@ impl Api {
     }
 }
 
-fn permits(limits: Limits) -> Arc<Semaphore> {
+fn permits(limits: RequestLimits) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(limits.listings.min(Semaphore::MAX_PERMITS)))
 }
 

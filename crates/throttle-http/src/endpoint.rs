@@ -20,10 +20,10 @@ use crate::{
     api::Api,
     malformed::Malformed,
     metrics::RequestGroup,
-    observed::{LogFields, RequestInfo, RouteLabel, observed},
+    observed::{Labels, LogFields, ObservedRoute, RequestInfo, observed},
     operator_routes, percent,
-    worker_request::WorkerRequest,
-    worker_routes::{self, Captures, WorkerRoute},
+    worker_request::{Captures, WorkerRequest},
+    worker_routes::{self, WorkerRoute},
 };
 
 /// All routes of an [`Api`] as one function from a request to its answer.
@@ -58,7 +58,10 @@ pub struct Endpoint(Arc<Routes>);
 #[derive(Debug)]
 struct Routes {
     api: Arc<Api>,
+    /// Indexed by [`WorkerRoute`].
+    worker_routes: Vec<ObservedRoute>,
     operator_routes: Router,
+    unknown: ObservedRoute,
 }
 
 impl Api {
@@ -70,7 +73,13 @@ impl Api {
     /// The routes as one function, for a server that serves nothing else.
     pub fn endpoint(self) -> Endpoint {
         let api = Arc::new(self);
-        Endpoint(Arc::new(Routes { operator_routes: operator_routes::router(&api), api }))
+        let observed = |route: &WorkerRoute| ObservedRoute::new(&api, route.name());
+        Endpoint(Arc::new(Routes {
+            worker_routes: WorkerRoute::ALL.iter().map(observed).collect(),
+            operator_routes: operator_routes::router(&api),
+            unknown: ObservedRoute::unknown(&api),
+            api,
+        }))
     }
 }
 
@@ -101,8 +110,9 @@ impl Endpoint {
                 Some(head) => routes.answer(Box::new(head), Body::empty(), Some(malformed)).await,
                 None => {
                     let info = RequestInfo::unreadable(malformed);
-                    let label = (RouteLabel::UNKNOWN, None);
-                    observed(&routes.api, &info, label, future::pending()).await
+                    let (route, group) = (&routes.unknown, RequestGroup::Operate);
+                    let labels = Labels { route, group, fields: None };
+                    observed(&routes.api, &info, labels, future::pending()).await
                 }
             }
         }
@@ -160,10 +170,13 @@ impl Routes {
             }
             return response;
         };
-        let label = RouteLabel::worker(route, RequestGroup::of(route, &head.method, &head.uri));
-        let fields = LogFields::if_logged(|| log_fields(route, &head.method, captures));
+        let labels = Labels {
+            route: &self.worker_routes[route as usize],
+            group: route.group(&head.method, &head.uri),
+            fields: LogFields::if_logged(|| log_fields(route, &head.method, captures)),
+        };
         let request = WorkerRequest { api, head, captures, body };
-        observed(api, &info, (label, fields), worker_routes::handle(route, request)).await
+        observed(api, &info, labels, worker_routes::handle(route, request)).await
     }
 }
 

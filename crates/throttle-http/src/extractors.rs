@@ -1,5 +1,5 @@
 //! The extractors: parts of requests, read as the types of [`throttle_wire`] and checked against the
-//! [`Limits`].
+//! [`RequestLimits`].
 
 use std::borrow::Cow;
 
@@ -10,17 +10,16 @@ use throttle_wire::{
 };
 
 use crate::{
-    Limits, deserialize,
+    RequestLimits, deserialize,
     json::Value,
     percent,
     refusal::Refusal,
-    worker_request::{FromJson, FromPath, FromQuery, Parameters},
-    worker_routes::Captures,
+    worker_request::{Captures, FromJson, FromPath, FromQuery, Parameters},
 };
 
 /// The peer in a path. `None` is zero: a well-formed id that no peer has.
 impl FromPath<'_> for Option<PeerId> {
-    fn from_path(captures: Captures<'_>, _: &Limits) -> Result<Self, Refusal> {
+    fn from_path(captures: Captures<'_>, _: &RequestLimits) -> Result<Self, Refusal> {
         let id = percent::decode_segment(captures.id)?;
         let number = id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok());
         number.flatten().map(PeerId::new).ok_or_else(|| {
@@ -38,7 +37,7 @@ pub(crate) struct LockPath<'a> {
 }
 
 impl<'a> FromPath<'a> for LockPath<'a> {
-    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_path(captures: Captures<'a>, limits: &RequestLimits) -> Result<Self, Refusal> {
         let semaphore = percent::decode_segment(captures.semaphore)?;
         let peer = FromPath::from_path(captures, limits)?;
         limits.check_name(&semaphore)?;
@@ -47,7 +46,7 @@ impl<'a> FromPath<'a> for LockPath<'a> {
 }
 
 impl FromQuery for LockRequest {
-    fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_query(parameters: &Parameters<'_>, limits: &RequestLimits) -> Result<Self, Refusal> {
         let request: Self = deserialize::from_query(parameters)?;
         request.expires_in.map_or(Ok(()), |expires_in| limits.check_expires_in(expires_in))?;
         request.block_for.map_or(Ok(()), |block_for| limits.check_block_for(block_for))?;
@@ -56,19 +55,19 @@ impl FromQuery for LockRequest {
 }
 
 impl FromQuery for Release {
-    fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
+    fn from_query(parameters: &Parameters<'_>, _: &RequestLimits) -> Result<Self, Refusal> {
         deserialize::from_query(parameters)
     }
 }
 
 impl FromQuery for RemovePeer {
-    fn from_query(parameters: &Parameters<'_>, _: &Limits) -> Result<Self, Refusal> {
+    fn from_query(parameters: &Parameters<'_>, _: &RequestLimits) -> Result<Self, Refusal> {
         deserialize::from_query(parameters)
     }
 }
 
 impl FromQuery for Remainder {
-    fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal> {
+    fn from_query(parameters: &Parameters<'_>, limits: &RequestLimits) -> Result<Self, Refusal> {
         let remainder: Self = deserialize::from_query(parameters)?;
         limits.check_name(&remainder.semaphore)?;
         Ok(remainder)
@@ -76,14 +75,14 @@ impl FromQuery for Remainder {
 }
 
 impl FromJson for LockCount {
-    fn from_json(body: &[u8], _: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], _: &RequestLimits) -> Result<Self, Refusal> {
         let subject = "The lock count, which is all of the body,";
         deserialize::from_value(Value::parse(body)?, subject)
     }
 }
 
 impl FromJson for NewPeer {
-    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &RequestLimits) -> Result<Self, Refusal> {
         let new_peer: Self = deserialize::from_body(body)?;
         limits.check_expires_in(new_peer.expires_in)?;
         limits.check_labels(&new_peer.labels)?;
@@ -92,7 +91,7 @@ impl FromJson for NewPeer {
 }
 
 impl FromJson for Heartbeat {
-    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &RequestLimits) -> Result<Self, Refusal> {
         let heartbeat: Self = deserialize::from_body(body)?;
         limits.check_expires_in(heartbeat.expires_in)?;
         Ok(heartbeat)
@@ -100,7 +99,7 @@ impl FromJson for Heartbeat {
 }
 
 impl FromJson for Restore {
-    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+    fn from_json(body: &[u8], limits: &RequestLimits) -> Result<Self, Refusal> {
         let restore: Self = deserialize::from_body(body)?;
         limits.check_expires_in(restore.expires_in)?;
         restore.acquired.keys().try_for_each(|name| limits.check_name(name))?;
@@ -150,13 +149,13 @@ mod tests {
     #[track_caller]
     fn body<T: FromJson + Serialize + Debug + PartialEq>(written: &T) {
         let json = serde_json::to_vec(written).unwrap();
-        assert_eq!(T::from_json(&json, &Limits::default()).unwrap(), *written);
+        assert_eq!(T::from_json(&json, &RequestLimits::default()).unwrap(), *written);
     }
 
     #[track_caller]
     fn query<T: FromQuery + Serialize + Debug + PartialEq>(written: &T) {
         let query = serde_urlencoded::to_string(written).unwrap();
         let parameters = Parameters::parse(&query).unwrap();
-        assert_eq!(T::from_query(&parameters, &Limits::default()).unwrap(), *written);
+        assert_eq!(T::from_query(&parameters, &RequestLimits::default()).unwrap(), *written);
     }
 }

@@ -27,7 +27,7 @@
 //!
 //! Errors are one sentence of plain text, or a [`Problem`](throttle_wire::Problem) for a client that asks for
 //! `application/problem+json`, with a stable [`Code`](throttle_wire::Code). All of them are in our own words,
-//! not in those of a library. Everything a client sends is bounded by [`Limits`].
+//! not in those of a library. Everything a client sends is bounded by [`RequestLimits`].
 //!
 //! There are two kinds of routes. `worker_routes` is the table of those that workers use all the time; it
 //! leads to the handlers in `peers`, `locks` and `semaphores`, which read a `worker_request` with the help of
@@ -44,7 +44,6 @@ mod deserialize;
 mod endpoint;
 mod extractors;
 mod json;
-mod limits;
 mod listing;
 mod locks;
 mod malformed;
@@ -56,6 +55,7 @@ mod page;
 mod peers;
 mod percent;
 mod refusal;
+mod request_limits;
 mod semaphores;
 mod service;
 mod view;
@@ -68,12 +68,12 @@ use throttle_runtime::Handle;
 pub use crate::{
     api::Api,
     endpoint::Endpoint,
-    limits::Limits,
     malformed::Malformed,
     metrics::{Histograms, Metrics},
+    request_limits::RequestLimits,
 };
 
-/// All routes of `handle` with the default [`Limits`], without metrics and without reload.
+/// All routes of `handle` with the default [`RequestLimits`], without metrics and without reload.
 pub fn routes(handle: Handle) -> Router {
     Api::new(handle).routes()
 }

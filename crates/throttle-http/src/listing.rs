@@ -19,7 +19,12 @@ use throttle_runtime::{Overview, Page, PeerStatus, SemaphorePages, SemaphoreStat
 use throttle_wire::Code;
 use tokio::task;
 
-use crate::{answer, api::Api, refusal::Refusal, view};
+use crate::{
+    answer::{self, PIECE},
+    api::Api,
+    refusal::Refusal,
+    view,
+};
 
 /// A part of an answer: a few bytes, or the text of one entry.
 pub(crate) type Part = Cow<'static, [u8]>;
@@ -250,10 +255,6 @@ fn boxed(parts: impl Iterator<Item = Part> + Send + 'static) -> Parts {
 }
 
 const JSON: &str = "application/json";
-
-/// The length of a piece in bytes; a piece may be longer by its last part. It bounds the memory that a
-/// slow reader costs.
-pub(crate) const PIECE: usize = 32 * 1024;
 
 /// Most answers fit, so the buffer rarely grows.
 const SHORT: usize = 512;

@@ -11,14 +11,16 @@ use crate::{
     answer,
     extractors::LockPath,
     refusal::Refusal,
-    worker_request::{Content, WorkerRequest},
+    worker_request::{RequestBody, WorkerRequest},
 };
 
 /// `PUT /peers/{id}/{semaphore}`: asks for a lock, and waits for it at most `block_for`.
 ///
 /// Safe to repeat: the answer for a held lock is the same again. If the future is dropped while it waits, the
 /// waiter is parked.
-pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn acquire(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let LockPath { peer, semaphore } = request.path()?;
     let wire::LockRequest { expires_in, block_for, sequence } = request.query()?;
@@ -44,7 +46,9 @@ pub(crate) async fn acquire(request: WorkerRequest<'_, impl Content>) -> Result<
 
 /// `DELETE /peers/{id}/{semaphore}`: releases the held lock, or cancels the pending one. If there is neither,
 /// that is no error.
-pub(crate) async fn release(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn release(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let LockPath { peer, semaphore } = request.path()?;
     let Release { sequence } = request.query()?;

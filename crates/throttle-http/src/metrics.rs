@@ -3,17 +3,17 @@
 //! Gauges of what is held and pending are read from the service at each scrape, so they cannot drift
 //! from it. Events are counted when they happen: requests by the routes, the rest by an observer of the
 //! service. A recorder keeps the counters of the whole server ([`counters`]). The series of a semaphore
-//! are kept here ([`semaphore_families`]), because a recorder cannot drop them with the semaphore.
+//! are kept here ([`semaphore_series`]), because a recorder cannot drop them with the semaphore.
 
 mod collectors;
 mod counters;
 mod event_counts;
 mod exposition;
 mod histogram;
-mod request_counters;
 mod request_durations;
+mod route_counters;
 mod semaphore_families;
-mod series;
+mod semaphore_series;
 mod single_flight;
 
 use std::{
@@ -30,17 +30,16 @@ use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
 pub use self::histogram::Histograms;
-pub(crate) use self::request_durations::RequestGroup;
 use self::{
     collectors::{Collector, Collectors, Kind},
     event_counts::EventCounts,
-    request_counters::RequestCounters,
     request_durations::RequestDurations,
     semaphore_families::Row,
-    series::SeriesRegistry,
+    semaphore_series::SeriesRegistry,
     single_flight::{SharedText, SingleFlight},
 };
-use crate::{observed::RouteLabel, refusal::Refusal};
+pub(crate) use self::{request_durations::RequestGroup, route_counters::RouteCounters};
+use crate::refusal::Refusal;
 
 /// The metrics of one server.
 ///
@@ -83,7 +82,6 @@ struct MetricsInner {
     not_found: Counter,
     /// By code, in the order of [`Code::ALL`].
     refusals: Vec<Counter>,
-    requests: RequestCounters,
 }
 
 impl Metrics {
@@ -102,7 +100,6 @@ impl Metrics {
         let inner = MetricsInner {
             not_found: counters::register(&*recorder, Key::from_static_name(counters::NOT_FOUND)),
             refusals: refusals.collect(),
-            requests: RequestCounters::new(Arc::clone(&recorder)),
             recorder,
             render,
             series: Arc::default(),
@@ -164,19 +161,24 @@ impl Metrics {
         self.inner.clock.now()
     }
 
+    /// The counters of the requests to the route of this name.
+    pub(crate) fn route_counters(&self, route: &'static str) -> RouteCounters {
+        RouteCounters::new(Arc::clone(&self.inner.recorder), route)
+    }
+
     /// Counts a request with its outcome, and its duration if its start is known.
     pub(crate) fn count(
         &self,
-        route: RouteLabel,
-        (method, started): (&str, Option<Time>),
+        route: &RouteCounters,
+        (group, method, started): (RequestGroup, &str, Option<Time>),
         status: StatusCode,
         code: Option<Code>,
     ) {
-        let MetricsInner { durations, requests, refusals, not_found, .. } = &*self.inner;
+        let MetricsInner { durations, refusals, not_found, .. } = &*self.inner;
         if let Some(started) = started {
-            durations.record(route.group, started, self.now());
+            durations.record(group, started, self.now());
         }
-        requests.increment(route, method, status);
+        route.increment(method, status);
         if let Some(code) = code
             && let Some(refusals) = refusals.get(code as usize)
         {

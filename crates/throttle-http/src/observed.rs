@@ -1,7 +1,7 @@
 //! Around every handler: refusals are written in the form that the client reads, requests are counted and
 //! logged, and a panic of a handler becomes an answer.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     http::{Method, request::Parts},
@@ -13,8 +13,11 @@ use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
 use crate::{
-    accept_header, api::Api, malformed::Malformed, metrics::RequestGroup, refusal::Refusal,
-    worker_routes::WorkerRoute,
+    accept_header,
+    api::Api,
+    malformed::Malformed,
+    metrics::{RequestGroup, RouteCounters},
+    refusal::Refusal,
 };
 
 /// What is known of a request before its route.
@@ -24,20 +27,28 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct RequestInfo {
     method: Method,
-    reads_problems: bool,
+    prefers_problem: bool,
     /// `Some` if the server found the request malformed. It is refused without being handled.
     malformed: Option<Malformed>,
     /// When the request arrived. `None` if its duration is not measured.
     started: Option<Time>,
 }
 
-/// A route, as metrics and logs name it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RouteLabel {
+/// A route, as metrics and logs know it.
+#[derive(Clone, Debug)]
+pub(crate) struct ObservedRoute {
     pub(crate) name: &'static str,
+    /// `None` without metrics.
+    counters: Option<Arc<RouteCounters>>,
+}
+
+/// How a request appears in metrics and logs.
+#[derive(Debug)]
+pub(crate) struct Labels<'a> {
+    pub(crate) route: &'a ObservedRoute,
     pub(crate) group: RequestGroup,
-    /// `Some` for a worker's route, whose counters are found without a look-up.
-    pub(crate) worker: Option<WorkerRoute>,
+    /// `None` if requests are not logged.
+    pub(crate) fields: Option<LogFields>,
 }
 
 /// The peer and the semaphore of a request, for the log. Empty if the request has none.
@@ -52,7 +63,7 @@ impl RequestInfo {
         let metrics = api.metrics.as_ref().filter(|_| malformed.is_none());
         Self {
             method: head.method.clone(),
-            reads_problems: accept_header::prefers(&head.headers, PROBLEM_JSON),
+            prefers_problem: accept_header::prefers(&head.headers, PROBLEM_JSON),
             malformed,
             started: metrics.map(|metrics| metrics.now()),
         }
@@ -62,20 +73,19 @@ impl RequestInfo {
     pub(crate) fn unreadable(malformed: Malformed) -> Self {
         // A method that metrics count as `other`.
         let method = Method::from_bytes(b"-").expect("a dash is a valid method");
-        Self { method, reads_problems: false, malformed: Some(malformed), started: None }
+        Self { method, prefers_problem: false, malformed: Some(malformed), started: None }
     }
 }
 
-impl RouteLabel {
-    /// The label of all paths that have no route.
-    pub(crate) const UNKNOWN: Self = Self::operator("unknown", RequestGroup::Operate);
-
-    pub(crate) const fn operator(name: &'static str, group: RequestGroup) -> Self {
-        Self { name, group, worker: None }
+impl ObservedRoute {
+    pub(crate) fn new(api: &Api, name: &'static str) -> Self {
+        let counters = api.metrics.as_ref().map(|metrics| Arc::new(metrics.route_counters(name)));
+        Self { name, counters }
     }
 
-    pub(crate) const fn worker(route: WorkerRoute, group: RequestGroup) -> Self {
-        Self { name: route.name(), group, worker: Some(route) }
+    /// All paths that have no route.
+    pub(crate) fn unknown(api: &Api) -> Self {
+        Self::new(api, "unknown")
     }
 }
 
@@ -90,7 +100,7 @@ impl LogFields {
 pub(crate) async fn observed(
     api: &Api,
     info: &RequestInfo,
-    (route, fields): (RouteLabel, Option<LogFields>),
+    labels: Labels<'_>,
     handler: impl Future<Output = Result<Response, Refusal>>,
 ) -> Response {
     let outcome = match info.malformed {
@@ -102,10 +112,11 @@ pub(crate) async fn observed(
     };
     let code = outcome.as_ref().err().map(Refusal::code);
     let response =
-        outcome.unwrap_or_else(|refusal| refusal.write(info.reads_problems, api.handle.uptime()));
+        outcome.unwrap_or_else(|refusal| refusal.write(info.prefers_problem, api.handle.uptime()));
     let status = response.status();
-    if let Some(metrics) = &api.metrics {
-        metrics.count(route, (info.method.as_str(), info.started), status, code);
+    let Labels { route, group, fields } = labels;
+    if let (Some(metrics), Some(counters)) = (&api.metrics, &route.counters) {
+        metrics.count(counters, (group, info.method.as_str(), info.started), status, code);
     }
     if let Some(fields) = fields.filter(|_| info.malformed.is_none()) {
         debug!(

@@ -24,8 +24,8 @@ use tower_http::{
 use crate::{
     api::Api,
     listing,
-    metrics::RequestGroup::{List, Operate},
-    observed::{LogFields, RequestInfo, RouteLabel, observed},
+    metrics::RequestGroup::{self, List, Operate},
+    observed::{Labels, LogFields, ObservedRoute, RequestInfo, observed},
     peers,
     refusal::Refusal,
     semaphores::{self, SemaphoreName},
@@ -54,18 +54,20 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         routes.push((Operate, &["/admin/reload"], handlers));
     }
 
-    let observe = |route: RouteLabel, handlers: MethodRouter<Arc<Api>>| {
-        handlers.layer(middleware::from_fn_with_state((Arc::clone(api), route), observe))
+    let observe = |route: ObservedRoute, group, handlers: MethodRouter<Arc<Api>>| {
+        let state = (Arc::clone(api), route, group);
+        handlers.layer(middleware::from_fn_with_state(state, observe))
     };
     let mut router = Router::new();
     for (group, paths, handlers) in routes {
         let handlers = handlers.fallback(async || Refusal::method_not_allowed(None));
-        let handlers = observe(RouteLabel::operator(paths[0], group), handlers);
+        let handlers = observe(ObservedRoute::new(api, paths[0]), group, handlers);
         for path in paths {
             router = router.route(path, handlers.clone());
         }
     }
-    let unknown = observe(RouteLabel::UNKNOWN, any(async || Refusal::unknown_route()));
+    let unknown = any(async || Refusal::unknown_route());
+    let unknown = observe(ObservedRoute::unknown(api), Operate, unknown);
     router
         .fallback_service(unknown.with_state(Arc::clone(api)))
         .layer(compression())
@@ -81,7 +83,7 @@ fn compression() -> CompressionLayer<impl Predicate> {
 
 /// Counts and logs a request, and writes its refusal.
 async fn observe(
-    State((api, route)): State<(Arc<Api>, RouteLabel)>,
+    State((api, route, group)): State<(Arc<Api>, ObservedRoute, RequestGroup)>,
     Extension(info): Extension<RequestInfo>,
     request: Request,
     next: Next,
@@ -96,5 +98,5 @@ async fn observe(
         let mut response = next.run(request).await;
         response.extensions_mut().remove::<Refusal>().map_or(Ok(response), Err)
     };
-    observed(&api, &info, (route, fields), handler).await
+    observed(&api, &info, Labels { route: &route, group, fields }, handler).await
 }

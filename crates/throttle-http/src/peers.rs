@@ -11,12 +11,12 @@ use crate::{
     api::Api,
     listing, locks,
     refusal::Refusal,
-    worker_request::{Content, WorkerRequest},
+    worker_request::{RequestBody, WorkerRequest},
 };
 
 /// `POST /new_peer`: creates a peer without locks, and answers its id.
 pub(crate) async fn new_peer(
-    request: WorkerRequest<'_, impl Content>,
+    request: WorkerRequest<'_, impl RequestBody>,
 ) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let NewPeer { expires_in, labels } = request.json().await?;
@@ -26,7 +26,7 @@ pub(crate) async fn new_peer(
 
 /// `PUT /peers/{id}`: a heartbeat.
 pub(crate) async fn heartbeat(
-    request: WorkerRequest<'_, impl Content>,
+    request: WorkerRequest<'_, impl RequestBody>,
 ) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let peer: Option<PeerId> = request.path()?;
@@ -36,7 +36,9 @@ pub(crate) async fn heartbeat(
 }
 
 /// `DELETE /peers/{id}`: removes a peer and all its locks. If there is no such peer, that is no error.
-pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn remove(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let peer = request.path()?;
     let RemovePeer { sequence } = request.query()?;
@@ -49,14 +51,16 @@ pub(crate) async fn remove(request: WorkerRequest<'_, impl Content>) -> Result<R
 
 /// `GET /peers/{id}/is_acquired`: whether the peer has no pending lock.
 pub(crate) async fn is_acquired(
-    request: WorkerRequest<'_, impl Content>,
+    request: WorkerRequest<'_, impl RequestBody>,
 ) -> Result<Response, Refusal> {
     let peer = possible_peer(request.path()?)?;
     Ok(answer::json(&request.api.handle.is_acquired(peer).await?))
 }
 
 /// `GET /peers/{id}`: the held locks of the peer, and the pending one.
-pub(crate) async fn show(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn show(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
     let peer = possible_peer(request.path()?)?;
     listing::peer(request.api, request.api.handle.peer(peer).await?).await
 }
@@ -67,7 +71,9 @@ pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Refusa
 }
 
 /// `POST /restore`: brings a peer back with the locks that it holds.
-pub(crate) async fn restore(request: WorkerRequest<'_, impl Content>) -> Result<Response, Refusal> {
+pub(crate) async fn restore(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
     let handle = &request.api.handle;
     let Restore { peer_id, expires_in, acquired, labels, sequence } = request.json().await?;
     let peer = possible_peer(PeerId::new(peer_id))?;

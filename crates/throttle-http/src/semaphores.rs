@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     listing, percent,
     refusal::Refusal,
-    worker_request::{Content, WorkerRequest},
+    worker_request::{RequestBody, WorkerRequest},
 };
 
 /// The name in `/semaphores/{name}`.
@@ -39,7 +39,7 @@ pub(crate) async fn show(
 
 /// `GET /remainder?semaphore=A`: how much of a semaphore is free.
 pub(crate) async fn remainder(
-    request: WorkerRequest<'_, impl Content>,
+    request: WorkerRequest<'_, impl RequestBody>,
 ) -> Result<Response, Refusal> {
     let Remainder { semaphore } = request.query()?;
     Ok(answer::json(&request.api.handle.remainder(&semaphore).await?))

@@ -11,7 +11,15 @@ use bytes::BytesMut;
 use futures_util::future;
 use throttle_wire::Code;
 
-use crate::{Limits, api::Api, percent, refusal::Refusal, worker_routes::Captures};
+use crate::{RequestLimits, api::Api, percent, refusal::Refusal};
+
+/// The variable segments of a path, still percent-encoded; empty if the route has none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Captures<'a> {
+    /// The id of a peer.
+    pub(crate) id: &'a str,
+    pub(crate) semaphore: &'a str,
+}
 
 /// A request to a worker's route.
 ///
@@ -27,26 +35,26 @@ pub(crate) struct WorkerRequest<'a, B> {
 }
 
 /// A body, whichever type the server has for it.
-pub(crate) trait Content: HttpBody<Data = Bytes> + Send {}
+pub(crate) trait RequestBody: HttpBody<Data = Bytes> + Send {}
 
-impl<B: HttpBody<Data = Bytes> + Send> Content for B {}
+impl<B: HttpBody<Data = Bytes> + Send> RequestBody for B {}
 
 /// A value that is read from a path.
 pub(crate) trait FromPath<'a>: Sized {
-    fn from_path(captures: Captures<'a>, limits: &Limits) -> Result<Self, Refusal>;
+    fn from_path(captures: Captures<'a>, limits: &RequestLimits) -> Result<Self, Refusal>;
 }
 
 /// A value that is read from a query string.
 pub(crate) trait FromQuery: Sized {
-    fn from_query(parameters: &Parameters<'_>, limits: &Limits) -> Result<Self, Refusal>;
+    fn from_query(parameters: &Parameters<'_>, limits: &RequestLimits) -> Result<Self, Refusal>;
 }
 
 /// A value that is read from a body of JSON.
 pub(crate) trait FromJson: Sized {
-    fn from_json(body: &[u8], limits: &Limits) -> Result<Self, Refusal>;
+    fn from_json(body: &[u8], limits: &RequestLimits) -> Result<Self, Refusal>;
 }
 
-impl<'a, B: Content> WorkerRequest<'a, B> {
+impl<'a, B: RequestBody> WorkerRequest<'a, B> {
     pub(crate) fn path<T: FromPath<'a>>(&self) -> Result<T, Refusal> {
         T::from_path(self.captures, &self.api.limits)
     }
@@ -121,7 +129,7 @@ fn declares_json(headers: &HeaderMap) -> bool {
 }
 
 /// The whole body, unless it is larger than `limit`. If the announced length is, nothing is read.
-async fn read(body: impl Content, limit: usize) -> Result<Bytes, Refusal> {
+async fn read(body: impl RequestBody, limit: usize) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
     let announced = body.size_hint().lower();

@@ -10,22 +10,19 @@
 //! A row of the table says everything about a route. The enum, the look-up, the dispatch to handlers, the
 //! header `Allow`, and the names in metrics and logs are made from it.
 
-use axum::{http::Method, response::Response};
-
-use crate::{
-    locks, peers,
-    refusal::Refusal,
-    semaphores,
-    worker_request::{Content, WorkerRequest},
+use axum::{
+    http::{Method, Uri},
+    response::Response,
 };
 
-/// The variable segments of a path, still percent-encoded; empty if the route has none.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Captures<'a> {
-    /// The id of a peer.
-    pub(crate) id: &'a str,
-    pub(crate) semaphore: &'a str,
-}
+use crate::{
+    locks,
+    metrics::RequestGroup,
+    peers,
+    refusal::Refusal,
+    semaphores,
+    worker_request::{Captures, RequestBody, WorkerRequest},
+};
 
 /// The methods that have handlers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,7 +87,7 @@ macro_rules! worker_routes {
         /// Leads a request to the handler of its route and method.
         pub(crate) async fn handle(
             route: WorkerRoute,
-            request: WorkerRequest<'_, impl Content>,
+            request: WorkerRequest<'_, impl RequestBody>,
         ) -> Result<Response, Refusal> {
             match (route, Verb::of(&request.head.method)) {
                 $($((WorkerRoute::$route, Verb::$verb) => $handler(request).await,)+)+
@@ -134,6 +131,30 @@ worker_routes! {
 
 /// The most segments of a path in the table.
 const LONGEST: usize = 3;
+
+impl WorkerRoute {
+    /// The group of a request in the metrics.
+    pub(crate) fn group(self, method: &Method, uri: &Uri) -> RequestGroup {
+        match self {
+            Self::IsAcquired | Self::Lock if method == Method::PUT => {
+                let query = uri.query().unwrap_or_default();
+                if query.contains("block_for=") {
+                    RequestGroup::Wait
+                } else {
+                    RequestGroup::Acquire
+                }
+            }
+            Self::IsAcquired | Self::Lock if method == Method::DELETE => RequestGroup::Release,
+            Self::Peer if method == Method::PUT => RequestGroup::Heartbeat,
+            Self::IsAcquired
+            | Self::Lock
+            | Self::NewPeer
+            | Self::Peer
+            | Self::Remainder
+            | Self::Restore => RequestGroup::Peer,
+        }
+    }
+}
 
 impl Verb {
     fn of(method: &Method) -> Self {
@@ -197,5 +218,18 @@ mod tests {
         ] {
             assert_eq!(WorkerRoute::find(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn an_acquire_that_may_wait_has_a_group_of_its_own() {
+        let group = |path: &'static str| {
+            let uri = Uri::from_static(path);
+            let (route, _) = WorkerRoute::find(uri.path()).unwrap();
+            route.group(&Method::PUT, &uri)
+        };
+        assert_eq!(group("/peers/5/A"), RequestGroup::Acquire);
+        assert_eq!(group("/peers/5/is_acquired?expires_in=1m"), RequestGroup::Acquire);
+        assert_eq!(group("/peers/5/A?expires_in=1m&block_for=10s"), RequestGroup::Wait);
+        assert_eq!(group("/peers/5"), RequestGroup::Heartbeat);
     }
 }

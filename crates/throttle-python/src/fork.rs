@@ -2,7 +2,8 @@
 //!
 //! A child has a copy of its parent's memory, but none of its threads. A mutex that another thread has locked
 //! stays locked in the child, and global state that it was setting up stays incomplete. So during a fork the
-//! runtime is paused, and no client is being built.
+//! runtime is paused, and no client is being built. What the child has inherited refuses to work where it is used:
+//! in `open_peer`, `operation` and `process`.
 
 use std::{
     cell::RefCell,

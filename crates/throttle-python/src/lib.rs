@@ -11,6 +11,7 @@ mod client;
 mod errors;
 mod fork;
 mod log;
+mod open_peer;
 mod operation;
 mod peer;
 mod process;

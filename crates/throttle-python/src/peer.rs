@@ -15,8 +15,9 @@ use tokio::time;
 use crate::{
     client::Client,
     errors::{self, PeerUnavailable},
+    open_peer::OpenPeer,
     operation::{IntoException as _, Operation, seconds},
-    process::{OpenPeer, ProcessState},
+    process::ProcessState,
 };
 
 /// The default labels of the peers of this process: host, user, process and program.

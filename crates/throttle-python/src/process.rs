@@ -20,7 +20,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{client::Settings, fork, log::Log};
+use crate::{client::Settings, fork, log::Log, open_peer::OpenPeer};
 
 static PROCESS: Mutex<Option<Arc<ProcessState>>> = Mutex::new(None);
 
@@ -77,6 +77,11 @@ impl ProcessState {
         process.filter(|found| found.id == process::id())
     }
 
+    /// Whether it belongs to the parent of this process.
+    pub(crate) fn belongs_to_parent(&self) -> bool {
+        self.id != process::id()
+    }
+
     pub(crate) fn runtime(&self) -> Handle {
         self.runtime.handle().clone()
     }
@@ -113,7 +118,7 @@ impl ProcessState {
 
     /// Wraps a peer so that it is closed when the last reference is dropped.
     pub(crate) fn close_on_drop(self: &Arc<Self>, peer: Peer) -> Arc<OpenPeer> {
-        Arc::new(OpenPeer { peer: Mutex::new(Some(peer)), process: Arc::clone(self) })
+        Arc::new(OpenPeer::new(peer, Arc::clone(self)))
     }
 
     /// Removes a peer from the server, in the background.
@@ -137,57 +142,6 @@ impl ProcessState {
         async move {
             // It fails if the process is gone, and its releases with it.
             let _gone = unfinished.wait_for(|&count| count == 0).await;
-        }
-    }
-}
-
-/// A peer that is removed from the server when this is dropped, unless it was removed before.
-pub(crate) struct OpenPeer {
-    peer: Mutex<Option<Peer>>,
-    process: Arc<ProcessState>,
-}
-
-impl OpenPeer {
-    /// The peer, unless it is closed or belongs to the parent of this process.
-    pub(crate) fn get(&self) -> Option<Peer> {
-        if self.belongs_to_parent() {
-            return None;
-        }
-        self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes the peer out, so that it is closed for all other users.
-    pub(crate) fn take(&self) -> Option<Peer> {
-        if self.belongs_to_parent() {
-            return None;
-        }
-        self.peer.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Begins to remove the peer from the server, unless it is closed.
-    pub(crate) fn close(&self) -> Option<JoinHandle<()>> {
-        Some(self.process.close_in_background(self.take()?))
-    }
-
-    /// Whether the peer belongs to the parent of this process.
-    pub(crate) fn belongs_to_parent(&self) -> bool {
-        self.process.id != process::id()
-    }
-
-    pub(crate) fn process(&self) -> &Arc<ProcessState> {
-        &self.process
-    }
-}
-
-impl Drop for OpenPeer {
-    fn drop(&mut self) {
-        if self.belongs_to_parent() {
-            // Threads of the parent may have locked its mutexes at the fork, so that a drop could hang.
-            if let Ok(peer) = self.peer.get_mut() {
-                mem::forget(peer.take());
-            }
-        } else if let Some(peer) = self.take() {
-            drop(self.process.close_in_background(peer));
         }
     }
 }

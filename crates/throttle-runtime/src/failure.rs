@@ -1,5 +1,5 @@
 //! The failure of a service. A failed service answers nothing but errors, because a service that may grant
-//! a lock twice is worse than none.
+//! a lock twice is worse than none. `service` notices that an operation panicked, `timer` that the timer ended.
 
 use tokio::sync::watch;
 

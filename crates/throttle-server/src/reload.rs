@@ -1,7 +1,8 @@
 //! Reading the configuration again while the server runs: all of it takes effect, or nothing.
 //!
 //! A reload is refused if the file is no configuration (`config`), if it does not fit to the running server
-//! ([`Reload::check`]), or if it takes away a semaphore that is in use (`throttle_runtime`).
+//! ([`Reload::check`]), or if it takes away a semaphore that is in use (`throttle_runtime`). Options that take a
+//! restart (`config::restart_keys`) are no reason to refuse it: the log names those that differ.
 
 mod log;
 

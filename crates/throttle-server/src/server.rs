@@ -101,6 +101,7 @@ impl Running {
     /// whatever clients do.
     pub async fn stop(self) {
         self.handle.drain();
+        // How long it may take: `STOP_TIMEOUT` in `listen::accept_loop`.
         self.stop.send_replace(true);
         if let Err(error) = self.serving.await {
             error!(%error, "the server ended by a defect of this program");

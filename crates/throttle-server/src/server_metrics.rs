@@ -26,7 +26,7 @@ pub(crate) fn metrics(
     config: &config::Metrics,
     capacity: Capacity,
 ) -> (Metrics, ConnectionMetrics) {
-    // It needs no upkeep, which only histograms do.
+    // It needs no periodic maintenance, which only histograms need.
     let recorder = PrometheusBuilder::new().build_recorder();
     let connections = connections(&recorder);
     let exporter = recorder.handle();
@@ -70,11 +70,11 @@ fn connections(recorder: &impl Recorder) -> ConnectionMetrics {
         open: gauge("throttle_connections", "Open connections."),
         evicted: counter(
             "throttle_evicted_connections_total",
-            "Connections that were closed in favour of others, for there were too many.",
+            "Connections that were closed in favour of others because there were too many.",
         ),
         refused: counter(
             "throttle_refused_connections_total",
-            "Connections that were answered 503, for there were too many and none could be closed.",
+            "Connections that were answered 503 because there were too many and none could be closed.",
         ),
     }
 }

@@ -106,8 +106,7 @@ fn failure(error: LockError, is_something_held: bool, arguments: &args::Lock) ->
     };
     failure.status = status.unwrap_or(failure.status);
     if is_unknown && arguments.may_lack_dashes() {
-        failure.hint =
-            Some("a command stands behind `--`, as in `throttlectl lock NAME -- COMMAND`");
+        failure.hint = Some("the command follows `--`, as in `throttlectl lock NAME -- COMMAND`");
     }
     failure
 }

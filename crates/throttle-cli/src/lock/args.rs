@@ -39,10 +39,10 @@ pub(crate) struct Lock {
     /// job that several machines start at nearly the same time then runs once
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) hold_at_least: Option<Duration>,
-    /// Shown to those who ask who holds the lock; may be given several times
+    /// Label that lists of holders and waiters show; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     pub(crate) label: Vec<(String, String)>,
-    /// Do not show the host, user, process and command
+    /// Do not send the host, user, process and command as labels
     #[arg(long)]
     pub(crate) no_default_labels: bool,
     /// The command and its arguments. Without one, the lock is held until standard input ends

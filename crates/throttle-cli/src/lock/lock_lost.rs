@@ -40,9 +40,9 @@ pub(super) async fn end_command(
 ) -> io::Result<LostLock> {
     child.terminate();
     match &known_loss {
-        Some(loss) => output::print_message(format_args!("{loss}; the command is told to end")),
+        Some(loss) => output::print_message(format_args!("{loss}; the command gets TERM")),
         None => output::print_message(
-            "the server does not answer; the command is told to end before the lock is lost",
+            "the server does not answer; the command gets TERM before the lock is lost",
         ),
     }
     let time = if known_loss.is_some() { grace } else { grace.min(held.time_left()) };
@@ -102,7 +102,7 @@ pub(super) async fn until_confirmed(held: &HeldLocks, grace: Duration) -> Result
     Ok(())
 }
 
-/// The pause between two looks at a state that sends no event.
+/// The pause between two checks of a state that sends no event.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often to look for processes left after KILL. The system ends the rest of them as soon as it can.

@@ -1,4 +1,5 @@
 //! `throttlectl lock`: waits for locks, runs a command while they are held, and ends it if one of them is lost.
+//! The steps are in the modules below; their order is here, with the release and `--hold-at-least`.
 
 mod acquire;
 pub(crate) mod args;

@@ -109,8 +109,8 @@ fn a_command_line_without_dashes_or_a_unit_gets_a_hint() {
     let server = TestServer::new();
     let lock = |flags: &[&str]| run(server.throttlectl(&["lock"]).args(flags));
     for (flags, code, hint) in [
-        (&["A", "date"][..], 78, "behind `--`"),
-        (&["A", "make", "-j4"], 64, "behind `--`"),
+        (&["A", "date"][..], 78, "follows `--`"),
+        (&["A", "make", "-j4"], 64, "follows `--`"),
         (&["X", "--", "true"], 78, "`throttlectl semaphores` lists"),
         (&["A", "--wait", "10", "--", "true"], 64, "such as \"5m\""),
         (&["A:0", "--", "true"], 64, "from 1 on"),

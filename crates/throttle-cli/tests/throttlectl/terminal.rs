@@ -284,7 +284,7 @@ fn a_message_does_not_delay_the_end_of_a_command() {
     let shell = process_id(&server.file("shell"));
     let files = server.shut_down();
     wait_until(|| !is_alive(shell));
-    terminal.until_shows("the command is told to end");
+    terminal.until_shows("the command gets TERM");
     assert_eq!(status(&mut terminal, &files.path().join("status")), "76");
 }
 

@@ -30,7 +30,7 @@ impl PeerInner {
     ) {
         let (url, names) = (&*self.server, locks.keys().map(String::as_str).collect::<Vec<_>>());
         let semaphores = names.join(", ");
-        warn!(target: TARGET, peer, url, semaphores, "the server is told what the peer holds");
+        warn!(target: TARGET, peer, url, semaphores, "the peer and its locks are restored at the server");
         let expires_in = self.state().lease.length();
         // Granted counts fit into i64: the greatest one is 2^53 - 1.
         let locks = locks.into_iter();
@@ -144,7 +144,7 @@ impl PeerInner {
         state.confirmed_url_index = self.if_current(sent.url_index);
         drop(state);
         self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent.at)));
-        debug!(target: TARGET, url = &*self.server, "the lease began anew");
+        debug!(target: TARGET, url = &*self.server, "the lease was renewed");
     }
 
     /// Handles the answer `unknown_peer`. Returns the loss if the peer is lost.

@@ -12,7 +12,7 @@ use std::{
 use axum::Router;
 use metrics::NoopRecorder;
 use throttle_client::{Admission, Client, Code, Error, Labels, Reloaded, Restore, RetryPolicy};
-use throttle_http::{Api, Limits, Metrics};
+use throttle_http::{Api, Metrics, RequestLimits};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 
 use crate::scripted_server::{LEASE, client, serve};
@@ -241,7 +241,7 @@ async fn every_refusal_of_a_lock_has_its_code() {
     assert_eq!(code(client.acquire(ann, "B", 1).await), Code::LockHierarchyViolation);
     assert_eq!(code(client.acquire(bob, "/&", 1).await), Code::AlreadyPending);
     assert_eq!(code(client.acquire(cid, "A", 1).await), Code::TooManyWaiters);
-    let limits = Limits::default();
+    let limits = RequestLimits::default();
     let name = "x".repeat(limits.name_length + 1);
     assert_eq!(code(client.acquire(ann, &name, 1).await), Code::NameTooLong);
     let endless = Duration::MAX;

@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Peer, PeerStatus};
-use throttle_http::{Api, Limits};
+use throttle_http::{Api, RequestLimits};
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{runtime::Runtime, sync::watch};
 use tower::ServiceExt as _;
@@ -37,10 +37,13 @@ pub(crate) struct RealServer {
 impl RealServer {
     /// Serves semaphores with these names, maxima and levels.
     pub(crate) async fn with(semaphores: &[(&str, u64, i32)]) -> Self {
-        Self::with_limits(semaphores, Limits::default()).await
+        Self::with_limits(semaphores, RequestLimits::default()).await
     }
 
-    pub(crate) async fn with_limits(semaphores: &[(&str, u64, i32)], limits: Limits) -> Self {
+    pub(crate) async fn with_limits(
+        semaphores: &[(&str, u64, i32)],
+        limits: RequestLimits,
+    ) -> Self {
         let api = Api::new(handle(semaphores)).limits(limits);
         let inside = watch::Sender::new(Some(api.routes()));
         let url = format!("http://{}", open(inside.clone()).await);

@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Router, extract::Request, http::Method, response::Response};
 use throttle_client::{Client, Error, LockError, Lost, Peer};
-use throttle_http::Limits;
+use throttle_http::RequestLimits;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tracing::{
@@ -219,7 +219,7 @@ async fn try_lock_after_a_wait_without_answer_does_not_report_that_the_lock_is_t
 
 #[tokio::test]
 async fn a_server_that_allows_only_short_waits_is_asked_more_often() {
-    let limits = Limits { block_for: WAIT, ..Limits::default() };
+    let limits = RequestLimits { block_for: WAIT, ..RequestLimits::default() };
     let server = RealServer::with_limits(MUTEX, limits).await;
     let held = server.quiet_peer().lock("A").await.unwrap();
     let ann = server.quiet_peer();

@@ -8,7 +8,7 @@ use throttle_runtime::{Event, Observer, SemaphoreId};
 use super::{
     counters,
     histogram::Histograms,
-    series::{Series, SeriesRegistry},
+    semaphore_series::{Series, SeriesRegistry},
 };
 
 /// Observes every event under the lock of the state, so an event costs no more than an increment or two.

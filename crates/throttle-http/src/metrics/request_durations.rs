@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use axum::http::{Method, Uri};
 use throttle_runtime::Time;
 
 use super::{histogram::Histogram, semaphore_families::write_histogram};
-use crate::worker_routes::WorkerRoute;
 
 /// The kinds of requests that take similar times.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RequestGroup {
     /// A lock request that is answered at once.
     Acquire,
@@ -39,28 +37,6 @@ const BOUNDS: &[f64] =
     &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 60.0, 600.0];
 
 const NAME: &str = "throttle_http_request_duration_seconds";
-
-impl RequestGroup {
-    /// The group of a request to a worker's route.
-    pub(crate) fn of(route: WorkerRoute, method: &Method, uri: &Uri) -> Self {
-        match route {
-            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::PUT => {
-                let query = uri.query().unwrap_or_default();
-                if query.contains("block_for=") { Self::Wait } else { Self::Acquire }
-            }
-            WorkerRoute::IsAcquired | WorkerRoute::Lock if method == Method::DELETE => {
-                Self::Release
-            }
-            WorkerRoute::Peer if method == Method::PUT => Self::Heartbeat,
-            WorkerRoute::IsAcquired
-            | WorkerRoute::Lock
-            | WorkerRoute::NewPeer
-            | WorkerRoute::Peer
-            | WorkerRoute::Remainder
-            | WorkerRoute::Restore => Self::Peer,
-        }
-    }
-}
 
 impl RequestDurations {
     pub(super) fn new() -> Self {
@@ -92,18 +68,5 @@ mod tests {
     fn groups_have_their_names() {
         assert_eq!(GROUPS[RequestGroup::Wait as usize], "wait");
         assert!(GROUPS.is_sorted());
-    }
-
-    #[test]
-    fn an_acquire_that_may_wait_is_told_apart_from_one_that_is_answered_at_once() {
-        let group = |path: &'static str| {
-            let uri = Uri::from_static(path);
-            let (route, _) = WorkerRoute::find(uri.path()).unwrap();
-            GROUPS[RequestGroup::of(route, &Method::PUT, &uri) as usize]
-        };
-        assert_eq!(group("/peers/5/A"), "acquire");
-        assert_eq!(group("/peers/5/is_acquired?expires_in=1m"), "acquire");
-        assert_eq!(group("/peers/5/A?expires_in=1m&block_for=10s"), "wait");
-        assert_eq!(group("/peers/5"), "heartbeat");
     }
 }

@@ -12,7 +12,7 @@ use throttle_runtime::SemaphoreStatus;
 
 use super::{
     histogram::Histogram,
-    series::{CAUSES, Series},
+    semaphore_series::{CAUSES, Series},
 };
 
 /// A metric that each semaphore has.

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use futures_util::{StreamExt as _, stream};
 use tokio::{sync::oneshot, task};
 
-use crate::{listing::PIECE, refusal::Refusal};
+use crate::{answer::PIECE, refusal::Refusal};
 
 /// Makes texts on a thread that serves no requests, one at a time.
 #[derive(Debug, Default)]

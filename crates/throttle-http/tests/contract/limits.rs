@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use axum::{body::Body, http::Method};
-use throttle_http::Limits;
+use throttle_http::RequestLimits;
 use throttle_runtime::Settings;
 use throttle_wire::Code;
 
 use crate::support::{Server, check_refusal, request};
 
-fn server(limits: Limits) -> Server {
+fn server(limits: RequestLimits) -> Server {
     Server::build(&[("A", 1, 0), ("12345678", 1, 0)], Settings::default(), |api| api.limits(limits))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_has_a_largest_size() {
-    let server = server(Limits { body: 40, ..Limits::default() });
+    let server = server(RequestLimits { body: 40, ..RequestLimits::default() });
     let detail = "The body has at most 40 bytes.";
     let fits = format!("{:<40}", r#"{"expires_in":"1m"}"#);
     assert_eq!(server.post("/new_peer", &fits).await.status, 200);
@@ -32,7 +32,7 @@ async fn a_body_has_a_largest_size() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_has_a_greatest_length_in_bytes() {
-    let server = server(Limits { name_length: 8, ..Limits::default() });
+    let server = server(RequestLimits { name_length: 8, ..RequestLimits::default() });
     let path = format!("/peers/{}", server.join().await);
     assert_eq!(server.put(&format!("{path}/12345678"), "1").await.status, 200);
 
@@ -53,7 +53,7 @@ async fn a_name_has_a_greatest_length_in_bytes() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_has_a_greatest_length() {
     let limit = Duration::from_secs(60);
-    let server = server(Limits { expires_in: limit, ..Limits::default() });
+    let server = server(RequestLimits { expires_in: limit, ..RequestLimits::default() });
     let peer = server.join().await;
     let (path, lock) = (format!("/peers/{peer}"), format!("/peers/{peer}/A?expires_in=61s"));
     let body = r#"{"expires_in":"61s"}"#;
@@ -73,7 +73,7 @@ async fn a_lease_has_a_greatest_length() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_has_a_greatest_length() {
     let limit = Duration::from_secs(60);
-    let server = server(Limits { block_for: limit, ..Limits::default() });
+    let server = server(RequestLimits { block_for: limit, ..RequestLimits::default() });
     let peer = server.join().await;
     let path = format!("/peers/{peer}/A?block_for=61s");
     let request = (Method::PUT, path.as_str(), "1");
@@ -85,7 +85,7 @@ async fn a_wait_has_a_greatest_length() {
 /// Such a lease made the old server crash.
 #[tokio::test(start_paused = true)]
 async fn a_lease_longer_than_any_clock_is_refused_by_default() {
-    let server = server(Limits::default());
+    let server = server(RequestLimits::default());
     let peer = server.join().await;
     for years in ["500000000000y", "31d", "584542046091y", "99999999999999999999999y"] {
         let body = format!(r#"{{"expires_in":"{years}"}}"#);
@@ -104,7 +104,11 @@ async fn a_lease_longer_than_any_clock_is_refused_by_default() {
 #[tokio::test(start_paused = true)]
 async fn without_limits_the_longest_duration_does_no_harm() {
     let forever = Duration::MAX;
-    let server = server(Limits { expires_in: forever, block_for: forever, ..Limits::default() });
+    let server = server(RequestLimits {
+        expires_in: forever,
+        block_for: forever,
+        ..RequestLimits::default()
+    });
     let body = r#"{"expires_in":"584542046091y"}"#;
     let peer: u64 = server.post("/new_peer", body).await.json();
     let path = format!("/peers/{peer}/A?expires_in=584542046091y&block_for=584542046091y");
@@ -116,7 +120,7 @@ async fn without_limits_the_longest_duration_does_no_harm() {
 
 #[tokio::test(start_paused = true)]
 async fn labels_are_limited_in_number_and_length() {
-    let server = server(Limits { labels: 2, label_length: 4, ..Limits::default() });
+    let server = server(RequestLimits { labels: 2, label_length: 4, ..RequestLimits::default() });
     let fits = r#"{"expires_in":"1m","labels":{"host":"abcd","job":""}}"#;
     assert_eq!(server.post("/new_peer", fits).await.status, 200);
 

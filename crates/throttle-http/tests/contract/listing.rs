@@ -10,7 +10,7 @@ use std::{
 
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
-use throttle_http::Limits;
+use throttle_http::RequestLimits;
 use throttle_runtime::{Count, Labels, LockRequest, PeerId, Restoration, Settings};
 use throttle_wire::{PeerStatus, SemaphoreOverview};
 use tower::ServiceExt as _;
@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 use crate::support::{Server, request};
 
 /// Creates `size` peers, each of which asks for one of `A`.
-async fn crowd(server: &Server, size: usize) -> BTreeSet<u64> {
+async fn create_peers(server: &Server, size: usize) -> BTreeSet<u64> {
     let mut ids = BTreeSet::new();
     for _ in 0..size {
         let lease = std::time::Duration::from_secs(60);
@@ -52,7 +52,7 @@ fn count_turns() -> Arc<AtomicUsize> {
 async fn a_list_has_every_peer_once_whether_or_not_the_last_page_is_full() {
     for size in [0, 1, 999, 1_000, 1_001, 2_000, 2_500] {
         let server = Server::start(&[("A", 1_200, 0)]);
-        let ids = crowd(&server, size).await;
+        let ids = create_peers(&server, size).await;
 
         let peers: Vec<PeerStatus> = server.get("/peers/").await.json();
         assert_eq!(peers.len(), size);
@@ -73,13 +73,13 @@ async fn a_list_has_every_peer_once_whether_or_not_the_last_page_is_full() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_lives_throughout_is_listed_once_while_others_come_and_go() {
     let server = Server::start(&[("A", 1, 0)]);
-    let ids: Vec<u64> = crowd(&server, 2_500).await.into_iter().collect();
+    let ids: Vec<u64> = create_peers(&server, 2_500).await.into_iter().collect();
     let mut chunks = open(&server, "/peers/").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
     for id in ids.iter().step_by(2) {
         server.delete(&format!("/peers/{id}")).await;
     }
-    let newcomers = crowd(&server, 100).await;
+    let newcomers = create_peers(&server, 100).await;
     while let Some(chunk) = chunks.next().await {
         body.extend(chunk.unwrap());
     }
@@ -93,7 +93,7 @@ async fn a_peer_that_lives_throughout_is_listed_once_while_others_come_and_go() 
 #[tokio::test(start_paused = true)]
 async fn a_list_is_read_from_the_state_no_faster_than_the_client_reads_it() {
     let server = Server::start(&[("A", 1, 0)]);
-    crowd(&server, 2_500).await;
+    create_peers(&server, 2_500).await;
     let mut chunks = open(&server, "/peers/").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
     let everybody = server.handle.peers(None, usize::MAX).await.entries;
@@ -150,9 +150,9 @@ async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peer
 
 #[tokio::test(start_paused = true)]
 async fn long_lists_are_limited_in_number_and_short_ones_are_not() {
-    let limits = Limits { listings: 2, ..Limits::default() };
+    let limits = RequestLimits { listings: 2, ..RequestLimits::default() };
     let server = Server::build(&[("A", 1, 0)], Settings::default(), |api| api.limits(limits));
-    crowd(&server, 1_000).await;
+    create_peers(&server, 1_000).await;
     let mut open_lists = vec![open(&server, "/peers/").await, open(&server, "/semaphores/A").await];
     let refused = server.get("/peers").await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
@@ -167,9 +167,9 @@ async fn long_lists_are_limited_in_number_and_short_ones_are_not() {
 /// The compression reads a few pieces ahead, but not the whole list.
 #[tokio::test(start_paused = true)]
 async fn a_compressed_list_counts_as_one_until_it_is_read_or_given_up() {
-    let limits = Limits { listings: 1, ..Limits::default() };
+    let limits = RequestLimits { listings: 1, ..RequestLimits::default() };
     let server = Server::build(&[("A", 1, 0)], Settings::default(), |api| api.limits(limits));
-    crowd(&server, 10_000).await;
+    create_peers(&server, 10_000).await;
     let mut request = request(axum::http::Method::GET, "/peers/", "");
     request.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
     let Ok(response) = server.routes.clone().oneshot(request).await;
@@ -185,7 +185,7 @@ async fn a_compressed_list_counts_as_one_until_it_is_read_or_given_up() {
 #[tokio::test(start_paused = true)]
 async fn the_numbers_of_a_semaphore_and_its_short_lists_are_from_one_instant() {
     let server = Server::start(&[("A", 1, 0)]);
-    let ids: Vec<u64> = crowd(&server, 3).await.into_iter().collect();
+    let ids: Vec<u64> = create_peers(&server, 3).await.into_iter().collect();
     for id in &ids {
         server.put(&format!("/peers/{id}/A"), "1").await;
     }

@@ -4,7 +4,7 @@ import atexit
 import sys
 import time
 
-from . import _dispatcher, _native, _wakeup, peer
+from . import _callback_thread, _native, _wakeup, peer
 
 # The time limit if a release has just gone unanswered: the server is probably still away.
 _TIMEOUT_AFTER_SILENCE = 0.2
@@ -22,7 +22,7 @@ def _close_peers() -> None:
     others_can_run = not sys.is_finalizing()
     _native.close_peers(peer.open_peers(), timeout, others_can_run)
     if others_can_run:
-        _dispatcher.stop()
+        _callback_thread.stop()
     else:
         # This is a subinterpreter after the end of the main one. A thread that gives up the lock of the
         # interpreter now never gets it back, and closing a socket would give it up.

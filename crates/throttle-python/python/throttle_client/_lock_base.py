@@ -12,7 +12,7 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _native
-from ._dispatcher import log
+from ._callback_thread import log
 from ._steps import Steps
 from .client import Client, ClientBase, Pem, Span, Urls, check_count, seconds, timespan, without_password
 from .errors import LockLost, LostReason, Refused, ThrottleError, Timeout, Unreachable

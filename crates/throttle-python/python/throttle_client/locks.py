@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
 from ._blocking import run
-from ._dispatcher import dispatcher
+from ._callback_thread import callback_thread
 from ._lock_base import (
     HeldLock,
     LockBase,
@@ -188,7 +188,7 @@ class Lock(LockBase):
                 on_lost(reason)
 
         operation = held.lock.wait_lost(None)
-        dispatcher().watch(operation, notify)
+        callback_thread().watch(operation, notify)
         held.stop_watching = operation.cancel
 
 

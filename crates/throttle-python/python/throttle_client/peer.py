@@ -15,7 +15,7 @@ from typing import Dict, Generator, List, Mapping, Optional, Tuple, Type, TypeVa
 
 from . import _native
 from ._blocking import run, wait
-from ._dispatcher import forward_log
+from ._callback_thread import forward_log
 from ._event_loop import wait_async
 from ._steps import Steps
 from .client import Client, ClientBase, Span, check_count, seconds, timespan

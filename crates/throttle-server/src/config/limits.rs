@@ -64,8 +64,8 @@ section! {
 
 impl Limits {
     /// The limits that the routes enforce.
-    pub fn http(&self) -> throttle_http::Limits {
-        throttle_http::Limits {
+    pub fn http(&self) -> throttle_http::RequestLimits {
+        throttle_http::RequestLimits {
             body: self.body.get() as usize,
             name_length: self.name_length.get() as usize,
             expires_in: self.expires_in.get(),

@@ -6,14 +6,13 @@
 //! doc comments of these types (`sample`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{File, Metadata},
     io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::Serialize;
 use throttle_runtime::{SemaphoreConfig, Settings};
 use toml::{
     Spanned,
@@ -29,6 +28,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod reader;
+mod restart_keys;
 mod semaphore;
 mod value;
 
@@ -209,24 +209,6 @@ impl Config {
             max_waiters: self.limits.waiters.get(),
         }
     }
-
-    /// The keys of the options that differ in `new` and that take a restart.
-    pub fn keys_that_take_a_restart(&self, new: &Self) -> Vec<String> {
-        let (old, new) = (self.fixed_options(), new.fixed_options());
-        let keys = old.keys().chain(new.keys()).collect::<BTreeSet<_>>();
-        let differ = keys.into_iter().filter(|&key| old.get(key) != new.get(key));
-        differ.cloned().collect()
-    }
-
-    /// The options that take a restart, by key.
-    fn fixed_options(&self) -> BTreeMap<String, toml::Value> {
-        let mut options = BTreeMap::new();
-        flatten("limits", &self.limits, &mut options);
-        flatten("logging", &self.logging, &mut options);
-        flatten("metrics", &self.metrics, &mut options);
-        options.retain(|key, _| !LIVE.contains(&key.as_str()));
-        options
-    }
 }
 
 impl Default for Config {
@@ -276,24 +258,6 @@ fn has_changed(before: &Metadata, after: &Metadata, read: usize) -> bool {
     let is_same = |file: &Metadata| file.len() == read as u64;
     let times = (before.modified().ok(), after.modified().ok());
     before.is_file() && !(is_same(before) && is_same(after) && times.0 == times.1)
-}
-
-/// The options of these tables that take effect on reload.
-const LIVE: &[&str] =
-    &["limits.label_bytes", "limits.open_waits", "limits.peers", "limits.waiters"];
-
-/// Adds the options of a section and of its tables, by key.
-fn flatten(path: &str, section: &impl Serialize, options: &mut BTreeMap<String, toml::Value>) {
-    match toml::Value::try_from(section).expect("options are plain values") {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                flatten(&format!("{path}.{key}"), &value, options);
-            }
-        }
-        value => {
-            options.insert(path.to_owned(), value);
-        }
-    }
 }
 
 #[cfg(test)]

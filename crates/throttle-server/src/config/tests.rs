@@ -50,7 +50,7 @@ fn an_empty_file_is_the_default() {
     assert_eq!(parse("[limits]\n[logging.stderr]\n").unwrap(), Config::default());
     assert!(Config::default().semaphores.is_empty());
     assert_eq!(Config::default().settings(), Settings::default());
-    assert_eq!(Config::default().limits.http(), throttle_http::Limits::default());
+    assert_eq!(Config::default().limits.http(), throttle_http::RequestLimits::default());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use throttle_http::Metrics;
 
 use super::unix_time;
 
-/// The outcomes of reloads, whoever asked for them.
+/// The outcomes of reloads by signal or request.
 #[derive(Debug)]
 pub(crate) struct Reloads(Mutex<Outcomes>);
 

@@ -239,7 +239,7 @@ impl Acquisition {
             let failing = humantime::format_duration(Duration::from_secs(failing.as_secs()));
             warn!(
                 target: TARGET, semaphore, url, %error, %failing,
-                "cannot ask for a lock, and goes on trying"
+                "cannot ask for a lock, and keeps trying"
             );
         }
     }

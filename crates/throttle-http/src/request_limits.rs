@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 
 /// Limits of requests. Each has its own error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Largest body, in bytes; 413 `body_too_large`. Default: 64 KiB.
     pub body: usize,
     /// Longest name of a semaphore, in bytes of UTF-8; 422 `name_too_long`. Default: 1024.
@@ -29,7 +29,7 @@ pub struct Limits {
     pub listings: usize,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
@@ -44,7 +44,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl RequestLimits {
     pub(crate) fn check_name(&self, semaphore: &str) -> Result<(), Refusal> {
         let limit = self.name_length;
         check(semaphore.len() <= limit, Code::NameTooLong, || {

@@ -1,53 +1,56 @@
 //! The counters of requests, by route, method and status.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use axum::http::StatusCode;
 use metrics::{Counter, Key, Label, Recorder};
 use throttle_wire::Code;
 
 use super::counters;
-use crate::{observed::RouteLabel, worker_routes::WorkerRoute};
 
-/// Counters that are made when they are first needed: most combinations of labels never are.
-pub(super) struct RequestCounters {
+/// The counters of the requests to one route, by method and status.
+///
+/// Each is registered when it is first needed, because most combinations never are.
+pub(crate) struct RouteCounters {
     recorder: Arc<dyn Recorder + Send + Sync>,
-    /// Of the workers' routes, which are too busy to look up a counter for each request.
-    by_worker_route: Vec<OnceLock<Counter>>,
+    route: &'static str,
+    counters: Vec<OnceLock<Counter>>,
 }
 
-impl RequestCounters {
-    pub(super) fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        let combinations = WorkerRoute::ALL.len() * METHODS.len() * STATUSES.len();
-        let by_worker_route = (0..combinations).map(|_| OnceLock::new()).collect();
-        Self { recorder, by_worker_route }
+impl RouteCounters {
+    pub(super) fn new(recorder: Arc<dyn Recorder + Send + Sync>, route: &'static str) -> Self {
+        let combinations = METHODS.len() * STATUSES.len();
+        let counters = (0..combinations).map(|_| OnceLock::new()).collect();
+        Self { recorder, route, counters }
     }
 
     /// Counts a request that was answered.
-    pub(super) fn increment(&self, route: RouteLabel, method: &str, status: StatusCode) {
+    pub(super) fn increment(&self, method: &str, status: StatusCode) {
         debug_assert!(has_label(status.as_u16()), "add {status} to STATUSES");
         let method = METHODS.iter().position(|it| *it == method).unwrap_or(0);
         let status = STATUSES.iter().position(|it| *it == status.as_u16()).unwrap_or(0);
-        let counter = || {
+        let counter = self.counters[method * STATUSES.len() + status].get_or_init(|| {
             let status = match STATUSES[status] {
                 OTHER => "other".to_owned(),
                 status => status.to_string(),
             };
             let labels = vec![
-                Label::new("route", route.name),
+                Label::new("route", self.route),
                 Label::new("method", METHODS[method]),
                 Label::new("status", status),
             ];
             counters::register(&*self.recorder, Key::from_parts(counters::REQUESTS, labels))
-        };
-        match route.worker {
-            Some(worker) => {
-                let index = (worker as usize * METHODS.len() + method) * STATUSES.len() + status;
-                self.by_worker_route[index].get_or_init(counter).increment(1);
-            }
-            // The recorder finds the counter by its labels, which takes about a microsecond.
-            None => counter().increment(1),
-        }
+        });
+        counter.increment(1);
+    }
+}
+
+impl fmt::Debug for RouteCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteCounters").field("route", &self.route).finish_non_exhaustive()
     }
 }
 

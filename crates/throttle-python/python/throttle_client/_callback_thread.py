@@ -17,7 +17,7 @@ from ._wakeup import WakeupSocket
 log = logging.getLogger("throttle_client")
 
 
-class Dispatcher:
+class CallbackThread:
     """Waits for operations in a thread of its own, and calls their callbacks there."""
 
     def __init__(self) -> None:
@@ -78,17 +78,17 @@ class Dispatcher:
 
 
 # By process id: a forked child has none of its parent's threads.
-_dispatchers: Dict[int, Dispatcher] = {}
+_callback_threads: Dict[int, CallbackThread] = {}
 
 
-def dispatcher() -> Dispatcher:
-    """The dispatcher of this process; starts it if there is none."""
+def callback_thread() -> CallbackThread:
+    """The callback thread of this process. Starts it if there is none."""
     process = os.getpid()
-    found = _dispatchers.get(process)
+    found = _callback_threads.get(process)
     if found is None:
-        made = Dispatcher()
+        made = CallbackThread()
         # If two threads get here at once, `setdefault` picks one. A mutex could block all greenlets.
-        found = _dispatchers.setdefault(process, made)
+        found = _callback_threads.setdefault(process, made)
         if found is made:
             # An interpreter that is shutting down cannot start threads. Locks work without one.
             with suppress(RuntimeError):
@@ -100,7 +100,7 @@ def forward_log() -> None:
     """Forwards events of the native client to `logging`, in the main interpreter only."""
     # A subinterpreter with a running thread cannot be destroyed.
     if _IS_MAIN_INTERPRETER:
-        dispatcher().forward_log()
+        callback_thread().forward_log()
 
 
 def _is_main_interpreter() -> bool:
@@ -120,6 +120,6 @@ _IS_MAIN_INTERPRETER = _is_main_interpreter()
 
 def stop() -> None:
     """Ends the thread of this process, which must not outlive its interpreter."""
-    found = _dispatchers.get(os.getpid())
+    found = _callback_threads.get(os.getpid())
     if found is not None:
         found.stop()
