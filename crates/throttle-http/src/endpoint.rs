@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -112,7 +113,7 @@ impl Endpoint {
                     let info = RequestInfo::unreadable(malformed);
                     let (route, group) = (&routes.unknown, RequestGroup::Operate);
                     let labels = Labels { route, group, fields: None };
-                    observed(&routes.api, &info, labels, future::pending()).await
+                    observed(&routes.api, &info, labels, pin!(future::pending())).await
                 }
             }
         }
@@ -172,7 +173,7 @@ impl Routes {
             fields: LogFields::if_logged(|| log_fields(route, &head.method, captures)),
         };
         let request = WorkerRequest { api, head, captures, body };
-        observed(api, &info, labels, worker_routes::handle(route, request)).await
+        observed(api, &info, labels, pin!(worker_routes::handle(route, request))).await
     }
 }
 
