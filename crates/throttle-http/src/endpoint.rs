@@ -90,6 +90,8 @@ impl Endpoint {
     ///
     /// The future of an acquire that waits must be dropped as soon as its connection breaks: that is
     /// how a waiter whose client is gone is passed over.
+    // Inlined, so that the future is made where it stays: it is large to copy.
+    #[inline]
     pub fn answer<B>(&self, request: Request<B>) -> impl Future<Output = Response> + Send + use<B>
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
