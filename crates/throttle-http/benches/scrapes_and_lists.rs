@@ -44,26 +44,13 @@ fn scrape_without_histograms(bencher: Bencher<'_, '_>, semaphores: u32) {
 /// another task of the same thread had to wait.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn scrape_compressed(bencher: Bencher<'_, '_>, semaphores: u32) {
-    let (runtime, _handle, routes) = server(semaphores, Histograms::Full);
-    let mut pauses = Vec::new();
-    bencher.counter(ItemsCount::new(semaphores)).bench_local(|| {
-        let request = Request::get("/metrics").header("accept-encoding", "gzip");
-        let request = request.body(Body::empty()).expect("a proper request");
-        let routes = routes.clone();
-        let (length, pause) = runtime.block_on(async {
-            let scrape = tokio::spawn(async {
-                let Ok(answer) = routes.oneshot(request).await;
-                assert_eq!(answer.headers()["content-encoding"], "gzip");
-                answer.into_body().collect().await.expect("the body has an end").to_bytes().len()
-            });
-            let pause = longest_pause(&scrape).await;
-            (scrape.await.expect("the scrape does not panic"), pause)
-        });
-        assert!(length > semaphores as usize * 10);
-        pauses.push(pause);
-    });
-    pauses.sort_unstable();
-    report(pauses.get(pauses.len() / 2));
+    get_compressed(bencher, semaphores, Histograms::Full, "/metrics");
+}
+
+/// The compressed list of all semaphores, with the same pause. It is much shorter than the text of which it is made.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn list_compressed(bencher: Bencher<'_, '_>, semaphores: u32) {
+    get_compressed(bencher, semaphores, Histograms::Off, "/semaphores");
 }
 
 /// Waits for the end of `task`, and returns the longest time for which this task had to wait.
@@ -115,6 +102,34 @@ fn add_by_reload(bencher: Bencher<'_, '_>, semaphores: u32) {
         let changes = runtime.block_on(handle.reconfigure(Settings::default(), &more));
         assert_eq!(changes.expect("nothing is in use").added.len(), more.len());
     });
+}
+
+fn get_compressed(
+    bencher: Bencher<'_, '_>,
+    semaphores: u32,
+    histograms: Histograms,
+    path: &'static str,
+) {
+    let (runtime, _handle, routes) = server(semaphores, histograms);
+    let mut pauses = Vec::new();
+    bencher.counter(ItemsCount::new(semaphores)).bench_local(|| {
+        let request = Request::get(path).header("accept-encoding", "gzip");
+        let request = request.body(Body::empty()).expect("a proper request");
+        let routes = routes.clone();
+        let (length, pause) = runtime.block_on(async {
+            let answer = tokio::spawn(async {
+                let Ok(answer) = routes.oneshot(request).await;
+                assert_eq!(answer.headers()["content-encoding"], "gzip");
+                answer.into_body().collect().await.expect("the body has an end").to_bytes().len()
+            });
+            let pause = longest_pause(&answer).await;
+            (answer.await.expect("the handler does not panic"), pause)
+        });
+        assert!(length > semaphores as usize);
+        pauses.push(pause);
+    });
+    pauses.sort_unstable();
+    report(pauses.get(pauses.len() / 2));
 }
 
 fn get(bencher: Bencher<'_, '_>, semaphores: u32, histograms: Histograms, path: &str) {

@@ -9,6 +9,7 @@ use std::{pin::pin, sync::Arc};
 use axum::{
     Extension, Router,
     extract::{Request, State},
+    http::header,
     middleware::{self, Next},
     response::Response,
     routing::{MethodRouter, any, get, post},
@@ -70,8 +71,9 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
     let unknown = observe(ObservedRoute::unknown(api), Operate, unknown);
     router
         .fallback_service(unknown.with_state(Arc::clone(api)))
+        .layer(middleware::map_response(async |answer| listing::yield_between_pieces(answer)))
         .layer(compression())
-        .layer(middleware::map_response(async |response| listing::yield_between_pieces(response)))
+        .layer(middleware::map_response(yield_between_compressed_pieces))
         .with_state(Arc::clone(api))
 }
 
@@ -79,6 +81,15 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
 fn compression() -> CompressionLayer<impl Predicate> {
     let is_worthwhile = SizeAbove::new(1024).and(NotForContentType::IMAGES);
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worthwhile)
+}
+
+/// The compression takes pieces until it has a few KiB to return, which may be a whole list, or until it must wait
+/// for a piece. So pieces must yield below it as well as above it.
+async fn yield_between_compressed_pieces(answer: Response) -> Response {
+    if answer.headers().contains_key(header::CONTENT_ENCODING) {
+        return listing::yield_between_pieces(answer);
+    }
+    answer
 }
 
 /// Counts and logs a request, and writes its refusal.

@@ -3,6 +3,7 @@
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt as _;
 use throttle_http::Histograms;
+use tokio::task::yield_now;
 use tower::ServiceExt as _;
 use tower_http::decompression::Decompression;
 
@@ -53,5 +54,28 @@ async fn short_answers_images_and_answers_to_workers_are_not_compressed() {
     for path in ["/health", "/favicon.ico", "/nowhere", &format!("/peers/{peer}")] {
         let Ok(response) = server.routes.clone().oneshot(get(path, "gzip")).await;
         assert!(!response.headers().contains_key("content-encoding"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_yields_to_other_tasks_after_each_piece_even_if_it_is_compressed_to_a_short_one()
+ {
+    let names: Vec<String> = (0..3_000).map(|index| format!("semaphore-{index}")).collect();
+    let semaphores: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 0)).collect();
+    let server = Server::with_histograms(&semaphores, Histograms::Off);
+    for path in ["/semaphores", "/metrics"] {
+        let length = server.send(get(path, "identity")).await.body.len();
+        for encoding in ["identity", "gzip"] {
+            let Ok(response) = server.routes.clone().oneshot(get(path, encoding)).await;
+            let reader = tokio::spawn(response.into_body().collect());
+            let mut turns = 0;
+            while !reader.is_finished() {
+                yield_now().await;
+                turns += 1;
+            }
+            reader.await.unwrap().unwrap();
+            let pieces = length / (32 * 1024);
+            assert!(turns >= pieces, "{path}, {encoding}: {turns} turns for {pieces} pieces");
+        }
     }
 }
