@@ -33,13 +33,15 @@
 //! leads to the handlers in `peers`, `locks` and `semaphores`, which read a `worker_request` with the help of
 //! `extractors`, `deserialize`, `json` and `percent`. `operator_routes` is an axum router for everything
 //! else: lists, metrics, the page, reload. `endpoint` chooses between them, and `observed` goes around every
-//! handler of either kind. `view`, `listing`, `page`, `refusal` and `answer` make the answer.
+//! handler of either kind. `view`, `listing`, `page`, `refusal` and `answer` make the answer,
+//! and `compression` shortens those of operators' routes.
 
 #![forbid(unsafe_code)]
 
 mod accept_header;
 mod answer;
 mod api;
+mod compression;
 mod deserialize;
 mod endpoint;
 mod extractors;

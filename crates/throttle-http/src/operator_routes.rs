@@ -9,22 +9,14 @@ use std::{pin::pin, sync::Arc};
 use axum::{
     Extension, Router,
     extract::{Request, State},
-    http::header,
     middleware::{self, Next},
     response::Response,
     routing::{MethodRouter, any, get, post},
 };
-use tower_http::{
-    CompressionLevel,
-    compression::{
-        CompressionLayer, Predicate,
-        predicate::{NotForContentType, SizeAbove},
-    },
-};
 
 use crate::{
     api::Api,
-    listing,
+    compression, listing,
     metrics::RequestGroup::{self, List, Operate},
     observed::{Labels, LogFields, ObservedRoute, RequestInfo, observed},
     peers,
@@ -72,24 +64,9 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
     router
         .fallback_service(unknown.with_state(Arc::clone(api)))
         .layer(middleware::map_response(async |answer| listing::yield_between_pieces(answer)))
-        .layer(compression())
-        .layer(middleware::map_response(yield_between_compressed_pieces))
+        .layer(compression::layer())
+        .layer(middleware::map_response(compression::yield_between_pieces))
         .with_state(Arc::clone(api))
-}
-
-/// Compresses long answers to clients that ask for it, as Prometheus does.
-fn compression() -> CompressionLayer<impl Predicate> {
-    let is_worthwhile = SizeAbove::new(1024).and(NotForContentType::IMAGES);
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worthwhile)
-}
-
-/// The compression takes pieces until it has a few KiB to return, which may be a whole list, or until it must wait
-/// for a piece. So pieces must yield below it as well as above it.
-async fn yield_between_compressed_pieces(answer: Response) -> Response {
-    if answer.headers().contains_key(header::CONTENT_ENCODING) {
-        return listing::yield_between_pieces(answer);
-    }
-    answer
 }
 
 /// Counts and logs a request, and writes its refusal.
