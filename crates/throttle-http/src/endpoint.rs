@@ -19,7 +19,7 @@ use tower::{Service, ServiceExt as _};
 
 use crate::{
     api::Api,
-    malformed::Malformed,
+    malformed_http::Malformed,
     metrics::RequestGroup,
     observed::{Labels, LogFields, ObservedRoute, RequestInfo, observed},
     operator_routes, percent,

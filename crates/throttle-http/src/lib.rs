@@ -48,7 +48,7 @@ mod extractors;
 mod json;
 mod listing;
 mod locks;
-mod malformed;
+mod malformed_http;
 mod metrics;
 mod observed;
 mod operator_routes;
@@ -70,7 +70,7 @@ use throttle_runtime::Handle;
 pub use crate::{
     api::Api,
     endpoint::Endpoint,
-    malformed::Malformed,
+    malformed_http::Malformed,
     metrics::{Histograms, Metrics},
     request_limits::RequestLimits,
 };

@@ -15,7 +15,7 @@ use tracing::{Level, debug, enabled, error};
 use crate::{
     accept_header,
     api::Api,
-    malformed::Malformed,
+    malformed_http::Malformed,
     metrics::{RequestGroup, RouteCounters},
     refusal::Refusal,
 };
