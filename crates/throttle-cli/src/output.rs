@@ -61,16 +61,13 @@ pub(crate) fn flush() {
     }
 }
 
-/// Writes a result to standard output. A closed pipe, as with `| head`, is no error.
+/// Writes a result to standard output. A closed pipe is no error.
 ///
 /// # Errors
 ///
 /// [`ExitStatus::OUTPUT`] with the reason.
 pub(crate) fn print_result(text: &str) -> Result<(), Failure> {
-    match to_stdout(text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(stdout_failure),
-    }
+    to_stdout(text).or_else(unless_closed)
 }
 
 /// Writes a text to standard output. May block.
@@ -78,6 +75,11 @@ pub(crate) fn to_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+/// Turns a failed write to standard output into a failure, unless the pipe was closed, as with `| head`.
+pub(crate) fn unless_closed(error: io::Error) -> Result<(), Failure> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(stdout_failure(error)) }
 }
 
 /// The failure of a write to standard output.

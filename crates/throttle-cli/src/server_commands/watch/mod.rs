@@ -30,9 +30,7 @@ pub(super) async fn run(client: &Client, interval: Duration) -> Result<ExitStatu
     let signals = Signals::listen()?;
     match show(client, interval, signals).await {
         Ok(status) => Ok(status),
-        // For example with `| head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::SUCCESS),
-        Err(error) => Err(output::stdout_failure(error)),
+        Err(error) => output::unless_closed(error).map(|()| ExitStatus::SUCCESS),
     }
 }
 
