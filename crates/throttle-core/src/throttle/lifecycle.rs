@@ -1,4 +1,4 @@
-//! Operations that create, restore and remove peers.
+//! Operations that create, restore and remove peers. A heartbeat, which keeps one alive, is in `lease`.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::time::Duration;
