@@ -1,4 +1,6 @@
 //! Time: what happens when a deadline comes, and how much of it in one step.
+//!
+//! An embedder learns from [`Throttle::poll_timeout`], in the module above, when the next deadline may come.
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
