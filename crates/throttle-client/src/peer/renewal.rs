@@ -1,4 +1,5 @@
 //! Renews the lease at the server: heartbeats, restores, and what their answers mean for the lease.
+//! When they are due is decided in [`crate::lease`].
 
 use std::{collections::BTreeMap, fmt, sync::MutexGuard, time::Duration};
 
