@@ -1,4 +1,5 @@
 //! Withdraws a request for a lock that its caller gave up, so that nothing stays behind at the server.
+//! What the server is sent for that is in [`super::release`].
 
 use std::sync::Arc;
 
