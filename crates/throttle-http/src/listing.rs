@@ -5,6 +5,9 @@
 //! Each page is consistent in itself: an entry that exists throughout is listed exactly once, one that
 //! comes or goes meanwhile may or may not be listed. An answer longer than one piece counts as a listing
 //! until it is written, and the number of listings at a time is limited.
+//!
+//! The handlers are in `peers` and `semaphores`. Which entries a page has is decided in the runtime
+//! (`inspect`), and what an entry looks like in `view`.
 
 use std::{borrow::Cow, convert::Infallible, iter, mem, sync::Arc};
 
