@@ -1,9 +1,9 @@
 //! The configuration: from a file to a [`Config`], or to an error that names the place.
 //!
-//! A file is read into a `Document`. Each value is checked by its type (`value`), and all mistakes are collected
-//! (`reader`). Checks of several values follow when the document becomes a [`Config`], so that no later code has
-//! to check a value again. Errors name file, line, column and key (`error`). The sample file is generated from the
-//! doc comments of these types (`sample`).
+//! A file is read into a `Document`, section by section (`section`). Each value is checked by its type (`value`), and
+//! all mistakes are collected (`reader`). Checks of several values follow when the document becomes a [`Config`], so
+//! that no later code has to check a value again. Errors name file, line, column and key (`error`). The sample file
+//! is generated from the doc comments of these types (`sample`).
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use toml::{
 };
 
 #[macro_use]
-mod sample;
+mod section;
 mod error;
 mod limits;
 mod log_filter;
@@ -29,6 +29,7 @@ mod memory;
 mod metrics;
 mod reader;
 mod restart_keys;
+mod sample;
 mod semaphore;
 mod value;
 
