@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -89,6 +90,8 @@ impl Endpoint {
     ///
     /// The future of an acquire that waits must be dropped as soon as its connection breaks: that is
     /// how a waiter whose client is gone is passed over.
+    // Inlined, so that the future is made where it stays: it is large to copy.
+    #[inline]
     pub fn answer<B>(&self, request: Request<B>) -> impl Future<Output = Response> + Send + use<B>
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -112,7 +115,7 @@ impl Endpoint {
                     let info = RequestInfo::unreadable(malformed);
                     let (route, group) = (&routes.unknown, RequestGroup::Operate);
                     let labels = Labels { route, group, fields: None };
-                    observed(&routes.api, &info, labels, future::pending()).await
+                    observed(&routes.api, &info, labels, pin!(future::pending())).await
                 }
             }
         }
@@ -176,7 +179,7 @@ impl Routes {
             fields: LogFields::if_logged(|| log_fields(route, &head.method, captures)),
         };
         let request = WorkerRequest { api, head, captures, body };
-        observed(api, &info, labels, worker_routes::handle(route, request)).await
+        observed(api, &info, labels, pin!(worker_routes::handle(route, request))).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Around every handler: refusals are written in the form that the client reads, requests are counted and
 //! logged, and a panic of a handler becomes an answer.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use axum::{
     http::{Method, request::Parts},
@@ -97,11 +97,14 @@ impl LogFields {
 }
 
 /// Runs a handler and makes its outcome an answer.
+///
+/// The handler is pinned by the caller, because a future that is passed by value is copied, and its room is
+/// reserved twice.
 pub(crate) async fn observed(
     api: &Api,
     info: &RequestInfo,
     labels: Labels<'_>,
-    handler: impl Future<Output = Result<Response, Refusal>>,
+    handler: Pin<&mut impl Future<Output = Result<Response, Refusal>>>,
 ) -> Response {
     let outcome = match info.malformed {
         Some(malformed) => Err(malformed.refusal()),

@@ -4,7 +4,7 @@
 //! the [`Api`], and its error may be a [`Refusal`]. Metrics, logs, and answers with status 404 and 405 need
 //! nothing more.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -105,9 +105,9 @@ async fn observe(
             names_semaphore.then(|| SemaphoreName::in_path(request.uri()).ok()).flatten();
         LogFields { semaphore: semaphore.unwrap_or_default(), ..LogFields::default() }
     });
-    let handler = async {
+    let handler = pin!(async {
         let mut response = next.run(request).await;
         response.extensions_mut().remove::<Refusal>().map_or(Ok(response), Err)
-    };
+    });
     observed(&api, &info, Labels { route: &route, group, fields }, handler).await
 }

@@ -28,7 +28,7 @@ def test_a_restart_of_the_server_is_logged(serve, log):
     held = lock(server.url, "A", expiration_time=1)
     with held:
         server.restart()
-        eventually(lambda: has_message(log(logging.WARNING), "told what the peer holds", "A"))
+        eventually(lambda: has_message(log(logging.WARNING), "restored at the server", "A"))
         assert held.is_held()
 
 

@@ -59,7 +59,7 @@ impl Handle {
     /// `too_many_peers`, `too_many_label_bytes`
     pub async fn new_peer(&self, expires_in: Duration, labels: Labels) -> Result<PeerId, Error> {
         let new_peer = NewPeer { expires_in, labels };
-        let answer = self.answer(|state, now| {
+        let answer = self.service.answer(|state, now| {
             let mut id = state.entropy.peer_id();
             while state.throttle.has_peer(id) {
                 id = state.entropy.peer_id();
@@ -77,7 +77,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        self.answer(|state, now| state.throttle.heartbeat(now, peer, expires_in)).await
+        self.service.answer(|state, now| state.throttle.heartbeat(now, peer, expires_in)).await
     }
 
     /// Requests a lock and waits for it for at most `block_for`.
@@ -108,7 +108,7 @@ impl Handle {
         let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
         let mut wait = Wait::new(&self.service, peer);
-        let answer = self.answer(|state, now| {
+        let answer = self.service.answer(|state, now| {
             let semaphore = state.names.id(semaphore)?;
             let block_for = block_for.filter(|_| state.phase == Phase::Leading);
             let attended = block_for.is_some();
@@ -136,11 +136,12 @@ impl Handle {
         semaphore: &str,
         sequence: Option<Sequence>,
     ) -> Result<Release, Error> {
-        self.answer(|state, now| {
-            let semaphore = state.names.id(semaphore)?;
-            state.throttle.release(now, peer, semaphore, sequence)
-        })
-        .await
+        self.service
+            .answer(|state, now| {
+                let semaphore = state.names.id(semaphore)?;
+                state.throttle.release(now, peer, semaphore, sequence)
+            })
+            .await
     }
 
     /// Removes a peer with all its locks, held and pending. Returns whether there was such a peer.
@@ -157,7 +158,8 @@ impl Handle {
         peer: PeerId,
         sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
-        self.answer(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+        self.service
+            .answer(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
             .await
     }
 
@@ -183,7 +185,7 @@ impl Handle {
             labels,
             sequence,
         };
-        self.answer(|state, now| state.throttle.restore(now, restoration)).await?;
+        self.service.answer(|state, now| state.throttle.restore(now, restoration)).await?;
         if tracing::enabled!(target: peer_log::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
@@ -260,23 +262,5 @@ impl Handle {
     /// The failure of the service, if it has failed. A health check should call this.
     pub fn failure(&self) -> Option<Failure> {
         *self.service.failure.borrow()
-    }
-
-    /// Runs an operation on semaphores and peers, and returns its answer.
-    ///
-    /// Every such operation passes through here, including those that only read. Today the answer is ready
-    /// at once. Once there is a durable store, an answer waits here until the changes that it shows are
-    /// durable, including changes that other requests made. The outcome of a wait is sent by
-    /// [`Effects::deliver`](crate::effects::Effects::deliver) instead.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] if an earlier operation panicked.
-    pub(crate) async fn answer<R, E: Into<Error>>(
-        &self,
-        operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
-    ) -> Result<R, Error> {
-        let result = self.service.try_with_state(|state, now, _| operation(state, now));
-        result.ok_or(Error::Failed)?.map_err(Into::into)
     }
 }

@@ -58,7 +58,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn is_acquired(&self, peer: PeerId) -> Result<bool, Error> {
-        self.answer(|state, _| state.throttle.is_acquired(peer)).await
+        self.service.answer(|state, _| state.throttle.is_acquired(peer)).await
     }
 
     /// The maximum of a semaphore minus the sum of the counts held. Negative if the sum exceeds it.
@@ -67,11 +67,12 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        self.answer(|state, _| {
-            let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
-            Ok::<_, Refused>(status.remainder())
-        })
-        .await
+        self.service
+            .answer(|state, _| {
+                let status = state.throttle.semaphore_status(state.names.id(semaphore)?)?;
+                Ok::<_, Refused>(status.remainder())
+            })
+            .await
     }
 
     /// One peer.
@@ -80,7 +81,7 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn peer(&self, peer: PeerId) -> Result<PeerStatus, Error> {
-        let answer = self.answer(|state, _| {
+        let answer = self.service.answer(|state, _| {
             let status = state.throttle.peer_status(peer, MAX_PLACE)?;
             Ok::<_, Refused>((Arc::clone(&state.names), status))
         });
@@ -136,7 +137,7 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub async fn semaphore(&self, name: &str) -> Result<SemaphoreStatus, Error> {
-        self.answer(|state, _| semaphore_status(state, state.names.entry(name)?)).await
+        self.service.answer(|state, _| semaphore_status(state, state.names.entry(name)?)).await
     }
 
     /// One semaphore with the first pages of its holders and waiters, all at one instant.
@@ -145,15 +146,16 @@ impl Handle {
     ///
     /// `unknown_semaphore`
     pub async fn overview(&self, name: &str, limit: usize) -> Result<Overview, Error> {
-        self.answer(|state, _| {
-            let entry = state.names.entry(name)?;
-            Ok::<_, Refused>(Overview {
-                status: semaphore_status(state, entry)?,
-                holders: holders(state, entry.id, None, limit)?,
-                waiters: waiters(state, entry.id, None, limit)?,
+        self.service
+            .answer(|state, _| {
+                let entry = state.names.entry(name)?;
+                Ok::<_, Refused>(Overview {
+                    status: semaphore_status(state, entry)?,
+                    holders: holders(state, entry.id, None, limit)?,
+                    waiters: waiters(state, entry.id, None, limit)?,
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// The page of holders after `after`, in the order of the grants: at most `limit`, fewer if they have
@@ -168,7 +170,7 @@ impl Handle {
         after: Option<FencingToken>,
         limit: usize,
     ) -> Result<Page<Holder, FencingToken>, Error> {
-        self.answer(|state, _| holders(state, state.names.id(name)?, after, limit)).await
+        self.service.answer(|state, _| holders(state, state.names.id(name)?, after, limit)).await
     }
 
     /// The page of waiters after `after`, in the order of the queue, with the limits of
@@ -183,7 +185,7 @@ impl Handle {
         after: Option<Ticket>,
         limit: usize,
     ) -> Result<Page<Waiter, Ticket>, Error> {
-        self.answer(|state, _| waiters(state, state.names.id(name)?, after, limit)).await
+        self.service.answer(|state, _| waiters(state, state.names.id(name)?, after, limit)).await
     }
 
     /// Reads the state.
@@ -192,7 +194,7 @@ impl Handle {
     ///
     /// If an earlier operation did.
     pub(crate) async fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        self.answer(|state, _| Ok::<_, Error>(look(state))).await.expect(NO_PANIC)
+        self.service.answer(|state, _| Ok::<_, Error>(look(state))).await.expect(NO_PANIC)
     }
 }
 

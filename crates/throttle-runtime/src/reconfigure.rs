@@ -65,7 +65,7 @@ impl Handle {
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
         self.service.work_off_backlog();
-        let answer = self.answer(|state, now| {
+        let answer = self.service.answer(|state, now| {
             let checked = plan.check(state);
             if checked.is_ok() {
                 state.throttle.set_settings(settings);

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     effects::Effects,
+    error::Error,
     failure::{Failure, FirstFailure},
     observer::Observer,
     state::State,
@@ -54,6 +55,25 @@ impl Service {
             failure: FirstFailure::none(),
             rearm: Arc::new(Notify::new()),
         }
+    }
+
+    /// Runs an operation on semaphores and peers, and returns its answer.
+    ///
+    /// Every such operation of a [`Handle`](crate::Handle) passes through here, including those that only
+    /// read, and the end of a wait after its `block_for`. Today the answer is ready at once. Once there is a
+    /// durable store, an answer waits here until the changes that it shows are durable, including changes
+    /// that other requests made. A wait that another operation ends gets its outcome from
+    /// [`Effects::deliver`] instead.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if an earlier operation panicked.
+    pub(crate) async fn answer<R, E: Into<Error>>(
+        &self,
+        operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
+    ) -> Result<R, Error> {
+        let result = self.try_with_state(|state, now, _| operation(state, now));
+        result.ok_or(Error::Failed)?.map_err(Into::into)
     }
 
     /// Runs an operation under the mutex.

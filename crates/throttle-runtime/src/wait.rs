@@ -53,12 +53,14 @@ impl<'a> Wait<'a> {
         let outcome = match time::timeout(receiver.block_for, &mut receiver.outcome).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let pending = service.try_with_state(|state, now, _| {
-                    let count = state.throttle.end_wait(now, *peer, ticket)?;
-                    state.waits.remove(*peer, receiver.id);
-                    Some(count)
+                let pending = service.answer(|state, now| {
+                    let pending = state.throttle.end_wait(now, *peer, ticket);
+                    if pending.is_some() {
+                        state.waits.remove(*peer, receiver.id);
+                    }
+                    Ok::<_, Error>(pending)
                 });
-                if let Some(count) = pending.ok_or(Error::Failed)? {
+                if let Some(count) = pending.await? {
                     *open = None;
                     return Ok(Admission::Queued { count, ticket });
                 }

@@ -210,6 +210,7 @@ fn serve(
 }
 
 impl listen::HttpService for Endpoint {
+    #[inline]
     fn answer(&self, request: Request<DeadlineBody>) -> impl Future<Output = Response> + Send {
         Self::answer(self, request)
     }

@@ -51,7 +51,7 @@ section! {
             /// `labels_too_large`.
             label_length: Number = Number::new(256),
             /// The most answers longer than 32 KiB at a time: lists of peers and of semaphores. One takes
-            /// about 150 kB while its client reads it. Beyond it: 429 `too_many_listings`.
+            /// up to 400 kB while its client reads it. Beyond it: 429 `too_many_listings`.
             listings: Number = Number::new(64),
             /// The most memory for the labels of all peers, in bytes: their text, and 64 bytes for each
             /// label. Beyond it a new peer with labels is answered 429 `too_many_label_bytes`; one without

@@ -129,8 +129,8 @@ const LABEL: u64 = 120;
 const COUNTED_LABEL: u64 = 64;
 /// 15 kB if idle or with a waiting request; a part of an incomplete head is kept twice.
 const CONNECTION: u64 = 24 * 1024;
-/// Two pages, one of them being written, and the copies of the HTTP library.
-const LISTING: u64 = 150_000;
+/// Two pages, one of them being written, the copies of the HTTP library, and the compressor: up to 370 kB.
+const LISTING: u64 = 400_000;
 /// The bytes read behind a waiting request: 64 KiB at most, in a buffer that doubles and in one of the HTTP library.
 const READ_AHEAD: u64 = 160 * 1024;
 

@@ -203,7 +203,7 @@ fn a_check_summarises_the_configuration_and_does_not_listen() {
         semaphores: 2
           "/&": max 1, level -1
           "A": max 42, level 0
-        at most about 4204 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 504, connections 3161, listings 10
+        at most about 4220 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 504, connections 3161, listings 26
         log to stderr: DEBUG
         log to Graylog at graylog:12201: INFO
     "#]]
@@ -215,7 +215,7 @@ fn a_check_summarises_the_configuration_and_does_not_listen() {
     expect![[r#"
         There is no throttle.toml; the defaults apply.
         semaphores: 0
-        at most about 4114 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 504, connections 3161, listings 10
+        at most about 4130 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 504, connections 3161, listings 26
         log to stderr: WARN
     "#]]
     .assert_eq(&text(&output.stdout));
