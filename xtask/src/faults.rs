@@ -1,4 +1,4 @@
-//! Runs every form of the client behind a proxy that injects faults.
+//! Runs every client kind behind a proxy that injects faults.
 //!
 //! The package `throttle-faults` runs them. This verb builds it, `throttlectl` and the Python package.
 

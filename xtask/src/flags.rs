@@ -49,7 +49,7 @@ xflags::xflags! {
         cmd doc {}
         /// Run every example.
         cmd examples {}
-        /// Run every form of the client behind a proxy that injects faults.
+        /// Run every client kind behind a proxy that injects faults.
         cmd faults {
             /// A short history of exclusion instead of one of two minutes.
             optional --quick

@@ -15,13 +15,13 @@ pub fn now() -> Instant {
 /// # Errors
 ///
 /// The condition does not hold within this time. The error names `what`.
-pub async fn until(
+pub async fn until<F: Future<Output = bool>>(
     what: &str,
     within: Duration,
-    mut condition: impl FnMut() -> bool,
+    mut condition: impl FnMut() -> F,
 ) -> anyhow::Result<()> {
     let start = now();
-    while !condition() {
+    while !condition().await {
         anyhow::ensure!(start.elapsed() < within, "not within {within:?}: {what}");
         tokio::time::sleep(POLL).await;
     }

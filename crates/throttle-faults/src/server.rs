@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -80,8 +78,8 @@ impl Server {
     }
 
     /// The number of peers.
-    pub fn peers(&self) -> usize {
-        at_once(self.handle().peer_count())
+    pub async fn peers(&self) -> usize {
+        self.handle().peer_count().await
     }
 
     /// The number of waiters of a semaphore, including parked ones.
@@ -89,8 +87,8 @@ impl Server {
     /// # Panics
     ///
     /// If there is no such semaphore.
-    pub fn waiters(&self, semaphore: &str) -> usize {
-        let status = at_once(self.handle().semaphore(semaphore));
+    pub async fn waiters(&self, semaphore: &str) -> usize {
+        let status = self.handle().semaphore(semaphore).await;
         status.expect("the semaphore is configured").waiters
     }
 
@@ -100,14 +98,14 @@ impl Server {
     /// # Panics
     ///
     /// If there is no such semaphore.
-    pub fn parked(&self, semaphore: &str) -> usize {
-        let overview = self.overview(semaphore);
+    pub async fn parked(&self, semaphore: &str) -> usize {
+        let overview = self.overview(semaphore).await;
         overview.waiters.entries.iter().filter(|waiter| waiter.parked).count()
     }
 
-    fn overview(&self, semaphore: &str) -> Overview {
-        at_once(self.handle().overview(semaphore, MAX_ENTRIES))
-            .expect("the semaphore is configured")
+    async fn overview(&self, semaphore: &str) -> Overview {
+        let overview = self.handle().overview(semaphore, MAX_ENTRIES).await;
+        overview.expect("the semaphore is configured")
     }
 
     /// The holders of a semaphore.
@@ -115,8 +113,8 @@ impl Server {
     /// # Panics
     ///
     /// If there is no such semaphore.
-    pub fn holders(&self, semaphore: &str) -> Vec<PeerId> {
-        let overview = self.overview(semaphore);
+    pub async fn holders(&self, semaphore: &str) -> Vec<PeerId> {
+        let overview = self.overview(semaphore).await;
         overview.holders.entries.into_iter().map(|holder| holder.peer).collect()
     }
 
@@ -125,8 +123,8 @@ impl Server {
     /// # Panics
     ///
     /// If there is no such semaphore.
-    pub fn describe(&self, semaphore: &str) -> String {
-        let overview = self.overview(semaphore);
+    pub async fn describe(&self, semaphore: &str) -> String {
+        let overview = self.overview(semaphore).await;
         let holders = overview.holders.entries.into_iter().map(|it| {
             format!("{} with token {} for {:?}, {:?}", it.peer, it.token, it.held_for, it.labels)
         });
@@ -144,7 +142,7 @@ impl Server {
     ///
     /// The server has failed.
     pub async fn remove_holders(&self, semaphore: &str) -> anyhow::Result<()> {
-        self.remove(self.holders(semaphore)).await
+        self.remove(self.holders(semaphore).await).await
     }
 
     /// Removes all waiters of a semaphore, as an operator does.
@@ -192,8 +190,8 @@ impl Server {
             let admission = requester.acquire(peer, &name, request).await;
             matches!(admission, Ok(Admission::Granted { .. })).then(clock::now)
         });
-        let is_registered = || {
-            let status = at_once(handle.peer(peer));
+        let is_registered = || async {
+            let status = handle.peer(peer).await;
             status.is_ok_and(|status| status.pending.is_some() || !status.held.is_empty())
         };
         clock::until("a rival is in the queue", RIVAL_LEASE, is_registered).await?;
@@ -239,14 +237,6 @@ impl Rival {
     pub async fn remove(self) -> anyhow::Result<()> {
         self.handle.remove_peer(self.peer, None).await?;
         Ok(())
-    }
-}
-
-/// The answer of a service in this process. It keeps nothing on a disk, so it is ready at once.
-fn at_once<T>(answer: impl Future<Output = T>) -> T {
-    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => unreachable!("only requests for locks wait"),
     }
 }
 

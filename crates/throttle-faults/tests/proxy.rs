@@ -29,7 +29,9 @@ fn client(url: &str) -> Client {
 }
 
 async fn until_peers(proxy: &Proxy, number: usize) {
-    clock::until("so many peers", LONG, || proxy.server().peers() == number).await.unwrap();
+    clock::until("so many peers", LONG, || async { proxy.server().peers().await == number })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -39,7 +41,7 @@ async fn without_rules_all_requests_are_forwarded() {
     let peer = client.new_peer(LEASE).await.unwrap();
     let admission = client.acquire(peer, "A", 1).await.unwrap();
     assert!(matches!(admission, Admission::Granted { .. }), "{admission:?}");
-    assert_eq!(proxy.server().holders("A").len(), 1);
+    assert_eq!(proxy.server().holders("A").await.len(), 1);
     assert!(client.remove_peer(peer).await.unwrap());
     assert_eq!(proxy.faults(), 0);
 }
@@ -49,7 +51,7 @@ async fn a_cut_request_does_not_arrive() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::CutRequest));
     client(&proxy.url()).new_peer(LEASE).await.unwrap_err();
-    assert_eq!((proxy.server().peers(), proxy.faults()), (0, 1));
+    assert_eq!((proxy.server().peers().await, proxy.faults()), (0, 1));
 }
 
 #[tokio::test]
@@ -57,7 +59,7 @@ async fn the_request_of_a_cut_answer_arrives() {
     let proxy = proxy();
     proxy.inject(Rule::once(Fault::CutAnswer));
     client(&proxy.url()).new_peer(LEASE).await.unwrap_err();
-    assert_eq!(proxy.server().peers(), 1);
+    assert_eq!(proxy.server().peers().await, 1);
 }
 
 #[tokio::test]
@@ -77,7 +79,7 @@ async fn the_faultless_url_ignores_the_rules() {
     let proxy = proxy();
     proxy.inject(Rule::always(Fault::CutRequest));
     client(&proxy.faultless_url()).new_peer(LEASE).await.unwrap();
-    assert_eq!((proxy.server().peers(), proxy.faults()), (1, 0));
+    assert_eq!((proxy.server().peers().await, proxy.faults()), (1, 0));
 }
 
 #[tokio::test]
@@ -86,11 +88,13 @@ async fn silence_lasts_until_the_rules_are_removed() {
     proxy.inject(Rule::always(Fault::Silence));
     let client = client(&proxy.url());
     let asking = tokio::spawn(async move { client.new_peer(LEASE).await });
-    clock::until("the request meets silence", LONG, || proxy.faults() == 1).await.unwrap();
+    clock::until("the request meets silence", LONG, || async { proxy.faults() == 1 })
+        .await
+        .unwrap();
     assert!(!asking.is_finished());
     proxy.clear();
     asking.await.unwrap().unwrap_err();
-    assert_eq!(proxy.server().peers(), 0);
+    assert_eq!(proxy.server().peers().await, 0);
 }
 
 #[tokio::test]
@@ -99,7 +103,7 @@ async fn a_delayed_request_arrives_even_if_its_client_is_gone() {
     proxy.inject(Rule::once(Fault::DelayRequest(SHORT)));
     let client = client(&proxy.url());
     let asking = tokio::spawn(async move { client.new_peer(LEASE).await });
-    clock::until("the request is under way", LONG, || proxy.faults() == 1).await.unwrap();
+    clock::until("the request is under way", LONG, || async { proxy.faults() == 1 }).await.unwrap();
     asking.abort();
     until_peers(&proxy, 1).await;
 }
@@ -113,7 +117,7 @@ async fn a_delayed_answer_arrives_even_after_a_restart_of_the_server() {
     until_peers(&proxy, 1).await;
     proxy.server().restart();
     asking.await.unwrap().unwrap();
-    assert_eq!(proxy.server().peers(), 0);
+    assert_eq!(proxy.server().peers().await, 0);
 }
 
 #[tokio::test]
@@ -143,9 +147,11 @@ async fn a_restart_breaks_blocked_requests_and_loses_all_peers() {
     let client = client(&proxy.url());
     let peer = client.new_peer(LEASE).await.unwrap();
     let waiting = tokio::spawn(async move { client.acquire(peer, "A", 1).block_for(LEASE).await });
-    clock::until("it waits", LONG, || proxy.server().waiters("A") == 1).await.unwrap();
+    clock::until("it waits", LONG, || async { proxy.server().waiters("A").await == 1 })
+        .await
+        .unwrap();
     proxy.server().restart();
     waiting.await.unwrap().unwrap_err();
-    assert_eq!(proxy.server().peers(), 0);
+    assert_eq!(proxy.server().peers().await, 0);
     drop(rival);
 }

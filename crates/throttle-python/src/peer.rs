@@ -3,9 +3,7 @@
 use std::{
     collections::BTreeMap,
     future, mem,
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker},
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
@@ -88,11 +86,7 @@ impl Peer {
         if self.peer.belongs_to_parent() {
             return Some(errors::held_by_parent());
         }
-        let peer = self.peer.get()?;
-        match pin!(peer.lost()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(lost) => Some(errors::describe_loss(lost)),
-            Poll::Pending => None,
-        }
+        self.peer.get()?.check().err().map(errors::describe_loss)
     }
 
     /// Waits until the peer is lost, at most `timeout` seconds. The result is that of `lost`.

@@ -80,6 +80,13 @@ except LockLost:
     assert end(process)[:2] == (0, "expired\nlost")
 
 
+def test_the_peer_of_a_held_lock_is_not_lost(serve):
+    server = serve()
+    with lock(server.url, "A") as peer:
+        assert not peer.lost
+        assert peer.lost.reason is None and peer.lost.detail is None
+
+
 def test_a_lock_is_lost_exactly_when_no_time_is_left(serve):
     server = serve()
     guard = lock(server.url, "A", expiration_time=0.3)

@@ -157,6 +157,19 @@ impl Peer {
         self.inner().close(CloseMode::StopHeartbeat).await;
     }
 
+    /// Succeeds while the peer lives, and before it was first created at the server.
+    ///
+    /// # Errors
+    ///
+    /// Why it is lost with all that it held.
+    pub fn check(&self) -> Result<(), Lost> {
+        let inner = self.inner();
+        // The heartbeat task may be late.
+        inner.next_step();
+        let lost = *inner.state().loss.borrow();
+        lost.map_or(Ok(()), Err)
+    }
+
     /// Returns when the peer is lost with all that it holds, and why. Never returns before the peer was first
     /// created at the server, or while the peer lives. Waiting for the loss does not keep the peer alive.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {

@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -49,6 +50,22 @@ async fn a_release_reports_that_the_peer_was_removed_and_another_has_the_lock() 
     assert_eq!(lock.release().await, Err(Lost::Revoked));
     assert_eq!(ann.lost().await, Lost::Revoked);
     other.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_outside_of_tokio_can_check_whether_a_peer_is_lost() {
+    let server = running_server(MUTEX).await;
+    let ann = server.quiet_peer();
+    let check = || {
+        let ann = ann.clone();
+        thread::spawn(move || ann.check()).join().unwrap()
+    };
+    assert_eq!(check(), Ok(()), "it is not at the server yet");
+    let lock = ann.lock("A").await.unwrap();
+    assert_eq!(check(), Ok(()));
+    remove(&server, &ann).await;
+    assert_eq!(lock.release().await, Err(Lost::Revoked));
+    assert_eq!(check(), Err(Lost::Revoked));
 }
 
 #[tokio::test]

@@ -114,9 +114,10 @@ impl Competitor {
                 Some(worker) => worker,
                 None => WorkerProcess::start(self.kind, &self.programs, &self.options)?,
             };
-            self.round(&mut worker).await.with_context(|| {
-                format!("{who} at {:?}, {}", self.semaphore, self.server.describe(self.semaphore))
-            })?;
+            if let Err(error) = self.round(&mut worker).await {
+                let locks = self.server.describe(self.semaphore).await;
+                return Err(error.context(format!("{who} at {:?}, {locks}", self.semaphore)));
+            }
             if self.kind != ClientKind::Throttlectl {
                 process = Some(worker);
             }
@@ -168,9 +169,14 @@ async fn nothing_is_left(proxy: &Proxy) -> anyhow::Result<()> {
     proxy.clear();
     let server = proxy.server();
     for (semaphore, _) in SEMAPHORES {
-        let is_free = || server.holders(semaphore).is_empty() && server.waiters(semaphore) == 0;
-        let is_free = clock::until("no lock is left at the end", CLEANUP_TIMEOUT, is_free).await;
-        is_free.with_context(|| format!("{semaphore:?} is {}", server.describe(semaphore)))?;
+        let is_free = || async {
+            server.holders(semaphore).await.is_empty() && server.waiters(semaphore).await == 0
+        };
+        let freed = clock::until("no lock is left at the end", CLEANUP_TIMEOUT, is_free).await;
+        if let Err(error) = freed {
+            let locks = server.describe(semaphore).await;
+            return Err(error.context(format!("{semaphore:?} is {locks}")));
+        }
     }
     Ok(())
 }

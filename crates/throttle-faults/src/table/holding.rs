@@ -217,9 +217,9 @@ async fn restart_nested(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_outer_lock().with_lease(LEASE);
     let worker = trial.start_holder().await?;
     trial.server().restart();
-    let restored = || !trial.server().holders(MUTEX).is_empty();
+    let restored = || async { !trial.server().holders(MUTEX).await.is_empty() };
     clock::until("the lock is restored", LEASE, restored).await?;
-    ensure!(trial.server().holders(OUTER).len() == 1, "only one of two locks was restored");
+    ensure!(trial.server().holders(OUTER).await.len() == 1, "only one of two locks was restored");
     trial.release_and_finish(worker).await
 }
 
@@ -245,7 +245,7 @@ async fn restart_with_outage(mut trial: Trial) -> anyhow::Result<()> {
 }
 
 async fn check_restored(trial: Trial, worker: WorkerProcess) -> anyhow::Result<()> {
-    let is_restored = || !trial.server().holders(MUTEX).is_empty();
+    let is_restored = || async { !trial.server().holders(MUTEX).await.is_empty() };
     clock::until("the lock is restored", LEASE, is_restored).await?;
     let next = trial.server().start_rival(MUTEX).await?;
     check_kept(trial, worker, next).await

@@ -79,7 +79,7 @@ async fn no_fault(trial: Trial) -> anyhow::Result<()> {
 async fn waits_until_fault_ends(trial: Trial, fault: Fault, span: Duration) -> anyhow::Result<()> {
     trial.proxy.inject(Rule::always(fault));
     let mut worker = trial.start_worker(Some(seconds(20)))?;
-    clock::until("a request comes", START_TIME, || trial.proxy.faults() > 0).await?;
+    clock::until("a request comes", START_TIME, || async { trial.proxy.faults() > 0 }).await?;
     trial.wait_and_check_request_rate(span).await?;
     trial.proxy.clear();
     worker.wait_for_lock(RECOVERY_TIME).await?;
@@ -90,7 +90,7 @@ async fn waits_until_fault_ends(trial: Trial, fault: Fault, span: Duration) -> a
 async fn draining(trial: Trial) -> anyhow::Result<()> {
     trial.server().drain();
     let mut worker = trial.start_worker(Some(seconds(20)))?;
-    clock::until("a request comes", START_TIME, || trial.proxy.requests() > 0).await?;
+    clock::until("a request comes", START_TIME, || async { trial.proxy.requests() > 0 }).await?;
     trial.wait_and_check_request_rate(seconds(3)).await?;
     trial.server().restart();
     worker.wait_for_lock(RECOVERY_TIME).await?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use axum::http::StatusCode;
 use tokio::time::{Instant, sleep};
 
@@ -137,7 +137,7 @@ impl Trial {
     ) -> anyhow::Result<(Rival, WorkerProcess)> {
         let rival = self.server().start_rival(MUTEX).await?;
         let worker = self.start_worker(wait)?;
-        let waits = || self.server().waiters(MUTEX) == 1;
+        let waits = || async { self.server().waiters(MUTEX).await == 1 };
         clock::until("the worker waits for the mutex", START_TIME, waits).await?;
         Ok((rival, worker))
     }
@@ -199,14 +199,15 @@ impl Trial {
         worker.wait_for_exit(SOON).await?;
         let server = self.server();
         let what = "the server has no peer after the end of the worker";
-        clock::until(what, within, || server.peers() == 0).await.with_context(|| {
-            format!(
-                "{} peers, {} holders, {} waiters are left",
-                server.peers(),
-                server.holders(MUTEX).len(),
-                server.waiters(MUTEX)
-            )
-        })
+        let removed = clock::until(what, within, || async { server.peers().await == 0 }).await;
+        if let Err(error) = removed {
+            let peers = server.peers().await;
+            let holders = server.holders(MUTEX).await.len();
+            let waiters = server.waiters(MUTEX).await;
+            let left = format!("{peers} peers, {holders} holders, {waiters} waiters are left");
+            return Err(error.context(left));
+        }
+        Ok(())
     }
 }
 

@@ -134,7 +134,7 @@ async fn check_place_kept(
     mut worker: WorkerProcess,
     next: Rival,
 ) -> anyhow::Result<()> {
-    let is_back = || trial.server().parked(MUTEX) == 0;
+    let is_back = || async { trial.server().parked(MUTEX).await == 0 };
     clock::until("the worker is back in its place", RECOVERY_TIME, is_back).await?;
     holder.remove().await?;
     worker.wait_for_lock(SOON).await?;
@@ -165,7 +165,7 @@ async fn duplicates(trial: Trial) -> anyhow::Result<()> {
     worker.wait_for_lock(SOON).await?;
     trial.release_and_finish(worker).await?;
     wait(late + Duration::from_millis(500)).await;
-    ensure!(trial.server().peers() == 0, "a late copy has brought a peer back");
+    ensure!(trial.server().peers().await == 0, "a late copy has brought a peer back");
     Ok(())
 }
 
@@ -210,9 +210,12 @@ async fn late_request(trial: Trial) -> anyhow::Result<()> {
     wait(late).await;
     holder.remove().await?;
     let server = trial.server();
-    ensure!(server.holders(MUTEX).is_empty(), "the lock was granted to a worker that is gone");
+    ensure!(
+        server.holders(MUTEX).await.is_empty(),
+        "the lock was granted to a worker that is gone"
+    );
     let what = "the peer whose request was late is gone";
-    clock::until(what, SOON, || server.peers() == 0).await
+    clock::until(what, SOON, || async { server.peers().await == 0 }).await
 }
 
 /// The worker does not join the queue again. `throttlectl` exits with the status of a timeout, because it held
@@ -254,7 +257,7 @@ async fn check_queued_again(trial: Trial, mut worker: WorkerProcess) -> anyhow::
     let holder = trial.server().start_rival(MUTEX).await?;
     wait(seconds(1)).await;
     trial.proxy.clear();
-    let waits = || trial.server().waiters(MUTEX) == 1;
+    let waits = || async { trial.server().waiters(MUTEX).await == 1 };
     clock::until("the worker waits again", START_TIME, waits).await?;
     holder.remove().await?;
     worker.wait_for_lock(SOON).await?;
@@ -269,7 +272,7 @@ async fn late_grant(trial: Trial) -> anyhow::Result<()> {
     let trial = trial.with_lease(seconds(3));
     trial.proxy.inject(Rule::once(Fault::DelayAnswer(late)).on(&[RequestKind::Acquire]));
     let mut worker = trial.start_worker(Some(seconds(30)))?;
-    let granted = || trial.server().holders(MUTEX).len() == 1;
+    let granted = || async { trial.server().holders(MUTEX).await.len() == 1 };
     clock::until("the lock is granted", START_TIME, granted).await?;
     trial.server().restart();
     let rival = trial.server().start_rival(MUTEX).await?;
@@ -289,13 +292,13 @@ async fn late_grant_nested(trial: Trial) -> anyhow::Result<()> {
     let inner = Rule::once(Fault::DelayAnswer(seconds(5))).on(&[RequestKind::Acquire]).skip(1);
     trial.proxy.inject(inner);
     let mut worker = trial.start_worker(Some(seconds(30)))?;
-    let granted = || trial.server().holders(MUTEX).len() == 1;
+    let granted = || async { trial.server().holders(MUTEX).await.len() == 1 };
     clock::until("the lock is granted", START_TIME, granted).await?;
     trial.server().restart();
     let rival = trial.server().start_rival(MUTEX).await?;
     let early = worker.wait_for_lock(seconds(7)).await;
     ensure!(early.is_err(), "the worker and a rival hold the lock at the same time");
-    ensure!(trial.server().holders(OUTER).len() == 1, "the other lock was not restored");
+    ensure!(trial.server().holders(OUTER).await.len() == 1, "the other lock was not restored");
     rival.remove().await?;
     worker.wait_for_lock(RECOVERY_TIME + SOON).await?;
     trial.release_and_finish(worker).await
