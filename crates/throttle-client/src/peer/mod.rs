@@ -26,6 +26,7 @@ mod lock_request;
 mod registration;
 mod release;
 mod renewal;
+mod restore;
 mod runtime_end;
 mod state;
 mod withdraw;

@@ -1,4 +1,4 @@
-//! Creates the peer at the server, or waits until the server knows it again.
+//! Creates the peer at the server, or waits until `restore` has made the server know it again.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
-//! Renews the lease at the server: heartbeats, restores, and what their answers mean for the lease.
-//! When they are due is decided in [`crate::lease`].
+//! Renews the lease at the server: sends heartbeats, and passes the answers on to the lease. When a heartbeat
+//! is due is decided in [`crate::lease`]. A server that forgot the peer is handled in `restore`.
 
-use std::{collections::BTreeMap, fmt, sync::MutexGuard, time::Duration};
+use std::{fmt, sync::MutexGuard, time::Duration};
 
-use throttle_wire::{Code, PeerId, Restore};
+use throttle_wire::{Code, PeerId};
 use tracing::{debug, info, warn};
 
 use super::{PeerInner, PeerState, TARGET};
@@ -22,59 +22,6 @@ pub(super) struct Sent {
 }
 
 impl PeerInner {
-    /// Restores the peer with its locks at a server that forgot it. Call this with `server_sync` held.
-    pub(super) async fn restore(
-        &self,
-        peer: PeerId,
-        locks: BTreeMap<String, u64>,
-        timeout: Duration,
-    ) {
-        let (url, names) = (&*self.server, locks.keys().map(String::as_str).collect::<Vec<_>>());
-        let semaphores = names.join(", ");
-        warn!(target: TARGET, peer, url, semaphores, "the peer and its locks are restored at the server");
-        let expires_in = self.state().lease.length();
-        // Granted counts fit into i64: the greatest one is 2^53 - 1.
-        let locks = locks.into_iter();
-        let acquired =
-            locks.map(|(name, count)| (name, i64::try_from(count).unwrap_or(i64::MAX))).collect();
-        let labels = self.labels();
-        let restore = Restore { expires_in, peer_id: peer, acquired, labels, sequence: None };
-        let sent = self.sending_now();
-        let answer = self.with_timeout(timeout, self.single_attempt.restore(&restore)).await;
-        if let Some(Ok(())) = answer {
-            info!(target: TARGET, peer, url, semaphores, "the server knows the peer again");
-            let mut state = self.state();
-            if state.lease.restored(peer, sent.at, self.now(), jitter()) {
-                self.confirmed(state, sent);
-            }
-            return;
-        }
-        if let Some(Err(error)) = &answer
-            && self.drop_default_labels_after(error)
-        {
-            return;
-        }
-        self.not_confirmed(peer, sent, answer.and_then(Result::err));
-    }
-
-    /// Asks the server what the peer holds, after a restore conflict. Call this with `server_sync` held.
-    pub(super) async fn inspect(&self, peer: PeerId, timeout: Duration) {
-        let sent = self.sending_now();
-        match self.with_timeout(timeout, self.single_attempt.peer(peer)).await {
-            Some(Ok(status)) => {
-                let held = status.held.into_iter().map(|lock| (lock.semaphore, lock.count));
-                let held = held.collect();
-                let lost = self.decide(|lease| lease.inspected(peer, sent.at, self.now(), &held));
-                if lost.is_some() {
-                    // Nobody can use the rest of the peer at the server.
-                    let client = self.client.clone();
-                    self.runtime.spawn(async move { client.remove_peer(peer).await });
-                }
-            }
-            answer => self.not_confirmed(peer, sent, answer.and_then(Result::err)),
-        }
-    }
-
     pub(super) async fn heartbeat(&self, peer: PeerId, timeout: Duration) {
         let length = self.state().lease.length();
         let sent = self.sending_now();
@@ -85,7 +32,7 @@ impl PeerInner {
     }
 
     /// The result of a request, or `None` if it takes longer than `timeout`.
-    async fn with_timeout<T>(
+    pub(super) async fn with_timeout<T>(
         &self,
         timeout: Duration,
         request: impl Future<Output = Result<T, Error>>,
@@ -99,7 +46,7 @@ impl PeerInner {
     }
 
     /// Handles a request that did not confirm the peer. Without an error there was no answer in time.
-    fn not_confirmed(&self, peer: PeerId, sent: Sent, error: Option<Error>) {
+    pub(super) fn not_confirmed(&self, peer: PeerId, sent: Sent, error: Option<Error>) {
         if let Some(Error::Refused { code: Code::UnknownPeer, uptime, .. }) = error {
             self.unknown_peer(peer, sent, uptime);
             return;
@@ -141,7 +88,7 @@ impl PeerInner {
         }
     }
 
-    fn confirmed(&self, mut state: MutexGuard<'_, PeerState>, sent: Sent) {
+    pub(super) fn confirmed(&self, mut state: MutexGuard<'_, PeerState>, sent: Sent) {
         state.confirmed_url_index = self.if_current(sent.url_index);
         drop(state);
         self.confirmed.send_modify(|latest| *latest = (*latest).max(Some(sent.at)));
@@ -181,7 +128,7 @@ impl PeerInner {
 
     /// Lets the lease decide whether the peer is lost, and reports the loss. Logs after the state is
     /// unlocked, because a subscriber may read the peer.
-    fn decide(&self, decide: impl FnOnce(&mut Lease) -> Option<Lost>) -> Option<Lost> {
+    pub(super) fn decide(&self, decide: impl FnOnce(&mut Lease) -> Option<Lost>) -> Option<Lost> {
         let mut state = self.state();
         let (peer, held_anything) = (state.lease.peer(), state.lease.holds_anything());
         let lost = decide(&mut state.lease)?;
