@@ -85,6 +85,13 @@ impl Error {
             | Self::Refused { .. } => None,
         }
     }
+
+    /// Whether a lock request, which is sent until its time is over, may succeed later. That includes a server
+    /// with an internal error, because such a server ends and another one follows it.
+    pub(crate) fn is_transient(&self) -> bool {
+        let may_recover = matches!(self, Self::Refused { .. }) || self.failure().is_some();
+        may_recover && !self.is_refusal()
+    }
 }
 
 /// Whether a status that does not come from Throttle will be the same for the next attempt: the URL belongs

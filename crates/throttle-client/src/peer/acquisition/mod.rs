@@ -92,7 +92,7 @@ impl Acquisition {
                 }
                 Ok(AttemptOutcome::RetryNow) => continue,
                 Ok(AttemptOutcome::RetryAfterPause) => None,
-                Err(AttemptError::Error(error)) if is_transient(&error) => Some(error),
+                Err(AttemptError::Error(error)) if error.is_transient() => Some(error),
                 Err(failure) => return Err(self.fail(guard, failure).await),
             };
             let mut pause = self.backoff.next(jitter());
@@ -243,13 +243,6 @@ impl Acquisition {
             );
         }
     }
-}
-
-/// Whether another attempt may succeed. That includes a server with an internal error, because such a server
-/// ends and another one follows it.
-fn is_transient(error: &Error) -> bool {
-    let may_recover = matches!(error, Error::Refused { .. }) || error.failure().is_some();
-    may_recover && !error.is_refusal()
 }
 
 /// How long `try_lock` waits for the answer.
