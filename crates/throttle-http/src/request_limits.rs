@@ -45,6 +45,14 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
+    /// `length` may be that of a part of the body.
+    pub(crate) fn check_body(&self, length: u64) -> Result<(), Refusal> {
+        let limit = self.body;
+        check(length <= limit as u64, Code::BodyTooLarge, || {
+            format!("The body has at most {limit} bytes.")
+        })
+    }
+
     pub(crate) fn check_name(&self, semaphore: &str) -> Result<(), Refusal> {
         let limit = self.name_length;
         check(semaphore.len() <= limit, Code::NameTooLong, || {

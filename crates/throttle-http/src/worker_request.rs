@@ -71,7 +71,7 @@ impl<'a, B: RequestBody> WorkerRequest<'a, B> {
                 "The body must be JSON, declared by the header `Content-Type: application/json`.",
             ));
         }
-        let body = read(self.body, self.api.limits.body).await?;
+        let body = read(self.body, &self.api.limits).await?;
         T::from_json(&body, &self.api.limits)
     }
 }
@@ -128,15 +128,11 @@ fn declares_json(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
-/// The whole body, unless it is larger than `limit`. If the announced length is, nothing is read.
-async fn read(body: impl RequestBody, limit: usize) -> Result<Bytes, Refusal> {
-    let too_large =
-        || Refusal::new(Code::BodyTooLarge, format!("The body has at most {limit} bytes."));
+/// The whole body, unless it is larger than the limit. If the announced length is, nothing is read.
+async fn read(body: impl RequestBody, limits: &RequestLimits) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().lower();
-    if announced > limit as u64 {
-        return Err(too_large());
-    }
-    let announced = usize::try_from(announced).expect("the length is at most `limit`");
+    limits.check_body(announced)?;
+    let announced = usize::try_from(announced).expect("the length is at most the limit");
     let mut body = pin!(body);
     // Nearly all bodies arrive in one piece, which is not copied.
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
@@ -146,9 +142,7 @@ async fn read(body: impl RequestBody, limit: usize) -> Result<Bytes, Refusal> {
         })?;
         // The other kind of frame is trailers.
         let Ok(piece) = frame.into_data() else { continue };
-        if first.len().max(joined.len()) + piece.len() > limit {
-            return Err(too_large());
-        }
+        limits.check_body((first.len().max(joined.len()) + piece.len()) as u64)?;
         if first.is_empty() && joined.is_empty() {
             first = piece;
         } else {
