@@ -1,4 +1,5 @@
-//! Sends one attempt of a request to the base URL in use, and reads its answer completely.
+//! Sends one attempt of a request to the base URL in use, and reads its answer completely, within the timeout that
+//! [`Client`](crate::Client) chooses.
 //!
 //! Redirects that keep the method and the body (307 and 308) are followed here. The HTTP library would pass
 //! on headers of the program to other servers, because it removes only those that it knows to be secret.

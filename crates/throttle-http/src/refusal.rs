@@ -1,4 +1,5 @@
-//! Errors as answers: our sentences, their codes, and the two forms of an error.
+//! Errors as answers: our sentences, their codes, and the two forms of an error. The status of each code is in
+//! [`throttle_wire::Code`].
 
 use std::{borrow::Cow, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A server from its start to its end: binds, builds the parts and connects them, stops.
+//! A server from its start to its end: binds, builds the parts and connects them, stops. `main` asks it to stop when a signal arrives.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Counts the events of the service.
+//! Counts the events of the service. The names and helps of the counters are in `counters`, those of single
+//! semaphores in `semaphore_families`.
 
 use std::sync::Arc;
 

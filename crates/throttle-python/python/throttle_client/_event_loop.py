@@ -1,4 +1,7 @@
-"""Waiting for native operations in an event loop of asyncio."""
+"""Waiting for native operations in an event loop of asyncio.
+
+A cancelled task cancels its native operation here. What an acquire has to undo then is in `_lock_base`.
+"""
 
 import asyncio
 import itertools
