@@ -15,19 +15,20 @@ use crate::{
 };
 
 mod configure;
+mod creation;
 mod expiry;
 mod inspect;
 mod invariants;
 mod lease;
-mod lifecycle;
 mod lock;
 mod queue;
+mod removal;
 mod sequence;
 mod wait;
 
 pub use self::{
+    creation::{NewPeer, Restoration},
     inspect::PeerCursor,
-    lifecycle::{NewPeer, Restoration},
     lock::{Admission, LockRequest, Release},
 };
 

@@ -1,6 +1,6 @@
 //! Time: what happens when a deadline comes, and how much of it in one step.
 //!
-//! An embedder learns from [`Throttle::poll_timeout`], in the module above, when the next deadline may come.
+//! An embedder learns from [`Throttle::poll_timeout`], in the module above, when the next deadline may come. What an expired peer held is taken from it in `removal`.
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;

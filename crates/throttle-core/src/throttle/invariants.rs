@@ -16,7 +16,7 @@ impl Throttle {
         let labels = self
             .peers
             .iter_from(0)
-            .map(|(_, peer)| super::lifecycle::bytes_of(peer.labels.as_deref()));
+            .map(|(_, peer)| super::removal::bytes_of(peer.labels.as_deref()));
         assert_eq!(self.label_bytes, labels.sum::<u64>(), "label_bytes is the sum over all peers");
         let (mut held, mut pending) = (BTreeMap::new(), BTreeMap::new());
         for (slot, peer) in self.peers.iter_from(0) {
