@@ -1,4 +1,5 @@
-//! The background task of a peer: sends heartbeats until the peer is closed, and then removes the peer.
+//! The background task of a peer: sends heartbeats until the peer is closed, and then removes the peer. When a
+//! heartbeat is due is decided in [`crate::lease`].
 
 use std::sync::Arc;
 

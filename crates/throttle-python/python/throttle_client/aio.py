@@ -9,6 +9,7 @@ Heartbeats continue while the event loop is blocked. If a waiting task is cancel
 lock has a peer of its own unless `peer` names one; the locks of one peer are nested.
 """
 
+# A cancelled task cancels its native operation in `_event_loop`; what an acquire has to undo is in `_lock_base`.
 # Modules of this package use private names of each other.
 # pyright: reportPrivateUsage=false
 
