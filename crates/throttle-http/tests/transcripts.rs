@@ -155,7 +155,7 @@ impl Routes {
         let query = expires_in.unwrap_or_default() + &block_for.unwrap_or_default() + &sequence;
         let uri = format!("/peers/{}/{semaphore}?{query}", self.id(*peer));
         let request = self.send(Method::PUT, &uri, &json!(count));
-        settle().await;
+        run_ready_tasks().await;
         if request.is_finished() {
             return read(request.await.expect("no handler panics"));
         }
@@ -167,14 +167,14 @@ impl Routes {
 impl Subject for Routes {
     async fn perform(&mut self, act: &Act) -> String {
         let answer = self.act(act).await;
-        settle().await;
+        run_ready_tasks().await;
         answer
     }
 
     async fn advance_to(&mut self, at: Duration) {
         sleep(at - self.now).await;
         self.now = at;
-        settle().await;
+        run_ready_tasks().await;
     }
 
     async fn take_answers(&mut self) -> Vec<(Peer, String)> {
@@ -220,7 +220,7 @@ fn written(span: Duration) -> String {
 }
 
 /// Runs every task until it waits.
-async fn settle() {
+async fn run_ready_tasks() {
     for _ in 0..20 {
         yield_now().await;
     }

@@ -82,13 +82,13 @@ impl RetainedMemory<'_> {
         let peers = populate(&mut engine, number, Lease::Long, None)?;
         engine.send_first(&mut Blocked(&peers))?;
         // Until the server has received all requests.
-        settle(&server, ARRIVAL_TIME * u32::try_from(number)?)?;
+        wait_for_stable_memory(&server, ARRIVAL_TIME * u32::try_from(number)?)?;
         drop(engine);
         self.note(what, &Short(number).to_string(), &server)
     }
 
     fn note(&mut self, what: &str, among: &str, server: &Server) -> anyhow::Result<()> {
-        settle(server, self.plan.settling)?;
+        wait_for_stable_memory(server, self.plan.settling)?;
         if let Some(bytes) = server.memory() {
             self.figures.note((what, among), Subject::Ours, Measure::Bytes, bytes as f64);
         }
@@ -98,7 +98,7 @@ impl RetainedMemory<'_> {
 
 /// Sends heartbeats for `time`, so that the server completes all requests and the allocator can return free
 /// memory.
-fn settle(server: &Server, time: Duration) -> anyhow::Result<()> {
+fn wait_for_stable_memory(server: &Server, time: Duration) -> anyhow::Result<()> {
     let mut engine = Engine::connect(server.address, 1)?;
     let peers = populate(&mut engine, 1, Lease::Long, None)?;
     engine.run(&mut ScenarioLoad::new(Scenario::Heartbeat, &peers, time))?;

@@ -123,7 +123,7 @@ impl Server {
         let request = request(Method::PUT, &format!("/peers/{peer}/{semaphore_and_query}"), "1");
         let server = self.clone();
         let waiting = tokio::spawn(async move { server.send(request).await });
-        settle().await;
+        run_ready_tasks().await;
         assert!(!waiting.is_finished(), "the request must wait");
         waiting
     }
@@ -188,7 +188,7 @@ pub(crate) async fn check_refusal(
 }
 
 /// Runs every task until it waits.
-pub(crate) async fn settle() {
+pub(crate) async fn run_ready_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

@@ -9,11 +9,11 @@ use throttle_runtime::Settings;
 use throttle_wire::LockAnswer;
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::support::{Answer, Server, request, semaphores, settle};
+use crate::support::{Answer, Server, request, run_ready_tasks, semaphores};
 
 /// The answer of a request that must be complete now.
 async fn answer_now(request: JoinHandle<Answer>) -> Answer {
-    settle().await;
+    run_ready_tasks().await;
     assert!(request.is_finished(), "the request still waits");
     request.await.expect("no handler panics")
 }
@@ -46,7 +46,7 @@ async fn a_long_poll_ends_with_202_when_its_time_is_over() {
     let waiter = server.join().await;
     let waiting = server.wait(waiter, "A?block_for=30s").await;
     sleep(Duration::from_millis(29_999)).await;
-    settle().await;
+    run_ready_tasks().await;
     assert!(!waiting.is_finished());
     sleep(Duration::from_millis(2)).await;
     assert_eq!(answer_now(waiting).await.status, 202);
@@ -163,7 +163,7 @@ async fn a_waiter_whose_request_is_withdrawn_is_answered_at_once_with_cancelled(
     request.headers_mut().insert("accept", "application/problem+json".parse().unwrap());
     let client = server.clone();
     let waiting = tokio::spawn(async move { client.send(request).await });
-    settle().await;
+    run_ready_tasks().await;
     server.delete(&format!("/peers/{waiter}/A")).await;
     let problem: throttle_wire::Problem =
         serde_json::from_str(&answer_now(waiting).await.body).unwrap();
@@ -178,7 +178,7 @@ async fn a_waiter_that_can_never_be_served_any_more_is_answered_at_once() {
     let path = format!("/peers/{}/A?block_for=30s", server.join().await);
     let client = server.clone();
     let waiting = tokio::spawn(async move { client.put(&path, "4").await });
-    settle().await;
+    run_ready_tasks().await;
     server.handle.reconfigure(Settings::default(), &semaphores(&[("A", 3, 0)])).await.unwrap();
     answer_now(waiting).await.is_text(
         409,
