@@ -19,75 +19,79 @@ use crate::{
     worker_process::WorkerProcess,
 };
 
+const PHASE: Phase = Phase::Holding;
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let late = Duration::from_millis(500);
-    let mut scenarios = vec![scenario("nothing, for two leases", KEPT, no_fault)];
+    let mut scenarios = vec![PHASE.scenario("nothing, for two leases", KEPT, no_fault)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for half a lease");
-        scenarios
-            .push(scenario(fault, KEPT, move |trial| keeps_lock_during_fault(trial, page(status))));
+        scenarios.push(
+            PHASE.scenario(fault, KEPT, move |trial| keeps_lock_during_fault(trial, page(status))),
+        );
     }
     scenarios.extend([
-        scenario("no answer for half a lease", KEPT, |trial| {
+        PHASE.scenario("no answer for half a lease", KEPT, |trial| {
             keeps_lock_during_fault(trial, Fault::Silence)
         }),
-        scenario("requests are lost for half a lease", KEPT, |trial| {
+        PHASE.scenario("requests are lost for half a lease", KEPT, |trial| {
             keeps_lock_during_fault(trial, Fault::CutRequest)
         }),
-        scenario("connection refused for half a lease", KEPT, refused_for_a_while),
-        scenario("the first of two URLs refuses from then on", KEPT, first_url_refuses),
-        scenario("redirect 307 for two leases", KEPT, |trial| {
+        PHASE.scenario("connection refused for half a lease", KEPT, refused_for_a_while),
+        PHASE.scenario("the first of two URLs refuses from then on", KEPT, first_url_refuses),
+        PHASE.scenario("redirect 307 for two leases", KEPT, |trial| {
             renews_despite_fault(trial, page(307))
         }),
-        scenario("redirect 308 for two leases", KEPT, |trial| {
+        PHASE.scenario("redirect 308 for two leases", KEPT, |trial| {
             renews_despite_fault(trial, page(308))
         }),
-        scenario("requests are late for two leases", KEPT, move |trial| {
+        PHASE.scenario("requests are late for two leases", KEPT, move |trial| {
             renews_despite_fault(trial, Fault::DelayRequest(late))
         }),
-        scenario("answers are late for two leases", KEPT, move |trial| {
+        PHASE.scenario("answers are late for two leases", KEPT, move |trial| {
             renews_despite_fault(trial, Fault::DelayAnswer(late))
         }),
-        scenario("requests come twice for two leases", KEPT, move |trial| {
+        PHASE.scenario("requests come twice for two leases", KEPT, move |trial| {
             renews_despite_fault(trial, Fault::Duplicate(late))
         }),
-        scenario("no answer for a whole lease", LOST, |trial| loses_lock(trial, Fault::Silence)),
-        scenario("502 with a page for a whole lease", LOST, |trial| loses_lock(trial, page(502))),
-        scenario("requests are lost for a whole lease", LOST, |trial| {
+        PHASE.scenario("no answer for a whole lease", LOST, |trial| {
+            loses_lock(trial, Fault::Silence)
+        }),
+        PHASE.scenario("502 with a page for a whole lease", LOST, |trial| {
+            loses_lock(trial, page(502))
+        }),
+        PHASE.scenario("requests are lost for a whole lease", LOST, |trial| {
             loses_lock(trial, Fault::CutRequest)
         }),
-        scenario("answers are lost for a whole lease", LOST, |trial| {
+        PHASE.scenario("answers are lost for a whole lease", LOST, |trial| {
             loses_lock(trial, Fault::CutAnswer)
         }),
-        scenario("connection refused for a whole lease", LOST, refused),
-        scenario("an operator removes the peer", "lost with the next heartbeat", removed),
-        scenario("an operator removes the peer, noticed at the end", "lost", removed_unnoticed),
-        scenario("the server drains for half a lease, then restarts", RESTORED, draining),
-        scenario("the server restarts", RESTORED, |trial| restart(trial, Fault::CutAnswer)),
-        scenario("the server restarts, the restore is lost", RESTORED, |trial| {
+        PHASE.scenario("connection refused for a whole lease", LOST, refused),
+        PHASE.scenario("an operator removes the peer", "lost with the next heartbeat", removed),
+        PHASE.scenario(
+            "an operator removes the peer, noticed at the end",
+            "lost",
+            removed_unnoticed,
+        ),
+        PHASE.scenario("the server drains for half a lease, then restarts", RESTORED, draining),
+        PHASE.scenario("the server restarts", RESTORED, |trial| restart(trial, Fault::CutAnswer)),
+        PHASE.scenario("the server restarts, the restore is lost", RESTORED, |trial| {
             restart(trial, Fault::CutRequest)
         }),
-        scenario("the server restarts, the restore meets 502", RESTORED, |trial| {
+        PHASE.scenario("the server restarts, the restore meets 502", RESTORED, |trial| {
             restart(trial, page(502))
         }),
-        scenario("the server restarts, the restore comes twice", RESTORED, move |trial| {
+        PHASE.scenario("the server restarts, the restore comes twice", RESTORED, move |trial| {
             restart(trial, Fault::Duplicate(late))
         }),
-        scenario("the server restarts, two locks are held", RESTORED, restart_nested),
-        scenario("the server restarts and is away for half a lease", RESTORED, restart_with_outage),
+        PHASE.scenario("the server restarts, two locks are held", RESTORED, restart_nested),
+        PHASE.scenario(
+            "the server restarts and is away for half a lease",
+            RESTORED,
+            restart_with_outage,
+        ),
     ]);
     scenarios
-}
-
-fn scenario<F>(
-    fault: impl Into<String>,
-    expected: &'static str,
-    script: impl Fn(Trial) -> F + Send + Sync + 'static,
-) -> Scenario
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    Scenario::new(Phase::Holding, fault, expected, script)
 }
 
 async fn no_fault(trial: Trial) -> anyhow::Result<()> {

@@ -14,42 +14,39 @@ use crate::{
     worker_process::WorkerProcess,
 };
 
+const PHASE: Phase = Phase::Releasing;
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let short = Duration::from_millis(500);
     let ending = [RequestKind::Release, RequestKind::RemovePeer];
     let mut scenarios = vec![
-        scenario("the request is lost", FREE, |trial| fault_once(trial, Fault::CutRequest)),
-        scenario("the answer is lost", FREE, |trial| fault_once(trial, Fault::CutAnswer)),
-        scenario("the request is late", FREE, move |trial| {
+        PHASE.scenario("the request is lost", FREE, |trial| fault_once(trial, Fault::CutRequest)),
+        PHASE.scenario("the answer is lost", FREE, |trial| fault_once(trial, Fault::CutAnswer)),
+        PHASE.scenario("the request is late", FREE, move |trial| {
             fault_once(trial, Fault::DelayRequest(short))
         }),
-        scenario("the request comes twice", FREE, move |trial| {
+        PHASE.scenario("the request comes twice", FREE, move |trial| {
             fault_once(trial, Fault::Duplicate(short))
         }),
-        scenario("redirect 308", FREE, |trial| fault_once(trial, page(308))),
+        PHASE.scenario("redirect 308", FREE, |trial| fault_once(trial, page(308))),
     ];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 3 s");
         let fault_of = move || Rule::always(page(status)).on(&ending);
-        scenarios.push(scenario(fault, FREE, move |trial| releases_after_fault(trial, fault_of())));
+        scenarios.push(
+            PHASE.scenario(fault, FREE, move |trial| releases_after_fault(trial, fault_of())),
+        );
     }
     scenarios.extend([
-        scenario("connection refused for 3 s", FREE, refused_for_a_while),
-        scenario("connection refused", "ends with the lease at the latest; free then", refused),
-        scenario("no answer", "ends with the lease at the latest; free then", silence),
+        PHASE.scenario("connection refused for 3 s", FREE, refused_for_a_while),
+        PHASE.scenario(
+            "connection refused",
+            "ends with the lease at the latest; free then",
+            refused,
+        ),
+        PHASE.scenario("no answer", "ends with the lease at the latest; free then", silence),
     ]);
     scenarios
-}
-
-fn scenario<F>(
-    fault: impl Into<String>,
-    expected: &'static str,
-    script: impl Fn(Trial) -> F + Send + Sync + 'static,
-) -> Scenario
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    Scenario::new(Phase::Releasing, fault, expected, script)
 }
 
 /// The first request of the release meets the fault.

@@ -128,7 +128,7 @@ mod tests {
     use crate::table::Phase;
 
     fn report() -> Report {
-        let row = Arc::new(Scenario::new(Phase::Waiting, "rain", "wet", async |_| Ok(())));
+        let row = Arc::new(Phase::Waiting.scenario("rain", "wet", async |_| Ok(())));
         Report::new(vec![row], &[ClientKind::Rust, ClientKind::Throttlectl, ClientKind::PythonSync])
     }
 

@@ -14,60 +14,59 @@ use crate::{
     worker_outcome::OutcomeKind,
 };
 
+const PHASE: Phase = Phase::Requesting;
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let short = Duration::from_millis(500);
-    let mut scenarios = vec![scenario("nothing", "held; nothing is left", no_fault)];
+    let mut scenarios = vec![PHASE.scenario("nothing", "held; nothing is left", no_fault)];
     for status in [404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 4 s");
-        scenarios.push(scenario(fault, HELD, move |trial| {
+        scenarios.push(PHASE.scenario(fault, HELD, move |trial| {
             waits_until_fault_ends(trial, page(status), seconds(4))
         }));
     }
     scenarios.extend([
-        scenario("no answer for 4 s", HELD, |trial| {
+        PHASE.scenario("no answer for 4 s", HELD, |trial| {
             waits_until_fault_ends(trial, Fault::Silence, seconds(4))
         }),
-        scenario("the server drains for 3 s, then restarts", HELD, draining),
-        scenario("connection refused for 8 s", HELD, refused_for_a_while),
-        scenario("the first of two URLs refuses", "held; nothing is left", first_url_refuses),
-        scenario("the request is lost", "held soon", |trial| fault_once(trial, Fault::CutRequest)),
-        scenario("the answer is lost", "held soon", |trial| fault_once(trial, Fault::CutAnswer)),
-        scenario("the request is late", "held soon", move |trial| {
+        PHASE.scenario("the server drains for 3 s, then restarts", HELD, draining),
+        PHASE.scenario("connection refused for 8 s", HELD, refused_for_a_while),
+        PHASE.scenario("the first of two URLs refuses", "held; nothing is left", first_url_refuses),
+        PHASE.scenario("the request is lost", "held soon", |trial| {
+            fault_once(trial, Fault::CutRequest)
+        }),
+        PHASE.scenario("the answer is lost", "held soon", |trial| {
+            fault_once(trial, Fault::CutAnswer)
+        }),
+        PHASE.scenario("the request is late", "held soon", move |trial| {
             fault_once(trial, Fault::DelayRequest(short))
         }),
-        scenario("the request comes twice", "held soon", move |trial| {
+        PHASE.scenario("the request comes twice", "held soon", move |trial| {
             fault_once(trial, Fault::Duplicate(short))
         }),
-        scenario("redirect 307", "held soon", |trial| follows_redirect(trial, 307)),
-        scenario("redirect 308", "held soon", |trial| follows_redirect(trial, 308)),
+        PHASE.scenario("redirect 307", "held soon", |trial| follows_redirect(trial, 307)),
+        PHASE.scenario("redirect 308", "held soon", |trial| follows_redirect(trial, 308)),
     ]);
     for status in [301, 302, 401, 403] {
         let fault = format!("{status} with a page");
         let expected = "unreachable soon, names status and location";
-        scenarios.push(scenario(fault, expected, move |trial| fails_at_once(trial, status)));
+        scenarios.push(PHASE.scenario(fault, expected, move |trial| fails_at_once(trial, status)));
     }
     scenarios.extend([
-        scenario("refused, waits 2 s", "unreachable after 2 s", |trial| {
+        PHASE.scenario("refused, waits 2 s", "unreachable after 2 s", |trial| {
             refused(trial, Some(seconds(2)))
         }),
-        scenario("refused, does not wait", "unreachable within 5 s", |trial| refused(trial, None)),
-        scenario("silence, waits 2 s", "unreachable after 2 s", |trial| {
+        PHASE.scenario("refused, does not wait", "unreachable within 5 s", |trial| {
+            refused(trial, None)
+        }),
+        PHASE.scenario("silence, waits 2 s", "unreachable after 2 s", |trial| {
             silence(trial, Some(seconds(2)))
         }),
-        scenario("silence, does not wait", "unreachable within 5 s", |trial| silence(trial, None)),
+        PHASE.scenario("silence, does not wait", "unreachable within 5 s", |trial| {
+            silence(trial, None)
+        }),
     ]);
     scenarios
-}
-
-fn scenario<F>(
-    fault: impl Into<String>,
-    expected: &'static str,
-    script: impl Fn(Trial) -> F + Send + Sync + 'static,
-) -> Scenario
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    Scenario::new(Phase::Requesting, fault, expected, script)
 }
 
 async fn no_fault(trial: Trial) -> anyhow::Result<()> {

@@ -30,25 +30,27 @@ pub struct Scenario {
     script: Box<dyn Fn(Trial) -> BoxedScript + Send + Sync>,
 }
 
-impl Scenario {
-    /// A scenario whose script fails if the outcome is not the `expected` one.
-    pub fn new<F>(
-        phase: Phase,
+impl Phase {
+    /// A scenario of this phase. The script fails if the outcome is not the `expected` one.
+    pub fn scenario<F>(
+        self,
         fault: impl Into<String>,
         expected: &'static str,
         script: impl Fn(Trial) -> F + Send + Sync + 'static,
-    ) -> Self
+    ) -> Scenario
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        Self {
-            phase,
+        Scenario {
+            phase: self,
             fault: fault.into(),
             expected,
             script: Box::new(move |trial| Box::pin(script(trial))),
         }
     }
+}
 
+impl Scenario {
     /// The expected outcome.
     pub fn expected(&self) -> &'static str {
         self.expected

@@ -20,63 +20,60 @@ use crate::{
     worker_process::WorkerProcess,
 };
 
+const PHASE: Phase = Phase::Waiting;
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let kept = "held after the holder, place kept";
     let mut scenarios = vec![
-        scenario(
+        PHASE.scenario(
             "nothing, for two leases",
             "held after the holder, and stays so",
             longer_than_the_lease,
         ),
-        scenario("connections break", kept, |trial| {
+        PHASE.scenario("connections break", kept, |trial| {
             keeps_place_during_fault(trial, None, Duration::ZERO)
         }),
-        scenario("no answer for 4 s", kept, |trial| {
+        PHASE.scenario("no answer for 4 s", kept, |trial| {
             keeps_place_during_fault(trial, Some(Fault::Silence), seconds(4))
         }),
-        scenario("connection refused for 4 s", kept, refused_for_a_while),
-        scenario("the first of two URLs refuses from then on", kept, first_url_refuses),
+        PHASE.scenario("connection refused for 4 s", kept, refused_for_a_while),
+        PHASE.scenario("the first of two URLs refuses from then on", kept, first_url_refuses),
     ];
     for status in [307, 404, 429, 502, 503, 504] {
         let fault = format!("{status} with a page for 6 s");
         let page = Some(page(status));
-        scenarios.push(scenario(fault, kept, move |trial| {
-            keeps_place_during_fault(trial, page, seconds(6))
-        }));
+        scenarios.push(
+            PHASE.scenario(fault, kept, move |trial| {
+                keeps_place_during_fault(trial, page, seconds(6))
+            }),
+        );
     }
     scenarios.extend([
-        scenario("the answer of the grant is lost", "held soon", grant_is_lost),
-        scenario("requests come twice, the second late", "nothing is left", duplicates),
-        scenario("not free in time", "timeout in time; nothing is left", timeout),
-        scenario("not free, does not wait", "timeout soon; nothing is left", no_wait),
-        scenario("silence until the time is over", "unreachable in time", silence),
-        scenario("the request is later than the wait", "nothing is left", late_request),
-        scenario("an operator removes the peer", "lost soon", removed),
-        scenario(
+        PHASE.scenario("the answer of the grant is lost", "held soon", grant_is_lost),
+        PHASE.scenario("requests come twice, the second late", "nothing is left", duplicates),
+        PHASE.scenario("not free in time", "timeout in time; nothing is left", timeout),
+        PHASE.scenario("not free, does not wait", "timeout soon; nothing is left", no_wait),
+        PHASE.scenario("silence until the time is over", "unreachable in time", silence),
+        PHASE.scenario("the request is later than the wait", "nothing is left", late_request),
+        PHASE.scenario("an operator removes the peer", "lost soon", removed),
+        PHASE.scenario(
             "the server drains for 3 s, then restarts",
             "held after the first rival",
             draining,
         ),
-        scenario("the server restarts", "held after the first rival", restart),
-        scenario(
+        PHASE.scenario("the server restarts", "held after the first rival", restart),
+        PHASE.scenario(
             "a grant is later than a restart and a restore",
             "not held while a rival holds it",
             late_grant_nested,
         ),
-        scenario("a grant is later than a restart", "not held while a rival holds it", late_grant),
+        PHASE.scenario(
+            "a grant is later than a restart",
+            "not held while a rival holds it",
+            late_grant,
+        ),
     ]);
     scenarios
-}
-
-fn scenario<F>(
-    fault: impl Into<String>,
-    expected: &'static str,
-    script: impl Fn(Trial) -> F + Send + Sync + 'static,
-) -> Scenario
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    Scenario::new(Phase::Waiting, fault, expected, script)
 }
 
 async fn longer_than_the_lease(trial: Trial) -> anyhow::Result<()> {
