@@ -33,7 +33,7 @@ const DIRECT: &str = "THROTTLE_CLIENT_TEST_DIRECT";
 const REPORT: &str = "the server is ";
 
 #[tokio::test]
-#[ignore = "a part of the others, which start it in another process"]
+#[ignore = "not a test of its own: the other tests of this file run it in a child process"]
 #[expect(clippy::print_stdout, reason = "this is read by the test that started the process")]
 async fn report_health() {
     let url = std::env::var(SERVER).unwrap();
