@@ -56,6 +56,7 @@ mod event;
 mod labels;
 mod newtypes;
 mod peers;
+mod record;
 mod semaphore;
 mod settings;
 mod status;
@@ -68,6 +69,7 @@ pub use crate::{
     event::{CancelCause, Event},
     labels::Labels,
     newtypes::{Count, FencingToken, Level, PeerId, SemaphoreId, Sequence, Ticket},
+    record::{HeldRecord, PeerRecord, PendingRecord},
     settings::Settings,
     status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
     throttle::{Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Throttle},

@@ -94,6 +94,11 @@ impl FencingToken {
     /// 2^53 - 1, the largest integer that every JSON implementation keeps.
     pub const MAX: Self = Self((1 << 53) - 1);
 
+    /// The token with this number, or `None` above [`FencingToken::MAX`].
+    pub const fn new(number: u64) -> Option<Self> {
+        if number <= Self::MAX.0 { Some(Self(number)) } else { None }
+    }
+
     /// The number.
     pub const fn get(self) -> u64 {
         self.0
@@ -140,6 +145,11 @@ impl fmt::Display for Sequence {
 pub struct Ticket(pub(crate) u64);
 
 impl Ticket {
+    /// The ticket with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number.
     pub const fn get(self) -> u64 {
         self.0

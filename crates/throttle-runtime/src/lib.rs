@@ -60,13 +60,15 @@ mod service;
 mod stalls;
 mod start;
 mod state;
+mod store;
 mod timer;
 mod wait;
 mod world;
 
 pub use throttle_core::{
-    Admission, CancelCause, Count, Event, FencingToken, Holder, Labels, Level, PeerCursor, PeerId,
-    Release, SemaphoreId, Sequence, Settings, Ticket, Time, Waiter,
+    Admission, CancelCause, Count, Event, FencingToken, HeldRecord, Holder, Labels, Level,
+    PeerCursor, PeerId, PendingRecord, Release, SemaphoreId, Sequence, Settings, Ticket, Time,
+    Waiter,
 };
 
 pub use crate::{
@@ -84,4 +86,8 @@ pub use crate::{
     rate_limit::RateLimit,
     reconfigure::{Changes, ReconfigureError},
     stalls::Stalls,
+    store::{
+        AbsentRecord, Batch, Meta, PeerChange, PeerRecord, Record, SemaphoreRecord, Store,
+        StoreError, UnixTime,
+    },
 };
