@@ -35,7 +35,7 @@ impl Throttle {
         Ok(SemaphoreStatus {
             id,
             name: (),
-            max: semaphore.max,
+            max: semaphore.max(),
             level: semaphore.level,
             held: semaphore.held(),
             pending: u64::try_from(semaphore.pending()).unwrap_or(u64::MAX),

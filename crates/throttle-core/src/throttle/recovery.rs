@@ -187,7 +187,7 @@ impl Throttle {
     pub(super) fn cancel_too_large(&mut self, id: SemaphoreId) {
         let semaphore = self.semaphores[id.index()].as_ref();
         let semaphore = semaphore.expect("a semaphore in use is not removed");
-        let max = semaphore.max;
+        let max = semaphore.max();
         let too_large = semaphore.waiters_after(None).filter(|(_, waiter)| waiter.count > max);
         for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
             self.cancel(slot, CancelCause::NeverAcquirable { count, max });
