@@ -55,7 +55,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The server refused, and nothing has changed.
+    /// The server refused, and nothing has changed. Only after `store_failed` it is unknown whether something has:
+    /// the server could not make the change durable, and finds out when it starts again.
     #[error("refused with {status} {code}: {detail}")]
     #[non_exhaustive]
     Refused {
