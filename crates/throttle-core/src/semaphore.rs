@@ -122,6 +122,24 @@ impl Semaphore {
         self.last_token
     }
 
+    /// Makes `slot` a holder again, with the token that it had.
+    pub(crate) fn recover_holder(
+        &mut self,
+        token: FencingToken,
+        slot: Slot,
+        count: Count,
+        since: Time,
+    ) {
+        self.raise_last_token(token);
+        self.held += count.get();
+        self.holders.insert(token, HolderEntry { slot, since });
+    }
+
+    /// Makes all tokens from now on greater than this one.
+    pub(crate) fn raise_last_token(&mut self, token: FencingToken) {
+        self.last_token = self.last_token.max(token);
+    }
+
     /// Removes the holder with this token.
     pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
         self.subtract_held(count);
@@ -210,6 +228,16 @@ impl Semaphore {
     /// When the oldest of the held locks was granted.
     pub(crate) fn first_held_since(&self) -> Option<Time> {
         self.holders.first_key_value().map(|(_, holder)| holder.since)
+    }
+
+    /// The holder with this token.
+    pub(crate) fn holder(&self, token: FencingToken) -> Option<Slot> {
+        self.holders.get(&token).map(|holder| holder.slot)
+    }
+
+    /// Whether a waiter in the queue, not counting parked ones, has this ticket.
+    pub(crate) fn is_queued(&self, ticket: Ticket) -> bool {
+        self.queue.contains_key(&ticket)
     }
 
     /// The holders after `after`, in the order of their grants.

@@ -22,6 +22,8 @@ mod invariants;
 mod lease;
 mod lock;
 mod queue;
+mod records;
+mod recovery;
 mod removal;
 mod sequence;
 mod wait;
@@ -30,6 +32,7 @@ pub use self::{
     creation::{NewPeer, Restoration},
     inspect::PeerCursor,
     lock::{Admission, LockRequest, Release},
+    recovery::Recovery,
 };
 
 /// Counting semaphores and the peers that lock them.

@@ -1,12 +1,7 @@
 //! Operations that add, resize and remove semaphores.
 
-use alloc::vec::Vec;
-
 use super::Throttle;
-use crate::{
-    CancelCause, Count, Error, Event, Level, SemaphoreId, Time,
-    semaphore::{Semaphore, WaiterEntry},
-};
+use crate::{Count, Error, Event, Level, SemaphoreId, Time, semaphore::Semaphore};
 
 impl Throttle {
     /// Adds a semaphore without holders or waiters.
@@ -45,11 +40,7 @@ impl Throttle {
         self.semaphore_mut(id).max = max;
         self.events.push_back(Event::Resized { semaphore: id, from, to: max });
         if max < from {
-            let waiters = self.semaphore(id)?.waiters_after(None);
-            let too_large = waiters.filter(|(_, waiter)| waiter.count > max);
-            for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
-                self.cancel(slot, CancelCause::NeverAcquirable { count, max });
-            }
+            self.cancel_too_large(id);
         }
         self.serve(id);
         Ok(())

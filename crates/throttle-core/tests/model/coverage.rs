@@ -77,6 +77,7 @@ const EXPECTED: &[&str] = &[
     "removed: idle",
     "removed: waiting",
     "renewed: in the backlog",
+    "renewed: with another length",
     "repeated: held",
     "repeated: held while waiting for another",
     "repeated: pending",

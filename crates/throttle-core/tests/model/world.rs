@@ -245,7 +245,8 @@ impl World {
             Event::Released { peer, semaphore, .. } => {
                 self.holding.remove(&(peer, semaphore));
             }
-            Event::Parked { .. }
+            Event::LeaseChanged { .. }
+            | Event::Parked { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
             | Event::Shrunk { .. } => {}

@@ -91,6 +91,7 @@ impl Observer for EventCounts {
             }
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Granted { waited: None, .. }
+            | Event::LeaseChanged { .. }
             | Event::Parked { .. }
             | Event::PeerCreated { .. }
             | Event::Queued { .. }

@@ -209,7 +209,13 @@ impl Model {
         if self.find(id)?.lease_end() <= u128::from(self.present) {
             self.seen.note("renewed: in the backlog");
         }
-        self.peer_mut(id).lease = expires_in;
+        let before = std::mem::replace(&mut self.peer_mut(id).lease, expires_in);
+        // The machine counts up to 584 years.
+        let longest = Duration::from_nanos(u64::MAX);
+        if before.min(longest) != expires_in.min(longest) {
+            self.seen.note("renewed: with another length");
+            self.events.push(Event::LeaseChanged { peer: id });
+        }
         self.renew(id);
         Ok(Reply::Done)
     }
@@ -254,6 +260,7 @@ impl Model {
         }
         self.check_room_for_a_peer(labels)?;
         self.seen.note("restored");
+        let sequence = sequence.or_else(|| self.absent_sequence(*id));
         self.admit(*id, *expires_in, labels.clone());
         self.peer_mut(*id).sequences.extend(sequence);
         self.events.push(Event::Restored { peer: *id });
