@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::disk::Disk;
+use super::{commit::Commits, disk::Disk};
 use crate::{
     baseline::{Etcd, Postgres},
     engine::Engine,
@@ -41,6 +41,7 @@ pub(super) fn throughput(
         eprintln!("store, {among}: preparing");
         let mut contestants = contestants(launcher, connections)?;
         let mut disk = Disk::new(launcher)?;
+        let mut commits = Commits::new(launcher)?;
         for round in 1..=plan.rounds {
             eprintln!("store, {among}: round {round} of {}", plan.rounds);
             for scenario in SCENARIOS {
@@ -52,6 +53,7 @@ pub(super) fn throughput(
                         .with_context(|| format!("{} of {name}", scenario.name()))?;
                     if let Some(batches) = batches {
                         round.measure_disk(&mut disk, batches)?;
+                        round.measure_engine(&mut commits)?;
                     }
                 }
             }
@@ -163,6 +165,17 @@ impl Round<'_> {
         let case = (self.scenario.name(), self.among);
         self.figures.note(case, Subject::OursStored, Measure::RecordsPerBatch, records / number);
         self.note(Subject::Disk, rate * requests / number, &synced);
+        Ok(())
+    }
+
+    /// Lets the engine of the store commit one change after the other, as a single connection would.
+    fn measure_engine(&mut self, commits: &mut Commits) -> anyhow::Result<()> {
+        if self.connections > 1 {
+            return Ok(());
+        }
+        let committed = commits.measure(self.plan.time)?;
+        let rate = committed.count() as f64 / self.plan.time.as_secs_f64();
+        self.note(Subject::StoreEngine, rate, &committed);
         Ok(())
     }
 
