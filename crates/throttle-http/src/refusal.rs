@@ -93,7 +93,7 @@ impl Refusal {
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())
         };
-        if status == StatusCode::TOO_MANY_REQUESTS || self.code == Code::NotReady {
+        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
@@ -124,7 +124,9 @@ impl From<throttle_runtime::Error> for Refusal {
                 Code::Cancelled,
                 "The pending lock was cancelled while the request waited for it.",
             ),
-            throttle_runtime::Error::Failed => Self::failed(),
+            throttle_runtime::Error::Failed | throttle_runtime::Error::StoreFailed => {
+                Self::failed()
+            }
             throttle_runtime::Error::Refused(refused) => refused.into(),
         }
     }

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("throttle-cli", &["throttle-client", "throttle-wire"]),
     ("throttle-python", &["throttle-client", "throttle-http", "throttle-runtime"]),
-    ("throttle-bench", &["throttle-wire"]),
+    ("throttle-bench", &["throttle-runtime", "throttle-store", "throttle-wire"]),
     ("throttle-faults", &["throttle-client", "throttle-http", "throttle-runtime"]),
     ("throttle-transcripts", &[]),
     ("throttle-examples", &[]),
