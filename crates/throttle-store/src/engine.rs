@@ -16,11 +16,12 @@ pub(crate) const CACHE_BYTES: usize = 32 << 20;
 
 /// Opens the database in `backend`, and makes one there if it is empty.
 ///
-/// redb promises no error for a file that something else has damaged, so a panic of it counts as one.
+/// This compares the checksums of all pages, not only after a crash: a store that was damaged while nobody had it
+/// open must not be taken for the truth. redb promises an error then; a panic of it counts as one, too.
 pub(crate) fn open(name: &str, backend: impl StorageBackend) -> Result<Database, StoreError> {
     guarded(name, || {
         let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
         builder.create_with_backend(backend).map_err(|error| opening(name, error))
     })
 }

@@ -28,6 +28,8 @@ mod engine;
 mod format;
 mod snapshot;
 mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use crate::{
     embedded::Embedded,
