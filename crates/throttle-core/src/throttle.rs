@@ -25,6 +25,7 @@ mod queue;
 mod records;
 mod recovery;
 mod removal;
+mod retirement;
 mod sequence;
 mod suspension;
 mod wait;
