@@ -7,7 +7,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use throttle_http::RequestLimits;
 use throttle_runtime::Settings;
-use throttle_wire::{Code, Reloaded};
+use throttle_wire::{Code, Problem, Readiness, Reloaded};
 use tower::ServiceExt as _;
 
 use crate::support::{Answer, Server, check_refusal, request};
@@ -27,6 +27,28 @@ async fn greeting_health_readiness_and_version_are_plain_text() {
     server.get("/health").await.is_text(200, "Ok");
     server.get("/ready").await.is_text(200, "Ready");
     server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_json_for_programs_that_ask_for_it() {
+    let server = Server::start(&[]);
+    let ask = async |accept: &'static str| {
+        let request = Request::get("/ready").header("accept", accept).body(Body::empty());
+        server.send(request.unwrap()).await
+    };
+    let accept = "application/json, application/problem+json";
+    let ready =
+        Readiness { ready: true, grace_left: None, grace_left_seconds: None, durable: false };
+    let answer = ask(accept).await;
+    assert_eq!(answer.json::<Readiness>(), ready);
+    assert_eq!(answer.header("vary"), "accept");
+    ask("*/*").await.is_text(200, "Ready");
+    server.handle.drain();
+    let answer = ask(accept).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem.code, Code::NotReady);
+    ask("application/json").await.is_text(503, "The server is shutting down.");
 }
 
 #[tokio::test(start_paused = true)]
