@@ -7,7 +7,7 @@
 //!
 //! A number is kept for [`RETENTION`] if there is room. When a table is full, the oldest one is forgotten.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use crate::{PeerId, Sequence, Time};
@@ -31,6 +31,46 @@ impl AbsentPeers {
     /// The number below which no request restores `peer`, if it is remembered. O(log n).
     pub(crate) fn latest(&self, peer: PeerId, now: Time) -> Option<Sequence> {
         self.former.get(peer, now).max(self.unknown.get(peer, now))
+    }
+
+    /// The same number, with the instant since which it is remembered. O(log n).
+    pub(crate) fn remembered(&self, peer: PeerId, now: Time) -> Option<(Sequence, Time)> {
+        let tables = [&self.former, &self.unknown];
+        let numbers = tables.into_iter().filter_map(|table| table.remembered(peer, now));
+        numbers.reduce(|one, other| (one.0.max(other.0), one.1.max(other.1)))
+    }
+
+    /// All remembered peers, each once, in the order of their ids.
+    pub(crate) fn iter(&self, now: Time) -> impl Iterator<Item = (PeerId, Sequence, Time)> {
+        let mut former = self.former.by_id.keys().copied().peekable();
+        let mut unknown = self.unknown.by_id.keys().copied().peekable();
+        let ids = core::iter::from_fn(move || match (former.peek(), unknown.peek()) {
+            (Some(one), Some(other)) if one == other => former.next().and_then(|_| unknown.next()),
+            (Some(one), Some(other)) if other < one => unknown.next(),
+            (Some(_), _) => former.next(),
+            (None, _) => unknown.next(),
+        });
+        ids.filter_map(move |peer| {
+            let (sequence, since) = self.remembered(peer, now)?;
+            Some((peer, sequence, since))
+        })
+    }
+
+    /// Remembers a number again that another process remembered since this instant. O(log n).
+    pub(crate) fn recover(&mut self, peer: PeerId, sequence: Sequence, since: Time) {
+        self.former.recover(peer, Remembered { sequence, since });
+    }
+
+    pub(crate) fn report_forgotten(&mut self, report: bool) {
+        for table in [&mut self.former, &mut self.unknown] {
+            table.forgotten = report.then(VecDeque::new);
+        }
+    }
+
+    /// The next peer that was forgotten while this is reported.
+    pub(crate) fn poll_forgotten(&mut self) -> Option<PeerId> {
+        let tables = [&mut self.former, &mut self.unknown];
+        tables.into_iter().find_map(|table| table.forgotten.as_mut()?.pop_front())
     }
 
     /// Remembers the number of a peer that is removed or expires. O(log n).
@@ -62,6 +102,8 @@ struct Sequences {
     /// The same peers, by the instant when their numbers were recorded.
     oldest_first: BTreeSet<(Time, PeerId)>,
     limit: usize,
+    /// Peers that were forgotten, if that is reported.
+    forgotten: Option<VecDeque<PeerId>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,22 +114,43 @@ struct Remembered {
 
 impl Sequences {
     const fn new(limit: usize) -> Self {
-        Self { by_id: BTreeMap::new(), oldest_first: BTreeSet::new(), limit }
+        Self { by_id: BTreeMap::new(), oldest_first: BTreeSet::new(), limit, forgotten: None }
     }
 
     fn get(&self, peer: PeerId, now: Time) -> Option<Sequence> {
+        self.remembered(peer, now).map(|(sequence, _)| sequence)
+    }
+
+    fn remembered(&self, peer: PeerId, now: Time) -> Option<(Sequence, Time)> {
         let number = self.by_id.get(&peer).filter(|number| !number.is_outdated(now));
-        number.map(|number| number.sequence)
+        number.map(|number| (number.sequence, number.since))
     }
 
     fn insert(&mut self, peer: PeerId, sequence: Sequence, now: Time) {
         let sequence = sequence.max(self.get(peer, now).unwrap_or_default());
-        match self.by_id.insert(peer, Remembered { sequence, since: now }) {
+        self.replace(peer, Remembered { sequence, since: now });
+    }
+
+    /// Inserts a number that may be older than others.
+    fn recover(&mut self, peer: PeerId, number: Remembered) {
+        let Remembered { mut sequence, mut since } = number;
+        if let Some(known) = self.by_id.get(&peer) {
+            (sequence, since) = (sequence.max(known.sequence), since.max(known.since));
+        } else if self.by_id.len() >= self.limit
+            && self.oldest_first.first().is_some_and(|&oldest| (since, peer) < oldest)
+        {
+            return self.report(peer);
+        }
+        self.replace(peer, Remembered { sequence, since });
+    }
+
+    fn replace(&mut self, peer: PeerId, number: Remembered) {
+        match self.by_id.insert(peer, number) {
             Some(before) => drop(self.oldest_first.remove(&(before.since, peer))),
             None if self.by_id.len() > self.limit => self.forget_oldest(),
             None => {}
         }
-        self.oldest_first.insert((now, peer));
+        self.oldest_first.insert((number.since, peer));
     }
 
     fn prune(&mut self, now: Time, at_most: usize) {
@@ -102,6 +165,13 @@ impl Sequences {
     fn forget_oldest(&mut self) {
         if let Some((_, peer)) = self.oldest_first.pop_first() {
             self.by_id.remove(&peer);
+            self.report(peer);
+        }
+    }
+
+    fn report(&mut self, forgotten: PeerId) {
+        if let Some(report) = &mut self.forgotten {
+            report.push_back(forgotten);
         }
     }
 }

@@ -37,8 +37,12 @@ pub enum Command {
     Resize { semaphore: SemaphoreId, max: Count },
     /// [`Throttle::restore`]
     Restore(Restoration),
+    /// [`Throttle::resume_some_grants`]
+    ResumeSomeGrants { budget: u32 },
     /// [`Throttle::set_level`]
     SetLevel { semaphore: SemaphoreId, level: Level },
+    /// [`Throttle::suspend_grants`]
+    SuspendGrants,
 }
 
 /// The result of an operation.
@@ -60,6 +64,8 @@ pub enum Reply {
     Released(Release),
     /// To [`Command::RemovePeer`]: whether the peer existed.
     Removed(bool),
+    /// To [`Command::ResumeSomeGrants`]: whether some grants are still suspended.
+    Resumed(bool),
 }
 
 impl Throttle {
@@ -99,8 +105,15 @@ impl Throttle {
             }
             Command::Resize { semaphore, max } => self.resize(now, semaphore, max).map(done),
             Command::Restore(restoration) => self.restore(now, restoration).map(done),
+            Command::ResumeSomeGrants { budget } => {
+                Ok(Reply::Resumed(self.resume_some_grants(now, budget)))
+            }
             Command::SetLevel { semaphore, level } => {
                 self.set_level(now, semaphore, level).map(done)
+            }
+            Command::SuspendGrants => {
+                self.suspend_grants(now);
+                Ok(Reply::Done)
             }
         }
     }

@@ -39,6 +39,8 @@ pub enum Event {
         /// How long the lock was pending: zero if it was granted at once, `None` if it was restored.
         waited: Option<Duration>,
     },
+    /// A heartbeat, a lock request or a repeated restore gave the lease of the peer another length.
+    LeaseChanged { peer: PeerId },
     /// The connection of a waiting peer broke. It is passed over until it asks again.
     Parked { peer: PeerId, semaphore: SemaphoreId },
     /// A peer was created.

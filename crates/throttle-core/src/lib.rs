@@ -50,6 +50,7 @@ extern crate alloc;
 
 mod absent_peers;
 mod command;
+mod damage;
 mod deadlines;
 mod error;
 mod event;
@@ -65,6 +66,7 @@ mod time;
 
 pub use crate::{
     command::{Command, Reply},
+    damage::Damage,
     error::Error,
     event::{CancelCause, Event},
     labels::Labels,
@@ -72,6 +74,8 @@ pub use crate::{
     record::{HeldRecord, PeerRecord, PendingRecord},
     settings::Settings,
     status::{HeldLock, Holder, PeerStatus, PendingLock, SemaphoreStatus, Waiter},
-    throttle::{Admission, LockRequest, NewPeer, PeerCursor, Release, Restoration, Throttle},
+    throttle::{
+        Admission, LockRequest, NewPeer, PeerCursor, Recovery, Release, Restoration, Throttle,
+    },
     time::Time,
 };

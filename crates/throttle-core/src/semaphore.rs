@@ -39,7 +39,10 @@ pub(crate) enum EntryKey {
 /// State of one semaphore.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
-    pub(crate) max: Count,
+    max: Count,
+    /// How much may be held after a grant: the maximum, or zero while nothing is granted.
+    capacity: u64,
+    is_suspended: bool,
     pub(crate) level: Level,
     /// The last token issued, or the one before the first.
     last_token: FencingToken,
@@ -56,6 +59,8 @@ impl Semaphore {
     pub(crate) fn new(max: Count, level: Level, last_token: FencingToken) -> Self {
         Self {
             max,
+            capacity: max.get(),
+            is_suspended: false,
             level,
             last_token,
             held: 0,
@@ -64,6 +69,32 @@ impl Semaphore {
             queue: BTreeMap::new(),
             parked: BTreeMap::new(),
         }
+    }
+
+    /// The full count.
+    pub(crate) fn max(&self) -> Count {
+        self.max
+    }
+
+    /// Changes the full count. Does not serve the queue.
+    pub(crate) fn resize(&mut self, max: Count) {
+        self.max = max;
+        self.update_capacity();
+    }
+
+    /// Whether grants are suspended.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.is_suspended
+    }
+
+    /// Suspends or resumes grants. Does not serve the queue.
+    pub(crate) fn suspend(&mut self, is_suspended: bool) {
+        self.is_suspended = is_suspended;
+        self.update_capacity();
+    }
+
+    fn update_capacity(&mut self) {
+        self.capacity = if self.is_suspended { 0 } else { self.max.get() };
     }
 
     /// Sum of the counts held.
@@ -120,6 +151,24 @@ impl Semaphore {
         self.held += count.get();
         self.holders.insert(self.last_token, HolderEntry { slot, since: now });
         self.last_token
+    }
+
+    /// Makes `slot` a holder again, with the token that it had.
+    pub(crate) fn recover_holder(
+        &mut self,
+        token: FencingToken,
+        slot: Slot,
+        count: Count,
+        since: Time,
+    ) {
+        self.raise_last_token(token);
+        self.held += count.get();
+        self.holders.insert(token, HolderEntry { slot, since });
+    }
+
+    /// Makes all tokens from now on greater than this one.
+    pub(crate) fn raise_last_token(&mut self, token: FencingToken) {
+        self.last_token = self.last_token.max(token);
     }
 
     /// Removes the holder with this token.
@@ -212,6 +261,16 @@ impl Semaphore {
         self.holders.first_key_value().map(|(_, holder)| holder.since)
     }
 
+    /// The holder with this token.
+    pub(crate) fn holder(&self, token: FencingToken) -> Option<Slot> {
+        self.holders.get(&token).map(|holder| holder.slot)
+    }
+
+    /// Whether a waiter in the queue, not counting parked ones, has this ticket.
+    pub(crate) fn is_queued(&self, ticket: Ticket) -> bool {
+        self.queue.contains_key(&ticket)
+    }
+
     /// The holders after `after`, in the order of their grants.
     pub(crate) fn holders_after(
         &self,
@@ -244,9 +303,9 @@ impl Semaphore {
         self.queue.range(..ticket).take(limit).count()
     }
 
-    /// Whether `count` more can be held without exceeding the maximum.
+    /// Whether `count` more can be granted without exceeding the maximum.
     pub(crate) fn has_room_for(&self, count: Count) -> bool {
-        self.held + count.get() <= self.max.get()
+        self.held + count.get() <= self.capacity
     }
 }
 

@@ -124,7 +124,9 @@ impl From<throttle_runtime::Error> for Refusal {
                 Code::Cancelled,
                 "The pending lock was cancelled while the request waited for it.",
             ),
-            throttle_runtime::Error::Failed => Self::failed(),
+            throttle_runtime::Error::Failed | throttle_runtime::Error::StoreFailed => {
+                Self::failed()
+            }
             throttle_runtime::Error::Refused(refused) => refused.into(),
         }
     }

@@ -43,6 +43,7 @@
 
 #![forbid(unsafe_code)]
 
+mod builder;
 mod clock;
 mod effects;
 mod entropy;
@@ -56,6 +57,8 @@ mod open_waits;
 mod peer_log;
 mod rate_limit;
 mod reconfigure;
+mod recovery;
+mod save;
 mod service;
 mod stalls;
 mod start;
@@ -72,12 +75,13 @@ pub use throttle_core::{
 };
 
 pub use crate::{
+    builder::Builder,
     clock::Clock,
     error::Error,
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
     inspect::{
-        HeldLock, MAX_PLACE, Overview, Page, PeerStatus, PendingLock, SemaphorePages,
+        Applied, HeldLock, MAX_PLACE, Overview, Page, PeerStatus, PendingLock, SemaphorePages,
         SemaphoreStatus,
     },
     names::SemaphoreConfig,
@@ -85,6 +89,8 @@ pub use crate::{
     open_waits::OpenWaits,
     rate_limit::RateLimit,
     reconfigure::{Changes, ReconfigureError},
+    recovery::Recovered,
+    save::Saved,
     stalls::Stalls,
     store::{
         AbsentRecord, Batch, Meta, PeerChange, PeerRecord, Record, SemaphoreRecord, Store,

@@ -25,6 +25,11 @@ pub struct Changes {
     pub changed: Vec<String>,
     /// Semaphores that no longer exist.
     pub removed: Vec<String>,
+    /// Semaphores that are to be removed, but are still held. Nobody is granted them any more, and each is
+    /// removed with its last lock.
+    pub retired: Vec<String>,
+    /// Semaphores whose level changes as soon as they are unused.
+    pub deferred: Vec<String>,
 }
 
 /// Why a reconfiguration was refused. It changed nothing.
@@ -61,7 +66,7 @@ impl Handle {
         let _turn = self.service.reconfiguring.lock().await;
         let in_force =
             self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
-        let (names, new_ids) = in_force.await;
+        let (names, new_ids) = in_force.await.expect(NO_PANIC);
         let mut plan = Plan::new(&names, semaphores, new_ids);
         // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
         self.service.work_off_backlog();
@@ -139,6 +144,7 @@ impl Plan {
             added: add.iter().map(owned).collect(),
             changed: change.iter().map(|change| owned(&change.entry)).collect(),
             removed: remove.iter().map(owned).collect(),
+            ..Changes::default()
         };
         Self { add, change, remove, names: next, changes }
     }

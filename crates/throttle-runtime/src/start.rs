@@ -1,66 +1,38 @@
 //! The start of a service.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use throttle_core::Settings;
+use std::sync::Arc;
 
 use crate::{
-    handle::Handle,
-    names::SemaphoreConfig,
-    observer::{NoopObserver, Observer},
-    reconfigure::install_first,
-    service::Service,
-    timer,
-    world::World,
+    builder::Builder, handle::Handle, reconfigure::install_first, service::Service,
+    store::StoreError, timer, world::World,
 };
 
 impl Handle {
-    /// Starts a service with these semaphores, all of them free.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with timers, and if the operating system has no randomness to give.
-    pub fn start(settings: Settings, semaphores: &BTreeMap<String, SemaphoreConfig>) -> Self {
-        Self::start_observed(settings, semaphores, Box::new(NoopObserver))
-    }
-
-    /// Starts a service that passes every event to `observer`.
-    ///
-    /// # Panics
-    ///
-    /// As [`Handle::start`].
-    pub fn start_observed(
-        settings: Settings,
-        semaphores: &BTreeMap<String, SemaphoreConfig>,
-        observer: Box<dyn Observer>,
-    ) -> Self {
-        Self::start_in(World::real(), settings, semaphores, observer)
-    }
-
-    fn start_in(
-        world: World,
-        settings: Settings,
-        semaphores: &BTreeMap<String, SemaphoreConfig>,
-        observer: Box<dyn Observer>,
-    ) -> Self {
+    pub(crate) fn start_in(world: World, builder: Builder<'_>) -> Result<Self, StoreError> {
+        let Builder { settings, semaphores, observer, grace_period: _, recover_from, store } =
+            builder;
+        if store.is_some() || recover_from.is_some() {
+            return Err(StoreError::new("this build cannot recover a state yet"));
+        }
         let service = Arc::new(Service::new(world, settings, observer));
         service.with_state(|state, now, _| install_first(state, now, semaphores));
         tokio::spawn(timer::run(Arc::downgrade(&service), Arc::clone(&service.rearm)));
-        Self { service }
+        Ok(Self { service })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
-    use throttle_core::{Admission, Count, Labels, Level};
+    use throttle_core::{Admission, Count, Labels, Level, Settings};
 
     use super::*;
     use crate::{
         clock::Clock,
         entropy::Entropy,
         handle::{LockRequest, Restoration},
+        names::SemaphoreConfig,
     };
 
     /// A service with the semaphore `A` of one, which draws known ids.
@@ -69,7 +41,7 @@ mod tests {
         let world = World { clock: Clock::start(), entropy, token_floor };
         let semaphore = SemaphoreConfig { max: Count::ONE, level: Level(0) };
         let semaphores = BTreeMap::from([("A".to_owned(), semaphore)]);
-        Handle::start_in(world, Settings::default(), &semaphores, Box::new(NoopObserver))
+        Handle::start_in(world, Handle::builder(Settings::default(), &semaphores)).unwrap()
     }
 
     /// S11
@@ -88,7 +60,7 @@ mod tests {
         handle.restore(restoration).await.unwrap();
         let peer = handle.new_peer(lease, Labels::default()).await.unwrap();
         assert_ne!(peer, drawn_first);
-        assert_eq!(handle.peer_count().await, 2);
+        assert_eq!(handle.peer_count().await, Ok(2));
     }
 
     /// S10

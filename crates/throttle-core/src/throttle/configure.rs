@@ -1,12 +1,7 @@
 //! Operations that add, resize and remove semaphores.
 
-use alloc::vec::Vec;
-
 use super::Throttle;
-use crate::{
-    CancelCause, Count, Error, Event, Level, SemaphoreId, Time,
-    semaphore::{Semaphore, WaiterEntry},
-};
+use crate::{Count, Error, Event, Level, SemaphoreId, Time, semaphore::Semaphore};
 
 impl Throttle {
     /// Adds a semaphore without holders or waiters.
@@ -17,7 +12,9 @@ impl Throttle {
     pub fn add_semaphore(&mut self, now: Time, max: Count, level: Level) -> SemaphoreId {
         self.advance(now);
         let id = u32::try_from(self.semaphores.len()).expect("ids of semaphores have 32 bits");
-        self.semaphores.push(Some(Semaphore::new(max, level, self.last_token)));
+        let mut semaphore = Semaphore::new(max, level, self.last_token);
+        semaphore.suspend(self.are_grants_suspended());
+        self.semaphores.push(Some(semaphore));
         SemaphoreId(id)
     }
 
@@ -38,18 +35,14 @@ impl Throttle {
     /// [`Error::UnknownSemaphore`]
     pub fn resize(&mut self, now: Time, id: SemaphoreId, max: Count) -> Result<(), Error> {
         self.advance(now);
-        let from = self.semaphore(id)?.max;
+        let from = self.semaphore(id)?.max();
         if max == from {
             return Ok(());
         }
-        self.semaphore_mut(id).max = max;
+        self.semaphore_mut(id).resize(max);
         self.events.push_back(Event::Resized { semaphore: id, from, to: max });
         if max < from {
-            let waiters = self.semaphore(id)?.waiters_after(None);
-            let too_large = waiters.filter(|(_, waiter)| waiter.count > max);
-            for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
-                self.cancel(slot, CancelCause::NeverAcquirable { count, max });
-            }
+            self.cancel_too_large(id);
         }
         self.serve(id);
         Ok(())

@@ -70,6 +70,7 @@ impl Throttle {
     /// the peer already uses the resource. Each lock gets a new fencing token.
     ///
     /// If the peer exists, holds exactly these locks and waits for none, its lease is renewed.
+    /// A restore without a sequence number continues with the one that is remembered of the absent peer.
     /// O(log n) for each lock.
     ///
     /// # Errors
@@ -104,7 +105,8 @@ impl Throttle {
         }
         self.check_room_for_a_peer(&labels)?;
         let slot = self.admit(id, expires_in, labels);
-        self.peers.get_mut(slot).sequence = sequence.unwrap_or_default();
+        let latest = sequence.or_else(|| self.absent.latest(id, self.now));
+        self.peers.get_mut(slot).sequence = latest.unwrap_or_default();
         self.events.push_back(Event::Restored { peer: id });
         for (semaphore, count) in locks {
             self.grant(slot, semaphore, count, None);

@@ -9,7 +9,7 @@ use super::Throttle;
 use crate::{
     Error, FencingToken, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, SemaphoreId,
     SemaphoreStatus, Ticket, Time, Waiter,
-    peers::{Held, Peer, Pending, WaitState},
+    peers::{Held, Peer, Pending, Slot, WaitState},
 };
 
 /// A position in the list of peers, from which to continue later.
@@ -35,7 +35,7 @@ impl Throttle {
         Ok(SemaphoreStatus {
             id,
             name: (),
-            max: semaphore.max,
+            max: semaphore.max(),
             level: semaphore.level,
             held: semaphore.held(),
             pending: u64::try_from(semaphore.pending()).unwrap_or(u64::MAX),
@@ -92,9 +92,16 @@ impl Throttle {
         &self,
         after: Option<PeerCursor>,
     ) -> impl Iterator<Item = (PeerCursor, PeerStatus)> {
+        self.peers_after(after).map(|(cursor, peer)| (cursor, self.status(peer)))
+    }
+
+    /// The peers after the cursor, in the order of their slots.
+    pub(super) fn peers_after(
+        &self,
+        after: Option<PeerCursor>,
+    ) -> impl Iterator<Item = (PeerCursor, &Peer)> {
         let from = after.map_or(0, |cursor| cursor.0 + 1);
-        let peers = self.peers.iter_from(from);
-        peers.map(|(slot, peer)| (PeerCursor(slot.index()), self.status(peer)))
+        self.peers.iter_from(from).map(|(slot, peer)| (PeerCursor(slot.index()), peer))
     }
 
     /// The holders of the semaphore after the token, in the order of the grants.
@@ -102,25 +109,36 @@ impl Throttle {
     /// # Errors
     ///
     /// [`Error::UnknownSemaphore`]
-    #[expect(clippy::missing_panics_doc, reason = "the invariant is checked by validate")]
     pub fn holders(
         &self,
         id: SemaphoreId,
         after: Option<FencingToken>,
     ) -> Result<impl Iterator<Item = Holder>, Error> {
         let holders = self.semaphore(id)?.holders_after(after);
-        Ok(holders.map(move |(token, slot)| {
-            let peer = self.peers.get(slot);
-            let held = peer.held(id).expect("a holder holds the semaphore");
-            Holder {
-                peer: peer.id,
-                count: held.count,
-                token,
-                held_for: self.now - held.since,
-                time_left: self.time_left(peer),
-                labels: labels(peer),
-            }
-        }))
+        Ok(holders.map(move |(token, slot)| self.holder_in(slot, id, token)))
+    }
+
+    /// The holder of the semaphore whose lock was granted with this token, if it still holds the lock. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSemaphore`]
+    pub fn holder(&self, id: SemaphoreId, token: FencingToken) -> Result<Option<Holder>, Error> {
+        let slot = self.semaphore(id)?.holder(token);
+        Ok(slot.map(|slot| self.holder_in(slot, id, token)))
+    }
+
+    fn holder_in(&self, slot: Slot, id: SemaphoreId, token: FencingToken) -> Holder {
+        let peer = self.peers.get(slot);
+        let held = peer.held(id).expect("a holder holds the semaphore");
+        Holder {
+            peer: peer.id,
+            count: held.count,
+            token,
+            held_for: self.now - held.since,
+            time_left: self.time_left(peer),
+            labels: labels(peer),
+        }
     }
 
     /// The waiters of the semaphore after the ticket, in the order of arrival.

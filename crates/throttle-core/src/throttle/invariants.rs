@@ -49,6 +49,8 @@ impl Throttle {
                 assert_eq!((held.1, pending.1), (0, 0), "a removed semaphore is unused");
                 continue;
             };
+            let is_suspended = self.suspended_from.is_some_and(|from| from <= id);
+            assert_eq!(semaphore.is_suspended(), is_suspended, "grants resume in the order of ids");
             assert_eq!(
                 (semaphore.held(), semaphore.holders_len()),
                 held,

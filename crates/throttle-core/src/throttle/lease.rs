@@ -1,10 +1,10 @@
 //! What renews a lease: a heartbeat, and the end of a wait.
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 
 use super::Throttle;
 use crate::{
-    Error, PeerId, Time,
+    Error, Event, PeerId, Time,
     peers::{Slot, WaitState},
     time::nanos,
 };
@@ -34,9 +34,13 @@ impl Throttle {
     pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
         let peer = self.peers.get_mut(slot);
         let before = peer.timeout();
-        peer.expires_in = nanos(expires_in);
+        let length = mem::replace(&mut peer.expires_in, nanos(expires_in));
         peer.deadline = self.present + expires_in;
-        if peer.timeout() < before {
+        let (is_changed, is_earlier) = (peer.expires_in != length, peer.timeout() < before);
+        if is_changed {
+            self.events.push_back(Event::LeaseChanged { peer: peer.id });
+        }
+        if is_earlier {
             self.schedule(slot);
         }
     }

@@ -177,7 +177,7 @@ impl Throttle {
             Ordering::Less => self.shrink_held(slot, held, count),
             Ordering::Greater => {
                 let semaphore = self.semaphore(held.semaphore)?;
-                check_acquirable(count, semaphore.max)?;
+                check_acquirable(count, semaphore.max())?;
                 self.check_hierarchy(slot, semaphore.level)?;
             }
         }
@@ -192,7 +192,7 @@ impl Throttle {
         semaphore: SemaphoreId,
         count: Count,
     ) -> Result<Admission, Error> {
-        check_acquirable(count, self.semaphore(semaphore)?.max)?;
+        check_acquirable(count, self.semaphore(semaphore)?.max())?;
         if pending.semaphore != semaphore || count > pending.count {
             return Err(Error::AlreadyPending);
         }
@@ -215,7 +215,7 @@ impl Throttle {
         count: Count,
     ) -> Result<Admission, Error> {
         let entry = self.semaphore(semaphore)?;
-        check_acquirable(count, entry.max)?;
+        check_acquirable(count, entry.max())?;
         self.check_hierarchy(slot, entry.level)?;
         if entry.grants_at_once(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));

@@ -77,6 +77,7 @@ const EXPECTED: &[&str] = &[
     "removed: idle",
     "removed: waiting",
     "renewed: in the backlog",
+    "renewed: with another length",
     "repeated: held",
     "repeated: held while waiting for another",
     "repeated: pending",
@@ -95,6 +96,9 @@ const EXPECTED: &[&str] = &[
     "restored: past a queue",
     "semaphore: changed its level",
     "semaphore: removed",
+    "resumed",
+    "resumed: and granted",
+    "resumed: in part",
     "sequence: accepted",
     "sequence: left behind",
     "shrunk: held",
@@ -103,4 +107,5 @@ const EXPECTED: &[&str] = &[
     "shrunk: pending, and granted",
     "stale: overtaken",
     "stale: peer absent",
+    "suspended",
 ];

@@ -94,6 +94,9 @@ impl Ledger {
                 account.holders.push(Holder { peer, count, token });
                 account.last_token = Some(token);
             }
+            Event::LeaseChanged { peer } => {
+                assert!(self.peers.contains(&peer), "only living peers have a lease");
+            }
             Event::Parked { peer, semaphore } => self.account(semaphore).waiter(peer).parked = true,
             Event::PeerCreated { peer } | Event::Restored { peer } => self.peers.push(peer),
             Event::Queued { peer, semaphore, count } => {

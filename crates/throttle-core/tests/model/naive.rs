@@ -34,6 +34,10 @@ pub(crate) struct Model {
     /// When leases begin.
     present: u64,
     semaphores: Vec<Semaphore>,
+    /// How many semaphores were ever added.
+    added: usize,
+    /// Semaphores from this index on grant nothing.
+    suspended_from: Option<usize>,
     peers: Vec<Peer>,
     /// The highest sequence number of each absent peer, and when it was recorded.
     absent: BTreeMap<PeerId, (Sequence, u64)>,
@@ -118,6 +122,8 @@ impl Model {
             now: 0,
             present: 0,
             semaphores: Vec::new(),
+            added: 0,
+            suspended_from: None,
             peers: Vec::new(),
             absent: BTreeMap::new(),
             last_ticket: None,
@@ -270,23 +276,28 @@ impl Model {
     fn serve(&mut self) {
         let before = self.events.len();
         for id in self.semaphores.iter().map(|semaphore| semaphore.id).collect::<Vec<_>>() {
-            while let Some(next) = self.head_of_queue(id) {
-                let pending = self.peer(next).pending.expect("the head of a queue waits");
-                if !self.fits(id, pending.count) {
-                    break;
-                }
-                if self.waiters(id).any(|waiter| waiter.ticket < pending.ticket) {
-                    self.seen.note("granted: before a parked waiter");
-                }
-                self.seen.note("granted: later");
-                self.peer_mut(next).pending = None;
-                self.grant(next, id, pending.count, Some(pending.since));
-                self.renew_after_wait(next, pending, "request: granted");
-            }
+            while self.serve_next(id) {}
         }
         if self.events.len() > before + 1 {
             self.seen.note("granted: several in one step");
         }
+    }
+
+    /// Grants a semaphore to the head of its queue if it fits.
+    fn serve_next(&mut self, id: SemaphoreId) -> bool {
+        let Some(next) = self.head_of_queue(id) else { return false };
+        let pending = self.peer(next).pending.expect("the head of a queue waits");
+        if !self.fits(id, pending.count) {
+            return false;
+        }
+        if self.waiters(id).any(|waiter| waiter.ticket < pending.ticket) {
+            self.seen.note("granted: before a parked waiter");
+        }
+        self.seen.note("granted: later");
+        self.peer_mut(next).pending = None;
+        self.grant(next, id, pending.count, Some(pending.since));
+        self.renew_after_wait(next, pending, "request: granted");
+        true
     }
 
     /// `waiting_since` is `None` for a restored lock.
@@ -380,6 +391,9 @@ impl Model {
 
     /// S1.
     fn fits(&self, id: SemaphoreId, count: Count) -> bool {
+        if self.suspended_from.is_some_and(|from| from <= id.index()) {
+            return false;
+        }
         let max = self
             .semaphores
             .iter()

@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// How many semaphores are still to be added before the life begins.
     missing: u8,
     now: Time,
+    /// Whether grants are suspended.
+    suspended: bool,
     /// The instant that the machine has reached, if it has a backlog.
     reached: Option<Time>,
     semaphores: Vec<SemaphoreId>,
@@ -71,11 +73,13 @@ enum Kind {
     RemoveSemaphore,
     Resize,
     Restore,
+    ResumeSomeGrants,
     SetLevel,
+    SuspendGrants,
 }
 
 /// The relative frequency of each kind, in worlds that do not leave it out.
-const WEIGHTS: [(Kind, u32); 14] = [
+const WEIGHTS: [(Kind, u32); 16] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
     (Kind::CatchUp, 8),
@@ -89,7 +93,9 @@ const WEIGHTS: [(Kind, u32); 14] = [
     (Kind::RemoveSemaphore, 1),
     (Kind::Resize, 5),
     (Kind::Restore, 4),
+    (Kind::ResumeSomeGrants, 1),
     (Kind::SetLevel, 1),
+    (Kind::SuspendGrants, 1),
 ];
 
 impl World {
@@ -122,6 +128,7 @@ impl World {
             extreme: u.ratio(1, 6)?,
             missing: if hasty { 1 } else { *u.choose(&[1, 1, 2, 3])? },
             now: Time::ZERO,
+            suspended: false,
             reached: None,
             semaphores: Vec::new(),
             existing: BTreeSet::new(),
@@ -202,6 +209,8 @@ impl World {
                 self.semaphores.push(id);
                 self.existing.insert(id);
             }
+            (_, &Ok(Reply::Resumed(suspended))) => self.suspended = suspended,
+            (Command::SuspendGrants, _) => self.suspended = true,
             (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
                 self.existing.remove(semaphore);
             }
@@ -245,7 +254,8 @@ impl World {
             Event::Released { peer, semaphore, .. } => {
                 self.holding.remove(&(peer, semaphore));
             }
-            Event::Parked { .. }
+            Event::LeaseChanged { .. }
+            | Event::Parked { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
             | Event::Shrunk { .. } => {}
@@ -278,6 +288,7 @@ impl World {
             // Without peers nothing happens.
             _ if self.living.is_empty() && u.arbitrary()? => Kind::NewPeer,
             _ if self.existing.is_empty() => Kind::AddSemaphore,
+            _ if self.suspended && u.ratio(1, 8)? => Kind::ResumeSomeGrants,
             kind => kind,
         };
         Ok(match kind {
@@ -310,9 +321,14 @@ impl World {
             Kind::RemoveSemaphore => Command::RemoveSemaphore { semaphore: self.semaphore(u)? },
             Kind::Resize => Command::Resize { semaphore: self.semaphore(u)?, max: self.max(u)? },
             Kind::Restore => Command::Restore(self.restoration(u)?),
+            Kind::ResumeSomeGrants => {
+                let budget = if u.arbitrary()? { u32::MAX } else { u.int_in_range(0..=3)? };
+                Command::ResumeSomeGrants { budget }
+            }
             Kind::SetLevel => {
                 Command::SetLevel { semaphore: self.semaphore(u)?, level: self.level(u)? }
             }
+            Kind::SuspendGrants => Command::SuspendGrants,
         })
     }
 

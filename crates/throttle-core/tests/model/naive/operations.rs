@@ -45,10 +45,16 @@ impl Model {
             Command::RemoveSemaphore { semaphore } => self.remove_semaphore(semaphore),
             Command::Resize { semaphore, max } => self.resize(semaphore, max),
             Command::Restore(ref restoration) => self.restore(restoration),
+            Command::ResumeSomeGrants { budget } => Ok(self.resume_some_grants(budget)),
             Command::SetLevel { semaphore, level } => {
                 self.check_unused(semaphore)?;
                 self.semaphore_mut(semaphore)?.level = level;
                 self.seen.note("semaphore: changed its level");
+                Ok(Reply::Done)
+            }
+            Command::SuspendGrants => {
+                self.suspended_from = Some(0);
+                self.seen.note("suspended");
                 Ok(Reply::Done)
             }
         }
@@ -209,7 +215,13 @@ impl Model {
         if self.find(id)?.lease_end() <= u128::from(self.present) {
             self.seen.note("renewed: in the backlog");
         }
-        self.peer_mut(id).lease = expires_in;
+        let before = std::mem::replace(&mut self.peer_mut(id).lease, expires_in);
+        // The machine counts up to 584 years.
+        let longest = Duration::from_nanos(u64::MAX);
+        if before.min(longest) != expires_in.min(longest) {
+            self.seen.note("renewed: with another length");
+            self.events.push(Event::LeaseChanged { peer: id });
+        }
         self.renew(id);
         Ok(Reply::Done)
     }
@@ -254,6 +266,7 @@ impl Model {
         }
         self.check_room_for_a_peer(labels)?;
         self.seen.note("restored");
+        let sequence = sequence.or_else(|| self.absent_sequence(*id));
         self.admit(*id, *expires_in, labels.clone());
         self.peer_mut(*id).sequences.extend(sequence);
         self.events.push(Event::Restored { peer: *id });
@@ -339,10 +352,39 @@ impl Model {
     fn add_semaphore(&mut self, max: Count, level: Level) -> Reply {
         let id = self.minted.semaphore.take().expect("adding a semaphore never fails");
         assert!(self.semaphores.iter().all(|known| known.id < id), "ids are never reused");
+        self.added += 1;
         // It may guard the same resource as one that was removed.
         let last_token = self.token_floor;
         self.semaphores.push(Semaphore { id, max, level, last_token });
         Reply::Added(id)
+    }
+
+    /// A semaphore costs a unit, and so does a grant. A semaphore that uses up the budget has its turn again.
+    fn resume_some_grants(&mut self, budget: u32) -> Reply {
+        let mut budget = budget.max(1);
+        while let Some(index) = self.suspended_from.filter(|_| budget > 0) {
+            if index >= self.added {
+                self.suspended_from = None;
+                self.seen.note("resumed");
+                break;
+            }
+            self.suspended_from = Some(index + 1);
+            let mut known = self.semaphores.iter().map(|known| known.id);
+            let id = known.find(|id| id.index() == index);
+            let mut grants = 0;
+            while grants < budget && id.is_some_and(|id| self.serve_next(id)) {
+                self.seen.note("resumed: and granted");
+                grants += 1;
+            }
+            if grants == budget {
+                self.suspended_from = Some(index);
+            }
+            budget = budget.saturating_sub(grants + 1);
+        }
+        if self.suspended_from.is_some() {
+            self.seen.note("resumed: in part");
+        }
+        Reply::Resumed(self.suspended_from.is_some())
     }
 
     fn resize(&mut self, id: SemaphoreId, max: Count) -> Result<Reply, Error> {

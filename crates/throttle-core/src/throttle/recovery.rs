@@ -1,0 +1,206 @@
+//! Recovery: a machine is rebuilt from the records of another one, which ended.
+//!
+//! The outage between the two is not charged to the peers: each gets its full lease from the instant of the
+//! recovery. Waiters come back at the place of their tickets, unattended, whether they were attended, parked or
+//! neither: nobody waits for an answer yet. New tickets and tokens are greater than all recorded ones.
+//!
+//! The records come from outside, so each is checked for what the machine relies on before it changes anything.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::Throttle;
+use crate::{
+    CancelCause, Count, Damage, FencingToken, HeldRecord, PeerId, PeerRecord, PendingRecord,
+    SemaphoreId, Sequence, Ticket, Time,
+    peers::{Held, Peer, Pending, WaitState},
+    semaphore::{Semaphore, WaiterEntry},
+    time::nanos,
+};
+
+/// A machine that is being rebuilt from records.
+///
+/// The order of the records does not matter.
+///
+/// ```
+/// use core::time::Duration;
+/// use throttle_core::{Count, Level, PeerId, Recovery, Settings, Throttle, Time};
+///
+/// let mut before = Throttle::new(Settings::default());
+/// let db = before.add_semaphore(Time::ZERO, Count::ONE, Level(0));
+/// let (ann, bob) = (PeerId::new(1).unwrap(), PeerId::new(2).unwrap());
+/// before.new_peer(Time::ZERO, ann, Duration::from_secs(30))?;
+/// before.new_peer(Time::ZERO, bob, Duration::from_secs(30))?;
+/// let held = before.acquire(Time::ZERO, ann, (db, Count::ONE))?;
+/// before.acquire(Time::ZERO, bob, (db, Count::ONE))?;
+///
+/// let mut after = Throttle::new(Settings::default());
+/// let same = after.add_semaphore(Time::ZERO, Count::ONE, Level(0));
+/// assert_eq!(db, same, "records name semaphores by their ids, so an embedder converts these");
+/// let mut recovery = Recovery::new(after, Time::ZERO);
+/// recovery.semaphore(db, before.last_token(db)?)?;
+/// for (_, record) in before.records(None) {
+///     recovery.peer(record)?;
+/// }
+/// let mut after = recovery.finish();
+/// assert_eq!(after.acquire(Time::ZERO, ann, (db, Count::ONE))?, held);
+/// assert!(!after.is_acquired(bob)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Recovery {
+    throttle: Throttle,
+}
+
+impl Recovery {
+    /// Begins a recovery at `now` into a machine that has its semaphores and no peers.
+    ///
+    /// Leases begin at `now`. Choose the origin of [`Time`] long before it, so that there are instants for what
+    /// happened before the recovery.
+    ///
+    /// # Panics
+    ///
+    /// If there are peers already.
+    pub fn new(mut throttle: Throttle, now: Time) -> Self {
+        assert_eq!(throttle.peers.len(), 0, "peers are recovered before others are created");
+        throttle.advance(now);
+        Self { throttle }
+    }
+
+    /// Makes the tokens of a semaphore greater than `last_token`.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::UnknownSemaphore`], [`Damage::TokenTooLarge`]
+    pub fn semaphore(&mut self, id: SemaphoreId, last_token: FencingToken) -> Result<(), Damage> {
+        self.check_semaphore(id)?;
+        check_token(id, last_token)?;
+        self.throttle.semaphore_mut(id).raise_last_token(last_token);
+        Ok(())
+    }
+
+    /// Adds a peer with its locks and its full lease. The limits of [`Settings`](crate::Settings) do not apply,
+    /// and a lock may exceed the maximum. O(log n) for each lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage`] if the machine could not have been in this state. It names the peer, and changes nothing.
+    pub fn peer(&mut self, record: PeerRecord) -> Result<(), Damage> {
+        self.check(&record)?;
+        let throttle = &mut self.throttle;
+        let PeerRecord { id, expires_in, labels, sequence, held, pending } = record;
+        let (now, deadline) = (throttle.now, throttle.present + expires_in);
+        let held_locks = held.iter().map(|&HeldRecord { semaphore, count, token, since }| Held {
+            semaphore,
+            count,
+            token,
+            since: since.min(now),
+        });
+        let pending_lock = pending.map(|PendingRecord { semaphore, count, ticket, since }| {
+            let (since, wait) = (since.min(now), WaitState::Unattended);
+            Pending { semaphore, count, ticket, since, wait }
+        });
+        throttle.label_bytes += labels.bytes();
+        let slot = throttle.peers.insert(Peer {
+            id,
+            expires_in: nanos(expires_in),
+            deadline,
+            sequence,
+            held: held_locks.collect(),
+            pending: pending_lock,
+            labels: (!labels.is_empty()).then(|| Box::new(labels)),
+        });
+        throttle.deadlines.insert(slot, deadline);
+        for HeldRecord { semaphore, count, token, since } in held {
+            throttle.semaphore_mut(semaphore).recover_holder(token, slot, count, since.min(now));
+        }
+        if let Some(PendingRecord { semaphore, count, ticket, .. }) = pending {
+            throttle.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
+            throttle.last_ticket = throttle.last_ticket.max(ticket);
+        }
+        Ok(())
+    }
+
+    /// Remembers the sequence number of a peer that was gone since this instant. O(log n).
+    ///
+    /// If it is recorded more than once, or of a peer that exists, the highest number and the latest instant count.
+    pub fn absent(&mut self, peer: PeerId, sequence: Sequence, since: Time) {
+        self.throttle.absent.recover(peer, sequence, since.min(self.throttle.now));
+    }
+
+    /// Serves the queues, and returns the machine.
+    ///
+    /// A pending lock that exceeds the maximum is cancelled. What is granted or cancelled here has events; what was
+    /// recovered has none. O(n) in the number of waiters, and O(log n) for each that is granted or cancelled.
+    #[must_use]
+    pub fn finish(self) -> Throttle {
+        let Self { mut throttle } = self;
+        let waiting = throttle.semaphores.iter().zip(0..).filter_map(|(semaphore, id)| {
+            semaphore.as_ref().is_some_and(Semaphore::has_queue).then_some(SemaphoreId(id))
+        });
+        for id in waiting.collect::<Vec<_>>() {
+            throttle.cancel_too_large(id);
+            throttle.serve(id);
+        }
+        throttle
+    }
+
+    fn check(&self, record: &PeerRecord) -> Result<(), Damage> {
+        let peer = record.id;
+        if self.throttle.peers.slot(peer).is_some() {
+            return Err(Damage::PeerTwice { peer });
+        }
+        let mut held: Vec<_> = record.held.iter().map(|lock| lock.semaphore).collect();
+        held.sort_unstable();
+        if let Some(twice) = held.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Damage::HeldTwice { peer, semaphore: twice[0] });
+        }
+        for &HeldRecord { semaphore, count, token, .. } in &record.held {
+            let found = self.check_semaphore(semaphore)?;
+            check_token(semaphore, token)?;
+            if found.holder(token).is_some() {
+                return Err(Damage::TokenTwice { peer, semaphore, token });
+            }
+            if found.held() + count.get() > Count::MAX.get() {
+                return Err(Damage::HeldCountTooLarge { peer, semaphore });
+            }
+        }
+        let Some(PendingRecord { semaphore, ticket, .. }) = record.pending else { return Ok(()) };
+        if held.binary_search(&semaphore).is_ok() {
+            return Err(Damage::AwaitedWhileHeld { peer, semaphore });
+        }
+        if ticket > LAST_TICKET {
+            return Err(Damage::TicketTooLarge { peer, ticket });
+        }
+        if self.check_semaphore(semaphore)?.is_queued(ticket) {
+            return Err(Damage::TicketTwice { peer, semaphore, ticket });
+        }
+        Ok(())
+    }
+
+    fn check_semaphore(&self, id: SemaphoreId) -> Result<&Semaphore, Damage> {
+        self.throttle.semaphore(id).map_err(|_| Damage::UnknownSemaphore { semaphore: id })
+    }
+}
+
+impl Throttle {
+    /// Cancels the pending locks that exceed the maximum of a semaphore: they could never be granted.
+    pub(super) fn cancel_too_large(&mut self, id: SemaphoreId) {
+        let semaphore = self.semaphores[id.index()].as_ref();
+        let semaphore = semaphore.expect("a semaphore in use is not removed");
+        let max = semaphore.max();
+        let too_large = semaphore.waiters_after(None).filter(|(_, waiter)| waiter.count > max);
+        for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
+            self.cancel(slot, CancelCause::NeverAcquirable { count, max });
+        }
+    }
+}
+
+fn check_token(semaphore: SemaphoreId, token: FencingToken) -> Result<(), Damage> {
+    if token > LAST_TOKEN { Err(Damage::TokenTooLarge { semaphore, token }) } else { Ok(()) }
+}
+
+/// Leaves room for four billion grants.
+const LAST_TOKEN: FencingToken = FencingToken(FencingToken::MAX.get() - (1 << 32));
+
+/// Leaves room for as many tickets again.
+const LAST_TICKET: Ticket = Ticket(1 << 63);
