@@ -11,7 +11,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
 };
 use serde::de::DeserializeOwned;
-use throttle_wire::{Code, PROBLEM_JSON, Problem};
+use throttle_wire::{Code, PROBLEM_JSON, Problem, Readiness};
 
 use crate::{Endpoint, Error};
 
@@ -98,6 +98,18 @@ impl Answer {
             }
             _ => Err(self.unexpected()),
         }
+    }
+
+    /// The body as the readiness of a server. Plain text, of a server that does not write JSON here, says only that
+    /// it is ready.
+    pub(crate) fn readiness(&self) -> Result<Readiness, Error> {
+        if self.media_type.eq_ignore_ascii_case("application/json") {
+            return self.json();
+        }
+        if !self.text()?.starts_with("Ready") {
+            return Err(self.unexpected());
+        }
+        Ok(Readiness { ready: true, grace_left: None, grace_left_seconds: None, durable: false })
     }
 
     /// Fails unless the body is exactly `body`.
