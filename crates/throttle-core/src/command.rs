@@ -27,6 +27,8 @@ pub enum Command {
     NewPeer { peer: PeerId, attributes: NewPeer },
     /// [`Throttle::park`]
     Park { peer: PeerId, ticket: Ticket },
+    /// [`Throttle::reinstate_semaphore`]
+    ReinstateSemaphore { semaphore: SemaphoreId, max: Count, level: Level },
     /// [`Throttle::release`]
     Release { peer: PeerId, semaphore: SemaphoreId, sequence: Option<Sequence> },
     /// [`Throttle::remove_peer`]
@@ -37,8 +39,12 @@ pub enum Command {
     Resize { semaphore: SemaphoreId, max: Count },
     /// [`Throttle::restore`]
     Restore(Restoration),
+    /// [`Throttle::resume_some_grants`]
+    ResumeSomeGrants { budget: u32 },
     /// [`Throttle::set_level`]
     SetLevel { semaphore: SemaphoreId, level: Level },
+    /// [`Throttle::suspend_grants`]
+    SuspendGrants,
 }
 
 /// The result of an operation.
@@ -56,10 +62,15 @@ pub enum Reply {
     Ended(Option<Count>),
     /// To [`Command::Expire`]: whether anything happened.
     Expired(bool),
+    /// To commands that may be deferred, [`Command::ReinstateSemaphore`], [`Command::RemoveSemaphore`] and
+    /// [`Command::SetLevel`]: whether the change is in force.
+    InForce(bool),
     /// To [`Command::Release`].
     Released(Release),
     /// To [`Command::RemovePeer`]: whether the peer existed.
     Removed(bool),
+    /// To [`Command::ResumeSomeGrants`]: whether some grants are still suspended.
+    Resumed(bool),
 }
 
 impl Throttle {
@@ -88,6 +99,9 @@ impl Throttle {
                 self.park(now, peer, ticket);
                 Ok(Reply::Done)
             }
+            Command::ReinstateSemaphore { semaphore, max, level } => {
+                self.reinstate_semaphore(now, semaphore, max, level).map(Reply::InForce)
+            }
             Command::Release { peer, semaphore, sequence } => {
                 self.release(now, peer, semaphore, sequence).map(Reply::Released)
             }
@@ -95,12 +109,19 @@ impl Throttle {
                 Ok(Reply::Removed(self.remove_peer(now, peer, sequence)))
             }
             Command::RemoveSemaphore { semaphore } => {
-                self.remove_semaphore(now, semaphore).map(done)
+                self.remove_semaphore(now, semaphore).map(Reply::InForce)
             }
             Command::Resize { semaphore, max } => self.resize(now, semaphore, max).map(done),
             Command::Restore(restoration) => self.restore(now, restoration).map(done),
+            Command::ResumeSomeGrants { budget } => {
+                Ok(Reply::Resumed(self.resume_some_grants(now, budget)))
+            }
             Command::SetLevel { semaphore, level } => {
-                self.set_level(now, semaphore, level).map(done)
+                self.set_level(now, semaphore, level).map(Reply::InForce)
+            }
+            Command::SuspendGrants => {
+                self.suspend_grants(now);
+                Ok(Reply::Done)
             }
         }
     }

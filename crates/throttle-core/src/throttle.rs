@@ -25,7 +25,9 @@ mod queue;
 mod records;
 mod recovery;
 mod removal;
+mod retirement;
 mod sequence;
+mod suspension;
 mod wait;
 
 pub use self::{
@@ -49,6 +51,8 @@ pub struct Throttle {
     present: Time,
     /// Indexed by [`SemaphoreId`]; `None` for a removed one.
     semaphores: Vec<Option<Semaphore>>,
+    /// This semaphore and those after it grant nothing.
+    suspended_from: Option<SemaphoreId>,
     peers: Peers,
     /// For each peer an instant at or before its [`timeout`](crate::peers::Peer::timeout). A heartbeat
     /// moves only the timeout; the entry is corrected when it comes up. So heartbeats are O(1), and each
@@ -71,6 +75,7 @@ impl Throttle {
             now: Time::ZERO,
             present: Time::ZERO,
             semaphores: Vec::new(),
+            suspended_from: None,
             peers: Peers::new(0),
             deadlines: Deadlines::default(),
             absent: AbsentPeers::default(),

@@ -38,10 +38,10 @@ pub(crate) type Parts = Box<dyn Iterator<Item = Part> + Send>;
 /// All peers: an array of [`throttle_wire::PeerStatus`].
 pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
-    let first = handle.peers(None, ENTRIES).await;
+    let first = handle.peers(None, ENTRIES).await?;
     let pages = pages(first, move |after| {
         let handle = handle.clone();
-        async move { handle.peers(Some(after), ENTRIES).await }
+        async move { handle.peers(Some(after), ENTRIES).await.unwrap_or_else(|_| last_page()) }
     });
     answer(api, JSON, array(pages, parts_of_peer)).await
 }
@@ -55,7 +55,7 @@ pub(crate) async fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusa
 
 /// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
 pub(crate) async fn semaphores(api: &Api) -> Result<Response, Refusal> {
-    let pages = semaphore_pages(api.handle.semaphore_pages().await);
+    let pages = semaphore_pages(api.handle.semaphore_pages().await?);
     let parts = array(pages, |semaphore| json(&view::semaphore(semaphore)));
     answer(api, JSON, parts).await
 }
@@ -194,7 +194,10 @@ fn pages<E: Send, C: Send, F: Future<Output = Page<E, C>> + Send>(
 pub(crate) fn semaphore_pages(
     pages: SemaphorePages,
 ) -> impl Stream<Item = Vec<SemaphoreStatus>> + Send {
-    stream::unfold(pages, async |mut pages| pages.next().await.map(|page| (page, pages)))
+    stream::unfold(pages, async |mut pages| {
+        let page = pages.next().await.ok().flatten()?;
+        Some((page, pages))
+    })
 }
 
 /// An empty page that ends a list.

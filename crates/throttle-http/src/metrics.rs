@@ -201,8 +201,8 @@ impl Metrics {
 
     async fn write(&self, handle: &Handle) -> String {
         let MetricsInner { collectors, series, render, durations, size, .. } = &*self.inner;
-        let (mut pages, mut rows) = (handle.semaphore_pages().await, Vec::new());
-        while let Some(semaphores) = pages.next().await {
+        let mut rows = Vec::new();
+        for semaphores in handle.applied().semaphore_pages().map_while(Result::ok) {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
             let page = semaphores.into_iter().zip(series);
             rows.extend(page.map(|(status, series)| Row::new(status, series)));

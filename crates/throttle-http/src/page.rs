@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use throttle_runtime::{Handle, SemaphoreStatus};
+use throttle_runtime::{Error, Handle, SemaphoreStatus};
 
 use crate::listing::{self, Parts};
 
@@ -14,7 +14,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(crate) async fn render(
     handle: &Handle,
     path: &str,
-) -> impl Stream<Item = Parts> + Send + use<> {
+) -> Result<impl Stream<Item = Parts> + Send + use<>, Error> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
@@ -24,14 +24,14 @@ pub(crate) async fn render(
          <meta name=\"viewport\" content=\"width=device-width\">\
          <link rel=\"icon\" href=\"{base}favicon.ico\"><style>{STYLE}</style></head>\
          <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>",
-        peers = handle.peer_count().await,
+        peers = handle.peer_count().await?,
         version = env!("CARGO_PKG_VERSION"),
     );
     let foot = format!(
         "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
          </p></body></html>"
     );
-    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await);
+    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await?);
     let mut pages = Box::pin(semaphores.filter(|page| future::ready(!page.is_empty())).peekable());
     let (before, after) = match pages.as_mut().peek().await {
         None => ("<p>No semaphores are configured.</p>", ""),
@@ -41,12 +41,12 @@ pub(crate) async fn render(
         ),
     };
     let rows = pages.map(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
-    stream::iter([vec![head, before.to_owned()]])
+    let parts = stream::iter([vec![head, before.to_owned()]])
         .chain(rows)
-        .chain(stream::iter([vec![after.to_owned(), foot]]))
-        .map(|parts: Vec<_>| {
-            Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
-        })
+        .chain(stream::iter([vec![after.to_owned(), foot]]));
+    Ok(parts.map(|parts: Vec<_>| {
+        Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
+    }))
 }
 
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {

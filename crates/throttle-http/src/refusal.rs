@@ -124,7 +124,9 @@ impl From<throttle_runtime::Error> for Refusal {
                 Code::Cancelled,
                 "The pending lock was cancelled while the request waited for it.",
             ),
-            throttle_runtime::Error::Failed => Self::failed(),
+            throttle_runtime::Error::Failed | throttle_runtime::Error::StoreFailed => {
+                Self::failed()
+            }
             throttle_runtime::Error::Refused(refused) => refused.into(),
         }
     }
@@ -190,7 +192,7 @@ impl From<Refused> for Refusal {
             Refused::UnknownPeer => Self::unknown_peer(),
             Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
             // No route performs the operations that fail so.
-            Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
+            Refused::PeerExists => Self::internal(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn index(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mut response = if accept_header::prefers(&headers, "text/html") {
-        let page = page::render(&api.handle, uri.path()).await;
+        let page = page::render(&api.handle, uri.path()).await?;
         let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'";
         let page = listing::answer(&api, "text/html; charset=utf-8", page).await?;
         ([(header::CONTENT_SECURITY_POLICY, policy)], page).into_response()

@@ -135,7 +135,7 @@ async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
     let _ = spawn_blocking(systemd::reloading).await;
     let outcome = reload.await;
     let _ = spawn_blocking(move || match outcome {
-        Ok(Changes { added, changed, removed }) => systemd::reloaded(&format!(
+        Ok(Changes { added, changed, removed, .. }) => systemd::reloaded(&format!(
             "configuration reloaded: {} semaphores added, {} changed, {} removed",
             added.len(),
             changed.len(),

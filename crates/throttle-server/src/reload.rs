@@ -142,7 +142,7 @@ impl Reload {
     /// Whether a valid configuration fits to the running server.
     async fn check(&self, config: &Config, file: PathBuf) -> Result<(), ReloadError> {
         if config.semaphores.is_empty() && !config.no_semaphores {
-            let served = self.handle.semaphores().await.len();
+            let served = self.handle.semaphores().await.map_or(0, |all| all.len());
             if served > 0 {
                 return Err(ReloadError::NoSemaphores { file, served });
             }

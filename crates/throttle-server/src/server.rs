@@ -243,7 +243,7 @@ fn capacity(limits: &Limits) -> Capacity {
 
 /// A reload that a client asked for.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
-    let Changes { added, changed, removed } =
+    let Changes { added, changed, removed, .. } =
         reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
     Ok(Reloaded { added, changed, removed, ..Reloaded::default() })
 }

@@ -96,7 +96,8 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::UnknownSemaphore`], also if it is [retired](Self::remove_semaphore) and the peer does not hold it.
+    /// - [`Error::UnknownPeer`]
     /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     /// - [`Error::NeverAcquirable`] if the count exceeds the maximum.
     /// - [`Error::AlreadyPending`] if the peer waits for another semaphore, or for less of this one.
@@ -111,7 +112,10 @@ impl Throttle {
     ) -> Result<Admission, Error> {
         self.advance(now);
         let request = request.into();
-        self.semaphore(request.semaphore)?;
+        let semaphore = self.semaphore(request.semaphore)?;
+        if semaphore.is_retired() {
+            self.check_holder(peer, request.semaphore)?;
+        }
         let slot = self.accept_sequence(peer, request.sequence)?;
         if let Some(expires_in) = request.expires_in {
             self.renew_with(slot, expires_in);
@@ -167,6 +171,7 @@ impl Throttle {
                 return Ok(Release::Nothing);
             };
         self.serve(semaphore);
+        self.carry_out_deferred(semaphore);
         Ok(released)
     }
 
@@ -177,7 +182,7 @@ impl Throttle {
             Ordering::Less => self.shrink_held(slot, held, count),
             Ordering::Greater => {
                 let semaphore = self.semaphore(held.semaphore)?;
-                check_acquirable(count, semaphore.max)?;
+                check_acquirable(count, semaphore.max())?;
                 self.check_hierarchy(slot, semaphore.level)?;
             }
         }
@@ -192,7 +197,7 @@ impl Throttle {
         semaphore: SemaphoreId,
         count: Count,
     ) -> Result<Admission, Error> {
-        check_acquirable(count, self.semaphore(semaphore)?.max)?;
+        check_acquirable(count, self.semaphore(semaphore)?.max())?;
         if pending.semaphore != semaphore || count > pending.count {
             return Err(Error::AlreadyPending);
         }
@@ -215,7 +220,7 @@ impl Throttle {
         count: Count,
     ) -> Result<Admission, Error> {
         let entry = self.semaphore(semaphore)?;
-        check_acquirable(count, entry.max)?;
+        check_acquirable(count, entry.max())?;
         self.check_hierarchy(slot, entry.level)?;
         if entry.grants_at_once(count) {
             let token = self.grant(slot, semaphore, count, Some(Duration::ZERO));

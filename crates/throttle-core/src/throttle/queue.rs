@@ -47,8 +47,16 @@ impl Throttle {
     /// Grants the head of the queue its lock, and the next one, as long as the head fits. Returns the
     /// number of grants.
     pub(super) fn serve(&mut self, id: SemaphoreId) -> usize {
+        self.serve_at_most(id, usize::MAX)
+    }
+
+    /// Like [`serve`](Self::serve), but stops after this number of grants.
+    #[inline]
+    pub(super) fn serve_at_most(&mut self, id: SemaphoreId, at_most: usize) -> usize {
         let mut grants = 0;
-        while let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next() {
+        while grants < at_most
+            && let Some(WaiterEntry { slot, .. }) = self.semaphore_mut(id).pop_next()
+        {
             let pending = self.peers.get_mut(slot).pending.take().expect("only pending peers wait");
             self.grant(slot, id, pending.count, Some(self.now - pending.since));
             self.renew_after_wait(slot, pending.wait);
@@ -79,7 +87,7 @@ impl Throttle {
         token
     }
 
-    pub(super) fn has_queue(&self, semaphore: SemaphoreId) -> bool {
-        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
+    pub(super) fn awaits_release(&self, semaphore: SemaphoreId) -> bool {
+        self.semaphore(semaphore).is_ok_and(Semaphore::awaits_release)
     }
 }

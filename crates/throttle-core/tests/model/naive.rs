@@ -34,6 +34,10 @@ pub(crate) struct Model {
     /// When leases begin.
     present: u64,
     semaphores: Vec<Semaphore>,
+    /// How many semaphores were ever added.
+    added: usize,
+    /// Semaphores from this index on grant nothing.
+    suspended_from: Option<usize>,
     peers: Vec<Peer>,
     /// The highest sequence number of each absent peer, and when it was recorded.
     absent: BTreeMap<PeerId, (Sequence, u64)>,
@@ -50,6 +54,10 @@ struct Semaphore {
     id: SemaphoreId,
     max: Count,
     level: Level,
+    /// The level it gets once it is unused.
+    next_level: Option<Level>,
+    /// Whether it is removed, except for its holders.
+    retired: bool,
     last_token: u64,
 }
 
@@ -118,6 +126,8 @@ impl Model {
             now: 0,
             present: 0,
             semaphores: Vec::new(),
+            added: 0,
+            suspended_from: None,
             peers: Vec::new(),
             absent: BTreeMap::new(),
             last_ticket: None,
@@ -144,6 +154,7 @@ impl Model {
         }
         let reply = self.perform(command);
         self.serve();
+        self.carry_out_deferred();
         if let Err(error) = reply {
             self.seen.note_refusal(error);
         }
@@ -191,6 +202,8 @@ impl Model {
             name: (),
             max: semaphore.max,
             level: semaphore.level,
+            next_level: semaphore.next_level,
+            retired: semaphore.retired,
             held: holders.iter().map(|holder| holder.count.get()).sum(),
             pending: waiters.iter().map(|waiter| waiter.count.get()).sum(),
             holders: holders.len(),
@@ -237,6 +250,7 @@ impl Model {
             chain += usize::from(ending.any(|peer| granted_before.contains(&peer.id)));
             self.process_due();
             self.serve();
+            self.carry_out_deferred();
         }
         if chain >= 3 {
             self.seen.note("expired: a chain of peers just granted");
@@ -270,23 +284,58 @@ impl Model {
     fn serve(&mut self) {
         let before = self.events.len();
         for id in self.semaphores.iter().map(|semaphore| semaphore.id).collect::<Vec<_>>() {
-            while let Some(next) = self.head_of_queue(id) {
-                let pending = self.peer(next).pending.expect("the head of a queue waits");
-                if !self.fits(id, pending.count) {
-                    break;
-                }
-                if self.waiters(id).any(|waiter| waiter.ticket < pending.ticket) {
-                    self.seen.note("granted: before a parked waiter");
-                }
-                self.seen.note("granted: later");
-                self.peer_mut(next).pending = None;
-                self.grant(next, id, pending.count, Some(pending.since));
-                self.renew_after_wait(next, pending, "request: granted");
-            }
+            while self.serve_next(id) {}
         }
         if self.events.len() > before + 1 {
             self.seen.note("granted: several in one step");
         }
+    }
+
+    /// D9: a semaphore that nobody uses gets its next level, or is removed if it is retired.
+    fn carry_out_deferred(&mut self) {
+        for id in self.semaphores.iter().map(|known| known.id).collect::<Vec<_>>() {
+            if self.is_in_use(id) {
+                continue;
+            }
+            let known = self.semaphore_mut(id).expect("it was just listed");
+            if let Some(level) = known.next_level.take() {
+                known.level = level;
+                self.seen.note("level: changed when unused");
+                self.events.push(Event::LevelChanged { semaphore: id, level });
+            } else if known.retired {
+                self.discard(id);
+                self.seen.note("retired: released by the last holder");
+                self.events.push(Event::SemaphoreRemoved { semaphore: id });
+            }
+        }
+    }
+
+    fn discard(&mut self, id: SemaphoreId) {
+        let last_token = self.semaphore_mut(id).expect("the caller has checked it").last_token;
+        self.token_floor = self.token_floor.max(last_token);
+        self.semaphores.retain(|known| known.id != id);
+    }
+
+    fn is_in_use(&self, id: SemaphoreId) -> bool {
+        let used = |peer: &Peer| peer.held_on(id).is_some() || peer.pending_on(id).is_some();
+        self.peers.iter().any(used)
+    }
+
+    /// Grants a semaphore to the head of its queue if it fits.
+    fn serve_next(&mut self, id: SemaphoreId) -> bool {
+        let Some(next) = self.head_of_queue(id) else { return false };
+        let pending = self.peer(next).pending.expect("the head of a queue waits");
+        if !self.fits(id, pending.count) {
+            return false;
+        }
+        if self.waiters(id).any(|waiter| waiter.ticket < pending.ticket) {
+            self.seen.note("granted: before a parked waiter");
+        }
+        self.seen.note("granted: later");
+        self.peer_mut(next).pending = None;
+        self.grant(next, id, pending.count, Some(pending.since));
+        self.renew_after_wait(next, pending, "request: granted");
+        true
     }
 
     /// `waiting_since` is `None` for a restored lock.
@@ -380,13 +429,13 @@ impl Model {
 
     /// S1.
     fn fits(&self, id: SemaphoreId, count: Count) -> bool {
-        let max = self
-            .semaphores
-            .iter()
-            .find(|known| known.id == id)
-            .expect("the caller has checked it")
-            .max;
-        self.held(id) + u128::from(count.get()) <= u128::from(max.get())
+        if self.suspended_from.is_some_and(|from| from <= id.index()) {
+            return false;
+        }
+        let known = self.semaphores.iter().find(|known| known.id == id);
+        let known = known.expect("the caller has checked it");
+        let enough = self.held(id) + u128::from(count.get()) <= u128::from(known.max.get());
+        enough && !known.retired
     }
 
     fn held(&self, id: SemaphoreId) -> u128 {

@@ -41,10 +41,13 @@ pub(crate) struct World {
     /// How many semaphores are still to be added before the life begins.
     missing: u8,
     now: Time,
+    /// Whether grants are suspended.
+    suspended: bool,
     /// The instant that the machine has reached, if it has a backlog.
     reached: Option<Time>,
     semaphores: Vec<SemaphoreId>,
     existing: BTreeSet<SemaphoreId>,
+    retired: BTreeSet<SemaphoreId>,
     living: BTreeSet<PeerId>,
     holding: BTreeSet<(PeerId, SemaphoreId)>,
     waiting: BTreeSet<(PeerId, SemaphoreId)>,
@@ -66,16 +69,19 @@ enum Kind {
     Heartbeat,
     NewPeer,
     Park,
+    ReinstateSemaphore,
     Release,
     RemovePeer,
     RemoveSemaphore,
     Resize,
     Restore,
+    ResumeSomeGrants,
     SetLevel,
+    SuspendGrants,
 }
 
 /// The relative frequency of each kind, in worlds that do not leave it out.
-const WEIGHTS: [(Kind, u32); 14] = [
+const WEIGHTS: [(Kind, u32); 17] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
     (Kind::CatchUp, 8),
@@ -84,12 +90,15 @@ const WEIGHTS: [(Kind, u32); 14] = [
     (Kind::Heartbeat, 6),
     (Kind::NewPeer, 10),
     (Kind::Park, 9),
+    (Kind::ReinstateSemaphore, 1),
     (Kind::Release, 16),
     (Kind::RemovePeer, 3),
-    (Kind::RemoveSemaphore, 1),
+    (Kind::RemoveSemaphore, 2),
     (Kind::Resize, 5),
     (Kind::Restore, 4),
+    (Kind::ResumeSomeGrants, 1),
     (Kind::SetLevel, 1),
+    (Kind::SuspendGrants, 1),
 ];
 
 impl World {
@@ -122,9 +131,11 @@ impl World {
             extreme: u.ratio(1, 6)?,
             missing: if hasty { 1 } else { *u.choose(&[1, 1, 2, 3])? },
             now: Time::ZERO,
+            suspended: false,
             reached: None,
             semaphores: Vec::new(),
             existing: BTreeSet::new(),
+            retired: BTreeSet::new(),
             living: BTreeSet::new(),
             holding: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -202,8 +213,17 @@ impl World {
                 self.semaphores.push(id);
                 self.existing.insert(id);
             }
-            (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
-                self.existing.remove(semaphore);
+            (_, &Ok(Reply::Resumed(suspended))) => self.suspended = suspended,
+            (Command::SuspendGrants, _) => self.suspended = true,
+            (&Command::RemoveSemaphore { semaphore }, &Ok(Reply::InForce(gone))) => {
+                self.existing.remove(&semaphore);
+                if !gone {
+                    self.retired.insert(semaphore);
+                }
+            }
+            (&Command::ReinstateSemaphore { semaphore, .. }, Ok(_)) => {
+                self.retired.remove(&semaphore);
+                self.existing.insert(semaphore);
             }
             (
                 &Command::Acquire { peer, .. },
@@ -245,7 +265,11 @@ impl World {
             Event::Released { peer, semaphore, .. } => {
                 self.holding.remove(&(peer, semaphore));
             }
+            Event::SemaphoreRemoved { semaphore } => {
+                self.retired.remove(&semaphore);
+            }
             Event::LeaseChanged { .. }
+            | Event::LevelChanged { .. }
             | Event::Parked { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
@@ -279,6 +303,7 @@ impl World {
             // Without peers nothing happens.
             _ if self.living.is_empty() && u.arbitrary()? => Kind::NewPeer,
             _ if self.existing.is_empty() => Kind::AddSemaphore,
+            _ if self.suspended && u.ratio(1, 8)? => Kind::ResumeSomeGrants,
             kind => kind,
         };
         Ok(match kind {
@@ -300,6 +325,12 @@ impl World {
                 Some((peer, ticket)) => Command::Park { peer, ticket },
                 None => Command::Expire,
             },
+            Kind::ReinstateSemaphore => {
+                let any = self.retired.is_empty() || u.ratio(1, 8)?;
+                let semaphore = if any { self.semaphore(u)? } else { pick(&self.retired, u)? };
+                let (max, level) = (self.max(u)?, self.level(u)?);
+                Command::ReinstateSemaphore { semaphore, max, level }
+            }
             Kind::Release => {
                 let (peer, semaphore) = self.lock(u, 5, 2)?;
                 Command::Release { peer, semaphore, sequence: self.sequence(u, 6)? }
@@ -311,9 +342,14 @@ impl World {
             Kind::RemoveSemaphore => Command::RemoveSemaphore { semaphore: self.semaphore(u)? },
             Kind::Resize => Command::Resize { semaphore: self.semaphore(u)?, max: self.max(u)? },
             Kind::Restore => Command::Restore(self.restoration(u)?),
+            Kind::ResumeSomeGrants => {
+                let budget = if u.arbitrary()? { u32::MAX } else { u.int_in_range(0..=3)? };
+                Command::ResumeSomeGrants { budget }
+            }
             Kind::SetLevel => {
                 Command::SetLevel { semaphore: self.semaphore(u)?, level: self.level(u)? }
             }
+            Kind::SuspendGrants => Command::SuspendGrants,
         })
     }
 
@@ -356,7 +392,15 @@ impl World {
         for _ in 0..u.int_in_range(0..=2)? {
             locks.insert(self.semaphore(u)?, self.count(u)?);
         }
-        let (peer, expires_in) = (self.any_peer(u)?, self.lease(u)?);
+        let (mut peer, expires_in) = (self.any_peer(u)?, self.lease(u)?);
+        if !self.retired.is_empty() && u.ratio(1, 3)? {
+            locks = [(pick(&self.retired, u)?, Count::ONE)].into();
+            let mut holding = self.holding.iter().filter(|(_, held)| locks.contains_key(held));
+            if let Some((holder, _)) = holding.next().filter(|_| u.arbitrary().unwrap_or_default())
+            {
+                peer = *holder;
+            }
+        }
         let sequence = self.sequence(u, 2)?;
         Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)?, sequence })
     }

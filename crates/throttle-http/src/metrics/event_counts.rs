@@ -92,12 +92,14 @@ impl Observer for EventCounts {
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Granted { waited: None, .. }
             | Event::LeaseChanged { .. }
+            | Event::LevelChanged { .. }
             | Event::Parked { .. }
             | Event::PeerCreated { .. }
             | Event::Queued { .. }
             | Event::Removed { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
+            | Event::SemaphoreRemoved { .. }
             | Event::Shrunk { .. } => {}
         }
     }
@@ -125,7 +127,7 @@ mod tests {
         let settings = Settings::default();
         let handle = Handle::start_observed(settings, &configured(&["A", "B"]), Box::new(events));
         let series = async |handle: &Handle| {
-            let ids = handle.semaphores().await.into_iter().map(|semaphore| semaphore.id);
+            let ids = handle.semaphores().await.unwrap().into_iter().map(|semaphore| semaphore.id);
             registry.find(ids).into_iter().flatten().collect::<Vec<_>>()
         };
         assert!(series(&handle).await.is_empty(), "nothing has happened");

@@ -104,7 +104,7 @@ async fn pages_of_other_origins_cannot_change_anything() {
         assert_eq!(answer.status, status, "{path} as {form}: {}", answer.body);
         assert_eq!(answer.header("access-control-allow-origin"), "");
     }
-    assert_eq!(server.handle.peer_count().await, 0);
+    assert_eq!(server.handle.peer_count().await.unwrap(), 0);
 }
 
 /// The content types of forms.
