@@ -119,8 +119,11 @@ impl Answer {
         let (status, retry_after) = (self.status.as_u16(), self.retry_after);
         if self.media_type.eq_ignore_ascii_case(PROBLEM_JSON) {
             return match self.json::<Problem>() {
-                Ok(Problem { code, detail, uptime, sequence, .. }) => {
-                    Error::Refused { code, status, detail, uptime, sequence, retry_after }
+                Ok(Problem { code, detail, uptime, remembers_for, sequence, .. }) => {
+                    // While it runs, a server forgets nothing. So a wall clock that was set back, by which the
+                    // age of a store is measured, does not make the memory shorter than this.
+                    let remembers_for = remembers_for.max(uptime);
+                    Error::Refused { code, status, detail, remembers_for, sequence, retry_after }
                 }
                 Err(unexpected) => unexpected,
             };
@@ -131,8 +134,8 @@ impl Answer {
         };
         match SENTENCES.iter().find(means) {
             Some(&(_, code)) => {
-                let (detail, uptime, sequence) = (text.into_owned(), None, None);
-                Error::Refused { code, status, detail, uptime, sequence, retry_after }
+                let (detail, remembers_for, sequence) = (text.into_owned(), None, None);
+                Error::Refused { code, status, detail, remembers_for, sequence, retry_after }
             }
             None => self.unexpected(),
         }

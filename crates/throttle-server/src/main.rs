@@ -2,6 +2,7 @@
 
 mod cli;
 mod health_check;
+mod http_get;
 mod signal;
 mod systemd;
 

@@ -28,6 +28,26 @@ async fn a_problem_document_is_a_refusal_with_its_code() {
     }
 }
 
+/// D10. The memory of a server reaches back to its start at least, whatever a wall clock says.
+#[tokio::test]
+async fn an_unknown_peer_says_for_how_long_the_server_remembers() {
+    for (fields, expected) in [
+        ("", None),
+        (r#", "uptime": "5s""#, Some(5)),
+        (r#", "uptime": "5s", "remembers_for": "1h""#, Some(3_600)),
+        (r#", "uptime": "5s", "remembers_for": "0s""#, Some(5)),
+        (r#", "remembers_for": "7s", "remembers_for_seconds": 7.0"#, Some(7)),
+    ] {
+        let body = format!(
+            r#"{{"type": "urn:throttle:error:unknown_peer", "title": "Unknown peer", "status": 400,
+                "detail": "Unknown peer", "code": "unknown_peer"{fields}}}"#
+        );
+        let error = heartbeat(answer(400, "application/problem+json", &body)).await;
+        let Error::Refused { remembers_for, .. } = error else { panic!("{error:?}") };
+        assert_eq!(remembers_for, expected.map(Duration::from_secs), "{fields}");
+    }
+}
+
 #[tokio::test]
 async fn a_code_of_a_newer_server_is_a_refusal_too() {
     let body = r#"{

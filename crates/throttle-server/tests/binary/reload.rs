@@ -174,7 +174,7 @@ fn a_semaphore_is_removed_only_if_it_is_not_in_use() {
 
     server.configure("[semaphores]\nA = 1\nC = 1\n");
     let outcome = by_http(&mut server);
-    assert_eq!(outcome, r#"200 {"added":["C"],"changed":[],"removed":["B"]}"#);
+    assert_eq!(outcome, r#"200 {"added":["C"],"changed":[],"removed":["B"],"retired":[],"deferred":[]}"#);
     assert!(server.wait_for("removed semaphores").contains(r#"names=["B"]"#));
     assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
     let metrics = server.request("GET", "/metrics", "").1;
