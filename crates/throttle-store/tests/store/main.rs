@@ -4,3 +4,4 @@
 mod disk;
 mod embedded;
 mod samples;
+mod text;
