@@ -93,7 +93,7 @@ impl Refusal {
         } else {
             answer::with(status, answer::TEXT, self.detail.into_owned().into())
         };
-        if status == StatusCode::TOO_MANY_REQUESTS || self.code == Code::NotReady {
+        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
             let retry_after = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }
@@ -192,7 +192,7 @@ impl From<Refused> for Refusal {
             Refused::UnknownPeer => Self::unknown_peer(),
             Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
             // No route performs the operations that fail so.
-            Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
+            Refused::PeerExists => Self::internal(),
         }
     }
 }

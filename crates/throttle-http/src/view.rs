@@ -62,6 +62,8 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> wire::SemaphoreStatus {
         waiters: semaphore.waiters as u64,
         longest_pending,
         longest_pending_seconds: longest_pending.into(),
+        retired: false,
+        next_level: None,
     }
 }
 

@@ -97,6 +97,7 @@ fn refusal(cause: CancelCause) -> Error {
             throttle_core::Error::NeverAcquirable { count, max }.into()
         }
         CancelCause::PeerGone => throttle_core::Error::UnknownPeer.into(),
+        CancelCause::SemaphoreRetired => throttle_core::Error::UnknownSemaphore.into(),
         CancelCause::Abandoned | CancelCause::Withdrawn => Error::Cancelled,
     }
 }

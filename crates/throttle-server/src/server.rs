@@ -245,7 +245,7 @@ fn capacity(limits: &Limits) -> Capacity {
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
     let Changes { added, changed, removed, .. } =
         reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
-    Ok(Reloaded { added, changed, removed })
+    Ok(Reloaded { added, changed, removed, ..Reloaded::default() })
 }
 
 /// How long an idle connection is safe from being closed in favour of another one: longer than a client takes

@@ -98,6 +98,8 @@ codes! {
     NameTooLong = "name_too_long", 422, "Name too long";
     /// The count exceeds the maximum of the semaphore.
     NeverAcquirable = "never_acquirable", 409, "Never acquirable";
+    /// The lock with this fencing token is not held: it was given up or lost, or there was never such a grant.
+    NotHeld = "not_held", 404, "Not held";
     /// The server is draining.
     NotReady = "not_ready", 503, "Not ready";
     /// The new configuration is refused; the old one stays in force.
@@ -106,6 +108,8 @@ codes! {
     RestoreConflict = "restore_conflict", 409, "Restore conflict";
     /// The peer has sent a request with a greater sequence number, which arrived before.
     StaleRequest = "stale_request", 409, "Stale request";
+    /// The server could not write to its store, so it answers nothing that depends on it, and ends.
+    StoreFailed = "store_failed", 503, "Store failed";
     /// The labels of all peers take as much memory as the server allows.
     TooManyLabelBytes = "too_many_label_bytes", 429, "Too many labels";
     /// Clients are reading as many long lists as the server allows.

@@ -12,6 +12,7 @@ mod duration;
 mod field;
 mod peer;
 mod problem;
+mod readiness;
 mod reload;
 mod seconds;
 mod semaphore;
@@ -25,9 +26,10 @@ pub use crate::{
         PeerStatus, PendingLock, Release, RemovePeer, Restore,
     },
     problem::Problem,
+    readiness::Readiness,
     reload::Reloaded,
     seconds::Seconds,
-    semaphore::{Holder, Remainder, SemaphoreOverview, SemaphoreStatus, Waiter},
+    semaphore::{HeldGrant, Holder, Remainder, SemaphoreOverview, SemaphoreStatus, Waiter},
 };
 
 /// The media type of a [`Problem`] document (RFC 9457).

@@ -20,13 +20,21 @@ pub struct Problem {
     pub detail: String,
     /// Identifies the error; programs may branch on it.
     pub code: Code,
-    /// With `unknown_peer`: how long the server has been running. It shows a client whether this run of
-    /// the server knew the peer and has removed it, or never knew it.
+    /// With `unknown_peer`: how long the server has been running. Servers that do not send
+    /// [`remembers_for`](Self::remembers_for) forget all peers when they end.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
     pub uptime: Option<Duration>,
     /// The same in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<Seconds>,
+    /// With `unknown_peer`: for how long the server has known every peer, restarts included. A peer that the
+    /// server confirmed since then was removed or has expired. One that it confirmed before then may be
+    /// forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub remembers_for: Option<Duration>,
+    /// The same in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembers_for_seconds: Option<Seconds>,
     /// With `stale_request`: the greatest sequence number of the peer so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
@@ -43,6 +51,8 @@ impl Problem {
             code,
             uptime: None,
             uptime_seconds: None,
+            remembers_for: None,
+            remembers_for_seconds: None,
             sequence: None,
         }
     }

@@ -11,4 +11,11 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Semaphores that no longer exist.
     pub removed: Vec<String>,
+    /// Semaphores that are no longer configured but still held. Each exists until its last lock is given up, and is
+    /// granted to nobody meanwhile.
+    #[serde(default)]
+    pub retired: Vec<String>,
+    /// Semaphores whose new level applies only when nobody holds or awaits them.
+    #[serde(default)]
+    pub deferred: Vec<String>,
 }

@@ -38,6 +38,13 @@ pub struct SemaphoreStatus {
     /// The same in seconds.
     #[serde(default)]
     pub longest_pending_seconds: Seconds,
+    /// Whether the semaphore is no longer configured. It exists until its last lock is given up, and is granted
+    /// to nobody meanwhile. Written only if it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retired: bool,
+    /// The level that it is configured with, if that applies only when nobody holds or awaits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_level: Option<i32>,
 }
 
 /// Answer to `GET /semaphores/{name}`: the numbers, the holders and the queue.
@@ -78,6 +85,17 @@ pub struct Holder {
     pub labels: Labels,
 }
 
+/// Answer to `GET /semaphores/{name}/fencing/{token}`: the lock that was granted under this fencing token, and
+/// is held at this moment.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HeldGrant {
+    /// Name of the semaphore.
+    pub semaphore: String,
+    /// The holder.
+    #[serde(flatten)]
+    pub holder: Holder,
+}
+
 /// A peer that waits for a lock.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Waiter {
@@ -102,4 +120,9 @@ pub struct Waiter {
     /// The labels of the peer.
     #[serde(default)]
     pub labels: Labels,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -5,8 +5,9 @@ use std::{fmt::Debug, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{from_value, json, to_value};
 use throttle_wire::{
-    Heartbeat, HeldLock, Holder, LockAnswer, LockRequest, NewPeer, PeerStatus, PendingLock,
-    Release, Reloaded, Remainder, RemovePeer, Restore, SemaphoreOverview, SemaphoreStatus, Waiter,
+    Code, Heartbeat, HeldGrant, HeldLock, Holder, LockAnswer, LockRequest, NewPeer, PeerStatus,
+    PendingLock, Problem, Readiness, Release, Reloaded, Remainder, RemovePeer, Restore,
+    SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 
 /// Checks that `value` is written as `json`, and `json` is read as `value`.
@@ -135,17 +136,10 @@ fn a_semaphore_with_its_holders_and_waiters() {
         waiters: 1,
         longest_pending: MINUTES,
         longest_pending_seconds: MINUTES.into(),
+        retired: false,
+        next_level: None,
     };
-    let holder = Holder {
-        peer_id: 42,
-        count: 4,
-        fencing_token: 7,
-        held_for: MINUTES,
-        held_for_seconds: MINUTES.into(),
-        time_left: MINUTES,
-        time_left_seconds: MINUTES.into(),
-        labels: [].into(),
-    };
+    let holder = holder();
     let waiter = Waiter {
         peer_id: 43,
         count: 1,
@@ -173,12 +167,107 @@ fn a_semaphore_with_its_holders_and_waiters() {
     );
 }
 
+fn holder() -> Holder {
+    Holder {
+        peer_id: 42,
+        count: 4,
+        fencing_token: 7,
+        held_for: MINUTES,
+        held_for_seconds: MINUTES.into(),
+        time_left: MINUTES,
+        time_left_seconds: MINUTES.into(),
+        labels: [].into(),
+    }
+}
+
+/// D9
+#[test]
+fn a_semaphore_that_the_configuration_no_longer_matches() {
+    let status = SemaphoreStatus {
+        name: "A".to_owned(),
+        max: 3,
+        level: 1,
+        held: 1,
+        pending: 0,
+        remainder: 2,
+        holders: 1,
+        waiters: 0,
+        longest_pending: Duration::ZERO,
+        longest_pending_seconds: Duration::ZERO.into(),
+        retired: true,
+        next_level: Some(-1),
+    };
+    check(
+        status,
+        json!({
+            "name": "A", "max": 3, "level": 1, "held": 1, "pending": 0, "remainder": 2,
+            "holders": 1, "waiters": 0, "longest_pending": "0s", "longest_pending_seconds": 0.0,
+            "retired": true, "next_level": -1,
+        }),
+    );
+}
+
+#[test]
+fn the_holder_of_a_fencing_token() {
+    check(
+        HeldGrant { semaphore: "A".to_owned(), holder: holder() },
+        json!({
+            "semaphore": "A", "peer_id": 42, "count": 4, "fencing_token": 7, "held_for": "5m",
+            "held_for_seconds": 300.0, "time_left": "5m", "time_left_seconds": 300.0, "labels": {},
+        }),
+    );
+}
+
+#[test]
+fn whether_a_server_is_ready() {
+    let ready =
+        Readiness { ready: true, grace_left: None, grace_left_seconds: None, durable: true };
+    check(ready, json!({ "ready": true, "durable": true }));
+    check(
+        Readiness {
+            grace_left: Some(MINUTES),
+            grace_left_seconds: Some(MINUTES.into()),
+            durable: false,
+            ..ready
+        },
+        json!({ "ready": true, "grace_left": "5m", "grace_left_seconds": 300.0, "durable": false }),
+    );
+}
+
+/// D10
+#[test]
+fn the_problem_of_an_unknown_peer() {
+    let problem = Problem::new(Code::UnknownPeer, "Unknown peer".to_owned());
+    check(
+        Problem {
+            uptime: Some(Duration::from_secs(5)),
+            uptime_seconds: Some(Duration::from_secs(5).into()),
+            remembers_for: Some(MINUTES),
+            remembers_for_seconds: Some(MINUTES.into()),
+            ..problem
+        },
+        json!({
+            "type": "urn:throttle:error:unknown_peer", "title": "Unknown peer", "status": 400,
+            "detail": "Unknown peer", "code": "unknown_peer",
+            "uptime": "5s", "uptime_seconds": 5.0, "remembers_for": "5m", "remembers_for_seconds": 300.0,
+        }),
+    );
+}
+
 #[test]
 fn the_outcome_of_a_reload() {
     let names = |name: &str| vec![name.to_owned()];
     check(
-        Reloaded { added: names("A"), changed: names("B"), removed: names("C") },
-        json!({ "added": ["A"], "changed": ["B"], "removed": ["C"] }),
+        Reloaded {
+            added: names("A"),
+            changed: names("B"),
+            removed: names("C"),
+            retired: names("D"),
+            deferred: names("E"),
+        },
+        json!({
+            "added": ["A"], "changed": ["B"], "removed": ["C"], "retired": ["D"], "deferred": ["E"],
+        }),
     );
 }
 
@@ -188,4 +277,12 @@ fn answers_without_numbers_of_seconds_are_read() {
     let holder = json!({ "peer_id": 1, "count": 1, "fencing_token": 7, "held_for": "5m", "time_left": "5m" });
     let holder = from_value::<Holder>(holder).unwrap();
     assert_eq!((holder.held_for, holder.held_for_seconds), (MINUTES, Duration::ZERO.into()));
+}
+
+/// Older servers do not send them.
+#[test]
+fn a_reload_without_retired_and_deferred_semaphores_is_read() {
+    let reloaded = json!({ "added": ["A"], "changed": [], "removed": [] });
+    let reloaded = from_value::<Reloaded>(reloaded).unwrap();
+    assert_eq!(reloaded, Reloaded { added: vec!["A".to_owned()], ..Reloaded::default() });
 }

@@ -139,9 +139,16 @@ pub(super) fn peers(peers: &[PeerStatus]) -> String {
 }
 
 /// The changes by a reload, a line for each semaphore.
-pub(super) fn reloaded(Reloaded { added, changed, removed }: &Reloaded) -> String {
+pub(super) fn reloaded(reloaded: &Reloaded) -> String {
+    let Reloaded { added, changed, removed, retired, deferred } = reloaded;
     let mut table = TextTable::new(&[]);
-    for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
+    for (what, names) in [
+        ("added", added),
+        ("changed", changed),
+        ("removed", removed),
+        ("retired", retired),
+        ("deferred", deferred),
+    ] {
         for name in names {
             table.row([what.to_owned(), name.clone()]);
         }

@@ -66,11 +66,15 @@ fn a_check_counts_waiters_but_no_parked_ones() {
 #[test]
 fn a_reload_shows_the_changes_or_why_it_is_refused() {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    let changes =
-        Reloaded { added: names(&["C", "D"]), changed: names(&["A"]), removed: names(&[]) };
+    let changes = Reloaded {
+        added: names(&["C", "D"]),
+        changed: names(&["A"]),
+        retired: names(&["E"]),
+        ..Reloaded::default()
+    };
     let refused = Err("line 3: no such key\nline 4: no such key".to_owned());
     for (outcome, flags, expected) in [
-        (Ok(changes.clone()), &[][..], (0, "added    C\nadded    D\nchanged  A\n")),
+        (Ok(changes.clone()), &[][..], (0, "added    C\nadded    D\nchanged  A\nretired  E\n")),
         (Ok(Reloaded::default()), &[], (0, "no semaphore has changed\n")),
         (
             Ok(changes),
@@ -78,7 +82,7 @@ fn a_reload_shows_the_changes_or_why_it_is_refused() {
             (
                 0,
                 "{\n  \"added\": [\n    \"C\",\n    \"D\"\n  ],\n  \"changed\": [\n    \"A\"\n  ],\n  \
-                 \"removed\": []\n}\n",
+                 \"removed\": [],\n  \"retired\": [\n    \"E\"\n  ],\n  \"deferred\": []\n}\n",
             ),
         ),
         (refused, &[], (78, "")),
