@@ -226,6 +226,20 @@ async fn tokens_of_a_semaphore_that_comes_back_are_greater_than_those_it_had() {
     assert_eq!(token(&throttle).await, 111);
 }
 
+/// A crash during the first start leaves nothing that a later one refuses.
+#[tokio::test(start_paused = true)]
+async fn a_new_store_has_its_meta_record_from_the_first_batch_on() {
+    let store = MemoryStore::new().with_max_batch(2);
+    let semaphores = [("A", 1), ("B", 1), ("C", 1), ("D", 1)];
+    start(&store, &semaphores);
+    let images = store.take_images();
+    assert_eq!(images.len(), 3);
+    for image in images {
+        let throttle = start(&MemoryStore::of(image), &semaphores);
+        assert_eq!(throttle.semaphores().await.unwrap().len(), 4);
+    }
+}
+
 /// D10
 #[tokio::test(start_paused = true)]
 async fn a_service_remembers_for_as_long_as_its_store_exists() {
