@@ -96,6 +96,14 @@ impl Throttle {
         self
     }
 
+    /// Makes all fencing tokens greater than `last`, the greatest of a machine that ended: its
+    /// [`token_floor`](Self::token_floor). Unlike a floor from a clock it is never lowered.
+    #[must_use]
+    pub fn with_last_token(mut self, last: FencingToken) -> Self {
+        self.last_token = self.last_token.max(last);
+        self
+    }
+
     /// Hashes peer ids with this seed. Clients choose their ids when they restore; a secret seed keeps
     /// them from choosing ids that collide. It changes no answer.
     ///

@@ -161,6 +161,50 @@ impl Model {
         (reply, std::mem::take(&mut self.events))
     }
 
+    /// D6, D7: another machine takes over the peers with their locks. Each has its full lease, and nobody attends a
+    /// waiter. Returns the events that the machine must give.
+    pub(crate) fn recover(&mut self, now: Time, minted: Minted) -> Vec<Event> {
+        self.note_recovery();
+        self.minted = minted;
+        self.now = now.as_nanos();
+        self.present = self.now;
+        self.suspended_from = None;
+        self.last_ticket =
+            self.peers.iter().filter_map(|peer| Some(peer.pending.as_ref()?.ticket)).max();
+        for id in self.peers.iter().map(|peer| peer.id).collect::<Vec<_>>() {
+            self.renew(id);
+            if let Some(pending) = &mut self.peer_mut(id).pending {
+                (pending.open_requests, pending.parked_until) = (0, None);
+            }
+        }
+        self.serve();
+        if !self.events.is_empty() {
+            self.seen.note("recovered: and granted");
+        }
+        std::mem::take(&mut self.events)
+    }
+
+    fn note_recovery(&mut self) {
+        let pending = || self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        let cases = [
+            (true, "recovered"),
+            (self.peers.iter().any(|peer| !peer.held.is_empty()), "recovered: with holders"),
+            (pending().next().is_some(), "recovered: with waiters"),
+            (pending().any(|lock| lock.open_requests > 0), "recovered: with open requests"),
+            (pending().any(|lock| lock.parked_until.is_some()), "recovered: with parked waiters"),
+            (self.semaphores.iter().any(|known| known.retired), "recovered: with retired ones"),
+            (
+                self.semaphores.iter().any(|known| known.next_level.is_some()),
+                "recovered: with deferred levels",
+            ),
+            (!self.absent.is_empty(), "recovered: with absent peers"),
+            (self.now < self.present, "recovered: in the backlog"),
+            (self.suspended_from.is_some(), "recovered: with suspended grants"),
+        ];
+        let happened: Vec<_> = cases.into_iter().filter(|(it, _)| *it).map(|(_, it)| it).collect();
+        happened.into_iter().for_each(|what| self.seen.note(what));
+    }
+
     /// The next instant at which something happens without a command.
     pub(crate) fn timeout(&self) -> Option<Time> {
         let first = self.peers.iter().map(Peer::timeout).min()?;

@@ -159,6 +159,24 @@ impl World {
         Throttle::new(self.settings).with_token_floor(self.token_floor)
     }
 
+    /// Whether the machine ends here, and another one is rebuilt from its records. Returns the instant at which that
+    /// one begins.
+    pub(crate) fn crash(&mut self, u: &mut Unstructured<'_>) -> Result<Option<Time>> {
+        let every = match (self.reached, self.waiting.is_empty()) {
+            (Some(_), _) => 12,
+            (None, false) => 48,
+            (None, true) => 192,
+        };
+        if self.missing > 0 || !u.ratio(1, every)? {
+            return Ok(None);
+        }
+        (self.reached, self.suspended) = (None, false);
+        if u.arbitrary()? {
+            self.pass(u.int_in_range(0..=20)?);
+        }
+        Ok(Some(self.now.min(LAST)))
+    }
+
     /// All semaphores that were ever added.
     pub(crate) fn semaphores(&self) -> &[SemaphoreId] {
         &self.semaphores
