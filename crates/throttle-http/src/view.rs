@@ -62,8 +62,8 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> wire::SemaphoreStatus {
         waiters: semaphore.waiters as u64,
         longest_pending,
         longest_pending_seconds: longest_pending.into(),
-        retired: false,
-        next_level: None,
+        retired: semaphore.retired,
+        next_level: semaphore.next_level.map(|level| level.0),
     }
 }
 

@@ -5,11 +5,12 @@ use axum::{
     http::{Method, Request},
 };
 use http_body_util::BodyExt as _;
+use serde_json::json;
 use throttle_runtime::Settings;
 use throttle_wire::{Code, Problem, Readiness, Reloaded};
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, Server, check_refusal, request};
+use crate::support::{Answer, Server, check_refusal, request, semaphores};
 
 /// The header `Accept` of browsers.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -48,6 +49,36 @@ async fn readiness_is_json_for_programs_that_ask_for_it() {
     let problem: Problem = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(problem.code, Code::NotReady);
     ask("application/json").await.is_text(503, "The server is shutting down.");
+}
+
+/// D9
+#[tokio::test(start_paused = true)]
+async fn lists_and_the_page_show_semaphores_that_do_not_match_the_configuration() {
+    let server = Server::start(&[("A", 1, 0), ("B", 1, 0), ("C", 1, 0)]);
+    let holders = [server.hold("A", 1).await, server.hold("B", 1).await];
+    let configured = semaphores(&[("B", 1, -1), ("C", 1, 0)]);
+    server.handle.reconfigure(Settings::default(), &configured).await.unwrap();
+    let page = browse(&server, "/").await.body;
+    assert!(page.contains("A</a> <i>retired</i><td>0<td>1<td>1 <i>by 1</i>"), "{page}");
+    assert!(page.contains("B</a><td>0 <i>then -1</i><td>1<td>1 <i>by 1</i>"), "{page}");
+    assert!(page.contains("C</a><td>0<td>1<td>0"), "{page}");
+    let list = server.get("/semaphores").await.value();
+    let shown = list.as_array().unwrap().iter();
+    let shown =
+        shown.map(|it| [it["name"].clone(), it["retired"].clone(), it["next_level"].clone()]);
+    let expected = [
+        [json!("A"), json!(true), json!(null)],
+        [json!("B"), json!(null), json!(-1)],
+        [json!("C"), json!(null), json!(null)],
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    assert_eq!(server.get("/semaphores/A").await.value()["retired"], json!(true));
+    for (holder, name) in holders.iter().zip(["A", "B"]) {
+        server.delete(&format!("/peers/{holder}/{name}")).await.is_text(200, "Ok");
+    }
+    server.get("/semaphores/A").await.is_text(400, "Unknown semaphore");
+    let changed = server.get("/semaphores/B").await.value();
+    assert_eq!([&changed["level"], &changed["next_level"]], [&json!(-1), &json!(null)]);
 }
 
 #[tokio::test(start_paused = true)]
