@@ -29,7 +29,7 @@ pub(crate) async fn render(
          <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>{grace_period}",
         peers = handle.peer_count().await?,
         version = env!("CARGO_PKG_VERSION"),
-        grace_period = handle.grace_left().map_or_else(String::new, |left| {
+        grace_period = view::grace_left(handle).map_or_else(String::new, |left| {
             format!("<p><b>{}</b></p>", view::grace_period(left))
         }),
     );

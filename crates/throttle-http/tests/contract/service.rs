@@ -1,13 +1,16 @@
 //! The service itself: greeting, page, health, version, icon, reload.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use axum::{
     body::Body,
     http::{Method, Request},
 };
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use throttle_runtime::Settings;
+use throttle_runtime::{Handle, Settings};
 use throttle_wire::{Code, Problem, Readiness, Reloaded};
+use tokio::time::sleep;
 use tower::ServiceExt as _;
 
 use crate::support::{Answer, Server, check_refusal, request, semaphores};
@@ -27,6 +30,31 @@ async fn greeting_health_readiness_and_version_are_plain_text() {
     server.get("/health").await.is_text(200, "Ok");
     server.get("/ready").await.is_text(200, "Ready");
     server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+}
+
+/// Demand D3: holders come back before anybody else is let in, and people and programs see that it is so.
+#[tokio::test(start_paused = true)]
+async fn a_running_grace_period_is_shown() {
+    let nothing = BTreeMap::new();
+    let builder = Handle::builder(Settings::default(), &nothing);
+    let server = Server::of(builder.grace_period(Duration::from_secs(30)).start().unwrap());
+    let ask = async |accept: &'static str| {
+        let request = Request::get("/ready").header("accept", accept).body(Body::empty());
+        server.send(request.unwrap()).await
+    };
+    sleep(Duration::from_millis(17_500)).await;
+    let text = "Nothing new is granted for another 13s.";
+    ask("*/*").await.is_text(200, &format!("Ready. {text}"));
+    assert!(browse(&server, "/").await.body.contains(text));
+    let left = Some(Duration::from_millis(12_500));
+    let readiness: Readiness = ask("application/json").await.json();
+    assert_eq!(readiness.grace_left, left);
+    assert_eq!(readiness.grace_left_seconds, left.map(Into::into));
+    sleep(Duration::from_millis(12_500)).await;
+    ask("*/*").await.is_text(200, "Ready");
+    assert!(!browse(&server, "/").await.body.contains("Nothing new"));
+    let readiness: Readiness = ask("application/json").await.json();
+    assert_eq!((readiness.ready, readiness.grace_left), (true, None));
 }
 
 #[tokio::test(start_paused = true)]
