@@ -27,6 +27,8 @@ pub enum Command {
     NewPeer { peer: PeerId, attributes: NewPeer },
     /// [`Throttle::park`]
     Park { peer: PeerId, ticket: Ticket },
+    /// [`Throttle::reinstate_semaphore`]
+    ReinstateSemaphore { semaphore: SemaphoreId, max: Count, level: Level },
     /// [`Throttle::release`]
     Release { peer: PeerId, semaphore: SemaphoreId, sequence: Option<Sequence> },
     /// [`Throttle::remove_peer`]
@@ -60,6 +62,9 @@ pub enum Reply {
     Ended(Option<Count>),
     /// To [`Command::Expire`]: whether anything happened.
     Expired(bool),
+    /// To commands that may be deferred, [`Command::ReinstateSemaphore`], [`Command::RemoveSemaphore`] and
+    /// [`Command::SetLevel`]: whether the change is in force.
+    InForce(bool),
     /// To [`Command::Release`].
     Released(Release),
     /// To [`Command::RemovePeer`]: whether the peer existed.
@@ -94,6 +99,9 @@ impl Throttle {
                 self.park(now, peer, ticket);
                 Ok(Reply::Done)
             }
+            Command::ReinstateSemaphore { semaphore, max, level } => {
+                self.reinstate_semaphore(now, semaphore, max, level).map(Reply::InForce)
+            }
             Command::Release { peer, semaphore, sequence } => {
                 self.release(now, peer, semaphore, sequence).map(Reply::Released)
             }
@@ -101,7 +109,7 @@ impl Throttle {
                 Ok(Reply::Removed(self.remove_peer(now, peer, sequence)))
             }
             Command::RemoveSemaphore { semaphore } => {
-                self.remove_semaphore(now, semaphore).map(done)
+                self.remove_semaphore(now, semaphore).map(Reply::InForce)
             }
             Command::Resize { semaphore, max } => self.resize(now, semaphore, max).map(done),
             Command::Restore(restoration) => self.restore(now, restoration).map(done),
@@ -109,7 +117,7 @@ impl Throttle {
                 Ok(Reply::Resumed(self.resume_some_grants(now, budget)))
             }
             Command::SetLevel { semaphore, level } => {
-                self.set_level(now, semaphore, level).map(done)
+                self.set_level(now, semaphore, level).map(Reply::InForce)
             }
             Command::SuspendGrants => {
                 self.suspend_grants(now);

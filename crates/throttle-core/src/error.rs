@@ -32,9 +32,6 @@ pub enum Error {
     /// The peer exists, but with other locks than those to restore.
     #[error("restore conflicts with an existing peer")]
     RestoreConflict,
-    /// The semaphore is held or awaited, so it can neither be removed nor change its level.
-    #[error("semaphore in use")]
-    SemaphoreInUse,
     /// A request of the same peer with a higher number came before. The client has given this one up,
     /// or a later one has overtaken it.
     #[error("stale request: {sequence} comes after {latest}")]
@@ -53,7 +50,7 @@ pub enum Error {
     /// No such peer: it never existed, was removed, or expired.
     #[error("unknown peer")]
     UnknownPeer,
-    /// No such semaphore: it was never added, or was removed.
+    /// No such semaphore: it was never added, or was removed, or is [retired](crate::Throttle::remove_semaphore).
     #[error("unknown semaphore")]
     UnknownSemaphore,
 }
@@ -69,7 +66,6 @@ impl Error {
             Self::NeverAcquirable { .. } => "never_acquirable",
             Self::PeerExists => "peer_exists",
             Self::RestoreConflict => "restore_conflict",
-            Self::SemaphoreInUse => "semaphore_in_use",
             Self::StaleRequest { .. } => "stale_request",
             Self::TooManyLabelBytes { .. } => "too_many_label_bytes",
             Self::TooManyPeers { .. } => "too_many_peers",

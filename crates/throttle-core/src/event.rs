@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use crate::{Count, FencingToken, Labels, PeerId, SemaphoreId};
+use crate::{Count, FencingToken, Labels, Level, PeerId, SemaphoreId};
 
 /// One thing that happened. Events come in the order in which things happened.
 ///
@@ -41,6 +41,8 @@ pub enum Event {
     },
     /// A heartbeat, a lock request or a repeated restore gave the lease of the peer another length.
     LeaseChanged { peer: PeerId },
+    /// A semaphore became unused, and got the level that was [deferred](crate::Throttle::set_level) until then.
+    LevelChanged { semaphore: SemaphoreId, level: Level },
     /// The connection of a waiting peer broke. It is passed over until it asks again.
     Parked { peer: PeerId, semaphore: SemaphoreId },
     /// A peer was created.
@@ -70,6 +72,8 @@ pub enum Event {
     Restored { peer: PeerId },
     /// The maximum of a semaphore changed.
     Resized { semaphore: SemaphoreId, from: Count, to: Count },
+    /// A [retired](crate::Throttle::remove_semaphore) semaphore was released by its last holder, and is removed.
+    SemaphoreRemoved { semaphore: SemaphoreId },
     /// The count of a lock, held or pending, became smaller.
     Shrunk { peer: PeerId, semaphore: SemaphoreId, from: Count, to: Count },
 }
@@ -88,6 +92,8 @@ pub enum CancelCause {
     },
     /// The peer expired or was removed.
     PeerGone,
+    /// The semaphore was [retired](crate::Throttle::remove_semaphore).
+    SemaphoreRetired,
     /// The peer released the lock while it was pending.
     Withdrawn,
 }

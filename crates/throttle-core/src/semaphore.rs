@@ -9,7 +9,7 @@
 //! ones included. A peer is in at most one queue of all semaphores, at most once. A semaphore never
 //! reads a peer: callers pass in what it needs.
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::mem;
 
 use crate::{Count, FencingToken, Level, Ticket, Time, peers::Slot};
@@ -34,6 +34,17 @@ struct HolderEntry {
 pub(crate) enum EntryKey {
     Holder(FencingToken),
     Waiter(Ticket),
+    /// It is removed already.
+    Removed,
+}
+
+/// What happens to a semaphore once nobody holds or awaits it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Deferred {
+    /// It gets this level.
+    Level(Level),
+    /// It is removed. Until then it is *retired*: nobody is granted it, and nobody waits for it.
+    Removal,
 }
 
 /// State of one semaphore.
@@ -44,6 +55,8 @@ pub(crate) struct Semaphore {
     capacity: u64,
     is_suspended: bool,
     pub(crate) level: Level,
+    /// Only while it is in use.
+    deferred: Option<Deferred>,
     /// The last token issued, or the one before the first.
     last_token: FencingToken,
     held: u64,
@@ -62,6 +75,7 @@ impl Semaphore {
             capacity: max.get(),
             is_suspended: false,
             level,
+            deferred: None,
             last_token,
             held: 0,
             pending: 0,
@@ -93,8 +107,24 @@ impl Semaphore {
         self.update_capacity();
     }
 
+    /// What happens once it is unused.
+    pub(crate) fn deferred(&self) -> Option<Deferred> {
+        self.deferred
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.deferred == Some(Deferred::Removal)
+    }
+
+    /// Replaces what happens once it is unused. A semaphore that is retired must have no waiters.
+    pub(crate) fn defer(&mut self, deferred: Option<Deferred>) {
+        self.deferred = deferred;
+        self.update_capacity();
+    }
+
     fn update_capacity(&mut self) {
-        self.capacity = if self.is_suspended { 0 } else { self.max.get() };
+        let grants = !self.is_suspended && !self.is_retired();
+        self.capacity = if grants { self.max.get() } else { 0 };
     }
 
     /// Sum of the counts held.
@@ -115,9 +145,10 @@ impl Semaphore {
         !self.holders.is_empty() || self.waiters_len() > 0
     }
 
-    /// Whether there are waiters, not counting parked ones.
-    pub(crate) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+    /// Whether a release has consequences: a waiter, not counting parked ones, may be granted its lock, or what was
+    /// deferred happens.
+    pub(crate) fn awaits_release(&self) -> bool {
+        !self.queue.is_empty() || self.deferred.is_some()
     }
 
     pub(crate) fn holders_len(&self) -> usize {
@@ -213,6 +244,15 @@ impl Semaphore {
         self.queue.insert(ticket, waiter);
     }
 
+    /// Removes all waiters, parked or not. Returns them in the order of their arrival.
+    pub(crate) fn take_waiters(&mut self) -> Vec<(Ticket, WaiterEntry)> {
+        self.pending = 0;
+        let (queue, parked) = (mem::take(&mut self.queue), mem::take(&mut self.parked));
+        let mut waiters: Vec<_> = queue.into_iter().chain(parked).collect();
+        waiters.sort_by_key(|&(ticket, _)| ticket);
+        waiters
+    }
+
     /// Removes a waiter, parked or not.
     pub(crate) fn dequeue(&mut self, ticket: Ticket) {
         let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
@@ -225,7 +265,8 @@ impl Semaphore {
         self.pending -= u128::from(count.get());
     }
 
-    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`.
+    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`, but for those that
+    /// are removed already.
     ///
     /// For a few entries O(log n) each; for many, one pass over all of them.
     pub(crate) fn remove_entries(
@@ -242,6 +283,7 @@ impl Semaphore {
         }
         for key in keys {
             match key {
+                EntryKey::Removed => {}
                 EntryKey::Holder(token) => drop(self.holders.remove(&token)),
                 EntryKey::Waiter(ticket) => {
                     let waiter = self.queue.remove(&ticket).or_else(|| self.parked.remove(&ticket));
@@ -321,8 +363,6 @@ const STEPS_PER_LOOKUP: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     #[test]

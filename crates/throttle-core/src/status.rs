@@ -19,6 +19,10 @@ pub struct SemaphoreStatus<N = ()> {
     pub max: Count,
     /// Its place in the lock hierarchy.
     pub level: Level,
+    /// The level that it gets once it is unused, if that is another one.
+    pub next_level: Option<Level>,
+    /// Whether it is [retired](crate::Throttle::remove_semaphore): removed, except for its holders.
+    pub retired: bool,
     /// Sum of the counts held. May exceed `max` after restores and after `max` was lowered.
     pub held: u64,
     /// Sum of the counts awaited, parked waiters included; at most `u64::MAX`.
@@ -37,12 +41,14 @@ impl SemaphoreStatus {
     /// The same numbers with a name.
     pub fn named<N>(self, name: N) -> SemaphoreStatus<N> {
         let Self { id, name: (), max, level, held, pending, holders, waiters, .. } = self;
-        let Self { longest_pending, longest_held, .. } = self;
+        let Self { next_level, retired, longest_pending, longest_held, .. } = self;
         SemaphoreStatus {
             id,
             name,
             max,
             level,
+            next_level,
+            retired,
             held,
             pending,
             holders,

@@ -25,6 +25,7 @@ mod queue;
 mod records;
 mod recovery;
 mod removal;
+mod retirement;
 mod sequence;
 mod suspension;
 mod wait;
@@ -92,6 +93,14 @@ impl Throttle {
     #[must_use]
     pub fn with_token_floor(mut self, floor: u64) -> Self {
         self.last_token = FencingToken(floor.min(FencingToken::MAX.get() - (1 << 40)));
+        self
+    }
+
+    /// Makes all fencing tokens greater than `last`, the greatest of a machine that ended: its
+    /// [`token_floor`](Self::token_floor). Unlike a floor from a clock it is never lowered.
+    #[must_use]
+    pub fn with_last_token(mut self, last: FencingToken) -> Self {
+        self.last_token = self.last_token.max(last);
         self
     }
 

@@ -76,6 +76,31 @@ impl Core {
                 let status = self.throttle.semaphore_status(self.semaphore(name)?)?;
                 Ok(status.remainder().to_string())
             }
+            Act::Configure(name, max, level) => {
+                let (max, level) = (Count::new(*max).expect("a positive maximum"), Level(*level));
+                let Some(&id) = self.names.get(name) else {
+                    let id = self.throttle.add_semaphore(now, max, level);
+                    self.names.insert(name.clone(), id);
+                    return Ok(ok(()));
+                };
+                let in_force = self.throttle.reinstate_semaphore(now, id, max, level)?;
+                Ok(if in_force { ok(()) } else { "deferred".to_owned() })
+            }
+            Act::RemoveSemaphore(name) => {
+                if self.throttle.remove_semaphore(now, self.semaphore(name)?)? {
+                    self.names.remove(name);
+                    return Ok("removed".to_owned());
+                }
+                Ok("retired".to_owned())
+            }
+            Act::ResumeGrants => {
+                self.throttle.resume_grants(now);
+                Ok(ok(()))
+            }
+            Act::SuspendGrants => {
+                self.throttle.suspend_grants(now);
+                Ok(ok(()))
+            }
             Act::Resize(name, max) => {
                 let max = Count::new(*max).expect("a positive maximum");
                 self.throttle.resize(now, self.semaphore(name)?, max).map(ok)
@@ -124,9 +149,14 @@ impl Core {
                     let answer = match cause {
                         CancelCause::NeverAcquirable { .. } => "never_acquirable",
                         CancelCause::PeerGone => "unknown_peer",
+                        CancelCause::SemaphoreRetired => "unknown_semaphore",
                         CancelCause::Abandoned | CancelCause::Withdrawn => "cancelled",
                     };
                     (peer, answer)
+                }
+                Event::SemaphoreRemoved { semaphore } => {
+                    self.names.retain(|_, id| *id != semaphore);
+                    continue;
                 }
                 _ => continue,
             };

@@ -192,7 +192,7 @@ impl From<Refused> for Refusal {
             Refused::UnknownPeer => Self::unknown_peer(),
             Refused::UnknownSemaphore => Self::new(Code::UnknownSemaphore, "Unknown semaphore"),
             // No route performs the operations that fail so.
-            Refused::PeerExists | Refused::SemaphoreInUse => Self::internal(),
+            Refused::PeerExists => Self::internal(),
         }
     }
 }

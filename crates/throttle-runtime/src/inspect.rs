@@ -13,6 +13,7 @@ use throttle_core::{
 use crate::{
     error::Error,
     handle::Handle,
+    journal::Shows,
     names::{Entry, Names},
     state::State,
 };
@@ -191,12 +192,13 @@ impl Handle {
         semaphore: &str,
         token: FencingToken,
     ) -> Result<Option<Holder>, Error> {
+        let shows = |result: &Result<Option<Holder>, Refused>| match result {
+            Ok(Some(holder)) => Shows::Peer(holder.peer),
+            Ok(None) | Err(_) => Shows::Everything,
+        };
         self.service
-            .answer(|state, _| {
-                let id = state.names.id(semaphore)?;
-                let before = token.get().checked_sub(1).and_then(FencingToken::new);
-                let holder = state.throttle.holders(id, before)?.next();
-                Ok::<_, Refused>(holder.filter(|holder| holder.token == token))
+            .answer_showing(shows, |state, _| {
+                state.throttle.holder(state.names.id(semaphore)?, token)
             })
             .await
     }
@@ -292,7 +294,7 @@ impl<'a> Applied<'a> {
     }
 
     fn read<R>(&self, read: impl FnOnce(&State) -> R) -> Result<R, Error> {
-        self.0.service.try_with_state(|state, _, _| read(state)).ok_or(Error::Failed)
+        self.0.service.try_with_state(|state, _, _| read(state))
     }
 }
 

@@ -43,6 +43,10 @@
 
 #![forbid(unsafe_code)]
 
+// The tests below `src` share the store of those below `tests`.
+#[cfg(test)]
+extern crate self as throttle_runtime;
+
 mod builder;
 mod clock;
 mod effects;
@@ -51,6 +55,7 @@ mod error;
 mod failure;
 mod handle;
 mod inspect;
+mod journal;
 mod names;
 mod observer;
 mod open_waits;
@@ -88,7 +93,7 @@ pub use crate::{
     observer::Observer,
     open_waits::OpenWaits,
     rate_limit::RateLimit,
-    reconfigure::{Changes, ReconfigureError},
+    reconfigure::Changes,
     recovery::Recovered,
     save::Saved,
     stalls::Stalls,

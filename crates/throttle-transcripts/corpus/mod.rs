@@ -6,7 +6,9 @@ mod refusals;
 mod repetition;
 mod resizing;
 mod restore;
+mod retirement;
 mod sequence;
+mod suspension;
 mod waiting;
 
 use super::check;

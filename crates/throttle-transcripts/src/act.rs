@@ -31,6 +31,8 @@ pub enum Act {
         /// The sequence number.
         sequence: Option<u64>,
     },
+    /// `configure A 2 [level 1]`: adds a semaphore, or changes it.
+    Configure(String, u64, i32),
     /// `p1 disconnect`: the connections of its open requests break.
     Disconnect(Peer),
     /// `p1 heartbeat 30s`
@@ -45,10 +47,16 @@ pub enum Act {
     Remainder(String),
     /// `p1 remove_peer`
     RemovePeer(Peer, Option<u64>),
+    /// `remove_semaphore A`
+    RemoveSemaphore(String),
     /// `resize A 2`
     Resize(String, u64),
     /// `p1 restore 30s A=1 B=2`
     Restore(Peer, Duration, BTreeMap<String, i64>, Option<u64>),
+    /// `resume_grants`
+    ResumeGrants,
+    /// `suspend_grants`
+    SuspendGrants,
     /// `wait`: only time passes.
     Wait,
 }
@@ -65,7 +73,13 @@ impl Act {
             | Self::Release(peer, ..)
             | Self::RemovePeer(peer, _)
             | Self::Restore(peer, ..) => Some(*peer),
-            Self::Remainder(_) | Self::Resize(..) | Self::Wait => None,
+            Self::Configure(..)
+            | Self::Remainder(_)
+            | Self::RemoveSemaphore(_)
+            | Self::Resize(..)
+            | Self::ResumeGrants
+            | Self::SuspendGrants
+            | Self::Wait => None,
         }
     }
 
@@ -82,6 +96,13 @@ impl Act {
         };
         match *words {
             ["wait"] => Self::Wait,
+            ["suspend_grants"] => Self::SuspendGrants,
+            ["resume_grants"] => Self::ResumeGrants,
+            ["configure", semaphore, max] => Self::Configure(semaphore.to_owned(), number(max), 0),
+            ["configure", semaphore, max, "level", level] => {
+                Self::Configure(semaphore.to_owned(), number(max), number(level))
+            }
+            ["remove_semaphore", semaphore] => Self::RemoveSemaphore(semaphore.to_owned()),
             ["remainder", semaphore] => Self::Remainder(semaphore.to_owned()),
             ["resize", semaphore, max] => Self::Resize(semaphore.to_owned(), number(max)),
             [peer, "new_peer", lease] => Self::NewPeer(self::peer(peer), duration(lease)),

@@ -6,10 +6,17 @@ use crate::{Act, Peer, act};
 
 /// A layer that scripts are played on.
 pub trait Subject {
+    /// Whether this layer has the operation. A script with an act that it cannot play is skipped.
+    fn can_play(act: &Act) -> bool {
+        let _ = act;
+        true
+    }
+
     /// Performs the act at the present instant.
     ///
     /// Returns `granted`, `queued`, `ok`, `true`, `false`, a number, or the code of an error; `waits` for a
-    /// request that stays open.
+    /// request that stays open; `removed` or `retired` for a semaphore that is removed, and `deferred` for a
+    /// configuration whose level is not in force yet.
     fn perform(&mut self, act: &Act) -> impl Future<Output = String>;
 
     /// Advances time to `at`, counted from the start of the script.
@@ -33,11 +40,13 @@ pub struct PeerState {
     pub pending: Option<String>,
 }
 
-/// Plays `script` on the subject that `start` creates with the semaphores, and returns the transcript.
+/// Plays `script` on the subject that `start` creates with the semaphores, and returns the transcript. It is the
+/// script itself if the subject [cannot play](Subject::can_play) an act of it.
 ///
 /// # Panics
 ///
 /// If the script is invalid.
+#[expect(clippy::print_stderr, reason = "the tests show what was skipped")]
 pub async fn play<S: Subject>(
     script: &str,
     start: impl FnOnce(Vec<(String, u64, i32)>) -> S,
@@ -48,11 +57,20 @@ pub async fn play<S: Subject>(
         semaphores.push(semaphore(line));
         writeln!(transcript, "{line}").expect("writing to a string succeeds");
     }
-    let mut player = Player { subject: start(semaphores), peers: BTreeMap::new() };
-    for line in lines {
+    let acts = lines.map(|line| {
         let (script, _) = line.split_once(':').unwrap_or((line, ""));
         let (at, words) = script.split_once(' ').expect("a line begins with its time");
-        let outcome = player.play(act::duration(at), &Act::parse(words)).await;
+        (line, script, act::duration(at), Act::parse(words))
+    });
+    let acts: Vec<_> = acts.collect();
+    if let Some((.., act)) = acts.iter().find(|(.., act)| !S::can_play(act)) {
+        eprintln!("skipped: this layer cannot play {act:?}");
+        let lines = acts.iter().map(|(line, ..)| format!("{line}\n"));
+        return transcript + &lines.collect::<String>();
+    }
+    let mut player = Player { subject: start(semaphores), peers: BTreeMap::new() };
+    for (_, script, at, act) in acts {
+        let outcome = player.play(at, &act).await;
         writeln!(transcript, "{script}: {outcome}").expect("writing to a string succeeds");
     }
     transcript

@@ -1,4 +1,4 @@
-//! Operations that add, resize and remove semaphores.
+//! Operations that add and resize semaphores. How they are removed, and change their level, is in `retirement`.
 
 use super::Throttle;
 use crate::{Count, Error, Event, Level, SemaphoreId, Time, semaphore::Semaphore};
@@ -32,10 +32,10 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSemaphore`]
+    /// [`Error::UnknownSemaphore`], also if it is [retired](Self::remove_semaphore).
     pub fn resize(&mut self, now: Time, id: SemaphoreId, max: Count) -> Result<(), Error> {
         self.advance(now);
-        let from = self.semaphore(id)?.max();
+        let from = self.configured_semaphore(id)?.max();
         if max == from {
             return Ok(());
         }
@@ -45,35 +45,7 @@ impl Throttle {
             self.cancel_too_large(id);
         }
         self.serve(id);
-        Ok(())
-    }
-
-    /// Changes the place of an unused semaphore in the lock hierarchy.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::UnknownSemaphore`]
-    /// - [`Error::SemaphoreInUse`] while it is held or awaited: peers that took their locks in the old
-    ///   order could wait for each other forever.
-    pub fn set_level(&mut self, now: Time, id: SemaphoreId, level: Level) -> Result<(), Error> {
-        self.advance(now);
-        self.check_unused(id)?;
-        self.semaphore_mut(id).level = level;
-        Ok(())
-    }
-
-    /// Removes an unused semaphore. Its id is never reused.
-    ///
-    /// # Errors
-    ///
-    /// - [`Error::UnknownSemaphore`]
-    /// - [`Error::SemaphoreInUse`] while it is held or awaited.
-    pub fn remove_semaphore(&mut self, now: Time, id: SemaphoreId) -> Result<(), Error> {
-        self.advance(now);
-        self.check_unused(id)?;
-        // A semaphore that is added later may guard the same resource.
-        self.last_token = self.last_token.max(self.semaphore(id)?.last_token());
-        self.semaphores[id.index()] = None;
+        self.carry_out_deferred(id);
         Ok(())
     }
 
@@ -84,9 +56,5 @@ impl Throttle {
     /// [`Error::UnknownSemaphore`]
     pub fn is_in_use(&self, id: SemaphoreId) -> Result<bool, Error> {
         Ok(self.semaphore(id)?.is_in_use())
-    }
-
-    fn check_unused(&self, id: SemaphoreId) -> Result<(), Error> {
-        if self.is_in_use(id)? { Err(Error::SemaphoreInUse) } else { Ok(()) }
     }
 }

@@ -75,7 +75,8 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown.
+    /// - [`Error::UnknownSemaphore`] if any of the semaphores is unknown, or [retired](Self::remove_semaphore)
+    ///   unless the peer exists.
     /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before, even if the
     ///   peer is [absent](Self::remove_peer) now.
     /// - [`Error::RestoreConflict`] if the peer exists with other locks, or waits.
@@ -99,7 +100,7 @@ impl Throttle {
             return Ok(());
         }
         for (&semaphore, count) in &locks {
-            if self.semaphore(semaphore)?.held() + count.get() > Count::MAX.get() {
+            if self.configured_semaphore(semaphore)?.held() + count.get() > Count::MAX.get() {
                 return Err(Error::LockCountTooLarge);
             }
         }

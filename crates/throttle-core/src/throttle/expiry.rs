@@ -6,7 +6,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
 
 use super::Throttle;
-use crate::{CancelCause, Event, PeerId, Time, peers::Slot};
+use crate::{CancelCause, Event, PeerId, Time, peers::Slot, semaphore::EntryKey};
 
 impl Throttle {
     /// Removes every peer whose deadline is at or before `now`, and serves the queues.
@@ -92,8 +92,8 @@ impl Throttle {
     /// Processes what is due until an instant, one instant after the other, until the budget is spent.
     ///
     /// Peers due at one instant are processed in id order, before any queue is served. Unless a peer leaves
-    /// a semaphore with a queue, one instant cannot affect the next, so the entries of many instants are
-    /// vacated together.
+    /// a semaphore that [awaits a release](crate::semaphore::Semaphore::awaits_release), one instant cannot affect
+    /// the next, so the entries of many instants are vacated together.
     ///
     /// `deliver` may take events away; the others stay to be polled.
     #[inline(never)] // Mostly nothing is due, and operations are faster without it.
@@ -108,16 +108,21 @@ impl Throttle {
             self.now = self.now.max(due);
             self.present = self.present.max(due);
             self.collect_due(due, &mut due_peers);
-            let mut has_queue = false;
+            let mut awaited = false;
             for (id, slot) in due_peers.drain(..) {
                 if self.peers.get(slot).lease_end() > due {
+                    let pending = self.peers.get(slot).pending.expect("only a waiter is parked");
                     self.cancel(slot, CancelCause::Abandoned);
+                    if self.semaphore_mut(pending.semaphore).deferred().is_some() {
+                        entries.push((pending.semaphore, EntryKey::Removed));
+                        awaited = true;
+                    }
                     budget.spend(1);
                     continue;
                 }
                 let before = entries.len();
                 let (locks, labels) = self.evict(slot, &mut entries);
-                has_queue |= entries[before..].iter().any(|entry| self.has_queue(entry.0));
+                awaited |= entries[before..].iter().any(|entry| self.awaits_release(entry.0));
                 budget.spend(1 + entries.len() - before);
                 expired.push((id, slot));
                 self.events.push_back(Event::Expired { peer: id, locks, labels });
@@ -125,7 +130,7 @@ impl Throttle {
                     deliver(&mut self.events);
                 }
             }
-            if has_queue {
+            if awaited {
                 budget.spend(self.vacate(mem::take(&mut entries)));
             }
             if budget.is_spent() {

@@ -10,6 +10,7 @@ use crate::{
     Error, FencingToken, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, SemaphoreId,
     SemaphoreStatus, Ticket, Time, Waiter,
     peers::{Held, Peer, Pending, Slot, WaitState},
+    semaphore::Deferred,
 };
 
 /// A position in the list of peers, from which to continue later.
@@ -37,6 +38,11 @@ impl Throttle {
             name: (),
             max: semaphore.max(),
             level: semaphore.level,
+            next_level: match semaphore.deferred() {
+                Some(Deferred::Level(level)) => Some(level),
+                Some(Deferred::Removal) | None => None,
+            },
+            retired: semaphore.is_retired(),
             held: semaphore.held(),
             pending: u64::try_from(semaphore.pending()).unwrap_or(u64::MAX),
             holders: semaphore.holders_len(),

@@ -51,6 +51,10 @@ impl Throttle {
             };
             let is_suspended = self.suspended_from.is_some_and(|from| from <= id);
             assert_eq!(semaphore.is_suspended(), is_suspended, "grants resume in the order of ids");
+            let is_deferred = semaphore.deferred().is_some();
+            assert!(semaphore.is_in_use() || !is_deferred, "nothing is deferred when unused");
+            let has_waiters = semaphore.waiters_len() > 0;
+            assert!(!(semaphore.is_retired() && has_waiters), "nobody waits for what is retired");
             assert_eq!(
                 (semaphore.held(), semaphore.holders_len()),
                 held,

@@ -96,7 +96,8 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// - [`Error::UnknownSemaphore`], [`Error::UnknownPeer`]
+    /// - [`Error::UnknownSemaphore`], also if it is [retired](Self::remove_semaphore) and the peer does not hold it.
+    /// - [`Error::UnknownPeer`]
     /// - [`Error::StaleRequest`] if a request of the peer with a higher number came before.
     /// - [`Error::NeverAcquirable`] if the count exceeds the maximum.
     /// - [`Error::AlreadyPending`] if the peer waits for another semaphore, or for less of this one.
@@ -111,7 +112,10 @@ impl Throttle {
     ) -> Result<Admission, Error> {
         self.advance(now);
         let request = request.into();
-        self.semaphore(request.semaphore)?;
+        let semaphore = self.semaphore(request.semaphore)?;
+        if semaphore.is_retired() {
+            self.check_holder(peer, request.semaphore)?;
+        }
         let slot = self.accept_sequence(peer, request.sequence)?;
         if let Some(expires_in) = request.expires_in {
             self.renew_with(slot, expires_in);
@@ -167,6 +171,7 @@ impl Throttle {
                 return Ok(Release::Nothing);
             };
         self.serve(semaphore);
+        self.carry_out_deferred(semaphore);
         Ok(released)
     }
 

@@ -87,7 +87,7 @@ impl Throttle {
         token
     }
 
-    pub(super) fn has_queue(&self, semaphore: SemaphoreId) -> bool {
-        self.semaphore(semaphore).is_ok_and(Semaphore::has_queue)
+    pub(super) fn awaits_release(&self, semaphore: SemaphoreId) -> bool {
+        self.semaphore(semaphore).is_ok_and(Semaphore::awaits_release)
     }
 }

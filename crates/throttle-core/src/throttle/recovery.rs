@@ -49,6 +49,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Recovery {
     throttle: Throttle,
+    /// To be retired.
+    retired: Vec<SemaphoreId>,
 }
 
 impl Recovery {
@@ -63,7 +65,7 @@ impl Recovery {
     pub fn new(mut throttle: Throttle, now: Time) -> Self {
         assert_eq!(throttle.peers.len(), 0, "peers are recovered before others are created");
         throttle.advance(now);
-        Self { throttle }
+        Self { throttle, retired: Vec::new() }
     }
 
     /// Makes the tokens of a semaphore greater than `last_token`.
@@ -75,6 +77,18 @@ impl Recovery {
         self.check_semaphore(id)?;
         check_token(id, last_token)?;
         self.throttle.semaphore_mut(id).raise_last_token(last_token);
+        Ok(())
+    }
+
+    /// Retires a semaphore, at the end of the recovery, as [`Throttle::remove_semaphore`] does: nobody is granted it
+    /// any more. Add a semaphore for this that has records, but is not wanted any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::UnknownSemaphore`]
+    pub fn retire(&mut self, id: SemaphoreId) -> Result<(), Damage> {
+        self.check_semaphore(id)?;
+        self.retired.push(id);
         Ok(())
     }
 
@@ -129,13 +143,19 @@ impl Recovery {
 
     /// Serves the queues, and returns the machine.
     ///
-    /// A pending lock that exceeds the maximum is cancelled. What is granted or cancelled here has events; what was
-    /// recovered has none. O(n) in the number of waiters, and O(log n) for each that is granted or cancelled.
+    /// Pending locks of [retired](Self::retire) semaphores are cancelled, and so are those that exceed the maximum.
+    /// What is granted, cancelled or removed here has events; what was recovered has none. O(n) in the number of
+    /// waiters, and O(log n) for each that is granted or cancelled.
     #[must_use]
     pub fn finish(self) -> Throttle {
-        let Self { mut throttle } = self;
+        let Self { mut throttle, retired } = self;
+        for id in retired {
+            if throttle.semaphore(id).is_ok() {
+                throttle.retire(id);
+            }
+        }
         let waiting = throttle.semaphores.iter().zip(0..).filter_map(|(semaphore, id)| {
-            semaphore.as_ref().is_some_and(Semaphore::has_queue).then_some(SemaphoreId(id))
+            semaphore.as_ref().is_some_and(Semaphore::awaits_release).then_some(SemaphoreId(id))
         });
         for id in waiting.collect::<Vec<_>>() {
             throttle.cancel_too_large(id);

@@ -73,8 +73,8 @@ impl Throttle {
         (locks, labels)
     }
 
-    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once,
-    /// in the order of the semaphores' ids. Returns the number of grants.
+    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once, then carries
+    /// out what was deferred, in the order of the semaphores' ids. Returns the number of grants.
     pub(super) fn vacate(&mut self, mut entries: Vec<(SemaphoreId, EntryKey)>) -> usize {
         entries.sort_unstable_by_key(|&(semaphore, _)| semaphore);
         let by_semaphore = || entries.chunk_by(|(one, _), (other, _)| one == other);
@@ -84,7 +84,9 @@ impl Throttle {
             let keys = entries.iter().map(|&(_, key)| key);
             semaphore.remove_entries(keys, |slot| self.peers.is_occupied(slot));
         }
-        by_semaphore().map(|entries| self.serve(entries[0].0)).sum()
+        let grants = by_semaphore().map(|entries| self.serve(entries[0].0)).sum();
+        by_semaphore().for_each(|entries| self.carry_out_deferred(entries[0].0));
+        grants
     }
 }
 

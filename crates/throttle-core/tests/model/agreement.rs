@@ -1,11 +1,13 @@
 //! The machine and the model give the same answers and events, and show the same state.
 
 use arbitrary::{Result, Unstructured};
+use throttle_core::Reply;
 
 use crate::{
     coverage::Coverage,
     life::{drain, lives},
     naive::{Minted, Model},
+    recovery::recover,
     snapshot::Snapshot,
     world::World,
 };
@@ -25,6 +27,19 @@ fn life(u: &mut Unstructured<'_>) -> Result<Coverage> {
     let mut throttle = world.throttle();
     let mut model = Model::new(world.settings(), world.token_floor());
     while !u.is_empty() {
+        // A peer with a lease of zero length would expire before its semaphore gets its deferred level.
+        let hasty = throttle.peers(None).any(|(_, peer)| peer.expires_in.is_zero());
+        if !hasty && let Some(now) = world.crash(u)? {
+            let now = now.max(throttle.now());
+            throttle = recover(&throttle, world.settings(), world.semaphores(), now, false);
+            let events = drain(&mut throttle);
+            world.observe_events(&events);
+            let minted = Minted::by(&Ok(Reply::Done), &events);
+            assert_eq!(events, model.recover(now, minted), "recovered at {now:?}");
+            let seen = Snapshot::of(&throttle, world.semaphores());
+            assert_eq!(seen, model.snapshot(), "recovered at {now:?}");
+            throttle.validate();
+        }
         let (now, command) = world.next(u)?;
         let reply = throttle.apply(now, command.clone());
         let events = drain(&mut throttle);

@@ -17,6 +17,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) max: Count,
+    pub(crate) retired: bool,
     pub(crate) holders: Vec<Holder>,
     pub(crate) queue: Vec<Waiter>,
     pub(crate) last_token: Option<FencingToken>,
@@ -56,19 +57,30 @@ impl Ledger {
         match (&step.command, &step.reply) {
             (&Command::AddSemaphore { max, .. }, &Ok(Reply::Added(id))) => {
                 let last_token = self.last_token_of_removed;
-                let account = Account { max, holders: Vec::new(), queue: Vec::new(), last_token };
+                let (holders, queue, retired) = (Vec::new(), Vec::new(), false);
+                let account = Account { max, retired, holders, queue, last_token };
                 self.accounts.insert(id, account);
             }
-            (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
-                let removed =
-                    self.accounts.remove(semaphore).expect("a semaphore that is removed existed");
-                self.last_token_of_removed = self.last_token_of_removed.max(removed.last_token);
+            (&Command::RemoveSemaphore { semaphore }, Ok(Reply::InForce(true))) => {
+                self.remove_semaphore(semaphore);
+            }
+            (&Command::RemoveSemaphore { semaphore }, Ok(_)) => {
+                self.account(semaphore).retired = true;
+            }
+            (&Command::ReinstateSemaphore { semaphore, .. }, Ok(_)) => {
+                self.account(semaphore).retired = false;
             }
             _ => {}
         }
         for event in &step.events {
             self.apply_event(event, &mut check);
         }
+    }
+
+    fn remove_semaphore(&mut self, id: SemaphoreId) {
+        let removed = self.accounts.remove(&id).expect("a semaphore that is removed existed");
+        assert!(removed.holders.is_empty() && removed.queue.is_empty(), "it is unused");
+        self.last_token_of_removed = self.last_token_of_removed.max(removed.last_token);
     }
 
     fn apply_event(&mut self, event: &Event, check: &mut impl FnMut(Grant<'_>)) {
@@ -97,6 +109,10 @@ impl Ledger {
             Event::LeaseChanged { peer } => {
                 assert!(self.peers.contains(&peer), "only living peers have a lease");
             }
+            Event::LevelChanged { semaphore, .. } => {
+                let account = self.account(semaphore);
+                assert!(account.holders.is_empty() && account.queue.is_empty(), "it is unused");
+            }
             Event::Parked { peer, semaphore } => self.account(semaphore).waiter(peer).parked = true,
             Event::PeerCreated { peer } | Event::Restored { peer } => self.peers.push(peer),
             Event::Queued { peer, semaphore, count } => {
@@ -113,6 +129,10 @@ impl Ledger {
             }
             Event::Resized { semaphore, from, to } => {
                 assert_eq!(std::mem::replace(&mut self.account(semaphore).max, to), from);
+            }
+            Event::SemaphoreRemoved { semaphore } => {
+                assert!(self.account(semaphore).retired, "only retired semaphores disappear");
+                self.remove_semaphore(semaphore);
             }
             Event::Shrunk { peer, semaphore, from, to } => {
                 let account = self.account(semaphore);
@@ -134,6 +154,7 @@ impl Ledger {
         assert!(self.accounts.keys().copied().eq(seen.semaphores.iter().map(|known| known.id)));
         for (account, semaphore) in self.accounts.values().zip(&seen.semaphores) {
             assert_eq!(account.max, semaphore.status.max);
+            assert_eq!(account.retired, semaphore.status.retired);
             let holders = semaphore.holders.iter().map(|seen| {
                 let &throttle_core::Holder { peer, count, token, .. } = seen;
                 Holder { peer, count, token }

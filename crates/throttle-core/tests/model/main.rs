@@ -2,7 +2,8 @@
 //!
 //! [`agreement`] compares everything observable with a [`naive`] model of the specification, command by
 //! command. [`properties`] are promises that can be checked without a model, each with a test of its own;
-//! [`ledger`] tracks the events for them. The generator, [`world`], depends on nothing else here, so that
+//! [`ledger`] tracks the events for them. [`recovery`] rebuilds a machine from its records, between any two
+//! commands. The generator, [`world`], depends on nothing else here, so that
 //! other programs can include it.
 //!
 //! `THROTTLE_LIVES` sets the number of lives per test, `THROTTLE_SEED` selects other ones, and
@@ -14,5 +15,6 @@ mod ledger;
 mod life;
 mod naive;
 mod properties;
+mod recovery;
 mod snapshot;
 mod world;

@@ -54,6 +54,10 @@ struct Semaphore {
     id: SemaphoreId,
     max: Count,
     level: Level,
+    /// The level it gets once it is unused.
+    next_level: Option<Level>,
+    /// Whether it is removed, except for its holders.
+    retired: bool,
     last_token: u64,
 }
 
@@ -150,10 +154,55 @@ impl Model {
         }
         let reply = self.perform(command);
         self.serve();
+        self.carry_out_deferred();
         if let Err(error) = reply {
             self.seen.note_refusal(error);
         }
         (reply, std::mem::take(&mut self.events))
+    }
+
+    /// D6, D7: another machine takes over the peers with their locks. Each has its full lease, and nobody attends a
+    /// waiter. Returns the events that the machine must give.
+    pub(crate) fn recover(&mut self, now: Time, minted: Minted) -> Vec<Event> {
+        self.note_recovery();
+        self.minted = minted;
+        self.now = now.as_nanos();
+        self.present = self.now;
+        self.suspended_from = None;
+        self.last_ticket =
+            self.peers.iter().filter_map(|peer| Some(peer.pending.as_ref()?.ticket)).max();
+        for id in self.peers.iter().map(|peer| peer.id).collect::<Vec<_>>() {
+            self.renew(id);
+            if let Some(pending) = &mut self.peer_mut(id).pending {
+                (pending.open_requests, pending.parked_until) = (0, None);
+            }
+        }
+        self.serve();
+        if !self.events.is_empty() {
+            self.seen.note("recovered: and granted");
+        }
+        std::mem::take(&mut self.events)
+    }
+
+    fn note_recovery(&mut self) {
+        let pending = || self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        let cases = [
+            (true, "recovered"),
+            (self.peers.iter().any(|peer| !peer.held.is_empty()), "recovered: with holders"),
+            (pending().next().is_some(), "recovered: with waiters"),
+            (pending().any(|lock| lock.open_requests > 0), "recovered: with open requests"),
+            (pending().any(|lock| lock.parked_until.is_some()), "recovered: with parked waiters"),
+            (self.semaphores.iter().any(|known| known.retired), "recovered: with retired ones"),
+            (
+                self.semaphores.iter().any(|known| known.next_level.is_some()),
+                "recovered: with deferred levels",
+            ),
+            (!self.absent.is_empty(), "recovered: with absent peers"),
+            (self.now < self.present, "recovered: in the backlog"),
+            (self.suspended_from.is_some(), "recovered: with suspended grants"),
+        ];
+        let happened: Vec<_> = cases.into_iter().filter(|(it, _)| *it).map(|(_, it)| it).collect();
+        happened.into_iter().for_each(|what| self.seen.note(what));
     }
 
     /// The next instant at which something happens without a command.
@@ -197,6 +246,8 @@ impl Model {
             name: (),
             max: semaphore.max,
             level: semaphore.level,
+            next_level: semaphore.next_level,
+            retired: semaphore.retired,
             held: holders.iter().map(|holder| holder.count.get()).sum(),
             pending: waiters.iter().map(|waiter| waiter.count.get()).sum(),
             holders: holders.len(),
@@ -243,6 +294,7 @@ impl Model {
             chain += usize::from(ending.any(|peer| granted_before.contains(&peer.id)));
             self.process_due();
             self.serve();
+            self.carry_out_deferred();
         }
         if chain >= 3 {
             self.seen.note("expired: a chain of peers just granted");
@@ -281,6 +333,36 @@ impl Model {
         if self.events.len() > before + 1 {
             self.seen.note("granted: several in one step");
         }
+    }
+
+    /// D9: a semaphore that nobody uses gets its next level, or is removed if it is retired.
+    fn carry_out_deferred(&mut self) {
+        for id in self.semaphores.iter().map(|known| known.id).collect::<Vec<_>>() {
+            if self.is_in_use(id) {
+                continue;
+            }
+            let known = self.semaphore_mut(id).expect("it was just listed");
+            if let Some(level) = known.next_level.take() {
+                known.level = level;
+                self.seen.note("level: changed when unused");
+                self.events.push(Event::LevelChanged { semaphore: id, level });
+            } else if known.retired {
+                self.discard(id);
+                self.seen.note("retired: released by the last holder");
+                self.events.push(Event::SemaphoreRemoved { semaphore: id });
+            }
+        }
+    }
+
+    fn discard(&mut self, id: SemaphoreId) {
+        let last_token = self.semaphore_mut(id).expect("the caller has checked it").last_token;
+        self.token_floor = self.token_floor.max(last_token);
+        self.semaphores.retain(|known| known.id != id);
+    }
+
+    fn is_in_use(&self, id: SemaphoreId) -> bool {
+        let used = |peer: &Peer| peer.held_on(id).is_some() || peer.pending_on(id).is_some();
+        self.peers.iter().any(used)
     }
 
     /// Grants a semaphore to the head of its queue if it fits.
@@ -394,13 +476,10 @@ impl Model {
         if self.suspended_from.is_some_and(|from| from <= id.index()) {
             return false;
         }
-        let max = self
-            .semaphores
-            .iter()
-            .find(|known| known.id == id)
-            .expect("the caller has checked it")
-            .max;
-        self.held(id) + u128::from(count.get()) <= u128::from(max.get())
+        let known = self.semaphores.iter().find(|known| known.id == id);
+        let known = known.expect("the caller has checked it");
+        let enough = self.held(id) + u128::from(count.get()) <= u128::from(known.max.get());
+        enough && !known.retired
     }
 
     fn held(&self, id: SemaphoreId) -> u128 {

@@ -25,6 +25,7 @@ fn nothing_is_granted_beyond_the_maximum() {
                 let held = grant.account.held() + u128::from(grant.count.get());
                 let fits = held <= u128::from(grant.account.max.get());
                 assert!(fits || grant.restored, "{grant:?} by {:?}", step.command);
+                assert!(!grant.account.retired, "{grant:?} by {:?}", step.command);
             });
         })
     });
@@ -76,6 +77,10 @@ fn repeating_a_request_changes_nothing_and_gives_the_same_answer() {
 fn repeat(throttle: &mut Throttle, step: &Step) {
     let again = match step.command {
         Command::Acquire { .. } | Command::Heartbeat { .. } | Command::Restore(_) => step.reply,
+        // A retired semaphore is gone with its last lock.
+        Command::Release { semaphore, .. } if step.events.contains(&removed(semaphore)) => {
+            Err(Error::UnknownSemaphore)
+        }
         Command::Release { .. } => step.reply.map(|_| Reply::Released(Release::Nothing)),
         Command::RemovePeer { .. } => Ok(Reply::Removed(false)),
         _ => return,
@@ -90,6 +95,10 @@ fn repeat(throttle: &mut Throttle, step: &Step) {
     let semaphores: Vec<_> = step.after.semaphores.iter().map(|known| known.id).collect();
     let seen = Snapshot::of(throttle, &semaphores);
     assert_eq!(seen, step.after, "{:?}", step.command);
+}
+
+fn removed(semaphore: SemaphoreId) -> Event {
+    Event::SemaphoreRemoved { semaphore }
 }
 
 /// S6. Peers that wait for nothing can release their locks. If they all do, again and again, no peer may

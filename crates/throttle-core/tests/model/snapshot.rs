@@ -60,6 +60,19 @@ impl Snapshot {
         }
     }
 
+    /// As a machine shows it that was rebuilt from the records: leases are full, and no waiter is parked.
+    pub(crate) fn recovered(mut self) -> Self {
+        let leases: Vec<_> = self.peers.iter().map(|peer| (peer.id, peer.expires_in)).collect();
+        leases.into_iter().for_each(|(peer, lease)| self.renew(peer, lease));
+        for semaphore in &mut self.semaphores {
+            semaphore.waiters.iter_mut().for_each(|waiter| waiter.parked = false);
+        }
+        for pending in self.peers.iter_mut().filter_map(|peer| peer.pending.as_mut()) {
+            pending.parked = false;
+        }
+        self
+    }
+
     pub(crate) fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.id == id)
     }

@@ -47,6 +47,7 @@ pub(crate) struct World {
     reached: Option<Time>,
     semaphores: Vec<SemaphoreId>,
     existing: BTreeSet<SemaphoreId>,
+    retired: BTreeSet<SemaphoreId>,
     living: BTreeSet<PeerId>,
     holding: BTreeSet<(PeerId, SemaphoreId)>,
     waiting: BTreeSet<(PeerId, SemaphoreId)>,
@@ -68,6 +69,7 @@ enum Kind {
     Heartbeat,
     NewPeer,
     Park,
+    ReinstateSemaphore,
     Release,
     RemovePeer,
     RemoveSemaphore,
@@ -79,7 +81,7 @@ enum Kind {
 }
 
 /// The relative frequency of each kind, in worlds that do not leave it out.
-const WEIGHTS: [(Kind, u32); 16] = [
+const WEIGHTS: [(Kind, u32); 17] = [
     (Kind::Acquire, 36),
     (Kind::AddSemaphore, 1),
     (Kind::CatchUp, 8),
@@ -88,9 +90,10 @@ const WEIGHTS: [(Kind, u32); 16] = [
     (Kind::Heartbeat, 6),
     (Kind::NewPeer, 10),
     (Kind::Park, 9),
+    (Kind::ReinstateSemaphore, 1),
     (Kind::Release, 16),
     (Kind::RemovePeer, 3),
-    (Kind::RemoveSemaphore, 1),
+    (Kind::RemoveSemaphore, 2),
     (Kind::Resize, 5),
     (Kind::Restore, 4),
     (Kind::ResumeSomeGrants, 1),
@@ -132,6 +135,7 @@ impl World {
             reached: None,
             semaphores: Vec::new(),
             existing: BTreeSet::new(),
+            retired: BTreeSet::new(),
             living: BTreeSet::new(),
             holding: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -153,6 +157,24 @@ impl World {
     /// A machine for this world. The first commands add its semaphores.
     pub(crate) fn throttle(&self) -> Throttle {
         Throttle::new(self.settings).with_token_floor(self.token_floor)
+    }
+
+    /// Whether the machine ends here, and another one is rebuilt from its records. Returns the instant at which that
+    /// one begins.
+    pub(crate) fn crash(&mut self, u: &mut Unstructured<'_>) -> Result<Option<Time>> {
+        let every = match (self.reached, self.waiting.is_empty()) {
+            (Some(_), _) => 12,
+            (None, false) => 48,
+            (None, true) => 192,
+        };
+        if self.missing > 0 || !u.ratio(1, every)? {
+            return Ok(None);
+        }
+        (self.reached, self.suspended) = (None, false);
+        if u.arbitrary()? {
+            self.pass(u.int_in_range(0..=20)?);
+        }
+        Ok(Some(self.now.min(LAST)))
     }
 
     /// All semaphores that were ever added.
@@ -211,8 +233,15 @@ impl World {
             }
             (_, &Ok(Reply::Resumed(suspended))) => self.suspended = suspended,
             (Command::SuspendGrants, _) => self.suspended = true,
-            (Command::RemoveSemaphore { semaphore }, Ok(_)) => {
-                self.existing.remove(semaphore);
+            (&Command::RemoveSemaphore { semaphore }, &Ok(Reply::InForce(gone))) => {
+                self.existing.remove(&semaphore);
+                if !gone {
+                    self.retired.insert(semaphore);
+                }
+            }
+            (&Command::ReinstateSemaphore { semaphore, .. }, Ok(_)) => {
+                self.retired.remove(&semaphore);
+                self.existing.insert(semaphore);
             }
             (
                 &Command::Acquire { peer, .. },
@@ -254,7 +283,11 @@ impl World {
             Event::Released { peer, semaphore, .. } => {
                 self.holding.remove(&(peer, semaphore));
             }
+            Event::SemaphoreRemoved { semaphore } => {
+                self.retired.remove(&semaphore);
+            }
             Event::LeaseChanged { .. }
+            | Event::LevelChanged { .. }
             | Event::Parked { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
@@ -310,6 +343,12 @@ impl World {
                 Some((peer, ticket)) => Command::Park { peer, ticket },
                 None => Command::Expire,
             },
+            Kind::ReinstateSemaphore => {
+                let any = self.retired.is_empty() || u.ratio(1, 8)?;
+                let semaphore = if any { self.semaphore(u)? } else { pick(&self.retired, u)? };
+                let (max, level) = (self.max(u)?, self.level(u)?);
+                Command::ReinstateSemaphore { semaphore, max, level }
+            }
             Kind::Release => {
                 let (peer, semaphore) = self.lock(u, 5, 2)?;
                 Command::Release { peer, semaphore, sequence: self.sequence(u, 6)? }
@@ -371,7 +410,15 @@ impl World {
         for _ in 0..u.int_in_range(0..=2)? {
             locks.insert(self.semaphore(u)?, self.count(u)?);
         }
-        let (peer, expires_in) = (self.any_peer(u)?, self.lease(u)?);
+        let (mut peer, expires_in) = (self.any_peer(u)?, self.lease(u)?);
+        if !self.retired.is_empty() && u.ratio(1, 3)? {
+            locks = [(pick(&self.retired, u)?, Count::ONE)].into();
+            let mut holding = self.holding.iter().filter(|(_, held)| locks.contains_key(held));
+            if let Some((holder, _)) = holding.next().filter(|_| u.arbitrary().unwrap_or_default())
+            {
+                peer = *holder;
+            }
+        }
         let sequence = self.sequence(u, 2)?;
         Ok(Restoration { peer, expires_in, locks, labels: self.labels(u)?, sequence })
     }

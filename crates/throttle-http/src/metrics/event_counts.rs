@@ -92,12 +92,14 @@ impl Observer for EventCounts {
             Event::Restored { .. } => self.restored_peers.increment(1),
             Event::Granted { waited: None, .. }
             | Event::LeaseChanged { .. }
+            | Event::LevelChanged { .. }
             | Event::Parked { .. }
             | Event::PeerCreated { .. }
             | Event::Queued { .. }
             | Event::Removed { .. }
             | Event::Resized { .. }
             | Event::Resumed { .. }
+            | Event::SemaphoreRemoved { .. }
             | Event::Shrunk { .. } => {}
         }
     }

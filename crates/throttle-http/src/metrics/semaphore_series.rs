@@ -32,7 +32,8 @@ pub(super) struct Counter(AtomicU64);
 pub(super) struct SeriesRegistry(Mutex<Vec<Option<Arc<Series>>>>);
 
 /// Values of the label `cause`, sorted.
-pub(super) const CAUSES: [&str; 4] = ["abandoned", "never_acquirable", "peer_gone", "withdrawn"];
+pub(super) const CAUSES: [&str; 5] =
+    ["abandoned", "never_acquirable", "peer_gone", "semaphore_retired", "withdrawn"];
 
 impl Series {
     pub(super) fn new(histograms: Histograms) -> Self {
@@ -49,11 +50,13 @@ impl Series {
     }
 
     pub(super) fn cancelled(&self, cause: CancelCause) -> &Counter {
-        let [abandoned, never_acquirable, peer_gone, withdrawn] = &self.cancelled;
+        let [abandoned, never_acquirable, peer_gone, semaphore_retired, withdrawn] =
+            &self.cancelled;
         match cause {
             CancelCause::Abandoned => abandoned,
             CancelCause::NeverAcquirable { .. } => never_acquirable,
             CancelCause::PeerGone => peer_gone,
+            CancelCause::SemaphoreRetired => semaphore_retired,
             CancelCause::Withdrawn => withdrawn,
         }
     }

@@ -119,6 +119,7 @@ async fn grants_waits_cancellations_and_expiries_are_counted() {
         throttle_cancelled_total{semaphore="A",cause="abandoned"} 0
         throttle_cancelled_total{semaphore="A",cause="never_acquirable"} 0
         throttle_cancelled_total{semaphore="A",cause="peer_gone"} 1
+        throttle_cancelled_total{semaphore="A",cause="semaphore_retired"} 0
         throttle_cancelled_total{semaphore="A",cause="withdrawn"} 1
         # HELP throttle_expired_peers_total Peers whose lease ended without a sign of life.
         # TYPE throttle_expired_peers_total counter

@@ -36,6 +36,14 @@ impl Model {
                 self.park(peer, ticket);
                 Ok(Reply::Done)
             }
+            Command::ReinstateSemaphore { semaphore, max, level } => {
+                let known = self.semaphore_mut(semaphore)?;
+                if std::mem::replace(&mut known.retired, false) {
+                    self.seen.note("retired: reinstated");
+                }
+                self.resize(semaphore, max)?;
+                self.set_level(semaphore, level)
+            }
             Command::Release { peer, semaphore, sequence } => {
                 self.release(peer, semaphore, sequence).map(Reply::Released)
             }
@@ -46,12 +54,7 @@ impl Model {
             Command::Resize { semaphore, max } => self.resize(semaphore, max),
             Command::Restore(ref restoration) => self.restore(restoration),
             Command::ResumeSomeGrants { budget } => Ok(self.resume_some_grants(budget)),
-            Command::SetLevel { semaphore, level } => {
-                self.check_unused(semaphore)?;
-                self.semaphore_mut(semaphore)?.level = level;
-                self.seen.note("semaphore: changed its level");
-                Ok(Reply::Done)
-            }
+            Command::SetLevel { semaphore, level } => self.set_level(semaphore, level),
             Command::SuspendGrants => {
                 self.suspended_from = Some(0);
                 self.seen.note("suspended");
@@ -62,7 +65,14 @@ impl Model {
 
     fn acquire(&mut self, id: PeerId, request: LockRequest) -> Result<Admission, Error> {
         let LockRequest { semaphore, count, expires_in, attended, sequence } = request;
-        self.semaphore_mut(semaphore)?;
+        if self.semaphore_mut(semaphore)?.retired {
+            let holds = self.find(id).is_ok_and(|peer| peer.held_on(semaphore).is_some());
+            if !holds {
+                self.seen.note("retired: unknown to others");
+                return Err(Error::UnknownSemaphore);
+            }
+            self.seen.note("retired: repeated by a holder");
+        }
         self.accept_sequence(id, sequence)?;
         if let Some(expires_in) = expires_in {
             self.heartbeat(id, expires_in)?;
@@ -256,10 +266,17 @@ impl Model {
                 return Err(Error::RestoreConflict);
             }
             self.seen.note("restored: again");
+            if locks.keys().any(|&id| self.semaphores.iter().any(|it| it.id == id && it.retired)) {
+                self.seen.note("retired: holding peer restored again");
+            }
             self.peer_mut(*id).sequences.extend(sequence);
             return self.heartbeat(*id, *expires_in);
         }
         for (&semaphore, count) in locks {
+            if self.semaphore_mut(semaphore)?.retired {
+                self.seen.note("retired: unknown to restores");
+                return Err(Error::UnknownSemaphore);
+            }
             if self.held(semaphore) + u128::from(count.get()) > Count::MAX.get().into() {
                 return Err(Error::LockCountTooLarge);
             }
@@ -355,7 +372,8 @@ impl Model {
         self.added += 1;
         // It may guard the same resource as one that was removed.
         let last_token = self.token_floor;
-        self.semaphores.push(Semaphore { id, max, level, last_token });
+        let (next_level, retired) = (None, false);
+        self.semaphores.push(Semaphore { id, max, level, next_level, retired, last_token });
         Reply::Added(id)
     }
 
@@ -388,7 +406,11 @@ impl Model {
     }
 
     fn resize(&mut self, id: SemaphoreId, max: Count) -> Result<Reply, Error> {
-        let from = std::mem::replace(&mut self.semaphore_mut(id)?.max, max);
+        let known = self.semaphore_mut(id)?;
+        if known.retired {
+            return Err(Error::UnknownSemaphore);
+        }
+        let from = std::mem::replace(&mut known.max, max);
         if max == from {
             return Ok(Reply::Done);
         }
@@ -409,19 +431,50 @@ impl Model {
         Ok(Reply::Done)
     }
 
+    /// D9: in use, it is retired.
     fn remove_semaphore(&mut self, id: SemaphoreId) -> Result<Reply, Error> {
-        self.check_unused(id)?;
-        let last_token = self.semaphore_mut(id)?.last_token;
-        self.token_floor = self.token_floor.max(last_token);
-        self.semaphores.retain(|known| known.id != id);
-        self.seen.note("semaphore: removed");
-        Ok(Reply::Done)
+        self.semaphore_mut(id)?;
+        if !self.is_in_use(id) {
+            self.discard(id);
+            self.seen.note("semaphore: removed");
+            return Ok(Reply::InForce(true));
+        }
+        let known = self.semaphore_mut(id)?;
+        (known.retired, known.next_level) = (true, None);
+        let mut waiters: Vec<_> = self
+            .peers
+            .iter()
+            .filter_map(|peer| Some((peer.pending_on(id)?.ticket, peer.id)))
+            .collect();
+        waiters.sort_unstable();
+        for (_, peer) in waiters {
+            self.seen.note("retired: waiters cancelled");
+            self.cancel(peer, CancelCause::SemaphoreRetired);
+        }
+        let held = self.held(id) > 0;
+        self.seen.note(if held { "retired: with holders" } else { "retired: all waiters left" });
+        Ok(Reply::InForce(false))
     }
 
-    fn check_unused(&mut self, id: SemaphoreId) -> Result<(), Error> {
-        self.semaphore_mut(id)?;
-        let used = |peer: &Peer| peer.held_on(id).is_some() || peer.pending_on(id).is_some();
-        if self.peers.iter().any(used) { Err(Error::SemaphoreInUse) } else { Ok(()) }
+    /// D9: in use, it gets its level later.
+    fn set_level(&mut self, id: SemaphoreId, level: Level) -> Result<Reply, Error> {
+        let in_use = self.is_in_use(id);
+        let known = self.semaphore_mut(id)?;
+        if known.retired {
+            return Err(Error::UnknownSemaphore);
+        }
+        let before = known.next_level.take();
+        if in_use && known.level != level {
+            known.next_level = Some(level);
+            self.seen.note("level: deferred");
+            return Ok(Reply::InForce(false));
+        }
+        known.level = level;
+        self.seen.note("semaphore: changed its level");
+        if before.is_some() {
+            self.seen.note("level: no longer deferred");
+        }
+        Ok(Reply::InForce(true))
     }
 
     fn check_acquirable(&mut self, id: SemaphoreId, count: Count) -> Result<(), Error> {
