@@ -1,10 +1,13 @@
 //! The page for a browser: a table of all semaphores, with links to the details.
 
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use throttle_runtime::{Error, Handle, SemaphoreStatus};
 
-use crate::listing::{self, Parts};
+use crate::{
+    listing::{self, Parts},
+    view,
+};
 
 /// The characters that a path segment needs percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -14,7 +17,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(crate) async fn render(
     handle: &Handle,
     path: &str,
-) -> Result<impl Stream<Item = Parts> + Send + use<>, Error> {
+) -> Result<impl Stream<Item = Result<Parts, Error>> + Send + use<>, Error> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
@@ -23,16 +26,20 @@ pub(crate) async fn render(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Throttle</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <link rel=\"icon\" href=\"{base}favicon.ico\"><style>{STYLE}</style></head>\
-         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>",
+         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>{grace_period}",
         peers = handle.peer_count().await?,
         version = env!("CARGO_PKG_VERSION"),
+        grace_period = view::grace_left(handle).map_or_else(String::new, |left| {
+            format!("<p><b>{}</b></p>", view::grace_period(left))
+        }),
     );
     let foot = format!(
         "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
          </p></body></html>"
     );
     let semaphores = listing::semaphore_pages(handle.semaphore_pages().await?);
-    let mut pages = Box::pin(semaphores.filter(|page| future::ready(!page.is_empty())).peekable());
+    let filled = semaphores.try_filter(|page| future::ready(!page.is_empty()));
+    let mut pages = Box::pin(filled.peekable());
     let (before, after) = match pages.as_mut().peek().await {
         None => ("<p>No semaphores are configured.</p>", ""),
         Some(_) => (
@@ -40,11 +47,12 @@ pub(crate) async fn render(
             "</table>",
         ),
     };
-    let rows = pages.map(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
-    let parts = stream::iter([vec![head, before.to_owned()]])
+    let rows =
+        pages.map_ok(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
+    let parts = stream::iter([Ok(vec![head, before.to_owned()])])
         .chain(rows)
-        .chain(stream::iter([vec![after.to_owned(), foot]]));
-    Ok(parts.map(|parts: Vec<_>| {
+        .chain(stream::iter([Ok(vec![after.to_owned(), foot])]));
+    Ok(parts.map_ok(|parts: Vec<_>| {
         Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
     }))
 }
@@ -52,9 +60,11 @@ pub(crate) async fn render(
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {
     let SemaphoreStatus { name, level, max, held, holders, pending, waiters, .. } = semaphore;
     let (segment, name) = (utf8_percent_encode(name, SEGMENT), escape(name));
+    let mark = if semaphore.retired { " <i>retired</i>" } else { "" };
+    let next_level = semaphore.next_level.map(|next| format!(" <i>then {next}</i>"));
     let cells = [
-        format!("<a href=\"{base}semaphores/{segment}\">{name}</a>"),
-        level.to_string(),
+        format!("<a href=\"{base}semaphores/{segment}\">{name}</a>{mark}"),
+        level.to_string() + &next_level.unwrap_or_default(),
         max.to_string(),
         sum(*held, *holders),
         sum(*pending, *waiters),

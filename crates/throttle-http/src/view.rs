@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use throttle_runtime::{
-    HeldLock, Holder, Labels, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
+    Handle, HeldLock, Holder, Labels, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
 };
 use throttle_wire as wire;
 
@@ -62,8 +62,8 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> wire::SemaphoreStatus {
         waiters: semaphore.waiters as u64,
         longest_pending,
         longest_pending_seconds: longest_pending.into(),
-        retired: false,
-        next_level: None,
+        retired: semaphore.retired,
+        next_level: semaphore.next_level.map(|level| level.0),
     }
 }
 
@@ -99,8 +99,19 @@ fn labels(labels: &Labels) -> wire::Labels {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// What is left of the grace period, unless it ends at this moment.
+pub(crate) fn grace_left(handle: &Handle) -> Option<Duration> {
+    handle.grace_left().filter(|left| !left.is_zero())
+}
+
+/// Tells people that a grace period is running, of which `left` is left.
+pub(crate) fn grace_period(left: Duration) -> String {
+    let left = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
+    format!("Nothing new is granted for another {}.", humantime::format_duration(left))
+}
+
 /// Rounds a measured duration to milliseconds, because nobody reads nine digits.
-fn readable(measured: Duration) -> Duration {
+pub(crate) fn readable(measured: Duration) -> Duration {
     const HALF: Duration = Duration::from_micros(500);
     let rounded = measured.saturating_add(HALF);
     rounded - Duration::from_nanos(u64::from(rounded.subsec_nanos() % 1_000_000))
@@ -117,5 +128,13 @@ mod tests {
         assert_eq!(readable(1_499_999), 1_000_000);
         assert_eq!(readable(1_500_000), 2_000_000);
         assert_eq!(super::readable(Duration::MAX).as_secs(), u64::MAX);
+    }
+
+    #[test]
+    fn the_rest_of_a_grace_period_is_rounded_up_to_seconds() {
+        let text = |millis| grace_period(Duration::from_millis(millis));
+        assert_eq!(text(1), "Nothing new is granted for another 1s.");
+        assert_eq!(text(90_000), "Nothing new is granted for another 1m 30s.");
+        assert_eq!(text(90_001), "Nothing new is granted for another 1m 31s.");
     }
 }
