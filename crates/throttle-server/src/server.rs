@@ -295,9 +295,9 @@ fn capacity(limits: &Limits) -> Capacity {
 
 /// A reload that a client asked for.
 async fn reload_for_client(reload: Arc<Reload>) -> Result<Reloaded, String> {
-    let Changes { added, changed, removed, .. } =
+    let Changes { added, changed, removed, retired, deferred } =
         reload.run(RequestedBy::Client).await.map_err(|error| error.to_string())?;
-    Ok(Reloaded { added, changed, removed, ..Reloaded::default() })
+    Ok(Reloaded { added, changed, removed, retired, deferred })
 }
 
 /// How long an idle connection is safe from being closed in favour of another one: longer than a client takes

@@ -48,7 +48,7 @@ impl Embedded {
         let backend = match existing(&name, path)? {
             Some(file) => file,
             None => {
-                make(&name, path)?;
+                make(&name, path, |_| Ok(()))?;
                 existing(&name, path)?.ok_or_else(|| {
                     StoreError::new(format!("{name} was removed while it was being made"))
                 })?
@@ -144,7 +144,7 @@ impl fmt::Debug for Embedded {
 }
 
 /// How many records a transaction may have. One of random peers among a million takes 0.1 s and 16 MiB.
-const MAX_BATCH: usize = 4096;
+pub(crate) const MAX_BATCH: usize = 4096;
 
 fn write_meta(transaction: &WriteTransaction, meta: &Meta) -> Result<(), redb::Error> {
     let Meta { id, made_at, token_floor } = *meta;
@@ -236,11 +236,15 @@ fn backend(name: &str, file: File) -> Result<FileBackend, StoreError> {
     FileBackend::new(file).map_err(|error| engine::failed(name, "cannot be opened", error))
 }
 
-/// Makes an empty store at `path`.
+/// Makes a store at `path`, with what `fill` writes to it.
 ///
-/// redb needs several writes for that. They go to a file beside it, which gets its name when it is complete, so a
-/// crash leaves either no store or one that opens. Where two servers do this at once, the second one fails.
-fn make(name: &str, path: &Path) -> Result<(), StoreError> {
+/// That takes several writes. They go to a file beside it, which gets its name when it is complete, so a crash leaves
+/// either no store or one that opens. Where two servers do this at once, the second one fails.
+pub(crate) fn make<T>(
+    name: &str,
+    path: &Path,
+    fill: impl FnOnce(&mut Embedded) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let failed = |error| engine::io(name, "cannot be made", &error);
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -249,10 +253,16 @@ fn make(name: &str, path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).open(beside).map_err(failed)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(beside);
+    let file = file.map_err(failed)?;
     let synced = file.try_clone().map_err(failed)?;
-    drop(Embedded::open_on(name, backend(name, file)?)?);
+    let filled =
+        Embedded::open_on(name, backend(name, file)?).and_then(|mut store| fill(&mut store));
+    if filled.is_err() {
+        // The error says more than one of the removal would.
+        let _ = fs::remove_file(beside);
+    }
+    let filled = filled?;
     synced.sync_all().map_err(failed)?;
     // In contrast to a renaming, a link never replaces a file.
     let placed = fs::hard_link(beside, path).and_then(|()| fs::remove_file(beside));
@@ -264,7 +274,8 @@ fn make(name: &str, path: &Path) -> Result<(), StoreError> {
         }
         placed => placed.map_err(failed)?,
     }
-    sync_directory(path).map_err(failed)
+    sync_directory(path).map_err(failed)?;
+    Ok(filled)
 }
 
 /// Makes the name of a new file durable.

@@ -11,8 +11,8 @@ use std::{
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use throttle_runtime::StoreError;
 
-/// How much memory redb may use for pages that it keeps. See the module [`embedded`](crate::embedded).
-pub(crate) const CACHE_BYTES: usize = 32 << 20;
+/// How much memory an open store uses at most for pages of its file, besides those of a batch that is being written.
+pub const CACHE_BYTES: usize = 32 << 20;
 
 /// Opens the database in `backend`, and makes one there if it is empty.
 ///

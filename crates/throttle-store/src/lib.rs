@@ -1,8 +1,10 @@
 //! Files that keep the state of a Throttle server over the end of its process.
 //!
 //! - [`Embedded`] is the durable store: a redb file to which the runtime writes every change before it shows it.
+//! - [`StateFile`] holds the whole state of a server that was stopped in order, for its next start.
+//! - [`open_read_only`], [`export`], [`import`] and [`verify`] serve operators.
 //!
-//! It keeps the [records](throttle_runtime::Record) of the runtime. `docs/design/records.md` describes their
+//! Both files keep the [records](throttle_runtime::Record) of the runtime. `docs/design/records.md` describes their
 //! bytes. Nothing here knows what a semaphore is.
 //!
 //! ```
@@ -23,15 +25,23 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod embedded;
 mod engine;
 mod format;
+mod lines;
 mod snapshot;
+mod state_file;
 mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod verify;
 
 pub use crate::{
+    archive::{Archive, CopiedStore, export, import, open_read_only},
     embedded::Embedded,
-    snapshot::{Counts, Reader, Receive, Snapshot},
+    engine::CACHE_BYTES,
+    snapshot::{Counts, Reader, Receive, Records, Snapshot},
+    state_file::{StateFile, StateFileWriter},
+    verify::{Verified, verify},
 };

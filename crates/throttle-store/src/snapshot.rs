@@ -32,6 +32,51 @@ pub struct Counts {
     pub absent: u64,
 }
 
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { semaphores, peers, absent } = self;
+        write!(f, "{semaphores} semaphores, {peers} peers and {absent} absent peers")
+    }
+}
+
+/// Something that holds the records of a server.
+pub trait Records {
+    /// The meta record, or `None` if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be read or is damaged.
+    fn meta(&self) -> Result<Option<Meta>, StoreError>;
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they cannot be read.
+    fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Passes every record to `receive`, as [`Store::load`](throttle_runtime::Store::load) does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they cannot be read or are damaged, and the error of `receive`.
+    fn records(&self, receive: &mut Receive<'_>) -> Result<Option<Meta>, StoreError>;
+}
+
+impl Records for Snapshot {
+    fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        self.meta()
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        self.counts()
+    }
+
+    fn records(&self, receive: &mut Receive<'_>) -> Result<Option<Meta>, StoreError> {
+        self.records(receive)
+    }
+}
+
 /// Takes snapshots of a store that somebody else owns and writes to.
 #[derive(Clone)]
 pub struct Reader {

@@ -4,3 +4,5 @@
 mod disk;
 mod embedded;
 mod samples;
+mod text;
+mod versions;

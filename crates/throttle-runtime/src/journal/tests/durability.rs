@@ -184,10 +184,11 @@ async fn a_heartbeat_waits_only_for_changes_of_its_own_peer() {
     service.flush();
     assert_eq!(ready(&mut longer), Ok(()));
     assert_eq!(service.store.contents().peers[&other].expires_in, 2 * LEASE);
+    service.store.take_images();
     let mut plain = beat(other, 2 * LEASE);
     assert_eq!(ready(&mut plain), Ok(()));
     service.flush();
-    assert_eq!(service.store.take_images().len(), 8, "a plain heartbeat writes nothing");
+    assert!(service.store.take_images().is_empty(), "a plain heartbeat writes nothing");
 }
 
 /// D3

@@ -1,11 +1,10 @@
 //! Tests of the journal. They decide themselves when the writer takes a batch and when it is durable.
 
-#[path = "../../../tests/memory_store.rs"]
+#[path = "../../../tests/memory_store/mod.rs"]
 mod memory_store;
 
 mod durability;
 mod failures;
-mod prefixes;
 
 use std::{
     collections::BTreeMap,
