@@ -78,8 +78,12 @@ impl Server {
     }
 
     /// The number of peers.
+    ///
+    /// # Panics
+    ///
+    /// If the service has failed.
     pub async fn peers(&self) -> usize {
-        self.handle().peer_count().await
+        self.handle().peer_count().await.expect("the service runs")
     }
 
     /// The number of waiters of a semaphore, including parked ones.

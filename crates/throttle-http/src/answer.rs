@@ -21,7 +21,7 @@ pub(crate) fn json_with(status: StatusCode, value: &(impl Serialize + ?Sized)) -
     // Most answers fit, so the buffer rarely grows.
     let mut bytes = Vec::with_capacity(160);
     serde_json::to_writer(&mut bytes, value).expect("all keys are strings");
-    with(status, "application/json", bytes.into())
+    with(status, JSON, bytes.into())
 }
 
 pub(crate) fn with(status: StatusCode, media_type: &'static str, bytes: Bytes) -> Response {
@@ -31,6 +31,8 @@ pub(crate) fn with(status: StatusCode, media_type: &'static str, bytes: Bytes) -
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response
 }
+
+pub(crate) const JSON: &str = "application/json";
 
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use throttle_runtime::{PeerId, Sequence};
+use throttle_runtime::{FencingToken, PeerId, Sequence};
 use throttle_wire::{
     Code, Heartbeat, LockCount, LockRequest, MAX_SEQUENCE, NewPeer, Release, Remainder, RemovePeer,
     Restore,
@@ -42,6 +42,26 @@ impl<'a> FromPath<'a> for LockPath<'a> {
         let peer = FromPath::from_path(captures, limits)?;
         limits.check_name(&semaphore)?;
         Ok(Self { peer, semaphore })
+    }
+}
+
+/// The semaphore and the token in `/semaphores/{name}/fencing/{token}`.
+pub(crate) struct FencingPath<'a> {
+    pub(crate) semaphore: Cow<'a, str>,
+    /// `None` for an integer that is greater than every token.
+    pub(crate) token: Option<FencingToken>,
+}
+
+impl<'a> FromPath<'a> for FencingPath<'a> {
+    fn from_path(captures: Captures<'a>, limits: &RequestLimits) -> Result<Self, Refusal> {
+        let semaphore = percent::decode_segment(captures.semaphore)?;
+        let token = percent::decode_segment(captures.token)?;
+        if !token.bytes().all(|byte| byte.is_ascii_digit()) {
+            let detail = "The path must have a fencing token, an integer, behind `/fencing/`.";
+            return Err(Refusal::new(Code::MalformedPath, detail));
+        }
+        limits.check_name(&semaphore)?;
+        Ok(Self { semaphore, token: token.parse().ok().and_then(FencingToken::new) })
     }
 }
 

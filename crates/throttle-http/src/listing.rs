@@ -9,18 +9,19 @@
 //! The handlers are in `peers` and `semaphores`. Which entries a page has is decided in the runtime
 //! (`inspect`), and what an entry looks like in `view`.
 
-use std::{borrow::Cow, convert::Infallible, iter, mem, sync::Arc};
+use std::{borrow::Cow, iter, mem, sync::Arc};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use throttle_runtime::{Overview, Page, PeerStatus, SemaphorePages, SemaphoreStatus};
+use throttle_core::Error as Refused;
+use throttle_runtime::{Error, Overview, Page, PeerStatus, SemaphorePages, SemaphoreStatus};
 use throttle_wire::Code;
-use tokio::task;
+use tokio::{sync::OwnedSemaphorePermit, task};
 
 use crate::{
     answer::{self, PIECE},
@@ -38,26 +39,27 @@ pub(crate) type Parts = Box<dyn Iterator<Item = Part> + Send>;
 /// All peers: an array of [`throttle_wire::PeerStatus`].
 pub(crate) async fn peers(api: &Api) -> Result<Response, Refusal> {
     let handle = api.handle.clone();
-    let first = handle.peers(None, ENTRIES).await;
+    let first = handle.peers(None, ENTRIES).await?;
     let pages = pages(first, move |after| {
         let handle = handle.clone();
         async move { handle.peers(Some(after), ENTRIES).await }
     });
-    answer(api, JSON, array(pages, parts_of_peer)).await
+    answer(api, answer::JSON, array(pages, parts_of_peer)).await
 }
 
 /// One peer: a [`throttle_wire::PeerStatus`].
 pub(crate) async fn peer(api: &Api, peer: PeerStatus) -> Result<Response, Refusal> {
-    let answer = answer(api, JSON, stream::iter([boxed(parts_of_peer(peer))])).await?;
+    let parts = stream::iter([Ok(boxed(parts_of_peer(peer)))]);
+    let answer = answer(api, answer::JSON, parts).await?;
     // The other lists are on operators' routes, which do this for all answers.
     Ok(yield_between_pieces(answer))
 }
 
 /// All semaphores: an array of [`throttle_wire::SemaphoreStatus`].
 pub(crate) async fn semaphores(api: &Api) -> Result<Response, Refusal> {
-    let pages = semaphore_pages(api.handle.semaphore_pages().await);
+    let pages = semaphore_pages(api.handle.semaphore_pages().await?);
     let parts = array(pages, |semaphore| json(&view::semaphore(semaphore)));
-    answer(api, JSON, parts).await
+    answer(api, answer::JSON, parts).await
 }
 
 /// One semaphore: a [`throttle_wire::SemaphoreOverview`], from its numbers and the first pages of its
@@ -72,63 +74,74 @@ pub(crate) async fn semaphore(api: &Api, overview: Overview) -> Result<Response,
         let (handle, name) = (api.handle.clone(), Arc::clone(&name));
         pages(holders, move |after| {
             let (handle, name) = (handle.clone(), Arc::clone(&name));
-            async move {
-                let page = handle.holders(&name, Some(after), ENTRIES).await;
-                page.unwrap_or_else(|_| last_page())
-            }
+            async move { unless_removed(handle.holders(&name, Some(after), ENTRIES).await) }
         })
     };
     let waiters = {
         let handle = api.handle.clone();
         pages(waiters, move |after| {
             let (handle, name) = (handle.clone(), Arc::clone(&name));
-            async move {
-                let page = handle.waiters(&name, Some(after), ENTRIES).await;
-                page.unwrap_or_else(|_| last_page())
-            }
+            async move { unless_removed(handle.waiters(&name, Some(after), ENTRIES).await) }
         })
     };
-    let parts = stream::iter([boxed(one(numbers).chain(fixed(br#","held_by":"#)))])
+    let parts = stream::iter([Ok(boxed(one(numbers).chain(fixed(br#","held_by":"#))))])
         .chain(array(holders, |holder| json(&view::holder(holder))))
-        .chain(stream::iter([boxed(fixed(br#","queue":"#))]))
+        .chain(stream::iter([Ok(boxed(fixed(br#","queue":"#)))]))
         .chain(array(waiters, |waiter| json(&view::waiter(waiter))))
-        .chain(stream::iter([boxed(fixed(b"}"))]));
-    answer(api, JSON, parts).await
+        .chain(stream::iter([Ok(boxed(fixed(b"}")))]));
+    answer(api, answer::JSON, parts).await
 }
 
-/// An answer that consists of these parts. All that exceeds one piece is written as the client reads it.
+/// An answer that consists of these parts. All that exceeds one piece is written as the client reads it. If a part
+/// behind the first piece cannot be read, the answer breaks off, and its client notices that it has no end.
 ///
 /// # Errors
 ///
-/// `too_many_listings` if it is longer than one piece and as many listings as allowed are being written.
+/// `too_many_listings` if it is longer than one piece and as many listings as allowed are being written, and the
+/// error of a part of the first piece.
 pub(crate) async fn answer(
     api: &Api,
     media_type: &'static str,
-    parts: impl Stream<Item = Parts> + Send + 'static,
+    parts: impl Stream<Item = Result<Parts, Error>> + Send + 'static,
 ) -> Result<Response, Refusal> {
     let mut pieces = Pieces { pages: Box::pin(parts), current: Box::new(iter::empty()) };
-    let first = pieces.next().await;
+    let first = pieces.next().await?;
     if first.len() < PIECE {
         return Ok(answer::with(StatusCode::OK, media_type, first));
     }
-    let permit = Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
-        let limit = api.limits.listings;
-        let detail = format!("There are {limit} long lists being read. Try again later.");
-        Refusal::new(Code::TooManyListings, detail)
-    })?;
+    let permit = permit(api)?;
     // Fused, because compression polls a body once more after its end.
     let body =
-        stream::unfold((Some(first), pieces, permit), async |(first, mut pieces, permit)| {
+        stream::try_unfold((Some(first), pieces, permit), async |(first, mut pieces, permit)| {
             let piece = match first {
                 Some(first) => first,
-                None => pieces.next().await,
+                None => pieces.next().await?,
             };
-            (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (None, pieces, permit)))
+            Ok::<_, Error>((!piece.is_empty()).then_some((piece, (None, pieces, permit))))
         });
     let mut response = Response::new(Body::from_stream(body.fuse()));
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     Ok(response)
+}
+
+/// Permission for one more long answer, for as long as it is kept.
+///
+/// # Errors
+///
+/// `too_many_listings` if as many as allowed are being written.
+pub(crate) fn permit(api: &Api) -> Result<OwnedSemaphorePermit, Refusal> {
+    Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
+        let limit = api.limits.listings;
+        let detail = format!("There are {limit} long lists being read. Try again later.");
+        Refusal::new(Code::TooManyListings, detail)
+    })
+}
+
+/// The body, which keeps the permit until it is written.
+pub(crate) fn with_permit(body: Body, permit: OwnedSemaphorePermit) -> Body {
+    let pieces = body.into_data_stream();
+    Body::from_stream(pieces.inspect(move |_| _ = &permit).fuse())
 }
 
 /// Makes a body in several pieces yield to other tasks between them.
@@ -160,55 +173,64 @@ struct Pieces<S> {
     current: Parts,
 }
 
-impl<S: Stream<Item = Parts> + Unpin> Pieces<S> {
+impl<S: Stream<Item = Result<Parts, Error>> + Unpin> Pieces<S> {
     /// As many parts as make a piece, or all that are left.
-    async fn next(&mut self) -> Bytes {
+    async fn next(&mut self) -> Result<Bytes, Error> {
         let mut piece = Vec::with_capacity(SHORT);
         while piece.len() < PIECE {
             if let Some(part) = self.current.next() {
                 piece.extend_from_slice(&part);
             } else if let Some(parts) = self.pages.next().await {
-                self.current = parts;
+                self.current = parts?;
             } else {
                 break;
             }
         }
-        piece.into()
+        Ok(piece.into())
     }
 }
 
 /// The first page of a list, and those that `page` returns after it.
-fn pages<E: Send, C: Send, F: Future<Output = Page<E, C>> + Send>(
+fn pages<E: Send, C: Send, F: Future<Output = Result<Page<E, C>, Error>> + Send>(
     first: Page<E, C>,
     page: impl FnMut(C) -> F + Send,
-) -> impl Stream<Item = Vec<E>> + Send {
+) -> impl Stream<Item = Result<Vec<E>, Error>> + Send {
     let Page { entries, next } = first;
-    let others = stream::unfold((next, page), async |(next, mut page)| {
-        let Page { entries, next } = page(next?).await;
-        Some((entries, (next, page)))
+    let others = stream::try_unfold((next, page), async |(next, mut page)| {
+        let Some(next) = next else { return Ok(None) };
+        let Page { entries, next } = page(next).await?;
+        Ok(Some((entries, (next, page))))
     });
-    stream::iter([entries]).chain(others)
+    stream::iter([Ok(entries)]).chain(others)
 }
 
 /// The pages of all semaphores.
 pub(crate) fn semaphore_pages(
     pages: SemaphorePages,
-) -> impl Stream<Item = Vec<SemaphoreStatus>> + Send {
-    stream::unfold(pages, async |mut pages| pages.next().await.map(|page| (page, pages)))
+) -> impl Stream<Item = Result<Vec<SemaphoreStatus>, Error>> + Send {
+    stream::try_unfold(pages, async |mut pages| {
+        let page = pages.next().await?;
+        Ok(page.map(|page| (page, pages)))
+    })
 }
 
-/// An empty page that ends a list.
-fn last_page<E, C>() -> Page<E, C> {
-    Page { entries: Vec::new(), next: None }
+/// The page, or an empty one that ends the list if its semaphore was removed.
+fn unless_removed<E, C>(page: Result<Page<E, C>, Error>) -> Result<Page<E, C>, Error> {
+    match page {
+        Err(Error::Refused(Refused::UnknownSemaphore)) => {
+            Ok(Page { entries: Vec::new(), next: None })
+        }
+        page => page,
+    }
 }
 
 /// The parts of a JSON array with the entries of all pages.
 fn array<E: Send + 'static, I: Iterator<Item = Part> + Send + 'static>(
-    pages: impl Stream<Item = Vec<E>> + Send,
+    pages: impl Stream<Item = Result<Vec<E>, Error>> + Send,
     parts_of: impl Fn(E) -> I + Copy + Send + 'static,
-) -> impl Stream<Item = Parts> + Send {
+) -> impl Stream<Item = Result<Parts, Error>> + Send {
     let mut at_start = true;
-    let entries = pages.map(move |page| {
+    let entries = pages.map_ok(move |page| {
         let mut is_first = at_start;
         at_start &= page.is_empty();
         boxed(page.into_iter().flat_map(move |entry| {
@@ -216,7 +238,8 @@ fn array<E: Send + 'static, I: Iterator<Item = Part> + Send + 'static>(
             fixed(separator).chain(parts_of(entry))
         }))
     });
-    stream::iter([boxed(fixed(b"["))]).chain(entries).chain(stream::iter([boxed(fixed(b"]"))]))
+    let bracket = |bracket| stream::iter([Ok(boxed(fixed(bracket)))]);
+    bracket(b"[").chain(entries).chain(bracket(b"]"))
 }
 
 /// A [`throttle_wire::PeerStatus`]. Each lock is a part of its own, because a peer may have thousands.
@@ -255,8 +278,6 @@ fn fixed(text: &'static [u8]) -> iter::Once<Part> {
 fn boxed(parts: impl Iterator<Item = Part> + Send + 'static) -> Parts {
     Box::new(parts)
 }
-
-const JSON: &str = "application/json";
 
 /// Most answers fit, so the buffer rarely grows.
 const SHORT: usize = 512;

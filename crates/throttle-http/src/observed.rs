@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
-use throttle_runtime::Time;
+use throttle_runtime::{Failure, Time};
 use throttle_wire::{Code, PROBLEM_JSON};
 use tracing::{Level, debug, enabled, error};
 
@@ -110,12 +110,12 @@ pub(crate) async fn observed(
         Some(malformed) => Err(malformed.refusal()),
         None => {
             let outcome = AssertUnwindSafe(handler).catch_unwind().await;
-            outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
+            outcome.unwrap_or_else(|panic| Err(panicked(api, &*panic)))
         }
     };
     let code = outcome.as_ref().err().map(Refusal::code);
     let response =
-        outcome.unwrap_or_else(|refusal| refusal.write(info.prefers_problem, api.handle.uptime()));
+        outcome.unwrap_or_else(|refusal| refusal.write(info.prefers_problem, &api.handle));
     let status = response.status();
     let Labels { route, group, fields } = labels;
     if let (Some(metrics), Some(counters)) = (&api.metrics, &route.counters) {
@@ -137,7 +137,11 @@ pub(crate) async fn observed(
 }
 
 /// The refusal for a handler that panicked.
-fn panicked(panic: &(dyn Any + Send)) -> Refusal {
+fn panicked(api: &Api, panic: &(dyn Any + Send)) -> Refusal {
+    // Operations that return no error panic when the store has failed. That is no defect.
+    if let Some(failure @ Failure::Store) = api.handle.failure() {
+        return Refusal::failed(failure);
+    }
     let message = panic.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
     error!(target: "throttle::http", message, "a handler panicked");

@@ -1,10 +1,13 @@
 //! The page for a browser: a table of all semaphores, with links to the details.
 
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use throttle_runtime::{Handle, SemaphoreStatus};
+use throttle_runtime::{Error, Handle, SemaphoreStatus};
 
-use crate::listing::{self, Parts};
+use crate::{
+    listing::{self, Parts},
+    view,
+};
 
 /// The characters that a path segment needs percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -14,7 +17,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(crate) async fn render(
     handle: &Handle,
     path: &str,
-) -> impl Stream<Item = Parts> + Send + use<> {
+) -> Result<impl Stream<Item = Result<Parts, Error>> + Send + use<>, Error> {
     let base = match path.rsplit('/').next() {
         Some(last) if !last.is_empty() => format!("./{}/", escape(last)),
         _ => "./".to_owned(),
@@ -23,16 +26,20 @@ pub(crate) async fn render(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Throttle</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <link rel=\"icon\" href=\"{base}favicon.ico\"><style>{STYLE}</style></head>\
-         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>",
-        peers = handle.peer_count().await,
+         <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>{grace_period}",
+        peers = handle.peer_count().await?,
         version = env!("CARGO_PKG_VERSION"),
+        grace_period = handle.grace_left().map_or_else(String::new, |left| {
+            format!("<p><b>{}</b></p>", view::grace_period(left))
+        }),
     );
     let foot = format!(
         "<p><a href=\"{base}semaphores\">semaphores</a> <a href=\"{base}peers\">peers</a>\
          </p></body></html>"
     );
-    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await);
-    let mut pages = Box::pin(semaphores.filter(|page| future::ready(!page.is_empty())).peekable());
+    let semaphores = listing::semaphore_pages(handle.semaphore_pages().await?);
+    let filled = semaphores.try_filter(|page| future::ready(!page.is_empty()));
+    let mut pages = Box::pin(filled.peekable());
     let (before, after) = match pages.as_mut().peek().await {
         None => ("<p>No semaphores are configured.</p>", ""),
         Some(_) => (
@@ -40,13 +47,14 @@ pub(crate) async fn render(
             "</table>",
         ),
     };
-    let rows = pages.map(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
-    stream::iter([vec![head, before.to_owned()]])
+    let rows =
+        pages.map_ok(move |page| page.iter().map(|semaphore| row(semaphore, &base)).collect());
+    let parts = stream::iter([Ok(vec![head, before.to_owned()])])
         .chain(rows)
-        .chain(stream::iter([vec![after.to_owned(), foot]]))
-        .map(|parts: Vec<_>| {
-            Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
-        })
+        .chain(stream::iter([Ok(vec![after.to_owned(), foot])]));
+    Ok(parts.map_ok(|parts: Vec<_>| {
+        Box::new(parts.into_iter().map(|part| part.into_bytes().into())) as Parts
+    }))
 }
 
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use throttle_core::{Count, Error as Refused, Sequence};
+use throttle_runtime::{Failure, Handle};
 use throttle_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::answer;
@@ -68,25 +69,31 @@ impl Refusal {
     }
 
     /// The service behind the routes has failed.
-    pub(crate) fn failed() -> Self {
-        Self::new(Code::Internal, "The server is broken and is about to end.")
+    pub(crate) fn failed(failure: Failure) -> Self {
+        match failure {
+            Failure::Operation | Failure::Timer => throttle_runtime::Error::Failed.into(),
+            Failure::Store => throttle_runtime::Error::StoreFailed.into(),
+        }
     }
 
     pub(crate) fn code(&self) -> Code {
         self.code
     }
 
-    /// The response in plain text, or as a problem document of a server that has run for `uptime`.
-    pub(crate) fn write(self, as_problem: bool, uptime: Duration) -> Response {
+    /// The response in plain text, or as a problem document, which may tell how long the service `handle` has run.
+    pub(crate) fn write(self, as_problem: bool, handle: &Handle) -> Response {
         let status =
             StatusCode::from_u16(self.code.status()).expect("every code has a valid status");
         let mut response = if as_problem {
             let mut problem = Problem::new(self.code, self.detail.into_owned());
-            let whole_millis = Duration::new(uptime.as_secs(), uptime.subsec_millis() * 1_000_000);
             problem.sequence = self.sequence.map(Sequence::get);
             if self.code == Code::UnknownPeer {
-                problem.uptime = Some(whole_millis);
-                problem.uptime_seconds = Some(whole_millis.into());
+                let uptime = whole_millis(handle.uptime());
+                let remembers_for = whole_millis(handle.remembers_for());
+                problem.uptime = Some(uptime);
+                problem.uptime_seconds = Some(uptime.into());
+                problem.remembers_for = Some(remembers_for);
+                problem.remembers_for_seconds = Some(remembers_for.into());
             }
             let body = serde_json::to_vec(&problem).expect("all keys are strings");
             answer::with(status, PROBLEM_JSON, body.into())
@@ -102,6 +109,11 @@ impl Refusal {
         }
         response
     }
+}
+
+/// Rounded down: a client must not take a peer for removed that this service may have forgotten.
+fn whole_millis(time: Duration) -> Duration {
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
 }
 
 /// The handler of an operator's route does not know which form the client reads. So the refusal stays
@@ -124,8 +136,14 @@ impl From<throttle_runtime::Error> for Refusal {
                 Code::Cancelled,
                 "The pending lock was cancelled while the request waited for it.",
             ),
-            throttle_runtime::Error::Failed => Self::failed(),
+            throttle_runtime::Error::Failed => {
+                Self::new(Code::Internal, "The server is broken and is about to end.")
+            }
             throttle_runtime::Error::Refused(refused) => refused.into(),
+            throttle_runtime::Error::StoreFailed => Self::new(
+                Code::StoreFailed,
+                "The server cannot write to its store and is about to end. Try again later.",
+            ),
         }
     }
 }
@@ -230,7 +248,11 @@ mod tests {
         for refused in refusals {
             assert_eq!(Refusal::from(refused).code.as_str(), refused.code());
         }
-        for error in [throttle_runtime::Error::Cancelled, throttle_runtime::Error::Failed] {
+        for error in [
+            throttle_runtime::Error::Cancelled,
+            throttle_runtime::Error::Failed,
+            throttle_runtime::Error::StoreFailed,
+        ] {
             assert_eq!(Refusal::from(error).code.as_str(), error.code());
         }
     }

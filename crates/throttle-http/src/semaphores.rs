@@ -7,13 +7,15 @@ use axum::{
     http::{Uri, request::Parts},
     response::Response,
 };
-use throttle_wire::Remainder;
+use throttle_wire::{Code, HeldGrant, Remainder};
 
 use crate::{
     answer,
     api::Api,
+    extractors::FencingPath,
     listing, percent,
     refusal::Refusal,
+    view,
     worker_request::{RequestBody, WorkerRequest},
 };
 
@@ -43,6 +45,28 @@ pub(crate) async fn remainder(
 ) -> Result<Response, Refusal> {
     let Remainder { semaphore } = request.query()?;
     Ok(answer::json(&request.api.handle.remainder(&semaphore).await?))
+}
+
+/// `GET /semaphores/{name}/fencing/{token}`: who holds the lock that was granted under this token, if it is held at
+/// this moment.
+///
+/// A resource asks this before it accepts a write, so the answer takes no longer for a semaphore with many holders.
+pub(crate) async fn fencing(
+    request: WorkerRequest<'_, impl RequestBody>,
+) -> Result<Response, Refusal> {
+    let handle = &request.api.handle;
+    let FencingPath { semaphore, token } = request.path()?;
+    let holder = match token {
+        Some(token) => handle.fencing(&semaphore, token).await?,
+        // If the semaphore is unknown, that is the error.
+        None => handle.remainder(&semaphore).await.map(|_| None)?,
+    };
+    let Some(holder) = holder else {
+        let detail = "No lock is held under this fencing token.";
+        return Err(Refusal::new(Code::NotHeld, detail));
+    };
+    let grant = HeldGrant { semaphore: semaphore.into_owned(), holder: view::holder(holder) };
+    Ok(answer::json(&grant))
 }
 
 impl SemaphoreName {

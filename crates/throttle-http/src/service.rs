@@ -5,16 +5,17 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{OriginalUri, State},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use throttle_wire::Code;
+use throttle_wire::{Code, Readiness};
 
 use crate::{
     Metrics, accept_header, answer,
-    api::{Api, Reload},
+    api::{Api, Reload, StoreExport},
     listing, origin, page,
     refusal::Refusal,
+    view,
 };
 
 /// `GET /`: a greeting, or a page for a browser.
@@ -25,7 +26,7 @@ pub(crate) async fn index(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mut response = if accept_header::prefers(&headers, "text/html") {
-        let page = page::render(&api.handle, uri.path()).await;
+        let page = page::render(&api.handle, uri.path()).await?;
         let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'";
         let page = listing::answer(&api, "text/html; charset=utf-8", page).await?;
         ([(header::CONTENT_SECURITY_POLICY, policy)], page).into_response()
@@ -42,17 +43,39 @@ pub(crate) async fn health(State(api): State<Arc<Api>>) -> Result<Response, Refu
     Ok(answer::text("Ok"))
 }
 
-/// `GET /ready`: whether new work should be sent here.
-pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+/// `GET /ready`: whether new work should be sent here, and whether a grace period is running.
+pub(crate) async fn ready(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     check(&api)?;
     if api.handle.is_draining() {
         return Err(Refusal::new(Code::NotReady, "The server is shutting down."));
     }
-    Ok(answer::text("Ready"))
+    let grace_left = api.handle.grace_left();
+    let mut response = if accept_header::prefers(&headers, answer::JSON) {
+        let grace_left = grace_left.map(view::readable);
+        answer::json(&Readiness {
+            ready: true,
+            grace_left,
+            grace_left_seconds: grace_left.map(Into::into),
+            durable: api.handle.is_durable(),
+        })
+    } else {
+        match grace_left {
+            None => answer::text("Ready"),
+            Some(left) => {
+                let text = format!("Ready. {}", view::grace_period(left));
+                answer::with(StatusCode::OK, answer::TEXT, text.into())
+            }
+        }
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 fn check(api: &Api) -> Result<(), Refusal> {
-    api.handle.failure().map_or(Ok(()), |_| Err(Refusal::failed()))
+    api.handle.failure().map_or(Ok(()), |failure| Err(Refusal::failed(failure)))
 }
 
 /// `GET /version`
@@ -96,4 +119,22 @@ pub(crate) async fn reload(
     }
     let reloaded = reload().await.map_err(|reason| Refusal::new(Code::ReloadRefused, reason))?;
     Ok(answer::json(&reloaded))
+}
+
+/// `GET /admin/store/export`: all records of the durable store, as lines of JSON. It counts as a long listing.
+pub(crate) async fn store_export(
+    State(api): State<Arc<Api>>,
+    Extension(export): Extension<StoreExport>,
+    head: Parts,
+) -> Result<Response, Refusal> {
+    if origin::is_foreign(&head) {
+        let detail = "A page of another origin must not read the store.";
+        return Err(Refusal::new(Code::ForeignOrigin, detail));
+    }
+    let permit = listing::permit(&api)?;
+    let body = export().await.map_err(|reason| Refusal::new(Code::StoreFailed, reason))?;
+    let mut response = Response::new(listing::with_permit(body, permit));
+    let media_type = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    Ok(response)
 }

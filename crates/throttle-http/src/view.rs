@@ -99,8 +99,14 @@ fn labels(labels: &Labels) -> wire::Labels {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// Tells people that a grace period is running, of which `left` is left.
+pub(crate) fn grace_period(left: Duration) -> String {
+    let left = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
+    format!("Nothing new is granted for another {}.", humantime::format_duration(left))
+}
+
 /// Rounds a measured duration to milliseconds, because nobody reads nine digits.
-fn readable(measured: Duration) -> Duration {
+pub(crate) fn readable(measured: Duration) -> Duration {
     const HALF: Duration = Duration::from_micros(500);
     let rounded = measured.saturating_add(HALF);
     rounded - Duration::from_nanos(u64::from(rounded.subsec_nanos() % 1_000_000))
@@ -117,5 +123,13 @@ mod tests {
         assert_eq!(readable(1_499_999), 1_000_000);
         assert_eq!(readable(1_500_000), 2_000_000);
         assert_eq!(super::readable(Duration::MAX).as_secs(), u64::MAX);
+    }
+
+    #[test]
+    fn the_rest_of_a_grace_period_is_rounded_up_to_seconds() {
+        let text = |millis| grace_period(Duration::from_millis(millis));
+        assert_eq!(text(1), "Nothing new is granted for another 1s.");
+        assert_eq!(text(90_000), "Nothing new is granted for another 1m 30s.");
+        assert_eq!(text(90_001), "Nothing new is granted for another 1m 31s.");
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Captures<'a> {
     /// The id of a peer.
     pub(crate) id: &'a str,
     pub(crate) semaphore: &'a str,
+    /// A fencing token.
+    pub(crate) token: &'a str,
 }
 
 /// A request to a worker's route.

@@ -1,4 +1,5 @@
-//! The table of the workers' routes: peers, locks, and what a peer needs to come back.
+//! The table of the workers' routes: peers, locks, what a peer needs to come back, and the question of a resource
+//! whether the worker that writes to it still holds its lock.
 //!
 //! These routes carry nearly all requests, so they do not go through axum's router: a path is split at its
 //! slashes and looked up in one `match`, and all handlers are branches of one future, which need no allocation
@@ -52,7 +53,6 @@ macro_rules! worker_routes {
             pub(crate) const ALL: &[Self] = &[$(Self::$route),+];
 
             /// The first row that fits the path.
-            #[expect(clippy::needless_update, reason = "a row need not capture every segment")]
             pub(crate) fn find(path: &str) -> Option<(Self, Captures<'_>)> {
                 let mut segments = [""; LONGEST];
                 let mut count = 0;
@@ -108,6 +108,10 @@ macro_rules! allow {
 // Name in metrics and logs, segments, captured segments, and a handler for each method. The first row that fits a
 // path counts.
 worker_routes! {
+    // A semaphore may have this name, too.
+    Fencing "/semaphores/{name}/fencing/{token}"
+        ["semaphores", semaphore, "fencing", token] => semaphore token
+        { Get: semaphores::fencing }
     NewPeer "/new_peer"
         ["new_peer"]
         { Post: peers::new_peer }
@@ -130,7 +134,7 @@ worker_routes! {
 }
 
 /// The most segments of a path in the table.
-const LONGEST: usize = 3;
+const LONGEST: usize = 4;
 
 impl WorkerRoute {
     /// The group of a request in the metrics.
@@ -146,6 +150,7 @@ impl WorkerRoute {
             }
             Self::IsAcquired | Self::Lock if method == Method::DELETE => RequestGroup::Release,
             Self::Peer if method == Method::PUT => RequestGroup::Heartbeat,
+            Self::Fencing => RequestGroup::Fencing,
             Self::IsAcquired
             | Self::Lock
             | Self::NewPeer
@@ -182,19 +187,18 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_its_route_and_to_no_other() {
-        for (path, route, id, semaphore) in [
-            ("/peers/7", WorkerRoute::Peer, "7", ""),
-            ("/peer/7/A", WorkerRoute::Lock, "7", "A"),
-            ("/peers/7/is_acquired", WorkerRoute::IsAcquired, "7", "is_acquired"),
-            ("/peers/7/%2F%26", WorkerRoute::Lock, "7", "%2F%26"),
-            ("/peers/peers/peers", WorkerRoute::Lock, "peers", "peers"),
-            ("/new_peer", WorkerRoute::NewPeer, "", ""),
+        for (path, route, id, semaphore, token) in [
+            ("/peers/7", WorkerRoute::Peer, "7", "", ""),
+            ("/peer/7/A", WorkerRoute::Lock, "7", "A", ""),
+            ("/peers/7/is_acquired", WorkerRoute::IsAcquired, "7", "is_acquired", ""),
+            ("/peers/7/%2F%26", WorkerRoute::Lock, "7", "%2F%26", ""),
+            ("/peers/peers/peers", WorkerRoute::Lock, "peers", "peers", ""),
+            ("/new_peer", WorkerRoute::NewPeer, "", "", ""),
+            ("/semaphores/A/fencing/7", WorkerRoute::Fencing, "", "A", "7"),
+            ("/semaphores/fencing/fencing/7", WorkerRoute::Fencing, "", "fencing", "7"),
         ] {
-            assert_eq!(
-                WorkerRoute::find(path),
-                Some((route, Captures { id, semaphore })),
-                "{path}"
-            );
+            let captures = Captures { id, semaphore, token };
+            assert_eq!(WorkerRoute::find(path), Some((route, captures)), "{path}");
         }
         for path in [
             "",
@@ -209,6 +213,13 @@ mod tests {
             "/peers/7/A/",
             "/peers/7/A/B",
             "/peers/7/A/B/C",
+            "/semaphores",
+            "/semaphores/A",
+            "/semaphores/A/fencing",
+            "/semaphores/A/fencing/",
+            "/semaphores//fencing/7",
+            "/semaphores/A/fencing/7/8",
+            "/semaphores/A/tokens/7",
             "/new_peer/",
             "/new_peer/7",
             "/new%5Fpeer",

@@ -58,7 +58,7 @@ impl Shell {
     async fn run(&mut self, command: &str) -> String {
         if let Some((variable, command)) = command.split_once("=$(") {
             let command = command.strip_suffix(')').expect("a closing parenthesis");
-            let printed = self.curl(&self.words(command)).await;
+            let printed = self.print(command).await;
             self.variables.insert(variable.to_owned(), printed);
             return String::new();
         }
@@ -69,18 +69,27 @@ impl Shell {
             self.variables.insert(variable.to_owned(), value);
             return String::new();
         }
+        self.print(command).await
+    }
+
+    /// Runs a command that sets no variable.
+    async fn print(&self, command: &str) -> String {
         let (command, filter) = command.split_once(" | jq").unwrap_or((command, ""));
         let words = self.words(command);
         let printed = match words[0].as_str() {
             "echo" => words[1..].join(" "),
             _ => self.curl(&words).await,
         };
-        // The document uses one filter: an element of an array.
-        match filter.trim().trim_matches('\'').strip_prefix(".[") {
-            None => printed,
+        // The document uses two filters: an element of an array, and a member of an object.
+        let Some(filter) = filter.trim().trim_matches('\'').strip_prefix('.') else {
+            return printed;
+        };
+        let value: Value = serde_json::from_str(&printed).expect("jq reads JSON");
+        match filter.strip_prefix('[') {
+            None => value[filter].to_string(),
             Some(index) => {
                 let index: usize = index.trim_end_matches(']').parse().expect("an index");
-                serde_json::from_str::<Value>(&printed).expect("an array")[index].to_string()
+                value[index].to_string()
             }
         }
     }

@@ -70,6 +70,7 @@ async fn every_answer_is_one_debug_event() {
     send(&routes, "PUT", "/peer/7/A", "1").await;
     send(&routes, "GET", "/semaphores/B", "").await;
     send(&routes, "GET", "/peers/ann", "").await;
+    send(&routes, "GET", "/semaphores/A/fencing/7", "").await;
     let event = |method, route, status, more: Value| {
         let mut event = json!({
             "level": "DEBUG", "target": "throttle::http", "message": "answered",
@@ -88,6 +89,12 @@ async fn every_answer_is_one_debug_event() {
             json!({"semaphore": "B", "code": "unknown_semaphore"}),
         ),
         event("GET", "/peers/{id}", 400, json!({"peer": "ann", "code": "malformed_path"})),
+        event(
+            "GET",
+            "/semaphores/{name}/fencing/{token}",
+            404,
+            json!({"semaphore": "A", "code": "not_held"}),
+        ),
     ];
     let mut events = log.events();
     events.retain(|event| event["target"] == "throttle::http");

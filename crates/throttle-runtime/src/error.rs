@@ -1,6 +1,7 @@
 //! The error of an operation.
 
-/// Why an operation failed. Unless it is [`Error::Failed`], the operation changed no lock and no queue.
+/// Why an operation failed. Unless it is [`Error::Failed`] or [`Error::StoreFailed`], the operation changed no lock and
+/// no queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The pending lock was cancelled while the request waited for it.
@@ -14,6 +15,10 @@ pub enum Error {
     /// The state machine refused the operation.
     #[error(transparent)]
     Refused(#[from] throttle_core::Error),
+    /// The store has failed or is closed, so what the answer would show may not survive. Whether the operation
+    /// took effect is not known; it may be repeated at a server that runs.
+    #[error("the change could not be made durable")]
+    StoreFailed,
 }
 
 impl Error {
@@ -23,6 +28,7 @@ impl Error {
             Self::Cancelled => "cancelled",
             Self::Failed => "internal",
             Self::Refused(error) => error.code(),
+            Self::StoreFailed => "store_failed",
         }
     }
 }

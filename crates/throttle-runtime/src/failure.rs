@@ -10,6 +10,10 @@ pub enum Failure {
     /// operations do nothing.
     #[error("an operation on the semaphores panicked")]
     Operation,
+    /// The store failed or panicked, so nothing can be made durable any more. Requests that wait for that, and
+    /// all later ones, end with [`Error::StoreFailed`](crate::Error::StoreFailed).
+    #[error("the store has failed")]
+    Store,
     /// The timer task, which ends leases at their deadlines, has ended.
     #[error("the task that ends leases is gone")]
     Timer,

@@ -5,12 +5,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use throttle_core::{
-    Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence, Time,
+    Admission, Count, Error as Refused, Labels, NewPeer, PeerId, Release, Sequence,
 };
 
 use crate::{
     error::Error,
     failure::Failure,
+    journal::Shows,
     open_waits::OpenWaits,
     peer_log,
     service::Service,
@@ -77,7 +78,13 @@ impl Handle {
     ///
     /// `unknown_peer`
     pub async fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), Error> {
-        self.service.answer(|state, now| state.throttle.heartbeat(now, peer, expires_in)).await
+        let shows = |result: &Result<(), Refused>| match result {
+            Ok(()) => Shows::Peer(peer),
+            Err(_) => Shows::Everything,
+        };
+        self.service
+            .answer_showing(shows, |state, now| state.throttle.heartbeat(now, peer, expires_in))
+            .await
     }
 
     /// Requests a lock and waits for it for at most `block_for`.
@@ -108,21 +115,31 @@ impl Handle {
         let LockRequest { count, expires_in, block_for, sequence } = request;
         let block_for = block_for.filter(|time| !time.is_zero());
         let mut wait = Wait::new(&self.service, peer);
-        let answer = self.service.answer(|state, now| {
+        // The outcome of a wait is held back by the operation that ends it.
+        let shows = |result: &Result<Option<Admission>, Refused>| match result {
+            Ok(None) => Shows::Nothing,
+            Ok(Some(_)) | Err(_) => Shows::Everything,
+        };
+        let answer = self.service.answer_showing(shows, |state, now| {
             let semaphore = state.names.id(semaphore)?;
             let block_for = block_for.filter(|_| state.phase == Phase::Leading);
             let attended = block_for.is_some();
             let request =
                 throttle_core::LockRequest { semaphore, count, expires_in, attended, sequence };
-            let admission = state.throttle.acquire(now, peer, request)?;
+            let admission = state.throttle.acquire(now, peer, request);
+            state.note_sequence(peer, sequence, &admission);
+            let admission = admission?;
             if let (Admission::Queued { ticket, .. }, Some(block_for)) = (admission, block_for) {
                 let present = state.lease_clock.present();
                 wait.begin(ticket, state.waits.add(present, peer, ticket, block_for));
+                return Ok(None);
             }
-            Ok::<_, Refused>(admission)
+            Ok(Some(admission))
         });
-        let admission = answer.await?;
-        if wait.is_open() { wait.admission().await } else { Ok(admission) }
+        match answer.await? {
+            Some(admission) => Ok(admission),
+            None => wait.admission().await,
+        }
     }
 
     /// Releases the held lock of a peer on this semaphore, or cancels its pending one.
@@ -139,7 +156,9 @@ impl Handle {
         self.service
             .answer(|state, now| {
                 let semaphore = state.names.id(semaphore)?;
-                state.throttle.release(now, peer, semaphore, sequence)
+                let released = state.throttle.release(now, peer, semaphore, sequence);
+                state.note_sequence(peer, sequence, &released);
+                released
             })
             .await
     }
@@ -159,7 +178,11 @@ impl Handle {
         sequence: Option<Sequence>,
     ) -> Result<bool, Error> {
         self.service
-            .answer(|state, now| Ok::<_, Error>(state.throttle.remove_peer(now, peer, sequence)))
+            .answer(|state, now| {
+                let removed = Ok(state.throttle.remove_peer(now, peer, sequence));
+                state.note_sequence(peer, sequence, &removed);
+                removed
+            })
             .await
     }
 
@@ -176,7 +199,7 @@ impl Handle {
         // A peer may have very many locks, so their names are looked up outside of the critical section.
         // Ids are never reused, so the id of a semaphore that is removed in between is refused.
         let names = self.service.try_with_state(|state, _, _| Arc::clone(&state.names));
-        let names = names.ok_or(Error::Failed)?;
+        let names = names?;
         let ids = locks.iter().map(|(name, &count)| Ok((names.id(name)?, count)));
         let restoration = throttle_core::Restoration {
             peer,
@@ -185,7 +208,14 @@ impl Handle {
             labels,
             sequence,
         };
-        self.service.answer(|state, now| state.throttle.restore(now, restoration)).await?;
+        let answer = self.service.answer(|state, now| {
+            let restored = state.throttle.restore(now, restoration);
+            if restored.is_ok() {
+                state.note_sequence(peer, sequence, &restored);
+            }
+            restored
+        });
+        answer.await?;
         if tracing::enabled!(target: peer_log::TARGET, tracing::Level::DEBUG) {
             let counts = locks.iter().map(|(name, count)| (name, count.get()));
             let locks = counts.collect::<BTreeMap<_, _>>();
@@ -196,7 +226,7 @@ impl Handle {
 
     /// How long the service has been running, stalls included.
     pub fn uptime(&self) -> Duration {
-        self.service.clock.now() - Time::ZERO
+        self.service.clock.elapsed()
     }
 
     /// The stalls so far. Leases do not run during a stall.
@@ -242,7 +272,7 @@ impl Handle {
 
     /// Whether [`Handle::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.service.with_state(|state, _, _| state.phase == Phase::Draining)
+        self.service.with_state(|state, _, _| state.phase != Phase::Leading)
     }
 
     /// Resolves when the service fails. If the service ends without a failure, it never resolves.

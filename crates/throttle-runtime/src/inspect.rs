@@ -4,7 +4,7 @@
 //! come in pages, and each page shows one instant. The bytes that are copied for a page are limited, so that
 //! the mutex is never held for long. Names are looked up after it is unlocked.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use throttle_core::{
     Error as Refused, FencingToken, Holder, Labels, PeerCursor, PeerId, SemaphoreId, Ticket, Waiter,
@@ -13,8 +13,8 @@ use throttle_core::{
 use crate::{
     error::Error,
     handle::Handle,
+    journal::Shows,
     names::{Entry, Names},
-    service::NO_PANIC,
     state::State,
 };
 
@@ -93,11 +93,15 @@ impl Handle {
     /// at least one unless the list has ended.
     ///
     /// A caller that reads all pages sees each peer exactly once that exists during that whole time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`], [`Error::StoreFailed`]
     pub async fn peers(
         &self,
         after: Option<PeerCursor>,
         limit: usize,
-    ) -> Page<PeerStatus, PeerCursor> {
+    ) -> Result<Page<PeerStatus, PeerCursor>, Error> {
         let look = self.look(|state| {
             let peers = state.throttle.peers(after);
             let cost = |peer: &throttle_core::PeerStatus| {
@@ -105,30 +109,48 @@ impl Handle {
             };
             (Arc::clone(&state.names), page(peers, limit, cost))
         });
-        let (names, Page { entries, next }) = look.await;
-        Page { entries: entries.into_iter().map(|peer| named(peer, &names)).collect(), next }
+        let (names, Page { entries, next }) = look.await?;
+        Ok(Page { entries: entries.into_iter().map(|peer| named(peer, &names)).collect(), next })
     }
 
     /// The number of peers.
-    pub async fn peer_count(&self) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`], [`Error::StoreFailed`]
+    pub async fn peer_count(&self) -> Result<usize, Error> {
         self.look(|state| state.throttle.peer_count()).await
     }
 
     /// All semaphores, sorted by name. They are read page by page, as by
     /// [`semaphore_pages`](Self::semaphore_pages).
-    pub async fn semaphores(&self) -> Vec<SemaphoreStatus> {
-        let mut pages = self.semaphore_pages().await;
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`], [`Error::StoreFailed`]
+    pub async fn semaphores(&self) -> Result<Vec<SemaphoreStatus>, Error> {
+        let mut pages = self.semaphore_pages().await?;
         let mut semaphores = Vec::new();
-        while let Some(page) = pages.next().await {
+        while let Some(page) = pages.next().await? {
             semaphores.extend(page);
         }
-        semaphores
+        Ok(semaphores)
     }
 
     /// The pages of a list of all semaphores that exist now, sorted by name.
-    pub async fn semaphore_pages(&self) -> SemaphorePages {
-        let names = self.look(|state| Arc::clone(&state.names)).await;
-        SemaphorePages { handle: self.clone(), names, position: 0 }
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`], [`Error::StoreFailed`]
+    pub async fn semaphore_pages(&self) -> Result<SemaphorePages, Error> {
+        let names = self.look(|state| Arc::clone(&state.names)).await?;
+        Ok(SemaphorePages { handle: self.clone(), list: NameList::new(names) })
+    }
+
+    /// Reads that show every operation at once, whether it is durable or not. For metrics, which should not stop
+    /// while a disk hangs.
+    pub fn applied(&self) -> Applied<'_> {
+        Applied(self)
     }
 
     /// One semaphore.
@@ -154,6 +176,29 @@ impl Handle {
                     holders: holders(state, entry.id, None, limit)?,
                     waiters: waiters(state, entry.id, None, limit)?,
                 })
+            })
+            .await
+    }
+
+    /// The holder of a semaphore under a fencing token, if that grant is held at this moment. O(log n).
+    ///
+    /// A resource that is protected by the lock asks this before it lets a client write.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_semaphore`
+    pub async fn fencing(
+        &self,
+        semaphore: &str,
+        token: FencingToken,
+    ) -> Result<Option<Holder>, Error> {
+        let shows = |result: &Result<Option<Holder>, Refused>| match result {
+            Ok(Some(holder)) => Shows::Peer(holder.peer),
+            Ok(None) | Err(_) => Shows::Everything,
+        };
+        self.service
+            .answer_showing(shows, |state, _| {
+                state.throttle.holder(state.names.id(semaphore)?, token)
             })
             .await
     }
@@ -189,12 +234,8 @@ impl Handle {
     }
 
     /// Reads the state.
-    ///
-    /// # Panics
-    ///
-    /// If an earlier operation did.
-    pub(crate) async fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        self.service.answer(|state, _| Ok::<_, Error>(look(state))).await.expect(NO_PANIC)
+    pub(crate) async fn look<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Error> {
+        self.service.answer(|state, _| Ok::<_, Error>(look(state))).await
     }
 }
 
@@ -202,28 +243,87 @@ impl Handle {
 #[derive(Clone, Debug)]
 pub struct SemaphorePages {
     handle: Handle,
-    names: Arc<Names>,
-    /// The index in `names` of the next page's first semaphore.
-    position: usize,
+    list: NameList,
 }
 
 impl SemaphorePages {
     /// The next page, which shows one instant; `None` after the last one.
     ///
     /// A page may be empty, because semaphores that were removed in the meantime are left out.
-    pub async fn next(&mut self) -> Option<Vec<SemaphoreStatus>> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`], [`Error::StoreFailed`]
+    pub async fn next(&mut self) -> Result<Option<Vec<SemaphoreStatus>>, Error> {
+        let Some(entries) = self.list.next() else { return Ok(None) };
+        self.handle.look(|state| statuses(state, entries)).await.map(Some)
+    }
+}
+
+/// Reads of a service that show every operation at once, from [`Handle::applied`].
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a>(&'a Handle);
+
+impl<'a> Applied<'a> {
+    /// The number of peers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if an operation has panicked.
+    pub fn peer_count(&self) -> Result<usize, Error> {
+        self.read(|state| state.throttle.peer_count())
+    }
+
+    /// The pages of a list of all semaphores that exist now, sorted by name, each as
+    /// [`SemaphorePages::next`] describes it.
+    pub fn semaphore_pages(
+        &self,
+    ) -> impl Iterator<Item = Result<Vec<SemaphoreStatus>, Error>> + use<'a> {
+        let this = *self;
+        let (mut list, mut error) = match this.read(|state| Arc::clone(&state.names)) {
+            Ok(names) => (NameList::new(names), None),
+            Err(error) => (NameList::new(Arc::default()), Some(error)),
+        };
+        iter::from_fn(move || {
+            if let Some(error) = error.take() {
+                return Some(Err(error));
+            }
+            let entries = list.next()?;
+            Some(this.read(|state| statuses(state, entries)))
+        })
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&State) -> R) -> Result<R, Error> {
+        self.0.service.try_with_state(|state, _, _| read(state))
+    }
+}
+
+/// A table of names, from which a list is read page by page.
+#[derive(Clone, Debug)]
+struct NameList {
+    names: Arc<Names>,
+    /// The index in `names` of the next page's first semaphore.
+    position: usize,
+}
+
+impl NameList {
+    const fn new(names: Arc<Names>) -> Self {
+        Self { names, position: 0 }
+    }
+
+    /// The entries of the next page; `None` after the last one.
+    fn next(&mut self) -> Option<&[Entry]> {
         let rest = &self.names.entries()[self.position..];
         let entries = &rest[..rest.len().min(SEMAPHORES_IN_A_PAGE)];
-        if entries.is_empty() {
-            return None;
-        }
         self.position += entries.len();
-        let look = self.handle.look(|state| {
-            let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
-            statuses.filter_map(Result::ok).collect()
-        });
-        Some(look.await)
+        (!entries.is_empty()).then_some(entries)
     }
+}
+
+/// The status of each semaphore that still exists.
+fn statuses(state: &State, entries: &[Entry]) -> Vec<SemaphoreStatus> {
+    let statuses = entries.iter().map(|entry| semaphore_status(state, entry));
+    statuses.filter_map(Result::ok).collect()
 }
 
 /// Takes a page of `entries`, each with its cursor. The page ends at `limit` entries or when its `cost`

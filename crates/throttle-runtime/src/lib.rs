@@ -43,6 +43,11 @@
 
 #![forbid(unsafe_code)]
 
+// The tests below `src` share the store of those below `tests`.
+#[cfg(test)]
+extern crate self as throttle_runtime;
+
+mod builder;
 mod clock;
 mod effects;
 mod entropy;
@@ -50,12 +55,15 @@ mod error;
 mod failure;
 mod handle;
 mod inspect;
+mod journal;
 mod names;
 mod observer;
 mod open_waits;
 mod peer_log;
 mod rate_limit;
 mod reconfigure;
+mod recovery;
+mod save;
 mod service;
 mod stalls;
 mod start;
@@ -72,19 +80,22 @@ pub use throttle_core::{
 };
 
 pub use crate::{
-    clock::Clock,
+    builder::Builder,
+    clock::{Clock, token_floor_at},
     error::Error,
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},
     inspect::{
-        HeldLock, MAX_PLACE, Overview, Page, PeerStatus, PendingLock, SemaphorePages,
+        Applied, HeldLock, MAX_PLACE, Overview, Page, PeerStatus, PendingLock, SemaphorePages,
         SemaphoreStatus,
     },
     names::SemaphoreConfig,
     observer::Observer,
     open_waits::OpenWaits,
     rate_limit::RateLimit,
-    reconfigure::{Changes, ReconfigureError},
+    reconfigure::Changes,
+    recovery::Recovered,
+    save::Saved,
     stalls::Stalls,
     store::{
         AbsentRecord, Batch, Meta, PeerChange, PeerRecord, Record, SemaphoreRecord, Store,

@@ -32,7 +32,10 @@ pub(crate) struct Names {
 pub(crate) struct Entry {
     pub(crate) name: Arc<str>,
     pub(crate) id: SemaphoreId,
+    /// As configured. A new level may be deferred, so that it is not in force yet.
     pub(crate) config: SemaphoreConfig,
+    /// Whether it is no longer configured. It may be held still, or it is removed already.
+    pub(crate) is_retired: bool,
 }
 
 impl Names {

@@ -1,10 +1,16 @@
 //! Reconfiguration: semaphores are added, resized and removed while the service runs, all or none.
 //!
 //! The plan and the new table of names are made outside of the critical section. Inside of it, the plan is
-//! checked against the locks of the peers and installed, which takes a few dozen nanoseconds for each
-//! semaphore that is added or removed.
+//! installed, which takes a few dozen nanoseconds for each semaphore that is added or removed.
+//!
+//! A semaphore that is removed stays in the table, marked as retired, because it may be held still. The next
+//! reconfiguration after its last lock leaves it out.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 use throttle_core::{SemaphoreId, Settings, Time};
 
@@ -12,7 +18,6 @@ use crate::{
     error::Error,
     handle::Handle,
     names::{Entry, Names, SemaphoreConfig},
-    service::NO_PANIC,
     state::State,
 };
 
@@ -25,17 +30,11 @@ pub struct Changes {
     pub changed: Vec<String>,
     /// Semaphores that no longer exist.
     pub removed: Vec<String>,
-}
-
-/// Why a reconfiguration was refused. It changed nothing.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ReconfigureError {
-    /// A semaphore that a peer holds or waits for would be removed or change its level.
-    #[error("semaphore {name:?} is in use, so it can neither be removed nor change its level")]
-    SemaphoreInUse {
-        /// The name of the semaphore.
-        name: String,
-    },
+    /// Semaphores that are to be removed, but are still held. Nobody is granted them any more, and each is
+    /// removed with its last lock.
+    pub retired: Vec<String>,
+    /// Semaphores whose level changes as soon as they are unused.
+    pub deferred: Vec<String>,
 }
 
 impl Handle {
@@ -44,6 +43,10 @@ impl Handle {
     /// A raised maximum serves the queue at once. A lowered one revokes no lock; waiters that requested more
     /// than it are refused with `never_acquirable`.
     ///
+    /// A semaphore that is to be removed while it is held or awaited is *retired*: its holders keep their locks, its
+    /// waiters are refused with `unknown_semaphore`, nobody is granted it any more, and it is removed with the last
+    /// lock. A changed level of a semaphore in use waits until the semaphore is unused.
+    ///
     /// Other operations see all of the change or none of it. They wait for a small part of the time that
     /// it takes, but the calling thread is busy for tens of milliseconds if there are 100,000 semaphores, or
     /// if very many expired peers have to be removed first. A server therefore drives this future on a
@@ -51,126 +54,166 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`ReconfigureError::SemaphoreInUse`] if a semaphore in use would be removed or change its level.
-    #[expect(clippy::missing_panics_doc, reason = "a panic inside is a defect of this crate")]
+    /// Only [`Error::Failed`] and [`Error::StoreFailed`].
     pub async fn reconfigure(
         &self,
         settings: Settings,
         semaphores: &BTreeMap<String, SemaphoreConfig>,
-    ) -> Result<Changes, ReconfigureError> {
+    ) -> Result<Changes, Error> {
         let _turn = self.service.reconfiguring.lock().await;
-        let in_force =
-            self.look(|state| (Arc::clone(&state.names), state.throttle.next_semaphore_ids()));
-        let (names, new_ids) = in_force.await;
-        let mut plan = Plan::new(&names, semaphores, new_ids);
-        // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
-        self.service.work_off_backlog();
-        let answer = self.service.answer(|state, now| {
-            let checked = plan.check(state);
-            if checked.is_ok() {
-                state.throttle.set_settings(settings);
-                plan.install(state, now);
+        loop {
+            let mut plan = Plan::new(self.look(InForce::read).await?, semaphores);
+            // A peer whose lease has ended uses no semaphore, however many expired peers are removed before it.
+            self.service.work_off_backlog();
+            let answer = self.service.answer(|state, now| {
+                let fits = plan.fits(state);
+                if fits {
+                    state.throttle.set_settings(settings);
+                    plan.install(state, now);
+                }
+                Ok::<_, Error>(fits)
+            });
+            if answer.await? {
+                return Ok(plan.changes());
             }
-            Ok::<_, Error>(checked)
-        });
-        answer.await.expect(NO_PANIC)?;
-        Ok(plan.changes)
+        }
     }
 }
 
-/// Adds the semaphores of a service that is being started.
-pub(crate) fn install_first(
-    state: &mut State,
-    now: Time,
-    semaphores: &BTreeMap<String, SemaphoreConfig>,
-) {
-    let new_ids = state.throttle.next_semaphore_ids();
-    Plan::new(&Names::default(), semaphores, new_ids).install(state, now);
+/// What a plan is made from.
+struct InForce {
+    names: Arc<Names>,
+    /// Those of the retired semaphores that are still held.
+    held: BTreeSet<SemaphoreId>,
+    /// For the semaphores that are added next.
+    new_ids: Box<dyn Iterator<Item = SemaphoreId> + Send>,
+}
+
+impl InForce {
+    fn read(state: &State) -> Self {
+        let retired = state.names.entries().iter().filter(|entry| entry.is_retired);
+        let held =
+            retired.map(|entry| entry.id).filter(|&id| state.throttle.last_token(id).is_ok());
+        let new_ids = Box::new(state.throttle.next_semaphore_ids());
+        Self { names: Arc::clone(&state.names), held: held.collect(), new_ids }
+    }
 }
 
 /// The changes from the semaphores in force to those that are wanted.
 struct Plan {
     add: Vec<Entry>,
-    change: Vec<Change>,
+    /// With the new configuration.
+    change: Vec<Entry>,
+    /// Retired semaphores that are wanted again.
+    reinstate: Vec<Entry>,
     remove: Vec<Entry>,
     /// The new table of names; after the installation the old one, so that it is dropped outside of the
     /// critical section.
     names: Arc<Names>,
-    changes: Changes,
-}
-
-/// A semaphore that gets another configuration.
-struct Change {
-    /// With the new configuration.
-    entry: Entry,
-    /// Whether the level changes.
-    moves: bool,
+    /// What the installation finds out.
+    retired: Vec<Arc<str>>,
+    deferred: Vec<Arc<str>>,
 }
 
 impl Plan {
     /// Compares the semaphores in force with those that are wanted. Semaphores to add get `new_ids`.
-    fn new(
-        names: &Names,
-        wanted: &BTreeMap<String, SemaphoreConfig>,
-        mut new_ids: impl Iterator<Item = SemaphoreId>,
-    ) -> Self {
-        let (mut add, mut change) = (Vec::new(), Vec::new());
+    fn new(in_force: InForce, wanted: &BTreeMap<String, SemaphoreConfig>) -> Self {
+        let InForce { names, held, mut new_ids } = in_force;
+        let (mut add, mut change, mut reinstate) = (Vec::new(), Vec::new(), Vec::new());
         let entries = wanted.iter().map(|(name, &config)| match names.find(name) {
-            Some(old) => {
+            Some(old) if !old.is_retired => {
                 let entry = Entry { config, ..old.clone() };
                 if old.config != config {
-                    let moves = old.config.level != config.level;
-                    change.push(Change { entry: entry.clone(), moves });
+                    change.push(entry.clone());
                 }
                 entry
             }
-            None => {
+            Some(old) if held.contains(&old.id) => {
+                let entry = Entry { config, is_retired: false, ..old.clone() };
+                reinstate.push(entry.clone());
+                entry
+            }
+            _ => {
                 let id = new_ids.next().expect("ids do not run out");
-                let entry = Entry { name: name.as_str().into(), id, config };
+                let entry = Entry { name: name.as_str().into(), id, config, is_retired: false };
                 add.push(entry.clone());
                 entry
             }
         });
-        let next = Arc::new(Names::new(entries.collect()));
-        let is_gone = |entry: &&Entry| !wanted.contains_key(&*entry.name);
-        let remove: Vec<_> = names.entries().iter().filter(is_gone).cloned().collect();
-        let owned = |entry: &Entry| (*entry.name).to_owned();
-        let changes = Changes {
-            added: add.iter().map(owned).collect(),
-            changed: change.iter().map(|change| owned(&change.entry)).collect(),
-            removed: remove.iter().map(owned).collect(),
-        };
-        Self { add, change, remove, names: next, changes }
+        let mut entries: Vec<_> = entries.collect();
+        let unwanted = names.entries().iter().filter(|entry| !wanted.contains_key(&*entry.name));
+        let (retired, remove): (Vec<_>, Vec<_>) =
+            unwanted.cloned().partition(|entry| entry.is_retired);
+        // Whether they are still held is known only when they are removed.
+        entries.extend(remove.iter().map(|entry| Entry { is_retired: true, ..entry.clone() }));
+        entries.extend(retired.into_iter().filter(|entry| held.contains(&entry.id)));
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let names = Arc::new(Names::new(entries));
+        let (retired, deferred) = (Vec::new(), Vec::new());
+        Self { add, change, reinstate, remove, names, retired, deferred }
     }
 
-    /// Refuses to remove a semaphore, or to change its level, while it is held or awaited.
-    fn check(&self, state: &State) -> Result<(), ReconfigureError> {
-        let moved = self.change.iter().filter(|change| change.moves).map(|change| &change.entry);
-        for Entry { name, id, .. } in self.remove.iter().chain(moved) {
-            if state.throttle.is_in_use(*id).expect("a semaphore with a name exists") {
-                return Err(ReconfigureError::SemaphoreInUse { name: (**name).to_owned() });
-            }
-        }
-        Ok(())
+    /// Whether the retired semaphores that are wanted again still exist. If not, another plan is needed.
+    fn fits(&self, state: &State) -> bool {
+        self.reinstate.iter().all(|entry| state.throttle.last_token(entry.id).is_ok())
     }
 
     /// Puts the plan into force.
     fn install(&mut self, state: &mut State, now: Time) {
-        for Entry { id, .. } in &self.remove {
-            state.throttle.remove_semaphore(now, *id).expect("it is not in use");
-            state.observer.semaphore_removed(*id);
-        }
-        for Change { entry: Entry { id, config, .. }, moves } in &self.change {
-            if *moves {
-                state.throttle.set_level(now, *id, config.level).expect("it is not in use");
+        let Self { add, change, reinstate, remove, retired, deferred, .. } = self;
+        for Entry { id, name, .. } in remove {
+            if state.throttle.remove_semaphore(now, *id).expect(EXISTS) {
+                state.observer.semaphore_removed(*id);
+                if let Some(journal) = &mut state.journal {
+                    journal.remove_semaphore(Arc::clone(name));
+                }
+            } else if state.throttle.last_token(*id).is_ok() {
+                retired.push(Arc::clone(name));
             }
-            state.throttle.resize(now, *id, config.max).expect("the semaphore exists");
         }
-        for Entry { name, id, config } in &self.add {
+        for Entry { id, name, config, .. } in change {
+            if !state.throttle.set_level(now, *id, config.level).expect(EXISTS) {
+                deferred.push(Arc::clone(name));
+            }
+            state.throttle.resize(now, *id, config.max).expect(EXISTS);
+            state.touch_semaphore(*id);
+        }
+        for Entry { id, name, config, .. } in reinstate {
+            let SemaphoreConfig { max, level } = *config;
+            if !state.throttle.reinstate_semaphore(now, *id, max, level).expect(EXISTS) {
+                deferred.push(Arc::clone(name));
+            }
+            state.touch_semaphore(*id);
+        }
+        for Entry { name, id, config, .. } in add {
             let added = state.throttle.add_semaphore(now, config.max, config.level);
             assert_eq!(added, *id, "only reconfigurations add semaphores, one at a time");
             state.observer.semaphore_added(*id, name);
+            state.touch_semaphore(*id);
         }
         mem::swap(&mut state.names, &mut self.names);
     }
+
+    /// What was changed.
+    fn changes(self) -> Changes {
+        let Self { add, change, reinstate, remove, retired, deferred, .. } = self;
+        // Both are sorted by name.
+        let is_gone = |entry: &&Entry| retired.binary_search(&entry.name).is_err();
+        let sorted = |mut names: Vec<String>| {
+            names.sort_unstable();
+            names
+        };
+        let owned = |entry: &Entry| (*entry.name).to_owned();
+        let strings =
+            |names: &[Arc<str>]| sorted(names.iter().map(|name| (**name).to_owned()).collect());
+        Changes {
+            added: sorted(add.iter().chain(&reinstate).map(owned).collect()),
+            changed: change.iter().map(owned).collect(),
+            removed: remove.iter().filter(is_gone).map(owned).collect(),
+            retired: strings(&retired),
+            deferred: strings(&deferred),
+        }
+    }
 }
+
+const EXISTS: &str = "a semaphore that is not retired exists";

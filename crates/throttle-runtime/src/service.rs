@@ -5,14 +5,16 @@
 
 use std::{
     mem,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     thread,
 };
 
-use throttle_core::{Settings, Time};
+use throttle_core::Time;
 use tokio::sync::Notify;
 
 use crate::{
@@ -20,15 +22,19 @@ use crate::{
     effects::Effects,
     error::Error,
     failure::{Failure, FirstFailure},
-    observer::Observer,
-    state::State,
-    world::World,
+    journal::{Receipt, Shows, writer::Signal},
+    recovery::Memory,
+    state::{Phase, State},
 };
 
 /// What all handles and the timer share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) clock: Clock,
+    /// What it began with.
+    pub(crate) memory: Memory,
+    /// Wakes the writer of the store, if there is one.
+    pub(crate) writer: Arc<Signal>,
     /// Never locked across an await. A panic inside means that an invariant is broken; the mutex stays
     /// poisoned then, and the service has [failed](crate::Handle::failed).
     state: Mutex<State>,
@@ -44,12 +50,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service without semaphores and peers.
-    pub(crate) fn new(world: World, settings: Settings, observer: Box<dyn Observer>) -> Self {
-        let World { clock, entropy, token_floor } = world;
+    pub(crate) fn new(clock: Clock, memory: Memory, state: State) -> Self {
         Self {
             clock,
-            state: Mutex::new(State::new(settings, observer, entropy, token_floor)),
+            memory,
+            writer: Arc::default(),
+            state: Mutex::new(state),
             contenders: AtomicUsize::new(0),
             reconfiguring: tokio::sync::Mutex::new(()),
             failure: FirstFailure::none(),
@@ -59,24 +65,41 @@ impl Service {
 
     /// Runs an operation on semaphores and peers, and returns its answer.
     ///
-    /// Every such operation of a [`Handle`](crate::Handle) passes through here, including those that only
-    /// read, and the end of a wait after its `block_for`. Today the answer is ready at once. Once there is a
-    /// durable store, an answer waits here until the changes that it shows are durable, including changes
-    /// that other requests made. A wait that another operation ends gets its outcome from
-    /// [`Effects::deliver`] instead.
+    /// Every such operation of a [`Handle`](crate::Handle) passes through here or through
+    /// [`answer_showing`](Self::answer_showing), including those that only read, and the end of a wait after its
+    /// `block_for`. The operation runs at once. With a store the answer waits until everything that was applied
+    /// so far is durable. A wait that another operation ends gets its outcome from [`Effects::deliver`] instead,
+    /// or from the journal.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] if an earlier operation panicked.
-    pub(crate) async fn answer<R, E: Into<Error>>(
+    /// [`Error::Failed`] if an operation panicked, and [`Error::StoreFailed`] if the changes that the answer
+    /// shows cannot become durable.
+    pub(crate) fn answer<R, E: Into<Error>>(
         &self,
         operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
-    ) -> Result<R, Error> {
-        let result = self.try_with_state(|state, now, _| operation(state, now));
-        result.ok_or(Error::Failed)?.map_err(Into::into)
+    ) -> Answer<'_, R> {
+        self.answer_showing(|_| Shows::Everything, operation)
     }
 
-    /// Runs an operation under the mutex.
+    /// As [`answer`](Self::answer), but the answer waits only until what it shows is durable.
+    pub(crate) fn answer_showing<R, E: Into<Error>>(
+        &self,
+        shows: impl FnOnce(&Result<R, E>) -> Shows,
+        operation: impl FnOnce(&mut State, Time) -> Result<R, E>,
+    ) -> Answer<'_, R> {
+        let (result, receipt) = match self.enter() {
+            Err(error) => (Err(error), None),
+            Ok(state) => {
+                let operation = |state: &mut State, now, _: &mut _| operation(state, now);
+                let (result, receipt) = self.run_locked(state, OPERATION_BUDGET, operation, shows);
+                (result.map_err(Into::into), receipt)
+            }
+        };
+        Answer { service: self, receipt, result: Some(result) }
+    }
+
+    /// Runs an operation under the mutex, even if the service has ended.
     ///
     /// The operation gets the instant up to which all due peers are removed. While there is a backlog of
     /// them, that instant is in the past.
@@ -89,14 +112,14 @@ impl Service {
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
     ) -> R {
         let state = self.lock().expect(NO_PANIC);
-        self.run_locked(state, OPERATION_BUDGET, operation)
+        self.run_locked(state, OPERATION_BUDGET, operation, |_| Shows::Nothing).0
     }
 
-    /// As [`with_state`](Self::with_state), but returns `None` if an earlier operation panicked.
+    /// As [`with_state`](Self::with_state), but returns an error if the service has failed or ended.
     pub(crate) fn try_with_state<R>(
         &self,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
-    ) -> Option<R> {
+    ) -> Result<R, Error> {
         self.try_with_budget(OPERATION_BUDGET, operation)
     }
 
@@ -105,9 +128,9 @@ impl Service {
         &self,
         budget: u32,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
-    ) -> Option<R> {
-        let state = self.lock()?;
-        Some(self.run_locked(state, budget, operation))
+    ) -> Result<R, Error> {
+        let state = self.enter()?;
+        Ok(self.run_locked(state, budget, operation, |_| Shows::Nothing).0)
     }
 
     fn run_locked<R>(
@@ -115,25 +138,36 @@ impl Service {
         state: MutexGuard<'_, State>,
         budget: u32,
         operation: impl FnOnce(&mut State, Time, &mut Effects) -> R,
-    ) -> R {
+        shows: impl FnOnce(&R) -> Shows,
+    ) -> (R, Option<Receipt>) {
         let panicked = Panicked(self);
         let mut effects = Effects::new();
-        let result = {
+        let (result, receipt) = {
             // So that a panic unlocks the mutex before `panicked` is dropped.
             let mut state = state;
             let present = state.lease_clock.observe(self.clock.now());
             // The events of due peers reach the waits that began earlier, not one that this operation begins.
-            let now = state.catch_up(present, budget, &mut effects);
+            let now = match state.phase {
+                Phase::Leading | Phase::Draining => state.catch_up(present, budget, &mut effects),
+                Phase::Ended => present,
+            };
             let result = operation(&mut state, now, &mut effects);
             state.collect_effects(&mut effects);
-            result
+            let receipt = match state.journal {
+                None => None,
+                Some(_) => state.hold_back(&mut effects, shows(&result)),
+            };
+            (result, receipt)
         };
         if effects.must_rearm {
             self.rearm.notify_one();
         }
+        if effects.must_wake_writer {
+            self.writer.wake();
+        }
         effects.deliver();
         mem::forget(panicked);
-        result
+        (result, receipt)
     }
 
     /// Removes all peers that are due. That takes as long as the backlog is, so a task must not call it.
@@ -142,19 +176,33 @@ impl Service {
     }
 
     /// Runs `step` under the mutex until it returns `false`. Other operations may run between two steps.
-    /// Does nothing if an earlier operation panicked.
+    /// Does nothing if the service has failed or ended.
     pub(crate) fn with_state_in_steps(
         &self,
         step: impl Fn(&mut State, Time, &mut Effects) -> bool,
     ) {
-        while self.try_with_budget(TIMER_BUDGET, &step).unwrap_or(false) {
+        while self.try_with_budget(TIMER_BUDGET, &step) == Ok(true) {
             // A waiting thread gets the mutex only if this one does not lock it again immediately.
             thread::yield_now();
         }
     }
 
+    /// Locks the state for an operation.
+    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.lock().ok_or(Error::Failed)?;
+        if state.phase == Phase::Ended { Err(Error::StoreFailed) } else { Ok(state) }
+    }
+
+    /// Why an answer or an outcome that was held back is not given.
+    pub(crate) fn why_not_answered(&self) -> Error {
+        match *self.failure.borrow() {
+            None | Some(Failure::Store) => Error::StoreFailed,
+            Some(Failure::Operation | Failure::Timer) => Error::Failed,
+        }
+    }
+
     /// Locks the state; `None` if an operation has panicked.
-    fn lock(&self) -> Option<MutexGuard<'_, State>> {
+    pub(crate) fn lock(&self) -> Option<MutexGuard<'_, State>> {
         match self.state.try_lock() {
             Ok(state) => return Some(state),
             Err(TryLockError::WouldBlock) => {}
@@ -176,6 +224,39 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.rearm.notify_one();
+        let Ok(State { journal: Some(journal), throttle, names, lease_clock, .. }) =
+            self.state.get_mut()
+        else {
+            return;
+        };
+        self.writer.leave(journal.take_rest(throttle, names, lease_clock.discounted()));
+    }
+}
+
+/// The answer to an operation that was applied, from [`Service::answer`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Answer<'a, R> {
+    service: &'a Service,
+    /// Resolves when what the answer shows is durable; `None` if it is.
+    receipt: Option<Receipt>,
+    result: Option<Result<R, Error>>,
+}
+
+impl<R> Unpin for Answer<'_, R> {}
+
+impl<R> Future for Answer<'_, R> {
+    type Output = Result<R, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(receipt) = &mut self.receipt {
+            let durable = ready!(Pin::new(receipt).poll(context));
+            self.receipt = None;
+            if durable.is_err() {
+                return Poll::Ready(Err(self.service.why_not_answered()));
+            }
+        }
+        Poll::Ready(self.result.take().expect("an answer is given once"))
     }
 }
 
@@ -186,10 +267,13 @@ struct Panicked<'a>(&'a Service);
 impl Drop for Panicked<'_> {
     fn drop(&mut self) {
         self.0.failure.add(Failure::Operation);
-        // Their senders are dropped, so all waits end with `Error::Failed`.
+        // Their senders are dropped, so all waits and all answers that are held back end with `Error::Failed`.
         if let Err(poisoned) = self.0.state.lock() {
-            drop(poisoned.into_inner().waits.take_all());
+            let mut state = poisoned.into_inner();
+            let held = state.journal.as_mut().map(|journal| journal.take_held());
+            drop((state.waits.take_all(), held));
         }
+        self.0.writer.wake();
     }
 }
 

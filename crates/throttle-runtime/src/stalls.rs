@@ -45,6 +45,16 @@ pub(crate) struct LeaseClock {
 }
 
 impl LeaseClock {
+    /// A clock that shows `start`.
+    pub(crate) fn start_at(start: Time) -> Self {
+        Self { last: start, ..Self::default() }
+    }
+
+    /// How much was left out so far, in nanoseconds.
+    pub(crate) fn discounted(&self) -> u64 {
+        self.discounted
+    }
+
     /// Observes the instant `now` of the clock, and returns the lease time.
     pub(crate) fn observe(&mut self, now: Time) -> Time {
         let gap = now.as_nanos().saturating_sub(self.last.as_nanos());

@@ -5,13 +5,14 @@
 //! ([`State::collect_effects`]). What takes longer, such as waking tasks, is done by [`Effects::deliver`]
 //! after the mutex is unlocked.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use throttle_core::{Settings, Throttle, Time};
+use throttle_core::{PeerId, SemaphoreId, Sequence, Throttle, Time};
 
 use crate::{
     effects::Effects,
     entropy::Entropy,
+    journal::{Journal, Receipt, Shows},
     names::Names,
     observer::Observer,
     open_waits::{Outcome, WaitKey, Waits},
@@ -32,6 +33,10 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// The instant at which the timer wakes.
     pub(crate) timer_due: Option<Time>,
+    /// When the grace period ends, in which nothing is granted.
+    pub(crate) grace_until: Option<Time>,
+    /// What is not durable yet, if there is a store.
+    pub(crate) journal: Option<Box<Journal>>,
 }
 
 /// What a service does in the present part of its life.
@@ -41,28 +46,32 @@ pub(crate) enum Phase {
     Leading,
     /// Grants locks, but answers every request at once, because the server is about to end.
     Draining,
+    /// Does nothing more: the store has failed or is closed, or the state was saved. No operation runs, and no
+    /// lease ends.
+    Ended,
 }
 
 impl State {
-    /// A state without semaphores and peers. Fencing tokens will be greater than `token_floor`.
+    /// The state of a service that begins at the instant `start`.
     pub(crate) fn new(
-        settings: Settings,
+        start: Time,
+        throttle: Throttle,
+        names: Arc<Names>,
         observer: Box<dyn Observer>,
-        mut entropy: Entropy,
-        token_floor: u64,
+        entropy: Entropy,
     ) -> Self {
         Self {
-            throttle: Throttle::new(settings)
-                .with_token_floor(token_floor)
-                .with_hash_seed(entropy.seed()),
-            lease_clock: LeaseClock::default(),
-            names: Arc::default(),
+            throttle,
+            lease_clock: LeaseClock::start_at(start),
+            names,
             entropy,
             observer,
             waits: Waits::new(),
             expiry_log: ExpiryLog::default(),
             phase: Phase::Leading,
             timer_due: None,
+            grace_until: None,
+            journal: None,
         }
     }
 
@@ -70,9 +79,9 @@ impl State {
     ///
     /// Returns the instant that was reached: `now`, or an earlier one if work is left.
     pub(crate) fn catch_up(&mut self, now: Time, budget: u32, effects: &mut Effects) -> Time {
-        let Self { throttle, waits, observer, names, .. } = self;
+        let Self { throttle, waits, observer, journal, names, .. } = self;
         let reached = throttle.catch_up_with(now, budget, |event| {
-            effects.record(event, waits, &mut **observer, names);
+            effects.record(event, waits, &mut **observer, journal.as_deref_mut(), names);
         });
         self.expiry_log.take_from(&mut effects.peer_log);
         reached
@@ -81,7 +90,8 @@ impl State {
     /// Records the events that were not polled yet, and whether the timer must wake earlier.
     pub(crate) fn collect_effects(&mut self, effects: &mut Effects) {
         while let Some(event) = self.throttle.poll_event() {
-            effects.record(event, &mut self.waits, &mut *self.observer, &self.names);
+            let Self { waits, observer, journal, names, .. } = self;
+            effects.record(event, waits, &mut **observer, journal.as_deref_mut(), names);
         }
         self.expiry_log.take_from(&mut effects.peer_log);
         let timeout = self.throttle.poll_timeout();
@@ -91,10 +101,67 @@ impl State {
         }
     }
 
+    /// Ends the grace period if its time is over, by as many grants as the budget allows. The next call continues.
+    pub(crate) fn end_grace_period(&mut self, now: Time, budget: u32) {
+        let present = self.lease_clock.present();
+        if self.grace_until.is_some_and(|until| until <= present)
+            && !self.throttle.resume_some_grants(now, budget)
+        {
+            self.grace_until = None;
+        }
+    }
+
+    /// The last step of an operation of a service with a store: holds back its answer and the waits that it
+    /// ended until what they show is durable.
+    #[cold]
+    pub(crate) fn hold_back(&mut self, effects: &mut Effects, shows: Shows) -> Option<Receipt> {
+        let Self { journal, throttle, names, lease_clock, .. } = self;
+        let journal = journal.as_deref_mut()?;
+        while let Some(peer) = throttle.poll_forgotten() {
+            journal.touch_peer(peer);
+        }
+        effects.outcomes = journal.hold(mem::take(&mut effects.outcomes));
+        let receipt = journal.receipt(shows);
+        journal.seal_if_full(throttle, names, lease_clock.discounted());
+        effects.must_wake_writer = journal.must_wake_writer();
+        receipt
+    }
+
+    /// Notes that a semaphore was added or changed.
+    pub(crate) fn touch_semaphore(&mut self, id: SemaphoreId) {
+        if let Some(journal) = &mut self.journal {
+            journal.touch_semaphore(id);
+        }
+    }
+
+    /// Notes that a request with this number was accepted, or may have been: that has no event.
+    pub(crate) fn note_sequence<R>(
+        &mut self,
+        peer: PeerId,
+        sequence: Option<Sequence>,
+        result: &Result<R, throttle_core::Error>,
+    ) {
+        if let (Some(journal), Some(_)) = (&mut self.journal, sequence)
+            && !matches!(result, Err(throttle_core::Error::StaleRequest { .. }))
+        {
+            journal.touch_peer(peer);
+        }
+    }
+
+    /// Lets no operation run any more. Returns what has to be dropped after the mutex is unlocked: all waits, which
+    /// end with an error.
+    #[must_use]
+    pub(crate) fn end(&mut self) -> impl Sized + use<> {
+        self.phase = Phase::Ended;
+        self.waits.take_all()
+    }
+
     /// Lets no further request wait, and ends up to [`DRAINED_IN_A_STEP`] waits. Returns whether some may
     /// be left.
     pub(crate) fn drain(&mut self, now: Time, effects: &mut Effects) -> bool {
-        self.phase = Phase::Draining;
+        if self.phase == Phase::Leading {
+            self.phase = Phase::Draining;
+        }
         for _ in 0..DRAINED_IN_A_STEP {
             let Some(wait) = self.waits.first() else {
                 return false;

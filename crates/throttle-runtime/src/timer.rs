@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use throttle_core::Time;
 use tokio::{sync::Notify, task, time};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     peer_log::ExpiryTally,
     service::{Service, TIMER_BUDGET},
     stalls::{Stalls, TICK},
+    state::Phase,
 };
 
 /// What is to be logged now. Each part is limited in how often it is logged, and sums up what came before.
@@ -21,6 +23,8 @@ struct Report {
     /// Requests beyond the limit of open waits.
     cut_short: Option<u64>,
     expired: Option<ExpiryTally>,
+    /// For how long the store has been writing a batch, if that is too long.
+    slow_batch: Option<Duration>,
 }
 
 impl Report {
@@ -34,6 +38,12 @@ impl Report {
         }
         if let Some(expired) = self.expired {
             expired.log();
+        }
+        if let Some(lasts) = self.slow_batch {
+            tracing::warn!(
+                seconds = lasts.as_secs_f64(),
+                "the store is still writing; requests that depend on it are not answered meanwhile"
+            );
         }
         if let Some(requests) = self.cut_short {
             tracing::warn!(
@@ -68,21 +78,25 @@ pub(crate) fn run(service: Weak<Service>, rearm: Arc<Notify>) -> impl Future<Out
     }
 }
 
-/// Removes due peers, as far as the budget allows. Returns how long the timer may sleep, which is zero if
-/// there is a backlog, and what to log; `None` if the service has failed.
+/// Removes due peers and ends the grace period, as far as the budget allows. Returns how long the timer may sleep,
+/// which is zero if there is a backlog, and what to log; `None` if the service has failed or ended.
 fn tick(service: &Service) -> Option<(Duration, Report)> {
-    service.try_with_budget(TIMER_BUDGET, |state, _, _| {
+    let ticked = service.try_with_budget(TIMER_BUDGET, |state, now, _| {
         let present = state.lease_clock.present();
+        state.end_grace_period(now, TIMER_BUDGET);
         let next_tick = present + TICK;
-        let timer_due = state.throttle.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+        let due = [state.throttle.poll_timeout(), state.grace_until];
+        let timer_due = due.into_iter().flatten().fold(next_tick, Time::min);
         state.timer_due = Some(timer_due);
         let report = Report {
             stalls: state.lease_clock.report(),
             cut_short: state.waits.report(present),
             expired: state.expiry_log.report(present),
+            slow_batch: state.journal.as_mut().and_then(|it| it.report_slow_batch(present)),
         };
         (timer_due - present, report)
-    })
+    });
+    ticked.ok()
 }
 
 /// Yields between two steps of a backlog: to other tasks, and to threads that wait for the mutex.
@@ -100,7 +114,9 @@ struct TimerEnded(Weak<Service>);
 
 impl Drop for TimerEnded {
     fn drop(&mut self) {
-        if let Some(service) = self.0.upgrade() {
+        if let Some(service) = self.0.upgrade()
+            && !service.lock().is_some_and(|state| state.phase == Phase::Ended)
+        {
             service.failure.add(Failure::Timer);
         }
     }

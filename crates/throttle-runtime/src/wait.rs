@@ -36,10 +36,6 @@ impl<'a> Wait<'a> {
         self.open = Some(Open { ticket, receiver });
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// Resolves when the lock is granted or cancelled, when `block_for` has passed, or when the server
     /// drains, whichever comes first.
     ///
@@ -69,8 +65,8 @@ impl<'a> Wait<'a> {
             }
         };
         *open = None;
-        // An operation that ends a wait sends its outcome, unless it panics.
-        match outcome.map_err(|_| Error::Failed)? {
+        // An operation that ends a wait sends its outcome, unless it panics or the store fails.
+        match outcome.map_err(|_| service.why_not_answered())? {
             Outcome::Cancelled(cause) => Err(refusal(cause)),
             Outcome::Granted(count, token) => Ok(Admission::Granted { count, token }),
             Outcome::Queued(count) => Ok(Admission::Queued { count, ticket }),
@@ -82,7 +78,7 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Some(Open { ticket, receiver }) = &self.open {
             // Does nothing if the service has failed. This task may be unwinding from that very panic.
-            self.service.try_with_state(|state, now, _| {
+            let _ = self.service.try_with_state(|state, now, _| {
                 state.throttle.park(now, self.peer, *ticket);
                 state.waits.remove(self.peer, receiver.id);
             });

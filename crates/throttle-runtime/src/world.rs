@@ -1,31 +1,22 @@
-//! What a service takes from outside: time, randomness, and the floor of its fencing tokens.
+//! What a service takes from outside: time and randomness.
 
-use crate::{
-    clock::{self, Clock},
-    entropy::Entropy,
-};
+use crate::{clock::WallClock, entropy::Entropy};
 
-/// All inputs of a service besides the operations. Two runs with the same world and the same operations are
-/// the same.
+/// All inputs of a service besides the operations and the monotonic clock. Two runs with the same world, the same
+/// operations and the same clock are the same.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
-    /// All fencing tokens of this run are greater than this.
-    pub(crate) token_floor: u64,
+    pub(crate) wall_clock: WallClock,
 }
 
 impl World {
-    /// A clock that starts now, the randomness of the operating system, and a floor from the wall clock.
+    /// The randomness of the operating system, and the wall clock.
     ///
     /// # Panics
     ///
     /// If the operating system has no randomness to give.
     pub(crate) fn real() -> Self {
-        Self {
-            clock: Clock::start(),
-            entropy: Entropy::from_system(),
-            token_floor: clock::token_floor(),
-        }
+        Self { entropy: Entropy::from_system(), wall_clock: WallClock::read() }
     }
 }

@@ -1,14 +1,14 @@
 //! Reading the configuration again while the server runs: all of it takes effect, or nothing.
 //!
-//! A reload is refused if the file is no configuration (`config`), if it does not fit to the running server
-//! ([`Reload::check`]), or if it takes away a semaphore that is in use (`throttle_runtime`). Options that take a
-//! restart (`config::restart_keys`) are no reason to refuse it: the log names those that differ.
+//! A reload is refused if the file is no configuration (`config`), or if it does not fit to the running server
+//! ([`Reload::check`]). A semaphore that it removes may be in use: it is retired (`throttle_runtime`). Options that
+//! take a restart (`config::restart_keys`) are no reason to refuse it: the log names those that differ.
 
 mod log;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use throttle_runtime::{Changes, Handle, ReconfigureError};
+use throttle_runtime::{Changes, Handle};
 use tokio::{sync::Mutex, task, time};
 
 use self::log::ReloadLog;
@@ -90,9 +90,9 @@ pub enum ReloadError {
         /// The limit in force.
         limit: u32,
     },
-    /// A semaphore that is held or awaited would be removed or change its level.
+    /// The service behind the routes has failed.
     #[error(transparent)]
-    InUse(#[from] ReconfigureError),
+    Service(#[from] throttle_runtime::Error),
 }
 
 impl Reload {
@@ -142,7 +142,7 @@ impl Reload {
     /// Whether a valid configuration fits to the running server.
     async fn check(&self, config: &Config, file: PathBuf) -> Result<(), ReloadError> {
         if config.semaphores.is_empty() && !config.no_semaphores {
-            let served = self.handle.semaphores().await.len();
+            let served = self.handle.semaphores().await.map_or(0, |all| all.len());
             if served > 0 {
                 return Err(ReloadError::NoSemaphores { file, served });
             }

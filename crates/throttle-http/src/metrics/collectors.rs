@@ -73,7 +73,12 @@ pub(super) async fn write_service(text: &mut String, handle: &Handle) {
             "Number of requests that may wait for as long as they want.",
             limit,
         ),
-        (Kind::Gauge, "throttle_peers", "Number of peers.", handle.peer_count().await as f64),
+        (
+            Kind::Gauge,
+            "throttle_peers",
+            "Number of peers.",
+            handle.applied().peer_count().unwrap_or_default() as f64,
+        ),
         (
             Kind::Counter,
             "throttle_stalled_seconds_total",

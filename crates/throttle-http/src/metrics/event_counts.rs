@@ -127,7 +127,7 @@ mod tests {
         let settings = Settings::default();
         let handle = Handle::start_observed(settings, &configured(&["A", "B"]), Box::new(events));
         let series = async |handle: &Handle| {
-            let ids = handle.semaphores().await.into_iter().map(|semaphore| semaphore.id);
+            let ids = handle.semaphores().await.unwrap().into_iter().map(|semaphore| semaphore.id);
             registry.find(ids).into_iter().flatten().collect::<Vec<_>>()
         };
         assert!(series(&handle).await.is_empty(), "nothing has happened");

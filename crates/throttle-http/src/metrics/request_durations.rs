@@ -11,6 +11,8 @@ use super::{histogram::Histogram, semaphore_families::write_histogram};
 pub(crate) enum RequestGroup {
     /// A lock request that is answered at once.
     Acquire,
+    /// The question whether a lock is held under a fencing token.
+    Fencing,
     /// A heartbeat.
     Heartbeat,
     /// A list of peers or semaphores.
@@ -30,7 +32,8 @@ pub(crate) enum RequestGroup {
 pub(super) struct RequestDurations([Histogram; GROUPS.len()]);
 
 /// Values of the label `group`, sorted, in the order of the variants.
-const GROUPS: [&str; 7] = ["acquire", "heartbeat", "list", "operate", "peer", "release", "wait"];
+const GROUPS: [&str; 8] =
+    ["acquire", "fencing", "heartbeat", "list", "operate", "peer", "release", "wait"];
 
 /// In seconds, from the duration of a quick request to that of a long wait.
 const BOUNDS: &[f64] =
@@ -66,6 +69,7 @@ mod tests {
 
     #[test]
     fn groups_have_their_names() {
+        assert_eq!(GROUPS[RequestGroup::Fencing as usize], "fencing");
         assert_eq!(GROUPS[RequestGroup::Wait as usize], "wait");
         assert!(GROUPS.is_sorted());
     }

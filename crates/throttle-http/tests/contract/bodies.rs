@@ -136,7 +136,7 @@ async fn a_restore_with_an_unusable_field_is_refused_as_a_whole() {
         let request = (Method::POST, "/restore", body.as_str());
         check_refusal(&server, request, Code::InvalidField, &detail).await;
     }
-    assert_eq!(server.handle.peer_count().await, 0);
+    assert_eq!(server.handle.peer_count().await.unwrap(), 0);
     assert_eq!(server.handle.remainder("A").await, Ok(9));
 }
 

@@ -11,11 +11,13 @@ use std::{
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use throttle_http::RequestLimits;
-use throttle_runtime::{Count, Labels, LockRequest, PeerId, Restoration, Settings};
+use throttle_runtime::{
+    Count, Event, Handle, Labels, LockRequest, Observer, PeerId, Restoration, SemaphoreId, Settings,
+};
 use throttle_wire::{PeerStatus, SemaphoreOverview};
 use tower::ServiceExt as _;
 
-use crate::support::{Server, request};
+use crate::support::{Server, request, semaphores};
 
 /// Creates `size` peers, each of which asks for one of `A`.
 async fn create_peers(server: &Server, size: usize) -> BTreeSet<u64> {
@@ -96,7 +98,7 @@ async fn a_list_is_read_from_the_state_no_faster_than_the_client_reads_it() {
     create_peers(&server, 2_500).await;
     let mut chunks = open(&server, "/peers/").await;
     let mut body = chunks.next().await.unwrap().unwrap().to_vec();
-    let everybody = server.handle.peers(None, usize::MAX).await.entries;
+    let everybody = server.handle.peers(None, usize::MAX).await.unwrap().entries;
     assert_eq!(everybody.len(), 2_500);
     for peer in everybody {
         server.handle.remove_peer(peer.id, None).await.unwrap();
@@ -144,7 +146,7 @@ async fn pieces_of_a_list_end_at_32_kilobytes_however_many_locks_and_labels_peer
     }
     let peers: Vec<PeerStatus> = server.get("/peers/").await.json();
     assert_eq!(peers.iter().map(|peer| peer.held.len()).collect::<Vec<_>>(), [600; 20]);
-    let page = server.handle.peers(None, usize::MAX).await;
+    let page = server.handle.peers(None, usize::MAX).await.unwrap();
     assert_eq!(page.entries.len(), 1, "what is copied at a time is bounded as well");
 }
 
@@ -214,4 +216,41 @@ async fn a_semaphore_that_is_removed_while_it_is_listed_ends_the_lists() {
     }
     let semaphore: SemaphoreOverview = serde_json::from_slice(&body).unwrap();
     assert!(semaphore.held_by.is_empty() && semaphore.queue.is_empty());
+}
+
+/// An observer that panics when a peer leaves.
+struct Fragile;
+
+impl Observer for Fragile {
+    fn semaphore_added(&mut self, _: SemaphoreId, _: &str) {}
+
+    fn semaphore_removed(&mut self, _: SemaphoreId) {}
+
+    fn event(&mut self, event: &Event) {
+        assert!(!matches!(event, Event::Removed { .. }), "this is a test");
+    }
+}
+
+/// A list that ended like a whole one would hide peers.
+#[tokio::test(start_paused = true)]
+async fn a_list_breaks_off_if_the_service_fails_meanwhile() {
+    let configured = semaphores(&[("A", 1, 0)]);
+    let handle = Handle::start_observed(Settings::default(), &configured, Box::new(Fragile));
+    let server = Server::of(handle);
+    let ids = create_peers(&server, 2_500).await;
+    let mut lists = Vec::new();
+    for path in ["/peers/", "/semaphores/A"] {
+        let mut chunks = open(&server, path).await;
+        chunks.next().await.unwrap().unwrap();
+        lists.push(chunks);
+    }
+    let removed = server.delete(&format!("/peers/{}", ids.first().unwrap())).await;
+    assert_eq!(removed.status, 500);
+    for mut chunks in lists {
+        let broken_off = chunks.next().await.unwrap();
+        broken_off.unwrap_err();
+        assert!(chunks.next().await.is_none());
+    }
+    let refused = server.get("/peers/").await;
+    refused.is_text(500, "The server is broken and is about to end.");
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod compression;
+mod fencing;
 mod limits;
 mod listing;
 mod locks;

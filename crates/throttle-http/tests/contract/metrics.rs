@@ -323,6 +323,7 @@ async fn durations_of_requests_are_counted_by_group() {
     sleep(Duration::from_secs(5)).await;
     server.delete(&format!("/peers/{holder}/A")).await;
     assert_eq!(waiting.await.unwrap().status, 200);
+    server.get("/semaphores/A/fencing/7").await;
     let name = "throttle_http_request_duration_seconds";
     let text = scrape(&server, &[name]).await;
     let sample = |sample: &str| text.contains(&format!("{name}{sample}\n"));
@@ -330,7 +331,9 @@ async fn durations_of_requests_are_counted_by_group() {
     assert!(sample(r#"_bucket{group="wait",le="10"} 1"#), "{text}");
     assert!(sample(r#"_sum{group="wait"} 5"#), "{text}");
     assert!(sample(r#"_bucket{group="acquire",le="0.0001"} 1"#), "{text}");
-    for (group, count) in [("release", 1), ("peer", 2), ("heartbeat", 0), ("operate", 0)] {
+    for (group, count) in
+        [("release", 1), ("fencing", 1), ("peer", 2), ("heartbeat", 0), ("operate", 0)]
+    {
         assert!(sample(&format!("_count{{group=\"{group}\"}} {count}")), "{group} in {text}");
     }
     assert_eq!(text.matches("# TYPE").count(), 1);

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use serde_json::json;
-use throttle_wire::{Code, LockAnswer};
+use throttle_wire::{Code, HeldGrant, LockAnswer};
 
 use crate::support::{Server, check_refusal};
 
@@ -15,6 +15,7 @@ const NAMES: &[(&str, &str)] = &[
     ("a?b#c", "a%3Fb%23c"),
     ("größe ☂", "gr%C3%B6%C3%9Fe%20%E2%98%82"),
     ("is_acquired", "is_acquired"),
+    ("fencing", "fencing"),
     ("%41", "%2541"),
     ("..", ".."),
     (".", "%2e"),
@@ -40,6 +41,10 @@ async fn every_name_can_be_locked_looked_at_and_released() {
         let semaphore = server.get(&format!("/semaphores/{encoded}")).await.value();
         assert_eq!(semaphore["name"], json!(name));
         assert_eq!(semaphore["held_by"][0]["peer_id"], json!(peer));
+
+        let token = answer.fencing_token.unwrap();
+        let grant = server.get(&format!("/semaphores/{encoded}/fencing/{token}")).await;
+        assert_eq!(grant.json::<HeldGrant>().semaphore, name);
 
         let query = encoded.replace('+', "%2B");
         let remainder = server.get(&format!("/remainder?semaphore={query}")).await;

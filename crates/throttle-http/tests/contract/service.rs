@@ -5,8 +5,9 @@ use axum::{
     http::{Method, Request},
 };
 use http_body_util::BodyExt as _;
+use throttle_http::RequestLimits;
 use throttle_runtime::Settings;
-use throttle_wire::{Code, Reloaded};
+use throttle_wire::{Code, Problem, Readiness, Reloaded};
 use tower::ServiceExt as _;
 
 use crate::support::{Answer, Server, check_refusal, request};
@@ -26,6 +27,28 @@ async fn greeting_health_readiness_and_version_are_plain_text() {
     server.get("/health").await.is_text(200, "Ok");
     server.get("/ready").await.is_text(200, "Ready");
     server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_json_for_programs_that_ask_for_it() {
+    let server = Server::start(&[]);
+    let ask = async |accept: &'static str| {
+        let request = Request::get("/ready").header("accept", accept).body(Body::empty());
+        server.send(request.unwrap()).await
+    };
+    let accept = "application/json, application/problem+json";
+    let ready =
+        Readiness { ready: true, grace_left: None, grace_left_seconds: None, durable: false };
+    let answer = ask(accept).await;
+    assert_eq!(answer.json::<Readiness>(), ready);
+    assert_eq!(answer.header("vary"), "accept");
+    ask("*/*").await.is_text(200, "Ready");
+    server.handle.drain();
+    let answer = ask(accept).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem.code, Code::NotReady);
+    ask("application/json").await.is_text(503, "The server is shutting down.");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,6 +109,46 @@ async fn reload_answers_with_the_outcome_of_the_hook() {
     check_refusal(&server, request, Code::ReloadRefused, reason).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_export_of_the_store_is_the_body_of_the_hook() {
+    let lines = "{\"format\":1}\n{\"peer\":5}\n";
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.store_export(move || std::future::ready(Ok(Body::from(lines))))
+    });
+    let answer = server.get(EXPORT).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, lines));
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert_eq!(server.post(EXPORT, "").await.header("allow"), "GET,HEAD");
+
+    let foreign = Request::get(EXPORT).header("sec-fetch-site", "cross-site");
+    let answer = server.send(foreign.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+
+    let reason = "the store it.redb cannot be read";
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.store_export(move || async move { Err(reason.to_owned()) })
+    });
+    check_refusal(&server, (Method::GET, EXPORT, ""), Code::StoreFailed, reason).await;
+}
+
+/// Otherwise clients that read slowly could keep any number of snapshots.
+#[tokio::test(start_paused = true)]
+async fn an_export_counts_as_a_long_list_until_it_is_read() {
+    let server = Server::build(&[], Settings::default(), |api| {
+        let limits = RequestLimits { listings: 1, ..RequestLimits::default() };
+        api.limits(limits).store_export(|| async { Ok(Body::from("{}\n")) })
+    });
+    let Ok(unread) = server.routes.clone().oneshot(request(Method::GET, EXPORT, "")).await;
+    assert_eq!(unread.status(), 200);
+    let refused = (Method::GET, EXPORT, "");
+    let detail = "There are 1 long lists being read. Try again later.";
+    check_refusal(&server, refused, Code::TooManyListings, detail).await;
+    drop(unread);
+    assert_eq!(server.get(EXPORT).await.status, 200);
+}
+
+const EXPORT: &str = "/admin/store/export";
+
 /// A page of another origin can make a browser send forms. No route accepts one that changes something.
 #[tokio::test(start_paused = true)]
 async fn pages_of_other_origins_cannot_change_anything() {
@@ -104,7 +167,7 @@ async fn pages_of_other_origins_cannot_change_anything() {
         assert_eq!(answer.status, status, "{path} as {form}: {}", answer.body);
         assert_eq!(answer.header("access-control-allow-origin"), "");
     }
-    assert_eq!(server.handle.peer_count().await, 0);
+    assert_eq!(server.handle.peer_count().await.unwrap(), 0);
 }
 
 /// The content types of forms.

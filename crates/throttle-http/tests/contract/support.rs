@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use throttle_http::{Api, Histograms, Metrics};
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use throttle_runtime::{Count, Handle, Level, Observer, SemaphoreConfig, Settings};
 use throttle_wire::Code;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -74,8 +74,19 @@ impl Server {
         let metrics = Metrics::new(Arc::new(recorder), Arc::new(move || text.render()));
         let metrics = build(metrics);
         let semaphores = self::semaphores(semaphores);
-        let handle = Handle::start_observed(Settings::default(), &semaphores, metrics.observer());
+        Self::observed(metrics, |observer| {
+            Handle::start_observed(Settings::default(), &semaphores, observer)
+        })
+    }
+
+    fn observed(metrics: Metrics, start: impl FnOnce(Box<dyn Observer>) -> Handle) -> Self {
+        let handle = start(metrics.observer());
         Self { routes: Api::new(handle.clone()).metrics(metrics).routes(), handle }
+    }
+
+    /// The routes of a service, without metrics.
+    pub(crate) fn of(handle: Handle) -> Self {
+        Self { routes: Api::new(handle.clone()).routes(), handle }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -179,6 +190,8 @@ pub(crate) async fn check_refusal(
     let mut expected = throttle_wire::Problem::new(code, detail.to_owned());
     expected.uptime = (code == Code::UnknownPeer).then(|| server.handle.uptime());
     expected.uptime_seconds = expected.uptime.map(Into::into);
+    expected.remembers_for = expected.uptime.map(|_| server.handle.remembers_for());
+    expected.remembers_for_seconds = expected.remembers_for.map(Into::into);
     let found: throttle_wire::Problem = serde_json::from_str(&document.body).unwrap();
     // The sentence for a stale request names the peer's highest sequence number first.
     let numbers = detail.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok());

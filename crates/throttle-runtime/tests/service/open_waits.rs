@@ -170,7 +170,7 @@ async fn the_oldest_short_wait_can_be_ended_once_it_has_lasted_a_moment() {
     }
     sleep(LEASE).await;
     assert_eq!(
-        throttle.peer_count().await,
+        throttle.peer_count().await.unwrap(),
         1,
         "leases begin with the answer, and one wait is still open"
     );
@@ -191,7 +191,7 @@ async fn a_short_wait_can_be_ended_while_very_many_peers_expire() {
     settle().await;
     jump(JUMP);
     assert!(throttle.end_short_wait());
-    assert!(throttle.peer_count().await > 2, "some of them are not removed yet");
+    assert!(throttle.peer_count().await.unwrap() > 2, "some of them are not removed yet");
     settle().await;
     assert!(is_pending(short.await.unwrap()));
 }

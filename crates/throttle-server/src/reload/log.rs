@@ -55,7 +55,7 @@ impl ReloadLog {
 }
 
 /// Logs what a reload changed. A removed semaphore can no longer be locked, so it is worth a warning.
-pub(super) fn applied(Changes { added, changed, removed }: &Changes) {
+pub(super) fn applied(Changes { added, changed, removed, .. }: &Changes) {
     let (added, changed) = (FirstOf(added), FirstOf(changed));
     info!(target: TARGET, ?added, ?changed, removed = ?FirstOf(removed), "configuration reloaded");
     if !removed.is_empty() {
