@@ -225,3 +225,59 @@ fn lease(seconds: u64, nanoseconds: u32) -> Result<Duration, Damage> {
         Err(Damage(format!("{nanoseconds} nanoseconds are more than a second")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D5
+    #[test]
+    fn bytes_of_any_kind_are_a_record_or_damaged() {
+        let (mut records, mut damaged) = (0, 0);
+        arbtest::arbtest(|u| {
+            let mut bytes = u.arbitrary::<Vec<u8>>()?;
+            if let Some(version) = bytes.first_mut().filter(|_| u.ratio(9, 10).unwrap_or(true)) {
+                *version = V1;
+            }
+            let id = u.arbitrary()?;
+            let (mut again, mut names) = (Vec::new(), Names::default());
+            let mut count = |is_record| *if is_record { &mut records } else { &mut damaged } += 1;
+            // What is a record says the same when it is written and read again.
+            let record = decode_semaphore(Arc::from("it"), &bytes);
+            count(record.is_ok());
+            if let Ok(record) = record {
+                encode_semaphore(&record, &mut again);
+                assert_eq!(decode_semaphore(Arc::from("it"), &again), Ok(record));
+            }
+            let record = decode_peer(id, &bytes, &mut names);
+            count(record.is_ok());
+            if let Ok(record) = record {
+                encode_peer(&record, &mut again);
+                assert_eq!(decode_peer(id, &again, &mut names), Ok(record));
+            }
+            let record = decode_absent(id, &bytes);
+            count(record.is_ok());
+            if let Ok(record) = record {
+                encode_absent(&record, &mut again);
+                assert_eq!(decode_absent(id, &again), Ok(record));
+            }
+            Ok(())
+        })
+        .size_max(200);
+        assert!(records > 10 && damaged > 10, "{records} records, {damaged} damaged");
+    }
+
+    #[test]
+    fn damage_says_what_is_wrong() {
+        let absent = |bytes: &[u8]| decode_absent(1, bytes).unwrap_err().to_string();
+        assert_eq!(absent(&[]), "it is empty");
+        assert_eq!(absent(&[2]), "it has version 2, and this server knows version 1");
+        assert_eq!(
+            absent(&[1, 5]),
+            "its fields cannot be read: Hit the end of buffer, expected more data"
+        );
+        assert_eq!(absent(&[1, 5, 6, 7, 8]), "2 bytes follow it");
+        let zero = decode_absent(0, &[1, 5, 6]).unwrap_err();
+        assert_eq!(zero.to_string(), "0 is not the id of a peer");
+    }
+}

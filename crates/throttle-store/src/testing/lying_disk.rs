@@ -114,6 +114,12 @@ impl Operation {
     }
 }
 
+pub(super) fn read(live: &[u8], offset: u64, out: &mut [u8]) -> io::Result<()> {
+    let range = index(offset)..index(offset) + out.len();
+    out.copy_from_slice(live.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+    Ok(())
+}
+
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("it fits into memory")
 }
@@ -124,11 +130,7 @@ impl StorageBackend for LyingDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let disk = self.lock();
-        let range = index(offset)..index(offset) + out.len();
-        let bytes = disk.live.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(bytes);
-        Ok(())
+        read(&self.lock().live, offset, out)
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {

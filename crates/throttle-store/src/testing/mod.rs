@@ -2,6 +2,7 @@
 
 mod crash;
 mod lying_disk;
+mod unsynced_file;
 
 use redb::StorageBackend;
 use throttle_runtime::StoreError;
@@ -9,6 +10,7 @@ use throttle_runtime::StoreError;
 pub use self::{
     crash::Replay,
     lying_disk::{Fault, LyingDisk, Operation},
+    unsynced_file::UnsyncedFile,
 };
 use crate::Embedded;
 

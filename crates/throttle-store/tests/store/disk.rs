@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use throttle_core::Sequence;
 use throttle_runtime::{AbsentRecord, Store as _};
 use throttle_runtime::{Batch, Meta, PeerChange, PeerRecord, Record, SemaphoreRecord, StoreError};
-use throttle_store::testing::{Fault, LyingDisk, Operation, Replay, open};
+use throttle_store::testing::{Fault, LyingDisk, Operation, Replay, UnsyncedFile, open};
 
 use crate::samples::{META, absent, bare, gone, id, living, load, peer, semaphore};
 
@@ -328,4 +328,24 @@ fn a_disk_that_does_not_sync_loses_what_was_acknowledged() {
         }
         history.check(replay.image(|_| false), acknowledged);
     }
+}
+
+/// The negative control of tests that kill a server.
+#[test]
+fn a_file_with_untrue_syncs_loses_acknowledged_batches_if_its_process_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let batches = History::short().batches;
+    let left_after_kill = |name: &str, every| {
+        let path = directory.path().join(name);
+        let mut store = open("it", UnsyncedFile::open(&path, every).unwrap()).unwrap();
+        batches.iter().for_each(|batch| store.write(batch).unwrap());
+        let left = std::fs::read(&path).unwrap();
+        drop(store); // What this writes, a killed process does not.
+        let closed = load(&mut open("it", UnsyncedFile::open(&path, 1).unwrap()).unwrap()).unwrap();
+        assert_eq!(closed, *History::short().contents.last().unwrap());
+        left
+    };
+    History::short().check(left_after_kill("honest", 1), batches.len());
+    let left = left_after_kill("untrue", 1000);
+    assert!(left.is_empty());
 }

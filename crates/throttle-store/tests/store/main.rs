@@ -5,3 +5,4 @@ mod disk;
 mod embedded;
 mod samples;
 mod text;
+mod versions;
