@@ -205,9 +205,8 @@ fn recover(bencher: Bencher<'_, '_>, peers: u64) {
         for number in 0..peers {
             // Two of the ten are crowded, so that a tenth of the peers wait.
             let semaphore = if number % 5 == 0 { number % 10 / 5 } else { 2 + number % 8 };
-            let mut semaphores = semaphores.iter().copied().zip(0..);
-            let (semaphore, _) = semaphores.find(|(_, it)| *it == semaphore).expect("one of ten");
-            crowd.newcomer_waits(semaphore, LEASE);
+            let semaphore = usize::try_from(semaphore).expect("one of ten");
+            crowd.newcomer_waits(semaphores[semaphore], LEASE);
         }
         let mut records: Vec<_> = crowd.throttle.records(None).map(|(_, record)| record).collect();
         records.sort_by_key(|record| record.id);

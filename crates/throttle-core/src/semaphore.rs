@@ -202,10 +202,11 @@ impl Semaphore {
         self.last_token = self.last_token.max(token);
     }
 
-    /// Removes the holder with this token.
-    pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
+    /// Removes the holder with this token. Returns whether anything is deferred until the semaphore is unused.
+    pub(crate) fn release(&mut self, token: FencingToken, count: Count) -> bool {
         self.subtract_held(count);
         self.holders.remove(&token);
+        self.deferred.is_some()
     }
 
     /// Subtracts the count of a holder whose entry is [removed](Self::remove_entries) next.
@@ -379,6 +380,17 @@ mod tests {
             let left: Vec<_> = holders.chain(waiters).collect();
             assert_eq!(left, expected, "every {step}th was removed");
         }
+    }
+
+    #[test]
+    fn all_waiters_are_taken_in_the_order_of_their_arrival() {
+        let (mut semaphore, _) = crowded();
+        [100, 120, 199].into_iter().for_each(|ticket| semaphore.park(Ticket(ticket)));
+        [200, 250].into_iter().for_each(|ticket| semaphore.resume(Ticket(ticket)));
+        let taken = semaphore.take_waiters().into_iter().map(|(ticket, _)| ticket.0);
+        assert!(taken.eq(100..300));
+        assert_eq!((semaphore.waiters_len(), semaphore.pending()), (0, 0));
+        assert_eq!((semaphore.holders_len(), semaphore.held()), (100, 100));
     }
 
     /// A semaphore with a hundred holders, a hundred waiters in the queue and a hundred parked ones, in the
