@@ -145,8 +145,8 @@ impl Semaphore {
         !self.holders.is_empty() || self.waiters_len() > 0
     }
 
-    /// Whether a release has consequences: a waiter, not counting parked ones, may be granted its lock, or what was
-    /// deferred happens.
+    /// Whether a release has consequences: a waiter, not counting parked ones, may be granted its lock, or what
+    /// was deferred happens.
     pub(crate) fn awaits_release(&self) -> bool {
         !self.queue.is_empty() || self.deferred.is_some()
     }
@@ -266,8 +266,8 @@ impl Semaphore {
         self.pending -= u128::from(count.get());
     }
 
-    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`, but for those that
-    /// are removed already.
+    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`, but for those
+    /// that are removed already.
     ///
     /// For a few entries O(log n) each; for many, one pass over all of them.
     pub(crate) fn remove_entries(

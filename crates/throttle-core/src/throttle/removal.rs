@@ -1,4 +1,4 @@
-//! The end of a peer, by removal or expiry: what it held and awaited is taken from it, and the queues are served.
+//! The end of a peer, by removal or expiry: what it held and awaited is taken from it, and queues are served.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -73,8 +73,8 @@ impl Throttle {
         (locks, labels)
     }
 
-    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once, then carries
-    /// out what was deferred, in the order of the semaphores' ids. Returns the number of grants.
+    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once, then
+    /// carries out what was deferred, in the order of the semaphores' ids. Returns the number of grants.
     pub(super) fn vacate(&mut self, mut entries: Vec<(SemaphoreId, EntryKey)>) -> usize {
         entries.sort_unstable_by_key(|&(semaphore, _)| semaphore);
         let by_semaphore = || entries.chunk_by(|(one, _), (other, _)| one == other);
