@@ -128,7 +128,8 @@ impl Journal {
             gathering: Gathering::default(),
             sealed: VecDeque::new(),
             in_flight: None,
-            limit: max_batch.clamp(1, SEAL_AT),
+            // An operation that touches a few records more is not to exceed what the store takes.
+            limit: (max_batch - max_batch / 4).clamp(1, SEAL_AT),
             meta,
             calendar,
             writer_is_idle: false,
