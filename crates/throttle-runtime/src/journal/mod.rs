@@ -1,7 +1,7 @@
 //! The journal: which changes are not durable yet, and who waits until they are.
 //!
 //! A service with a store notes, in each critical section, which peers and semaphores the section touched. The
-//! touched ones *gather* until the [writer](writer) has time for them. Then their records are read from the state
+//! touched ones *gather* until the [writer] has time for them. Then their records are read from the state
 //! machine, as they are at that instant, and are written as one batch, while the next batch gathers. So changes of
 //! one peer coalesce, and a slow disk makes batches larger, not queues longer.
 //!
