@@ -13,7 +13,7 @@ xflags::xflags! {
             optional --rounds rounds: usize
             /// How long each round of a load takes.
             optional --seconds seconds: f64
-            /// Only this study: throughput, contention, queue, pauses, memory or start-up.
+            /// Only this study: throughput, contention, queue, pauses, memory, start-up or store.
             repeated --study study: String
             /// Only this scenario of the throughput study: cycle, lock, heartbeat, roam or queue.
             repeated --scenario scenario: String
@@ -23,6 +23,8 @@ xflags::xflags! {
             optional --empty
             /// Leave the old server out, which takes minutes to build.
             optional --no-old
+            /// First install etcd and PostgreSQL with apt, for the study of the store. Takes root.
+            optional --install
             /// Let server and load share the processors.
             optional --no-pin
             /// Where to write figures, tables and plots. By default below the target directory.

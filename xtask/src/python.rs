@@ -40,7 +40,8 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
     let tests = "examples/python/test_job.py";
     cmd!(sh, "{python} -B -m pytest --quiet {plain...} {plugin...} {tests}").run()?;
     let (mut server, url) = serve(&server)?;
-    let examples = ["worker", "async_worker"].map(|name| format!("examples/python/{name}.py"));
+    let examples = ["worker", "async_worker", "fenced_writes"];
+    let examples = examples.map(|name| format!("examples/python/{name}.py"));
     let ran = examples
         .iter()
         .try_for_each(|example| cmd!(sh, "{python} -B {example} {url}").run())

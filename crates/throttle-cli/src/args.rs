@@ -58,6 +58,18 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_lock_request)]
         semaphores: Vec<LockRequest>,
     },
+    /// Whether the lock with a fencing token is held at this moment, and by whom
+    ///
+    /// For scripts that protect something against late writers. Ends with 76 if it is not held.
+    IsHeld {
+        /// Name of the semaphore
+        name: String,
+        /// The fencing token, as in THROTTLE_FENCING_TOKEN
+        #[arg(value_name = "TOKEN", value_parser = parse_fencing_token)]
+        fencing_token: u64,
+        #[command(flatten)]
+        options: OutputOptions,
+    },
     /// Whether the server is healthy and accepts work
     ///
     /// Ends with 69 if not, or if it cannot be reached at the first attempt.
@@ -118,6 +130,10 @@ pub(crate) enum OutputFormat {
 fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_time(text)?;
     if interval < MIN_INTERVAL { Err("100ms at least".to_owned()) } else { Ok(interval) }
+}
+
+fn parse_fencing_token(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a fencing token is a whole number")
 }
 
 fn parse_id(text: &str) -> Result<u64, &'static str> {

@@ -16,7 +16,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
         "the lock was not free, or not in time (of lock: -E chooses another status), or the server takes no \
          more at this moment; of check: it could not be locked now",
     ),
-    ("76", "the lock was lost, and the command was ended"),
+    ("76", "the lock was lost, and the command was ended; of is-held: it is not held"),
     (
         "78",
         "the server refused: no such semaphore, a count that it can never grant, an order of locks that \
@@ -57,6 +57,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("throttlectl lock A --nonblocking -- ./nightly.sh", "end with 75 if it is not free"),
     ("throttlectl lock A --wait 10m --lease 30s -- ./import.sh", "wait no longer than ten minutes"),
     ("throttlectl check A && echo free", "ask whether it could be locked"),
+    ("throttlectl is-held A 7 && ./write.sh", "write only while the lock with the token 7 is held"),
     ("throttlectl semaphores -o json | jq '.[] | select(.waiters > 0).name'", "what is waited for"),
     (
         "throttlectl --url http://throttle-a:8000,http://throttle-b:8000 status",

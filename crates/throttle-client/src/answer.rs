@@ -11,7 +11,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
 };
 use serde::de::DeserializeOwned;
-use throttle_wire::{Code, PROBLEM_JSON, Problem};
+use throttle_wire::{Code, PROBLEM_JSON, Problem, Readiness};
 
 use crate::{Endpoint, Error};
 
@@ -100,6 +100,18 @@ impl Answer {
         }
     }
 
+    /// The body as the readiness of a server. Plain text, of a server that does not write JSON here, says only that
+    /// it is ready.
+    pub(crate) fn readiness(&self) -> Result<Readiness, Error> {
+        if self.media_type.eq_ignore_ascii_case("application/json") {
+            return self.json();
+        }
+        if !self.text()?.starts_with("Ready") {
+            return Err(self.unexpected());
+        }
+        Ok(Readiness { ready: true, grace_left: None, grace_left_seconds: None, durable: false })
+    }
+
     /// Fails unless the body is exactly `body`.
     pub(crate) fn expect_body(&self, body: &str) -> Result<(), Error> {
         if self.body == body.as_bytes() { Ok(()) } else { Err(self.unexpected()) }
@@ -119,8 +131,11 @@ impl Answer {
         let (status, retry_after) = (self.status.as_u16(), self.retry_after);
         if self.media_type.eq_ignore_ascii_case(PROBLEM_JSON) {
             return match self.json::<Problem>() {
-                Ok(Problem { code, detail, uptime, sequence, .. }) => {
-                    Error::Refused { code, status, detail, uptime, sequence, retry_after }
+                Ok(Problem { code, detail, uptime, remembers_for, sequence, .. }) => {
+                    // While it runs, a server forgets nothing. So a wall clock that was set back, by which the
+                    // age of a store is measured, does not make the memory shorter than this.
+                    let remembers_for = remembers_for.max(uptime);
+                    Error::Refused { code, status, detail, remembers_for, sequence, retry_after }
                 }
                 Err(unexpected) => unexpected,
             };
@@ -131,8 +146,8 @@ impl Answer {
         };
         match SENTENCES.iter().find(means) {
             Some(&(_, code)) => {
-                let (detail, uptime, sequence) = (text.into_owned(), None, None);
-                Error::Refused { code, status, detail, uptime, sequence, retry_after }
+                let (detail, remembers_for, sequence) = (text.into_owned(), None, None);
+                Error::Refused { code, status, detail, remembers_for, sequence, retry_after }
             }
             None => self.unexpected(),
         }

@@ -22,6 +22,7 @@
 //!
 //! // Everything else that a client can do:
 //! let semaphores = blocking::wait(throttle.semaphores())?;
+//! let is_held = blocking::wait(throttle.is_held("db", 17))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -55,7 +55,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The server refused, and nothing has changed.
+    /// The server refused, and nothing has changed. Only after `store_failed` it is unknown whether something has:
+    /// the server could not make the change durable, and finds out when it starts again.
     #[error("refused with {status} {code}: {detail}")]
     #[non_exhaustive]
     Refused {
@@ -65,8 +66,10 @@ pub enum Error {
         status: u16,
         /// The reason, as a sentence for people.
         detail: String,
-        /// With `unknown_peer`: how long the server has been running, if it reports that.
-        uptime: Option<Duration>,
+        /// With `unknown_peer`: for how long the server has known every peer, if it reports that. A server with a
+        /// durable memory counts from before its restarts, any other from its start. A peer that was confirmed
+        /// since then was removed or has expired; one that was confirmed before may be forgotten.
+        remembers_for: Option<Duration>,
         /// With `stale_request`: the highest sequence number of the peer's earlier requests. The client
         /// numbers its requests itself.
         sequence: Option<u64>,

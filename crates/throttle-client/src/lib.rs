@@ -37,8 +37,9 @@
 //! If a server receives no request of a peer for the length of its lease, it grants the peer's locks to
 //! others. The client knows when this may happen: it counts from the sending of the last confirmed heartbeat,
 //! on a clock that includes time in suspension. It reports the loss before: [`Lock::run`] drops the work,
-//! [`Lock::lost`] returns, [`Lock::check`] fails. Work that cannot be stopped in time uses the
-//! [`Lock::fencing_token`]. [`Lost`] lists the reasons. The client logs by `tracing` events with the target
+//! [`Lock::lost`] returns, [`Lock::check`] fails. Work that cannot be stopped in time sends the
+//! [`Lock::fencing_token`] to the resource that it writes to, and the resource compares tokens or asks the server
+//! ([`Client::is_held`]). [`Lost`] lists the reasons. The client logs by `tracing` events with the target
 //! `throttle::client`; whatever endangers a lock has the level WARN.
 //!
 //! # Errors
@@ -110,7 +111,7 @@ mod transport;
 
 pub use reqwest;
 pub use throttle_wire::{
-    Code, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, Reloaded, Restore,
+    Code, HeldLock, Holder, Labels, PeerId, PeerStatus, PendingLock, Readiness, Reloaded, Restore,
     SemaphoreOverview, SemaphoreStatus, Waiter,
 };
 

@@ -6,6 +6,7 @@
 
 use std::{fmt, time::Duration};
 
+use throttle_wire::Code;
 use tracing::debug;
 
 use crate::{Error, clock::Stopwatch, jitter::jitter};
@@ -63,6 +64,8 @@ pub(crate) enum Failure {
     MaybeExecuted,
     /// The request did not reach the server.
     NotSent,
+    /// The server may have executed the request, could not make that durable, and is about to end.
+    StoreFailed { retry_after: Option<Duration> },
 }
 
 impl Error {
@@ -71,6 +74,9 @@ impl Error {
         match *self {
             Self::Connect { .. } => Some(Failure::NotSent),
             Self::Timeout { .. } | Self::Transport { .. } => Some(Failure::MaybeExecuted),
+            Self::Refused { code: Code::StoreFailed, retry_after, .. } => {
+                Some(Failure::StoreFailed { retry_after })
+            }
             Self::Refused { status: 429 | 503, retry_after, .. }
             | Self::UnexpectedAnswer { status: 429 | 503, retry_after, .. } => {
                 Some(Failure::Busy { retry_after })
@@ -127,7 +133,7 @@ impl RetryPolicy {
         let may_repeat = match plan.repeat {
             Repeat::Always => true,
             Repeat::Never => false,
-            Repeat::IfNotExecuted => failure != Failure::MaybeExecuted,
+            Repeat::IfNotExecuted => matches!(failure, Failure::Busy { .. } | Failure::NotSent),
         };
         if !may_repeat || attempts >= self.attempts {
             return None;
@@ -137,7 +143,9 @@ impl RetryPolicy {
         let seconds = backoff.as_secs_f64() * (1.0 - jitter / 2.0);
         let backoff = Duration::try_from_secs_f64(seconds).unwrap_or(backoff);
         let requested = match failure {
-            Failure::Busy { retry_after } => retry_after.unwrap_or_default(),
+            Failure::Busy { retry_after } | Failure::StoreFailed { retry_after } => {
+                retry_after.unwrap_or_default()
+            }
             Failure::MaybeExecuted | Failure::NotSent => Duration::ZERO,
         };
         let pause = requested.saturating_add(backoff);
@@ -225,16 +233,20 @@ mod tests {
     #[test]
     fn a_request_is_repeated_only_if_its_kind_allows_that() {
         let busy = Failure::Busy { retry_after: None };
+        let store_failed = Failure::StoreFailed { retry_after: None };
         for (repeat, failure, expected) in [
             (Repeat::Always, Failure::MaybeExecuted, true),
             (Repeat::Always, Failure::NotSent, true),
             (Repeat::Always, busy, true),
+            (Repeat::Always, store_failed, true),
             (Repeat::IfNotExecuted, Failure::MaybeExecuted, false),
             (Repeat::IfNotExecuted, Failure::NotSent, true),
             (Repeat::IfNotExecuted, busy, true),
+            (Repeat::IfNotExecuted, store_failed, false),
             (Repeat::Never, Failure::MaybeExecuted, false),
             (Repeat::Never, Failure::NotSent, false),
             (Repeat::Never, busy, false),
+            (Repeat::Never, store_failed, false),
         ] {
             let pause = pause(plan(repeat), failure, 1, Duration::ZERO);
             assert_eq!(pause.is_some(), expected, "{repeat:?} {failure:?}");

@@ -105,10 +105,20 @@ impl ServerUrl {
 
     /// The URL of a route whose path is `route` followed by the name of a semaphore as its last segment.
     pub(crate) fn join_name(&self, route: &str, name: &str) -> Result<Url, Error> {
-        if matches!(name, "" | "." | "..") {
-            return Err(Error::InvalidName { name: name.to_owned() });
+        self.join_names(route, &[name])
+    }
+
+    /// The URL of a route whose path is `route` followed by these names as segments.
+    pub(crate) fn join_names(&self, route: &str, names: &[&str]) -> Result<Url, Error> {
+        let mut path = route.to_owned();
+        for &name in names {
+            if matches!(name, "" | "." | "..") {
+                return Err(Error::InvalidName { name: name.to_owned() });
+            }
+            path += "/";
+            path.extend(utf8_percent_encode(name, RESERVED));
         }
-        Ok(self.join(&format!("{route}/{}", utf8_percent_encode(name, RESERVED))))
+        Ok(self.join(&path))
     }
 }
 

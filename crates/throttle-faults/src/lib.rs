@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claims;
 pub mod client_kind;
 pub mod clock;
 pub mod history;

@@ -10,8 +10,9 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use throttle_faults::{
+    claims::Violation,
     client_kind::{ClientKind, Programs},
-    history::{self, Plan, Summary, Violation},
+    history::{self, Plan, Summary},
     table::{self, Selection},
 };
 

@@ -141,6 +141,11 @@ impl Client {
         self.operation(py, async move |client| client.is_acquired(peer).await)
     }
 
+    /// Whether the lock with this fencing token is held.
+    fn is_held(&self, py: Python<'_>, semaphore: String, token: u64) -> PyResult<Operation> {
+        self.operation(py, async move |client| client.is_held(&semaphore, token).await)
+    }
+
     fn remove_peer(&self, py: Python<'_>, peer: u64) -> PyResult<Operation> {
         self.operation(py, async move |client| client.remove_peer(peer).await)
     }

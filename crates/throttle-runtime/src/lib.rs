@@ -81,7 +81,7 @@ pub use throttle_core::{
 
 pub use crate::{
     builder::Builder,
-    clock::Clock,
+    clock::{Clock, token_floor_at},
     error::Error,
     failure::Failure,
     handle::{Handle, LockRequest, Restoration},

@@ -2,12 +2,14 @@
 
 mod cli;
 mod health_check;
+mod http_get;
 mod signal;
 mod systemd;
 
 use std::{
     fmt,
     io::{self, Write},
+    path::PathBuf,
     pin::pin,
     process::ExitCode,
 };
@@ -15,7 +17,7 @@ use std::{
 use anyhow::Context;
 use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
-    BoundAddress, InheritedSockets, ReloadError,
+    BoundAddress, InheritedSockets, ReloadError, Running, ServerFailure, StartError,
     config::{self, Config, Found, Gelf, Logging, Memory},
     logging::{Log, Serving},
 };
@@ -88,23 +90,63 @@ async fn serve(
     let Found { config, file, exists } = found;
     let (version, semaphores) = (env!("CARGO_PKG_VERSION"), config.semaphores.len());
     info!(version, configuration = %file.display(), exists, "starting");
-    let server = match inherited {
-        Some(sockets) => throttle_server::start_on(sockets, config, Some(file))?,
-        None => throttle_server::start(endpoint, config, Some(file)).await?,
+    let persistence = config.persistence().to_string();
+    let server = tokio::select! {
+        started = start(endpoint, inherited, config, file) => started?,
+        signal = second_stop(&mut signals) => {
+            // What the start has read or written so far does not matter.
+            info!(signal, "stopped during the start");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let addresses: Vec<_> = server.addresses().iter().map(BoundAddress::url).collect();
-    let serving = Serving { version, semaphores, addresses: &addresses };
+    let serving = Serving { version, semaphores, addresses: &addresses, state: &persistence };
     log.announce(&serving);
     info!("ready");
     systemd::ready(&serving.to_string());
+    let code = serve_until_the_end(&server, &mut signals).await;
+    systemd::stopping();
+    tokio::select! {
+        stopped = server.stop() => match stopped {
+            Ok(()) => info!("stopped"),
+            // If the store failed before, that was reported, and the status is already this one.
+            Err(error) if code != ExitCode::from(STORE_FAILED) => {
+                error!(%error, status = STORE_FAILED, "stopped, but the store was not closed");
+                return Ok(ExitCode::from(STORE_FAILED));
+            }
+            Err(_) => info!("stopped"),
+        },
+        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
+    }
+    Ok(code)
+}
+
+async fn start(
+    endpoint: (&str, u16),
+    inherited: Option<InheritedSockets>,
+    config: Config,
+    file: PathBuf,
+) -> Result<Running, StartError> {
+    match inherited {
+        Some(sockets) => throttle_server::start_on(sockets, config, Some(file)).await,
+        None => throttle_server::start(endpoint, config, Some(file)).await,
+    }
+}
+
+/// Obeys signals until one asks to stop, or until the server is broken. Returns the exit status.
+async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> ExitCode {
     let mut ended = pin!(server.ended());
-    let code = loop {
+    loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut ended => {
-                let Err(failure) = ended else { break ExitCode::SUCCESS };
-                error!(%failure, status = BROKEN, "the server is broken and ends");
-                break ExitCode::from(BROKEN);
+                let Err(failure) = ended else { return ExitCode::SUCCESS };
+                let status = match failure {
+                    ServerFailure::Store(_) => STORE_FAILED,
+                    ServerFailure::Accepting | ServerFailure::Service(_) => BROKEN,
+                };
+                error!(%failure, status, "the server is broken and ends");
+                return ExitCode::from(status);
             }
         };
         match signal {
@@ -114,20 +156,16 @@ async fn serve(
             }
             Signal::Stop(signal) => {
                 info!(signal, "shutting down");
-                break ExitCode::SUCCESS;
+                return ExitCode::SUCCESS;
             }
         }
-    };
-    systemd::stopping();
-    tokio::select! {
-        () = server.stop() => info!("stopped"),
-        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
     }
-    Ok(code)
 }
 
 /// The exit status of a broken server: `EX_SOFTWARE` of `sysexits.h`.
 const BROKEN: u8 = 70;
+/// The exit status if the store failed: `EX_IOERR` of `sysexits.h`.
+const STORE_FAILED: u8 = 74;
 
 /// Reloads, and reports the beginning and the outcome to systemd.
 async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
@@ -180,6 +218,12 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "  {name:?}: max {max}, level {level}")?;
         }
         writeln!(f, "{}", Memory::of(config))?;
+        writeln!(f, "state: {}", config.persistence())?;
+        let grace_period = config.restart.grace_period.get();
+        if !grace_period.is_zero() {
+            let grace_period = humantime::format_duration(grace_period);
+            writeln!(f, "grace period after a start that recovers nothing: {grace_period}")?;
+        }
         writeln!(f, "log to stderr: {}", self.logging.stderr.level)?;
         if let Some(Gelf { host, port, level, .. }) = &self.logging.gelf {
             writeln!(f, "log to Graylog at {host}:{port}: {level}")?;

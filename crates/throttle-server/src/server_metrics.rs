@@ -1,9 +1,10 @@
-//! The metrics of a server itself: connections, process, reloads, log. They have a recorder for each server, so that
+//! The metrics of a server itself: connections, process, reloads, store, log. They have a recorder for each server, so that
 //! two servers in a process share nothing.
 
 #[cfg(target_os = "linux")]
 mod process;
 mod reloads;
+mod store;
 
 use std::{
     sync::Arc,
@@ -14,7 +15,10 @@ use metrics::{Counter, Key, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
 
-pub(crate) use self::reloads::Reloads;
+pub(crate) use self::{
+    reloads::Reloads,
+    store::{StoreMetrics, describe_file, describe_grace},
+};
 use crate::{
     config,
     listen::{Capacity, ConnectionMetrics},

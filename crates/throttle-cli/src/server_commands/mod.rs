@@ -2,6 +2,7 @@
 
 mod check;
 mod health;
+mod is_held;
 mod pretty_json;
 mod status;
 mod tables;
@@ -57,6 +58,9 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
         }
         Verb::Watch { interval } => watch::run(&client, interval).await,
         Verb::Check { semaphores } => check::run(&client, &semaphores).await,
+        Verb::IsHeld { name, fencing_token, options } => {
+            is_held::run(&client, &name, fencing_token, options).await
+        }
         Verb::Metrics => metrics(&client).await,
         Verb::Health { live } => health::run(&client, live).await,
         Verb::Reload { options } => {

@@ -22,6 +22,18 @@ pub(super) struct SemaphoreStatus {
     pub(super) waiters: Option<u64>,
     #[serde(with = "humantime_serde")]
     longest_pending: Duration,
+    #[serde(default)]
+    retired: bool,
+    #[serde(default)]
+    next_level: Option<i32>,
+}
+
+impl SemaphoreStatus {
+    /// How the semaphore differs from its configuration, if it does.
+    fn note(&self) -> Option<String> {
+        let level = self.next_level.map(|level| format!("level {level} once it is unused"));
+        if self.retired { Some("retired".to_owned()) } else { level }
+    }
 }
 
 /// A semaphore with its holders and its queue.
@@ -49,20 +61,17 @@ pub(super) struct PeerStatus {
     pending: Option<PendingLock>,
 }
 
-/// A table of semaphores in numbers.
-pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a SemaphoreStatus>) -> String {
-    let mut table = TextTable::new(&[
-        "SEMAPHORE",
-        "LEVEL",
-        "MAX",
-        "HELD",
-        "FREE",
-        "HOLDERS",
-        "WAITERS",
-        "LONGEST WAIT",
-    ]);
+/// A table of semaphores in numbers. It has a column for notes if there is one.
+pub(super) fn semaphores<'a>(
+    semaphores: impl IntoIterator<Item = &'a SemaphoreStatus, IntoIter: Clone>,
+) -> String {
+    let semaphores = semaphores.into_iter();
+    let columns =
+        ["SEMAPHORE", "LEVEL", "MAX", "HELD", "FREE", "HOLDERS", "WAITERS", "LONGEST WAIT", "NOTE"];
+    let has_notes = semaphores.clone().any(|it| it.note().is_some());
+    let mut table = TextTable::new(&columns[..columns.len() - usize::from(!has_notes)]);
     for it in semaphores {
-        table.row([
+        let cells = [
             it.name.clone(),
             or_dash(it.level),
             it.max.to_string(),
@@ -71,7 +80,8 @@ pub(super) fn semaphores<'a>(semaphores: impl IntoIterator<Item = &'a SemaphoreS
             or_dash(it.holders),
             or_dash(it.waiters),
             or_dash((it.pending > 0).then(|| format_span(it.longest_pending))),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(has_notes.then(|| or_dash(it.note()))));
     }
     table.to_string()
 }
@@ -87,7 +97,8 @@ pub(super) fn semaphore(semaphore: &SemaphoreOverview) -> String {
     tables.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-fn holders(holders: &[Holder]) -> String {
+/// A table of holders.
+pub(super) fn holders(holders: &[Holder]) -> String {
     let mut table =
         TextTable::new(&["HOLDER", "COUNT", "HELD FOR", "TIME LEFT", "TOKEN", "LABELS"]);
     for it in holders {
@@ -138,7 +149,7 @@ pub(super) fn peers(peers: &[PeerStatus]) -> String {
     table.to_string()
 }
 
-/// The changes by a reload, a line for each semaphore.
+/// The changes by a reload, a line for each semaphore. Those that are retired or deferred are still in use.
 pub(super) fn reloaded(reloaded: &Reloaded) -> String {
     let Reloaded { added, changed, removed, retired, deferred } = reloaded;
     let mut table = TextTable::new(&[]);

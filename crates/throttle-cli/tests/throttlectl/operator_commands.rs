@@ -63,18 +63,74 @@ fn a_check_counts_waiters_but_no_parked_ones() {
     }
 }
 
+/// A server that answers about the token 7 of `a/b` with this status, media type and body.
+fn about_a_token(status: u16, media_type: &'static str, body: &'static str) -> TestServer {
+    TestServer::with_routes(|| {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = async move || (status, [("content-type", media_type)], body);
+        let routes = Router::new().route("/version", get(async || "0.6.0"));
+        routes.route("/semaphores/a%2Fb/fencing/7", get(answer))
+    })
+}
+
+#[test]
+fn the_exit_status_shows_whether_the_lock_with_a_token_is_held() {
+    let held = r#"{"semaphore":"a/b","peer_id":42,"count":2,"fencing_token":7,"held_for":"1m",
+        "held_for_seconds":60.0,"time_left":"30s","time_left_seconds":30.0,"labels":{"job":"x"}}"#;
+    let server = about_a_token(200, "application/json", held);
+    let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+    assert_eq!((code, &*stderr), (0, ""));
+    let table = "HOLDER  COUNT  HELD FOR  TIME LEFT  TOKEN  LABELS\n\
+        42      2      1m        30s        7      job=x\n";
+    assert_eq!(stdout, table);
+    let (code, stdout, _) = run(&mut server.throttlectl(&["is-held", "a/b", "7", "-o", "json"]));
+    assert_eq!(code, 0);
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(read(&stdout), read(held));
+
+    let problem = |code| {
+        format!(r#"{{"type":"","title":"","status":404,"detail":"Really.","code":"{code}"}}"#)
+            .leak()
+    };
+    let json = "application/problem+json";
+    for (status, body, expected, message) in [
+        (
+            404,
+            problem("not_held"),
+            76,
+            "throttlectl: \"a/b\": the lock with the token 7 is not held\n",
+        ),
+        (400, problem("unknown_semaphore"), 78, "\"a/b\": refused with 400 unknown_semaphore"),
+        (503, problem("store_failed"), 69, "\"a/b\": refused with 503 store_failed"),
+    ] {
+        let server = about_a_token(status, json, body);
+        let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+        assert_eq!((code, &*stdout), (expected, ""), "{stderr}");
+        assert!(stderr.contains(message), "{stderr}");
+    }
+    for token in ["-1", "x", "1.5", "18446744073709551616", ""] {
+        let (code, _, stderr) = run(&mut throttlectl("http://localhost", &["is-held", "A", token]));
+        assert_eq!(code, 64, "{token}: {stderr}");
+    }
+}
+
 #[test]
 fn a_reload_shows_the_changes_or_why_it_is_refused() {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let changes = Reloaded {
         added: names(&["C", "D"]),
         changed: names(&["A"]),
+        removed: names(&[]),
         retired: names(&["E"]),
-        ..Reloaded::default()
+        deferred: names(&["B"]),
     };
     let refused = Err("line 3: no such key\nline 4: no such key".to_owned());
     for (outcome, flags, expected) in [
-        (Ok(changes.clone()), &[][..], (0, "added    C\nadded    D\nchanged  A\nretired  E\n")),
+        (
+            Ok(changes.clone()),
+            &[][..],
+            (0, "added     C\nadded     D\nchanged   A\nretired   E\ndeferred  B\n"),
+        ),
         (Ok(Reloaded::default()), &[], (0, "no semaphore has changed\n")),
         (
             Ok(changes),
@@ -82,7 +138,7 @@ fn a_reload_shows_the_changes_or_why_it_is_refused() {
             (
                 0,
                 "{\n  \"added\": [\n    \"C\",\n    \"D\"\n  ],\n  \"changed\": [\n    \"A\"\n  ],\n  \
-                 \"removed\": [],\n  \"retired\": [\n    \"E\"\n  ],\n  \"deferred\": []\n}\n",
+                 \"removed\": [],\n  \"retired\": [\n    \"E\"\n  ],\n  \"deferred\": [\n    \"B\"\n  ]\n}\n",
             ),
         ),
         (refused, &[], (78, "")),

@@ -100,11 +100,74 @@ fn the_status_is_a_summary_in_numbers() {
         expect![[r#"
         version 0.6.0
         ready yes
+        memory ends with the process
         semaphores 2
         locks held 2
         locks pending 1
     "#]],
     );
+}
+
+/// A server with these semaphores, which answers `/ready` with `readiness`.
+fn telling(readiness: &'static str, semaphores: &'static str) -> TestServer {
+    TestServer::with_routes(|| {
+        let json = move |text| async move { ([("content-type", "application/json")], text) };
+        Router::new()
+            .route("/version", get(async || "0.6.0"))
+            .route("/ready", get(move || json(readiness)))
+            .route("/semaphores", get(move || json(semaphores)))
+    })
+}
+
+#[test]
+fn the_status_tells_a_grace_period_and_whether_the_memory_is_durable() {
+    let running =
+        r#"{"ready":true,"grace_left":"1m 2s 345ms","grace_left_seconds":62.345,"durable":false}"#;
+    for (readiness, ready, memory) in [
+        (
+            running,
+            "ready          yes, but nothing new is granted for another 1m 2s",
+            "memory         ends with the process",
+        ),
+        (
+            r#"{"ready":true,"durable":true}"#,
+            "ready          yes",
+            "memory         survives a restart",
+        ),
+    ] {
+        let server = telling(readiness, "[]");
+        let (code, stdout, stderr) = run(&mut server.throttlectl(&["status"]));
+        assert_eq!((code, &*stderr), (0, ""));
+        let lines: Vec<_> = stdout.lines().collect();
+        assert_eq!(lines[1..3], [ready, memory]);
+    }
+    let server = telling(running, "[]");
+    let (code, stdout, _) = run(&mut server.throttlectl(&["status", "-o", "json"]));
+    assert_eq!(code, 0);
+    let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(status["grace_left"], "1m 2s 345ms");
+    assert_eq!(status["grace_left_seconds"], 62.345);
+    assert_eq!((&status["ready"], &status["durable"]), (&true.into(), &false.into()));
+}
+
+/// D9
+#[test]
+fn semaphores_that_differ_from_their_configuration_have_a_note() {
+    let semaphores = r#"[{"name":"A","max":1,"level":0,"held":1,"pending":0,"remainder":0,"holders":1,
+        "waiters":0,"longest_pending":"0s","retired":true},{"name":"B","max":3,"level":1,"held":1,
+        "pending":0,"remainder":2,"holders":1,"waiters":0,"longest_pending":"0s","next_level":-2},
+        {"name":"C","max":1,"level":2,"held":0,"pending":0,"remainder":1,"holders":0,"waiters":0,
+        "longest_pending":"0s"}]"#;
+    let server = telling("", semaphores);
+    let (code, stdout, _) = run(&mut server.throttlectl(&["semaphores"]));
+    assert_eq!(code, 0);
+    expect![[r#"
+        SEMAPHORE  LEVEL  MAX  HELD  FREE  HOLDERS  WAITERS  LONGEST WAIT  NOTE
+        A          0      1    1     0     1        0        -             retired
+        B          1      3    1     2     1        0        -             level -2 once it is unused
+        C          2      1    0     1     0        0        -             -
+    "#]]
+    .assert_eq(&stdout);
 }
 
 #[test]
@@ -190,6 +253,7 @@ fn a_server_of_version_0_5_is_shown_as_far_as_it_reports() {
         (&["reload"], 78, "at its start only"),
         (&["check", "A:2"], 75, "others wait"),
         (&["check", "A:6"], 78, "can never be granted"),
+        (&["is-held", "A", "7"], 78, "has no fencing tokens"),
     ] {
         let (code, stdout, stderr) = run(&mut server.throttlectl(arguments));
         assert_eq!(code, expected, "{arguments:?}: {stderr}");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::{Method, Url, header::ACCEPT};
 use serde::{Serialize, de::DeserializeOwned};
 use throttle_wire::{
-    Code, Heartbeat, PeerId, PeerStatus, Release, Reloaded, Remainder, RemovePeer, Restore,
-    SemaphoreOverview, SemaphoreStatus,
+    Code, Heartbeat, HeldGrant, Holder, PeerId, PeerStatus, Readiness, Release, Reloaded,
+    Remainder, RemovePeer, Restore, SemaphoreOverview, SemaphoreStatus,
 };
 
 use super::query::append_query;
@@ -155,6 +155,42 @@ impl Client {
         self.fetch(self.first_url().join_name("semaphores", name)?).await
     }
 
+    /// Whether the lock on `semaphore` that was granted with this fencing token is held at this moment.
+    ///
+    /// This is for resources that a lock protects: they ask before they let the holder write, and refuse unless the
+    /// answer is `true`. Comparing tokens is cheaper, but right only if the semaphore has a maximum of one. See
+    /// [`holder`](Self::holder) for how long the answer holds.
+    ///
+    /// # Errors
+    ///
+    /// - `unknown_semaphore`, `name_too_long`
+    /// - [`Error::InvalidName`]
+    pub async fn is_held(&self, semaphore: &str, token: u64) -> Result<bool, Error> {
+        Ok(self.holder(semaphore, token).await?.is_some())
+    }
+
+    /// Who holds the lock on `semaphore` that was granted with this fencing token; `None` if it is not held at this
+    /// moment.
+    ///
+    /// From the instant at which this request was sent, the lock is not granted to anybody else for
+    /// [`time_left`](Holder::time_left), unless the holder releases it or shortens its lease, or an operator removes
+    /// the peer. A resource that has written by then has written under the lock.
+    ///
+    /// A server that forgot its peers at a restart grants restored locks under new tokens: there the old token of
+    /// such a lock is not held. A server with a durable memory keeps the tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_held`](Self::is_held).
+    pub async fn holder(&self, semaphore: &str, token: u64) -> Result<Option<Holder>, Error> {
+        let names = [semaphore, "fencing", &token.to_string()];
+        match self.fetch(self.first_url().join_names("semaphores", &names)?).await {
+            Ok(HeldGrant { holder, .. }) => Ok(Some(holder)),
+            Err(Error::Refused { code: Code::NotHeld, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Succeeds if the server answers at this moment. Never repeated.
     ///
     /// # Errors
@@ -171,10 +207,23 @@ impl Client {
     ///
     /// None of its own.
     pub async fn ready(&self) -> Result<bool, Error> {
+        Ok(self.readiness().await?.is_some())
+    }
+
+    /// Whether a grace period runs at the server, and whether its memory is durable; `None` while it shuts down.
+    /// Never repeated.
+    ///
+    /// A server that does not report this is taken for one without either.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    pub async fn readiness(&self) -> Result<Option<Readiness>, Error> {
         let request = self.get_request(self.first_url().join("ready"));
-        match self.send(request, Repeat::Never, |answer| answer.expect_body("Ready")).await {
-            Ok(()) => Ok(true),
-            Err(Error::Refused { code: Code::NotReady, .. }) => Ok(false),
+        let request = request.header(ACCEPT, "application/json");
+        match self.send(request, Repeat::Never, Answer::readiness).await {
+            Ok(readiness) => Ok(Some(readiness)),
+            Err(Error::Refused { code: Code::NotReady, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -220,7 +269,7 @@ impl Client {
     /// # Errors
     ///
     /// - the codes of the route
-    /// - [`Error::InvalidName`] if the last segment is one that no path can carry.
+    /// - [`Error::InvalidName`] if a segment after the first is one that no path can carry.
     pub async fn get(&self, segments: &[&str]) -> Result<String, Error> {
         let request = self.get_request(self.route(segments)?);
         self.send(request, Repeat::Always, Answer::raw_text).await
@@ -242,7 +291,7 @@ impl Client {
         match segments {
             [] => Ok(self.first_url().join("")),
             [only] => Ok(self.first_url().join(only)),
-            [parents @ .., last] => self.first_url().join_name(&parents.join("/"), last),
+            [first, names @ ..] => self.first_url().join_names(first, names),
         }
     }
 

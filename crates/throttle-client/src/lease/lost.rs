@@ -17,7 +17,8 @@ pub enum Lost {
     /// server that was restarted without one of the semaphores.
     #[error("the server refused to keep it: {0}")]
     Refused(Code),
-    /// Somebody removed the peer at the server.
+    /// Somebody removed the peer at the server. It is not restored, also if the server was restarted since, provided
+    /// that its memory survived.
     #[error("somebody removed the peer")]
     Revoked,
     /// The server did not answer until the lease ended.

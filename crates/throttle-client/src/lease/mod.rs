@@ -234,11 +234,12 @@ impl Lease {
     /// The server answered a request sent at `sent` with `unknown_peer`. Returns the loss if the peer is
     /// lost.
     ///
-    /// `uptime` is how long the server has been running, as it reported. If it was already running when the
-    /// last confirmed request was sent, it did not forget the peer: somebody removed it. Otherwise, or
-    /// without an uptime, the peer will be restored. The uptime was exact at some instant between `sent` and
-    /// `now`. If that leaves both cases possible, the next step is another heartbeat, whose answer leaves a
-    /// shorter interval. If that one is ambiguous as well, the peer will be restored.
+    /// `remembers_for` is for how long the server has known every peer, as it reported: since it started, or for
+    /// longer if its memory survives restarts. If it already did when the last confirmed request was sent, it
+    /// did not forget the peer: somebody removed it, and it is never restored. Otherwise, or without a report,
+    /// the peer will be restored. The report was exact at some instant between `sent` and `now`. If that leaves
+    /// both cases possible, the next step is another heartbeat, whose answer leaves a shorter interval. If that
+    /// one is ambiguous as well, the peer will be restored.
     ///
     /// An answer to a request older than the last confirmation is outdated; the next step is another
     /// heartbeat.
@@ -247,7 +248,7 @@ impl Lease {
         peer: PeerId,
         sent: Time,
         now: Time,
-        uptime: Option<Duration>,
+        remembers_for: Option<Duration>,
     ) -> Option<Lost> {
         let deadline = self.deadline(peer)?;
         let live = self.live_peer_mut(peer)?;
@@ -260,15 +261,15 @@ impl Lease {
             live.heartbeat_requested = true;
             return None;
         }
-        let uptime = uptime.filter(|_| live.is_confirmed);
-        // The longest and the shortest time from the confirmed request to the report of the uptime.
+        let remembers_for = remembers_for.filter(|_| live.is_confirmed);
+        // The longest and the shortest time from the confirmed request to the report.
         let (longest, shortest) = (now.since(live.lease_start), sent.since(live.lease_start));
-        if uptime.is_some_and(|up| longest <= up) {
+        if remembers_for.is_some_and(|span| longest <= span) {
             self.live = None;
             return Some(Lost::Revoked);
         }
         live.next_heartbeat = now;
-        if uptime.is_some_and(|up| shortest <= up) && !live.loss_is_ambiguous {
+        if remembers_for.is_some_and(|span| shortest <= span) && !live.loss_is_ambiguous {
             live.loss_is_ambiguous = true;
             live.heartbeat_requested = true;
             return None;

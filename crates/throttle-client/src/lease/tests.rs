@@ -58,9 +58,9 @@ fn play(lease: &mut Lease, command: &str) -> String {
             None
         }
         ["unknown", "peer"] => lease.unknown_peer(ANN, now, now, None),
-        ["unknown", "peer", "up", uptime] => lease.unknown_peer(ANN, now, now, Some(span(uptime))),
-        ["unknown", "peer", "at", sent, "up", uptime] => {
-            lease.unknown_peer(ANN, instant(sent), now, Some(span(uptime)))
+        ["unknown", "peer", "remembers", age] => lease.unknown_peer(ANN, now, now, Some(span(age))),
+        ["unknown", "peer", "at", sent, "remembers", age] => {
+            lease.unknown_peer(ANN, instant(sent), now, Some(span(age)))
         }
         ["refused", code] => {
             let code = serde_json::from_str(&format!("\"{code}\"")).expect("a code");
@@ -235,7 +235,7 @@ fn the_peer_is_restored_at_a_restarted_server() {
         1s granted B 1 -> wait until 3s 200ms
         1s granted C 1 -> wait until 3s 200ms
         2s released C -> wait until 3s 200ms
-        3300ms unknown peer up 2s -> restore {"A": 3, "B": 1}, at most 1s 600ms
+        3300ms unknown peer remembers 2s -> restore {"A": 3, "B": 1}, at most 1s 600ms
         3400ms no answer -> wait until 3s 550ms
         3550ms then -> restore {"A": 3, "B": 1}, at most 3s 200ms
         3600ms restored at 3550ms -> wait until 6s 750ms
@@ -245,7 +245,7 @@ fn the_peer_is_restored_at_a_restarted_server() {
 }
 
 #[test]
-fn the_peer_is_restored_at_a_server_that_reports_no_uptime() {
+fn the_peer_is_restored_at_a_server_that_does_not_report_for_how_long_it_remembers() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 3 -> wait until 3s 200ms
@@ -259,18 +259,56 @@ fn a_removed_peer_is_not_restored() {
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
         3300ms answered at 3200ms -> wait until 6s 400ms
-        6500ms unknown peer up 1h -> lost: somebody removed the peer
+        6500ms unknown peer remembers 1h -> lost: somebody removed the peer
     "#]]);
 }
 
 #[test]
-fn the_peer_is_restored_only_if_the_server_started_after_the_last_confirmation() {
+fn the_peer_is_restored_only_if_the_server_remembers_less_than_the_time_since_the_last_confirmation()
+ {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         3s answered at 2s -> wait until 5s 200ms
-        5s unknown peer up 2s -> restore {}, at most 1s 600ms
+        5s unknown peer remembers 2s -> restore {}, at most 1s 600ms
         5s restored at 5s -> wait until 8s 200ms
-        7s unknown peer up 2001ms -> lost: somebody removed the peer
+        7s unknown peer remembers 2001ms -> lost: somebody removed the peer
+    "#]]);
+}
+
+/// D10. The server was restarted at 3 s, and its memory is as old as its store.
+#[test]
+fn a_peer_that_was_removed_before_a_restart_is_not_restored_at_a_server_that_remembers() {
+    check(expect![[r#"
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
+        3300ms unknown peer remembers 30days -> lost: somebody removed the peer
+        3300ms then -> no peer
+    "#]]);
+}
+
+/// D10. The store is younger than the peer: it was replaced by a new one at 2 s.
+#[test]
+fn a_peer_that_is_older_than_the_memory_of_the_server_is_restored() {
+    check(expect![[r#"
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
+        3200ms no answer -> wait until 3s 350ms
+        3350ms unknown peer remembers 1350ms -> restore {"A": 1}, at most 3s 200ms
+        3400ms restored at 3350ms -> wait until 6s 550ms
+        6s unknown peer remembers 4s -> lost: somebody removed the peer
+    "#]]);
+}
+
+/// The outage of a restart is not charged: the server gives every peer its full lease, the client does not count on it.
+#[test]
+fn a_peer_that_a_restarted_server_knows_continues_without_a_restore() {
+    check(expect![[r#"
+        0s created at 0s -> wait until 3s 200ms
+        0s granted A 1 -> wait until 3s 200ms
+        3200ms no answer -> wait until 3s 350ms
+        3350ms no answer -> wait until 3s 650ms
+        3700ms answered at 3650ms -> wait until 6s 850ms
+        6850ms then -> heartbeat, at most 1s 600ms
     "#]]);
 }
 
@@ -279,7 +317,7 @@ fn a_peer_that_is_unknown_after_its_lease_has_expired() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        9450ms unknown peer up 1s -> lost: the lease expired
+        9450ms unknown peer remembers 1s -> lost: the lease expired
     "#]]);
 }
 
@@ -288,7 +326,7 @@ fn a_refused_restore_ends_the_peer() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms refused unknown_semaphore -> lost: the server refused to keep it: unknown_semaphore
     "#]]);
 }
@@ -298,7 +336,7 @@ fn after_a_restore_conflict_the_peer_continues_if_the_server_has_all_its_locks()
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms refused restore_conflict -> inspect, at most 1s 600ms
         3450ms answered at 3400ms -> inspect, at most 1s 600ms
         3450ms granted B 1 -> does not count
@@ -315,7 +353,7 @@ fn after_a_restore_conflict_the_peer_is_lost_if_a_lock_is_missing_or_smaller() {
             r#"
             0s created at 0s -> wait until 3s 200ms
             0s granted A 2 -> wait until 3s 200ms
-            3300ms unknown peer up 1s -> restore {{"A": 2}}, at most 1s 600ms
+            3300ms unknown peer remembers 1s -> restore {{"A": 2}}, at most 1s 600ms
             3400ms refused restore_conflict -> inspect, at most 1s 600ms
             3500ms inspected at 3450ms{held} -> lost: the server refused to keep it: restore_conflict
             "#
@@ -327,7 +365,7 @@ fn after_a_restore_conflict_the_peer_is_lost_if_a_lock_is_missing_or_smaller() {
 fn a_grant_sent_before_the_server_forgot_the_peer_does_not_count_after_the_restore() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
-        3300ms unknown peer up 1s -> restore {}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {}, at most 1s 600ms
         3350ms granted A 1 at 3340ms -> does not count
         3400ms restored at 3350ms -> wait until 6s 550ms
         3500ms granted A 1 at 3200ms -> does not count
@@ -340,7 +378,7 @@ fn a_forgotten_peer_is_known_again_only_after_a_restore() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {"A": 1}, at most 1s 600ms
         3500ms answered at 3400ms -> restore {"A": 1}, at most 1s 600ms
         3500ms restored at 3200ms -> restore {"A": 1}, at most 1s 600ms
         3500ms restored at 3400ms -> wait until 6s 600ms
@@ -368,7 +406,7 @@ fn a_late_answer_does_not_revive_a_closed_peer() {
         0s granted A 1 -> wait until 3s 200ms
         3300ms closed -> no peer
         3400ms answered at 3200ms -> no peer
-        3400ms unknown peer up 1s -> no peer
+        3400ms unknown peer remembers 1s -> no peer
     "#]]);
 }
 
@@ -387,10 +425,10 @@ fn late_answers_neither_end_a_restored_peer_nor_hide_that_it_was_forgotten() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        3300ms unknown peer up 1s -> restore {"A": 1}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {"A": 1}, at most 1s 600ms
         3400ms answered at 3200ms -> restore {"A": 1}, at most 1s 600ms
         3500ms restored at 3400ms -> wait until 6s 600ms
-        3900ms unknown peer at 3200ms up 2s -> heartbeat, at most 1s 600ms
+        3900ms unknown peer at 3200ms remembers 2s -> heartbeat, at most 1s 600ms
         4s answered at 3900ms -> wait until 7s 100ms
     "#]]);
 }
@@ -413,19 +451,19 @@ fn a_late_answer_does_not_make_a_restart_look_like_a_removal() {
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
         5s answered at 3200ms -> wait until 6s 400ms
-        6400ms unknown peer up 2400ms -> restore {"A": 1}, at most 1s 600ms
+        6400ms unknown peer remembers 2400ms -> restore {"A": 1}, at most 1s 600ms
     "#]]);
 }
 
 #[test]
 fn a_late_answer_does_not_make_a_removal_look_like_a_restart() {
-    // The server started at -1 s. It reported its uptime at 4.5 s, and the answer arrives at 6 s: so it may
+    // The server started at -1 s. It reported its age at 4.5 s, and the answer arrives at 6 s: so it may
     // have started at any time from -1 s to 0.5 s. The second answer leaves no doubt.
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
         0s granted A 1 -> wait until 3s 200ms
-        6s unknown peer at 4s up 5500ms -> heartbeat, at most 1s 600ms
-        6010ms unknown peer at 6s up 7005ms -> lost: somebody removed the peer
+        6s unknown peer at 4s remembers 5500ms -> heartbeat, at most 1s 600ms
+        6010ms unknown peer at 6s remembers 7005ms -> lost: somebody removed the peer
     "#]]);
 }
 
@@ -433,8 +471,8 @@ fn a_late_answer_does_not_make_a_removal_look_like_a_restart() {
 fn after_two_ambiguous_answers_the_peer_is_restored() {
     check(expect![[r#"
         0s created at 0s -> wait until 3s 200ms
-        6s unknown peer at 4s up 5500ms -> heartbeat, at most 1s 600ms
-        8s unknown peer at 6s up 7s -> restore {}, at most 1s 450ms
+        6s unknown peer at 4s remembers 5500ms -> heartbeat, at most 1s 600ms
+        8s unknown peer at 6s remembers 7s -> restore {}, at most 1s 450ms
     "#]]);
 }
 
@@ -442,9 +480,9 @@ fn after_two_ambiguous_answers_the_peer_is_restored() {
 fn a_resumed_peer_is_restored_first_and_not_certain_until_then() {
     check(expect![[r#"
         5s resumed with A 2 -> restore {"A": 2}, at most 1s 600ms
-        5100ms unknown peer up 1h -> restore {"A": 2}, at most 1s 600ms
+        5100ms unknown peer remembers 1h -> restore {"A": 2}, at most 1s 600ms
         5200ms restored at 5100ms -> wait until 8s 300ms
-        9s unknown peer up 1h -> lost: somebody removed the peer
+        9s unknown peer remembers 1h -> lost: somebody removed the peer
     "#]]);
     let mut lease = Lease::new(LEASE, None);
     let now = instant("5s");
@@ -464,7 +502,7 @@ fn a_peer_without_heartbeats_is_lost_with_its_lease_unless_a_request_renews_it()
         ("5s answered at 4s", "wait until 13s 450ms"),
         ("6s heartbeat requested", "heartbeat, at most 1s 600ms"),
         ("6100ms answered at 6s", "wait until 15s 450ms"),
-        ("7s unknown peer up 500ms", "restore {}, at most 1s 600ms"),
+        ("7s unknown peer remembers 500ms", "restore {}, at most 1s 600ms"),
         ("7100ms restored at 7s", "wait until 16s 450ms"),
         ("16450ms then", "lost: the lease expired"),
     ];
@@ -479,7 +517,7 @@ fn a_lock_can_shrink_while_the_server_does_not_know_the_peer() {
         0s created at 0s -> wait until 3s 200ms
         0s granted A 3 -> wait until 3s 200ms
         1s shrunk B 1 -> does not count
-        3300ms unknown peer up 1s -> restore {"A": 3}, at most 1s 600ms
+        3300ms unknown peer remembers 1s -> restore {"A": 3}, at most 1s 600ms
         3300ms shrunk A 2 -> restore {"A": 2}, at most 1s 600ms
         9450ms shrunk A 1 -> does not count
     "#]]);

@@ -180,8 +180,8 @@ impl Lock {
                     drop(inner.release_in_background(self.id, self.semaphore.clone(), None, None));
                     return Err(self.error_context().lost(Lost::Expired));
                 }
-                Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
-                    if let Some(lost) = inner.unknown_peer(self.id, sent, uptime) {
+                Err(Error::Refused { code: Code::UnknownPeer, remembers_for, .. }) => {
+                    if let Some(lost) = inner.unknown_peer(self.id, sent, remembers_for) {
                         return Err(self.error_context().lost(lost));
                     }
                     // The restore already reports the smaller count.
@@ -203,7 +203,7 @@ impl Lock {
     /// Why the lock was lost, if it was lost before the server confirmed the release. The last part of the
     /// work may then have been done without the lock. If the peer was removed at the server, this request is
     /// often the first to notice it ([`Lost::Revoked`]). A restarted server that forgot the peer is no error.
-    /// Neither is an unknown peer at a server of version 0.5, which does not report its uptime.
+    /// Neither is an unknown peer at a server of version 0.5, which does not report for how long it remembers.
     pub async fn release(mut self) -> Result<(), Lost> {
         let lost = *self.loss.borrow();
         self.is_released = true;

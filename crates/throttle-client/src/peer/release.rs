@@ -66,9 +66,9 @@ impl PeerInner {
 
     /// Repeats the release until the server has confirmed it, or the peer is lost or forgotten.
     ///
-    /// If the server does not know the peer although it has been running since it last confirmed the peer,
-    /// the lock was lost before. A server that forgot the peer, or does not report its uptime, has nothing to
-    /// release.
+    /// If the server does not know the peer although it remembers all peers since it last confirmed this one,
+    /// the lock was lost before. A server that forgot the peer, or does not report for how long it remembers, has
+    /// nothing to release.
     async fn release_at_server(&self, peer: PeerId, semaphore: &str) -> Result<(), Lost> {
         loop {
             // Reports a lease that has ended before anything is sent.
@@ -90,8 +90,8 @@ impl PeerInner {
                     debug!(target: TARGET, peer, semaphore, "released");
                     return Ok(());
                 }
-                Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
-                    if let Some(lost) = self.unknown_peer(peer, sent, uptime) {
+                Err(Error::Refused { code: Code::UnknownPeer, remembers_for, .. }) => {
+                    if let Some(lost) = self.unknown_peer(peer, sent, remembers_for) {
                         return Err(lost);
                     }
                     if self.state().lease.needs_restore() {

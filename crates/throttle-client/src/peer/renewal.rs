@@ -47,8 +47,8 @@ impl PeerInner {
 
     /// Handles a request that did not confirm the peer. Without an error there was no answer in time.
     pub(super) fn not_confirmed(&self, peer: PeerId, sent: Sent, error: Option<Error>) {
-        if let Some(Error::Refused { code: Code::UnknownPeer, uptime, .. }) = error {
-            self.unknown_peer(peer, sent, uptime);
+        if let Some(Error::Refused { code: Code::UnknownPeer, remembers_for, .. }) = error {
+            self.unknown_peer(peer, sent, remembers_for);
             return;
         }
         match error {
@@ -100,13 +100,14 @@ impl PeerInner {
         &self,
         peer: PeerId,
         sent: Sent,
-        uptime: Option<Duration>,
+        remembers_for: Option<Duration>,
     ) -> Option<Lost> {
         let url = self.if_current(sent.url_index);
         let url = url.filter(|&index| self.state().confirmed_url_index == Some(index));
-        let uptime = uptime.filter(|_| url.is_some());
-        let lost = self.decide(|lease| lease.unknown_peer(peer, sent.at, self.now(), uptime));
-        debug!(target: TARGET, peer, url = &*self.server, ?uptime, ?lost, "the peer is unknown");
+        let remembers_for = remembers_for.filter(|_| url.is_some());
+        let lost =
+            self.decide(|lease| lease.unknown_peer(peer, sent.at, self.now(), remembers_for));
+        debug!(target: TARGET, peer, url = &*self.server, ?remembers_for, ?lost, "the peer is unknown");
         self.lease_changed.notify_one();
         lost
     }

@@ -70,7 +70,7 @@ pub(super) struct PeerState {
     /// The longest `block_for` to send; halved when the server refuses it.
     pub(super) longest_block_for: Duration,
     /// The index of the URL by which the server last confirmed the peer; `None` if a failover happened during
-    /// that request. Another URL may lead to another server, whose uptime tells nothing about this peer.
+    /// that request. Another URL may lead to another server, whose memory tells nothing about this peer.
     pub(super) confirmed_url_index: Option<usize>,
 }
 

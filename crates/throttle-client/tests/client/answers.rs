@@ -28,6 +28,89 @@ async fn a_problem_document_is_a_refusal_with_its_code() {
     }
 }
 
+/// D10. The memory of a server reaches back to its start at least, whatever a wall clock says.
+#[tokio::test]
+async fn an_unknown_peer_says_for_how_long_the_server_remembers() {
+    for (fields, expected) in [
+        ("", None),
+        (r#", "uptime": "5s""#, Some(5)),
+        (r#", "uptime": "5s", "remembers_for": "1h""#, Some(3_600)),
+        (r#", "uptime": "5s", "remembers_for": "0s""#, Some(5)),
+        (r#", "remembers_for": "7s", "remembers_for_seconds": 7.0"#, Some(7)),
+    ] {
+        let body = format!(
+            r#"{{"type": "urn:throttle:error:unknown_peer", "title": "Unknown peer", "status": 400,
+                "detail": "Unknown peer", "code": "unknown_peer"{fields}}}"#
+        );
+        let error = heartbeat(answer(400, "application/problem+json", &body)).await;
+        let Error::Refused { remembers_for, .. } = error else { panic!("{error:?}") };
+        assert_eq!(remembers_for, expected.map(Duration::from_secs), "{fields}");
+    }
+}
+
+fn problem(status: u16, code: &str) -> Reaction {
+    let body = format!(
+        r#"{{"type": "urn:throttle:error:{code}", "title": "", "status": {status}, "detail": "",
+            "code": "{code}"}}"#
+    );
+    answer(status, "application/problem+json", &body)
+}
+
+#[tokio::test]
+async fn only_throttle_itself_can_say_that_a_token_is_not_held() {
+    let held = r#"{"semaphore":"A","peer_id":18446744073709551615,"count":2,"fencing_token":7,
+        "held_for":"1m","held_for_seconds":60.0,"time_left":"30s","time_left_seconds":30.0,
+        "labels":{"job":"nightly"},"since_version_0_9":1}"#;
+    let asked = async |reaction| {
+        let server = Server::start([reaction]).await;
+        let client = client(&server.url()).retry(RetryPolicy::none()).build().unwrap();
+        client.holder("A", 7).await
+    };
+    let holder = asked(json(200, held)).await.unwrap().unwrap();
+    assert_eq!((holder.peer_id, holder.count, holder.fencing_token), (u64::MAX, 2, 7));
+    assert_eq!((holder.time_left, &*holder.labels["job"]), (Duration::from_secs(30), "nightly"));
+
+    assert_eq!(asked(problem(404, "not_held")).await.unwrap(), None);
+    for reaction in [
+        problem(404, "unknown_route"),
+        problem(400, "unknown_semaphore"),
+        answer(404, "text/html", "<html></html>"),
+        text(404, "Not held."),
+        json(200, "null"),
+        json(200, "{}"),
+    ] {
+        asked(reaction).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_ready_whether_or_not_it_tells_more() {
+    let readiness = async |reaction| {
+        let server = Server::start([reaction]).await;
+        server.client().readiness().await
+    };
+    let grace = r#"{"ready":true,"grace_left":"12s","grace_left_seconds":12.0,"durable":true}"#;
+    let seconds = Duration::from_secs(12);
+    for (reaction, durable, grace_left) in [
+        (text(200, "Ready"), false, None),
+        (text(200, "Ready. Nothing new is granted for another 12s."), false, None),
+        (json(200, r#"{"ready":true,"durable":true}"#), true, None),
+        (json(200, grace), true, Some(seconds)),
+    ] {
+        let found = readiness(reaction).await.unwrap().expect("it is ready");
+        assert_eq!((found.ready, found.durable, found.grace_left), (true, durable, grace_left));
+    }
+    assert_eq!(readiness(problem(503, "not_ready")).await.unwrap(), None);
+    for reaction in [
+        problem(503, "store_failed"),
+        problem(500, "internal"),
+        text(200, "Welcome"),
+        json(200, r#"{"status":"ok"}"#),
+    ] {
+        readiness(reaction).await.unwrap_err();
+    }
+}
+
 #[tokio::test]
 async fn a_code_of_a_newer_server_is_a_refusal_too() {
     let body = r#"{

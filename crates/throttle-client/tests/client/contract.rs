@@ -113,8 +113,19 @@ async fn locks_are_granted_queued_inspected_and_released() {
         summaries.iter().map(|it| (&*it.name, it.max, it.level, it.held, it.pending)).collect();
     assert_eq!(numbers, [("/&", 1, 0, 0, 0), ("A", 5, 0, 3, 4), ("B", 1, 1, 0, 0)]);
 
+    let held = client.holder("A", token).await.unwrap().expect("it is held");
+    assert_eq!((held.peer_id, held.count, held.fencing_token), (ann, 3, token));
+    assert!(LEASE / 2 < held.time_left && held.time_left <= LEASE);
+    assert!(client.is_held("A", token).await.unwrap());
+    for other in [0, token - 1, token + 1, u64::MAX] {
+        assert!(!client.is_held("A", other).await.unwrap(), "{other}");
+    }
+    assert!(!client.is_held("B", token).await.unwrap());
+    assert_eq!(code(client.is_held("C", token).await), Code::UnknownSemaphore);
+
     client.release(ann, "A").await.unwrap();
     client.release(ann, "A").await.unwrap();
+    assert!(!client.is_held("A", token).await.unwrap());
     let Admission::Granted { token: Some(next) } = client.acquire(bob, "A", 4).await.unwrap()
     else {
         panic!("the lock is granted to the next waiter")
@@ -269,6 +280,8 @@ async fn semaphores_may_have_any_name() {
         assert!(matches!(admission, Admission::Granted { .. }), "{name:?}");
         assert_eq!(client.peer(peer).await.unwrap().held[0].semaphore, name);
         assert_eq!(client.semaphore(name).await.unwrap().status.name, name);
+        let Admission::Granted { token: Some(token) } = admission else { panic!("{admission:?}") };
+        assert!(client.is_held(name, token).await.unwrap(), "{name:?}");
         assert_eq!(client.remainder(name).await.unwrap(), 0);
         client.release(peer, name).await.unwrap();
         assert_eq!(client.remainder(name).await.unwrap(), 1);

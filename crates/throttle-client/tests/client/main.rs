@@ -6,6 +6,7 @@ mod credentials;
 mod faults;
 mod labels;
 mod losses;
+mod memory;
 mod peers;
 mod proxies;
 mod real_server;

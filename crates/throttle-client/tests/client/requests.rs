@@ -37,6 +37,8 @@ async fn every_method_asks_for_its_route() {
     client.remainder("A").await.unwrap_err();
     client.semaphores().await.unwrap_err();
     client.semaphore("A").await.unwrap_err();
+    client.holder("a/b", 7).await.unwrap_err();
+    client.is_held("fencing", u64::MAX).await.unwrap_err();
     client.health().await.unwrap_err();
     client.ready().await.unwrap_err();
     client.version().await.unwrap_err();
@@ -63,6 +65,8 @@ async fn every_method_asks_for_its_route() {
             "GET /remainder?semaphore=A",
             "GET /semaphores",
             "GET /semaphores/A",
+            "GET /semaphores/a%2Fb/fencing/7",
+            "GET /semaphores/fencing/fencing/18446744073709551615",
             "GET /health",
             "GET /ready",
             "GET /version",
@@ -71,7 +75,9 @@ async fn every_method_asks_for_its_route() {
         ]
     );
     for received in server.received() {
-        assert_eq!(received.headers[header::ACCEPT], "application/problem+json");
+        let accepted: Vec<_> = received.headers.get_all(header::ACCEPT).iter().collect();
+        let json = (received.target == "/ready").then_some("application/json");
+        assert_eq!(accepted, Vec::from_iter(["application/problem+json"].into_iter().chain(json)));
         let is_json =
             received.headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/json");
         assert_eq!(is_json, !received.body.is_empty(), "{}", received.line());

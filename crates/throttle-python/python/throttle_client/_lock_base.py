@@ -95,7 +95,8 @@ class LockBase:
     def fencing_token(self) -> Optional[int]:
         """A number that grows with each grant of the semaphore.
 
-        A resource can use it to reject outdated writers: those with a smaller token than the largest so far.
+        A resource can use it to reject outdated writers: those with a smaller token than the largest so far if the
+        semaphore has a maximum of one; otherwise those for which `Client.is_held` is false.
         """
         return self._require_held().lock.fencing_token
 

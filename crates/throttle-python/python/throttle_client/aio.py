@@ -67,6 +67,10 @@ class Client(ClientBase):
         """Whether the peer has no pending lock."""
         return await wait_async(self._server.is_acquired(peer_id))
 
+    async def is_held(self, semaphore: str, token: int) -> bool:
+        """Whether the lock with this fencing token is held at the moment of the answer."""
+        return await wait_async(self._is_held(semaphore, token))
+
     async def release(self, peer_id: int) -> None:
         """Removes the peer with all its locks, held and pending."""
         await wait_async(self._server.remove_peer(peer_id))

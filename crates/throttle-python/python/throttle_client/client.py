@@ -90,6 +90,11 @@ class ClientBase:
             None if block_for is None else seconds(block_for, "block_for"),
         )
 
+    def _is_held(self, semaphore: str, token: int) -> "_native.Operation[bool]":
+        if not 0 <= token < 1 << 64:
+            raise ValueError(f"{token} is no fencing token: it takes a number from 0 to 2^64 - 1")
+        return self._server.is_held(semaphore, token)
+
 
 class Client(ClientBase):
     """Sends requests to a server. It keeps no state about peers, and can be pickled.
@@ -130,6 +135,14 @@ class Client(ClientBase):
     def is_acquired(self, peer_id: int) -> bool:
         """Whether the peer has no pending lock."""
         return wait(self._server.is_acquired(peer_id))
+
+    def is_held(self, semaphore: str, token: int) -> bool:
+        """Whether the lock with this fencing token is held at the moment of the answer.
+
+        For a resource that a lock protects: it asks before each write, and refuses the write unless this is true.
+        To compare tokens is cheaper, but right only for a semaphore with a maximum of one.
+        """
+        return wait(self._is_held(semaphore, token))
 
     def release(self, peer_id: int) -> None:
         """Removes the peer with all its locks, held and pending."""

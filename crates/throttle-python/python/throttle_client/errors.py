@@ -23,7 +23,8 @@ class LostReason(str, Enum):
     HELD_BY_PARENT = "held_by_parent"
     #: The server refused the heartbeats of the peer.
     REFUSED = "refused"
-    #: An operator or another program removed the peer at the server.
+    #: An operator or another program removed the peer at the server, perhaps before a restart of a server with a
+    #: durable memory.
     REVOKED = "revoked"
     #: The server did not answer before the lease ended.
     UNREACHABLE = "unreachable"
@@ -55,7 +56,7 @@ class Refused(ThrottleError, ValueError):
 
 
 class UnknownPeer(ThrottleError):
-    """The server does not know the peer: it expired, it was removed, or the server restarted."""
+    """The server does not know the peer: it expired, it was removed, or the server restarted and forgot it."""
 
     code = "unknown_peer"
 

@@ -25,7 +25,9 @@ fn message(manager: &UnixDatagram) -> String {
 fn systemd_receives_start_reload_and_end() {
     let (mut server, manager) = managed("[semaphores]\nA = 1\n");
     let (version, address) = (env!("CARGO_PKG_VERSION"), server.address);
-    let status = format!("throttle {version} serves 1 semaphore on http://{address}");
+    let status = format!(
+        "throttle {version} serves 1 semaphore on http://{address}, with its state in memory"
+    );
     assert_eq!(message(&manager), format!("READY=1\nSTATUS={status}\n"));
 
     server.configure("[semaphores]\nA = 2\nB = 1\n");

@@ -117,9 +117,9 @@ impl Acquisition {
                 self.answered();
                 self.handle_admission(peer, &inner, admission, (sent, block_for))
             }
-            Err(Error::Refused { code: Code::UnknownPeer, uptime, .. }) => {
+            Err(Error::Refused { code: Code::UnknownPeer, remembers_for, .. }) => {
                 self.answered();
-                match inner.unknown_peer(peer, sent, uptime) {
+                match inner.unknown_peer(peer, sent, remembers_for) {
                     // The peer held nothing, so it lost only its place in the queue.
                     Some(Lost::Expired) | None => Ok(AttemptOutcome::RetryAfterPause),
                     Some(lost) => Err(AttemptError::Lost(lost)),
