@@ -31,6 +31,7 @@ mod persistence;
 mod reload;
 mod server;
 mod server_metrics;
+pub mod wall_clock;
 
 pub use crate::{
     address::{Address, BoundAddress},

@@ -4,6 +4,7 @@ mod cli;
 mod health_check;
 mod http_get;
 mod signal;
+mod store_command;
 mod systemd;
 
 use std::{
@@ -25,7 +26,7 @@ use tokio::{runtime, task::spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::{
-    cli::Arguments,
+    cli::{Arguments, Command},
     signal::{Signal, Signals},
 };
 
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Store(command)) = arguments.command {
+        return store_command::run(command).map(|()| ExitCode::SUCCESS);
+    }
     if arguments.print_config {
         return print(Config::sample());
     }
@@ -104,21 +108,20 @@ async fn serve(
     log.announce(&serving);
     info!("ready");
     systemd::ready(&serving.to_string());
-    let code = serve_until_the_end(&server, &mut signals).await;
+    let status = serve_until_the_end(&server, &mut signals).await;
     systemd::stopping();
     tokio::select! {
         stopped = server.stop() => match stopped {
-            Ok(()) => info!("stopped"),
-            // If the store failed before, that was reported, and the status is already this one.
-            Err(error) if code != ExitCode::from(STORE_FAILED) => {
-                error!(%error, status = STORE_FAILED, "stopped, but the store was not closed");
-                return Ok(ExitCode::from(STORE_FAILED));
+            Err(error) if status == 0 => {
+                error!(%error, status = STORE_FAILED, "stopped, but the state was not kept in order");
+                return Ok(STORE_FAILED.into());
             }
-            Err(_) => info!("stopped"),
+            // Whatever has failed was reported before.
+            Ok(()) | Err(_) => info!("stopped"),
         },
         signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
     }
-    Ok(code)
+    Ok(status.into())
 }
 
 async fn start(
@@ -134,19 +137,19 @@ async fn start(
 }
 
 /// Obeys signals until one asks to stop, or until the server is broken. Returns the exit status.
-async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> ExitCode {
+async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> u8 {
     let mut ended = pin!(server.ended());
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut ended => {
-                let Err(failure) = ended else { return ExitCode::SUCCESS };
+                let Err(failure) = ended else { return 0 };
                 let status = match failure {
                     ServerFailure::Store(_) => STORE_FAILED,
                     ServerFailure::Accepting | ServerFailure::Service(_) => BROKEN,
                 };
-                error!(%failure, status, "the server is broken and ends");
-                return ExitCode::from(status);
+                error!(error = %failure, status, "the server has failed and ends");
+                return status;
             }
         };
         match signal {
@@ -156,7 +159,7 @@ async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> ExitCod
             }
             Signal::Stop(signal) => {
                 info!(signal, "shutting down");
-                return ExitCode::SUCCESS;
+                return 0;
             }
         }
     }
@@ -164,7 +167,7 @@ async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> ExitCod
 
 /// The exit status of a broken server: `EX_SOFTWARE` of `sysexits.h`.
 const BROKEN: u8 = 70;
-/// The exit status if the store failed: `EX_IOERR` of `sysexits.h`.
+/// The exit status if the store failed, or if the state file could not be written: `EX_IOERR` of `sysexits.h`.
 const STORE_FAILED: u8 = 74;
 
 /// Reloads, and reports the beginning and the outcome to systemd.
@@ -173,12 +176,16 @@ async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
     let _ = spawn_blocking(systemd::reloading).await;
     let outcome = reload.await;
     let _ = spawn_blocking(move || match outcome {
-        Ok(Changes { added, changed, removed, .. }) => systemd::reloaded(&format!(
-            "configuration reloaded: {} semaphores added, {} changed, {} removed",
-            added.len(),
-            changed.len(),
-            removed.len(),
-        )),
+        Ok(Changes { added, changed, removed, retired, deferred }) => {
+            systemd::reloaded(&format!(
+                "configuration reloaded: {} semaphores added, {} changed, {} removed, {} retired, {} deferred",
+                added.len(),
+                changed.len(),
+                removed.len(),
+                retired.len(),
+                deferred.len(),
+            ));
+        }
         Err(error) => systemd::refused(&format!("reload refused, nothing changed: {error}")),
     })
     .await;

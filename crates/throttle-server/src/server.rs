@@ -19,7 +19,7 @@ use crate::{
         self, Capacity, ConnectionLimits, ConnectionMetrics, DeadlineBody, GracePeriods, Listeners,
     },
     open_files,
-    persistence::Service,
+    persistence::{self, Service},
     reload::{Reload, ReloadError, RequestedBy},
     server_metrics::{self, Reloads},
 };
@@ -115,11 +115,13 @@ impl Running {
     }
 
     /// Answers the requests that wait for a lock, lets others finish, and closes all connections: within a second,
-    /// whatever clients do. Then the store is closed, if there is one, which takes two more seconds at most.
+    /// whatever clients do. Then the store is closed, if there is one, which takes two more seconds at most; or the
+    /// state file is written, which takes as long as the disk needs.
     ///
     /// # Errors
     ///
-    /// If the store has failed or does not answer. All that was acknowledged is in it.
+    /// If the store fails or does not answer; all that was acknowledged is in it. If the state file cannot be
+    /// written; then there is none.
     pub async fn stop(self) -> Result<(), StoreError> {
         self.service.handle.drain();
         // How long it may take: `STOP_TIMEOUT` in `listen::accept_loop`.
@@ -151,7 +153,7 @@ pub async fn start(
     let listeners = Listeners::bind(&address).await;
     let listeners =
         listeners.map_err(|error| StartError::Listen { address: address.to_string(), error })?;
-    prepared.start_serving(listeners, file)
+    prepared.start_serving(listeners, file).await
 }
 
 /// Starts a server as [`start`] does, on sockets that this process inherited.
@@ -168,7 +170,7 @@ pub async fn start_on(
     let address = || "the sockets of the service manager".to_owned();
     let listeners = sockets.listen();
     let listeners = listeners.map_err(|error| StartError::Listen { address: address(), error })?;
-    prepared.start_serving(listeners, file)
+    prepared.start_serving(listeners, file).await
 }
 
 /// All parts of a server that does not listen yet.
@@ -194,7 +196,7 @@ impl Prepared {
     }
 
     /// Starts a server on these sockets.
-    fn start_serving(
+    async fn start_serving(
         self,
         listeners: Listeners,
         file: Option<PathBuf>,
@@ -207,6 +209,7 @@ impl Prepared {
         if self.config.semaphores.is_empty() && !self.config.no_semaphores {
             warn!("there are no semaphores in the configuration, so nothing can be locked");
         }
+        self.service.begin().await?;
         Ok(self.serve((listeners, addresses), file))
     }
 
@@ -231,7 +234,10 @@ impl Prepared {
             room_timeout: ROOM_TIMEOUT,
         };
         let handle = &service.handle;
-        let api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
+        let mut api = Api::new(handle.clone()).limits(config.limits.http()).metrics(metrics);
+        if let Some(store) = service.store().cloned() {
+            api = api.store_export(move || persistence::export(store.clone()));
+        }
         let reload = Reload::new(handle.clone(), config, file, capacity.connections, reloads);
         let reload = Arc::new(reload);
         let for_clients = Arc::clone(&reload);

@@ -6,10 +6,7 @@ mod process;
 mod reloads;
 mod store;
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use metrics::{Counter, Key, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -22,7 +19,7 @@ pub(crate) use self::{
 use crate::{
     config,
     listen::{Capacity, ConnectionMetrics},
-    logging,
+    logging, wall_clock,
 };
 
 /// The metrics of a server that starts now, and among them those of its connections.
@@ -85,7 +82,7 @@ fn connections(recorder: &impl Recorder) -> ConnectionMetrics {
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
 
-#[expect(clippy::disallowed_methods, reason = "the value of a metric; nothing depends on it")]
+/// The present, in seconds since 1970.
 fn unix_time() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    wall_clock::now().0 as f64 / 1_000.0
 }

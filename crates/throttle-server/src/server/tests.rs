@@ -28,7 +28,7 @@ async fn start() -> (Running, PeerId) {
     let config = Config::parse("[semaphores]\nA = 1", Path::new("it")).unwrap();
     let prepared = Prepared::new(config, |_| Box::new(Fragile)).await.unwrap();
     let listeners = Listeners::bind(&Address::new("127.0.0.1", 0)).await.unwrap();
-    let server = prepared.start_serving(listeners, None).unwrap();
+    let server = prepared.start_serving(listeners, None).await.unwrap();
     let handle = server.handle();
     let lease = Duration::from_secs(3_600);
     let holder = handle.new_peer(lease, Labels::default()).await.unwrap();

@@ -35,7 +35,8 @@ fn systemd_receives_start_reload_and_end() {
     let begin = message(&manager);
     let begun = begin.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&begin);
     assert!(begun.trim().parse::<u64>().unwrap() > 0);
-    let status = "configuration reloaded: 1 semaphores added, 1 changed, 0 removed";
+    let status =
+        "configuration reloaded: 1 semaphores added, 1 changed, 0 removed, 0 retired, 0 deferred";
     assert_eq!(message(&manager), format!("READY=1\nERRNO=0\nSTATUS={status}\n"));
 
     server.signal("TERM");
