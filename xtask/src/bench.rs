@@ -1,7 +1,7 @@
 //! Measures our server, the one before it and a bare HTTP server side by side on this machine.
 //!
 //! The package `throttle-bench` measures. This verb builds it and the servers in release mode, and installs the
-//! old server from crates.io.
+//! old server from crates.io. The study of the store compares with etcd and PostgreSQL where they are installed.
 
 use std::{
     env::consts::EXE_SUFFIX,
@@ -27,10 +27,28 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Bench) -> anyhow::R
             Err(error) => return Err(error),
         }
     }
+    if flags.install {
+        let packages = ["etcd-server", "postgresql"];
+        cmd!(sh, "apt-get install --yes --no-install-recommends {packages...}").run()?;
+    }
+    if !flags.quick && measures_store(flags) {
+        let found = [
+            ("--etcd", "etcd-server", in_path("etcd")),
+            ("--postgres", "postgresql", postgres_programs()),
+        ];
+        for (flag, package, path) in found {
+            match path {
+                Some(path) => servers.push((flag, path)),
+                None => eprintln!("warning: without {package}, which is not here; see --install"),
+            }
+        }
+    }
     let out = flags.out.clone().unwrap_or_else(|| workspace.target_dir.join("bench"));
     let (bench, options) = (program("throttle-bench"), options(flags));
     let servers = servers.iter().flat_map(|(flag, path)| [Path::new(flag), path]);
-    Ok(cmd!(sh, "{bench} {servers...} {options...} --out {out}").run()?)
+    // Not a directory of temporary files, which may be in memory.
+    let data = workspace.target_dir.join("bench-data");
+    Ok(cmd!(sh, "{bench} {servers...} {options...} --data {data} --out {out}").run()?)
 }
 
 /// The short form for continuous integration: whether the measurement works, and rough figures.
@@ -50,6 +68,7 @@ fn quick_flags() -> Bench {
         concerned: None,
         empty: false,
         no_old: false,
+        install: false,
         no_pin: false,
         out: None,
     }
@@ -66,6 +85,27 @@ fn old_server(sh: &Shell, root: &Path) -> anyhow::Result<PathBuf> {
             .context("installing the old server takes the network; see --no-old")?;
     }
     Ok(program)
+}
+
+fn measures_store(flags: &Bench) -> bool {
+    flags.study.is_empty() || flags.study.iter().any(|study| study == "store")
+}
+
+/// The program with this name in the path of programs.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut programs = std::env::split_paths(&path).map(|directory| directory.join(name));
+    programs.find(|program| program.is_file())
+}
+
+/// The directory with PostgreSQL's programs. Debian keeps the server's outside of the path, by version.
+fn postgres_programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let debian = versions.flatten().map(|version| version.path().join("bin"));
+    let others = in_path("postgres").and_then(|program| Some(program.parent()?.to_path_buf()));
+    let all = ["postgres", "initdb", "pgbench", "psql"];
+    let complete = |directory: &PathBuf| all.iter().all(|name| directory.join(name).is_file());
+    debian.chain(others).find(complete)
 }
 
 /// The flags that are passed on unchanged.

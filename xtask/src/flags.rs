@@ -13,7 +13,7 @@ xflags::xflags! {
             optional --rounds rounds: usize
             /// How long each round of a load takes.
             optional --seconds seconds: f64
-            /// Only this study: throughput, contention, queue, pauses, memory or start-up.
+            /// Only this study: throughput, contention, queue, pauses, memory, start-up or store.
             repeated --study study: String
             /// Only this scenario of the throughput study: cycle, lock, heartbeat, roam or queue.
             repeated --scenario scenario: String
@@ -23,6 +23,8 @@ xflags::xflags! {
             optional --empty
             /// Leave the old server out, which takes minutes to build.
             optional --no-old
+            /// First install etcd and PostgreSQL with apt, for the study of the store. Takes root.
+            optional --install
             /// Let server and load share the processors.
             optional --no-pin
             /// Where to write figures, tables and plots. By default below the target directory.
@@ -38,6 +40,17 @@ xflags::xflags! {
         cmd compat {}
         /// Check that everything compiles for macOS and Windows, as far as that is possible here.
         cmd cross {}
+        /// Kill the server under load again and again, and check that it broke no promise.
+        cmd crash {
+            /// How often the server is killed; 1,000 by default.
+            optional --rounds rounds: usize
+            /// The seed of the load and of the moments of the kills.
+            optional --seed seed: u64
+            /// Another program `throttle`, such as a release build.
+            optional --server path: PathBuf
+            /// Without the servers that break a promise on purpose.
+            optional --no-controls
+        }
         /// Check licences, sources, bans and duplicates of dependencies.
         cmd deny {
             /// Also check for published advisories and yanked releases, which takes the network.

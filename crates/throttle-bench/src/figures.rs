@@ -8,20 +8,36 @@ use crate::server::ServerKind;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Subject {
+    /// Our server. Without a store, unless another one is mentioned.
     Ours,
+    /// Our server with a store.
+    OursStored,
     /// Our server without a population, measured in the same rounds as the one with it.
     OursEmpty,
     Old,
     Floor,
+    /// One node of etcd.
+    Etcd,
+    /// PostgreSQL with a table of leases.
+    Postgres,
+    /// The disk, with batches of the size that our server wrote.
+    Disk,
+    /// The engine of our store, with one commit for each request.
+    StoreEngine,
 }
 
 impl Subject {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursStored => "ours, stored",
             Self::OursEmpty => "ours, empty",
             Self::Old => "old",
             Self::Floor => "floor",
+            Self::Etcd => "etcd",
+            Self::Postgres => "PostgreSQL",
+            Self::Disk => "disk",
+            Self::StoreEngine => "engine",
         }
     }
 }
@@ -53,6 +69,10 @@ pub(crate) enum Measure {
     LongestPauseMillis,
     /// The wait that all but a thousandth of the probe's requests did not exceed.
     P999PauseMillis,
+    /// How many records the server made durable with one sync.
+    RecordsPerBatch,
+    /// How many requests were answered before.
+    Requests,
     Bytes,
     Millis,
 }
@@ -69,6 +89,8 @@ impl Measure {
             Self::P999Micros => "p99.9 µs",
             Self::LongestPauseMillis => "longest pause ms",
             Self::P999PauseMillis => "p99.9 pause ms",
+            Self::RecordsPerBatch => "records/batch",
+            Self::Requests => "requests",
             Self::Bytes => "bytes",
             Self::Millis => "ms",
         }

@@ -12,6 +12,7 @@ pub(crate) struct Request(Vec<u8>);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
+    /// If it came in chunks, as it came: with the lengths of the chunks.
     pub(crate) body: &'a [u8],
 }
 
@@ -72,6 +73,14 @@ impl Request {
         self.with_json("POST", format_args!("/admin/reload"), "{}");
     }
 
+    pub(crate) fn get(&mut self, path: &str) {
+        self.without_body("GET", format_args!("{path}"));
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &str) {
+        self.with_json("POST", format_args!("{path}"), body);
+    }
+
     /// A request with a long answer, after which the server closes the connection.
     pub(crate) fn get_and_close(&mut self, path: &str) {
         self.write(format_args!(
@@ -111,10 +120,16 @@ impl<'a> Answer<'a> {
         else {
             return Ok(None);
         };
-        let length = head.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
-        let Some(length) = length else { bail!("an answer does not say how long it is") };
-        let length: usize = std::str::from_utf8(length.value)?.parse()?;
         let status = head.code.context("an answer has no status")?;
+        let header = |name| head.headers.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+        let length = if let Some(length) = header("content-length") {
+            std::str::from_utf8(length.value)?.parse()?
+        } else if header("transfer-encoding").is_some_and(|it| it.value == b"chunked") {
+            let Some(length) = length_of_chunks(&bytes[start..])? else { return Ok(None) };
+            length
+        } else {
+            bail!("an answer does not say how long it is")
+        };
         let body = bytes.get(start..start + length);
         Ok(body.map(|body| (Self { status, body }, start + length)))
     }
@@ -131,6 +146,20 @@ impl<'a> Answer<'a> {
     pub(crate) fn integer(self) -> anyhow::Result<u64> {
         let text = std::str::from_utf8(self.body)?;
         text.parse().with_context(|| format!("the server answered no integer: {text}"))
+    }
+}
+
+/// The length of a body in chunks without trailers, or `None` if bytes are missing.
+fn length_of_chunks(body: &[u8]) -> anyhow::Result<Option<usize>> {
+    let mut length = 0;
+    loop {
+        let Some(rest) = body.get(length..) else { return Ok(None) };
+        let Ok(chunk) = httparse::parse_chunk_size(rest) else { bail!("a chunk has no length") };
+        let httparse::Status::Complete((start, size)) = chunk else { return Ok(None) };
+        length += start + usize::try_from(size)? + "\r\n".len();
+        if size == 0 {
+            return Ok(Some(length).filter(|length| body.len() >= *length));
+        }
     }
 }
 
@@ -168,8 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_chunks_is_complete_with_the_last_chunk() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let bytes = format!("{head}3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n");
+        for length in 0..bytes.len() {
+            assert!(Answer::parse(&bytes.as_bytes()[..length]).unwrap().is_none(), "{length}");
+        }
+        let (answer, length) = Answer::parse(bytes.as_bytes()).unwrap().unwrap();
+        assert_eq!((answer.status, length), (200, bytes.len()));
+        assert_eq!(answer.body, &bytes.as_bytes()[head.len()..]);
+    }
+
+    #[test]
     fn bytes_that_are_not_an_answer_are_an_error() {
         assert!(Answer::parse(b"SSH-2.0\r\n").is_err());
         assert!(Answer::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        let no_chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n";
+        assert!(Answer::parse(no_chunk).is_err());
     }
 }

@@ -10,6 +10,7 @@
     reason = "a command line tool talks through them"
 )]
 
+mod baseline;
 mod clock;
 mod engine;
 mod figures;
@@ -17,6 +18,7 @@ mod http;
 mod load;
 mod pin;
 mod plan;
+mod process;
 mod report;
 mod scale;
 mod server;
@@ -48,6 +50,16 @@ struct Arguments {
     /// The program of the server that does nothing.
     #[arg(long)]
     floor: Option<PathBuf>,
+    /// The program of etcd, for the study of the store.
+    #[arg(long)]
+    etcd: Option<PathBuf>,
+    /// The directory with the programs of PostgreSQL, for the study of the store.
+    #[arg(long)]
+    postgres: Option<PathBuf>,
+    /// Where servers keep their files: a directory on the disk that is to be measured. Default: that of temporary
+    /// files.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// Measure less of everything: whether it works, and roughly how fast.
     #[arg(long)]
     quick: bool,
@@ -85,13 +97,20 @@ enum Study {
     Pauses,
     Memory,
     StartUp,
+    Store,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let plan = arguments.plan()?;
     let pins = if arguments.no_pin { Pins::none() } else { Pins::pin_load() };
-    let launcher = Launcher { programs: arguments.programs(), pins };
+    let launcher = Launcher {
+        programs: arguments.programs(),
+        etcd: arguments.etcd.clone(),
+        postgres: arguments.postgres.clone(),
+        pins,
+        data: arguments.data.clone().unwrap_or_else(std::env::temp_dir),
+    };
     ensure!(!launcher.programs.is_empty(), "name the program of a server at least");
     let mut figures = Figures::default();
     for study in Study::value_variants() {
@@ -146,6 +165,7 @@ impl Study {
             Self::Pauses => study::pauses(launcher, plan, figures),
             Self::Memory => study::memory(launcher, plan, figures),
             Self::StartUp => study::start_up(launcher, plan, figures),
+            Self::Store => study::store(launcher, plan, figures),
         }
     }
 }

@@ -24,6 +24,12 @@ pub(crate) struct Plan {
     pub(crate) sizes: Vec<Size>,
     /// How many peers the memory of a peer is measured with.
     pub(crate) weighed: usize,
+    /// How many connections load a server with a store, and those beside it.
+    pub(crate) connections: Vec<usize>,
+    /// How many peers a server with a store recovers.
+    pub(crate) recovered: usize,
+    /// For how long peers come and go while the file of the store is watched.
+    pub(crate) churn: Duration,
     /// How long a server has to return the memory of removed peers.
     pub(crate) settling: Duration,
 }
@@ -54,6 +60,9 @@ impl Plan {
             queue: 10_000,
             sizes: vec![Size::of(100_000), Size::of(1_000_000)],
             weighed: 1_000_000,
+            connections: vec![1, 64, 1_000],
+            recovered: 1_000_000,
+            churn: Duration::from_secs(300),
             settling: Duration::from_secs(20),
         }
     }
@@ -70,6 +79,9 @@ impl Plan {
             queue: 500,
             sizes: vec![Size::of(10_000)],
             weighed: 20_000,
+            connections: vec![1, 64],
+            recovered: 10_000,
+            churn: Duration::from_millis(900),
             settling: Duration::from_millis(500),
         }
     }

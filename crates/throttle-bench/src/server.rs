@@ -6,18 +6,19 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use crate::{
     clock,
     http::{Answer, Request},
-    load::{AMPLE, LONG, MUTEX, TAKEN},
+    load::{AMPLE, AMPLE_MAX, LONG, MUTEX, TAKEN},
     pin::Pins,
+    process::OwnedProcess,
 };
 
 /// Which server: ours, the old one (version 0.5), or the floor.
@@ -43,7 +44,13 @@ impl ServerKind {
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(crate) programs: Vec<(ServerKind, PathBuf)>,
+    /// The program of etcd.
+    pub(crate) etcd: Option<PathBuf>,
+    /// The directory with the programs of PostgreSQL.
+    pub(crate) postgres: Option<PathBuf>,
     pub(crate) pins: Pins,
+    /// Where all servers keep their files, so that they share a disk.
+    pub(crate) data: PathBuf,
 }
 
 /// A running server. Drop ends it.
@@ -51,8 +58,8 @@ pub(crate) struct Launcher {
 pub(crate) struct Server {
     pub(crate) kind: ServerKind,
     pub(crate) address: SocketAddr,
-    process: Child,
-    directory: tempfile::TempDir,
+    process: OwnedProcess,
+    directory: TempDir,
 }
 
 /// A semaphore of a configuration: its name and its maximum.
@@ -79,33 +86,69 @@ impl Launcher {
         rota: usize,
         further: &[Semaphore],
     ) -> anyhow::Result<Server> {
+        self.launch(kind, rota, self.directory()?, &configuration(kind, further))
+    }
+
+    /// Starts our server with a store.
+    pub(crate) fn start_with_store(&self) -> anyhow::Result<Server> {
+        let (kind, directory) = (ServerKind::Ours, self.directory()?);
+        let path = directory.path().join(STORE);
+        let store = format!("[store]\npath = {path:?}\n");
+        self.launch(kind, 0, directory, &(configuration(kind, &[]) + &store))
+    }
+
+    /// A directory for the files of a server.
+    pub(crate) fn directory(&self) -> anyhow::Result<TempDir> {
+        fs::create_dir_all(&self.data)?;
+        Ok(tempfile::tempdir_in(&self.data)?)
+    }
+
+    fn launch(
+        &self,
+        kind: ServerKind,
+        rota: usize,
+        directory: TempDir,
+        configuration: &str,
+    ) -> anyhow::Result<Server> {
+        fs::write(directory.path().join(CONFIGURATION), configuration)?;
+        let address = free_address()?;
+        let process = self.start_process(kind, rota, &directory, address)?;
+        let mut server = Server { kind, address, process, directory };
+        let mut health = Request::default();
+        health.health();
+        server.wait_until_it_answers(&health)?;
+        Ok(server)
+    }
+
+    fn start_process(
+        &self,
+        kind: ServerKind,
+        rota: usize,
+        directory: &TempDir,
+        address: SocketAddr,
+    ) -> anyhow::Result<OwnedProcess> {
         let program = self.program(kind).with_context(|| format!("no program for {kind:?}"))?;
-        let directory = tempfile::tempdir()?;
-        let configuration = directory.path().join(CONFIGURATION);
-        fs::write(&configuration, self::configuration(kind, further))?;
-        // A port that was free a moment ago, because the old server cannot report a port that it chose.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = self.pins.server_command(program);
         command.args(["--address", "127.0.0.1", "--port", &address.port().to_string()]);
-        command.arg("-c").arg(&configuration);
+        command.arg("-c").arg(directory.path().join(CONFIGURATION));
         if kind == ServerKind::Floor {
             command.arg("--rota").arg(rota.to_string());
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = process.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        let mut server = Server { kind, address, process, directory };
-        server.wait_until_it_answers()?;
-        Ok(server)
+        OwnedProcess::start(&mut command)
     }
 }
 
+/// A port that was free a moment ago, because not every server can report a port that it chose.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
 impl Server {
-    fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
-        let deadline = clock::now() + Duration::from_secs(20);
-        let mut request = Request::default();
-        request.health();
-        while let Err(error) = self.request(&request) {
-            if let Some(status) = self.process.try_wait()? {
+    /// Repeats a request until it is answered with success.
+    fn wait_until_it_answers(&mut self, request: &Request) -> anyhow::Result<()> {
+        let deadline = clock::now() + START_TIME;
+        while let Err(error) = self.request(request) {
+            if let Some(status) = self.process.ended()? {
                 anyhow::bail!("the server {} ended: {status}", self.kind.name());
             }
             if clock::now() > deadline {
@@ -116,20 +159,35 @@ impl Server {
         Ok(())
     }
 
+    /// Kills the server and starts it again with the same files. Returns the time from the start to the first
+    /// success of `/ready`.
+    pub(crate) fn kill_and_restart(&mut self, launcher: &Launcher) -> anyhow::Result<Duration> {
+        self.process.kill();
+        let start = clock::now();
+        self.process = launcher.start_process(self.kind, 0, &self.directory, self.address)?;
+        let mut ready = Request::default();
+        ready.get("/ready");
+        self.wait_until_it_answers(&ready)?;
+        Ok(clock::now().duration_since(start))
+    }
+
+    /// The room that the store takes on the disk, in bytes.
+    pub(crate) fn store_bytes(&self) -> anyhow::Result<u64> {
+        Ok(fs::metadata(self.directory.path().join(STORE))?.len())
+    }
+
+    /// A sample of the metrics that has no labels.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let mut request = Request::default();
+        request.get("/metrics");
+        let text = String::from_utf8(self.request(&request)?)?;
+        let sample = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(sample.with_context(|| format!("the server has no metric {name}"))?.parse()?)
+    }
+
     /// Sends a single request on a connection of its own. Returns the body of the answer.
     pub(crate) fn request(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.write_all(request.bytes())?;
-        let (mut input, mut bytes) = (Vec::new(), [0; 4_096]);
-        loop {
-            let length = stream.read(&mut bytes)?;
-            anyhow::ensure!(length > 0, "the server hung up");
-            input.extend_from_slice(&bytes[..length]);
-            if let Some((answer, _)) = Answer::parse(&input)? {
-                return Ok(answer.expect(&[200, 202])?.body.to_vec());
-            }
-        }
+        request_at(self.address, request)
     }
 
     /// Creates a peer that holds one of `semaphore`, with a lease that outlasts the measurement. Of a mutex,
@@ -182,18 +240,26 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Fails if the server has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// Sends a single request on a connection of its own. Returns the body of the answer.
+pub(crate) fn request_at(server: SocketAddr, request: &Request) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(request.bytes())?;
+    let (mut input, mut bytes) = (Vec::new(), [0; 4_096]);
+    loop {
+        let length = stream.read(&mut bytes)?;
+        ensure!(length > 0, "the server hung up");
+        input.extend_from_slice(&bytes[..length]);
+        if let Some((answer, _)) = Answer::parse(&input)? {
+            return Ok(answer.expect(&[200, 202])?.body.to_vec());
+        }
     }
 }
 
 /// The configuration: the usual semaphores and further ones. For our server, also limits that allow all
 /// connections, waiters and labels of the studies, and a body that restores a peer with thousands of locks.
 fn configuration(kind: ServerKind, further: &[Semaphore]) -> String {
-    let usual = [(AMPLE, 100_000_000), (MUTEX, 1), (TAKEN, 1)];
+    let usual = [(AMPLE, AMPLE_MAX), (MUTEX, 1), (TAKEN, 1)];
     let usual = usual.into_iter().filter(|(name, _)| further.iter().all(|it| it.0 != *name));
     let further = further.iter().map(|(name, max)| (&**name, *max));
     let mut text = String::from("[semaphores]\n");
@@ -210,6 +276,9 @@ fn configuration(kind: ServerKind, further: &[Semaphore]) -> String {
 }
 
 const CONFIGURATION: &str = "throttle.toml";
+const STORE: &str = "throttle.redb";
+/// How long a server has until it answers. The longest is the recovery of a million peers.
+const START_TIME: Duration = Duration::from_secs(60);
 const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
 /// The time from the start of the process to the first answer.

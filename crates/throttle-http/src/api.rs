@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use axum::body::Body;
 use futures_util::future::BoxFuture;
 use throttle_runtime::Handle;
 use throttle_wire::Reloaded;
@@ -32,17 +33,23 @@ pub struct Api {
     pub(crate) listings: Arc<Semaphore>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) reload: Option<Reload>,
+    pub(crate) store_export: Option<StoreExport>,
 }
 
 /// The hook that `POST /admin/reload` calls.
 pub(crate) type Reload =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Reloaded, String>> + Send + Sync>;
 
+/// The hook that `GET /admin/store/export` calls.
+pub(crate) type StoreExport =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<Body, String>> + Send + Sync>;
+
 impl Api {
     /// Routes over `handle` with the default [`RequestLimits`], without metrics and without reload.
     pub fn new(handle: Handle) -> Self {
         let limits = RequestLimits::default();
-        Self { handle, limits, listings: permits(limits), metrics: None, reload: None }
+        let listings = permits(limits);
+        Self { handle, limits, listings, metrics: None, reload: None, store_export: None }
     }
 
     /// Replaces the limits of requests.
@@ -73,6 +80,21 @@ impl Api {
         self.reload = Some(Arc::new(move || Box::pin(hook())));
         self
     }
+
+    /// Adds `GET /admin/store/export`, whose body comes from `hook`.
+    ///
+    /// The body has all records of a durable store as lines of JSON. It should end with an error if it cannot be
+    /// completed, so that the client does not take it for whole. The hook returns an error, a sentence for the
+    /// operator, if there is no such body; the request is then answered 503 `store_failed`.
+    #[must_use]
+    pub fn store_export<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Body, String>> + Send + 'static,
+    {
+        self.store_export = Some(Arc::new(move || Box::pin(hook())));
+        self
+    }
 }
 
 fn permits(limits: RequestLimits) -> Arc<Semaphore> {
@@ -86,6 +108,7 @@ impl fmt::Debug for Api {
             .field("limits", &self.limits)
             .field("metrics", &self.metrics)
             .field("reload", &self.reload.is_some())
+            .field("store_export", &self.store_export.is_some())
             .finish()
     }
 }

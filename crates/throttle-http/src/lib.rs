@@ -71,7 +71,7 @@ pub use crate::{
     api::Api,
     endpoint::Endpoint,
     malformed_http::Malformed,
-    metrics::{Histograms, Metrics},
+    metrics::{Histogram, Histograms, Metrics},
     request_limits::RequestLimits,
 };
 

@@ -21,7 +21,7 @@ use serde::Serialize;
 use throttle_core::Error as Refused;
 use throttle_runtime::{Error, Overview, Page, PeerStatus, SemaphorePages, SemaphoreStatus};
 use throttle_wire::Code;
-use tokio::task;
+use tokio::{sync::OwnedSemaphorePermit, task};
 
 use crate::{
     answer::{self, PIECE},
@@ -109,11 +109,7 @@ pub(crate) async fn answer(
     if first.len() < PIECE {
         return Ok(answer::with(StatusCode::OK, media_type, first));
     }
-    let permit = Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
-        let limit = api.limits.listings;
-        let detail = format!("There are {limit} long lists being read. Try again later.");
-        Refusal::new(Code::TooManyListings, detail)
-    })?;
+    let permit = permit(api)?;
     // Fused, because compression polls a body once more after its end.
     let body =
         stream::try_unfold((Some(first), pieces, permit), async |(first, mut pieces, permit)| {
@@ -127,6 +123,25 @@ pub(crate) async fn answer(
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     Ok(response)
+}
+
+/// Permission for one more long answer, for as long as it is kept.
+///
+/// # Errors
+///
+/// `too_many_listings` if as many as allowed are being written.
+pub(crate) fn permit(api: &Api) -> Result<OwnedSemaphorePermit, Refusal> {
+    Arc::clone(&api.listings).try_acquire_owned().map_err(|_| {
+        let limit = api.limits.listings;
+        let detail = format!("There are {limit} long lists being read. Try again later.");
+        Refusal::new(Code::TooManyListings, detail)
+    })
+}
+
+/// The body, which keeps the permit until it is written.
+pub(crate) fn with_permit(body: Body, permit: OwnedSemaphorePermit) -> Body {
+    let pieces = body.into_data_stream();
+    Body::from_stream(pieces.inspect(move |_| _ = &permit).fuse())
 }
 
 /// Makes a body in several pieces yield to other tasks between them.

@@ -10,6 +10,7 @@ mod counters;
 mod event_counts;
 mod exposition;
 mod histogram;
+mod plain_histograms;
 mod request_durations;
 mod route_counters;
 mod semaphore_families;
@@ -29,10 +30,11 @@ use metrics::{Counter, Key, Label, Recorder};
 use throttle_runtime::{Clock, Handle, Observer, Time};
 use throttle_wire::Code;
 
-pub use self::histogram::Histograms;
+pub use self::histogram::{Histogram, Histograms};
 use self::{
     collectors::{Collector, Collectors, Kind},
     event_counts::EventCounts,
+    plain_histograms::PlainHistograms,
     request_durations::RequestDurations,
     semaphore_families::Row,
     semaphore_series::SeriesRegistry,
@@ -76,6 +78,7 @@ struct MetricsInner {
     clock: Clock,
     durations: RequestDurations,
     collectors: Collectors,
+    plain_histograms: PlainHistograms,
     single_flight: Arc<SingleFlight>,
     /// The length of the latest text in bytes.
     size: AtomicUsize,
@@ -106,6 +109,7 @@ impl Metrics {
             clock: Clock::start(),
             durations: RequestDurations::new(),
             collectors: Collectors::default(),
+            plain_histograms: PlainHistograms::default(),
             single_flight: Arc::default(),
             size: AtomicUsize::new(0),
         };
@@ -156,6 +160,19 @@ impl Metrics {
         self.inner.collectors.add(Collector { kind: Kind::Counter, name, help, labels, read });
     }
 
+    /// Adds a histogram without labels, with these upper bounds of its buckets in ascending order. Its name must
+    /// be unique; `help` is written as it is, without escapes.
+    pub fn histogram(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &'static [f64],
+    ) -> Arc<Histogram> {
+        let histogram = Arc::new(Histogram::new(bounds));
+        self.inner.plain_histograms.add(name, help, Arc::clone(&histogram));
+        histogram
+    }
+
     /// The present, from which durations of requests are measured.
     pub(crate) fn now(&self) -> Time {
         self.inner.clock.now()
@@ -200,7 +217,8 @@ impl Metrics {
     }
 
     async fn write(&self, handle: &Handle) -> String {
-        let MetricsInner { collectors, series, render, durations, size, .. } = &*self.inner;
+        let MetricsInner { collectors, plain_histograms, series, render, durations, size, .. } =
+            &*self.inner;
         let mut rows = Vec::new();
         for semaphores in handle.applied().semaphore_pages().map_while(Result::ok) {
             let series = series.find(semaphores.iter().map(|semaphore| semaphore.id));
@@ -212,6 +230,7 @@ impl Metrics {
         let capacity = size.load(Relaxed) / 16 * 17;
         let mut exported = render();
         durations.write(&mut exported);
+        plain_histograms.write(&mut exported);
         collectors.write(&mut exported);
         collectors::write_service(&mut exported, handle).await;
         let text = exposition::write(&exported, rows, bounds, capacity);

@@ -46,6 +46,10 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         let handlers = post(service::reload).layer(Extension(Arc::clone(reload)));
         routes.push((Operate, &["/admin/reload"], handlers));
     }
+    if let Some(export) = &api.store_export {
+        let handlers = get(service::store_export).layer(Extension(Arc::clone(export)));
+        routes.push((Operate, &["/admin/store/export"], handlers));
+    }
 
     let observe = |route: ObservedRoute, group, handlers: MethodRouter<Arc<Api>>| {
         let state = (Arc::clone(api), route, group);

@@ -12,7 +12,7 @@ use throttle_wire::{Code, Readiness};
 
 use crate::{
     Metrics, accept_header, answer,
-    api::{Api, Reload},
+    api::{Api, Reload, StoreExport},
     listing, origin, page,
     refusal::Refusal,
     view,
@@ -119,4 +119,22 @@ pub(crate) async fn reload(
     }
     let reloaded = reload().await.map_err(|reason| Refusal::new(Code::ReloadRefused, reason))?;
     Ok(answer::json(&reloaded))
+}
+
+/// `GET /admin/store/export`: all records of the durable store, as lines of JSON. It counts as a long listing.
+pub(crate) async fn store_export(
+    State(api): State<Arc<Api>>,
+    Extension(export): Extension<StoreExport>,
+    head: Parts,
+) -> Result<Response, Refusal> {
+    if origin::is_foreign(&head) {
+        let detail = "A page of another origin must not read the store.";
+        return Err(Refusal::new(Code::ForeignOrigin, detail));
+    }
+    let permit = listing::permit(&api)?;
+    let body = export().await.map_err(|reason| Refusal::new(Code::StoreFailed, reason))?;
+    let mut response = Response::new(listing::with_permit(body, permit));
+    let media_type = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    Ok(response)
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use throttle_core::Time;
+use throttle_core::{FencingToken, Time};
 use tokio::time::Instant;
 
 use crate::store::UnixTime;
@@ -149,6 +149,11 @@ fn is_plausible(since_1970: Duration) -> bool {
 /// The year, wrong by a day at most.
 fn year(since_1970: Duration) -> u64 {
     1970 + since_1970.as_secs() / SECONDS_PER_YEAR
+}
+
+/// The number above which a process that starts at `now` mints its fencing tokens, if nothing else is known.
+pub fn token_floor_at(now: UnixTime) -> FencingToken {
+    FencingToken::new(token_at(Duration::from_millis(now.0))).unwrap_or(FencingToken::MAX)
 }
 
 fn token_at(since_1970: Duration) -> u64 {

@@ -7,13 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use throttle_server::{Address, config::Filter};
 
-/// Semaphores for distributed systems over HTTP.
+/// Semaphores for distributed systems over HTTP. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "throttle", version)]
+#[command(
+    name = "throttle",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Arguments {
+    /// What to do in place of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Name or address to listen on, or `unix:` and the path of a socket.
     #[arg(long, env = "THROTTLE_ADDRESS", default_value = "127.0.0.1")]
     pub(crate) address: String,
@@ -47,6 +56,63 @@ pub(crate) struct Arguments {
     /// Whether the address or the port was given by a flag.
     #[arg(skip)]
     has_address_flag: bool,
+}
+
+/// What the binary does besides serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Inspect, check and copy the file of a durable store.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// A command about the file of a store. Each exits with 0 if it succeeded, 1 if not, and 2 if the command line is
+/// invalid.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Print a summary for people: peers, holders and waiters of each semaphore, ages, size.
+    ///
+    /// The file is that of a stopped server, or a copy of such a file. It is not changed.
+    Inspect {
+        /// File of the store.
+        path: PathBuf,
+    },
+
+    /// Print all records as lines of JSON, for programs and for `import`.
+    ///
+    /// The file is that of a stopped server, or a copy of such a file. It is not changed.
+    Export {
+        /// File of the store.
+        path: PathBuf,
+    },
+
+    /// Check the file and every record in it, and exit with 1 if anything is wrong.
+    ///
+    /// The file is that of a stopped server, or a copy of such a file. It is not changed.
+    Verify {
+        /// File of the store.
+        path: PathBuf,
+    },
+
+    /// Make the file of a store out of the lines that `export` or `backup` wrote.
+    Import {
+        /// File with the lines; `-` for the standard input.
+        file: PathBuf,
+        /// File of the store. It must not exist.
+        path: PathBuf,
+    },
+
+    /// Write all records of a running server into a file, as `export` prints them.
+    ///
+    /// The server goes on meanwhile. What is written is its state at one instant. The file is on the disk when
+    /// the command ends; if it fails, an earlier file of that name is unchanged.
+    Backup {
+        /// URL of the server, or `unix:` and the path of its socket.
+        #[arg(long, env = "THROTTLE_URL", default_value = "http://127.0.0.1:8000")]
+        url: String,
+        /// File to write.
+        file: PathBuf,
+    },
 }
 
 /// The name of the binary.
@@ -89,11 +155,7 @@ impl Arguments {
     }
 
     fn try_read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command().mut_args(|argument| {
-            let value = argument.get_env().and_then(env::var_os);
-            let is_empty = value.is_some_and(|value| value.is_empty());
-            if is_empty { argument.env(None::<&str>) } else { argument }
-        });
+        let mut command = without_empty_variables(Self::command());
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         let has_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         let has_address_flag = has_flag("address") || has_flag("port");
@@ -103,6 +165,16 @@ impl Arguments {
     }
 }
 
+/// The command with its subcommands, which reads no variable that is empty.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let value = argument.get_env().and_then(env::var_os);
+        let is_empty = value.is_some_and(|value| value.is_empty());
+        if is_empty { argument.env(None::<&str>) } else { argument }
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +182,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_server_do_not_go_with_a_command() {
+        let read = |line: &str| Arguments::try_read(line.split(' ').map(OsString::from));
+        let Some(Command::Store(StoreCommand::Inspect { path })) =
+            read("throttle store inspect throttle.redb").unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!(path, Path::new("throttle.redb"));
+        for invalid in
+            ["--port 1 store inspect it", "store", "store inspect", "store inspect it --port 1"]
+        {
+            assert!(read(&format!("throttle {invalid}")).is_err(), "{invalid}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! let config = Config::parse("[semaphores]\nA = 42", Path::new("example.toml"))?;
 //! let server = start(("127.0.0.1", 0), config, None).await?;
 //! println!("{}", server.addresses()[0].url());
-//! server.stop().await;
+//! server.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -27,9 +27,11 @@ pub mod config;
 mod listen;
 pub mod logging;
 mod open_files;
+mod persistence;
 mod reload;
 mod server;
 mod server_metrics;
+pub mod wall_clock;
 
 pub use crate::{
     address::{Address, BoundAddress},

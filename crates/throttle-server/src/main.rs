@@ -2,12 +2,15 @@
 
 mod cli;
 mod health_check;
+mod http_get;
 mod signal;
+mod store_command;
 mod systemd;
 
 use std::{
     fmt,
     io::{self, Write},
+    path::PathBuf,
     pin::pin,
     process::ExitCode,
 };
@@ -15,7 +18,7 @@ use std::{
 use anyhow::Context;
 use throttle_runtime::{Changes, SemaphoreConfig};
 use throttle_server::{
-    BoundAddress, InheritedSockets, ReloadError,
+    BoundAddress, InheritedSockets, ReloadError, Running, ServerFailure, StartError,
     config::{self, Config, Found, Gelf, Logging, Memory},
     logging::{Log, Serving},
 };
@@ -23,7 +26,7 @@ use tokio::{runtime, task::spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::{
-    cli::Arguments,
+    cli::{Arguments, Command},
     signal::{Signal, Signals},
 };
 
@@ -49,6 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Store(command)) = arguments.command {
+        return store_command::run(command).map(|()| ExitCode::SUCCESS);
+    }
     if arguments.print_config {
         return print(Config::sample());
     }
@@ -88,23 +94,62 @@ async fn serve(
     let Found { config, file, exists } = found;
     let (version, semaphores) = (env!("CARGO_PKG_VERSION"), config.semaphores.len());
     info!(version, configuration = %file.display(), exists, "starting");
-    let server = match inherited {
-        Some(sockets) => throttle_server::start_on(sockets, config, Some(file))?,
-        None => throttle_server::start(endpoint, config, Some(file)).await?,
+    let persistence = config.persistence().to_string();
+    let server = tokio::select! {
+        started = start(endpoint, inherited, config, file) => started?,
+        signal = second_stop(&mut signals) => {
+            // What the start has read or written so far does not matter.
+            info!(signal, "stopped during the start");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let addresses: Vec<_> = server.addresses().iter().map(BoundAddress::url).collect();
-    let serving = Serving { version, semaphores, addresses: &addresses };
+    let serving = Serving { version, semaphores, addresses: &addresses, state: &persistence };
     log.announce(&serving);
     info!("ready");
     systemd::ready(&serving.to_string());
+    let status = serve_until_the_end(&server, &mut signals).await;
+    systemd::stopping();
+    tokio::select! {
+        stopped = server.stop() => match stopped {
+            Err(error) if status == 0 => {
+                error!(%error, status = STORE_FAILED, "stopped, but the state was not kept in order");
+                return Ok(STORE_FAILED.into());
+            }
+            // Whatever has failed was reported before.
+            Ok(()) | Err(_) => info!("stopped"),
+        },
+        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
+    }
+    Ok(status.into())
+}
+
+async fn start(
+    endpoint: (&str, u16),
+    inherited: Option<InheritedSockets>,
+    config: Config,
+    file: PathBuf,
+) -> Result<Running, StartError> {
+    match inherited {
+        Some(sockets) => throttle_server::start_on(sockets, config, Some(file)).await,
+        None => throttle_server::start(endpoint, config, Some(file)).await,
+    }
+}
+
+/// Obeys signals until one asks to stop, or until the server is broken. Returns the exit status.
+async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> u8 {
     let mut ended = pin!(server.ended());
-    let code = loop {
+    loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut ended => {
-                let Err(failure) = ended else { break ExitCode::SUCCESS };
-                error!(%failure, status = BROKEN, "the server is broken and ends");
-                break ExitCode::from(BROKEN);
+                let Err(failure) = ended else { return 0 };
+                let status = match failure {
+                    ServerFailure::Store(_) => STORE_FAILED,
+                    ServerFailure::Accepting | ServerFailure::Service(_) => BROKEN,
+                };
+                error!(error = %failure, status, "the server has failed and ends");
+                return status;
             }
         };
         match signal {
@@ -114,20 +159,16 @@ async fn serve(
             }
             Signal::Stop(signal) => {
                 info!(signal, "shutting down");
-                break ExitCode::SUCCESS;
+                return 0;
             }
         }
-    };
-    systemd::stopping();
-    tokio::select! {
-        () = server.stop() => info!("stopped"),
-        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
     }
-    Ok(code)
 }
 
 /// The exit status of a broken server: `EX_SOFTWARE` of `sysexits.h`.
 const BROKEN: u8 = 70;
+/// The exit status if the store failed, or if the state file could not be written: `EX_IOERR` of `sysexits.h`.
+const STORE_FAILED: u8 = 74;
 
 /// Reloads, and reports the beginning and the outcome to systemd.
 async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
@@ -135,12 +176,16 @@ async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
     let _ = spawn_blocking(systemd::reloading).await;
     let outcome = reload.await;
     let _ = spawn_blocking(move || match outcome {
-        Ok(Changes { added, changed, removed, .. }) => systemd::reloaded(&format!(
-            "configuration reloaded: {} semaphores added, {} changed, {} removed",
-            added.len(),
-            changed.len(),
-            removed.len(),
-        )),
+        Ok(Changes { added, changed, removed, retired, deferred }) => {
+            systemd::reloaded(&format!(
+                "configuration reloaded: {} semaphores added, {} changed, {} removed, {} retired, {} deferred",
+                added.len(),
+                changed.len(),
+                removed.len(),
+                retired.len(),
+                deferred.len(),
+            ));
+        }
         Err(error) => systemd::refused(&format!("reload refused, nothing changed: {error}")),
     })
     .await;
@@ -180,6 +225,12 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "  {name:?}: max {max}, level {level}")?;
         }
         writeln!(f, "{}", Memory::of(config))?;
+        writeln!(f, "state: {}", config.persistence())?;
+        let grace_period = config.restart.grace_period.get();
+        if !grace_period.is_zero() {
+            let grace_period = humantime::format_duration(grace_period);
+            writeln!(f, "grace period after a start that recovers nothing: {grace_period}")?;
+        }
         writeln!(f, "log to stderr: {}", self.logging.stderr.level)?;
         if let Some(Gelf { host, port, level, .. }) = &self.logging.gelf {
             writeln!(f, "log to Graylog at {host}:{port}: {level}")?;

@@ -1,14 +1,15 @@
 //! Reading the configuration again while the server runs: all of it takes effect, or nothing.
 //!
 //! A reload is refused if the file is no configuration (`config`), or if it does not fit to the running server
-//! ([`Reload::check`]). A semaphore that it removes may be in use: it is retired (`throttle_runtime`). Options that
-//! take a restart (`config::restart_keys`) are no reason to refuse it: the log names those that differ.
+//! ([`Reload::check`]). Options that take a restart (`config::restart_keys`) are no reason to refuse it: the log names
+//! those that differ. Semaphores in use are none either: one that is to be removed is retired, and a change of its
+//! level is deferred (`throttle_runtime`).
 
 mod log;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use throttle_runtime::{Changes, Handle};
+use throttle_runtime::{Changes, Error, Handle};
 use tokio::{sync::Mutex, task, time};
 
 use self::log::ReloadLog;
@@ -90,9 +91,9 @@ pub enum ReloadError {
         /// The limit in force.
         limit: u32,
     },
-    /// The service behind the routes has failed.
+    /// The service has failed, so it serves nothing any more.
     #[error(transparent)]
-    Service(#[from] throttle_runtime::Error),
+    Service(#[from] Error),
 }
 
 impl Reload {

@@ -1,24 +1,25 @@
-//! The metrics of a server itself: connections, process, reloads, log. They have a recorder for each server, so that
+//! The metrics of a server itself: connections, process, reloads, store, log. They have a recorder for each server, so that
 //! two servers in a process share nothing.
 
 #[cfg(target_os = "linux")]
 mod process;
 mod reloads;
+mod store;
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use metrics::{Counter, Key, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use throttle_http::Metrics;
 
-pub(crate) use self::reloads::Reloads;
+pub(crate) use self::{
+    reloads::Reloads,
+    store::{StoreMetrics, describe_file, describe_grace},
+};
 use crate::{
     config,
     listen::{Capacity, ConnectionMetrics},
-    logging,
+    logging, wall_clock,
 };
 
 /// The metrics of a server that starts now, and among them those of its connections.
@@ -81,7 +82,7 @@ fn connections(recorder: &impl Recorder) -> ConnectionMetrics {
 
 const METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, None);
 
-#[expect(clippy::disallowed_methods, reason = "the value of a metric; nothing depends on it")]
+/// The present, in seconds since 1970.
 fn unix_time() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    wall_clock::now().0 as f64 / 1_000.0
 }

@@ -1,6 +1,8 @@
 //! The loads for servers, one file each.
 
 mod contend;
+mod dialect;
+mod etcd;
 mod exclusion;
 mod pause_probe;
 mod populate;
@@ -9,8 +11,9 @@ mod serve;
 
 pub(crate) use self::{
     contend::Contend,
+    dialect::{Dialect, Operation},
     pause_probe::PauseProbe,
-    populate::{Lease, populate, remove_peers},
+    populate::{Lease, peers_of_connections, populate, remove_peers},
     scenario::{Scenario, ScenarioLoad},
     serve::{Serve, queue_up},
 };
@@ -67,6 +70,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// A semaphore that is large enough for all requests.
 pub(crate) const AMPLE: &str = "ample";
+/// Its maximum.
+pub(crate) const AMPLE_MAX: u64 = 100_000_000;
 /// A mutex.
 pub(crate) const MUTEX: &str = "mutex";
 /// A semaphore that one peer holds, so that all others queue.

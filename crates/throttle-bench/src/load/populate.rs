@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::LONG;
+use super::{Dialect, LONG, Operation};
 use crate::{
     clock,
     engine::{Engine, Load, Times},
@@ -30,6 +30,33 @@ pub(crate) fn populate(
     let mut load = Populate { missing: peers, lease, lock, newcomers, ids: Vec::new() };
     engine.run(&mut load)?;
     Ok(load.ids)
+}
+
+/// Creates a peer for each connection. Returns their ids by connection.
+pub(crate) fn peers_of_connections(
+    engine: &mut Engine,
+    dialect: Dialect,
+) -> anyhow::Result<Vec<u64>> {
+    let mut load = PeersOfConnections { dialect, ids: vec![None; engine.len()] };
+    engine.run(&mut load)?;
+    Ok(load.ids.into_iter().flatten().collect())
+}
+
+struct PeersOfConnections {
+    dialect: Dialect,
+    ids: Vec<Option<u64>>,
+}
+
+impl Load for PeersOfConnections {
+    fn request(&mut self, connection: usize, request: &mut Request) -> bool {
+        self.dialect.write(Operation::NewPeer, connection, 0, request);
+        self.ids[connection].is_none()
+    }
+
+    fn answer(&mut self, connection: usize, answer: Answer<'_>, _: Times) -> anyhow::Result<()> {
+        self.ids[connection] = self.dialect.read(Operation::NewPeer, answer)?;
+        Ok(())
+    }
 }
 
 /// Removes peers over all connections.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use super::{AMPLE, LONG, Latencies, TAKEN};
+use super::{AMPLE, Dialect, Latencies, Operation, TAKEN};
 use crate::{
     clock,
     engine::{Load, Times},
@@ -41,11 +41,24 @@ impl Scenario {
     }
 
     /// The number of requests of one repetition.
-    const fn steps(self) -> u8 {
+    pub(crate) const fn steps(self) -> u8 {
         match self {
             Self::Cycle => 4,
             Self::Heartbeat | Self::Roam => 1,
             Self::Lock | Self::Queue => 2,
+        }
+    }
+
+    /// What a request of the scenario does.
+    pub(crate) const fn operation(self, step: u8) -> Operation {
+        match (self, step) {
+            (Self::Cycle, 0) => Operation::NewPeer,
+            (Self::Cycle, 3) => Operation::RemovePeer,
+            (Self::Cycle, 1) | (Self::Lock, 0) => Operation::Acquire(AMPLE),
+            (Self::Cycle | Self::Lock, _) => Operation::Release(AMPLE),
+            (Self::Heartbeat | Self::Roam, _) => Operation::Heartbeat,
+            (Self::Queue, 0) => Operation::Queue(TAKEN),
+            (Self::Queue, _) => Operation::Release(TAKEN),
         }
     }
 }
@@ -54,6 +67,7 @@ impl Scenario {
 #[derive(Debug)]
 pub(crate) struct ScenarioLoad<'a> {
     scenario: Scenario,
+    dialect: Dialect,
     /// By connection, its peer.
     peers: Vec<u64>,
     /// By connection, which request of the scenario comes next.
@@ -75,6 +89,7 @@ impl<'a> ScenarioLoad<'a> {
         let start = clock::now();
         Self {
             scenario,
+            dialect: Dialect::Throttle,
             peers: peers.to_vec(),
             steps: vec![0; peers.len()],
             round: peers,
@@ -94,6 +109,12 @@ impl<'a> ScenarioLoad<'a> {
         Self { round, roamed, ..self }
     }
 
+    /// Talks to another kind of server.
+    #[must_use]
+    pub(crate) fn in_dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
     /// Answered requests a second.
     pub(crate) fn rate(&self) -> f64 {
         self.latencies.count() as f64 / self.time().as_secs_f64()
@@ -107,23 +128,15 @@ impl<'a> ScenarioLoad<'a> {
 
 impl Load for ScenarioLoad<'_> {
     fn request(&mut self, connection: usize, request: &mut Request) -> bool {
-        let (peer, step) = (self.peers[connection], self.steps[connection]);
+        let (mut peer, step) = (self.peers[connection], self.steps[connection]);
         if self.is_over && step == 0 {
             return false;
         }
-        match (self.scenario, step) {
-            (Scenario::Cycle, 0) => request.new_peer(LONG),
-            (Scenario::Cycle, 3) => request.remove_peer(peer),
-            (Scenario::Cycle, 1) | (Scenario::Lock, 0) => request.acquire(peer, AMPLE, ""),
-            (Scenario::Cycle | Scenario::Lock, _) => request.release(peer, AMPLE),
-            (Scenario::Heartbeat, _) => request.heartbeat(peer, LONG),
-            (Scenario::Roam, _) => {
-                request.heartbeat(self.round[self.roamed % self.round.len()], LONG);
-                self.roamed += 1;
-            }
-            (Scenario::Queue, 0) => request.acquire(peer, TAKEN, ""),
-            (Scenario::Queue, _) => request.release(peer, TAKEN),
+        if self.scenario == Scenario::Roam {
+            peer = self.round[self.roamed % self.round.len()];
+            self.roamed += 1;
         }
+        self.dialect.write(self.scenario.operation(step), connection, peer, request);
         self.steps[connection] = (step + 1) % self.scenario.steps();
         true
     }
@@ -134,10 +147,10 @@ impl Load for ScenarioLoad<'_> {
         answer: Answer<'_>,
         Times { sent, answered }: Times,
     ) -> anyhow::Result<()> {
-        let queues = self.scenario == Scenario::Queue && self.steps[connection] == 1;
-        let answer = answer.expect(if queues { &[202] } else { &[200] })?;
-        if self.scenario == Scenario::Cycle && self.steps[connection] == 1 {
-            self.peers[connection] = answer.integer()?;
+        let steps = self.scenario.steps();
+        let operation = self.scenario.operation((self.steps[connection] + steps - 1) % steps);
+        if let Some(peer) = self.dialect.read(operation, answer)? {
+            self.peers[connection] = peer;
         }
         self.latencies.record(answered.duration_since(sent));
         self.last = answered;

@@ -167,9 +167,9 @@ fn decimals(number: f64) -> String {
 
 fn color(subject: Subject) -> RGBColor {
     match subject {
-        Subject::Ours | Subject::OursEmpty => RGBColor(0, 114, 178),
-        Subject::Old => RGBColor(213, 94, 0),
-        Subject::Floor => GREY,
+        Subject::Ours | Subject::OursStored | Subject::OursEmpty => RGBColor(0, 114, 178),
+        Subject::Old | Subject::Etcd | Subject::Postgres => RGBColor(213, 94, 0),
+        Subject::Floor | Subject::Disk | Subject::StoreEngine => GREY,
     }
 }
 

@@ -3,38 +3,84 @@
 use std::fmt::Write as _;
 
 use super::targets::{BASELINES, Bound, Target};
-use crate::figures::{Figures, Measure, Subject};
+use crate::figures::{Figure, Figures, Measure, Subject};
 
-/// A table for each measure. Each case is a row, with medians and the ratios of our server to the others.
+/// A table for each measure, and another one for what the study of the store measured. Each case is a row, with
+/// medians and the ratios of our server to the others.
 pub(super) fn figures(figures: &Figures) -> String {
     let mut measures: Vec<Measure> = figures.iter().map(|figure| figure.measure).collect();
     measures.sort_unstable();
     measures.dedup();
-    let tables = measures.into_iter().map(|measure| of_measure(figures, measure));
-    tables.collect()
+    let mut text = String::new();
+    for columns in [&USUAL, &STORED] {
+        for &measure in &measures {
+            text.push_str(&of_measure(figures, measure, columns));
+        }
+    }
+    text
 }
 
-fn of_measure(figures: &Figures, measure: Measure) -> String {
-    let mut header = vec![measure.name().to_owned(), "among".to_owned()];
-    header.extend(SUBJECTS.map(|subject| subject.name().to_owned()));
-    header.extend(BASELINES.map(|baseline| match baseline {
-        Subject::OursEmpty => "ours/empty".to_owned(),
-        baseline => format!("ours/{}", baseline.name()),
-    }));
-    let mut rows = vec![header];
+/// The columns of a table.
+struct Columns {
+    subjects: &'static [Subject],
+    /// The server whose ratios to others are shown.
+    ours: Subject,
+    baselines: &'static [Subject],
+}
+
+const USUAL: Columns = Columns {
+    subjects: &[Subject::Floor, Subject::Ours, Subject::OursEmpty, Subject::Old],
+    ours: Subject::Ours,
+    baselines: &BASELINES,
+};
+
+const STORED: Columns = Columns {
+    subjects: &[
+        Subject::Ours,
+        Subject::OursStored,
+        Subject::Etcd,
+        Subject::Postgres,
+        Subject::Disk,
+        Subject::StoreEngine,
+    ],
+    ours: Subject::OursStored,
+    baselines: &[Subject::Ours, Subject::Etcd, Subject::Postgres, Subject::Disk],
+};
+
+/// Whether a case is one of the study of the store.
+fn is_stored(figures: &Figures, case: (&str, &str)) -> bool {
+    let of_case = |figure: &&Figure| (&*figure.question, &*figure.among) == case;
+    figures.iter().filter(of_case).any(|figure| figure.subject == Subject::OursStored)
+}
+
+/// The table of a measure, or nothing if no case has it.
+fn of_measure(figures: &Figures, measure: Measure, columns: &Columns) -> String {
+    let &Columns { subjects, ours, baselines } = columns;
     let mut cases: Vec<(&str, &str)> = Vec::new();
     for figure in figures.iter().filter(|figure| figure.measure == measure) {
         let case = (&*figure.question, &*figure.among);
-        if !cases.contains(&case) {
+        if !cases.contains(&case) && is_stored(figures, case) == (ours == Subject::OursStored) {
             cases.push(case);
         }
     }
+    if cases.is_empty() {
+        return String::new();
+    }
+    let mut header = vec![measure.name().to_owned(), "among".to_owned()];
+    header.extend(subjects.iter().map(|subject| subject.name().to_owned()));
+    header.extend(baselines.iter().map(|baseline| match (ours, baseline) {
+        (Subject::OursStored, baseline) => format!("stored/{}", baseline.name()),
+        (_, Subject::OursEmpty) => "ours/empty".to_owned(),
+        (_, baseline) => format!("ours/{}", baseline.name()),
+    }));
+    let mut rows = vec![header];
     for case in cases {
-        let median = |subject| figures.median(case, subject, measure);
-        let ratio = |baseline| figures.ratio(case, Subject::Ours, baseline, measure);
+        let median = |subject: &Subject| figures.median(case, *subject, measure);
+        let ratio = |baseline: &Subject| figures.ratio(case, ours, *baseline, measure);
         let mut row = vec![case.0.to_owned(), case.1.to_owned()];
-        row.extend(SUBJECTS.map(|subject| median(subject).map_or_else(String::new, number)));
-        row.extend(BASELINES.map(|baseline| ratio(baseline).map_or_else(String::new, number)));
+        let cell = |value: Option<f64>| value.map_or_else(String::new, number);
+        row.extend(subjects.iter().map(median).map(cell));
+        row.extend(baselines.iter().map(ratio).map(cell));
         rows.push(row);
     }
     markdown(&rows)
@@ -107,8 +153,6 @@ fn markdown(rows: &[Vec<String>]) -> String {
     text
 }
 
-const SUBJECTS: [Subject; 4] = [Subject::Floor, Subject::Ours, Subject::OursEmpty, Subject::Old];
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -130,6 +174,26 @@ mod tests {
 
         "#]]
         .assert_eq(&figures(&measured));
+    }
+
+    #[test]
+    fn the_study_of_the_store_has_tables_of_its_own() {
+        let mut measured = Figures::default();
+        let (few, rate) = (("lock", "64 connections"), Measure::RequestsPerSecond);
+        measured.note(("lock", "nobody"), Subject::Ours, rate, 99_000.0);
+        measured.note(few, Subject::Ours, rate, 80_000.0);
+        measured.note(few, Subject::OursStored, rate, 40_000.0);
+        measured.note(few, Subject::Etcd, rate, 4_000.0);
+        expect![[r#"
+            | requests/s | among  | floor |   ours | ours, empty | old | ours/floor | ours/old | ours/empty |
+            |------------|--------|------:|-------:|------------:|----:|-----------:|---------:|-----------:|
+            | lock       | nobody |       | 99,000 |             |     |            |          |            |
+
+            | requests/s | among          |   ours | ours, stored |  etcd | PostgreSQL | disk | engine | stored/ours | stored/etcd | stored/PostgreSQL | stored/disk |
+            |------------|----------------|-------:|-------------:|------:|-----------:|-----:|-------:|------------:|------------:|------------------:|------------:|
+            | lock       | 64 connections | 80,000 |       40,000 | 4,000 |            |      |        |        0.50 |        10.0 |                   |             |
+
+        "#]].assert_eq(&figures(&measured));
     }
 
     #[test]

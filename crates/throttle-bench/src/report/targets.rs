@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::figures::{
     Figures, Measure,
-    Subject::{self, Floor, Old, Ours, OursEmpty},
+    Subject::{self, Disk, Etcd, Floor, Old, Ours, OursEmpty, OursStored, StoreEngine},
 };
 
 /// A bound for a number of our server.
@@ -40,6 +40,7 @@ pub(crate) fn all(figures: &Figures) -> Vec<Target> {
     targets.extend(hand_over(figures));
     targets.extend(size(figures));
     targets.extend(pauses(figures));
+    targets.extend(store(figures));
     targets
 }
 
@@ -110,6 +111,40 @@ fn pauses(figures: &Figures) -> Vec<Target> {
         found: figures.worst((what, among), Ours, Measure::LongestPauseMillis),
     };
     PAUSES.iter().map(target).collect()
+}
+
+/// What a store may cost.
+fn store(figures: &Figures) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let mut want = |what: &str, bound, found| {
+        targets.push(Target { what: what.to_owned(), bound, found });
+    };
+    let rate = |case, other| figures.ratio(case, OursStored, other, Measure::RequestsPerSecond);
+    for among in ["1 connection", "64 connections", "1k connections"] {
+        let what = format!("stored heartbeat, {among}: rate / memory only");
+        want(&what, Bound::AtLeast(0.95), rate(("heartbeat", among), Ours));
+    }
+    let many = ("lock", "64 connections");
+    // Half of what memory allows, or all that the disk allows: whichever is less, so the better of the two ratios.
+    let half = rate(many, Ours).map(|ratio| ratio * 2.0);
+    let found = half.into_iter().chain(rate(many, Disk)).reduce(f64::max);
+    let what = "stored lock, 64 connections: rate / half of memory only, or / disk";
+    want(what, Bound::AtLeast(1.0), found);
+    let what = "stored lock, 64 connections: rate / etcd";
+    want(what, Bound::AtLeast(5.0), rate(many, Etcd));
+    let one = ("lock", "1 connection");
+    let p50 = figures.ratio(one, OursStored, StoreEngine, Measure::P50Micros);
+    want("stored lock, 1 connection: p50 / one commit", Bound::AtMost(1.5), p50);
+    let median = |what, measure| figures.median((what, "1M peers"), OursStored, measure);
+    let recovery = median("recovery", Measure::Millis);
+    want("recovery of 1M peers until ready, ms", Bound::AtMost(5_000.0), recovery);
+    let bytes = median("file, each peer", Measure::Bytes);
+    want("bytes of a peer in the file", Bound::AtMost(400.0), bytes);
+    let size = |what| figures.median((what, "100k peers"), OursStored, Measure::Bytes);
+    let growth = size("file after the churn").zip(size("file, a third of the churn"));
+    let growth = growth.map(|(end, third)| end / third);
+    want("size of the file after churn / after a third of it", Bound::AtMost(1.05), growth);
+    targets
 }
 
 const SCENARIOS: [&str; 3] = ["cycle", "lock", "heartbeat"];

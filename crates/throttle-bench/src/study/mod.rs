@@ -5,9 +5,10 @@ mod memory;
 mod pauses;
 mod queue;
 mod start_up;
+mod store;
 mod throughput;
 
 pub(crate) use self::{
     contention::contention, memory::memory, pauses::pauses, queue::queue, start_up::start_up,
-    throughput::throughput,
+    store::store, throughput::throughput,
 };

@@ -1,11 +1,11 @@
 //! Checks that a history keeps the promises of Throttle.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::{self, Display, Formatter},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::client_kind::ClientKind;
+use crate::{
+    claims::{self, Claim, Maxima, Moment, Violation},
+    client_kind::ClientKind,
+};
 
 /// A step of a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,10 +37,6 @@ pub enum Step {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct History(pub Vec<Event>);
 
-/// The description of an event that breaks a promise, with its number, its worker and its semaphore.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Violation(String);
-
 /// Counts of what happened in a history. If too little happened, it proves nothing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Summary {
@@ -55,91 +51,63 @@ pub struct Summary {
 }
 
 impl History {
-    /// Checks that there were never more holders than `maxima` allow, that no token was granted twice, and that
-    /// the tokens of mutexes grow from entry to entry.
+    /// Checks that the [claims] of all workers can be true.
     ///
-    /// If the maximum is greater than 1, a worker whose answer was lost may enter after one with a later token.
+    /// A claim begins with the entry of the worker and ends before the worker is told to leave. Its request was
+    /// sent after the worker left the last time.
     ///
     /// # Errors
     ///
-    /// The first event that breaks one of these rules.
-    pub fn check(&self, maxima: &BTreeMap<&'static str, usize>) -> Result<Summary, Violation> {
+    /// The first contradiction.
+    ///
+    /// # Panics
+    ///
+    /// If a worker leaves without having entered.
+    pub fn check(&self, maxima: &Maxima) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
-        let mut states = BTreeMap::<&str, SemaphoreState<'_>>::new();
-        for (number, event) in self.0.iter().enumerate() {
-            let Event { worker, kind, semaphore, step } = event;
-            let violation = |what: String| {
-                Violation(format!("event {number}: {kind} {worker} at {semaphore:?}: {what}"))
-            };
-            let max = maxima.get(semaphore).copied().unwrap_or_default();
-            let semaphore_state = states.entry(semaphore).or_default();
+        let mut claims = Vec::new();
+        let mut requesting = BTreeMap::<_, BTreeSet<_>>::new();
+        let (mut inside, mut left, mut last) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (at, Event { worker, kind, semaphore, step }) in (1..).map(Moment).zip(&self.0) {
+            let requesting = requesting.entry(semaphore).or_default();
             match *step {
                 Step::Request => {
-                    semaphore_state.requesting.insert(*worker);
+                    requesting.insert(*worker);
                 }
                 Step::GiveUp => {
-                    semaphore_state.requesting.remove(worker);
+                    requesting.remove(worker);
                     summary.given_up += 1;
                 }
                 Step::Enter(token) => {
-                    semaphore_state.requesting.remove(worker);
-                    semaphore_state.enter(event, token, max).map_err(violation)?;
+                    requesting.remove(worker);
+                    let requested = left.get(worker).copied().unwrap_or_default();
+                    let mut claim = Claim::new(format!("{kind} {worker}"), semaphore, 1, requested);
+                    claim.token = Some(token);
+                    claim.shown_held(at, at, 1);
+                    inside.insert(*worker, claims.len());
+                    claims.push(claim);
                     *summary.entries.entry((kind.to_string(), semaphore)).or_default() += 1;
-                    summary.contended += usize::from(!semaphore_state.requesting.is_empty());
-                    let is_other =
-                        semaphore_state.last.replace(*kind).is_some_and(|last| last != *kind);
+                    summary.contended += usize::from(!requesting.is_empty());
+                    let is_other = last.insert(semaphore, *kind).is_some_and(|last| last != *kind);
                     summary.handovers += usize::from(is_other);
                 }
                 Step::Leave => {
-                    let inside = semaphore_state.inside.remove(worker);
-                    inside.ok_or_else(|| violation("it leaves, but was not inside".to_owned()))?;
+                    let claim = inside.remove(worker).expect("a worker leaves what it has entered");
+                    claims[claim].may_be_cut(0, at, 0);
+                    left.insert(*worker, at);
                 }
             }
         }
+        claims::check(&claims, maxima)?;
         Ok(summary)
     }
 }
-
-/// The state of a semaphore after some of the events.
-#[derive(Debug, Default)]
-struct SemaphoreState<'a> {
-    requesting: BTreeSet<usize>,
-    inside: BTreeMap<usize, &'a Event>,
-    tokens: BTreeSet<u64>,
-    last: Option<ClientKind>,
-}
-
-impl<'a> SemaphoreState<'a> {
-    fn enter(&mut self, event: &'a Event, token: u64, max: usize) -> Result<(), String> {
-        if self.inside.len() >= max {
-            let inside = self.inside.values().map(|it| format!("{} {}", it.kind, it.worker));
-            let inside = inside.collect::<Vec<_>>().join(", ");
-            return Err(format!("the maximum is {max}, and in are already: {inside}"));
-        }
-        if let Some(&newest) = self.tokens.last().filter(|&&newest| max == 1 && newest > token) {
-            return Err(format!("its token {token} is not above {newest}"));
-        }
-        if !self.tokens.insert(token) {
-            return Err(format!("its token {token} was given before"));
-        }
-        self.inside.insert(event.worker, event);
-        Ok(())
-    }
-}
-
-impl Display for Violation {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Violation {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(max: usize, steps: &[(usize, Step)]) -> Result<Summary, String> {
+    fn check(max: u64, steps: &[(usize, Step)]) -> Result<Summary, String> {
         let events = steps.iter().map(|&(worker, step)| {
             let kind = if worker == 0 { ClientKind::Rust } else { ClientKind::Throttlectl };
             Event { worker, kind, semaphore: "A", step }
@@ -163,28 +131,22 @@ mod tests {
     fn one_holder_more_than_the_maximum_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(2)), (2, Enter(3))];
         let message = check(2, &steps).unwrap_err();
-        assert_eq!(
-            message,
-            "event 2: throttlectl 2 at \"A\": the maximum is 2, and in are already: Rust 0, throttlectl 1"
-        );
+        assert!(message.contains("3 of 2 of \"A\" are held, by Rust 0"), "{message}");
         assert!(check(3, &steps).is_ok());
     }
 
     #[test]
     fn a_token_that_does_not_grow_is_found() {
         let steps = [(0, Enter(2)), (0, Leave), (1, Enter(1))];
-        assert!(check(1, &steps).unwrap_err().contains("its token 1 is not above 2"));
+        let message = check(1, &steps).unwrap_err();
+        assert!(message.contains("with a greater token"), "{message}");
+        // The second worker may have been granted its lock first.
         assert!(check(2, &steps).is_ok());
     }
 
     #[test]
     fn a_token_that_is_granted_twice_is_found() {
         let steps = [(0, Enter(1)), (1, Enter(1))];
-        assert!(check(2, &steps).unwrap_err().contains("its token 1 was given before"));
-    }
-
-    #[test]
-    fn a_worker_that_leaves_without_having_entered_is_found() {
-        assert!(check(1, &[(0, Leave)]).unwrap_err().contains("was not inside"));
+        assert!(check(2, &steps).unwrap_err().contains("the same token for"));
     }
 }

@@ -12,6 +12,6 @@ mod random_faults;
 mod run;
 
 pub use self::{
-    check::{Event, History, Step, Summary, Violation},
+    check::{Event, History, Step, Summary},
     run::{Plan, run},
 };

@@ -42,7 +42,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// There is a [`Violation`](super::Violation), a lock was lost or left behind, a client failed, or too little
+/// There is a [`Violation`](crate::claims::Violation), a lock was lost or left behind, a client failed, or too little
 /// happened to prove anything.
 ///
 /// # Panics
@@ -85,8 +85,7 @@ pub async fn run(programs: &Arc<Programs>, plan: &Plan) -> anyhow::Result<(Summa
     nothing_is_left(&proxy).await?;
     let history =
         std::mem::take(&mut *history.lock().expect("no thread panics while it holds the mutex"));
-    let maxima = SEMAPHORES.map(|(name, max)| (name, usize::try_from(max).unwrap_or(usize::MAX)));
-    let summary = history.check(&BTreeMap::from(maxima))?;
+    let summary = history.check(&BTreeMap::from(SEMAPHORES))?;
     check_coverage(&summary, plan, proxy.faults())?;
     Ok((summary, proxy.faults()))
 }

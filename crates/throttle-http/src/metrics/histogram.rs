@@ -1,4 +1,4 @@
-//! Histograms of durations.
+//! Histograms.
 //!
 //! The exporter's own histograms keep every sample until a scrape sorts them into buckets, which takes
 //! tens of milliseconds, and they cannot be dropped. In these a sample costs about as much as an
@@ -35,37 +35,48 @@ impl Histograms {
     }
 }
 
-/// Counts durations in buckets.
+/// Counts values, such as durations, in buckets.
+///
+/// [`Metrics::histogram`](super::Metrics::histogram) makes one. Counting a value costs a few atomic operations.
 #[derive(Debug)]
-pub(super) struct Histogram {
+pub struct Histogram {
     bounds: &'static [f64],
-    /// One for each bound, and a last one for longer durations.
+    /// One for each bound, and a last one for greater values.
     counts: Box<[AtomicU64]>,
-    /// In seconds; the bits of an `f64`.
+    /// The bits of an `f64`.
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// A histogram with these upper bounds in seconds, in ascending order.
+    /// A histogram with these upper bounds, in ascending order.
     pub(super) fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, counts, sum: AtomicU64::new(0.0_f64.to_bits()) }
     }
 
-    /// Counts a duration.
-    pub(super) fn record(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = self.bounds.partition_point(|&bound| bound < seconds);
-        self.counts[bucket].fetch_add(1, Relaxed);
-        self.sum.update(Relaxed, Relaxed, |sum| (f64::from_bits(sum) + seconds).to_bits());
+    /// Counts a duration, in seconds.
+    pub fn record(&self, took: Duration) {
+        self.observe(took.as_secs_f64());
     }
 
-    /// The number of durations in each bucket, from the lowest bucket on.
+    /// Counts a value.
+    pub fn observe(&self, value: f64) {
+        let bucket = self.bounds.partition_point(|&bound| bound < value);
+        self.counts[bucket].fetch_add(1, Relaxed);
+        self.sum.update(Relaxed, Relaxed, |sum| (f64::from_bits(sum) + value).to_bits());
+    }
+
+    /// The upper bounds of all buckets but the last.
+    pub(super) const fn bounds(&self) -> &'static [f64] {
+        self.bounds
+    }
+
+    /// The number of values in each bucket, from the lowest bucket on.
     pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().map(|count| count.load(Relaxed))
     }
 
-    /// The sum of all durations, in seconds.
+    /// The sum of all values.
     pub(super) fn sum(&self) -> f64 {
         f64::from_bits(self.sum.load(Relaxed))
     }

@@ -205,9 +205,10 @@ async fn a_path_without_a_route_is_not_found() {
         (Method::PUT, "/peers/5/A/1", "1"),
         (Method::PUT, "/peers/5/", "1"),
         (Method::GET, "//", ""),
-        // The application has enabled neither.
+        // The application has enabled none of them.
         (Method::GET, "/metrics", ""),
         (Method::POST, "/admin/reload", ""),
+        (Method::GET, "/admin/store/export", ""),
     ];
     for request in nowhere {
         let detail = "There is nothing at this path.";

@@ -8,6 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use throttle_http::RequestLimits;
 use throttle_runtime::{Handle, Settings};
 use throttle_wire::{Code, Problem, Readiness, Reloaded};
 use tokio::time::sleep;
@@ -166,6 +167,46 @@ async fn reload_answers_with_the_outcome_of_the_hook() {
     let request = (Method::POST, "/admin/reload", "");
     check_refusal(&server, request, Code::ReloadRefused, reason).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_export_of_the_store_is_the_body_of_the_hook() {
+    let lines = "{\"format\":1}\n{\"peer\":5}\n";
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.store_export(move || std::future::ready(Ok(Body::from(lines))))
+    });
+    let answer = server.get(EXPORT).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, lines));
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert_eq!(server.post(EXPORT, "").await.header("allow"), "GET,HEAD");
+
+    let foreign = Request::get(EXPORT).header("sec-fetch-site", "cross-site");
+    let answer = server.send(foreign.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+
+    let reason = "the store it.redb cannot be read";
+    let server = Server::build(&[], Settings::default(), |api| {
+        api.store_export(move || async move { Err(reason.to_owned()) })
+    });
+    check_refusal(&server, (Method::GET, EXPORT, ""), Code::StoreFailed, reason).await;
+}
+
+/// Otherwise clients that read slowly could keep any number of snapshots.
+#[tokio::test(start_paused = true)]
+async fn an_export_counts_as_a_long_list_until_it_is_read() {
+    let server = Server::build(&[], Settings::default(), |api| {
+        let limits = RequestLimits { listings: 1, ..RequestLimits::default() };
+        api.limits(limits).store_export(|| async { Ok(Body::from("{}\n")) })
+    });
+    let Ok(unread) = server.routes.clone().oneshot(request(Method::GET, EXPORT, "")).await;
+    assert_eq!(unread.status(), 200);
+    let refused = (Method::GET, EXPORT, "");
+    let detail = "There are 1 long lists being read. Try again later.";
+    check_refusal(&server, refused, Code::TooManyListings, detail).await;
+    drop(unread);
+    assert_eq!(server.get(EXPORT).await.status, 200);
+}
+
+const EXPORT: &str = "/admin/store/export";
 
 /// A page of another origin can make a browser send forms. No route accepts one that changes something.
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,8 @@ pub struct Memory {
     pub connections: u64,
     /// Long lists that clients are reading.
     pub listings: u64,
+    /// What the durable store keeps of its file, and the largest batch.
+    pub store: u64,
 }
 
 impl Memory {
@@ -52,13 +54,15 @@ impl Memory {
             labels: labels(limits, peers),
             connections: connections.saturating_mul(connection(limits)),
             listings: u64::from(limits.listings.get()) * LISTING,
+            store: config.store.as_ref().map_or(0, |_| STORE),
         }
     }
 
     /// The sum of all parts.
     pub fn sum(self) -> u64 {
-        let Self { program, semaphores, peers, waiters, labels, connections, listings } = self;
-        let parts = [program, semaphores, peers, waiters, labels, connections, listings];
+        let Self { program, semaphores, peers, waiters, labels, connections, listings, store } =
+            self;
+        let parts = [program, semaphores, peers, waiters, labels, connections, listings, store];
         parts.into_iter().fold(0, u64::saturating_add)
     }
 }
@@ -86,14 +90,15 @@ fn connection(limits: &super::Limits) -> u64 {
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, semaphores, peers, waiters, labels, connections, listings } =
+        let Self { program, semaphores, peers, waiters, labels, connections, listings, store } =
             self.map(|bytes| bytes.div_ceil(1_000_000));
         write!(
             f,
             "at most about {} MB of memory: program {program}, semaphores {semaphores}, peers {peers}, \
             waiters {waiters}, labels {labels}, connections {connections}, listings {listings}",
             self.sum().div_ceil(1_000_000),
-        )
+        )?;
+        if store > 0 { write!(f, ", store {store}") } else { Ok(()) }
     }
 }
 
@@ -107,6 +112,7 @@ impl Memory {
             labels: f(self.labels),
             connections: f(self.connections),
             listings: f(self.listings),
+            store: f(self.store),
         }
     }
 }
@@ -131,6 +137,8 @@ const COUNTED_LABEL: u64 = 64;
 const CONNECTION: u64 = 24 * 1024;
 /// Two pages, one of them being written, the copies of the HTTP library, and the compressor: up to 370 kB.
 const LISTING: u64 = 400_000;
+/// The cache of the engine, and twice 16 MiB for the largest batch while it is written.
+const STORE: u64 = throttle_store::CACHE_BYTES as u64 + (32 << 20);
 /// The bytes read behind a waiting request: 64 KiB at most, in a buffer that doubles and in one of the HTTP library.
 const READ_AHEAD: u64 = 160 * 1024;
 
@@ -161,6 +169,7 @@ mod tests {
         assert_eq!(of_name(&"A".repeat(1_000)) - of_name("A"), 999 * NAMES);
         let bounded = memory("[limits]\nlabel_bytes = 64\nlistings = 2");
         assert_eq!((bounded.labels, bounded.listings), (LABEL, 2 * LISTING));
+        assert_eq!((bounded.store, memory("[store]").store), (0, STORE));
     }
 
     #[test]

@@ -22,11 +22,13 @@ use toml::{
 #[macro_use]
 mod section;
 mod error;
+mod file;
 mod limits;
 mod log_filter;
 mod logging;
 mod memory;
 mod metrics;
+mod persistence;
 mod reader;
 mod restart_keys;
 mod sample;
@@ -41,11 +43,13 @@ use self::{
 };
 pub use self::{
     error::{ConfigError, Mistakes},
+    file::{FileName, OptionalFile},
     limits::Limits,
     log_filter::{Filter, Level},
     logging::{Format, Gelf, Logging, Protocol, Stderr},
     memory::Memory,
     metrics::{Histograms, Metrics},
+    persistence::{Persistence, Restart, Store},
     value::{Auto, Number, Period},
 };
 
@@ -87,6 +91,10 @@ pub struct Config {
     pub no_semaphores: bool,
     /// How long a waiter whose connection broke keeps its place in the queue.
     pub abandoned_after: Duration,
+    /// The durable store, if there is one. Then [`Restart::state_file`] is none.
+    pub store: Option<Store>,
+    /// What protects locks over a restart without a store.
+    pub restart: Restart,
     /// How much there may be of everything.
     pub limits: Limits,
     /// Which messages are logged, and where.
@@ -120,6 +128,8 @@ section! {
         }
         tables {
             semaphores: Semaphores,
+            store: Option<Store>,
+            restart: Restart,
             limits: Limits,
             logging: Logging,
             metrics: Metrics,
@@ -168,8 +178,9 @@ impl Config {
 
     /// Makes the checks that concern several values.
     fn from_document(document: Document, reader: &mut Reader) -> Self {
-        let Document { semaphores: Semaphores(semaphores), limits, logging, metrics, .. } =
-            document;
+        let Document { store, restart, limits, logging, metrics, .. } = document;
+        let Semaphores(semaphores) = document.semaphores;
+        persistence::check(store.as_ref(), &restart, reader);
         let longest = limits.name_length.get();
         reader.within("semaphores", |reader| {
             for name in semaphores.keys() {
@@ -190,6 +201,8 @@ impl Config {
             semaphores: semaphores.collect(),
             no_semaphores: document.no_semaphores,
             abandoned_after: document.abandoned_after.get(),
+            store,
+            restart,
             limits,
             logging,
             metrics,
@@ -199,6 +212,11 @@ impl Config {
     /// The text of the documented sample file.
     pub fn sample() -> String {
         sample::sample::<Document>()
+    }
+
+    /// What keeps the state when the process ends.
+    pub fn persistence(&self) -> Persistence<'_> {
+        Persistence::new(self.store.as_ref(), &self.restart)
     }
 
     /// The settings of the runtime.

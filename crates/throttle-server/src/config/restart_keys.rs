@@ -25,6 +25,10 @@ impl Config {
         flatten("limits", &self.limits, &mut options);
         flatten("logging", &self.logging, &mut options);
         flatten("metrics", &self.metrics, &mut options);
+        flatten("restart", &self.restart, &mut options);
+        if let Some(store) = &self.store {
+            flatten("store", store, &mut options);
+        }
         options.retain(|key, _| !LIVE.contains(&key.as_str()));
         options
     }

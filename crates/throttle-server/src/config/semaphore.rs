@@ -22,8 +22,9 @@ section! {
     /// letters, digits, hyphens and underscores.
     ///
     /// Changes take effect on reload. A larger maximum grants locks to peers in the queue. A smaller one
-    /// grants none until enough was released. A semaphore that is held or awaited can neither be removed
-    /// nor change its level.
+    /// grants none until enough was released. A semaphore that is removed while it is in use stays with its
+    /// holders until the last lock is released; nobody is granted it any more. A new level takes effect when
+    /// the semaphore is unused.
     pub(crate) struct Semaphores(BTreeMap<Spanned<String>, Option<Semaphore>>) {
         A = "42";
         B = "{ max = 1, level = 1 }";

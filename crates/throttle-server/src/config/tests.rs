@@ -144,6 +144,42 @@ fn a_file_cannot_have_semaphores_and_say_that_it_has_none() {
 }
 
 #[test]
+fn the_state_is_in_memory_or_in_a_file_or_in_a_store() {
+    let persistence = |text: &str| parse(text).unwrap().persistence().to_string();
+    assert_eq!(persistence(""), "in memory");
+    assert_eq!(persistence("[restart]\nstate_file = ''\ngrace_period = '30s'"), "in memory");
+    let file = persistence("[restart]\nstate_file = 'here/throttle.state'");
+    assert_eq!(file, "in memory, and in here/throttle.state from a stop to the next start");
+    assert_eq!(persistence("[store]"), "durable in throttle.redb");
+    let store = persistence("[restart]\ngrace_period = '1m'\n[store]\npath = '/var/it.redb'");
+    assert_eq!(store, "durable in /var/it.redb");
+}
+
+#[test]
+fn a_store_has_a_file_and_no_state_file_beside_it() {
+    check(
+        &[
+            "[store]\npath = ''",
+            "[store]\npath = 3",
+            "[store]\nfile = 'throttle.redb'",
+            "store = 'throttle.redb'",
+            "[restart]\nstate_file = false",
+            "[restart]\ngrace_period = -1",
+            "[restart]\nstate_file = 'it'\n[store]",
+        ],
+        expect![[r#"
+            throttle.toml:2:8: store.path: invalid value: string "", expected the name of a file
+            throttle.toml:2:8: store.path: invalid type: integer `3`, expected a string
+            throttle.toml:2:1: store.file: unknown field `file`, expected `path`
+            throttle.toml:1:9: store: invalid type: string "throttle.redb", expected a table
+            throttle.toml:2:14: restart.state_file: invalid type: boolean `false`, expected a string
+            throttle.toml:2:16: restart.grace_period: invalid type: integer `-1`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
+            throttle.toml:2:14: restart.state_file: a state file, although there is a section `store`, which keeps the state over every restart
+        "#]],
+    );
+}
+
+#[test]
 fn a_level_has_32_bits() {
     check(
         &["[semaphores]\nA = { max = 1, level = 2147483648 }"],
@@ -194,8 +230,8 @@ fn an_unknown_key_is_an_error_wherever_it_is() {
             "[semaphores.A]\nmax = 1\nlvl = 1",
         ],
         expect![[r#"
-            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
-            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:1:1: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `store`, `restart`, `limits`, `logging`, `metrics`
+            throttle.toml:1:2: loging: unknown field `loging`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `store`, `restart`, `limits`, `logging`, `metrics`
             throttle.toml:1:10: logging.stdout: unknown field `stdout`, expected `stderr` or `gelf`
             throttle.toml:2:1: logging.stderr.lvl: unknown field `lvl`, expected `level` or `format`
             throttle.toml:2:1: logging.gelf.hots: unknown field `hots`, expected one of `name`, `host`, `port`, `level`, `protocol`
@@ -292,7 +328,7 @@ fn all_mistakes_are_reported_in_the_order_of_the_file() {
             peer = 3"],
         expect![[r#"
             throttle.toml:2:31: abandoned_after: invalid type: integer `10`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
-            throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:3:13: adress: unknown field `adress`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `store`, `restart`, `limits`, `logging`, `metrics`
             throttle.toml:5:17: semaphores.B: invalid value: integer `-3`, expected a whole number from 1 to 9007199254740991
             throttle.toml:6:25: semaphores.A.max: invalid value: integer `0`, expected a whole number from 1 to 9007199254740991
             throttle.toml:6:28: semaphores.A.lvl: unknown field `lvl`, expected `max` or `level`
@@ -330,7 +366,7 @@ fn a_syntax_error_hides_only_the_mistakes_that_follow_from_it() {
             throttle.toml:1:19: abandoned_after: invalid type: integer `10`, expected a duration such as "5m", "1h 30m" or "100ms", from 0s to 100years
             throttle.toml:4:1: semaphores.A.B: missing comma between key-value pairs, expected `,`
             throttle.toml:1:23: abandoned_after: invalid literal string, expected `'`
-            throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+            throttle.toml:2:1: foo: unknown field `foo`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `store`, `restart`, `limits`, `logging`, `metrics`
         "#]],
     );
 }
@@ -379,6 +415,7 @@ fn the_sample_shows_every_option_with_its_default() {
     let uncommented = uncommented.collect::<Vec<_>>().join("\n");
     let mut config = parse(&uncommented).unwrap();
     assert_eq!(config.logging.gelf.take(), Some(Gelf::default()));
+    assert_eq!(config.store.take(), Some(Store::default()));
     config.semaphores.clear();
     assert_eq!(config, Config::default());
     for option in config.fixed_options().keys() {
@@ -394,6 +431,9 @@ fn options_that_a_reload_cannot_change_are_named() {
     assert_eq!(old.keys_that_take_a_restart(&new), ["limits.body", "logging.gelf.port"]);
     let silent = parse("[limits]\nbody = 2").unwrap();
     assert_eq!(old.keys_that_take_a_restart(&silent).len(), 5);
+    let durable = parse("[store]\n[restart]\ngrace_period = '1s'").unwrap();
+    let keys = Config::default().keys_that_take_a_restart(&durable);
+    assert_eq!(keys, ["restart.grace_period", "store.path"]);
     let live =
         "abandoned_after = \"1s\"\n[semaphores]\nA = 1\n[limits]\nwaiters = 1\nopen_waits = 1";
     let live = parse(live).unwrap();

@@ -46,14 +46,17 @@ pub struct Serving<'a> {
     pub semaphores: usize,
     /// The addresses it listens on, as URLs.
     pub addresses: &'a [String],
+    /// Where its state is: "in memory", for example.
+    pub state: &'a str,
 }
 
 impl fmt::Display for Serving<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, semaphores, addresses } = self;
+        let Self { version, semaphores, addresses, state } = self;
         let plural = if *semaphores == 1 { "" } else { "s" };
         let addresses = addresses.join(" and ");
-        write!(f, "throttle {version} serves {semaphores} semaphore{plural} on {addresses}")
+        write!(f, "throttle {version} serves {semaphores} semaphore{plural} on {addresses}, ")?;
+        write!(f, "with its state {state}")
     }
 }
 

@@ -197,10 +197,10 @@ impl Writer {
             return self.queue.push(format!("{serving}\n"));
         }
         let subscriber = registry().with(lines(self.format, Lines(Arc::clone(&self.queue))));
-        let Serving { version, semaphores, addresses } = *serving;
+        let Serving { version, semaphores, addresses, state } = *serving;
         let addresses = addresses.join(" ");
         subscriber::with_default(subscriber, || {
-            info!(target: "throttle", version, semaphores, addresses, "{serving}");
+            info!(target: "throttle", version, semaphores, addresses, state, "{serving}");
         });
     }
 }

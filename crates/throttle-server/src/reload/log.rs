@@ -54,13 +54,39 @@ impl ReloadLog {
     }
 }
 
-/// Logs what a reload changed. A removed semaphore can no longer be locked, so it is worth a warning.
-pub(super) fn applied(Changes { added, changed, removed, .. }: &Changes) {
-    let (added, changed) = (FirstOf(added), FirstOf(changed));
-    info!(target: TARGET, ?added, ?changed, removed = ?FirstOf(removed), "configuration reloaded");
+/// Logs what a reload changed. A semaphore that is removed or retired can no longer be locked, so it is worth a warning.
+pub(super) fn applied(changes: &Changes) {
+    let Changes { added, changed, removed, retired, deferred } = changes;
+    info!(
+        target: TARGET,
+        added = ?FirstOf(added),
+        changed = ?FirstOf(changed),
+        removed = ?FirstOf(removed),
+        retired = ?FirstOf(retired),
+        deferred = ?FirstOf(deferred),
+        "configuration reloaded"
+    );
     if !removed.is_empty() {
         let (count, names) = (removed.len(), FirstOf(removed));
         warn!(target: TARGET, count, ?names, "a reload removed semaphores");
+    }
+    if !retired.is_empty() {
+        let (count, names) = (retired.len(), FirstOf(retired));
+        warn!(
+            target: TARGET,
+            count,
+            ?names,
+            "a reload retired semaphores in use: their holders keep them, and nobody else is granted them"
+        );
+    }
+    if !deferred.is_empty() {
+        let (count, names) = (deferred.len(), FirstOf(deferred));
+        warn!(
+            target: TARGET,
+            count,
+            ?names,
+            "the levels of semaphores in use change as soon as they are unused"
+        );
     }
 }
 

@@ -156,7 +156,7 @@ fn a_wrong_configuration_is_refused_with_the_place_of_the_mistake() {
         "[semaphore]\nA = 1\n",
         &["-c", "throttle.toml"],
         expect![[r#"
-            error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `limits`, `logging`, `metrics`
+            error: throttle.toml:1:2: semaphore: unknown field `semaphore`, expected one of `litter_collection_interval`, `abandoned_after`, `no_semaphores`, `semaphores`, `store`, `restart`, `limits`, `logging`, `metrics`
         "#]],
     );
     check_refused(
@@ -204,6 +204,7 @@ fn a_check_summarises_the_configuration_and_does_not_listen() {
           "/&": max 1, level -1
           "A": max 42, level 0
         at most about 4220 MB of memory: program 20, semaphores 1, peers 421, waiters 90, labels 504, connections 3161, listings 26
+        state: in memory
         log to stderr: DEBUG
         log to Graylog at graylog:12201: INFO
     "#]]
@@ -216,6 +217,7 @@ fn a_check_summarises_the_configuration_and_does_not_listen() {
         There is no throttle.toml; the defaults apply.
         semaphores: 0
         at most about 4130 MB of memory: program 20, semaphores 0, peers 420, waiters 0, labels 504, connections 3161, listings 26
+        state: in memory
         log to stderr: WARN
     "#]]
     .assert_eq(&text(&output.stdout));
@@ -231,7 +233,7 @@ fn the_documented_configuration_is_that_in_the_repository() {
 
 #[test]
 fn configurations_in_the_repository_are_valid() {
-    for name in ["throttle.toml", "production.toml"] {
+    for name in ["throttle.toml", "durable.toml", "production.toml"] {
         let file = repository().join("configs").join(name);
         let output = run(&repository(), &["--check-config", "-c", file.to_str().unwrap()]);
         assert!(output.status.success(), "{}", text(&output.stderr));

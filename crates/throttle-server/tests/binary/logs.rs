@@ -57,11 +57,13 @@ fn a_start_is_logged_whatever_the_level() {
         format!("throttle {} serves 2 semaphores on http://127.0.0.1:", env!("CARGO_PKG_VERSION"));
     let line = start("human");
     assert!(line.starts_with(&sentence), "{line}");
+    assert!(line.ends_with(", with its state in memory"), "{line}");
     let line: Value = serde_json::from_str(&start("json")).unwrap();
     let fields = &line["fields"];
     assert!(fields["message"].as_str().unwrap().starts_with(&sentence), "{line}");
     assert!(fields["addresses"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
     assert_eq!(fields["semaphores"], 2);
+    assert_eq!(fields["state"], "in memory");
     assert_eq!(fields["version"], env!("CARGO_PKG_VERSION"));
 }
 

@@ -161,21 +161,63 @@ fn a_pipe_is_refused_and_blocks_nothing() {
     }
 }
 
+/// D9
 #[test]
-fn a_semaphore_that_is_removed_while_it_is_in_use_is_retired() {
+fn a_semaphore_that_is_removed_while_it_is_in_use_stays_with_its_holders() {
+    for reload in WAYS {
+        let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
+        let (holder, stranger) = (server.new_peer(), server.new_peer());
+        assert_eq!(server.lock(&holder, "A").0, 200);
+        let waiter = server.wait_for_lock("A");
+        while server.waiters("A") < 1 {}
+        server.configure("[semaphores]\nC = 1\n");
+        let outcome = reload(&mut server);
+        if outcome.starts_with("200") {
+            let lists = r#""removed":["B"],"retired":["A"],"deferred":[]}"#;
+            assert!(outcome.ends_with(lists), "{outcome}");
+        }
+        assert!(server.wait_for("reload retired semaphores").contains(r#"names=["A"]"#));
+        assert_eq!(waiter.answer(), (400, "Unknown semaphore".to_owned()));
+        assert_eq!(server.lock(&stranger, "A").0, 400);
+        assert_eq!(server.lock(&stranger, "C").0, 200);
+        // The holder has it still, and lets it go.
+        assert_eq!(server.lock(&holder, "A").0, 200);
+        assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
+        assert_eq!(server.request("GET", "/remainder?semaphore=A", "").0, 400);
+        let metrics = server.request("GET", "/metrics", "").1;
+        assert!(metrics.contains(r#"semaphore="C""#) && !metrics.contains(r#"semaphore="A""#));
+    }
+}
+
+#[test]
+fn a_semaphore_that_is_not_in_use_is_removed() {
     let mut server = Server::start("[semaphores]\nA = 1\nB = 1\n");
-    assert_eq!(server.wait_for_lock("A").answer().0, 200);
-    server.configure("[semaphores]\nC = 1\n");
+    server.configure("[semaphores]\nA = 1\nC = 1\n");
     let outcome = by_http(&mut server);
-    assert_eq!(
-        outcome,
-        r#"200 {"added":["C"],"changed":[],"removed":["B"],"retired":["A"],"deferred":[]}"#
-    );
-    assert_eq!(server.request("GET", "/remainder?semaphore=A", "").0, 200);
+    let lists = r#"{"added":["C"],"changed":[],"removed":["B"],"retired":[],"deferred":[]}"#;
+    assert_eq!(outcome, format!("200 {lists}"));
     assert!(server.wait_for("removed semaphores").contains(r#"names=["B"]"#));
     assert_eq!(server.request("GET", "/remainder?semaphore=B", "").0, 400);
     let metrics = server.request("GET", "/metrics", "").1;
     assert!(metrics.contains(r#"semaphore="C""#) && !metrics.contains(r#"semaphore="B""#));
+}
+
+/// D9
+#[test]
+fn a_new_level_of_a_semaphore_in_use_takes_effect_when_it_is_unused() {
+    for reload in WAYS {
+        let mut server = Server::start("[semaphores]\nA = 1\n");
+        let holder = server.new_peer();
+        assert_eq!(server.lock(&holder, "A").0, 200);
+        server.configure("[semaphores]\nA = { max = 1, level = 7 }\n");
+        let outcome = reload(&mut server);
+        assert!(outcome.contains("deferred") && outcome.contains(r#"["A"]"#), "{outcome}");
+        assert!(server.wait_for("as soon as they are unused").contains(r#"names=["A"]"#));
+        let level = |server: &Server| server.json("/semaphores/A")["level"].as_i64();
+        assert_eq!(level(&server), Some(0));
+        assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
+        assert_eq!(level(&server), Some(7));
+    }
 }
 
 #[test]

@@ -101,9 +101,9 @@ async fn two_servers_in_one_process_share_nothing() {
 
     let refusal = first.reload().await.unwrap_err();
     assert_eq!(refusal.to_string(), "there is no configuration file to read");
-    first.stop().await;
+    first.stop().await.unwrap();
     assert_eq!(get(second_address, "/health").await.unwrap(), "Ok");
-    second.stop().await;
+    second.stop().await.unwrap();
 }
 
 /// Such errors occur before a route is found, and are like all others: one sentence, and counted.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything takes that ever happens.
@@ -63,17 +64,46 @@ impl Server {
     }
 
     /// Starts a server by this command, and waits until it listens.
-    pub(crate) fn spawn(directory: TempDir, mut command: Command) -> Self {
+    pub(crate) fn spawn(directory: TempDir, command: Command) -> Self {
+        let mut server = Self::spawn_only(directory, command);
+        server.wait_until_it_listens();
+        server
+    }
+
+    /// Starts a server by this command, which may end before it listens.
+    pub(crate) fn spawn_only(directory: TempDir, mut command: Command) -> Self {
         let mut child = listening(&mut command);
         let lines = follow(child.stderr.take().unwrap());
         let address = SocketAddr::from(([0; 4], 0));
-        let mut server = Self { directory, address, log: String::new(), lines, child };
-        let line = server.wait_for("listening");
+        Self { directory, address, log: String::new(), lines, child }
+    }
+
+    pub(crate) fn wait_until_it_listens(&mut self) {
+        let line = self.wait_for("listening");
         // A Unix socket has no such address.
         if !line.contains("address=unix:") {
-            server.address = address_in(&line);
+            self.address = address_in(&line);
         }
-        server
+    }
+
+    /// Ends the process as a crash does (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The directory of a server that has ended.
+    pub(crate) fn into_directory(mut self) -> TempDir {
+        std::mem::replace(&mut self.directory, TempDir::new().unwrap())
+    }
+
+    /// Starts another process in the same directory, when the first has ended, and waits until it listens.
+    pub(crate) fn start_again(&mut self) {
+        let mut child = listening(&mut throttle(self.directory.path()));
+        self.lines = follow(child.stderr.take().unwrap());
+        self.child = child;
+        self.log.clear();
+        self.wait_until_it_listens();
     }
 
     /// Writes another configuration, without a reload.
@@ -134,11 +164,29 @@ impl Server {
         id
     }
 
+    /// Requests a lock with a count of 1 without waiting, and returns status and answer.
+    pub(crate) fn lock(&self, peer: &str, semaphore: &str) -> (u16, Value) {
+        let (status, body) = self.request("PUT", &format!("/peers/{peer}/{semaphore}"), "1");
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    /// The JSON at this path.
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let (status, body) = self.request("GET", path, "");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The value of a metric without labels, if there is one.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.request("GET", "/metrics", "").1;
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(metric, _)| *metric == name).map(|(_, value)| value.parse().unwrap())
+    }
+
     /// How many peers wait for this semaphore.
     pub(crate) fn waiters(&self, semaphore: &str) -> u64 {
-        let (_, body) = self.request("GET", &format!("/semaphores/{semaphore}"), "");
-        let semaphore: serde_json::Value = serde_json::from_str(&body).unwrap();
-        semaphore["waiters"].as_u64().unwrap()
+        self.json(&format!("/semaphores/{semaphore}"))["waiters"].as_u64().unwrap()
     }
 
     /// Requests a lock with a count of 1 for a new peer, and waits for it.

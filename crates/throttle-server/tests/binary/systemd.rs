@@ -25,7 +25,9 @@ fn message(manager: &UnixDatagram) -> String {
 fn systemd_receives_start_reload_and_end() {
     let (mut server, manager) = managed("[semaphores]\nA = 1\n");
     let (version, address) = (env!("CARGO_PKG_VERSION"), server.address);
-    let status = format!("throttle {version} serves 1 semaphore on http://{address}");
+    let status = format!(
+        "throttle {version} serves 1 semaphore on http://{address}, with its state in memory"
+    );
     assert_eq!(message(&manager), format!("READY=1\nSTATUS={status}\n"));
 
     server.configure("[semaphores]\nA = 2\nB = 1\n");
@@ -33,7 +35,8 @@ fn systemd_receives_start_reload_and_end() {
     let begin = message(&manager);
     let begun = begin.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&begin);
     assert!(begun.trim().parse::<u64>().unwrap() > 0);
-    let status = "configuration reloaded: 1 semaphores added, 1 changed, 0 removed";
+    let status =
+        "configuration reloaded: 1 semaphores added, 1 changed, 0 removed, 0 retired, 0 deferred";
     assert_eq!(message(&manager), format!("READY=1\nERRNO=0\nSTATUS={status}\n"));
 
     server.signal("TERM");

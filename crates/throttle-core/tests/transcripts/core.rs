@@ -1,46 +1,44 @@
-//! The transcripts, played on the core alone. Open requests are simulated the way an embedder handles
-//! them: an event answers them, or `end_wait` when their time is over.
+//! The machine as a subject of the player. Open requests are simulated the way an embedder handles them: an event
+//! answers them, or `end_wait` when their time is over.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::FutureExt as _;
 use throttle_core::{
     Admission, CancelCause, Count, Error, Event, Labels, Level, LockRequest, PeerId, Restoration,
     SemaphoreId, Sequence, Settings, Throttle, Ticket, Time,
 };
-use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
+use throttle_transcripts::{Act, Peer, PeerState, Subject};
 
-#[path = "../../throttle-transcripts/corpus/mod.rs"]
-mod corpus;
+use crate::stop::Stop;
 
-fn check(transcript: expect_test::Expect) {
-    let played = play(transcript.data(), Core::start).now_or_never();
-    transcript.assert_eq(&played.expect("the core never waits"));
+pub(crate) struct Core {
+    pub(crate) throttle: Throttle,
+    pub(crate) names: BTreeMap<String, SemaphoreId>,
+    pub(crate) now: Time,
+    pub(crate) open: Vec<OpenRequest>,
+    pub(crate) answers: Vec<(Peer, String)>,
+    /// What happens before which line.
+    pub(crate) stop: Option<Stop>,
+    /// How many lines were played.
+    pub(crate) lines: usize,
 }
 
-struct Core {
-    throttle: Throttle,
-    names: BTreeMap<String, SemaphoreId>,
-    now: Time,
-    open: Vec<OpenRequest>,
-    answers: Vec<(Peer, String)>,
-}
-
-struct OpenRequest {
-    peer: Peer,
-    ticket: Ticket,
+pub(crate) struct OpenRequest {
+    pub(crate) peer: Peer,
+    pub(crate) ticket: Ticket,
     until: Time,
 }
 
 impl Core {
-    fn start(semaphores: Vec<(String, u64, i32)>) -> Self {
+    pub(crate) fn start(semaphores: Vec<(String, u64, i32)>) -> Self {
         let mut throttle = Throttle::new(Settings::default());
         let names = semaphores.into_iter().map(|(name, max, level)| {
             let max = Count::new(max).expect("a positive maximum");
             (name, throttle.add_semaphore(Time::ZERO, max, Level(level)))
         });
         let names = names.collect();
-        Self { throttle, names, now: Time::ZERO, open: Vec::new(), answers: Vec::new() }
+        let (open, answers) = (Vec::new(), Vec::new());
+        Self { throttle, names, now: Time::ZERO, open, answers, stop: None, lines: 0 }
     }
 
     fn semaphore(&self, name: &str) -> Result<SemaphoreId, Error> {
@@ -141,7 +139,7 @@ impl Core {
     }
 
     /// Answers the open requests that events end.
-    fn process_events(&mut self) {
+    pub(crate) fn process_events(&mut self) {
         while let Some(event) = self.throttle.poll_event() {
             let (peer, answer) = match event {
                 Event::Granted { peer, .. } => (peer, "granted"),
@@ -171,6 +169,7 @@ impl Core {
 
 impl Subject for Core {
     async fn perform(&mut self, act: &Act) -> String {
+        self.lines += 1;
         let answer = self.act(act).unwrap_or_else(|error| error.code().to_owned());
         self.process_events();
         // A lease of zero length ends right after the answer.
@@ -180,6 +179,9 @@ impl Subject for Core {
     }
 
     async fn advance_to(&mut self, at: Duration) {
+        if let Some(stop) = self.stop.take_if(|stop| stop.after == self.lines) {
+            stop.happen(self);
+        }
         let at = Time::ZERO + at;
         loop {
             let end_of_wait = self.open.iter().map(|request| request.until).min();
@@ -223,6 +225,6 @@ impl Subject for Core {
     }
 }
 
-fn id(peer: Peer) -> PeerId {
+pub(crate) fn id(peer: Peer) -> PeerId {
     PeerId::new(peer.0).expect("peers count from one")
 }

@@ -1,0 +1,125 @@
+//! `throttle store`: summaries, exports, imports and backups.
+
+use std::{fs, process::Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Server, directory, run, text, throttle};
+
+const CONFIG: &str = "[store]\n[semaphores]\nA = 1\nB = 3\n";
+
+/// A server with two peers that hold locks, and a third one that waits.
+fn busy() -> (Server, [String; 3]) {
+    let server = Server::start(CONFIG);
+    let peers = [server.new_peer(), server.new_peer(), server.new_peer()];
+    assert_eq!(server.lock(&peers[0], "A").0, 200);
+    assert_eq!(server.lock(&peers[1], "B").0, 200);
+    assert_eq!(server.lock(&peers[2], "A").0, 202);
+    (server, peers)
+}
+
+/// The standard output of a command that succeeds.
+fn output(directory: &TempDir, arguments: &[&str]) -> String {
+    let output = run(directory.path(), arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The error of a command that fails.
+fn error(directory: &TempDir, arguments: &[&str]) -> String {
+    let output = run(directory.path(), arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[test]
+fn an_export_of_a_killed_server_makes_a_store_that_another_server_continues_with() {
+    let (mut server, [holder, _, waiter]) = busy();
+    let lock = server.lock(&holder, "A");
+    server.kill();
+    let before = fs::read(server.directory.path().join("throttle.redb")).unwrap();
+    let lines = output(&server.directory, &["store", "export", "throttle.redb"]);
+    for line in lines.lines() {
+        serde_json::from_str::<Value>(line).expect(line);
+    }
+    let verified = output(&server.directory, &["store", "verify", "throttle.redb"]);
+    assert!(verified.contains("semaphores 2, peers 3"), "{verified}");
+    let after = fs::read(server.directory.path().join("throttle.redb")).unwrap();
+    assert!(before == after, "a tool has changed the file");
+
+    let home = directory(CONFIG);
+    fs::write(home.path().join("lines"), lines).unwrap();
+    let import = ["store", "import", "lines", "throttle.redb"];
+    assert!(output(&home, &import).contains("peers 3"));
+    assert!(error(&home, &import).contains("throttle.redb"), "it exists");
+    let command = throttle(home.path());
+    let server = Server::spawn(home, command);
+    assert_eq!(server.lock(&holder, "A"), lock);
+    assert_eq!(server.waiters("A"), 1);
+    assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
+    assert_eq!(server.lock(&waiter, "A").0, 200);
+}
+
+#[test]
+fn a_summary_is_for_people() {
+    let (mut server, _) = busy();
+    server.kill();
+    let summary = output(&server.directory, &["store", "inspect", "throttle.redb"]);
+    for part in ["peers: 3\n", "\"A\": 1 of 1 held", "\"B\": 1 of 3 held", "waiters: 1, longest"] {
+        assert!(summary.contains(part), "{part} in {summary}");
+    }
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_an_export_of_one_instant() {
+    let (mut server, [holder, ..]) = busy();
+    let lock = server.lock(&holder, "A");
+    let url = format!("http://{}", server.address);
+    let backup = ["store", "backup", "--url", &url, "backup.jsonl"];
+    assert!(output(&server.directory, &backup).contains("backup.jsonl is written: "));
+    server.new_peer();
+    let lines = fs::read_to_string(server.directory.path().join("backup.jsonl")).unwrap();
+    server.kill();
+
+    let home = directory(CONFIG);
+    let mut import = throttle(home.path());
+    import.args(["store", "import", "-", "throttle.redb"]).stdin(Stdio::piped());
+    let mut import = import.stdout(Stdio::null()).spawn().unwrap();
+    std::io::Write::write_all(&mut import.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let command = throttle(home.path());
+    let server = Server::spawn(home, command);
+    assert_eq!(server.lock(&holder, "A"), lock);
+    assert_eq!(server.metric("throttle_store_recovered_peers"), Some(3.0));
+}
+
+#[test]
+fn a_backup_that_fails_leaves_the_earlier_one() {
+    let server = Server::start("[semaphores]\nA = 1\n");
+    let file = server.directory.path().join("backup.jsonl");
+    fs::write(&file, "the earlier one").unwrap();
+    let url = format!("http://{}", server.address);
+    let backup = ["store", "backup", "--url", &url, "backup.jsonl"];
+    let no_store = error(&server.directory, &backup);
+    assert!(no_store.contains("404") && no_store.contains("with a store?"), "{no_store}");
+    let nobody = ["store", "backup", "--url", "http://127.0.0.1:9", "backup.jsonl"];
+    assert!(error(&server.directory, &nobody).starts_with("error: no backup at 127.0.0.1:9: "));
+    assert_eq!(fs::read_to_string(file).unwrap(), "the earlier one");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let (server, _) = busy();
+    for command in ["inspect", "export", "verify"] {
+        let missing = error(&server.directory, &["store", command, "missing.redb"]);
+        assert!(missing.contains("missing.redb"), "{missing}");
+        let other = error(&server.directory, &["store", command, "throttle.toml"]);
+        assert!(other.contains("throttle.toml"), "{other}");
+        let running = error(&server.directory, &["store", command, "throttle.redb"]);
+        assert!(running.contains("throttle.redb"), "{running}");
+    }
+    let import = error(&server.directory, &["store", "import", "throttle.toml", "new.redb"]);
+    assert!(import.starts_with("error: "), "{import}");
+    assert!(!server.directory.path().join("new.redb").exists());
+}

@@ -1,0 +1,111 @@
+//! What is particular to redb: how a file is opened, and what its errors mean to an operator.
+
+use std::{
+    any::Any,
+    fmt::Display,
+    io::ErrorKind,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
+use throttle_runtime::StoreError;
+
+/// How much memory an open store uses at most for pages of its file, besides those of a batch that is being written.
+pub const CACHE_BYTES: usize = 16 << 20;
+
+/// Opens the database in `backend`, and makes one there if it is empty.
+///
+/// This compares the checksums of all pages, not only after a crash: a store that was damaged while nobody had it
+/// open must not be taken for the truth. redb promises an error then; a panic of it counts as one, too.
+pub(crate) fn open(name: &str, backend: impl StorageBackend) -> Result<Database, StoreError> {
+    guarded(name, || {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+        builder.create_with_backend(backend).map_err(|error| opening(name, error))
+    })
+}
+
+/// Runs `read`. A panic in it is an error that says that the file is damaged.
+pub(crate) fn guarded<T>(
+    name: &str,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        Err(damaged(name, &format!("reading it failed: {}", text(&*panic))))
+    })
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
+}
+
+/// Why a file could not be opened.
+fn opening(name: &str, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::new(format!(
+                "{name} is in use by another process, and only one server may write to a store: stop the other \
+                 one, or give this one a path of its own"
+            ))
+        }
+        DatabaseError::UpgradeRequired(version) => StoreError::new(format!(
+            "{name} has version {version} of redb's file format, which this version of Throttle does not read: \
+             export it with the version that wrote it, and import that"
+        )),
+        DatabaseError::Storage(StorageError::Io(error))
+            if error.kind() == ErrorKind::InvalidData =>
+        {
+            StoreError::new(format!(
+                "{name} is not a store of Throttle ({error}): give another path, or move the file away"
+            ))
+        }
+        other => failed(name, "cannot be opened", other),
+    }
+}
+
+/// Why a file could not be read or written.
+pub(crate) fn failed(name: &str, what: &str, error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            damaged(name, &format!("it ends too early: {error}"))
+        }
+        redb::Error::Io(error) => io(name, what, &error),
+        redb::Error::Corrupted(reason) => damaged(name, &reason),
+        error @ (redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }) => damaged(name, &error),
+        other => StoreError::new(format!("{name} {what}: {other}")),
+    }
+}
+
+/// Why the operating system refused.
+pub(crate) fn io(name: &str, what: &str, error: &std::io::Error) -> StoreError {
+    let advice = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            ": let the user of the server read and write it and its directory"
+        }
+        ErrorKind::NotFound => ": make its directory, or correct the path",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ": make room on that disk; the file keeps all that was acknowledged"
+        }
+        ErrorKind::ReadOnlyFilesystem => ": give a path on a file system that can be written",
+        ErrorKind::IsADirectory => ": give the path of a file in it",
+        _ => "",
+    };
+    StoreError::new(format!("{name} {what}: {error}{advice}"))
+}
+
+/// The file does not contain what was written to it.
+pub(crate) fn damaged(name: &str, reason: &(impl Display + ?Sized)) -> StoreError {
+    StoreError::new(format!(
+        "{name} is damaged: {reason}. Keep a copy and look at it with `throttle store verify`; then restore a \
+         backup, or move the file away to start without memory"
+    ))
+}
+
+/// How a file is called in messages.
+pub(crate) fn name(path: &Path) -> String {
+    format!("the store {}", path.display())
+}

@@ -1,0 +1,8 @@
+//! What the store promises to the runtime and to operators, by public functions only.
+
+#[cfg(feature = "testing")]
+mod disk;
+mod embedded;
+mod samples;
+mod text;
+mod versions;
