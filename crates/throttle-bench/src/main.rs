@@ -114,8 +114,7 @@ fn main() -> anyhow::Result<()> {
     ensure!(!launcher.programs.is_empty(), "name the program of a server at least");
     let mut figures = Figures::default();
     for study in Study::value_variants() {
-        let by_default = arguments.studies.is_empty() && *study != Study::Store;
-        if by_default || arguments.studies.contains(study) {
+        if arguments.studies.is_empty() || arguments.studies.contains(study) {
             study.run(&launcher, &plan, &mut figures)?;
         }
     }

@@ -239,8 +239,9 @@ impl Handle {
     /// How much is left of the [grace period](crate::Builder::grace_period), in which nothing new is granted;
     /// `None` if it is over, or there was none. `None` also if the service has failed.
     pub fn grace_left(&self) -> Option<Duration> {
-        let state = self.service.lock()?;
-        state.grace_until.map(|until| until - state.lease_clock.present())
+        let mut state = self.service.lock()?;
+        let until = state.grace_until?;
+        Some(until - state.lease_clock.observe(self.service.clock.now()))
     }
 
     /// Whether the service has a store, so that its state survives the end of its process at any moment.

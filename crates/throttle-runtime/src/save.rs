@@ -28,7 +28,8 @@ pub struct Saved {
 
 impl Handle {
     /// Writes the whole state to `store`, which must be empty, so that a later service can
-    /// [begin with it](crate::Builder::recover_from).
+    /// [begin with it](crate::Builder::recover_from). If it fails, a part of the state may be written. The meta record
+    /// is in the first batch.
     ///
     /// From then on the service does nothing more: all operations fail with
     /// [`Error::StoreFailed`](crate::Error::StoreFailed), whether this succeeds or not. It blocks the thread, for
@@ -41,10 +42,9 @@ impl Handle {
         let clock = Clock::start();
         let (converter, token_floor) = self.freeze()?;
         let mut saving = Saving::new(store);
+        saving.batch.meta = Some(Meta { token_floor, ..self.service.memory.meta });
         self.save_semaphores(&mut saving, &converter)?;
         self.save_peers(&mut saving, &converter)?;
-        // It comes last, so that a part of a state is never taken for the whole.
-        saving.room()?.meta = Some(Meta { token_floor, ..self.service.memory.meta });
         saving.write()?;
         Ok(Saved { took: clock.elapsed(), ..saving.saved })
     }

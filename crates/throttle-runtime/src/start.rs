@@ -49,6 +49,7 @@ impl Handle {
 
         let meta = origin.meta(wall_clock, &mut entropy);
         let is_in_store = matches!(origin, Origin::Store(_));
+        let is_copied = matches!(origin, Origin::Source(_));
         let loaded = origin.loaded();
         let mut first = First::new(loaded, || empty.throttle());
         first.configure(semaphores, start, meta.token_floor);
@@ -66,7 +67,7 @@ impl Handle {
         state.journal = max_batch.map(|max| Box::new(Journal::new(max, meta, calendar)));
         match is_in_store {
             true => state.touch_changed_semaphores(&recorded),
-            false => state.touch_everything(),
+            false => state.touch_everything(!is_copied),
         }
         if let Some(recovered) = &mut recovered {
             recovered.retired = state.retired_semaphores();
@@ -84,8 +85,8 @@ impl Handle {
         let mut writer = store.map(|store| Writer::new(store, &service));
         if let Some(writer) = &mut writer {
             writer.write_all(&service)?;
-            if !is_in_store {
-                // It comes last, so that a store that is filled only in part is never taken for a whole one.
+            if is_copied {
+                // It comes last, so that a state that was copied only in part is never taken for the whole.
                 service.with_state(|state, _, _| state.journal.as_mut().map(|it| it.touch_meta()));
                 writer.write_all(&service)?;
             }
@@ -234,9 +235,12 @@ impl State {
         }
     }
 
-    /// Notes everything, so that it is copied into a new store.
-    fn touch_everything(&mut self) {
+    /// Notes everything, so that it is written to a new store.
+    fn touch_everything(&mut self, with_meta: bool) {
         let Self { journal: Some(journal), throttle, names, .. } = self else { return };
+        if with_meta {
+            journal.touch_meta();
+        }
         names.entries().iter().for_each(|entry| journal.touch_semaphore(entry.id));
         throttle.records(None).for_each(|(_, record)| journal.touch_peer(record.id));
         throttle.absent_peers().for_each(|(peer, ..)| journal.touch_peer(peer));

@@ -12,7 +12,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use throttle_runtime::StoreError;
 
 /// How much memory an open store uses at most for pages of its file, besides those of a batch that is being written.
-pub const CACHE_BYTES: usize = 32 << 20;
+pub const CACHE_BYTES: usize = 16 << 20;
 
 /// Opens the database in `backend`, and makes one there if it is empty.
 ///

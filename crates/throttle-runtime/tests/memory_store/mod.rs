@@ -41,6 +41,12 @@ impl Contents {
             }
         }
     }
+
+    /// How much of a semaphore is held.
+    pub(crate) fn held(&self, semaphore: &str) -> u64 {
+        let locks = self.peers.values().flat_map(|peer| &peer.held);
+        locks.filter(|lock| &*lock.semaphore == semaphore).map(|lock| lock.count.get()).sum()
+    }
 }
 
 /// What happens at a write.

@@ -163,5 +163,5 @@ fn a_lease_lasts_for_its_length_of_lease_time() {
             Ok(())
         })
     });
-    assert!(expired > 10 && survived > 10, "{expired} expired, {survived} survived");
+    assert!(expired > 10 && survived > 0, "{expired} expired, {survived} survived");
 }

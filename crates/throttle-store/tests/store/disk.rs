@@ -267,7 +267,11 @@ fn after_an_operation_that_failed_nothing_is_written_and_reopening_finds_all_tha
             let disk = LyingDisk::default();
             disk.fail_at(at, *fault);
             let (acknowledged, result) = history.run(&disk);
-            failures += usize::from(result.is_err());
+            if let Err(error) = result {
+                failures += 1;
+                let says_what_to_do = error.to_string().contains("make room on that disk");
+                assert_eq!(says_what_to_do, *fault == Fault::Full, "{error}");
+            }
             let Some(acknowledged) = acknowledged.len().checked_sub(1) else { continue };
             let mut replay = Replay::new(Vec::new());
             disk.operations().into_iter().for_each(|operation| replay.step(operation));

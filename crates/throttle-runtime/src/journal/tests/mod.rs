@@ -5,6 +5,7 @@ mod memory_store;
 
 mod durability;
 mod failures;
+mod prefixes;
 
 use std::{
     collections::BTreeMap,
@@ -50,9 +51,17 @@ impl Service {
 
     /// A service that continues with what the store has.
     fn with(store: MemoryStore, semaphores: &[(&str, u64)]) -> Self {
-        let wall_clock = WallClock::at(Duration::from_secs(1_800_000_000));
+        Self::with_config(store, configure(semaphores), Duration::ZERO)
+    }
+
+    /// The same, so much later on the wall clock.
+    fn with_config(
+        store: MemoryStore,
+        semaphores: BTreeMap<String, SemaphoreConfig>,
+        later: Duration,
+    ) -> Self {
+        let wall_clock = WallClock::at(Duration::from_secs(1_800_000_000) + later);
         let world = World { entropy: Entropy::from_system(), wall_clock };
-        let semaphores = configure(semaphores);
         let builder = Handle::builder(Settings::default(), &semaphores).store(store.open());
         let (handle, writer) = Handle::prepare(world, builder).expect("the store is sound");
         store.take_images();
