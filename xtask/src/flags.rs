@@ -40,6 +40,17 @@ xflags::xflags! {
         cmd compat {}
         /// Check that everything compiles for macOS and Windows, as far as that is possible here.
         cmd cross {}
+        /// Kill the server under load again and again, and check that it broke no promise.
+        cmd crash {
+            /// How often the server is killed; 1,000 by default.
+            optional --rounds rounds: usize
+            /// The seed of the load and of the moments of the kills.
+            optional --seed seed: u64
+            /// Another program `throttle`, such as a release build.
+            optional --server path: PathBuf
+            /// Without the servers that break a promise on purpose.
+            optional --no-controls
+        }
         /// Check licences, sources, bans and duplicates of dependencies.
         cmd deny {
             /// Also check for published advisories and yanked releases, which takes the network.

@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod compat;
+mod crash;
 mod cross;
 mod deny;
 mod dist;
@@ -57,6 +58,7 @@ fn run(verb: XtaskCmd) -> anyhow::Result<()> {
         XtaskCmd::Clippy(_) => lint::clippy(&sh),
         XtaskCmd::Codegen(_) => codegen::run(&sh),
         XtaskCmd::Compat(_) => compat::run(&sh),
+        XtaskCmd::Crash(flags) => crash::run(&sh, &workspace, &flags),
         XtaskCmd::Cross(_) => cross::run(&sh),
         XtaskCmd::Deny(deny) => deny::run(&sh, &workspace, deny.advisories),
         XtaskCmd::Dist(_) => dist::run(&sh, &workspace),

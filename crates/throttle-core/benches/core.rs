@@ -10,7 +10,7 @@ mod crowd;
 use std::time::Duration;
 
 use divan::{Bencher, counter::ItemsCount};
-use throttle_core::{Count, Labels, Level, Restoration};
+use throttle_core::{Count, Labels, Level, Recovery, Restoration, Settings, Throttle, Time};
 
 use crate::crowd::{Crowd, LEASE, Question};
 
@@ -143,6 +143,89 @@ fn lower_a_maximum(bencher: Bencher<'_, '_>, waiters: u64) {
         let status = crowd.throttle.semaphore_status(crowd.db).expect("the semaphore exists");
         assert_eq!(status.waiters, 0);
     });
+}
+
+/// A semaphore is removed that all peers wait for: all their locks are cancelled, and its holder stays.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn retire_a_semaphore(bencher: Bencher<'_, '_>, waiters: u64) {
+    let waiting = || {
+        let mut crowd = Crowd::of(1, Count::ONE);
+        for _ in 0..=waiters {
+            crowd.newcomer_waits(crowd.db, LEASE);
+        }
+        crowd
+    };
+    bencher.with_inputs(waiting).counter(ItemsCount::new(waiters)).bench_local_refs(|crowd| {
+        assert_eq!(crowd.throttle.remove_semaphore(crowd.now, crowd.db), Ok(false));
+        let status = crowd.throttle.semaphore_status(crowd.db).expect("it is held");
+        assert_eq!((status.holders, status.waiters), (1, 0));
+    });
+}
+
+/// Grants of a tenth as many mutexes as peers were suspended while all peers asked for them. They resume in one step.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn resume_grants(bencher: Bencher<'_, '_>, waiters: u64) {
+    bencher
+        .with_inputs(|| suspended(waiters))
+        .counter(ItemsCount::new(waiters))
+        .bench_local_refs(|crowd| crowd.throttle.resume_grants(crowd.now));
+}
+
+/// The same, but one step of a resumption in parts.
+#[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
+fn resume_some_grants(bencher: Bencher<'_, '_>, waiters: u64) {
+    bencher.with_inputs(|| suspended(waiters)).bench_local_refs(|crowd| {
+        crowd.throttle.resume_some_grants(crowd.now, 1_024);
+    });
+}
+
+fn suspended(waiters: u64) -> Crowd {
+    let mut crowd = Crowd::of(1, Count::ONE);
+    crowd.throttle.suspend_grants(crowd.now);
+    for _ in 0..waiters / 10 {
+        let mutex = crowd.throttle.add_semaphore(crowd.now, Count::ONE, Level(0));
+        (0..10).for_each(|_| crowd.newcomer_waits(mutex, LEASE));
+    }
+    crowd
+}
+
+/// A machine is rebuilt from the records of peers, most of which hold one of ten semaphores, and a tenth of which wait
+/// for one of them. The records come in the order of the peers' ids, as a store has them. The time is that for a peer.
+#[divan::bench(args = sizes(), sample_count = 3, sample_size = 1)]
+fn recover(bencher: Bencher<'_, '_>, peers: u64) {
+    let records = || {
+        let mut crowd = Crowd::of(1, Count::MAX);
+        let busy = Count::new((peers / 20).max(1)).expect("not zero");
+        let maxima: Vec<_> = (0..10).map(|it| if it < 2 { busy } else { Count::MAX }).collect();
+        let add = |throttle: &mut Throttle| {
+            let ids = maxima.iter().map(|&max| throttle.add_semaphore(Time::ZERO, max, Level(0)));
+            ids.collect::<Vec<_>>()
+        };
+        let semaphores = add(&mut crowd.throttle);
+        for number in 0..peers {
+            // Two of the ten are crowded, so that a tenth of the peers wait.
+            let semaphore = if number % 5 == 0 { number % 10 / 5 } else { 2 + number % 8 };
+            let mut semaphores = semaphores.iter().copied().zip(0..);
+            let (semaphore, _) = semaphores.find(|(_, it)| *it == semaphore).expect("one of ten");
+            crowd.newcomer_waits(semaphore, LEASE);
+        }
+        let mut records: Vec<_> = crowd.throttle.records(None).map(|(_, record)| record).collect();
+        records.sort_by_key(|record| record.id);
+        let mut empty = Throttle::new(Settings::default());
+        empty.add_semaphore(Time::ZERO, Count::MAX, Level(0));
+        assert_eq!(add(&mut empty), semaphores);
+        (records, Recovery::new(empty, Time::ZERO))
+    };
+    bencher.with_inputs(records).counter(ItemsCount::new(peers)).bench_local_values(
+        |(records, mut recovery)| {
+            for record in records {
+                recovery.peer(record).expect("a live machine is not damaged");
+            }
+            let throttle = recovery.finish();
+            assert_eq!(throttle.peer_count() as u64, peers + 1);
+            throttle
+        },
+    );
 }
 
 /// A peer is removed that holds a lock on each of many semaphores.

@@ -1,7 +1,8 @@
-//! Runs the table of faults and the history of exclusion. The same program is the worker in Rust.
+//! Runs the table of faults, the history of exclusion and the crashes. The same program is the worker in Rust.
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "workers and reports print to them")]
 
+mod crash_commands;
 mod rust_client_worker;
 mod throttlectl_child;
 
@@ -25,6 +26,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Kills the server again and again under load, and fails if it broke a promise.
+    Crash(crash_commands::CrashArguments),
+    /// Checks that servers that break a promise on purpose are found.
+    CrashControls(crash_commands::ControlArguments),
     /// Lets all client kinds compete under random faults, and fails if there were more holders than allowed.
     History(HistoryArguments),
     /// Runs the table, and fails if the outcome for any client kind is not the expected one.
@@ -33,6 +38,8 @@ enum Command {
     Worker(rust_client_worker::Arguments),
     /// The command that `throttlectl lock` runs for them: prints the token, and ends after a line of input.
     Hold,
+    /// A server with a store that breaks a promise on purpose.
+    Serve(crash_commands::ServeArguments),
 }
 
 #[derive(Debug, Parser)]
@@ -98,10 +105,13 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        Command::Crash(arguments) => crash_commands::crash(arguments).await,
+        Command::CrashControls(arguments) => crash_commands::controls(arguments).await,
         Command::History(arguments) => history(arguments).await,
         Command::Table(arguments) => table(arguments).await,
         Command::Worker(arguments) => rust_client_worker::run(&arguments).await,
         Command::Hold => throttlectl_child::run().await,
+        Command::Serve(arguments) => crash_commands::serve(arguments).await,
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn render(
          <body><h1>Hello from Throttle!</h1><p>{peers} peers, version {version}</p>{grace_period}",
         peers = handle.peer_count().await?,
         version = env!("CARGO_PKG_VERSION"),
-        grace_period = handle.grace_left().map_or_else(String::new, |left| {
+        grace_period = view::grace_left(handle).map_or_else(String::new, |left| {
             format!("<p><b>{}</b></p>", view::grace_period(left))
         }),
     );
@@ -60,9 +60,11 @@ pub(crate) async fn render(
 fn row(semaphore: &SemaphoreStatus, base: &str) -> String {
     let SemaphoreStatus { name, level, max, held, holders, pending, waiters, .. } = semaphore;
     let (segment, name) = (utf8_percent_encode(name, SEGMENT), escape(name));
+    let mark = if semaphore.retired { " <i>retired</i>" } else { "" };
+    let next_level = semaphore.next_level.map(|next| format!(" <i>then {next}</i>"));
     let cells = [
-        format!("<a href=\"{base}semaphores/{segment}\">{name}</a>"),
-        level.to_string(),
+        format!("<a href=\"{base}semaphores/{segment}\">{name}</a>{mark}"),
+        level.to_string() + &next_level.unwrap_or_default(),
         max.to_string(),
         sum(*held, *holders),
         sum(*pending, *waiters),

@@ -52,7 +52,7 @@ pub(crate) async fn ready(
     if api.handle.is_draining() {
         return Err(Refusal::new(Code::NotReady, "The server is shutting down."));
     }
-    let grace_left = api.handle.grace_left();
+    let grace_left = view::grace_left(&api.handle);
     let mut response = if accept_header::prefers(&headers, answer::JSON) {
         let grace_left = grace_left.map(view::readable);
         answer::json(&Readiness {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use throttle_runtime::{
-    HeldLock, Holder, Labels, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
+    Handle, HeldLock, Holder, Labels, PeerStatus, PendingLock, SemaphoreStatus, Waiter,
 };
 use throttle_wire as wire;
 
@@ -62,8 +62,8 @@ pub(crate) fn semaphore(semaphore: SemaphoreStatus) -> wire::SemaphoreStatus {
         waiters: semaphore.waiters as u64,
         longest_pending,
         longest_pending_seconds: longest_pending.into(),
-        retired: false,
-        next_level: None,
+        retired: semaphore.retired,
+        next_level: semaphore.next_level.map(|level| level.0),
     }
 }
 
@@ -97,6 +97,11 @@ pub(crate) fn waiter(waiter: Waiter) -> wire::Waiter {
 
 fn labels(labels: &Labels) -> wire::Labels {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// What is left of the grace period, unless it ends at this moment.
+pub(crate) fn grace_left(handle: &Handle) -> Option<Duration> {
+    handle.grace_left().filter(|left| !left.is_zero())
 }
 
 /// Tells people that a grace period is running, of which `left` is left.

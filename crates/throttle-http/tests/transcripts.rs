@@ -1,7 +1,9 @@
 //! The transcripts, played over the routes, on paused time. Everything goes through HTTP except a change of the
-//! maximum, which is not a request.
+//! configuration, which is not a request.
+//!
+//! Each is played without a store, with a store, and with a store and a restart after each of its lines.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use axum::{
     Router,
@@ -10,8 +12,9 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use throttle_runtime::{Changes, Count, Handle, Level, SemaphoreConfig, Settings};
 use throttle_transcripts::{Act, Peer, PeerState, Subject, play};
+use throttle_wire::PeerStatus;
 use tokio::{
     runtime::Builder,
     task::{JoinHandle, yield_now},
@@ -19,13 +22,75 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
+use crate::stores::Disk;
+
 #[path = "../../throttle-transcripts/corpus/mod.rs"]
 mod corpus;
+mod stores;
 
 fn check(transcript: expect_test::Expect) {
+    let script = transcript.data();
+    let played = run(script, None, None);
+    transcript.assert_eq(&played.text);
+    let stored = run(script, Some(Disk::default()), None);
+    assert_eq!(stored.text, played.text, "a store changes no answer");
+    if played.lasted >= REMEMBERED {
+        return;
+    }
+    let restarts = (1..=played.lines).filter(|&line| check_restart(script, line)).count();
+    assert!(
+        restarts == played.lines || script.contains("block_for"),
+        "only waits prevent a restart"
+    );
+}
+
+/// D2, D6, D7: after a restart everything goes on as if each peer had only sent a heartbeat.
+///
+/// Waits that are open when the server ends are left to the test of `durability`: what their peers wait for then
+/// cannot be had without a restart. Returns whether there was a restart.
+fn check_restart(script: &str, line: usize) -> bool {
+    let renewed = run(script, None, Some((line, Interruption::Heartbeats)));
+    let restarted = run(script, Some(Disk::default()), Some((line, Interruption::Restart)));
+    assert_eq!(renewed.is_interrupted, restarted.is_interrupted);
+    assert_eq!(restarted.text, renewed.text, "restarted after line {line}");
+    restarted.is_interrupted
+}
+
+/// For how long the numbers of absent peers are remembered. A restart takes their ages from the wall clock, which does
+/// not go with paused time.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+#[derive(Default)]
+struct Played {
+    text: String,
+    /// The number of lines with an act.
+    lines: usize,
+    is_interrupted: bool,
+    lasted: Duration,
+}
+
+/// Plays a script on a new service that writes to `disk`, with an interruption after one of its lines.
+fn run(script: &str, disk: Option<Disk>, interruption: Option<(usize, Interruption)>) -> Played {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    let played = play(transcript.data(), Routes::start);
-    transcript.assert_eq(&runtime.expect("a runtime starts").block_on(played));
+    let played = Rc::new(RefCell::new(Played::default()));
+    let plan = Plan { interruption, played: Rc::clone(&played) };
+    let play = play(script, |semaphores| Routes::start(semaphores, disk, plan));
+    let text = runtime.expect("a runtime starts").block_on(play);
+    Played { text, ..played.take() }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Interruption {
+    /// All peers renew their leases with the length that they have.
+    Heartbeats,
+    /// The service ends, and another one begins with what the disk has.
+    Restart,
+}
+
+/// After which line a script is interrupted, and what is known of its play so far.
+struct Plan {
+    interruption: Option<(usize, Interruption)>,
+    played: Rc<RefCell<Played>>,
 }
 
 struct Routes {
@@ -35,19 +100,22 @@ struct Routes {
     ids: BTreeMap<Peer, u64>,
     now: Duration,
     open: Vec<(Peer, JoinHandle<Answer>)>,
+    /// `None` without a store.
+    disk: Option<Disk>,
+    plan: Plan,
 }
 
 /// Status and body. A body that is not JSON becomes a JSON string.
 type Answer = (StatusCode, Value);
 
 impl Routes {
-    fn start(semaphores: Vec<(String, u64, i32)>) -> Self {
+    fn start(semaphores: Vec<(String, u64, i32)>, disk: Option<Disk>, plan: Plan) -> Self {
         let semaphores = semaphores.into_iter().map(|(name, max, level)| {
             let max = Count::new(max).expect("a positive maximum");
             (name, SemaphoreConfig { max, level: Level(level) })
         });
         let semaphores = semaphores.collect();
-        let handle = Handle::start(Settings::default(), &semaphores);
+        let handle = start(&semaphores, disk.as_ref());
         Self {
             router: throttle_http::routes(handle.clone()),
             handle,
@@ -55,6 +123,39 @@ impl Routes {
             ids: BTreeMap::new(),
             now: Duration::ZERO,
             open: Vec::new(),
+            disk,
+            plan,
+        }
+    }
+
+    /// Interrupts the script if it is time to, and if no peer waits for an answer or has lost its connection.
+    async fn interrupt(&mut self) {
+        let lines = {
+            let mut played = self.plan.played.borrow_mut();
+            played.lines += 1;
+            played.lasted = self.now;
+            played.lines
+        };
+        let interruption = self.plan.interruption.filter(|&(line, _)| line == lines);
+        let Some((_, interruption)) = interruption else { return };
+        let (_, peers) = self.ask(Method::GET, "/peers", Value::Null).await;
+        let peers: Vec<PeerStatus> = serde_json::from_value(peers).expect("a list of peers");
+        let is_parked = |peer: &PeerStatus| peer.pending.as_ref().is_some_and(|it| it.parked);
+        if !self.open.is_empty() || peers.iter().any(is_parked) {
+            return;
+        }
+        self.plan.played.borrow_mut().is_interrupted = true;
+        match interruption {
+            Interruption::Heartbeats => {
+                for peer in peers {
+                    let lease = json!({ "expires_in": written(peer.expires_in) });
+                    self.ask(Method::PUT, &format!("/peers/{}", peer.id), lease).await;
+                }
+            }
+            Interruption::Restart => {
+                self.handle = start(&self.semaphores, self.disk.as_ref());
+                self.router = throttle_http::routes(self.handle.clone());
+            }
         }
     }
 
@@ -93,6 +194,9 @@ impl Routes {
                 let uri = format!("/peers/{}/is_acquired", self.id(*peer));
                 self.ask(Method::GET, &uri, Value::Null).await
             }
+            Act::Configure(..) | Act::RemoveSemaphore(_) | Act::Resize(..) => {
+                return self.configure(act).await.to_owned();
+            }
             Act::Disconnect(peer) => {
                 let broken = self.open.extract_if(.., |(waiter, _)| waiter == peer);
                 broken.for_each(|(_, request)| request.abort());
@@ -123,13 +227,6 @@ impl Routes {
                 let uri = format!("/remainder?semaphore={semaphore}");
                 self.ask(Method::GET, &uri, Value::Null).await
             }
-            Act::Resize(semaphore, max) => {
-                let config = self.semaphores.get_mut(semaphore).expect("a known semaphore");
-                config.max = Count::new(*max).expect("a positive maximum");
-                let changes = self.handle.reconfigure(Settings::default(), &self.semaphores).await;
-                assert_eq!(changes.expect("nothing is removed").changed, [semaphore.as_str()]);
-                return "ok".to_owned();
-            }
             Act::Restore(peer, lease, locks, sequence) => {
                 let (peer_id, expires_in) = (self.id(*peer), written(*lease));
                 let mut body = json!({
@@ -141,9 +238,44 @@ impl Routes {
                 self.ask(Method::POST, "/restore", body).await
             }
             Act::Wait => return "ok".to_owned(),
-            act => unreachable!("{act:?} cannot be played"),
+            Act::ResumeGrants | Act::SuspendGrants => unreachable!("{act:?} cannot be played"),
         };
         read(answer)
+    }
+
+    async fn configure(&mut self, act: &Act) -> &'static str {
+        match act {
+            Act::Configure(semaphore, max, level) => {
+                let (max, level) = (Count::new(*max).expect("a positive maximum"), Level(*level));
+                self.semaphores.insert(semaphore.clone(), SemaphoreConfig { max, level });
+                let is_deferred = self.reconfigure().await.deferred.contains(semaphore);
+                if is_deferred { "deferred" } else { "ok" }
+            }
+            Act::RemoveSemaphore(semaphore) => {
+                if self.semaphores.remove(semaphore).is_none() {
+                    // It is not configured, so nothing changes.
+                    let path = format!("/semaphores/{semaphore}");
+                    let (_, status) = self.ask(Method::GET, &path, Value::Null).await;
+                    return if status["retired"] == true { "retired" } else { "unknown_semaphore" };
+                }
+                let is_retired = self.reconfigure().await.retired.contains(semaphore);
+                if is_retired { "retired" } else { "removed" }
+            }
+            Act::Resize(semaphore, max) => {
+                let Some(config) = self.semaphores.get_mut(semaphore) else {
+                    return "unknown_semaphore";
+                };
+                config.max = Count::new(*max).expect("a positive maximum");
+                assert_eq!(self.reconfigure().await.changed, [semaphore.as_str()]);
+                "ok"
+            }
+            act => unreachable!("{act:?} changes no configuration"),
+        }
+    }
+
+    async fn reconfigure(&self) -> Changes {
+        let changes = self.handle.reconfigure(Settings::default(), &self.semaphores).await;
+        changes.expect("the service works")
     }
 
     async fn acquire(&mut self, act: &Act) -> String {
@@ -166,16 +298,15 @@ impl Routes {
 }
 
 impl Subject for Routes {
+    /// A service suspends grants only at its start.
     fn can_play(act: &Act) -> bool {
-        !matches!(
-            act,
-            Act::Configure(..) | Act::RemoveSemaphore(_) | Act::ResumeGrants | Act::SuspendGrants
-        )
+        !matches!(act, Act::ResumeGrants | Act::SuspendGrants)
     }
 
     async fn perform(&mut self, act: &Act) -> String {
         let answer = self.act(act).await;
         run_ready_tasks().await;
+        self.interrupt().await;
         answer
     }
 
@@ -199,13 +330,22 @@ impl Subject for Routes {
         if status != StatusCode::OK {
             return PeerState::default();
         }
-        let peer: throttle_wire::PeerStatus = serde_json::from_value(body).expect("a peer");
+        let peer: PeerStatus = serde_json::from_value(body).expect("a peer");
         PeerState {
             exists: true,
             held: peer.held.into_iter().map(|lock| lock.semaphore).collect(),
             pending: peer.pending.map(|lock| lock.semaphore),
         }
     }
+}
+
+fn start(semaphores: &BTreeMap<String, SemaphoreConfig>, disk: Option<&Disk>) -> Handle {
+    let builder = Handle::builder(Settings::default(), semaphores);
+    let builder = match disk {
+        None => builder,
+        Some(disk) => builder.store(disk.open()),
+    };
+    builder.start().expect("the disk is sound")
 }
 
 /// An answer in the words of the transcripts.

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from conftest import holders
 from throttle_client import UnknownPeer, Unreachable, aio
 
 MINUTE = timedelta(minutes=1)
@@ -19,7 +20,10 @@ def test_every_method_can_be_awaited(serve):
         assert await client.remainder("A") == 0
         assert await client.is_acquired(peer)
         await client.heartbeat(peer, expires_in=MINUTE)
+        token = holders(server, "A")[0]["fencing_token"]
+        assert await client.is_held("A", token)
         await client.release_lock(peer, "A")
+        assert not await client.is_held("A", token)
         assert await client.remainder("A") == 2
         await client.release(peer)
         with pytest.raises(UnknownPeer):

@@ -118,6 +118,7 @@ def peers() -> None:
     peer.remove_from_server()
     clear_peers()
     assert_type(client.new_peer(expires_in=60), int)
+    assert_type(client.is_held("A", 7), bool)
     assert_type(client.remainder("A"), int)
 
 

@@ -20,7 +20,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("throttle-cli", &["throttle-client", "throttle-wire"]),
     ("throttle-python", &["throttle-client", "throttle-http", "throttle-runtime"]),
     ("throttle-bench", &["throttle-runtime", "throttle-store", "throttle-wire"]),
-    ("throttle-faults", &["throttle-client", "throttle-http", "throttle-runtime"]),
+    (
+        "throttle-faults",
+        &["throttle-client", "throttle-http", "throttle-runtime", "throttle-store"],
+    ),
     ("throttle-transcripts", &[]),
     ("throttle-examples", &[]),
     ("xtask", &[]),

@@ -8,6 +8,8 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
+use smallvec::SmallVec;
+
 use super::Throttle;
 use crate::{
     CancelCause, Count, Damage, FencingToken, HeldRecord, PeerId, PeerRecord, PendingRecord,
@@ -169,7 +171,8 @@ impl Recovery {
         if self.throttle.peers.slot(peer).is_some() {
             return Err(Damage::PeerTwice { peer });
         }
-        let mut held: Vec<_> = record.held.iter().map(|lock| lock.semaphore).collect();
+        let held = record.held.iter().map(|lock| lock.semaphore);
+        let mut held: SmallVec<[SemaphoreId; 4]> = held.collect();
         held.sort_unstable();
         if let Some(twice) = held.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Damage::HeldTwice { peer, semaphore: twice[0] });

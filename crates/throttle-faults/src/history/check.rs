@@ -51,7 +51,7 @@ pub struct Summary {
 }
 
 impl History {
-    /// Checks that the [claims](crate::claims) of all workers can be true.
+    /// Checks that the [claims] of all workers can be true.
     ///
     /// A claim begins with the entry of the worker and ends before the worker is told to leave. Its request was
     /// sent after the worker left the last time.

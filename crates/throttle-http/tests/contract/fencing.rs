@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use throttle_runtime::Settings;
 use throttle_wire::{Code, HeldGrant, LockAnswer};
 use tokio::time::sleep;
 
-use crate::support::{Answer, Server, check_refusal, request};
+use crate::support::{Answer, Server, check_refusal, request, semaphores};
 
 /// A new peer that holds `count` of `A`, and the token of its lock.
 async fn hold(server: &Server, count: u64) -> (u64, u64) {
@@ -144,4 +145,15 @@ async fn the_question_is_asked_with_get_or_head() {
         let answer = server.send(request(method, &path, "")).await;
         assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"));
     }
+}
+
+/// D9: the work that is done under the lock of a retired semaphore may go on.
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_retired_semaphore_is_held_until_its_last_lock_ends() {
+    let server = Server::start(&[("A", 1, 0)]);
+    let (peer, token) = hold(&server, 1).await;
+    server.handle.reconfigure(Settings::default(), &semaphores(&[])).await.unwrap();
+    assert_eq!(ask(&server, token).await.status, 200);
+    server.delete(&format!("/peers/{peer}/A")).await;
+    ask(&server, token).await.is_text(400, "Unknown semaphore");
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod compression;
+mod durability;
 mod fencing;
 mod limits;
 mod listing;
@@ -13,5 +14,7 @@ mod nesting;
 mod paths_and_queries;
 mod refusals;
 mod service;
+#[path = "../stores/mod.rs"]
+mod stores;
 mod support;
 mod waiting;

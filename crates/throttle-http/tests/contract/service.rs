@@ -1,16 +1,20 @@
 //! The service itself: greeting, page, health, version, icon, reload.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use axum::{
     body::Body,
     http::{Method, Request},
 };
 use http_body_util::BodyExt as _;
+use serde_json::json;
 use throttle_http::RequestLimits;
-use throttle_runtime::Settings;
+use throttle_runtime::{Handle, Settings};
 use throttle_wire::{Code, Problem, Readiness, Reloaded};
+use tokio::time::sleep;
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, Server, check_refusal, request};
+use crate::support::{Answer, Server, check_refusal, request, semaphores};
 
 /// The header `Accept` of browsers.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -27,6 +31,31 @@ async fn greeting_health_readiness_and_version_are_plain_text() {
     server.get("/health").await.is_text(200, "Ok");
     server.get("/ready").await.is_text(200, "Ready");
     server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+}
+
+/// Demand D3: holders come back before anybody else is let in, and people and programs see that it is so.
+#[tokio::test(start_paused = true)]
+async fn a_running_grace_period_is_shown() {
+    let nothing = BTreeMap::new();
+    let builder = Handle::builder(Settings::default(), &nothing);
+    let server = Server::of(builder.grace_period(Duration::from_secs(30)).start().unwrap());
+    let ask = async |accept: &'static str| {
+        let request = Request::get("/ready").header("accept", accept).body(Body::empty());
+        server.send(request.unwrap()).await
+    };
+    sleep(Duration::from_millis(17_500)).await;
+    let text = "Nothing new is granted for another 13s.";
+    ask("*/*").await.is_text(200, &format!("Ready. {text}"));
+    assert!(browse(&server, "/").await.body.contains(text));
+    let left = Some(Duration::from_millis(12_500));
+    let readiness: Readiness = ask("application/json").await.json();
+    assert_eq!(readiness.grace_left, left);
+    assert_eq!(readiness.grace_left_seconds, left.map(Into::into));
+    sleep(Duration::from_millis(12_500)).await;
+    ask("*/*").await.is_text(200, "Ready");
+    assert!(!browse(&server, "/").await.body.contains("Nothing new"));
+    let readiness: Readiness = ask("application/json").await.json();
+    assert_eq!((readiness.ready, readiness.grace_left), (true, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,6 +78,36 @@ async fn readiness_is_json_for_programs_that_ask_for_it() {
     let problem: Problem = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(problem.code, Code::NotReady);
     ask("application/json").await.is_text(503, "The server is shutting down.");
+}
+
+/// D9
+#[tokio::test(start_paused = true)]
+async fn lists_and_the_page_show_semaphores_that_do_not_match_the_configuration() {
+    let server = Server::start(&[("A", 1, 0), ("B", 1, 0), ("C", 1, 0)]);
+    let holders = [server.hold("A", 1).await, server.hold("B", 1).await];
+    let configured = semaphores(&[("B", 1, -1), ("C", 1, 0)]);
+    server.handle.reconfigure(Settings::default(), &configured).await.unwrap();
+    let page = browse(&server, "/").await.body;
+    assert!(page.contains("A</a> <i>retired</i><td>0<td>1<td>1 <i>by 1</i>"), "{page}");
+    assert!(page.contains("B</a><td>0 <i>then -1</i><td>1<td>1 <i>by 1</i>"), "{page}");
+    assert!(page.contains("C</a><td>0<td>1<td>0"), "{page}");
+    let list = server.get("/semaphores").await.value();
+    let shown = list.as_array().unwrap().iter();
+    let shown =
+        shown.map(|it| [it["name"].clone(), it["retired"].clone(), it["next_level"].clone()]);
+    let expected = [
+        [json!("A"), json!(true), json!(null)],
+        [json!("B"), json!(null), json!(-1)],
+        [json!("C"), json!(null), json!(null)],
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    assert_eq!(server.get("/semaphores/A").await.value()["retired"], json!(true));
+    for (holder, name) in holders.iter().zip(["A", "B"]) {
+        server.delete(&format!("/peers/{holder}/{name}")).await.is_text(200, "Ok");
+    }
+    server.get("/semaphores/A").await.is_text(400, "Unknown semaphore");
+    let changed = server.get("/semaphores/B").await.value();
+    assert_eq!([&changed["level"], &changed["next_level"]], [&json!(-1), &json!(null)]);
 }
 
 #[tokio::test(start_paused = true)]

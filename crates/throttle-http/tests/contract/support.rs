@@ -79,6 +79,13 @@ impl Server {
         })
     }
 
+    /// The service that `start` starts, with metrics.
+    pub(crate) fn start_with_metrics(start: impl FnOnce(Box<dyn Observer>) -> Handle) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let text = recorder.handle();
+        Self::observed(Metrics::new(Arc::new(recorder), Arc::new(move || text.render())), start)
+    }
+
     fn observed(metrics: Metrics, start: impl FnOnce(Box<dyn Observer>) -> Handle) -> Self {
         let handle = start(metrics.observer());
         Self { routes: Api::new(handle.clone()).metrics(metrics).routes(), handle }

@@ -33,12 +33,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) handle: Handle,
-    keeper: Keeper,
+    storage: Storage,
 }
 
 /// What keeps the state of a service when its process ends.
 #[derive(Clone, Debug)]
-enum Keeper {
+enum Storage {
     Nothing,
     /// A file that is written at the end.
     StateFile(PathBuf),
@@ -81,7 +81,7 @@ impl Service {
         let builder = Handle::builder(config.settings(), &config.semaphores);
         let mut builder = builder.observer(observer).grace_period(grace_period);
         match config.persistence() {
-            Persistence::Memory => Ok(Self { handle: builder.start()?, keeper: Keeper::Nothing }),
+            Persistence::Memory => Ok(Self { handle: builder.start()?, storage: Storage::Nothing }),
             Persistence::StateFile(file) => {
                 check_writable(file)?;
                 if let Some(found) = StateFile::open(file, wall_clock::now())? {
@@ -89,25 +89,25 @@ impl Service {
                 }
                 let handle = builder.start()?;
                 report(file, handle.recovery());
-                Ok(Self { handle, keeper: Keeper::StateFile(file.to_owned()) })
+                Ok(Self { handle, storage: Storage::StateFile(file.to_owned()) })
             }
             Persistence::Store(file) => {
                 let store = Embedded::open(file)?;
-                let keeper = Keeper::Store(store.reader());
+                let storage = Storage::Store(store.reader());
                 let measured = MeasuredStore::new(store, StoreMetrics::describe(metrics));
                 let handle = builder.store(Box::new(measured)).start()?;
                 report(file, handle.recovery());
                 server_metrics::describe_file(metrics, file.to_owned(), handle.recovery());
-                Ok(Self { handle, keeper })
+                Ok(Self { handle, storage })
             }
         }
     }
 
     /// Takes snapshots of the store, if there is one.
     pub(crate) fn store(&self) -> Option<&Reader> {
-        match &self.keeper {
-            Keeper::Store(reader) => Some(reader),
-            Keeper::Nothing | Keeper::StateFile(_) => None,
+        match &self.storage {
+            Storage::Store(reader) => Some(reader),
+            Storage::Nothing | Storage::StateFile(_) => None,
         }
     }
 
@@ -118,9 +118,9 @@ impl Service {
     ///
     /// If it cannot be deleted. A later start would recover it, so the server must not serve then.
     pub(crate) async fn begin(&self) -> Result<(), StoreError> {
-        match self.keeper.clone() {
-            Keeper::StateFile(file) => blocking(move || StateFile::remove(file)).await,
-            Keeper::Nothing | Keeper::Store(_) => Ok(()),
+        match self.storage.clone() {
+            Storage::StateFile(file) => blocking(move || StateFile::remove(file)).await,
+            Storage::Nothing | Storage::Store(_) => Ok(()),
         }
     }
 
@@ -131,11 +131,11 @@ impl Service {
     /// If that fails or has failed before, or if a store takes too long. Nothing that was acknowledged is missing in a
     /// store then. A state file is not written if the service has failed, because its state may be wrong.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
-        let Self { handle, keeper } = self;
-        match keeper {
-            Keeper::Nothing => Ok(()),
-            Keeper::StateFile(file) => blocking(move || save(&handle, &file)).await,
-            Keeper::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
+        let Self { handle, storage } = self;
+        match storage {
+            Storage::Nothing => Ok(()),
+            Storage::StateFile(file) => blocking(move || save(&handle, &file)).await,
+            Storage::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
                 let seconds = CLOSE_TIMEOUT.as_secs();
                 Err(StoreError::new(format!(
                     "the disk of the store did not take the last changes within {seconds} seconds"
