@@ -60,41 +60,6 @@ pub struct Recovery {
     waiters: Entries<Ticket, WaiterEntry>,
 }
 
-/// What the semaphores will store of their holders or waiters, in the order of the records.
-#[derive(Debug)]
-struct Entries<K, V> {
-    entries: Vec<(SemaphoreId, K, V)>,
-    keys: HashSet<(SemaphoreId, K), FixedState>,
-}
-
-impl<K: Copy + Eq + Hash + Ord, V: Copy> Entries<K, V> {
-    fn new() -> Self {
-        Self { entries: Vec::new(), keys: HashSet::default() }
-    }
-
-    fn contains(&self, semaphore: SemaphoreId, key: K) -> bool {
-        self.keys.contains(&(semaphore, key))
-    }
-
-    fn push(&mut self, semaphore: SemaphoreId, key: K, entry: V) {
-        self.entries.push((semaphore, key, entry));
-        self.keys.insert((semaphore, key));
-    }
-
-    /// Puts the entries of each semaphore next to each other, in the order of their keys.
-    fn sort(&mut self) {
-        self.keys = HashSet::default();
-        self.entries.sort_unstable_by_key(|&(semaphore, key, _)| (semaphore, key));
-    }
-
-    /// The entries of a semaphore, once they are sorted. O(log n).
-    fn of(&self, semaphore: SemaphoreId) -> impl Iterator<Item = (K, V)> {
-        let start = self.entries.partition_point(|&(id, ..)| id < semaphore);
-        let entries = self.entries[start..].iter().take_while(move |&&(id, ..)| id == semaphore);
-        entries.map(|&(_, key, entry)| (key, entry))
-    }
-}
-
 impl Recovery {
     /// Begins a recovery at `now` into a machine that has its semaphores and no peers.
     ///
@@ -269,6 +234,41 @@ impl Throttle {
         for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
             self.cancel(slot, CancelCause::NeverAcquirable { count, max });
         }
+    }
+}
+
+/// What the semaphores will store of their holders or waiters, in the order of the records.
+#[derive(Debug)]
+struct Entries<K, V> {
+    entries: Vec<(SemaphoreId, K, V)>,
+    keys: HashSet<(SemaphoreId, K), FixedState>,
+}
+
+impl<K: Copy + Eq + Hash + Ord, V: Copy> Entries<K, V> {
+    fn new() -> Self {
+        Self { entries: Vec::new(), keys: HashSet::default() }
+    }
+
+    fn contains(&self, semaphore: SemaphoreId, key: K) -> bool {
+        self.keys.contains(&(semaphore, key))
+    }
+
+    fn push(&mut self, semaphore: SemaphoreId, key: K, entry: V) {
+        self.entries.push((semaphore, key, entry));
+        self.keys.insert((semaphore, key));
+    }
+
+    /// Puts the entries of each semaphore next to each other, in the order of their keys.
+    fn sort(&mut self) {
+        self.keys = HashSet::default();
+        self.entries.sort_unstable_by_key(|&(semaphore, key, _)| (semaphore, key));
+    }
+
+    /// The entries of a semaphore, once they are sorted. O(log n).
+    fn of(&self, semaphore: SemaphoreId) -> impl Iterator<Item = (K, V)> {
+        let start = self.entries.partition_point(|&(id, ..)| id < semaphore);
+        let entries = self.entries[start..].iter().take_while(move |&&(id, ..)| id == semaphore);
+        entries.map(|&(_, key, entry)| (key, entry))
     }
 }
 
