@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::testing::{Fault, LyingDisk, Operation, Replay, UnsyncedFile, open};
 use throttle_core::Sequence;
 use throttle_runtime::{AbsentRecord, Store as _};
 use throttle_runtime::{Batch, Meta, PeerChange, PeerRecord, Record, SemaphoreRecord, StoreError};
-use throttle_store::testing::{Fault, LyingDisk, Operation, Replay, UnsyncedFile, open};
 
-use crate::samples::{META, absent, bare, gone, id, living, load, peer, semaphore};
+use super::samples::{META, absent, bare, gone, id, living, load, peer, semaphore};
 
 /// What a store must hold, by the simplest means.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
