@@ -19,7 +19,12 @@ const PROGRAMS: [(&str, &str, &[&str]); 2] = [
     (
         "throttle-server",
         "throttle",
-        &["configs/throttle.toml", "configs/production.toml", "configs/systemd/throttle.service"],
+        &[
+            "configs/throttle.toml",
+            "configs/durable.toml",
+            "configs/production.toml",
+            "configs/systemd/throttle.service",
+        ],
     ),
     ("throttle-cli", "throttlectl", &["docs/throttlectl.md"]),
 ];

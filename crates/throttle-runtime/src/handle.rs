@@ -1,6 +1,7 @@
 //! The handle of a running service: one method for each operation on peers and locks.
 //!
-//! `start.rs`, `inspect.rs` and `reconfigure.rs` add the methods that start, inspect and reconfigure it.
+//! Other modules add methods: `builder` and `start` those that start it, `inspect` those that read it, `reconfigure`
+//! those that change its semaphores, `recovery` and `save` those about a state that survives.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,8 +23,9 @@ use crate::{
 
 /// A running semaphore service. Clones share it; it ends when the last of them is dropped.
 ///
-/// Once it has [failed](Handle::failed), operations return [`Error::Failed`]. Those that return no error
-/// panic, because the state can no longer be trusted.
+/// Once it has [failed](Handle::failed), operations return [`Error::Failed`], or [`Error::StoreFailed`] if the store
+/// is the reason. After an operation has panicked, those that return no error panic, because the state can no longer
+/// be trusted.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) service: Arc<Service>,

@@ -36,6 +36,9 @@
 //! across an await. A single timer task ends leases at their deadlines. Every operation first removes the
 //! peers whose deadline has come, so no answer depends on the timer being punctual.
 //!
+//! A service forgets everything at its end, unless it has a [`Store`]. Then no answer shows a change before it is
+//! durable, and the next service continues with the same peers, locks and queues: see [`Builder`].
+//!
 //! Leases do not run during a *stall*: more than a second in which the process, the machine or the runtime
 //! was suspended ([`Handle::stalls`]). No heartbeat could arrive during that time. A test that moves a paused
 //! clock by more than a second must let the runtime run in between, as `tokio::time::sleep` does and

@@ -8,6 +8,9 @@ use throttle_core::{Event, SemaphoreId};
 ///
 /// It is called inside the critical section of the operation that caused the event, so it must be quick and
 /// must not block. If it panics, the service has [failed](crate::Handle::failed).
+///
+/// With a store, an event comes before the change is durable. It may be counted, but nobody should be shown it as a
+/// fact.
 pub trait Observer: Send + 'static {
     /// A semaphore was added. Events refer to it by `id`.
     fn semaphore_added(&mut self, id: SemaphoreId, name: &str);

@@ -155,11 +155,7 @@ impl Arguments {
     }
 
     fn try_read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command().mut_args(|argument| {
-            let value = argument.get_env().and_then(env::var_os);
-            let is_empty = value.is_some_and(|value| value.is_empty());
-            if is_empty { argument.env(None::<&str>) } else { argument }
-        });
+        let mut command = without_empty_variables(Self::command());
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         let has_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         let has_address_flag = has_flag("address") || has_flag("port");
@@ -167,6 +163,16 @@ impl Arguments {
         let arguments = arguments.map_err(|error| error.format(&mut command))?;
         Ok(Self { has_address_flag, ..arguments })
     }
+}
+
+/// The command with its subcommands, which reads no variable that is empty.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let value = argument.get_env().and_then(env::var_os);
+        let is_empty = value.is_some_and(|value| value.is_empty());
+        if is_empty { argument.env(None::<&str>) } else { argument }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 #[cfg(test)]

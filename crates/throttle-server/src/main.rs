@@ -148,7 +148,7 @@ async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> u8 {
                     ServerFailure::Store(_) => STORE_FAILED,
                     ServerFailure::Accepting | ServerFailure::Service(_) => BROKEN,
                 };
-                error!(%failure, status, "the server is broken and ends");
+                error!(error = %failure, status, "the server has failed and ends");
                 return status;
             }
         };

@@ -1,4 +1,30 @@
 //! The durable store: a redb file that holds the present state of a server.
+//!
+//! A batch is one transaction with one sync (`Durability::Immediate`). `examples/measure.rs` measured the following
+//! on a virtual disk that makes 7,000 appends of 100 bytes durable in a second (0.14 ms each), with records of 70
+//! bytes of random peers:
+//!
+//! | batch | 1,000 peers in the file | 1,000,000 peers |
+//! |---|---|---|
+//! | 1 | 0.18 ms, 5,200/s | 0.18 ms, 5,300/s |
+//! | 16 | 0.29 ms, 53,000 records/s | 0.65 ms, 24,000 records/s |
+//! | 64 | 0.40 ms, 156,000 records/s | 1.9 ms, 34,000 records/s |
+//! | 256 | 0.57 ms, 435,000 records/s | 6.6 ms, 36,000 records/s |
+//! | 1,000 | 0.84 ms, 1,100,000 records/s | 20 ms, 50,000 records/s |
+//!
+//! Among a million peers, each of a batch stands on a page of its own, and a page that changes is written as a
+//! whole.
+//!
+//! - *Size*: 143 bytes for a peer with two labels and a lock. Space of records that are gone is used again: after
+//!   400,000 of a million peers were replaced, the file has the same size. It never shrinks; an export and an import
+//!   make a small one of it.
+//! - *Opening* compares all checksums, whether the file was closed or not: 0.16 s for a million peers. Loading them
+//!   takes 0.4 s.
+//! - *No quick repair*: redb could save in each commit what it otherwise finds out by reading the file after a crash.
+//!   A commit then needs two syncs (0.39 ms instead of 0.18 ms), to save those 0.16 s.
+//! - *Exclusive*: redb's modes for several processes need two syncs as well. A tool cannot read the file of a running
+//!   server; it asks the server for an export.
+//! - *Cache*: with 8 or 256 MiB the figures above are the same, because the system caches the file, too.
 
 use std::{
     fmt,
@@ -22,6 +48,9 @@ use crate::{
 /// A store in a file of its own, on the disk of the server.
 ///
 /// Only one process has it open at a time. Dropping it closes the file.
+///
+/// A store is complete as soon as it has a meta record. Until then nobody has been shown anything of it. If its first
+/// filling was interrupted, it is empty when it is opened again.
 pub struct Embedded {
     name: Arc<str>,
     database: Arc<Database>,
@@ -36,7 +65,7 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the store at `path`, and makes it if there is no such file.
     ///
-    /// After a crash this reads the whole file, which takes a second for a million peers.
+    /// This reads the whole file to compare its checksums, which takes 0.2 s for a million peers.
     ///
     /// # Errors
     ///
@@ -61,7 +90,10 @@ impl Embedded {
     pub(crate) fn open_on(name: &str, backend: impl StorageBackend) -> Result<Self, StoreError> {
         let name = Arc::<str>::from(name);
         let database = engine::open(&name, backend)?;
-        let new = Snapshot::take(&name, &database)?.is_new()?;
+        let before = Snapshot::take(&name, &database)?;
+        let new = before.is_new()?;
+        let unfinished = !new && before.is_unfinished()?;
+        drop(before);
         let mut store = Self {
             name,
             database: Arc::new(database),
@@ -72,6 +104,14 @@ impl Embedded {
         if new {
             store.commit(|transaction, _, _| {
                 transaction.open_table(META)?.insert(meta::FORMAT, FORMAT)?;
+                Ok(())
+            })?;
+        }
+        if unfinished {
+            store.commit(|transaction, _, _| {
+                transaction.delete_table(SEMAPHORES)?;
+                transaction.delete_table(PEERS)?;
+                transaction.delete_table(ABSENT)?;
                 Ok(())
             })?;
         }
@@ -143,7 +183,7 @@ impl fmt::Debug for Embedded {
     }
 }
 
-/// How many records a transaction may have. One of random peers among a million takes 0.1 s and 16 MiB.
+/// How many records a transaction may have. One of random peers among a million takes 0.1 s, and 16 MiB of memory.
 pub(crate) const MAX_BATCH: usize = 4096;
 
 fn write_meta(transaction: &WriteTransaction, meta: &Meta) -> Result<(), redb::Error> {
@@ -233,7 +273,10 @@ fn existing(name: &str, path: &Path) -> Result<Option<FileBackend>, StoreError> 
 }
 
 fn backend(name: &str, file: File) -> Result<FileBackend, StoreError> {
-    FileBackend::new(file).map_err(|error| engine::failed(name, "cannot be opened", error))
+    let failed = |error| engine::failed(name, "cannot be opened", error);
+    let backend = FileBackend::new(file).map_err(failed)?;
+    engine::require_locks(name, &backend)?;
+    Ok(backend)
 }
 
 /// Makes a store at `path`, with what `fill` writes to it.
@@ -253,7 +296,7 @@ pub(crate) fn make<T>(
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(beside);
+    let file = private(&mut OpenOptions::new()).read(true).create_new(true).open(beside);
     let file = file.map_err(failed)?;
     let synced = file.try_clone().map_err(failed)?;
     let filled =
@@ -276,6 +319,13 @@ pub(crate) fn make<T>(
     }
     sync_directory(path).map_err(failed)?;
     Ok(filled)
+}
+
+/// Options to make a file that only its owner can read: the id of a peer is all that it takes to act for it.
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.write(true)
 }
 
 /// Makes the name of a new file durable.

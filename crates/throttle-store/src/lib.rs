@@ -2,7 +2,7 @@
 //!
 //! - [`Embedded`] is the durable store: a redb file to which the runtime writes every change before it shows it.
 //! - [`StateFile`] holds the whole state of a server that was stopped in order, for its next start.
-//! - [`open_read_only`], [`export`], [`import`] and [`verify`] serve operators.
+//! - [`open_read_only`], [`export`], [`import`] and [`verify()`] serve operators.
 //!
 //! Both files keep the [records](throttle_runtime::Record) of the runtime. `docs/design/records.md` describes their
 //! bytes. Nothing here knows what a semaphore is.

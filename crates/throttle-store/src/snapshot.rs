@@ -9,7 +9,6 @@ use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, TableDefinition, TableError, TableHandle as _, Value,
 };
-use throttle_core::FencingToken;
 use throttle_runtime::{Meta, Record, StoreError, UnixTime};
 
 use crate::{
@@ -142,34 +141,61 @@ impl Snapshot {
     }
 
     fn read_meta(&self) -> Result<Option<Meta>, StoreError> {
+        let table = self.checked_meta_table()?;
+        let Some(id) = self.number(&table, meta::ID)? else {
+            return match self.counts()? == Counts::default() {
+                true => Ok(None),
+                false => Err(StoreError::new(format!(
+                    "{} is not complete, because its first filling was interrupted: start the server again",
+                    self.name
+                ))),
+            };
+        };
+        let need = |key| {
+            let missing = || self.damage("meta", &key, &Damage("it is missing".to_owned()));
+            self.number(&table, key)?.ok_or_else(missing)
+        };
+        let token_floor = token(need(meta::TOKEN_FLOOR)?)
+            .map_err(|damage| self.damage("meta", &meta::TOKEN_FLOOR, &damage))?;
+        Ok(Some(Meta { id, made_at: UnixTime(need(meta::MADE_AT)?), token_floor }))
+    }
+
+    /// Whether there are records but no meta record.
+    pub(crate) fn is_unfinished(&self) -> Result<bool, StoreError> {
+        guarded(&self.name, || {
+            let table = self.checked_meta_table()?;
+            Ok(self.number(&table, meta::ID)?.is_none() && self.counts()? != Counts::default())
+        })
+    }
+
+    /// The table of a format that this version can read.
+    fn checked_meta_table(&self) -> Result<ReadOnlyTable<&'static str, u64>, StoreError> {
         let Some(table) = self.table(META)? else {
             return Err(StoreError::new(format!(
                 "{} is a redb file of another program: give another path, or move the file away",
                 self.name
             )));
         };
-        let get = |key| match table.get(key) {
-            Ok(number) => Ok(number.map(|number| number.value())),
-            Err(error) => Err(self.failed(error)),
-        };
-        let need = |key| {
-            get(key)?.ok_or_else(|| self.damage("meta", &key, &Damage("it is missing".to_owned())))
-        };
-        let format = need(meta::FORMAT)?;
-        if format != FORMAT {
-            return Err(StoreError::new(format!(
+        match self.number(&table, meta::FORMAT)? {
+            Some(FORMAT) => Ok(table),
+            Some(format) => Err(StoreError::new(format!(
                 "{} has format {format}, and this version of Throttle reads format {FORMAT}: use the version that \
                  wrote it, or export it with that one and import it with this one",
                 self.name
-            )));
+            ))),
+            None => Err(self.damage("meta", &meta::FORMAT, &Damage("it is missing".to_owned()))),
         }
-        let Some(id) = get(meta::ID)? else {
-            let empty = self.counts()? == Counts::default();
-            return if empty { Ok(None) } else { need(meta::ID).map(|_| None) };
-        };
-        let floor: FencingToken = token(need(meta::TOKEN_FLOOR)?)
-            .map_err(|damage| self.damage("meta", &meta::TOKEN_FLOOR, &damage))?;
-        Ok(Some(Meta { id, made_at: UnixTime(need(meta::MADE_AT)?), token_floor: floor }))
+    }
+
+    fn number(
+        &self,
+        table: &ReadOnlyTable<&'static str, u64>,
+        key: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        match table.get(key) {
+            Ok(number) => Ok(number.map(|number| number.value())),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     /// How many records there are. O(1).

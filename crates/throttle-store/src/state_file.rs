@@ -4,7 +4,7 @@
 //! on the disk, so there is either the whole file or none; a checksum over all of it tells if it was damaged later.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{BufReader, BufWriter, ErrorKind, Seek},
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use std::{
 use throttle_runtime::{Batch, Meta, PeerChange, Record, Store, StoreError, UnixTime};
 
 use crate::{
-    embedded::sync_directory,
+    embedded::{private, sync_directory},
     engine,
     lines::{End, Header, LineError, LineReader, LineWriter},
     snapshot::{Counts, Receive, Records},
@@ -94,7 +94,7 @@ impl StateFile {
     pub fn create(path: impl AsRef<Path>, now: UnixTime) -> Result<StateFileWriter, StoreError> {
         let path = path.as_ref().to_owned();
         let name = name(&path);
-        let file = File::create(beside(&path));
+        let file = private(&mut OpenOptions::new()).create(true).truncate(true).open(beside(&path));
         let file = file.map_err(|error| engine::io(&name, "cannot be made", &error))?;
         let lines = LineWriter::new(BufWriter::with_capacity(1 << 16, file));
         Ok(StateFileWriter { name, path, now, lines, has_header: false })

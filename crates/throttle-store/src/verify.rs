@@ -10,7 +10,7 @@ use crate::{
     snapshot::{Counts, Records},
 };
 
-/// What [`verify`] found in a file that is in order.
+/// What [`verify()`] found in a file that is in order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Verified {
     /// The meta record; `None` if the store is new.

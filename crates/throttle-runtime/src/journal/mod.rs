@@ -1,7 +1,7 @@
 //! The journal: which changes are not durable yet, and who waits until they are.
 //!
 //! A service with a store notes, in each critical section, which peers and semaphores the section touched. The
-//! touched ones *gather* until the [writer](writer) has time for them. Then their records are read from the state
+//! touched ones *gather* until the [writer] has time for them. Then their records are read from the state
 //! machine, as they are at that instant, and are written as one batch, while the next batch gathers. So changes of
 //! one peer coalesce, and a slow disk makes batches larger, not queues longer.
 //!
@@ -128,7 +128,8 @@ impl Journal {
             gathering: Gathering::default(),
             sealed: VecDeque::new(),
             in_flight: None,
-            limit: max_batch.clamp(1, SEAL_AT),
+            // An operation that touches a few records more is not to exceed what the store takes.
+            limit: (max_batch - max_batch / 4).clamp(1, SEAL_AT),
             meta,
             calendar,
             writer_is_idle: false,

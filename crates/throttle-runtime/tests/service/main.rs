@@ -14,5 +14,6 @@ mod random_operations;
 mod reconfiguration;
 mod recovery;
 mod stalls;
+mod store_thread;
 mod support;
 mod waking;

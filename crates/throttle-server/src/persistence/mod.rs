@@ -33,12 +33,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) handle: Handle,
-    keeper: Keeper,
+    storage: Storage,
 }
 
 /// What keeps the state of a service when its process ends.
 #[derive(Clone, Debug)]
-enum Keeper {
+enum Storage {
     Nothing,
     /// A file that is written at the end.
     StateFile(PathBuf),
@@ -81,7 +81,7 @@ impl Service {
         let builder = Handle::builder(config.settings(), &config.semaphores);
         let mut builder = builder.observer(observer).grace_period(grace_period);
         match config.persistence() {
-            Persistence::Memory => Ok(Self { handle: builder.start()?, keeper: Keeper::Nothing }),
+            Persistence::Memory => Ok(Self { handle: builder.start()?, storage: Storage::Nothing }),
             Persistence::StateFile(file) => {
                 check_writable(file)?;
                 if let Some(found) = StateFile::open(file, wall_clock::now())? {
@@ -89,25 +89,25 @@ impl Service {
                 }
                 let handle = builder.start()?;
                 report(file, handle.recovery());
-                Ok(Self { handle, keeper: Keeper::StateFile(file.to_owned()) })
+                Ok(Self { handle, storage: Storage::StateFile(file.to_owned()) })
             }
             Persistence::Store(file) => {
                 let store = Embedded::open(file)?;
-                let keeper = Keeper::Store(store.reader());
+                let storage = Storage::Store(store.reader());
                 let measured = MeasuredStore::new(store, StoreMetrics::describe(metrics));
                 let handle = builder.store(Box::new(measured)).start()?;
                 report(file, handle.recovery());
                 server_metrics::describe_file(metrics, file.to_owned(), handle.recovery());
-                Ok(Self { handle, keeper })
+                Ok(Self { handle, storage })
             }
         }
     }
 
     /// Takes snapshots of the store, if there is one.
     pub(crate) fn store(&self) -> Option<&Reader> {
-        match &self.keeper {
-            Keeper::Store(reader) => Some(reader),
-            Keeper::Nothing | Keeper::StateFile(_) => None,
+        match &self.storage {
+            Storage::Store(reader) => Some(reader),
+            Storage::Nothing | Storage::StateFile(_) => None,
         }
     }
 
@@ -118,9 +118,9 @@ impl Service {
     ///
     /// If it cannot be deleted. A later start would recover it, so the server must not serve then.
     pub(crate) async fn begin(&self) -> Result<(), StoreError> {
-        match self.keeper.clone() {
-            Keeper::StateFile(file) => blocking(move || StateFile::remove(file)).await,
-            Keeper::Nothing | Keeper::Store(_) => Ok(()),
+        match self.storage.clone() {
+            Storage::StateFile(file) => blocking(move || StateFile::remove(file)).await,
+            Storage::Nothing | Storage::Store(_) => Ok(()),
         }
     }
 
@@ -131,11 +131,11 @@ impl Service {
     /// If that fails or has failed before, or if a store takes too long. Nothing that was acknowledged is missing in a
     /// store then. A state file is not written if the service has failed, because its state may be wrong.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
-        let Self { handle, keeper } = self;
-        match keeper {
-            Keeper::Nothing => Ok(()),
-            Keeper::StateFile(file) => blocking(move || save(&handle, &file)).await,
-            Keeper::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
+        let Self { handle, storage } = self;
+        match storage {
+            Storage::Nothing => Ok(()),
+            Storage::StateFile(file) => blocking(move || save(&handle, &file)).await,
+            Storage::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
                 let seconds = CLOSE_TIMEOUT.as_secs();
                 Err(StoreError::new(format!(
                     "the disk of the store did not take the last changes within {seconds} seconds"
@@ -202,3 +202,57 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many names a message has.
 const MAX_NAMES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::mpsc};
+
+    use throttle_runtime::{Batch, Labels, Meta, Record, Settings, Store};
+
+    use super::*;
+
+    /// A disk that takes no batch but the first before the sender is dropped.
+    struct Hanging {
+        batches: usize,
+        released: mpsc::Receiver<()>,
+    }
+
+    impl Store for Hanging {
+        fn load(
+            &mut self,
+            _: &mut dyn FnMut(Record) -> Result<(), StoreError>,
+        ) -> Result<Option<Meta>, StoreError> {
+            Ok(None)
+        }
+
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.batches += 1;
+            if self.batches > 1 {
+                let _ = self.released.recv();
+            }
+            Ok(())
+        }
+
+        fn max_batch(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    /// A process must end, whatever its disk does.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_does_not_delay_the_end_for_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let reader = Embedded::open(directory.path().join("it.redb")).unwrap().reader();
+        let (release, released) = mpsc::channel();
+        let semaphores = BTreeMap::new();
+        let builder = Handle::builder(Settings::default(), &semaphores);
+        let handle = builder.store(Box::new(Hanging { batches: 0, released })).start().unwrap();
+        let lease = Duration::from_secs(60);
+        let unanswered = handle.new_peer(lease, Labels::default());
+        assert!(timeout(Duration::from_secs(1), unanswered).await.is_err());
+        let service = Service { handle, storage: Storage::Store(reader) };
+        let error = service.end().await.unwrap_err().to_string();
+        assert!(error.contains("within 2 seconds"), "{error}");
+        drop(release);
+    }
+}

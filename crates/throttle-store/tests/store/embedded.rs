@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use throttle_runtime::{Batch, PeerChange, Record, Store as _, StoreError, UnixTime};
-use throttle_store::{Counts, Embedded};
+use throttle_store::{Counts, Embedded, StateFile, verify};
 
 use crate::samples::{META, absent, bare, batch, gone, id, living, load, peer, records, semaphore};
 
@@ -90,6 +90,49 @@ fn a_snapshot_stays_as_it_was_while_the_server_writes() -> Result<(), StoreError
     assert_eq!(reader.snapshot().unwrap_err().to_string(), closed);
     assert!(snapshot.records(&mut |_| Ok(())).is_err());
     Embedded::open(&name).map(drop)
+}
+
+/// Nobody was shown anything of it.
+#[test]
+fn a_store_whose_first_filling_was_interrupted_is_empty() -> Result<(), StoreError> {
+    let directory = directory();
+    let path = directory.path().join("it.redb");
+    Embedded::open(&path)?.write(&Batch { meta: None, ..batch() })?;
+    assert_eq!(
+        verify(&path).unwrap_err().to_string(),
+        format!(
+            "the store {} is not complete, because its first filling was interrupted: start the server again",
+            path.display()
+        )
+    );
+    assert_eq!(load(&mut Embedded::open(&path)?)?, (None, vec![]));
+    Embedded::open(&path)?.write(&batch())?;
+    assert_eq!(load(&mut Embedded::open(&path)?)?, (Some(META), records()));
+    Ok(())
+}
+
+#[test]
+fn what_a_crash_left_of_the_making_of_a_store_is_replaced() -> Result<(), StoreError> {
+    let directory = directory();
+    fs::write(directory.path().join("it.redb.new"), "a part of a store").unwrap();
+    assert_eq!(load(&mut Embedded::open(filled(&directory))?)?, (Some(META), records()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_user_of_the_server_can_read_its_files() -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = directory();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&filled(&directory)), 0o600);
+    let path = directory.path().join("state");
+    let mut file = StateFile::create(&path, UnixTime(0))?;
+    file.write(&batch())?;
+    file.finish()?;
+    assert_eq!(mode(&path), 0o600);
+    Ok(())
 }
 
 /// D8

@@ -83,6 +83,20 @@ fn an_export_is_a_line_for_each_record_between_a_header_and_the_counts() {
 }
 
 #[test]
+fn the_documented_export_can_be_imported() -> Result<(), StoreError> {
+    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/records.md");
+    let documented = fs::read_to_string(documented).unwrap();
+    let (_, export) = documented.split_once("```json\n").unwrap();
+    let (export, _) = export.split_once("```").unwrap();
+    let place = Place::new();
+    let path = place.path("it.redb");
+    let counts = import(&mut export.as_bytes(), &path, NOW)?;
+    assert_eq!(counts, Counts { semaphores: 1, peers: 2, absent: 1 });
+    assert_eq!(verify(&path)?.counts, counts);
+    Ok(())
+}
+
+#[test]
 fn an_import_makes_a_store_with_what_was_exported_and_continues_above_all_tokens_of_the_meantime()
 -> Result<(), StoreError> {
     let place = Place::new();

@@ -210,7 +210,7 @@ async fn changes_of_one_peer_coalesce_until_the_writer_has_time() {
 /// D3
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_has_reached_its_limit_is_sealed() {
-    let store = MemoryStore::new().with_max_batch(4);
+    let store = MemoryStore::new().with_max_batch(5);
     let mut service = Service::with(store, &[]);
     let handle = service.handle.clone();
     for _ in 0..10 {
@@ -246,6 +246,25 @@ async fn numbers_of_requests_are_durable_before_the_answer() {
     assert_eq!(refused.unwrap_err().code(), "stale_request");
     service.flush();
     assert!(service.store.take_images().is_empty(), "a stale request changes nothing");
+}
+
+/// A store that hangs is reported, because nothing is answered meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_takes_ten_seconds_is_reported_every_ten_seconds() {
+    let service = Service::start(&[]);
+    let handle = service.handle.clone();
+    assert!(poll(&mut Box::pin(handle.new_peer(LEASE, Labels::default()))).is_pending());
+    let _batch = service.writer.take(&handle.service).expect("something gathered");
+    let mut reported = Vec::new();
+    for seconds in 1..=25 {
+        tokio::time::sleep(SECOND).await;
+        let report = handle.service.with_state(|state, _, _| {
+            let present = state.lease_clock.present();
+            state.journal.as_mut()?.report_slow_batch(present)
+        });
+        reported.extend(report.map(|lasts| (seconds, lasts)));
+    }
+    assert_eq!(reported, [(10, 10 * SECOND), (20, 20 * SECOND)]);
 }
 
 /// A handle that is dropped leaves nothing unwritten, although nobody waits for it.
