@@ -145,8 +145,8 @@ impl Semaphore {
         !self.holders.is_empty() || self.waiters_len() > 0
     }
 
-    /// Whether a release has consequences: a waiter, not counting parked ones, may be granted its lock, or what was
-    /// deferred happens.
+    /// Whether a release has consequences: a waiter, not counting parked ones, may be granted its lock, or what
+    /// was deferred happens.
     pub(crate) fn awaits_release(&self) -> bool {
         !self.queue.is_empty() || self.deferred.is_some()
     }
@@ -202,10 +202,11 @@ impl Semaphore {
         self.last_token = self.last_token.max(token);
     }
 
-    /// Removes the holder with this token.
-    pub(crate) fn release(&mut self, token: FencingToken, count: Count) {
+    /// Removes the holder with this token. Returns whether anything is deferred until the semaphore is unused.
+    pub(crate) fn release(&mut self, token: FencingToken, count: Count) -> bool {
         self.subtract_held(count);
         self.holders.remove(&token);
+        self.deferred.is_some()
     }
 
     /// Subtracts the count of a holder whose entry is [removed](Self::remove_entries) next.
@@ -265,8 +266,8 @@ impl Semaphore {
         self.pending -= u128::from(count.get());
     }
 
-    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`, but for those that
-    /// are removed already.
+    /// Removes the entries with these keys, which must be exactly those whose slots fail `stays`, but for those
+    /// that are removed already.
     ///
     /// For a few entries O(log n) each; for many, one pass over all of them.
     pub(crate) fn remove_entries(
@@ -379,6 +380,17 @@ mod tests {
             let left: Vec<_> = holders.chain(waiters).collect();
             assert_eq!(left, expected, "every {step}th was removed");
         }
+    }
+
+    #[test]
+    fn all_waiters_are_taken_in_the_order_of_their_arrival() {
+        let (mut semaphore, _) = crowded();
+        [100, 120, 199].into_iter().for_each(|ticket| semaphore.park(Ticket(ticket)));
+        [200, 250].into_iter().for_each(|ticket| semaphore.resume(Ticket(ticket)));
+        let taken = semaphore.take_waiters().into_iter().map(|(ticket, _)| ticket.0);
+        assert!(taken.eq(100..300));
+        assert_eq!((semaphore.waiters_len(), semaphore.pending()), (0, 0));
+        assert_eq!((semaphore.holders_len(), semaphore.held()), (100, 100));
     }
 
     /// A semaphore with a hundred holders, a hundred waiters in the queue and a hundred parked ones, in the

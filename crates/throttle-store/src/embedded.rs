@@ -273,7 +273,10 @@ fn existing(name: &str, path: &Path) -> Result<Option<FileBackend>, StoreError> 
 }
 
 fn backend(name: &str, file: File) -> Result<FileBackend, StoreError> {
-    FileBackend::new(file).map_err(|error| engine::failed(name, "cannot be opened", error))
+    let failed = |error| engine::failed(name, "cannot be opened", error);
+    let backend = FileBackend::new(file).map_err(failed)?;
+    engine::require_locks(name, &backend)?;
+    Ok(backend)
 }
 
 /// Makes a store at `path`, with what `fill` writes to it.

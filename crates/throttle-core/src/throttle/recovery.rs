@@ -82,8 +82,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Retires a semaphore, at the end of the recovery, as [`Throttle::remove_semaphore`] does: nobody is granted it
-    /// any more. Add a semaphore for this that has records, but is not wanted any more.
+    /// Retires a semaphore, at the end of the recovery, as [`Throttle::remove_semaphore`] does: nobody is
+    /// granted it any more. Add a semaphore for this that has records, but is not wanted any more.
     ///
     /// # Errors
     ///
@@ -138,16 +138,16 @@ impl Recovery {
 
     /// Remembers the sequence number of a peer that was gone since this instant. O(log n).
     ///
-    /// If it is recorded more than once, or of a peer that exists, the highest number and the latest instant count.
+    /// If a peer is recorded more than once, its highest number and the latest instant count.
     pub fn absent(&mut self, peer: PeerId, sequence: Sequence, since: Time) {
         self.throttle.absent.recover(peer, sequence, since.min(self.throttle.now));
     }
 
     /// Serves the queues, and returns the machine.
     ///
-    /// Pending locks of [retired](Self::retire) semaphores are cancelled, and so are those that exceed the maximum.
-    /// What is granted, cancelled or removed here has events; what was recovered has none. O(n) in the number of
-    /// waiters, and O(log n) for each that is granted or cancelled.
+    /// Pending locks of [retired](Self::retire) semaphores are cancelled, and so are those that exceed the
+    /// maximum. What is granted, cancelled or removed here has events; what was recovered has none. O(n) in the
+    /// number of waiters, and O(log n) for each that is granted or cancelled.
     #[must_use]
     pub fn finish(self) -> Throttle {
         let Self { mut throttle, retired } = self;

@@ -49,11 +49,11 @@ impl Coverage {
             ("kills between a commit and its answer", self.kills_within_commit, kills / 40),
             ("kills before a commit", self.kills_before_commit, kills / 40),
             ("locks recovered", self.locks_recovered, kills),
-            ("waiters recovered", self.waiters_recovered, kills),
-            ("grants of recovered waiters", self.granted_after_restart, kills / 2),
+            ("waiters recovered", self.waiters_recovered, kills / 2),
+            ("grants of recovered waiters", self.granted_after_restart, kills / 4),
             ("late requests refused", self.stale_refused, kills / 4),
             ("requests without an answer", self.unanswered, kills),
-            ("entries of other clients", self.entries, if has_clients { kills } else { 0 }),
+            ("entries of other clients", self.entries, if has_clients { kills / 3 } else { 0 }),
         ];
         for (what, count, least) in least {
             anyhow::ensure!(

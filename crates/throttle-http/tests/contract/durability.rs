@@ -348,6 +348,10 @@ async fn a_service_whose_store_fails_answers_nothing_but_that() {
         assert_eq!((problem.code, problem.detail.as_str()), (Code::StoreFailed, detail));
     }
     server.get("/version").await.is_text(200, env!("CARGO_PKG_VERSION"));
+    // Operators see that it has failed.
+    let metrics = server.get("/metrics").await;
+    assert_eq!(metrics.status, 200, "{metrics:?}");
+    assert!(metrics.body.contains("throttle_refusals_total{code=\"store_failed\"}"));
 }
 
 /// Demand D3, and D6, D7: a newcomer is not let in beside a holder, and waiters are served in their order.

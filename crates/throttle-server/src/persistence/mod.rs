@@ -202,3 +202,57 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many names a message has.
 const MAX_NAMES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::mpsc};
+
+    use throttle_runtime::{Batch, Labels, Meta, Record, Settings, Store};
+
+    use super::*;
+
+    /// A disk that takes no batch but the first before the sender is dropped.
+    struct Hanging {
+        batches: usize,
+        released: mpsc::Receiver<()>,
+    }
+
+    impl Store for Hanging {
+        fn load(
+            &mut self,
+            _: &mut dyn FnMut(Record) -> Result<(), StoreError>,
+        ) -> Result<Option<Meta>, StoreError> {
+            Ok(None)
+        }
+
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.batches += 1;
+            if self.batches > 1 {
+                let _ = self.released.recv();
+            }
+            Ok(())
+        }
+
+        fn max_batch(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    /// A process must end, whatever its disk does.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_does_not_delay_the_end_for_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let reader = Embedded::open(directory.path().join("it.redb")).unwrap().reader();
+        let (release, released) = mpsc::channel();
+        let semaphores = BTreeMap::new();
+        let builder = Handle::builder(Settings::default(), &semaphores);
+        let handle = builder.store(Box::new(Hanging { batches: 0, released })).start().unwrap();
+        let lease = Duration::from_secs(60);
+        let unanswered = handle.new_peer(lease, Labels::default());
+        assert!(timeout(Duration::from_secs(1), unanswered).await.is_err());
+        let service = Service { handle, storage: Storage::Store(reader) };
+        let error = service.end().await.unwrap_err().to_string();
+        assert!(error.contains("within 2 seconds"), "{error}");
+        drop(release);
+    }
+}
