@@ -19,7 +19,7 @@ mod serve;
 const LEASE: Duration = Duration::from_secs(1);
 
 /// Longer than the end of a lease takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ async fn a_mutex(throttle: &Client) -> anyhow::Result<()> {
     let ledger = Ledger::default();
     let (ann, bob) = (paused_worker(throttle), Peer::new(throttle));
 
-    let anns = ann.lock("B").wait_at_most(PATIENCE).await?;
+    let anns = ann.lock("B").wait_at_most(TIMEOUT).await?;
     ledger.write(token(&anns)?, "ann, in time")?;
     println!(
         "  ann has checked that she holds B ({}), and is paused before her next write",
@@ -46,7 +46,7 @@ async fn a_mutex(throttle: &Client) -> anyhow::Result<()> {
     );
 
     // Bob is granted the lock when the server has heard nothing of Ann for the length of her lease.
-    let bobs = bob.lock("B").wait_at_most(PATIENCE).await?;
+    let bobs = bob.lock("B").wait_at_most(TIMEOUT).await?;
     ledger.write(token(&bobs)?, "bob")?;
 
     match ledger.write(token(&anns)?, "ann, too late") {
@@ -66,8 +66,8 @@ async fn a_semaphore_of_several(throttle: &Client) -> anyhow::Result<()> {
     let storage = Storage { throttle: throttle.clone(), writes: Mutex::default() };
     let (ann, bob, cid) = (paused_worker(throttle), Peer::new(throttle), Peer::new(throttle));
 
-    let anns = ann.lock("A").wait_at_most(PATIENCE).await?;
-    let bobs = bob.lock("A").wait_at_most(PATIENCE).await?;
+    let anns = ann.lock("A").wait_at_most(TIMEOUT).await?;
+    let bobs = bob.lock("A").wait_at_most(TIMEOUT).await?;
     storage.write(token(&bobs)?, "bob").await?;
     // Bob's token is greater. Comparing tokens would shut Ann out, although she holds her lock.
     storage.write(token(&anns)?, "ann, in time").await?;
@@ -77,7 +77,7 @@ async fn a_semaphore_of_several(throttle: &Client) -> anyhow::Result<()> {
     }
 
     // Cid has taken her place.
-    let cids = cid.lock("A").wait_at_most(PATIENCE).await?;
+    let cids = cid.lock("A").wait_at_most(TIMEOUT).await?;
     storage.write(token(&cids)?, "cid").await?;
     match storage.write(token(&anns)?, "ann, too late").await {
         Err(error) => println!("  ann wakes up and writes, and is refused: {error}"),

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use xshell::Shell;
 
 use crate::{
-    bench, compat, cross, deny, execute, faults, instructions, lint, manifests, no_std, package,
-    python, tidy, unused, workspace::Workspace,
+    bench, compat, crash, cross, deny, execute, faults, instructions, lint, manifests, no_std,
+    package, python, tidy, unused, workspace::Workspace,
 };
 
 type Check = fn(&Shell, &Workspace) -> anyhow::Result<()>;
@@ -28,6 +28,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("compat", |sh, _| compat::run(sh)),
     ("python", python::run),
     ("faults --quick", faults::quick),
+    ("crash --rounds 30", crash::quick),
     ("bench --quick", bench::quick),
     // It only reports figures; none of them is an error.
     ("instructions --quick", |sh, workspace| instructions::run(sh, workspace, true, None)),

@@ -25,3 +25,9 @@ pub(crate) fn run(sh: &Shell, workspace: &Workspace, flags: &Crash) -> anyhow::R
         .run()?;
     Ok(())
 }
+
+/// The short form for continuous integration: all controls, and 30 kills.
+pub(crate) fn quick(sh: &Shell, workspace: &Workspace) -> anyhow::Result<()> {
+    let flags = Crash { rounds: Some(30), seed: None, server: None, no_controls: false };
+    run(sh, workspace, &flags)
+}

@@ -162,7 +162,8 @@ fn retire_a_semaphore(bencher: Bencher<'_, '_>, waiters: u64) {
     });
 }
 
-/// Grants of a tenth as many mutexes as peers were suspended while all peers asked for them. They resume in one step.
+/// Grants of a tenth as many mutexes as peers were suspended while all peers asked for them. They resume in one
+/// step.
 #[divan::bench(args = sizes(), sample_count = 10, sample_size = 1)]
 fn resume_grants(bencher: Bencher<'_, '_>, waiters: u64) {
     bencher
@@ -189,8 +190,9 @@ fn suspended(waiters: u64) -> Crowd {
     crowd
 }
 
-/// A machine is rebuilt from the records of peers, most of which hold one of ten semaphores, and a tenth of which wait
-/// for one of them. The records come in the order of the peers' ids, as a store has them. The time is that for a peer.
+/// A machine is rebuilt from the records of peers, most of which hold one of ten semaphores, and a tenth of
+/// which wait for one of them. The records come in the order of the peers' ids, as a store has them. The time
+/// is that for a peer.
 #[divan::bench(args = sizes(), sample_count = 3, sample_size = 1)]
 fn recover(bencher: Bencher<'_, '_>, peers: u64) {
     let records = || {
@@ -205,9 +207,8 @@ fn recover(bencher: Bencher<'_, '_>, peers: u64) {
         for number in 0..peers {
             // Two of the ten are crowded, so that a tenth of the peers wait.
             let semaphore = if number % 5 == 0 { number % 10 / 5 } else { 2 + number % 8 };
-            let mut semaphores = semaphores.iter().copied().zip(0..);
-            let (semaphore, _) = semaphores.find(|(_, it)| *it == semaphore).expect("one of ten");
-            crowd.newcomer_waits(semaphore, LEASE);
+            let semaphore = usize::try_from(semaphore).expect("one of ten");
+            crowd.newcomer_waits(semaphores[semaphore], LEASE);
         }
         let mut records: Vec<_> = crowd.throttle.records(None).map(|(_, record)| record).collect();
         records.sort_by_key(|record| record.id);

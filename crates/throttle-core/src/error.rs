@@ -50,7 +50,8 @@ pub enum Error {
     /// No such peer: it never existed, was removed, or expired.
     #[error("unknown peer")]
     UnknownPeer,
-    /// No such semaphore: it was never added, or was removed, or is [retired](crate::Throttle::remove_semaphore).
+    /// No such semaphore: it was never added, or was removed, or is
+    /// [retired](crate::Throttle::remove_semaphore).
     #[error("unknown semaphore")]
     UnknownSemaphore,
 }

@@ -72,7 +72,7 @@ pub enum Event {
     Restored { peer: PeerId },
     /// The maximum of a semaphore changed.
     Resized { semaphore: SemaphoreId, from: Count, to: Count },
-    /// A [retired](crate::Throttle::remove_semaphore) semaphore was released by its last holder, and is removed.
+    /// The last holder of a [retired](crate::Throttle::remove_semaphore) semaphore is gone, and so is it.
     SemaphoreRemoved { semaphore: SemaphoreId },
     /// The count of a lock, held or pending, became smaller.
     Shrunk { peer: PeerId, semaphore: SemaphoreId, from: Count, to: Count },

@@ -10,6 +10,8 @@
 //!   **queue**, which is strictly first in, first out. A [`Ticket`] orders the queue; a waiter's **place**
 //!   is its position, where 1 comes next.
 //! - A **fencing token** is the number that comes with a grant. Tokens of one semaphore only grow.
+//! - A semaphore is **retired** if it is removed while it is held: its holders keep it, and nobody else gets it.
+//! - A **record** is what has to be kept of a peer, so that a machine can be rebuilt by a [`Recovery`].
 //!
 //! The core reads no clock, draws no random number and does no I/O. Every operation takes the present as
 //! a [`Time`] and returns its result at once. Effects on other peers are events, to be polled:

@@ -171,6 +171,7 @@ const CONTROLS: &[(Option<StoreFault>, Rule)] = &[
     (Some(StoreFault::KeepsRemovedPeers), Rule::Memory),
     (Some(StoreFault::LosesWaiters), Rule::Memory),
     (Some(StoreFault::ReversesQueues), Rule::Order),
+    (Some(StoreFault::ShortensLeases), Rule::Memory),
 ];
 
 /// A control is found much sooner.

@@ -144,7 +144,9 @@ impl Origin {
     /// The meta record of the service. Only a store that has a state needs no help of the wall clock.
     fn meta(&self, wall_clock: WallClock, entropy: &mut Entropy) -> Meta {
         let id = entropy.seed();
-        let fresh = || FencingToken::new(wall_clock.token_floor()).unwrap_or(FencingToken::MAX);
+        // It is lower if the wall clock is decades ahead.
+        let throttle = Throttle::new(Settings::default());
+        let fresh = || throttle.with_token_floor(wall_clock.token_floor()).token_floor();
         match self {
             Self::Store(loaded) => loaded.meta,
             Self::Source(Loaded { meta, .. }) => {
@@ -193,10 +195,8 @@ impl First {
         now: Time,
         token_floor: FencingToken,
     ) {
-        // The recovery has raised it above the tokens of the semaphores that it removed.
-        let token_floor = token_floor.max(self.throttle.token_floor());
         let throttle = std::mem::replace(&mut self.throttle, Throttle::new(Settings::default()));
-        self.throttle = throttle.with_token_floor(token_floor.get());
+        self.throttle = throttle.with_last_token(token_floor);
         for (name, &config) in semaphores {
             match self.entries.get(&**name) {
                 Some(entry) => {

@@ -4,11 +4,12 @@ use std::{
     any::Any,
     fmt::Display,
     io::ErrorKind,
+    ops::Bound::Unbounded,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
-use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
+use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend, StorageError};
 use throttle_runtime::StoreError;
 
 /// How much memory an open store uses at most for pages of its file, besides those of a batch that is being written.
@@ -24,6 +25,22 @@ pub(crate) fn open(name: &str, backend: impl StorageBackend) -> Result<Database,
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
         builder.create_with_backend(backend).map_err(|error| opening(name, error))
     })
+}
+
+/// Refuses a file that cannot be locked: redb would open it nevertheless, and so would a second server.
+pub(crate) fn require_locks(name: &str, backend: &impl StorageBackend) -> Result<(), StoreError> {
+    match backend.try_lock_range(Unbounded, Unbounded) {
+        Ok(true) => backend
+            .unlock_range(Unbounded, Unbounded)
+            .map_err(|error| failed(name, "cannot be unlocked", error)),
+        // Somebody else has locked it: the next attempt says so.
+        Ok(false) => Ok(()),
+        Err(BackendError::Unsupported) => Err(StoreError::new(format!(
+            "{name} is on a file system without locks, where nothing stops a second server: give a path on another \
+             one"
+        ))),
+        Err(error) => Err(failed(name, "cannot be locked", error)),
+    }
 }
 
 /// Runs `read`. A panic in it is an error that says that the file is damaged.
@@ -108,4 +125,23 @@ pub(crate) fn damaged(name: &str, reason: &(impl Display + ?Sized)) -> StoreErro
 /// How a file is called in messages.
 pub(crate) fn name(path: &Path) -> String {
     format!("the store {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::LyingDisk;
+
+    /// D8
+    #[test]
+    fn a_file_that_cannot_be_locked_is_refused() {
+        let error = require_locks("it", &LyingDisk::default()).unwrap_err();
+        assert!(error.to_string().starts_with("it is on a file system without locks"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_of_the_engine_is_damage_of_its_file() {
+        let error = guarded::<()>("it", || panic!("page {} is odd", 7)).unwrap_err();
+        assert!(error.to_string().starts_with("it is damaged: reading it failed: page 7 is odd."));
+    }
 }

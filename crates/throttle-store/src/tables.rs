@@ -1,8 +1,9 @@
 //! The tables of the file, and the version of its format.
 //!
-//! Version 1: `meta` has the numbers of [`Meta`](throttle_runtime::Meta) and the version itself under the names below, and each other table
-//! has one kind of record under its key, in the form of [`format`](crate::format). A change that an older version
-//! would misread gets a new version of the file; a new field of a record only gets a new version of the record.
+//! Version 1: `meta` has the numbers of [`Meta`](throttle_runtime::Meta) and the version itself under the names below,
+//! and each other table has one kind of record under its key, in the form of [`format`](crate::format). A change that
+//! an older version would misread gets a new version of the file; a new field of a record only gets a new version of
+//! the record.
 
 use redb::TableDefinition;
 

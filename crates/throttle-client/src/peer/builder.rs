@@ -113,6 +113,9 @@ impl PeerBuilder {
     ///
     /// The peer is first restored with these locks, whether the server knows it or not. From then on it is a
     /// peer like any other. Ask for each lock again by [`Peer::lock`] to get a [`Lock`](crate::Lock).
+    ///
+    /// Resume only a peer whose lease cannot have ended since. This process has never seen it confirmed, so it
+    /// cannot tell a peer that somebody removed from one that the server forgot, and restores both.
     #[must_use]
     pub fn resume(mut self, peer: PeerId, held: BTreeMap<String, u64>) -> Self {
         self.resumed = Some((peer, held));

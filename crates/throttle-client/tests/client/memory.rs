@@ -1,14 +1,13 @@
 //! What a client does at a server whose memory survives a restart (D10).
 //!
-//! The scripts have three requests in front: the peer, its lock, and a heartbeat.
+//! Against scripted servers; `restarts` has the real routes.
 
-use std::time::Duration;
-
+use axum::http::header::RETRY_AFTER;
 use throttle_client::{Lock, Lost, Peer};
 
 use crate::{
     real_server::LONG,
-    scripted_server::{Cut, Reaction, Server, answer, json, text},
+    scripted_server::{Reaction, Server, answer, json, text},
 };
 
 /// The answer of a server that has been running since this moment, and remembers for so long.
@@ -21,16 +20,21 @@ fn unknown_peer(remembers_for: &str) -> Reaction {
     answer(400, "application/problem+json", &body)
 }
 
-/// A lock at a server that follows the script after it has granted the lock.
-async fn lock(script: impl IntoIterator<Item = Reaction>) -> (Lock, Server) {
+/// A peer with a lock at a server that follows the script after it has granted the lock. The peer sends no heartbeat by
+/// itself during a test, so the order of the requests is that of the test.
+async fn lock(script: impl IntoIterator<Item = Reaction>) -> (Peer, Lock, Server) {
     let granted = r#"{"peer_id":42,"semaphore":"A","count":1,"acquired":true,"fencing_token":7}"#;
     let script = [json(200, "42"), json(200, granted)].into_iter().chain(script);
     let server = Server::start(script).await;
-    let peer = Peer::builder(&server.client()).lease(LONG).heartbeat_every(OFTEN).build();
-    (peer.lock("A").await.unwrap(), server)
+    let peer = Peer::builder(&server.client()).lease(5 * LONG).build();
+    let lock = peer.lock("A").await.unwrap();
+    (peer, lock, server)
 }
 
-const OFTEN: Duration = Duration::from_millis(20);
+/// The answer to the removal of a peer, at the end of a test.
+fn removed() -> Reaction {
+    json(200, "\"Peer released\"")
+}
 
 fn restores(server: &Server) -> usize {
     server.lines().iter().filter(|line| line.starts_with("POST /restore")).count()
@@ -39,31 +43,43 @@ fn restores(server: &Server) -> usize {
 /// D10
 #[tokio::test]
 async fn a_peer_that_was_removed_before_a_restart_is_lost_at_once_and_never_restored() {
-    let (lock, server) = lock([Cut, unknown_peer("1h"), text(200, "Ok")]).await;
-    let lost = tokio::time::timeout(LONG, lock.lost()).await.unwrap();
-    assert_eq!((lost, lock.check()), (Lost::Revoked, Err(Lost::Revoked)));
+    let (ann, lock, server) = lock([unknown_peer("1h"), text(200, "Ok")]).await;
+    assert_eq!(ann.renew().await, Err(Lost::Revoked));
+    assert_eq!((lock.lost().await, lock.check()), (Lost::Revoked, Err(Lost::Revoked)));
     assert_eq!(lock.release().await, Err(Lost::Revoked));
-    assert_eq!(restores(&server), 0);
+    assert_eq!((restores(&server), server.lines().len()), (0, 3));
 }
 
 /// D10
 #[tokio::test]
 async fn a_release_after_a_restart_reports_that_the_peer_was_removed() {
-    let (lock, server) = lock(std::iter::repeat_with(|| unknown_peer("1h")).take(10)).await;
+    let (_ann, lock, server) = lock([unknown_peer("1h"), text(200, "Ok")]).await;
     assert_eq!(lock.release().await, Err(Lost::Revoked));
     assert_eq!(restores(&server), 0);
 }
 
 #[tokio::test]
 async fn a_peer_that_a_restart_made_the_server_forget_is_restored() {
-    let kept = std::iter::repeat_with(|| text(200, "Ok")).take(1_000);
-    let (lock, server) = lock([Cut, unknown_peer("0s")].into_iter().chain(kept)).await;
-    let restored = async {
-        while restores(&server) == 0 {
-            tokio::task::yield_now().await;
-        }
+    let (ann, lock, server) =
+        lock([unknown_peer("0s"), text(200, "Ok"), text(200, "Ok"), removed()]).await;
+    assert_eq!(ann.renew().await, Ok(()));
+    assert!(lock.is_held());
+    assert_eq!(restores(&server), 1);
+    lock.release().await.unwrap();
+}
+
+/// A server that cannot write ends, and the next one knows what it had confirmed.
+#[tokio::test]
+async fn a_server_whose_store_failed_costs_no_lock() {
+    let failed = || {
+        let body = r#"{"type": "urn:throttle:error:store_failed", "title": "Store failed", "status": 503,
+            "detail": "The disk is full.", "code": "store_failed"}"#;
+        answer(503, "application/problem+json", body).with(RETRY_AFTER, "0")
     };
-    tokio::time::timeout(LONG, restored).await.unwrap();
+    let (ann, lock, server) =
+        lock([failed(), text(200, "Ok"), failed(), text(200, "Ok"), removed()]).await;
+    assert_eq!(ann.renew().await, Ok(()));
     assert!(lock.is_held());
     lock.release().await.unwrap();
+    assert_eq!((restores(&server), server.lines().len()), (0, 6));
 }

@@ -5,7 +5,7 @@ use std::{
     future::pending,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -14,11 +14,14 @@ use std::{
 use axum::{Router, extract::Request, response::Response};
 use throttle_client::{Client, Peer, PeerStatus};
 use throttle_http::{Api, RequestLimits};
-use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings};
+use throttle_runtime::{Builder, Count, Handle, Level, SemaphoreConfig, Settings};
 use tokio::{runtime::Runtime, sync::watch};
 use tower::ServiceExt as _;
 
-use crate::scripted_server::{Cut, client, serve};
+use crate::{
+    memory_store::Disk,
+    scripted_server::{Cut, client, serve},
+};
 
 /// Short to keep tests short, but not so short that a busy machine misses it.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
@@ -31,6 +34,10 @@ pub(crate) const MUTEX: &[(&str, u64, i32)] = &[("A", 1, 0)];
 pub(crate) struct RealServer {
     /// `None` while the server does not answer.
     inside: watch::Sender<Option<Router>>,
+    handle: Mutex<Handle>,
+    /// What survives a restart.
+    disk: Disk,
+    restores: Arc<AtomicU64>,
     pub(crate) url: String,
 }
 
@@ -44,15 +51,59 @@ impl RealServer {
         semaphores: &[(&str, u64, i32)],
         limits: RequestLimits,
     ) -> Self {
-        let api = Api::new(handle(semaphores)).limits(limits);
-        let inside = watch::Sender::new(Some(api.routes()));
-        let url = format!("http://{}", open(inside.clone()).await);
-        Self { inside, url }
+        Self::start(builder(&configured(semaphores)), limits).await
+    }
+
+    /// The same, with a memory that survives a [restart](Self::restart_and_remember).
+    pub(crate) async fn with_memory(semaphores: &[(&str, u64, i32)]) -> Self {
+        let disk = Disk::default();
+        let semaphores = configured(semaphores);
+        let builder = builder(&semaphores).store(disk.next_service());
+        Self { disk, ..Self::start(builder, RequestLimits::default()).await }
+    }
+
+    /// The same, with a grace period that begins now.
+    pub(crate) async fn with_grace_period(
+        semaphores: &[(&str, u64, i32)],
+        grace_period: Duration,
+    ) -> Self {
+        let semaphores = configured(semaphores);
+        let builder = builder(&semaphores).grace_period(grace_period);
+        Self::start(builder, RequestLimits::default()).await
+    }
+
+    async fn start(builder: Builder<'_>, limits: RequestLimits) -> Self {
+        let handle = builder.start().unwrap();
+        let inside = watch::Sender::new(Some(Api::new(handle.clone()).limits(limits).routes()));
+        let restores = Arc::default();
+        let url = format!("http://{}", open(inside.clone(), Arc::clone(&restores)).await);
+        Self { inside, handle: Mutex::new(handle), disk: Disk::default(), restores, url }
     }
 
     /// Restarts the server: it forgets everything, and serves these semaphores.
     pub(crate) fn restart_with(&self, semaphores: &[(&str, u64, i32)]) {
-        self.inside.send_replace(Some(routes(semaphores)));
+        self.follow_with(builder(&configured(semaphores)).start().unwrap());
+    }
+
+    /// Kills the server and starts another one, which remembers what this one had made durable.
+    pub(crate) fn restart_and_remember(&self, semaphores: &[(&str, u64, i32)]) {
+        let semaphores = configured(semaphores);
+        self.follow_with(builder(&semaphores).store(self.disk.next_service()).start().unwrap());
+    }
+
+    fn follow_with(&self, handle: Handle) {
+        *self.handle.lock().unwrap() = handle.clone();
+        self.inside.send_replace(Some(throttle_http::routes(handle)));
+    }
+
+    /// The service within.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.lock().unwrap().clone()
+    }
+
+    /// How many requests to restore a peer there were.
+    pub(crate) fn restores(&self) -> u64 {
+        self.restores.load(Ordering::Relaxed)
     }
 
     /// Stops answering until the next restart.
@@ -62,8 +113,7 @@ impl RealServer {
 
     /// A second URL of the same server.
     pub(crate) async fn another_url(&self) -> String {
-        let inside = self.inside.clone();
-        format!("http://{}", open(inside).await)
+        format!("http://{}", open(self.inside.clone(), Arc::clone(&self.restores)).await)
     }
 
     /// A URL that loses every third answer and every seventh request.
@@ -128,8 +178,10 @@ impl RealServer {
 }
 
 /// Starts to serve. Returns the address.
-async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
+async fn open(inside: watch::Sender<Option<Router>>, restores: Arc<AtomicU64>) -> SocketAddr {
     let answer = async move |request: Request| -> Response {
+        let is_restore = request.uri().path() == "/restore";
+        restores.fetch_add(u64::from(is_restore), Ordering::Relaxed);
         let mut inside = inside.subscribe();
         let Some(router) = inside.borrow_and_update().clone() else { return pending().await };
         tokio::select! {
@@ -141,16 +193,19 @@ async fn open(inside: watch::Sender<Option<Router>>) -> SocketAddr {
 }
 
 pub(crate) fn routes(semaphores: &[(&str, u64, i32)]) -> Router {
-    throttle_http::routes(handle(semaphores))
+    throttle_http::routes(builder(&configured(semaphores)).start().unwrap())
 }
 
-fn handle(semaphores: &[(&str, u64, i32)]) -> Handle {
+fn configured(semaphores: &[(&str, u64, i32)]) -> BTreeMap<String, SemaphoreConfig> {
     let semaphores = semaphores.iter().map(|&(name, max, level)| {
         let max = Count::new(max).unwrap();
         (name.to_owned(), SemaphoreConfig { max, level: Level(level) })
     });
-    let semaphores: BTreeMap<_, _> = semaphores.collect();
-    Handle::start(Settings::default(), &semaphores)
+    semaphores.collect()
+}
+
+fn builder(semaphores: &BTreeMap<String, SemaphoreConfig>) -> Builder<'_> {
+    Handle::builder(Settings::default(), semaphores)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server and its client run in real time here")]

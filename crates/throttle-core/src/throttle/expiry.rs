@@ -1,6 +1,7 @@
 //! Time: what happens when a deadline comes, and how much of it in one step.
 //!
-//! An embedder learns from [`Throttle::poll_timeout`], in the module above, when the next deadline may come. What an expired peer held is taken from it in `removal`.
+//! An embedder learns from [`Throttle::poll_timeout`], in the module above, when the next deadline may come.
+//! What an expired peer held is taken from it in `removal`.
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
@@ -91,9 +92,9 @@ impl Throttle {
 
     /// Processes what is due until an instant, one instant after the other, until the budget is spent.
     ///
-    /// Peers due at one instant are processed in id order, before any queue is served. Unless a peer leaves
-    /// a semaphore that [awaits a release](crate::semaphore::Semaphore::awaits_release), one instant cannot affect
-    /// the next, so the entries of many instants are vacated together.
+    /// Peers due at one instant are processed in id order, before any queue is served. Unless a peer leaves a
+    /// semaphore that [awaits a release](crate::semaphore::Semaphore::awaits_release), one instant cannot
+    /// affect the next, so the entries of many instants are vacated together.
     ///
     /// `deliver` may take events away; the others stay to be polled.
     #[inline(never)] // Mostly nothing is due, and operations are faster without it.

@@ -124,7 +124,7 @@ impl Throttle {
         Ok(holders.map(move |(token, slot)| self.holder_in(slot, id, token)))
     }
 
-    /// The holder of the semaphore whose lock was granted with this token, if it still holds the lock. O(log n).
+    /// The holder whose lock was granted with this token, if it still holds the lock. O(log n).
     ///
     /// # Errors
     ///

@@ -27,20 +27,32 @@ impl Throttle {
         Ok(())
     }
 
-    /// Renews a lease with a new length.
-    ///
+    /// Renews a lease with this length, which is mostly the present one.
+    pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
+        let (length, deadline) = (nanos(expires_in), self.present + expires_in);
+        let peer = self.peers.get_mut(slot);
+        // The present moves forward only, so the deadline does not get earlier. A lease of zero length is an
+        // exception: after a wait it ends at the next instant.
+        if length == peer.expires_in && length > 0 {
+            peer.deadline = deadline;
+        } else {
+            self.renew_with_another_length(slot, length, deadline);
+        }
+    }
+
     /// The peer's entry in the deadlines is at most as late as its old timeout. So the entry, two cache
     /// lines away, is read only if the timeout gets earlier.
-    pub(super) fn renew_with(&mut self, slot: Slot, expires_in: Duration) {
+    #[inline(never)]
+    fn renew_with_another_length(&mut self, slot: Slot, length: u64, deadline: Time) {
         let peer = self.peers.get_mut(slot);
         let before = peer.timeout();
-        let length = mem::replace(&mut peer.expires_in, nanos(expires_in));
-        peer.deadline = self.present + expires_in;
-        let (is_changed, is_earlier) = (peer.expires_in != length, peer.timeout() < before);
+        let is_changed = mem::replace(&mut peer.expires_in, length) != length;
+        peer.deadline = deadline;
+        let (id, timeout) = (peer.id, peer.timeout());
         if is_changed {
-            self.events.push_back(Event::LeaseChanged { peer: peer.id });
+            self.events.push_back(Event::LeaseChanged { peer: id });
         }
-        if is_earlier {
+        if timeout < before {
             self.schedule(slot);
         }
     }

@@ -152,10 +152,10 @@ impl Throttle {
         self.semaphore(semaphore)?;
         let slot = self.accept_sequence(peer, sequence)?;
         let entry = self.peers.get_mut(slot);
-        let released =
+        let (released, is_deferred) =
             if let Some(at) = entry.held.iter().position(|lock| lock.semaphore == semaphore) {
                 let lock = entry.held.remove(at);
-                self.semaphore_mut(semaphore).release(lock.token, lock.count);
+                let is_deferred = self.semaphore_mut(semaphore).release(lock.token, lock.count);
                 self.events.push_back(Event::Released {
                     peer,
                     semaphore,
@@ -163,15 +163,17 @@ impl Throttle {
                     token: lock.token,
                     held: self.now - lock.since,
                 });
-                Release::Released
+                (Release::Released, is_deferred)
             } else if entry.pending.is_some_and(|pending| pending.semaphore == semaphore) {
                 self.cancel(slot, CancelCause::Withdrawn);
-                Release::Cancelled
+                (Release::Cancelled, true)
             } else {
                 return Ok(Release::Nothing);
             };
         self.serve(semaphore);
-        self.carry_out_deferred(semaphore);
+        if is_deferred {
+            self.carry_out_deferred(semaphore);
+        }
         Ok(released)
     }
 

@@ -1,5 +1,5 @@
-//! The queue of a semaphore: how waiters join and leave, and are granted their locks. Which waiter is next, and whether
-//! it fits, is decided in [`Semaphore`].
+//! The queue of a semaphore: how waiters join and leave, and are granted their locks. Which waiter is next, and
+//! whether it fits, is decided in [`Semaphore`].
 
 use core::time::Duration;
 

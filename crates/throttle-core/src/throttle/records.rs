@@ -1,7 +1,7 @@
 //! Reads of what has to be kept so that the machine can be [recovered](crate::Recovery).
 //!
-//! What has to be kept of a peer changes by events about it, and by each sequence number that is accepted, which has
-//! no event: the embedder knows which request carried it.
+//! What has to be kept of a peer changes by events about it, and by each sequence number that is accepted,
+//! which has no event: the embedder knows which request carried it.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -57,17 +57,17 @@ impl Throttle {
         self.last_token
     }
 
-    /// From now on, [`poll_forgotten`](Self::poll_forgotten) returns absent peers that are forgotten, or none any
-    /// more. An embedder that switches it on has to poll.
+    /// Switches on or off that [`poll_forgotten`](Self::poll_forgotten) returns absent peers that are
+    /// forgotten. While it is on, an embedder has to poll.
     pub fn report_forgotten(&mut self, report: bool) {
         self.absent.report_forgotten(report);
     }
 
-    /// The next peer whose sequence number was forgotten while it was absent, because of its age or because there
-    /// were too many. Call it after every operation until it returns `None`, if the
+    /// The next peer whose sequence number was forgotten while it was absent, because of its age or because
+    /// there were too many. Call it after every operation until it returns `None`, if the
     /// [report](Self::report_forgotten) is on.
     ///
-    /// What [`absent_peer`](Self::absent_peer) says of it then is the truth: it may be remembered again already.
+    /// It may be remembered again already: [`absent_peer`](Self::absent_peer) says so.
     #[must_use]
     pub fn poll_forgotten(&mut self) -> Option<PeerId> {
         self.absent.poll_forgotten()

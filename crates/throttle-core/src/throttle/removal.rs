@@ -1,4 +1,4 @@
-//! The end of a peer, by removal or expiry: what it held and awaited is taken from it, and the queues are served.
+//! The end of a peer, by removal or expiry: what it held and awaited is taken from it, and queues are served.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -73,19 +73,23 @@ impl Throttle {
         (locks, labels)
     }
 
-    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once, then carries
-    /// out what was deferred, in the order of the semaphores' ids. Returns the number of grants.
+    /// Removes the entries of evicted peers from their semaphores, then serves each of the queues once, then
+    /// carries out what was deferred, in the order of the semaphores' ids. Returns the number of grants.
     pub(super) fn vacate(&mut self, mut entries: Vec<(SemaphoreId, EntryKey)>) -> usize {
         entries.sort_unstable_by_key(|&(semaphore, _)| semaphore);
         let by_semaphore = || entries.chunk_by(|(one, _), (other, _)| one == other);
+        let mut is_deferred = false;
         for entries in by_semaphore() {
             let semaphore = self.semaphores[entries[0].0.index()].as_mut();
             let semaphore = semaphore.expect("a semaphore in use is not removed");
             let keys = entries.iter().map(|&(_, key)| key);
             semaphore.remove_entries(keys, |slot| self.peers.is_occupied(slot));
+            is_deferred |= semaphore.deferred().is_some();
         }
         let grants = by_semaphore().map(|entries| self.serve(entries[0].0)).sum();
-        by_semaphore().for_each(|entries| self.carry_out_deferred(entries[0].0));
+        if is_deferred {
+            by_semaphore().for_each(|entries| self.carry_out_deferred(entries[0].0));
+        }
         grants
     }
 }

@@ -1,8 +1,9 @@
 //! Changes that wait until a semaphore is unused: its removal, and another level.
 //!
-//! Peers that took their locks in the order of the old levels could wait for each other forever under new ones, and
-//! a holder of a semaphore that is gone still uses the resource. So a semaphore in use keeps its level until it is
-//! unused, and one that is to be removed is *retired*: its holders keep their locks, but nobody gets new ones.
+//! Peers that took their locks in the order of the old levels could wait for each other forever under new ones,
+//! and a holder of a semaphore that is gone still uses the resource. So a semaphore in use keeps its level
+//! until it is unused, and one that is to be removed is *retired*: its holders keep their locks, but nobody
+//! gets new ones.
 //!
 //! Invariant: nothing is deferred at an unused semaphore, and a retired one has no waiters.
 
@@ -36,10 +37,10 @@ impl Throttle {
 
     /// Removes a semaphore. Returns whether it is gone. Its id is never reused.
     ///
-    /// If it is held or awaited, it is *retired*. Its pending locks are cancelled. Its holders keep their locks, and
-    /// may repeat, shrink and release them, but nobody is granted it, and other requests for it are refused. When
-    /// nobody holds it any more, it is removed, which [`Event::SemaphoreRemoved`] reports. Removing a retired
-    /// semaphore changes nothing. O(n) in the number of waiters.
+    /// If it is held or awaited, it is *retired*. Its pending locks are cancelled. Its holders keep their
+    /// locks, and may repeat, shrink and release them, but nobody is granted it, and other requests for it are
+    /// refused. When nobody holds it any more, it is removed, which [`Event::SemaphoreRemoved`] reports.
+    /// Removing a retired semaphore changes nothing. O(n) in the number of waiters.
     ///
     /// # Errors
     ///
@@ -54,8 +55,8 @@ impl Throttle {
         Ok(true)
     }
 
-    /// Makes a retired semaphore an ordinary one again, with this maximum and level. Returns whether the level is in
-    /// force; if not, it is deferred as by [`set_level`](Self::set_level).
+    /// Makes a retired semaphore an ordinary one again, with this maximum and level. Returns whether the level
+    /// is in force; if not, it is deferred as by [`set_level`](Self::set_level).
     ///
     /// A semaphore that is not retired is only changed.
     ///

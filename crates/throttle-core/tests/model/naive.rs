@@ -161,8 +161,8 @@ impl Model {
         (reply, std::mem::take(&mut self.events))
     }
 
-    /// D6, D7: another machine takes over the peers with their locks. Each has its full lease, and nobody attends a
-    /// waiter. Returns the events that the machine must give.
+    /// D6, D7: another machine takes over the peers with their locks. Each has its full lease, and nobody
+    /// attends a waiter. Returns the events that the machine must give.
     pub(crate) fn recover(&mut self, now: Time, minted: Minted) -> Vec<Event> {
         self.note_recovery();
         self.minted = minted;

@@ -53,8 +53,8 @@ pub(crate) fn recover(
     recovered
 }
 
-/// D2, D7: the records are complete. The only differences are those that are meant: leases are full, and no waiter
-/// is parked. Grants are suspended, because a waiter that was parked may be granted its lock.
+/// D2, D7: the records are complete. The only differences are those that are meant: leases are full, and no
+/// waiter is parked. Grants are suspended, because a waiter that was parked may be granted its lock.
 #[test]
 fn the_records_read_at_any_moment_give_the_live_state() {
     let (mut steps, mut waiting, mut parked, mut retired, mut absent) = (0, 0, 0, 0, 0);

@@ -159,8 +159,8 @@ impl World {
         Throttle::new(self.settings).with_token_floor(self.token_floor)
     }
 
-    /// Whether the machine ends here, and another one is rebuilt from its records. Returns the instant at which that
-    /// one begins.
+    /// Whether the machine ends here, and another one is rebuilt from its records. Returns the instant at which
+    /// that one begins.
     pub(crate) fn crash(&mut self, u: &mut Unstructured<'_>) -> Result<Option<Time>> {
         let every = match (self.reached, self.waiting.is_empty()) {
             (Some(_), _) => 12,

@@ -74,6 +74,29 @@ impl Core {
                 let status = self.throttle.semaphore_status(self.semaphore(name)?)?;
                 Ok(status.remainder().to_string())
             }
+            Act::Restore(peer, expires_in, locks, sequence) => {
+                let locks = locks
+                    .iter()
+                    .map(|(name, &count)| Ok((self.semaphore(name)?, Count::try_from(count)?)));
+                let locks = locks.collect::<Result<_, Error>>()?;
+                let (peer, expires_in) = (id(*peer), *expires_in);
+                let (labels, sequence) = (Labels::default(), sequence.and_then(Sequence::new));
+                let restoration = Restoration { peer, expires_in, locks, labels, sequence };
+                self.throttle.restore(now, restoration).map(ok)
+            }
+            Act::Wait => Ok(ok(())),
+            Act::Configure(..)
+            | Act::RemoveSemaphore(_)
+            | Act::Resize(..)
+            | Act::ResumeGrants
+            | Act::SuspendGrants => self.configure(act),
+        }
+    }
+
+    fn configure(&mut self, act: &Act) -> Result<String, Error> {
+        let now = self.now;
+        let ok = |()| "ok".to_owned();
+        match act {
             Act::Configure(name, max, level) => {
                 let (max, level) = (Count::new(*max).expect("a positive maximum"), Level(*level));
                 let Some(&id) = self.names.get(name) else {
@@ -103,17 +126,7 @@ impl Core {
                 let max = Count::new(*max).expect("a positive maximum");
                 self.throttle.resize(now, self.semaphore(name)?, max).map(ok)
             }
-            Act::Restore(peer, expires_in, locks, sequence) => {
-                let locks = locks
-                    .iter()
-                    .map(|(name, &count)| Ok((self.semaphore(name)?, Count::try_from(count)?)));
-                let locks = locks.collect::<Result<_, Error>>()?;
-                let (peer, expires_in) = (id(*peer), *expires_in);
-                let (labels, sequence) = (Labels::default(), sequence.and_then(Sequence::new));
-                let restoration = Restoration { peer, expires_in, locks, labels, sequence };
-                self.throttle.restore(now, restoration).map(ok)
-            }
-            Act::Wait => Ok(ok(())),
+            _ => unreachable!("{act:?} is no configuration"),
         }
     }
 

@@ -1,10 +1,11 @@
-//! Recovery composes: for each transcript, the machine ends after each line and is rebuilt from its records, and the
-//! rest of the transcript plays the same, but for what is meant to differ.
+//! Recovery composes: for each transcript, the machine ends after each line and is rebuilt from its records,
+//! and the rest of the transcript plays the same, but for what is meant to differ.
 //!
-//! What is meant to differ, and nothing else: every peer has its full lease from then on, and a waiter that was parked
-//! is an ordinary one that nobody attends. So the rest is compared, line by line, with that of a machine that goes on,
-//! but to which all peers send a heartbeat at that instant, and all parked waiters a request that is answered at once.
-//! A client with an open request repeats it after the recovery, as it does on a broken connection.
+//! What is meant to differ, and nothing else: every peer has its full lease from then on, and a waiter that was
+//! parked is an ordinary one that nobody attends. So the rest is compared, line by line, with that of a machine
+//! that goes on, but to which all peers send a heartbeat at that instant, and all parked waiters a request that
+//! is answered at once. A client with an open request repeats it after the recovery, as it does on a broken
+//! connection.
 //!
 //! Most lines are in addition the same as in the transcript itself.
 

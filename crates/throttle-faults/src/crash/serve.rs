@@ -8,7 +8,7 @@ use std::{
 
 use throttle_http::Api;
 use throttle_runtime::{Count, Handle, Level, SemaphoreConfig, Settings, StoreError};
-use throttle_store::Embedded;
+use throttle_store::{Embedded, testing::UnsyncedFile};
 use tokio::net::TcpListener;
 
 use super::{
@@ -33,12 +33,24 @@ pub async fn serve(address: SocketAddr, path: &Path, fault: StoreFault) -> anyho
     Ok(())
 }
 
+fn open(path: &Path, fault: StoreFault) -> Result<Embedded, StoreError> {
+    if fault != StoreFault::DropsUnsynced {
+        return Embedded::open(path);
+    }
+    let file = UnsyncedFile::open(path, SYNC_OF);
+    let file = file.map_err(|error| StoreError::new(format!("{}: {error}", path.display())))?;
+    throttle_store::testing::open("the unsynced store", file)
+}
+
 fn start(path: PathBuf, fault: StoreFault) -> Result<Handle, StoreError> {
     let semaphores = SEMAPHORES.iter().map(|semaphore| {
         let max = Count::new(semaphore.max).expect("a maximum is positive");
         (semaphore.name.to_owned(), SemaphoreConfig { max, level: Level(semaphore.level) })
     });
     let semaphores = semaphores.collect::<BTreeMap<_, _>>();
-    let store = FaultyStore::new(Embedded::open(path)?, fault);
+    let store = FaultyStore::new(open(&path, fault)?, fault);
     Handle::builder(Settings::default(), &semaphores).store(Box::new(store)).start()
 }
+
+/// Of so many syncs, an unsynced file does one.
+const SYNC_OF: u32 = 20;

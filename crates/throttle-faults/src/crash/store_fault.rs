@@ -1,6 +1,6 @@
 //! Stores that break a promise on purpose, to prove that the checker finds it.
 //!
-//! Each fault wraps a sound store. None of them is part of the product.
+//! Each fault but one wraps a sound store; the other one wraps its file. None of them is part of the product.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,7 @@ use throttle_runtime::{
 pub enum StoreFault {
     /// Writes reach the store some time after they are reported as durable. A kill loses what is on its way.
     AnswersBeforeDurability,
-    /// Nothing reaches the store while the server runs, except every hundredth batch with all before it, as if
-    /// the disk was not told to write.
+    /// Of twenty syncs of the file, one reaches the disk. A kill loses what came after it.
     DropsUnsynced,
     /// The numbers of requests are not loaded, neither of living peers nor of absent ones.
     ForgetsSequences,
@@ -36,6 +35,8 @@ pub enum StoreFault {
     KeepsRemovedPeers,
     /// The queue is loaded in the reverse order.
     ReversesQueues,
+    /// Leases are loaded with half their length, as if the outage was charged to the peers.
+    ShortensLeases,
 }
 
 impl Display for StoreFault {
@@ -53,8 +54,6 @@ pub struct FaultyStore<S> {
     inner: Option<S>,
     late: Option<mpsc::Sender<Batch>>,
     max_batch: usize,
-    /// The batches that wait for a sync.
-    unsynced: Vec<Batch>,
     /// The counts as they were written, by peer and token.
     counts: BTreeMap<(PeerId, FencingToken), Count>,
 }
@@ -63,12 +62,7 @@ impl<S: Store> FaultyStore<S> {
     /// Breaks a sound store.
     pub fn new(inner: S, fault: StoreFault) -> Self {
         let max_batch = inner.max_batch();
-        let (unsynced, counts) = (Vec::new(), BTreeMap::new());
-        Self { fault, inner: Some(inner), late: None, max_batch, unsynced, counts }
-    }
-
-    fn write_inner(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.inner.as_mut().expect("only late writes have their own thread").write(batch)
+        Self { fault, inner: Some(inner), late: None, max_batch, counts: BTreeMap::new() }
     }
 
     /// Passes the batch to a thread that writes it later.
@@ -109,6 +103,9 @@ impl<S: Store> FaultyStore<S> {
                 if self.fault == StoreFault::LosesWaiters {
                     peer.pending = None;
                 }
+                if self.fault == StoreFault::ShortensLeases {
+                    peer.expires_in /= 2;
+                }
             }
             Record::Semaphore(semaphore) if self.fault == StoreFault::ForgetsTokens => {
                 semaphore.last_token = NO_TOKEN;
@@ -148,19 +145,11 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if self.fault == StoreFault::DropsUnsynced {
-            self.unsynced.push(batch.clone());
-            if self.unsynced.len() < BATCHES_A_SYNC {
-                return Ok(());
-            }
-            let unsynced = std::mem::take(&mut self.unsynced);
-            return unsynced.iter().try_for_each(|batch| self.write_inner(batch));
-        }
         if self.fault == StoreFault::AnswersBeforeDurability {
             return self.write_late(batch);
         }
         let batch = self.spoil(batch);
-        self.write_inner(&batch)
+        self.inner.as_mut().expect("only late writes have their own thread").write(&batch)
     }
 
     fn max_batch(&self) -> usize {
@@ -200,9 +189,6 @@ fn reverse_queues(records: &mut [Record]) {
 }
 
 const NO_TOKEN: FencingToken = FencingToken::new(0).expect("zero is a number of 53 bits");
-
-/// How many batches are dropped by a kill at the most.
-const BATCHES_A_SYNC: usize = 100;
 
 /// How much later than reported a late store writes.
 const DELAY: Duration = Duration::from_millis(5);

@@ -93,3 +93,51 @@ impl hyper::body::Body for Pieces {
 const PIECE: usize = 32 * 1024;
 /// How many pieces wait for the client.
 const PIECES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path, time::Duration};
+
+    use axum::body::to_bytes;
+    use throttle_runtime::{Handle, Labels, Settings};
+    use throttle_store::Embedded;
+
+    use super::*;
+
+    /// A service with a store that has so many peers.
+    async fn service(file: &Path, peers: usize) -> (Handle, Reader) {
+        let store = Embedded::open(file).unwrap();
+        let reader = store.reader();
+        let semaphores = BTreeMap::new();
+        let builder = Handle::builder(Settings::default(), &semaphores);
+        let handle = builder.store(Box::new(store)).start().unwrap();
+        let lease = Duration::from_secs(3_600);
+        let new_peers = (0..peers).map(|_| handle.new_peer(lease, Labels::default()));
+        for new_peer in futures_util::future::join_all(new_peers).await {
+            new_peer.unwrap();
+        }
+        (handle, reader)
+    }
+
+    #[tokio::test]
+    async fn an_export_has_all_records_of_one_instant_in_several_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let (handle, reader) = service(&directory.path().join("it.redb"), 5_000).await;
+        let exported = body(reader).await.unwrap();
+        let lease = Duration::from_secs(3_600);
+        handle.new_peer(lease, Labels::default()).await.unwrap();
+        let text = to_bytes(exported, usize::MAX).await.unwrap();
+        assert!(text.len() > PIECE * (PIECES + 1), "{} bytes", text.len());
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        assert_eq!(lines.count(), 5_003, "header, peers, end, checksum");
+    }
+
+    #[tokio::test]
+    async fn the_export_of_a_store_that_was_closed_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (handle, reader) = service(&directory.path().join("it.redb"), 1).await;
+        handle.close().await.unwrap();
+        let refusal = body(reader).await.unwrap_err();
+        assert!(refusal.contains("it.redb was closed"), "{refusal}");
+    }
+}

@@ -41,7 +41,11 @@ pub(crate) struct Service {
 enum Storage {
     Nothing,
     /// A file that is written at the end.
-    StateFile(PathBuf),
+    StateFile {
+        file: PathBuf,
+        /// Whether the service began with what was in it.
+        was_read: bool,
+    },
     /// A store, with something that takes snapshots of it.
     Store(Reader),
 }
@@ -84,12 +88,14 @@ impl Service {
             Persistence::Memory => Ok(Self { handle: builder.start()?, storage: Storage::Nothing }),
             Persistence::StateFile(file) => {
                 check_writable(file)?;
-                if let Some(found) = StateFile::open(file, wall_clock::now())? {
+                let found = StateFile::open(file, wall_clock::now())?;
+                let was_read = found.is_some();
+                if let Some(found) = found {
                     builder = builder.recover_from(Box::new(found));
                 }
                 let handle = builder.start()?;
                 report(file, handle.recovery());
-                Ok(Self { handle, storage: Storage::StateFile(file.to_owned()) })
+                Ok(Self { handle, storage: Storage::StateFile { file: file.to_owned(), was_read } })
             }
             Persistence::Store(file) => {
                 let store = Embedded::open(file)?;
@@ -107,7 +113,7 @@ impl Service {
     pub(crate) fn store(&self) -> Option<&Reader> {
         match &self.storage {
             Storage::Store(reader) => Some(reader),
-            Storage::Nothing | Storage::StateFile(_) => None,
+            Storage::Nothing | Storage::StateFile { .. } => None,
         }
     }
 
@@ -116,10 +122,20 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// If it cannot be deleted. A later start would recover it, so the server must not serve then.
+    /// If it cannot be deleted: a later start would recover it. If somebody else has deleted it since it was read: that
+    /// may be another server, which now holds the same state. The server must not serve then.
     pub(crate) async fn begin(&self) -> Result<(), StoreError> {
         match self.storage.clone() {
-            Storage::StateFile(file) => blocking(move || StateFile::remove(file)).await,
+            Storage::StateFile { file, was_read } => {
+                blocking(move || {
+                    if was_read {
+                        delete(&file)?;
+                    }
+                    // Makes durable that it is gone.
+                    StateFile::remove(&file)
+                })
+                .await
+            }
             Storage::Nothing | Storage::Store(_) => Ok(()),
         }
     }
@@ -134,7 +150,7 @@ impl Service {
         let Self { handle, storage } = self;
         match storage {
             Storage::Nothing => Ok(()),
-            Storage::StateFile(file) => blocking(move || save(&handle, &file)).await,
+            Storage::StateFile { file, .. } => blocking(move || save(&handle, &file)).await,
             Storage::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
                 let seconds = CLOSE_TIMEOUT.as_secs();
                 Err(StoreError::new(format!(
@@ -152,6 +168,16 @@ async fn blocking<T: Send + 'static>(
     let outcome = task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|error| {
         Err(StoreError::new(format!("the state was not kept by a defect of this program: {error}")))
+    })
+}
+
+/// Deletes the state file that was read, which must be there: of two servers that have read it, one deletes it.
+fn delete(file: &Path) -> Result<(), StoreError> {
+    fs::remove_file(file).map_err(|error| {
+        StoreError::new(format!(
+            "the state file {} was read but cannot be deleted ({error}): another server may have read it, too",
+            file.display()
+        ))
     })
 }
 
@@ -202,3 +228,81 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many names a message has.
 const MAX_NAMES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, mpsc},
+    };
+
+    use throttle_runtime::{Batch, Labels, Meta, Record, Settings, Store};
+
+    use super::*;
+
+    /// A disk that takes no batch but the first before the sender is dropped.
+    struct Hanging {
+        batches: usize,
+        released: mpsc::Receiver<()>,
+    }
+
+    impl Store for Hanging {
+        fn load(
+            &mut self,
+            _: &mut dyn FnMut(Record) -> Result<(), StoreError>,
+        ) -> Result<Option<Meta>, StoreError> {
+            Ok(None)
+        }
+
+        fn write(&mut self, _: &Batch) -> Result<(), StoreError> {
+            self.batches += 1;
+            if self.batches > 1 {
+                let _ = self.released.recv();
+            }
+            Ok(())
+        }
+
+        fn max_batch(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    /// Two servers with the same locks would both let their holders work.
+    #[tokio::test]
+    async fn of_two_services_that_began_with_the_same_state_file_one_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("it");
+        let handle = Handle::start(Settings::default(), &BTreeMap::new());
+        save(&handle, &file).unwrap();
+        let service = || async {
+            let text = format!("[restart]\nstate_file = {:?}", file.to_str().unwrap());
+            let config = Config::parse(&text, Path::new("it.toml")).unwrap();
+            let metrics = Metrics::new(Arc::new(metrics::NoopRecorder), Arc::new(String::new));
+            Service::start(&config, &metrics, metrics.observer()).await.unwrap()
+        };
+        let (first, second) = (service().await, service().await);
+        assert!(first.begin().await.is_ok());
+        let error = second.begin().await.unwrap_err().to_string();
+        assert!(error.contains("another server"), "{error}");
+        // Without a file there is nothing to share.
+        assert!(service().await.begin().await.is_ok());
+    }
+
+    /// A process must end, whatever its disk does.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_does_not_delay_the_end_for_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let reader = Embedded::open(directory.path().join("it.redb")).unwrap().reader();
+        let (release, released) = mpsc::channel();
+        let semaphores = BTreeMap::new();
+        let builder = Handle::builder(Settings::default(), &semaphores);
+        let handle = builder.store(Box::new(Hanging { batches: 0, released })).start().unwrap();
+        let lease = Duration::from_secs(60);
+        let unanswered = handle.new_peer(lease, Labels::default());
+        assert!(timeout(Duration::from_secs(1), unanswered).await.is_err());
+        let service = Service { handle, storage: Storage::Store(reader) };
+        let error = service.end().await.unwrap_err().to_string();
+        assert!(error.contains("within 2 seconds"), "{error}");
+        drop(release);
+    }
+}

@@ -224,6 +224,30 @@ fn a_check_summarises_the_configuration_and_does_not_listen() {
 }
 
 #[test]
+fn a_check_says_what_keeps_the_state() {
+    let summary = |config: &str| {
+        let directory = directory(config);
+        let output = run(directory.path(), &["--check-config"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "it makes no file");
+        text(&output.stdout)
+    };
+    let store = summary("[store]\n[restart]\ngrace_period = '90s'\n");
+    assert!(store.contains("\nstate: durable in throttle.redb\n"), "{store}");
+    assert!(store.contains("\ngrace period after a start that recovers nothing: 1m 30s\n"));
+    assert!(store.contains(", store 68\n"), "{store}");
+    let file = summary("[restart]\nstate_file = 'it'\n");
+    assert!(file.contains("\nstate: in memory, and in it from a stop to the next start\n"));
+    check_refused(
+        "[store]\n[restart]\nstate_file = 'it'\n",
+        &["--check-config"],
+        expect![[r#"
+        error: throttle.toml:3:14: restart.state_file: a state file, although there is a section `store`, which keeps the state over every restart
+    "#]],
+    );
+}
+
+#[test]
 fn the_documented_configuration_is_that_in_the_repository() {
     let directory = TempDir::new().unwrap();
     let printed = text(&run(directory.path(), &["--print-config"]).stdout);

@@ -182,6 +182,7 @@ fn a_semaphore_that_is_removed_while_it_is_in_use_stays_with_its_holders() {
         assert_eq!(server.lock(&stranger, "C").0, 200);
         // The holder has it still, and lets it go.
         assert_eq!(server.lock(&holder, "A").0, 200);
+        assert_eq!(server.json("/semaphores/A")["retired"], true);
         assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
         assert_eq!(server.request("GET", "/remainder?semaphore=A", "").0, 400);
         let metrics = server.request("GET", "/metrics", "").1;
@@ -213,10 +214,13 @@ fn a_new_level_of_a_semaphore_in_use_takes_effect_when_it_is_unused() {
         let outcome = reload(&mut server);
         assert!(outcome.contains("deferred") && outcome.contains(r#"["A"]"#), "{outcome}");
         assert!(server.wait_for("as soon as they are unused").contains(r#"names=["A"]"#));
-        let level = |server: &Server| server.json("/semaphores/A")["level"].as_i64();
-        assert_eq!(level(&server), Some(0));
+        let level = |server: &Server| {
+            let semaphore = server.json("/semaphores/A");
+            (semaphore["level"].as_i64(), semaphore["next_level"].as_i64())
+        };
+        assert_eq!(level(&server), (Some(0), Some(7)));
         assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
-        assert_eq!(level(&server), Some(7));
+        assert_eq!(level(&server), (Some(7), None));
     }
 }
 

@@ -61,6 +61,41 @@ fn an_export_of_a_killed_server_makes_a_store_that_another_server_continues_with
     assert_eq!(server.lock(&waiter, "A").0, 200);
 }
 
+/// The way from a state file to a store.
+#[cfg(unix)]
+#[test]
+fn a_store_can_be_made_out_of_a_state_file() {
+    let mut server = Server::start("[restart]\nstate_file = 'it'\n[semaphores]\nA = 1\n");
+    let holder = server.new_peer();
+    let lock = server.lock(&holder, "A");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let summary = output(&server.directory, &["store", "inspect", "it"]);
+    assert!(summary.contains("\"A\": 1 of 1 held"), "{summary}");
+    output(&server.directory, &["store", "verify", "it"]);
+    output(&server.directory, &["store", "import", "it", "throttle.redb"]);
+    server.configure(CONFIG);
+    server.start_again();
+    assert_eq!(server.lock(&holder, "A"), lock);
+}
+
+/// D5
+#[test]
+fn lines_of_a_newer_format_or_without_their_end_are_refused() {
+    let (mut server, _) = busy();
+    server.kill();
+    let lines = output(&server.directory, &["store", "export", "throttle.redb"]);
+    let newer = lines.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(newer, lines);
+    let (without_end, _) = lines.trim_end().rsplit_once('\n').unwrap();
+    for (text, reason) in [(newer.as_str(), "format 2"), (without_end, "the export"), ("", "")] {
+        fs::write(server.directory.path().join("lines"), text).unwrap();
+        let refused = error(&server.directory, &["store", "import", "lines", "new.redb"]);
+        assert!(refused.contains(reason), "{refused}");
+        assert!(!server.directory.path().join("new.redb").exists());
+    }
+}
+
 #[test]
 fn a_summary_is_for_people() {
     let (mut server, _) = busy();
