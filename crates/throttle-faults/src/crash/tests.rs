@@ -338,6 +338,7 @@ fn a_run_that_exercised_too_little_is_an_error() {
         kills: 10,
         kills_with_requests: 10,
         kills_while_starting: 10,
+        kills_of_first_starts: 10,
         kills_within_commit: 10,
         kills_before_commit: 10,
         locks_recovered: many,

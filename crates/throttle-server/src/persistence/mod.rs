@@ -41,7 +41,11 @@ pub(crate) struct Service {
 enum Storage {
     Nothing,
     /// A file that is written at the end.
-    StateFile(PathBuf),
+    StateFile {
+        file: PathBuf,
+        /// Whether the service began with what was in it.
+        was_read: bool,
+    },
     /// A store, with something that takes snapshots of it.
     Store(Reader),
 }
@@ -84,12 +88,14 @@ impl Service {
             Persistence::Memory => Ok(Self { handle: builder.start()?, storage: Storage::Nothing }),
             Persistence::StateFile(file) => {
                 check_writable(file)?;
-                if let Some(found) = StateFile::open(file, wall_clock::now())? {
+                let found = StateFile::open(file, wall_clock::now())?;
+                let was_read = found.is_some();
+                if let Some(found) = found {
                     builder = builder.recover_from(Box::new(found));
                 }
                 let handle = builder.start()?;
                 report(file, handle.recovery());
-                Ok(Self { handle, storage: Storage::StateFile(file.to_owned()) })
+                Ok(Self { handle, storage: Storage::StateFile { file: file.to_owned(), was_read } })
             }
             Persistence::Store(file) => {
                 let store = Embedded::open(file)?;
@@ -107,7 +113,7 @@ impl Service {
     pub(crate) fn store(&self) -> Option<&Reader> {
         match &self.storage {
             Storage::Store(reader) => Some(reader),
-            Storage::Nothing | Storage::StateFile(_) => None,
+            Storage::Nothing | Storage::StateFile { .. } => None,
         }
     }
 
@@ -116,10 +122,20 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// If it cannot be deleted. A later start would recover it, so the server must not serve then.
+    /// If it cannot be deleted: a later start would recover it. If somebody else has deleted it since it was read: that
+    /// may be another server, which now holds the same state. The server must not serve then.
     pub(crate) async fn begin(&self) -> Result<(), StoreError> {
         match self.storage.clone() {
-            Storage::StateFile(file) => blocking(move || StateFile::remove(file)).await,
+            Storage::StateFile { file, was_read } => {
+                blocking(move || {
+                    if was_read {
+                        delete(&file)?;
+                    }
+                    // Makes durable that it is gone.
+                    StateFile::remove(&file)
+                })
+                .await
+            }
             Storage::Nothing | Storage::Store(_) => Ok(()),
         }
     }
@@ -134,7 +150,7 @@ impl Service {
         let Self { handle, storage } = self;
         match storage {
             Storage::Nothing => Ok(()),
-            Storage::StateFile(file) => blocking(move || save(&handle, &file)).await,
+            Storage::StateFile { file, .. } => blocking(move || save(&handle, &file)).await,
             Storage::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
                 let seconds = CLOSE_TIMEOUT.as_secs();
                 Err(StoreError::new(format!(
@@ -152,6 +168,16 @@ async fn blocking<T: Send + 'static>(
     let outcome = task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|error| {
         Err(StoreError::new(format!("the state was not kept by a defect of this program: {error}")))
+    })
+}
+
+/// Deletes the state file that was read, which must be there: of two servers that have read it, one deletes it.
+fn delete(file: &Path) -> Result<(), StoreError> {
+    fs::remove_file(file).map_err(|error| {
+        StoreError::new(format!(
+            "the state file {} was read but cannot be deleted ({error}): another server may have read it, too",
+            file.display()
+        ))
     })
 }
 
@@ -205,7 +231,10 @@ const MAX_NAMES: usize = 20;
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::mpsc};
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, mpsc},
+    };
 
     use throttle_runtime::{Batch, Labels, Meta, Record, Settings, Store};
 
@@ -236,6 +265,27 @@ mod tests {
         fn max_batch(&self) -> usize {
             usize::MAX
         }
+    }
+
+    /// Two servers with the same locks would both let their holders work.
+    #[tokio::test]
+    async fn of_two_services_that_began_with_the_same_state_file_one_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("it");
+        let handle = Handle::start(Settings::default(), &BTreeMap::new());
+        save(&handle, &file).unwrap();
+        let service = || async {
+            let text = format!("[restart]\nstate_file = {:?}", file.to_str().unwrap());
+            let config = Config::parse(&text, Path::new("it.toml")).unwrap();
+            let metrics = Metrics::new(Arc::new(metrics::NoopRecorder), Arc::new(String::new));
+            Service::start(&config, &metrics, metrics.observer()).await.unwrap()
+        };
+        let (first, second) = (service().await, service().await);
+        assert!(first.begin().await.is_ok());
+        let error = second.begin().await.unwrap_err().to_string();
+        assert!(error.contains("another server"), "{error}");
+        // Without a file there is nothing to share.
+        assert!(service().await.begin().await.is_ok());
     }
 
     /// A process must end, whatever its disk does.

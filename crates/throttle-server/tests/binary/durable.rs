@@ -1,6 +1,6 @@
 //! Servers with a store that are killed and started again.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::{Request, Server};
 
@@ -82,6 +82,24 @@ fn after_a_kill_holders_hold_waiters_wait_in_order_and_nobody_else_got_in() {
     assert_eq!(server.lock(&newcomer, "A").0, 202);
 }
 
+#[test]
+fn the_store_has_metrics_which_a_server_without_one_lacks() {
+    let server = Server::start(CONFIG);
+    assert_eq!(server.lock(&server.new_peer(), "A").0, 200);
+    for name in [
+        "throttle_store_batch_seconds_count",
+        "throttle_store_batch_records_sum",
+        "throttle_store_bytes",
+        "throttle_store_last_recovery_timestamp_seconds",
+    ] {
+        assert!(server.metric(name).is_some_and(|value| value > 0.0), "{name}");
+    }
+    assert_eq!(server.metric("throttle_store_failures_total"), Some(0.0));
+    assert_eq!(server.metric("throttle_store_recovery_seconds"), Some(0.0));
+    let server = Server::start("[semaphores]\nA = 1\n");
+    assert!(!server.request("GET", "/metrics", "").1.contains("throttle_store"));
+}
+
 /// D6: the time in which there was no server does not count.
 #[cfg(unix)]
 #[test]
@@ -92,9 +110,9 @@ fn no_lease_ends_while_there_is_no_server() {
     server.kill();
     assert!(std::process::Command::new("sleep").arg("2.2").status().unwrap().success());
     server.start_again();
-    assert_eq!(server.json("/semaphores/A")["held"], json!(1));
+    assert_eq!(server.json("/semaphores/A")["held"], 1);
     // Nobody renews it any more.
-    while server.json("/semaphores/A")["held"] != json!(0) {}
+    while server.json("/semaphores/A")["held"] != 0 {}
 }
 
 /// D9
@@ -178,5 +196,5 @@ fn a_server_that_stood_still_under_load_has_lost_nothing() {
     server.kill();
     server.start_again();
     assert_eq!(tokens(&server), before);
-    assert_eq!(server.json("/semaphores/A")["held"], json!(40));
+    assert_eq!(server.json("/semaphores/A")["held"], 40);
 }
