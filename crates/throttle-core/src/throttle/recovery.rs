@@ -152,6 +152,12 @@ impl Recovery {
         self.throttle.absent.recover(peer, sequence, since.min(self.throttle.now));
     }
 
+    /// Grants nothing, from the [end](Self::finish) of the recovery on, until the grants are
+    /// [resumed](Throttle::resume_grants). O(n) in the number of semaphores.
+    pub fn suspend_grants(&mut self) {
+        self.throttle.suspend_grants(self.throttle.now);
+    }
+
     /// Serves the queues, and returns the machine.
     ///
     /// Pending locks of [retired](Self::retire) semaphores are cancelled, and so are those that exceed the
