@@ -17,7 +17,7 @@ xflags::xflags! {
             repeated --study study: String
             /// Only this scenario of the throughput study: cycle, lock, heartbeat, roam or queue.
             repeated --scenario scenario: String
-            /// How many peers the study of pauses involves: by default 100,000, then a million.
+            /// How many peers the study of pauses involves: by default 100,000, then a million; and that of the store.
             optional --concerned peers: usize
             /// Throughput only at empty servers.
             optional --empty

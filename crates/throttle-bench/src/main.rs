@@ -75,7 +75,8 @@ struct Arguments {
     /// Scenarios of the throughput study; may be given several times. Default: all.
     #[arg(long = "scenario", value_enum)]
     scenarios: Vec<Scenario>,
-    /// How many peers or waiters the events of the pauses study concern; the semaphores are a tenth of it.
+    /// How many peers or waiters the events of the pauses study concern; the semaphores are a tenth of it. Also how
+    /// many peers a server with a store recovers.
     #[arg(long)]
     concerned: Option<usize>,
     /// Run the throughput study without populations.
@@ -137,6 +138,7 @@ impl Arguments {
         if let Some(peers) = self.concerned {
             ensure!(peers > 0, "somebody is concerned");
             plan.sizes = vec![Size::of(peers)];
+            plan.recovered = peers;
         }
         if self.empty {
             plan.populations.truncate(1);

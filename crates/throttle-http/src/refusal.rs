@@ -142,7 +142,7 @@ impl From<throttle_runtime::Error> for Refusal {
             throttle_runtime::Error::Refused(refused) => refused.into(),
             throttle_runtime::Error::StoreFailed => Self::new(
                 Code::StoreFailed,
-                "The server cannot write to its store and is about to end. Try again later.",
+                "The server can make no change durable any more and is about to end. Try again later.",
             ),
         }
     }

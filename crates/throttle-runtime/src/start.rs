@@ -44,7 +44,7 @@ impl Handle {
         let calendar = Calendar::new(start, wall_clock.unix_time());
         let empty = Empty { settings, seed: entropy.seed(), reports: store.is_some() };
         let origin = Origin::find(&mut store, recover_from, |source| {
-            recovery::load(source, semaphores, empty.throttle(), start, calendar)
+            recovery::load(source, semaphores, empty.throttle(), (start, calendar), grace_period)
         })?;
 
         let meta = origin.meta(wall_clock, &mut entropy);
@@ -53,15 +53,16 @@ impl Handle {
         let loaded = origin.loaded();
         let mut first = First::new(loaded, || empty.throttle());
         first.configure(semaphores, start, meta.token_floor);
-        let suspended = first.recovered.is_none() && !grace_period.is_zero();
-        if suspended {
+        let age_at_start = calendar.age(meta.made_at);
+        let grace_left = grace_period.saturating_sub(age_at_start);
+        if !grace_left.is_zero() {
             first.throttle.suspend_grants(start);
         }
 
         let First { throttle, entries, recorded, mut recovered } = first;
         let names = Arc::new(Names::new(entries.into_values().collect()));
         let mut state = State::new(start, throttle, names, observer, entropy);
-        state.grace_until = suspended.then_some(start + grace_period);
+        state.grace_until = (!grace_left.is_zero()).then(|| start + grace_left);
         state.announce_semaphores();
         let max_batch = store.as_ref().map(|store| store.max_batch());
         state.journal = max_batch.map(|max| Box::new(Journal::new(max, meta, calendar)));
@@ -72,13 +73,8 @@ impl Handle {
         if let Some(recovered) = &mut recovered {
             recovered.retired = state.retired_semaphores();
         }
-        let memory = Memory {
-            recovered,
-            age_at_start: calendar.age(meta.made_at),
-            meta,
-            calendar,
-            is_durable: store.is_some(),
-        };
+        let memory =
+            Memory { recovered, age_at_start, meta, calendar, is_durable: store.is_some() };
         let service = Arc::new(Service::new(Clock::start_at(start), memory, state));
         // Collects the events of the recovery.
         service.with_state(|_, _, _| {});
@@ -144,7 +140,9 @@ impl Origin {
     /// The meta record of the service. Only a store that has a state needs no help of the wall clock.
     fn meta(&self, wall_clock: WallClock, entropy: &mut Entropy) -> Meta {
         let id = entropy.seed();
-        let fresh = || FencingToken::new(wall_clock.token_floor()).unwrap_or(FencingToken::MAX);
+        // It is lower if the wall clock is decades ahead.
+        let throttle = Throttle::new(Settings::default());
+        let fresh = || throttle.with_token_floor(wall_clock.token_floor()).token_floor();
         match self {
             Self::Store(loaded) => loaded.meta,
             Self::Source(Loaded { meta, .. }) => {
@@ -193,10 +191,8 @@ impl First {
         now: Time,
         token_floor: FencingToken,
     ) {
-        // The recovery has raised it above the tokens of the semaphores that it removed.
-        let token_floor = token_floor.max(self.throttle.token_floor());
         let throttle = std::mem::replace(&mut self.throttle, Throttle::new(Settings::default()));
-        self.throttle = throttle.with_token_floor(token_floor.get());
+        self.throttle = throttle.with_last_token(token_floor);
         for (name, &config) in semaphores {
             match self.entries.get(&**name) {
                 Some(entry) => {

@@ -2,7 +2,7 @@
 //!
 //! Bytes of any kind can be decoded: the outcome is a record that the domain allows, or [`Damage`]. A record that
 //! gets a new field gets a new version, and the decoder keeps those before. `docs/design/records.md` describes the
-//! versions; `tests/format` has a file of each.
+//! versions; `tests/data` has a file of each.
 
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 

@@ -35,6 +35,8 @@ mod state_file;
 mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use crate::{

@@ -7,7 +7,10 @@
 //! The records come from outside, so each is checked for what the machine relies on before it changes anything.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::hash::Hash;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::Throttle;
@@ -15,7 +18,7 @@ use crate::{
     CancelCause, Count, Damage, FencingToken, HeldRecord, PeerId, PeerRecord, PendingRecord,
     SemaphoreId, Sequence, Ticket, Time,
     peers::{Held, Peer, Pending, WaitState},
-    semaphore::{Semaphore, WaiterEntry},
+    semaphore::{HolderEntry, Semaphore, WaiterEntry},
     time::nanos,
 };
 
@@ -53,6 +56,8 @@ pub struct Recovery {
     throttle: Throttle,
     /// To be retired.
     retired: Vec<SemaphoreId>,
+    holders: Entries<FencingToken, HolderEntry>,
+    waiters: Entries<Ticket, WaiterEntry>,
 }
 
 impl Recovery {
@@ -67,7 +72,7 @@ impl Recovery {
     pub fn new(mut throttle: Throttle, now: Time) -> Self {
         assert_eq!(throttle.peers.len(), 0, "peers are recovered before others are created");
         throttle.advance(now);
-        Self { throttle, retired: Vec::new() }
+        Self { throttle, retired: Vec::new(), holders: Entries::new(), waiters: Entries::new() }
     }
 
     /// Makes the tokens of a semaphore greater than `last_token`.
@@ -127,10 +132,14 @@ impl Recovery {
         });
         throttle.deadlines.insert(slot, deadline);
         for HeldRecord { semaphore, count, token, since } in held {
-            throttle.semaphore_mut(semaphore).recover_holder(token, slot, count, since.min(now));
+            let found = throttle.semaphore_mut(semaphore);
+            found.raise_last_token(token);
+            found.add_recovered(count.get(), 0);
+            self.holders.push(semaphore, token, HolderEntry { slot, since: since.min(now) });
         }
         if let Some(PendingRecord { semaphore, count, ticket, .. }) = pending {
-            throttle.semaphore_mut(semaphore).enqueue(ticket, WaiterEntry { slot, count });
+            throttle.semaphore_mut(semaphore).add_recovered(0, count.get());
+            self.waiters.push(semaphore, ticket, WaiterEntry { slot, count });
             throttle.last_ticket = throttle.last_ticket.max(ticket);
         }
         Ok(())
@@ -143,6 +152,12 @@ impl Recovery {
         self.throttle.absent.recover(peer, sequence, since.min(self.throttle.now));
     }
 
+    /// Grants nothing, from the [end](Self::finish) of the recovery on, until the grants are
+    /// [resumed](Throttle::resume_grants). O(n) in the number of semaphores.
+    pub fn suspend_grants(&mut self) {
+        self.throttle.suspend_grants(self.throttle.now);
+    }
+
     /// Serves the queues, and returns the machine.
     ///
     /// Pending locks of [retired](Self::retire) semaphores are cancelled, and so are those that exceed the
@@ -150,7 +165,16 @@ impl Recovery {
     /// number of waiters, and O(log n) for each that is granted or cancelled.
     #[must_use]
     pub fn finish(self) -> Throttle {
-        let Self { mut throttle, retired } = self;
+        let Self { mut throttle, retired, mut holders, mut waiters } = self;
+        holders.sort();
+        waiters.sort();
+        for (semaphore, id) in throttle.semaphores.iter_mut().zip(0..) {
+            if let Some(semaphore) = semaphore {
+                let id = SemaphoreId(id);
+                semaphore.recover_entries(holders.of(id), waiters.of(id));
+            }
+        }
+        drop((holders, waiters));
         for id in retired {
             if throttle.semaphore(id).is_ok() {
                 throttle.retire(id);
@@ -180,7 +204,7 @@ impl Recovery {
         for &HeldRecord { semaphore, count, token, .. } in &record.held {
             let found = self.check_semaphore(semaphore)?;
             check_token(semaphore, token)?;
-            if found.holder(token).is_some() {
+            if self.holders.contains(semaphore, token) {
                 return Err(Damage::TokenTwice { peer, semaphore, token });
             }
             if found.held() + count.get() > Count::MAX.get() {
@@ -194,7 +218,8 @@ impl Recovery {
         if ticket > LAST_TICKET {
             return Err(Damage::TicketTooLarge { peer, ticket });
         }
-        if self.check_semaphore(semaphore)?.is_queued(ticket) {
+        self.check_semaphore(semaphore)?;
+        if self.waiters.contains(semaphore, ticket) {
             return Err(Damage::TicketTwice { peer, semaphore, ticket });
         }
         Ok(())
@@ -215,6 +240,41 @@ impl Throttle {
         for (_, WaiterEntry { slot, count }) in too_large.collect::<Vec<_>>() {
             self.cancel(slot, CancelCause::NeverAcquirable { count, max });
         }
+    }
+}
+
+/// What the semaphores will store of their holders or waiters, in the order of the records.
+#[derive(Debug)]
+struct Entries<K, V> {
+    entries: Vec<(SemaphoreId, K, V)>,
+    keys: HashSet<(SemaphoreId, K), FixedState>,
+}
+
+impl<K: Copy + Eq + Hash + Ord, V: Copy> Entries<K, V> {
+    fn new() -> Self {
+        Self { entries: Vec::new(), keys: HashSet::default() }
+    }
+
+    fn contains(&self, semaphore: SemaphoreId, key: K) -> bool {
+        self.keys.contains(&(semaphore, key))
+    }
+
+    fn push(&mut self, semaphore: SemaphoreId, key: K, entry: V) {
+        self.entries.push((semaphore, key, entry));
+        self.keys.insert((semaphore, key));
+    }
+
+    /// Puts the entries of each semaphore next to each other, in the order of their keys.
+    fn sort(&mut self) {
+        self.keys = HashSet::default();
+        self.entries.sort_unstable_by_key(|&(semaphore, key, _)| (semaphore, key));
+    }
+
+    /// The entries of a semaphore, once they are sorted. O(log n).
+    fn of(&self, semaphore: SemaphoreId) -> impl Iterator<Item = (K, V)> {
+        let start = self.entries.partition_point(|&(id, ..)| id < semaphore);
+        let entries = self.entries[start..].iter().take_while(move |&&(id, ..)| id == semaphore);
+        entries.map(|&(_, key, entry)| (key, entry))
     }
 }
 

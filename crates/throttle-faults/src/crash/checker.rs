@@ -182,6 +182,11 @@ impl Checker {
         self.coverage.kills_with_requests += usize::from(!self.open.is_empty());
     }
 
+    /// The server was killed during its first start, and nothing else has happened yet.
+    pub fn killed_first_start(&mut self) {
+        self.coverage.kills_of_first_starts += 1;
+    }
+
     /// The process of the server has ended, at this moment or earlier.
     pub fn killed(&mut self, at: Moment, was_ready: bool) {
         self.coverage.kills += 1;

@@ -17,8 +17,10 @@ pub struct Coverage {
     pub kills: usize,
     /// Kills with requests under way.
     pub kills_with_requests: usize,
-    /// Kills before the server was ready: during the recovery, or during the first start.
+    /// Kills before the server was ready, most of them during the recovery.
     pub kills_while_starting: usize,
+    /// Further kills, during the first start without a file.
+    pub kills_of_first_starts: usize,
     /// Kills between the commit of a change and its answer: the change was there afterwards, without an answer.
     pub kills_within_commit: usize,
     /// Kills before the commit of a change: it was under way, and was not there afterwards.
@@ -46,6 +48,7 @@ impl Coverage {
         let least = [
             ("kills with requests under way", self.kills_with_requests, kills / 3),
             ("kills before the server was ready", self.kills_while_starting, kills / 40),
+            ("kills of first starts", self.kills_of_first_starts, kills / 10),
             ("kills between a commit and its answer", self.kills_within_commit, kills / 40),
             ("kills before a commit", self.kills_before_commit, kills / 40),
             ("locks recovered", self.locks_recovered, kills),
@@ -69,9 +72,10 @@ impl Display for Coverage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} kills: {} with requests under way, {} before the server was ready, {} between a commit and its \
-             answer, {} before a commit",
+            "{} kills, and {} of first starts: {} with requests under way, {} before the server was ready, {} \
+             between a commit and its answer, {} before a commit",
             self.kills,
+            self.kills_of_first_starts,
             self.kills_with_requests,
             self.kills_while_starting,
             self.kills_within_commit,

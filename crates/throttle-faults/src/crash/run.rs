@@ -13,7 +13,7 @@ use super::{
     crowd::{CROWD, Crowd},
     event::{Answer, Semaphore},
     random_walk::{OUTER, RandomWalk},
-    raw_http::{decode_peer, exchange, get, open},
+    raw_http::{decode_peer, delete, exchange, get, open},
     recorder::Recorder,
     server_process::{ServerProcess, ServerProgram},
 };
@@ -121,13 +121,16 @@ struct Crashes {
 
 impl Crashes {
     async fn run(&mut self, plan: &CrashPlan) -> anyhow::Result<()> {
+        if plan.until.is_none() {
+            self.first_starts(plan.rounds.div_ceil(ROUNDS_A_FIRST_START)).await?;
+        }
         let mut kills = 0;
         while kills < plan.rounds {
             self.recorder.started();
             self.server.start()?;
-            // Sometimes in quick succession: during the recovery, and during the first start.
-            if kills == 0 || self.random.random_bool(EARLY) {
-                sleep(Duration::from_millis(self.random.random_range(0..80))).await;
+            // Sometimes in quick succession, during the recovery.
+            if self.random.random_bool(EARLY) {
+                sleep(Duration::from_millis(self.random.random_range(0..RECOVERY_MS))).await;
                 self.kill(false).await?;
                 kills += 1;
                 continue;
@@ -148,6 +151,24 @@ impl Crashes {
         self.end().await
     }
 
+    /// Kills the server during its first start, without a file. The next start must become ready.
+    async fn first_starts(&mut self, times: usize) -> anyhow::Result<()> {
+        for _ in 0..times {
+            self.server.remove_store()?;
+            for attempt in 0..self.random.random_range(1..=2_u32) {
+                self.server.start()?;
+                let span = self.random.random_range(0..FIRST_START_MS);
+                sleep(Duration::from_millis(span)).await;
+                self.server.kill().await.with_context(|| format!("first start {attempt}"))?;
+                self.recorder.checker(Checker::killed_first_start);
+            }
+            self.server.start()?;
+            self.server.wait_until_ready().await.context("after a kill during the first start")?;
+            self.server.kill().await?;
+        }
+        self.server.remove_store()
+    }
+
     /// Lets the clients run for this long. None of them ends meanwhile, except by a failure.
     async fn load(&mut self, span: Duration) -> anyhow::Result<()> {
         let clients = &mut self.clients;
@@ -158,10 +179,10 @@ impl Crashes {
     }
 
     async fn kill(&mut self, was_ready: bool) -> anyhow::Result<()> {
-        self.recorder.change_server(|server| server.is_ready = false);
         self.recorder.checker(Checker::kill);
         self.server.kill().await?;
         self.recorder.killed(was_ready);
+        self.recorder.change_server(|server| server.is_ready = false);
         Ok(())
     }
 
@@ -232,8 +253,7 @@ impl Crashes {
                 self.recorder.violate(Rule::Memory, message);
             }
             let mut connection = open(self.server.address()).await?;
-            let mut request = get(&format!("/peers/{id}"));
-            *request.method_mut() = axum::http::Method::DELETE;
+            let request = delete(&format!("/peers/{id}"));
             exchange(&mut connection, request).await.context("the server is gone")?;
         }
         Ok(())
@@ -270,8 +290,17 @@ const SMALL_CROWD: usize = 200;
 
 const LARGE_CROWD: usize = 2_000;
 
+/// For so many kills, one file is made whose first start is killed.
+const ROUNDS_A_FIRST_START: usize = 10;
+
+/// In this time, a file is made.
+const FIRST_START_MS: u64 = 60;
+
 /// The share of kills before the server is ready.
 const EARLY: f64 = 0.12;
+
+/// In this time, a recovery is over if the machine is idle.
+const RECOVERY_MS: u64 = 80;
 
 /// A process that became ready is killed after at most this time.
 const LONGEST_LIFE_MS: u64 = 900;

@@ -78,6 +78,14 @@ impl ServerProcess {
         self.address
     }
 
+    /// Removes the file of the store, if there is one. The server must not run.
+    pub(super) fn remove_store(&self) -> anyhow::Result<()> {
+        match std::fs::remove_file(self.directory.join(STORE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts the process, and does not wait until it is ready.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         let port = self.address.port().to_string();

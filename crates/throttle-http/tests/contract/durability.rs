@@ -324,7 +324,8 @@ async fn a_service_whose_store_fails_answers_nothing_but_that() {
     let failed = |answer: &Answer| {
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{answer:?}");
     };
-    let detail = "The server cannot write to its store and is about to end. Try again later.";
+    let detail =
+        "The server can make no change durable any more and is about to end. Try again later.";
     let change = send(&server, request(Method::PUT, &format!("/peers/{idle}/C"), "1"));
     let change = answer(change).await;
     change.is_text(503, detail);
@@ -352,6 +353,26 @@ async fn a_service_whose_store_fails_answers_nothing_but_that() {
     let metrics = server.get("/metrics").await;
     assert_eq!(metrics.status, 200, "{metrics:?}");
     assert!(metrics.body.contains("throttle_refusals_total{code=\"store_failed\"}"));
+}
+
+/// Between the last write of a planned stop and the end of the process.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_after_the_store_is_closed_is_for_the_next_server() {
+    let disk = Disk::default();
+    let server = start(&disk);
+    let holder = server.hold("A", 1).await;
+    server.handle.drain();
+    server.handle.close().await.expect("the disk is sound");
+    for (method, path, body) in [
+        (Method::PUT, format!("/peers/{holder}"), r#"{"expires_in":"1m"}"#),
+        (Method::DELETE, format!("/peers/{holder}/A"), ""),
+        (Method::GET, "/semaphores/A".to_owned(), ""),
+    ] {
+        let answer = server.send(request(method, &path, body)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{answer:?}");
+    }
+    let server = start(&disk);
+    server.put(&format!("/peers/{holder}"), r#"{"expires_in":"1m"}"#).await.is_text(200, "Ok");
 }
 
 /// Demand D3, and D6, D7: a newcomer is not let in beside a holder, and waiters are served in their order.

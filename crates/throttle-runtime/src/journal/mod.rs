@@ -115,6 +115,17 @@ impl Held {
         }
     }
 
+    /// Forgets those whose requests were dropped, before it grows: while a store hangs, clients give up and repeat
+    /// their requests for as long as that lasts.
+    fn make_room(&mut self) {
+        if self.answers.len() == self.answers.capacity() {
+            self.answers.retain(|answer| !answer.is_closed());
+        }
+        if self.outcomes.len() == self.outcomes.capacity() {
+            self.outcomes.retain(|(wait, _)| !wait.sender.is_closed());
+        }
+    }
+
     fn append(&mut self, mut other: Self) {
         self.answers.append(&mut other.answers);
         self.outcomes.append(&mut other.outcomes);
@@ -171,6 +182,7 @@ impl Journal {
     ) -> Vec<(WaitSender, Outcome)> {
         match self.newest() {
             Some(held) if !outcomes.is_empty() => {
+                held.make_room();
                 held.outcomes.extend(outcomes);
                 Vec::new()
             }
@@ -185,8 +197,10 @@ impl Journal {
             Shows::Everything => self.newest(),
             Shows::Peer(peer) => self.newest_with(peer),
         };
+        let held = held?;
+        held.make_room();
         let (sender, receipt) = oneshot::channel();
-        held?.answers.push(sender);
+        held.answers.push(sender);
         Some(receipt)
     }
 
@@ -217,8 +231,11 @@ impl Journal {
     }
 
     /// Seals the gathering batch if it has reached its limit.
+    ///
+    /// If very many are sealed already, because the store hangs, it gathers on. Then it has at most a record for each
+    /// peer, however long that lasts.
     pub(crate) fn seal_if_full(&mut self, throttle: &Throttle, names: &Arc<Names>, stalled: u64) {
-        if self.gathering.len() >= self.limit {
+        if self.gathering.len() >= self.limit && self.sealed.len() < MAX_SEALED {
             let sealed = self.seal(throttle, names, stalled);
             self.sealed.push_back(sealed);
         }
@@ -301,6 +318,9 @@ impl Journal {
 /// A gathering batch of this many records is sealed, even if the store takes more. The records are read under the
 /// mutex, at less than a microsecond each.
 const SEAL_AT: usize = 8_192;
+
+/// How many batches are sealed at a time: at most half a million records.
+const MAX_SEALED: usize = 64;
 
 /// A batch that takes longer than this is reported, because nothing is answered meanwhile.
 const SLOW: Duration = Duration::from_secs(10);

@@ -12,7 +12,8 @@
 //!
 //! What a peer holds in a later part was given up in an earlier one, or was free before. Part 3 fits into one batch:
 //! in one critical section, only the peer whose operation it is can both give up a lock and gain one, and stay; the
-//! others have been touched before, so they are fewer than the limit at which a batch is sealed.
+//! others have been touched before, so they are fewer than the limit at which a batch is sealed. Only a batch that
+//! gathered while the store hung may have more; a store that cannot take them fails then.
 
 use std::{mem, sync::Arc};
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, time::Duration};
 use throttle_core::{Admission, Count, Release, Sequence};
 
 use super::*;
-use crate::{error::Error, handle::Restoration};
+use crate::{error::Error, handle::Restoration, journal::MAX_SEALED};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WAIT: LockRequest =
@@ -246,6 +246,33 @@ async fn numbers_of_requests_are_durable_before_the_answer() {
     assert_eq!(refused.unwrap_err().code(), "stale_request");
     service.flush();
     assert!(service.store.take_images().is_empty(), "a stale request changes nothing");
+}
+
+/// While a store hangs, clients give up and repeat their requests.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_and_sealed_while_a_store_hangs_is_bounded() {
+    let store = MemoryStore::new().with_max_batch(4);
+    let mut service = Service::with(store, &[("A", 1)]);
+    let (holder, other) = (service.hold("A").await, service.join().await);
+    let handle = service.handle.clone();
+    assert!(poll(&mut Box::pin(handle.release(holder, "A", None))).is_pending());
+    let batch = service.writer.take(&handle.service).expect("something gathered");
+    for _ in 0..2_000 {
+        for peer in [holder, other] {
+            assert!(poll(&mut Box::pin(handle.acquire(peer, "A", NOW))).is_pending());
+            assert!(poll(&mut Box::pin(handle.release(peer, "A", None))).is_pending());
+        }
+    }
+    handle.service.with_state(|state, _, _| {
+        let journal = state.journal.as_mut().unwrap();
+        assert_eq!(journal.sealed.len(), MAX_SEALED);
+        assert!(journal.gathering.held.answers.len() < 100, "nobody waits for them");
+    });
+    let mut last = Box::pin(handle.remainder("A"));
+    assert!(poll(&mut last).is_pending());
+    service.writer.finish(&handle.service, batch);
+    service.flush();
+    assert_eq!(ready(&mut last), Ok(1));
 }
 
 /// A store that hangs is reported, because nothing is answered meanwhile.

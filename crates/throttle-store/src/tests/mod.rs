@@ -1,6 +1,5 @@
 //! What the store promises to the runtime and to operators, by public functions only.
 
-#[cfg(feature = "testing")]
 mod disk;
 mod embedded;
 mod samples;

@@ -2,13 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
+use crate::{Embedded, StateFile, verify};
 use throttle_runtime::{StoreError, UnixTime};
-use throttle_store::{Embedded, StateFile, verify};
 
-use crate::samples::{META, batch, load, records};
+use super::samples::{META, batch, load, records};
 
 fn data(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "store", "data", name].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "src", "tests", "data", name].iter().collect()
 }
 
 #[test]

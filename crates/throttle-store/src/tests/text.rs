@@ -2,17 +2,17 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::{
+    Archive, Counts, Embedded, Records as _, StateFile, export, import, open_read_only, verify,
+};
 use expect_test::expect;
 use tempfile::TempDir;
 use throttle_core::Ticket;
 use throttle_runtime::{
     Batch, Meta, PeerChange, PeerRecord, Record, Store as _, StoreError, UnixTime, token_floor_at,
 };
-use throttle_store::{
-    Archive, Counts, Embedded, Records as _, StateFile, export, import, open_read_only, verify,
-};
 
-use crate::samples::{META, absent, bare, batch, gone, id, living, load, peer, records, token};
+use super::samples::{META, absent, bare, batch, gone, id, living, load, peer, records, token};
 
 /// When exports and state files of these tests are written: 1 December 2026.
 const NOW: UnixTime = UnixTime(1_796_083_200_000);

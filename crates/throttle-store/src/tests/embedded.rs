@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use crate::{Counts, Embedded, StateFile, verify};
 use tempfile::TempDir;
 use throttle_runtime::{Batch, PeerChange, Record, Store as _, StoreError, UnixTime};
-use throttle_store::{Counts, Embedded, StateFile, verify};
 
-use crate::samples::{META, absent, bare, batch, gone, id, living, load, peer, records, semaphore};
+use super::samples::{META, absent, bare, batch, gone, id, living, load, peer, records, semaphore};
 
 fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
