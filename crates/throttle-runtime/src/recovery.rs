@@ -247,7 +247,7 @@ impl Handle {
     pub fn grace_left(&self) -> Option<Duration> {
         let mut state = self.service.lock()?;
         let until = state.grace_until?;
-        Some(until - state.lease_clock.observe(self.service.clock.now()))
+        Some(until - state.observe(self.service.clock.now()))
     }
 
     /// Whether the service has a store, so that its state survives the end of its process at any moment.

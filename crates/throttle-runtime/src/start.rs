@@ -47,12 +47,16 @@ impl Handle {
             recovery::load(source, semaphores, empty.throttle(), (start, calendar), grace_period)
         })?;
 
-        let meta = origin.meta(wall_clock, &mut entropy);
+        let mut meta = origin.meta(wall_clock, &mut entropy);
         let is_in_store = matches!(origin, Origin::Store(_));
         let is_copied = matches!(origin, Origin::Source(_));
         let loaded = origin.loaded();
         let mut first = First::new(loaded, || empty.throttle());
         first.configure(semaphores, start, meta.token_floor);
+        if !is_in_store {
+            // A semaphore that was not wanted any more may have raised it.
+            meta.token_floor = first.throttle.token_floor();
+        }
         let age_at_start = calendar.age(meta.made_at);
         let grace_left = grace_period.saturating_sub(age_at_start);
         if !grace_left.is_zero() {

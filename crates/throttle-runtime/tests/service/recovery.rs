@@ -369,3 +369,22 @@ async fn a_saved_state_is_moved_into_a_new_store_but_never_into_one_that_has_a_s
     assert!(refused.contains("the store has a state already"), "{refused}");
     assert!(store.contents().peers.contains_key(&holder));
 }
+
+/// A crash in between must leave a store that is not complete.
+#[tokio::test(start_paused = true)]
+async fn the_meta_record_of_a_moved_state_comes_last_even_if_a_semaphore_is_not_wanted_any_more() {
+    let throttle = Handle::start(Settings::default(), &levels(&[("A", 3), ("B", 3)]));
+    hold(&throttle, "A", 1).await;
+    let file = MemoryStore::new();
+    throttle.save(&mut *file.open()).unwrap();
+    let mut contents = file.contents();
+    let greatest = FencingToken::new(1 << 52).unwrap();
+    contents.semaphores.get_mut("B").unwrap().last_token = greatest;
+    let (file, store) = (MemoryStore::of(contents), MemoryStore::new().with_max_batch(2));
+    let semaphores = levels(&[("A", 3)]);
+    let builder = Handle::builder(Settings::default(), &semaphores);
+    builder.recover_from(file.open()).store(store.open()).start().unwrap();
+    let images = store.take_images();
+    assert!(images.len() > 1 && images[..images.len() - 1].iter().all(|it| it.meta.is_none()));
+    assert_eq!(store.contents().meta.unwrap().token_floor, greatest);
+}
