@@ -97,7 +97,7 @@ async fn serve(
     let persistence = config.persistence().to_string();
     let server = tokio::select! {
         started = start(endpoint, inherited, config, file) => started?,
-        signal = second_stop(&mut signals) => {
+        signal = signals.next_stop() => {
             // What the start has read or written so far does not matter.
             info!(signal, "stopped during the start");
             return Ok(ExitCode::SUCCESS);
@@ -108,7 +108,7 @@ async fn serve(
     log.announce(&serving);
     info!("ready");
     systemd::ready(&serving.to_string());
-    let status = serve_until_the_end(&server, &mut signals).await;
+    let (status, signal) = serve_until_the_end(&server, &mut signals).await;
     systemd::stopping();
     tokio::select! {
         stopped = server.stop() => match stopped {
@@ -119,7 +119,7 @@ async fn serve(
             // Whatever has failed was reported before.
             Ok(()) | Err(_) => info!("stopped"),
         },
-        signal = second_stop(&mut signals) => warn!(signal, "stopped at once"),
+        signal = signals.second_stop(signal) => warn!(signal, "stopped at once"),
     }
     Ok(status.into())
 }
@@ -136,20 +136,24 @@ async fn start(
     }
 }
 
-/// Obeys signals until one asks to stop, or until the server is broken. Returns the exit status.
-async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> u8 {
+/// Obeys signals until one asks to stop, or until the server is broken. Returns the exit status, and the signal if
+/// it was one.
+async fn serve_until_the_end(
+    server: &Running,
+    signals: &mut Signals,
+) -> (u8, Option<&'static str>) {
     let mut ended = pin!(server.ended());
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut ended => {
-                let Err(failure) = ended else { return 0 };
+                let Err(failure) = ended else { return (0, None) };
                 let status = match failure {
                     ServerFailure::Store(_) => STORE_FAILED,
                     ServerFailure::Accepting | ServerFailure::Service(_) => BROKEN,
                 };
                 error!(error = %failure, status, "the server has failed and ends");
-                return status;
+                return (status, None);
             }
         };
         match signal {
@@ -159,7 +163,7 @@ async fn serve_until_the_end(server: &Running, signals: &mut Signals) -> u8 {
             }
             Signal::Stop(signal) => {
                 info!(signal, "shutting down");
-                return 0;
+                return (0, Some(signal));
             }
         }
     }
@@ -189,15 +193,6 @@ async fn reload(reload: impl Future<Output = Result<Changes, ReloadError>>) {
         Err(error) => systemd::refused(&format!("reload refused, nothing changed: {error}")),
     })
     .await;
-}
-
-/// The next signal to stop: the operator does not want to wait any longer.
-async fn second_stop(signals: &mut Signals) -> &'static str {
-    loop {
-        if let Signal::Stop(signal) = signals.next().await {
-            return signal;
-        }
-    }
 }
 
 fn print(text: impl fmt::Display) -> anyhow::Result<ExitCode> {

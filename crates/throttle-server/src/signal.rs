@@ -5,6 +5,10 @@ pub(crate) use self::unix::Signals;
 #[cfg(windows)]
 pub(crate) use self::windows::Signals;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 /// What a signal asks of the server, with the name of the signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Signal {
@@ -14,6 +18,39 @@ pub(crate) enum Signal {
     /// Stop serving.
     Stop(&'static str),
 }
+
+impl Signals {
+    /// The next signal that asks to stop.
+    pub(crate) async fn next_stop(&mut self) -> &'static str {
+        loop {
+            if let Signal::Stop(signal) = self.next().await {
+                return signal;
+            }
+        }
+    }
+
+    /// The next signal that asks to stop although `first` has done so.
+    ///
+    /// One request to stop may send its signal twice: coreutils' `timeout` and some supervisors send it to the process
+    /// and to its group. It must not cut short the writing of a state file.
+    pub(crate) async fn second_stop(&mut self, first: Option<&'static str>) -> &'static str {
+        let other = async {
+            loop {
+                let signal = self.next_stop().await;
+                if Some(signal) != first {
+                    return signal;
+                }
+            }
+        };
+        match timeout(REPETITION, other).await {
+            Ok(signal) => signal,
+            Err(_) => self.next_stop().await,
+        }
+    }
+}
+
+/// For how long the same signal is a repetition. Nobody asks twice so quickly by hand.
+const REPETITION: Duration = Duration::from_millis(500);
 
 #[cfg(unix)]
 mod unix {

@@ -118,6 +118,20 @@ fn a_server_that_cannot_write_the_file_at_its_end_says_so() {
     assert!(error.contains("throttle.state"), "{error}");
 }
 
+/// coreutils' `timeout` sends its signal to the process and to its group.
+#[test]
+fn the_same_signal_twice_at_once_is_one_request_to_stop() {
+    let mut server = Server::start(CONFIG);
+    for _ in 0..200 {
+        server.new_peer();
+    }
+    server.signals(&["TERM", "TERM"]);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log.contains("stopped at once"), "{}", server.log);
+    server.start_again();
+    assert_eq!(server.metric("throttle_peers"), Some(200.0));
+}
+
 /// A second signal means that the operator does not want to wait, not even for the file.
 #[test]
 fn a_second_signal_ends_the_server_with_or_without_a_file_but_not_with_half_of_one() {
