@@ -22,6 +22,7 @@ use crate::{
     lines::{Header, LineReader, LineWriter},
     snapshot::{Counts, Receive, Records, Snapshot},
     state_file::{StateFile, explain},
+    verify::verify_records,
 };
 
 /// A store or a state file that is read only.
@@ -84,7 +85,8 @@ fn read(name: &str, path: &Path) -> Result<Vec<u8>, StoreError> {
         Ok(true) | Err(BackendError::Unsupported) => {}
         Ok(false) => {
             return Err(StoreError::new(format!(
-                "{name} is in use by a server: stop it, or ask it for an export"
+                "{name} is in use by a server: stop it, or ask it for a copy with `throttle store \
+                 backup`"
             )));
         }
         Err(error) => return Err(failed(error.into())),
@@ -145,7 +147,8 @@ pub fn export(
 ///
 /// # Errors
 ///
-/// [`StoreError`] if there is a file at `path`, if the export is damaged or incomplete, or if the system refuses.
+/// [`StoreError`] if there is a file at `path`, if the export is damaged or incomplete, if no server can be in the
+/// state that it describes, or if the system refuses.
 /// Then there is no file.
 pub fn import(
     export: &mut dyn BufRead,
@@ -177,11 +180,14 @@ pub fn import(
             }
         };
         store.write(&batch)?;
-        if store.reader().snapshot()?.counts()? != counts {
+        let made = store.reader().snapshot()?;
+        if made.counts()? != counts {
             return Err(StoreError::new(
                 "the export is damaged: it has a record twice: no store was made",
             ));
         }
+        verify_records("the export", &made)
+            .map_err(|error| StoreError::new(format!("{error}: no store was made")))?;
         Ok(counts)
     })
 }

@@ -140,7 +140,7 @@ pub(crate) fn io(name: &str, what: &str, error: &std::io::Error) -> StoreError {
 pub(crate) fn damaged(name: &str, reason: &(impl Display + ?Sized)) -> StoreError {
     StoreError::new(format!(
         "{name} is damaged: {reason}. Keep a copy and look at it with `throttle store verify`; then restore a \
-         backup, or move the file away to start without memory"
+         backup, or move the file away to start with a new one, and with a grace period"
     ))
 }
 

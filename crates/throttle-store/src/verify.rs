@@ -32,11 +32,14 @@ pub struct Verified {
 /// [`StoreError`] with the first thing that is wrong, or those of [`open_read_only`].
 pub fn verify(path: impl AsRef<Path>) -> Result<Verified, StoreError> {
     let path = path.as_ref();
-    let name = path.display().to_string();
-    let archive = open_read_only(path)?;
+    verify_records(&path.display().to_string(), &open_read_only(path)?)
+}
+
+/// Checks that a server could be in the state of these records. Messages call them `name`.
+pub(crate) fn verify_records(name: &str, records: &dyn Records) -> Result<Verified, StoreError> {
     let mut throttle = Throttle::new(Settings::default());
     let mut ids = BTreeMap::new();
-    archive.records(&mut |record| {
+    records.records(&mut |record| {
         if let Record::Semaphore(semaphore) = record {
             let id = throttle.add_semaphore(Time::ZERO, semaphore.max, semaphore.level);
             ids.insert(semaphore.name, (id, semaphore.last_token));
@@ -47,14 +50,14 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified, StoreError> {
         ids.iter().map(|(name, (id, _))| (*id, Arc::clone(name))).collect::<BTreeMap<_, _>>();
     let wrong = |damage: Damage| {
         let named = damage.map_semaphore(|id| names.get(&id).map_or("", |name| &**name));
-        impossible(&name, &named)
+        impossible(name, &named)
     };
     let mut recovery = Recovery::new(throttle, Time::ZERO);
     for (id, last_token) in ids.values() {
         recovery.semaphore(*id, *last_token).map_err(wrong)?;
     }
     let (mut held, mut awaited) = (0, 0);
-    let meta = archive.records(&mut |record| {
+    let meta = records.records(&mut |record| {
         match record {
             Record::Semaphore(_) => {}
             Record::Peer(peer) => {
@@ -66,7 +69,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified, StoreError> {
                     let reason = format!(
                         "peer {id} has a lock of semaphore {semaphore:?}, which has no record"
                     );
-                    impossible(&name, &reason)
+                    impossible(name, &reason)
                 })?;
                 recovery.peer(peer).map_err(wrong)?;
             }
@@ -75,7 +78,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified, StoreError> {
         Ok(())
     })?;
     recovery.finish().validate();
-    Ok(Verified { meta, counts: archive.counts()?, held, awaited })
+    Ok(Verified { meta, counts: records.counts()?, held, awaited })
 }
 
 fn impossible(name: &str, reason: &dyn std::fmt::Display) -> StoreError {

@@ -93,7 +93,7 @@ impl Service {
                 if let Some(found) = found {
                     builder = builder.recover_from(Box::new(found));
                 }
-                let handle = builder.start()?;
+                let handle = builder.start().map_err(|error| named("state file", file, error))?;
                 report(file, handle.recovery());
                 Ok(Self { handle, storage: Storage::StateFile { file: file.to_owned(), was_read } })
             }
@@ -101,7 +101,8 @@ impl Service {
                 let store = Embedded::open(file)?;
                 let storage = Storage::Store(store.reader());
                 let measured = MeasuredStore::new(store, StoreMetrics::describe(metrics));
-                let handle = builder.store(Box::new(measured)).start()?;
+                let started = builder.store(Box::new(measured)).start();
+                let handle = started.map_err(|error| named("store", file, error))?;
                 report(file, handle.recovery());
                 server_metrics::describe_file(metrics, file.to_owned(), handle.recovery());
                 Ok(Self { handle, storage })
@@ -228,6 +229,18 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many names a message has.
 const MAX_NAMES: usize = 20;
+
+/// Why a file cannot be used. The runtime, which finds records that contradict each other, knows no names of files.
+fn named(what: &str, file: &Path, error: StoreError) -> StoreError {
+    let (file, message) = (file.display().to_string(), error.to_string());
+    if message.contains(&file) {
+        return error;
+    }
+    StoreError::new(format!(
+        "the {what} {file} cannot be used: {message}. Keep a copy; then move the file away to start with a new one, \
+         and with a grace period"
+    ))
+}
 
 #[cfg(test)]
 mod tests {

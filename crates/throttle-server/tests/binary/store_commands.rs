@@ -96,6 +96,40 @@ fn lines_of_a_newer_format_or_without_their_end_are_refused() {
     }
 }
 
+/// D5: each record can be read, but they contradict each other.
+#[test]
+fn records_of_no_possible_state_are_refused_by_an_import_and_by_a_server_with_the_name_of_the_file()
+{
+    let (mut server, _) = busy();
+    server.kill();
+    let lines = output(&server.directory, &["store", "export", "throttle.redb"]);
+    let (lines, _) = lines.rsplit_once("{\"crc32\"").unwrap();
+    // The waiter for A now waits for a semaphore without a record.
+    let edited =
+        lines.replace("\"pending\":{\"semaphore\":\"A\"", "\"pending\":{\"semaphore\":\"X\"");
+    assert_ne!(edited, lines);
+
+    let home = directory("[restart]\nstate_file = 'it.state'\n[semaphores]\nA = 1\nB = 3\n");
+    let whole = format!("{edited}{{\"crc32\":{}}}\n", crc32(edited.as_bytes()));
+    fs::write(home.path().join("it.state"), &whole).unwrap();
+    let refused = error(&home, &["store", "import", "it.state", "new.redb"]);
+    assert!(refused.contains("no server can be in this state: peer "), "{refused}");
+    assert!(refused.ends_with("no store was made\n"), "{refused}");
+    assert!(!home.path().join("new.redb").exists());
+    let refused = error(&home, &["--port", "0"]);
+    assert!(refused.contains("the state file it.state cannot be used: "), "{refused}");
+    assert_eq!(fs::read_to_string(home.path().join("it.state")).unwrap(), whole);
+}
+
+/// The checksum of zip, PNG and state files.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            (sum >> 1) ^ if sum & 1 == 1 { 0xEDB8_8320 } else { 0 }
+        })
+    })
+}
+
 #[test]
 fn a_summary_is_for_people() {
     let (mut server, _) = busy();

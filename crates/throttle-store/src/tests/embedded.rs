@@ -179,7 +179,7 @@ fn what_cannot_be_a_store_is_refused_with_advice_and_left_alone() {
     assert_eq!(
         refusal(&directory, &empty),
         "the store DIR/empty is damaged: it is empty. Keep a copy and look at it with `throttle store verify`; then \
-         restore a backup, or move the file away to start without memory"
+         restore a backup, or move the file away to start with a new one, and with a grace period"
     );
     assert_eq!(fs::read(empty).unwrap(), b"");
     assert_eq!(
