@@ -1,4 +1,4 @@
-//! Commands for operators: check, health, metrics, reload.
+//! Commands for operators: available, check, health, metrics, reload.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
              A: could not be locked now, 0 of 1 free, others wait\n",
         ),
     ] {
-        let (code, stdout, stderr) = run(server.throttlectl(&["check"]).args(arguments));
+        let (code, stdout, stderr) = run(server.throttlectl(&["available"]).args(arguments));
         assert_eq!((code, &*stdout, &*stderr), (expected, shown, ""), "{arguments:?}");
     }
     let remainder = server.call(|it| async move { it.remainder("B").await.unwrap() });
@@ -37,7 +37,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
         ("B:0", 64, "'B:0'"),
         ("B:", 64, "'B:'"),
     ] {
-        let (code, _, stderr) = run(&mut server.throttlectl(&["check", argument]));
+        let (code, _, stderr) = run(&mut server.throttlectl(&["available", argument]));
         assert_eq!(code, expected, "{argument}: {stderr}");
         assert!(stderr.contains(message), "{stderr}");
     }
@@ -59,7 +59,7 @@ fn a_check_counts_waiters_but_no_parked_ones() {
             let routes = Router::new().route("/version", get(async || "0.6.0"));
             routes.route("/semaphores/A", get(async move || answer))
         });
-        assert_eq!(run(&mut server.throttlectl(&["check", "A"])).0, expected);
+        assert_eq!(run(&mut server.throttlectl(&["available", "A"])).0, expected);
     }
 }
 
@@ -78,12 +78,12 @@ fn the_exit_status_shows_whether_the_lock_with_a_token_is_held() {
     let held = r#"{"semaphore":"a/b","peer_id":42,"count":2,"fencing_token":7,"held_for":"1m",
         "held_for_seconds":60.0,"time_left":"30s","time_left_seconds":30.0,"labels":{"job":"x"}}"#;
     let server = about_a_token(200, "application/json", held);
-    let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+    let (code, stdout, stderr) = run(&mut server.throttlectl(&["check", "a/b", "7"]));
     assert_eq!((code, &*stderr), (0, ""));
     let table = "HOLDER  COUNT  HELD FOR  TIME LEFT  TOKEN  LABELS\n\
         42      2      1m        30s        7      job=x\n";
     assert_eq!(stdout, table);
-    let (code, stdout, _) = run(&mut server.throttlectl(&["is-held", "a/b", "7", "-o", "json"]));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["check", "a/b", "7", "-o", "json"]));
     assert_eq!(code, 0);
     let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(read(&stdout), read(held));
@@ -104,12 +104,12 @@ fn the_exit_status_shows_whether_the_lock_with_a_token_is_held() {
         (503, problem("store_failed"), 69, "\"a/b\": refused with 503 store_failed"),
     ] {
         let server = about_a_token(status, json, body);
-        let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+        let (code, stdout, stderr) = run(&mut server.throttlectl(&["check", "a/b", "7"]));
         assert_eq!((code, &*stdout), (expected, ""), "{stderr}");
         assert!(stderr.contains(message), "{stderr}");
     }
     for token in ["-1", "x", "1.5", "18446744073709551616", ""] {
-        let (code, _, stderr) = run(&mut throttlectl("http://localhost", &["is-held", "A", token]));
+        let (code, _, stderr) = run(&mut throttlectl("http://localhost", &["check", "A", token]));
         assert_eq!(code, 64, "{token}: {stderr}");
     }
 }

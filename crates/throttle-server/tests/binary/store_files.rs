@@ -1,8 +1,8 @@
 //! Files that cannot be used as a store: each is refused with a message that names it, and stays as it is.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
-use crate::support::{Server, directory, run, text};
+use crate::support::{Server, directory, run, text, throttle};
 
 const CONFIG: &str = "[store]\n[semaphores]\nA = 1\n";
 
@@ -24,7 +24,7 @@ fn some_store() -> Vec<u8> {
     let mut server = Server::start(CONFIG);
     assert_eq!(server.lock(&server.new_peer(), "A").0, 200);
     server.kill();
-    fs::read(server.directory.path().join("throttle.redb")).unwrap()
+    fs::read(store_of(&server)).unwrap()
 }
 
 /// D5
@@ -56,6 +56,25 @@ fn a_second_server_on_the_same_file_does_not_start() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("throttle.redb is in use by another process"), "{error}");
     assert_eq!(server.lock(&peer, "A").0, 200);
+}
+
+/// Its lock lasts until the system has cleaned up after it.
+#[test]
+fn a_server_waits_a_moment_for_one_that_is_being_killed() {
+    let mut first = Server::start(CONFIG);
+    let peer = first.new_peer();
+    let config = format!("[store]\npath = {:?}\n[semaphores]\nA = 1\n", store_of(&first));
+    let home = directory(&config);
+    let command = throttle(home.path());
+    let mut second = Server::spawn_only(home, command);
+    second.wait_for("starting");
+    first.kill();
+    second.wait_until_it_listens();
+    assert_eq!(second.lock(&peer, "A").0, 200);
+}
+
+fn store_of(server: &Server) -> PathBuf {
+    server.directory.path().join("throttle.redb")
 }
 
 #[test]
