@@ -92,7 +92,7 @@ impl Service {
                 if let Some(found) = StateFile::open(file, wall_clock::now())? {
                     builder = builder.recover_from(Box::new(found));
                 }
-                let handle = builder.start()?;
+                let handle = builder.start().map_err(|error| naming(file, error))?;
                 report(file, handle.recovery());
                 let storage = Storage::StateFile { file: file.to_owned(), claim };
                 Ok(Self { handle, storage })
@@ -101,7 +101,8 @@ impl Service {
                 let store = Embedded::open(file)?;
                 let storage = Storage::Store(store.reader());
                 let measured = MeasuredStore::new(store, StoreMetrics::describe(metrics));
-                let handle = builder.store(Box::new(measured)).start()?;
+                let handle = builder.store(Box::new(measured)).start();
+                let handle = handle.map_err(|error| naming(file, error))?;
                 report(file, handle.recovery());
                 server_metrics::describe_file(metrics, file.to_owned(), handle.recovery());
                 Ok(Self { handle, storage })
@@ -159,6 +160,19 @@ impl Service {
             }),
         }
     }
+}
+
+/// The error, with the name of the file if it has none: one that was found when the service was rebuilt from records
+/// that can be read.
+fn naming(file: &Path, error: StoreError) -> StoreError {
+    let (file, message) = (file.display().to_string(), error.to_string());
+    if message.contains(&file) {
+        return error;
+    }
+    StoreError::new(format!(
+        "{file}: {message}. Keep a copy and look at it with `throttle store verify`; then restore a backup, or move \
+         the file away to start without memory"
+    ))
 }
 
 /// Runs work on files on a thread that may block.

@@ -46,6 +46,26 @@ fn a_file_that_is_no_store_or_damaged_is_refused() {
     refuse(&store[..store.len() / 2], "it ends too early");
 }
 
+/// D5: each record can be read, but two peers have the same token.
+#[test]
+fn a_state_in_which_no_server_can_be_is_refused() {
+    let home = directory(CONFIG);
+    let lines = r#"{"header":{"format":1,"id":7,"made_at_ms":0,"token_floor":9,"written_at_ms":0}}
+{"semaphore":{"name":"A","last_token":5,"max":1,"level":0}}
+{"peer":{"id":1,"expires_in":"1h","held":[{"semaphore":"A","count":1,"token":5,"since_ms":0}]}}
+{"peer":{"id":2,"expires_in":"1h","held":[{"semaphore":"A","count":1,"token":5,"since_ms":0}]}}
+{"end":{"semaphores":1,"peers":2,"absent":0}}
+"#;
+    fs::write(home.path().join("lines"), lines).unwrap();
+    let imported = run(home.path(), &["store", "import", "lines", "throttle.redb"]);
+    assert_eq!(imported.status.code(), Some(0), "{}", text(&imported.stderr));
+    let file = home.path().join("throttle.redb");
+    refuse(
+        &fs::read(file).unwrap(),
+        "the token of another holder of semaphore \"A\": 5. Keep a copy",
+    );
+}
+
 /// D8
 #[test]
 fn a_second_server_on_the_same_file_does_not_start() {
