@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn a_check_shows_whether_locks_are_free_and_acquires_none() {
+fn available_shows_whether_locks_are_free_and_acquires_none() {
     let (server, _) = crowded();
     for (arguments, expected, shown) in [
         (&["B"][..], 0, "B: could be locked now, 1 of 3 free\n"),
@@ -45,7 +45,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
 
 /// The server passes over a parked waiter, whose connection is broken.
 #[test]
-fn a_check_counts_waiters_but_no_parked_ones() {
+fn available_counts_waiters_but_no_parked_ones() {
     let semaphore = |parked: bool| {
         format!(
             r#"{{"name":"A","max":2,"level":0,"held":0,"pending":2,"remainder":2,"holders":0,
@@ -57,10 +57,40 @@ fn a_check_counts_waiters_but_no_parked_ones() {
         let answer = semaphore(parked);
         let server = TestServer::with_routes(|| {
             let routes = Router::new().route("/version", get(async || "0.6.0"));
+            let routes = routes.route("/ready", get(async || "Ready"));
             routes.route("/semaphores/A", get(async move || answer))
         });
         assert_eq!(run(&mut server.throttlectl(&["available", "A"])).0, expected);
     }
+}
+
+/// Free permits are granted to nobody during a grace period, nor if the semaphore is retired (D9).
+#[test]
+fn what_nobody_is_granted_is_not_available() {
+    let available = |grace: &str, retired: bool| {
+        let readiness = format!(r#"{{"ready":true,{grace}"durable":false}}"#);
+        let semaphore = format!(
+            r#"{{"name":"A","max":2,"level":0,"held":1,"pending":0,"remainder":1,"holders":1,
+            "waiters":0,"longest_pending":"0s","retired":{retired},"held_by":[],"queue":[]}}"#
+        );
+        let server = TestServer::with_routes(|| {
+            let routes = Router::new().route("/version", get(async || "0.6.0"));
+            let json = [("content-type", "application/json")];
+            let routes = routes.route("/ready", get(async move || (json, readiness)));
+            routes.route("/semaphores/A", get(async move || semaphore))
+        });
+        run(&mut server.throttlectl(&["available", "A"]))
+    };
+    let (code, stdout, _) = available("", false);
+    assert_eq!((code, &*stdout), (0, "A: could be locked now, 1 of 2 free\n"));
+    let grace = r#""grace_left":"12s 345ms","grace_left_seconds":12.345,"#;
+    let (code, stdout, _) = available(grace, false);
+    let expected =
+        "A: could not be locked now, 1 of 2 free\nnothing new is granted for another 12s\n";
+    assert_eq!((code, &*stdout), (75, expected));
+    let (code, stdout, stderr) = available("", true);
+    assert_eq!((code, &*stdout), (78, ""));
+    assert!(stderr.contains("\"A\" is retired: "), "{stderr}");
 }
 
 /// A server that answers about the token 7 of `a/b` with this status, media type and body.
