@@ -6,6 +6,8 @@
 # With a store, path = "/var/lib/throttle/throttle.redb", and a volume that outlives the container:
 #
 #   docker run --rm -v ${PWD}:/cfg -v throttle:/var/lib/throttle -p 8000:8000 throttle -c cfg/throttle.toml
+#
+# A directory of the host in place of the volume must belong to the user 65532.
 
 # On Alpine Rust links statically, so what is built here needs no files beside it.
 FROM rust:1.95.0-alpine AS build

@@ -96,11 +96,12 @@ pub(crate) fn load(
             false => Err(damaged("there are records, but no meta record")),
         };
     };
+    let recovery = loader.begin_peers()?;
     if calendar.age(meta.made_at) < grace_period {
-        loader.begin_peers()?.suspend_grants();
-    } else {
-        loader.begin_peers()?;
+        recovery.suspend_grants();
     }
+    let has_tokens = recovery.token_floor(meta.token_floor);
+    has_tokens.map_err(|damage| loader.damage(damage))?;
     let Loader { stage, entries, recorded, peers, locks, waiters, .. } = loader;
     let Stage::Peers(recovery) = stage else { unreachable!("the peers have just begun") };
     let throttle = recovery.finish();

@@ -87,6 +87,20 @@ impl Recovery {
         Ok(())
     }
 
+    /// Makes the tokens of semaphores that are added later greater than `last`, the
+    /// [floor](Throttle::token_floor) of the machine that ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::TokenFloorTooLarge`]
+    pub fn token_floor(&mut self, last: FencingToken) -> Result<(), Damage> {
+        if last > LAST_TOKEN {
+            return Err(Damage::TokenFloorTooLarge { token: last });
+        }
+        self.throttle.last_token = self.throttle.last_token.max(last);
+        Ok(())
+    }
+
     /// Retires a semaphore, at the end of the recovery, as [`Throttle::remove_semaphore`] does: nobody is
     /// granted it any more. Add a semaphore for this that has records, but is not wanted any more.
     ///

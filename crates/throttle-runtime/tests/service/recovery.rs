@@ -314,6 +314,8 @@ async fn damaged_records_are_refused_with_a_message_that_names_them() {
     });
     let expected = r#"the records are damaged: peer 7 has a lock of the unknown semaphore "B""#;
     assert_eq!(message, expected, "a semaphore without a record");
+    let message = refused(|it| it.meta.as_mut().unwrap().token_floor = FencingToken::MAX);
+    assert!(message.starts_with("the records are damaged: the token above which"), "{message}");
     let message = refused(|it| it.meta = None);
     assert_eq!(message, "the records are damaged: there are records, but no meta record");
 }
