@@ -53,7 +53,7 @@ pub(crate) fn verify_records(name: &str, records: &dyn Records) -> Result<Verifi
         impossible(name, &named)
     };
     let mut recovery = Recovery::new(throttle, Time::ZERO);
-    if let Some(meta) = archive.meta()? {
+    if let Some(meta) = records.meta()? {
         recovery.token_floor(meta.token_floor).map_err(wrong)?;
     }
     for (id, last_token) in ids.values() {
