@@ -31,6 +31,8 @@ pub struct Recovered {
     pub waiters: u64,
     /// Semaphores that are no longer configured, but are held. Nobody is granted them any more.
     pub retired: Vec<String>,
+    /// Semaphores that get the level of the configuration once they are unused.
+    pub deferred: Vec<String>,
     /// How long it took.
     pub took: Duration,
     /// Since when the state was kept, by how many services whatsoever.
@@ -105,8 +107,9 @@ pub(crate) fn load(
     let Loader { stage, entries, recorded, peers, locks, waiters, .. } = loader;
     let Stage::Peers(recovery) = stage else { unreachable!("the peers have just begun") };
     let throttle = recovery.finish();
-    let (retired, took, made_at) = (Vec::new(), clock.elapsed(), meta.made_at);
-    let recovered = Recovered { peers, locks, waiters, retired, took, made_at };
+    let (retired, deferred) = (Vec::new(), Vec::new());
+    let (took, made_at) = (clock.elapsed(), meta.made_at);
+    let recovered = Recovered { peers, locks, waiters, retired, deferred, took, made_at };
     Ok(Some(Loaded { meta, throttle, entries, recorded, recovered }))
 }
 

@@ -76,6 +76,7 @@ impl Handle {
         }
         if let Some(recovered) = &mut recovered {
             recovered.retired = state.retired_semaphores();
+            recovered.deferred = state.deferred_semaphores();
         }
         let memory =
             Memory { recovered, age_at_start, meta, calendar, is_durable: store.is_some() };
@@ -254,6 +255,14 @@ impl State {
             .iter()
             .filter(|entry| entry.is_retired && self.throttle.last_token(entry.id).is_ok());
         retired.map(|entry| (*entry.name).to_owned()).collect()
+    }
+
+    /// Semaphores whose level is not yet that of the configuration.
+    fn deferred_semaphores(&self) -> Vec<String> {
+        let deferred = self.names.entries().iter().filter(|entry| {
+            self.throttle.semaphore_status(entry.id).is_ok_and(|it| it.next_level.is_some())
+        });
+        deferred.map(|entry| (*entry.name).to_owned()).collect()
     }
 }
 

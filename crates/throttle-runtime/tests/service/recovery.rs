@@ -187,6 +187,7 @@ async fn changed_maximums_and_levels_are_those_of_the_configuration() {
     let semaphores = semaphores.into();
     let builder = Handle::builder(Settings::default(), &semaphores);
     let throttle = builder.store(store.open()).start().unwrap();
+    assert_eq!(throttle.recovery().unwrap().deferred, ["A"]);
     assert_eq!(throttle.remainder("A").await, Ok(-2));
     let a = throttle.semaphore("A").await.unwrap();
     assert_eq!((a.level, a.next_level), (Level(0), Some(Level(7))), "it is in use");

@@ -215,7 +215,7 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
     let Some(recovered) = recovered else {
         return info!(%file, "there is no state to recover");
     };
-    let Recovered { peers, locks, waiters, retired, took, .. } = recovered;
+    let Recovered { peers, locks, waiters, retired, deferred, took, .. } = recovered;
     let seconds = took.as_secs_f64();
     info!(%file, peers, locks, waiters, retired = retired.len(), seconds, "state recovered");
     if !retired.is_empty() {
@@ -225,6 +225,11 @@ fn report(file: &Path, recovered: Option<&Recovered>) {
             ?names,
             "semaphores are held that the configuration does not have; nobody else is granted them"
         );
+    }
+    if !deferred.is_empty() {
+        let names = &deferred[..deferred.len().min(MAX_NAMES)];
+        let count = deferred.len();
+        warn!(count, ?names, "the levels of semaphores in use change as soon as they are unused");
     }
 }
 

@@ -134,6 +134,24 @@ fn a_semaphore_that_the_new_configuration_lacks_stays_with_its_holders() {
     assert_eq!(server.request("GET", "/semaphores/A", "").0, 400);
 }
 
+/// D9
+#[test]
+fn a_level_that_the_new_configuration_changes_waits_until_the_semaphore_is_unused() {
+    let mut server = Server::start(CONFIG);
+    let holder = server.new_peer();
+    assert_eq!(server.lock(&holder, "A").0, 200);
+    server.kill();
+    server.configure(
+        "[store]\n[semaphores]\nA = { max = 1, level = 7 }\nB = { max = 3, level = 7 }\n",
+    );
+    server.start_again();
+    let warning = server.log.lines().find(|line| line.contains("WARN")).unwrap();
+    assert!(warning.contains(r#"names=["A"]"#) && warning.contains("levels"), "{warning}");
+    assert!(server.request("GET", "/semaphores/A", "").1.contains(r#""next_level":7"#));
+    assert_eq!(server.request("DELETE", &format!("/peers/{holder}/A"), "").0, 200);
+    assert!(server.request("GET", "/semaphores/A", "").1.contains(r#""level":7"#));
+}
+
 /// A regular stop, which takes no longer than without a store.
 #[cfg(unix)]
 #[test]
