@@ -53,7 +53,7 @@ pub(crate) enum Verb {
     /// Whether locks would be granted at once, without asking for them
     ///
     /// Ends with 0 if all of them would, and with 75 if not.
-    Check {
+    Available {
         /// The semaphores, each with how much of it: `B:2` is two of B, `B` is one
         #[arg(required = true, value_name = "NAME[:COUNT]", value_parser = parse_lock_request)]
         semaphores: Vec<LockRequest>,
@@ -61,7 +61,7 @@ pub(crate) enum Verb {
     /// Whether the lock with a fencing token is held at this moment, and by whom
     ///
     /// For scripts that protect something against late writers. Ends with 76 if it is not held.
-    IsHeld {
+    Check {
         /// Name of the semaphore
         name: String,
         /// The fencing token, as in THROTTLE_FENCING_TOKEN

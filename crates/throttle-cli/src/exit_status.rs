@@ -23,7 +23,7 @@ impl ExitStatus {
     pub(crate) const OUTPUT: Self = Self(74);
     /// The lock was not free, or not in time.
     pub(crate) const NOT_ACQUIRED: Self = Self(75);
-    /// The lock was lost, so the command was ended; or, of `is-held`, it is not held.
+    /// The lock was lost, so the command was ended; or, of `check`, it is not held.
     pub(crate) const LOST: Self = Self(76);
     /// The server refused.
     pub(crate) const REFUSED: Self = Self(78);

@@ -14,9 +14,9 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     (
         "75",
         "the lock was not free, or not in time (of lock: -E chooses another status), or the server takes no \
-         more at this moment; of check: it could not be locked now",
+         more at this moment; of available: it could not be locked now",
     ),
-    ("76", "the lock was lost, and the command was ended; of is-held: it is not held"),
+    ("76", "the lock was lost, and the command was ended; of check: it is not held"),
     (
         "78",
         "the server refused: no such semaphore, a count that it can never grant, an order of locks that \
@@ -56,8 +56,8 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("throttlectl lock B A:2 -- ./both.sh", "hold one of B and two of A"),
     ("throttlectl lock A --nonblocking -- ./nightly.sh", "end with 75 if it is not free"),
     ("throttlectl lock A --wait 10m --lease 30s -- ./import.sh", "wait no longer than ten minutes"),
-    ("throttlectl check A && echo free", "ask whether it could be locked"),
-    ("throttlectl is-held A 7 && ./write.sh", "write only while the lock with the token 7 is held"),
+    ("throttlectl available A && echo free", "ask whether it could be locked"),
+    ("throttlectl check A 7 && ./write.sh", "write only while the lock with the token 7 is held"),
     ("throttlectl semaphores -o json | jq '.[] | select(.waiters > 0).name'", "what is waited for"),
     (
         "throttlectl --url http://throttle-a:8000,http://throttle-b:8000 status",

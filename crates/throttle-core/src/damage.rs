@@ -32,6 +32,9 @@ pub enum Damage<S: fmt::Debug = SemaphoreId> {
     /// Another waiter of the semaphore has the same ticket.
     #[error("peer {peer} has the ticket of another waiter of semaphore {semaphore:?}: {}", ticket.get())]
     TicketTwice { peer: PeerId, semaphore: S, ticket: Ticket },
+    /// After this token, above which new semaphores begin, there would be hardly any left.
+    #[error("the token above which new semaphores begin is too large: {token}")]
+    TokenFloorTooLarge { token: FencingToken },
     /// After this token there would be hardly any left.
     #[error("the last token of semaphore {semaphore:?} is too large: {token}")]
     TokenTooLarge { semaphore: S, token: FencingToken },
@@ -61,6 +64,7 @@ impl<S: fmt::Debug> Damage<S> {
             Self::TicketTwice { peer, semaphore, ticket } => {
                 Damage::TicketTwice { peer, semaphore: name(semaphore), ticket }
             }
+            Self::TokenFloorTooLarge { token } => Damage::TokenFloorTooLarge { token },
             Self::TokenTooLarge { semaphore, token } => {
                 Damage::TokenTooLarge { semaphore: name(semaphore), token }
             }

@@ -113,7 +113,7 @@ impl Semaphore {
     }
 
     pub(crate) fn is_retired(&self) -> bool {
-        self.deferred == Some(Deferred::Removal)
+        matches!(self.deferred, Some(Deferred::Removal))
     }
 
     /// Replaces what happens once it is unused. A semaphore that is retired must have no waiters.

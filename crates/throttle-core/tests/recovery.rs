@@ -154,6 +154,8 @@ fn each_kind_of_damage_has_a_name_and_changes_nothing() {
     let named = damage.map_semaphore(|_| "db");
     assert_eq!(named.to_string(), r#"unknown semaphore: "db""#);
     assert!(matches!(recovery.semaphore(a, FencingToken::MAX), Err(Damage::TokenTooLarge { .. })));
+    let too_large = Err(Damage::TokenFloorTooLarge { token: FencingToken::MAX });
+    assert_eq!(recovery.token_floor(FencingToken::MAX), too_large);
     assert_eq!(format!("{recovery:?}"), before);
     recovery.finish().validate();
 }

@@ -175,4 +175,4 @@ const CONTROLS: &[(Option<StoreFault>, Rule)] = &[
 ];
 
 /// A control is found much sooner.
-const MOST_KILLS: usize = 40;
+const MOST_KILLS: usize = 100;

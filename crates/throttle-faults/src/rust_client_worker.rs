@@ -52,7 +52,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         println!("requesting");
         // The locks have the last references to the peer, so it ends with them.
-        let peer = Peer::builder(&client).lease(arguments.lease).build();
+        let peer = Peer::builder(&client)
+            .lease(arguments.lease)
+            .label("pid", std::process::id().to_string())
+            .build();
         let names = arguments.semaphores.split(',');
         let requests = names.map(|name| peer.lock(name)).collect::<Vec<_>>();
         drop(peer);

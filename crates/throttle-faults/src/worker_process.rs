@@ -23,6 +23,7 @@ pub struct WorkerProcess {
     stdin: Option<ChildStdin>,
     messages: mpsc::UnboundedReceiver<(Instant, Message)>,
     process: JoinHandle<()>,
+    process_id: u32,
     requested_at: Instant,
 }
 
@@ -72,9 +73,22 @@ impl WorkerProcess {
             format!("cannot run {}", command.as_std().get_program().to_string_lossy())
         })?;
         let stdin = child.stdin.take();
+        let process_id = child.id().unwrap_or_default();
         let (sender, messages) = mpsc::unbounded_channel();
         let process = tokio::spawn(follow(child, kind, sender));
-        Ok(Self { stdin, messages, process, requested_at: clock::now() })
+        Ok(Self { stdin, messages, process, process_id, requested_at: clock::now() })
+    }
+
+    /// The number that the system gave to the process.
+    pub fn process_id(&self) -> u32 {
+        self.process_id
+    }
+
+    /// Kills the process.
+    pub async fn kill(mut self) {
+        self.process.abort();
+        // Waits until the task has dropped the process, which kills it.
+        let _aborted = (&mut self.process).await;
     }
 
     /// When it requested its lock. For `throttlectl`, which does not print this, when it was started.

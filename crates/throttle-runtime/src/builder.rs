@@ -72,8 +72,10 @@ impl Builder<'_> {
     /// requests for locks queue in order; when the time is over, the queues are served.
     ///
     /// It gives clients that hold locks the time to restore them, if the service has forgotten everything. So it
-    /// should be as long as the longest lease that clients use. It is ignored if the service recovers the state
-    /// of an earlier one.
+    /// should be as long as the longest lease that clients use.
+    ///
+    /// It begins when the state is [made](crate::Recovered::made_at). A service that recovers a state goes on with
+    /// what is left of the period: holders from before the state was made may still have to come back.
     pub fn grace_period(self, grace_period: Duration) -> Self {
         Self { grace_period, ..self }
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use throttle_core::{FencingToken, Time};
+use throttle_core::{FencingToken, Settings, Throttle, Time};
 use tokio::time::Instant;
 
 use crate::store::UnixTime;
@@ -153,7 +153,9 @@ fn year(since_1970: Duration) -> u64 {
 
 /// The number above which a process that starts at `now` mints its fencing tokens, if nothing else is known.
 pub fn token_floor_at(now: UnixTime) -> FencingToken {
-    FencingToken::new(token_at(Duration::from_millis(now.0))).unwrap_or(FencingToken::MAX)
+    let token = token_at(Duration::from_millis(now.0));
+    // It is lower if the wall clock is decades ahead.
+    Throttle::new(Settings::default()).with_token_floor(token).token_floor()
 }
 
 fn token_at(since_1970: Duration) -> u64 {

@@ -65,6 +65,8 @@ pub(crate) struct Loaded {
 
 /// Loads the state in a store; `None` if the store is new. `throttle` has neither semaphores nor peers.
 ///
+/// Nothing is granted if the state was kept for less than the grace period: there may be holders that are not in it.
+///
 /// # Errors
 ///
 /// That of the store, and an error that names what is wrong with a record.
@@ -72,8 +74,8 @@ pub(crate) fn load(
     store: &mut dyn Store,
     configured: &BTreeMap<String, SemaphoreConfig>,
     throttle: Throttle,
-    now: Time,
-    calendar: Calendar,
+    (now, calendar): (Time, Calendar),
+    grace_period: Duration,
 ) -> Result<Option<Loaded>, StoreError> {
     let clock = Clock::start();
     let mut loader = Loader {
@@ -94,7 +96,12 @@ pub(crate) fn load(
             false => Err(damaged("there are records, but no meta record")),
         };
     };
-    loader.begin_peers()?;
+    let recovery = loader.begin_peers()?;
+    if calendar.age(meta.made_at) < grace_period {
+        recovery.suspend_grants();
+    }
+    let has_tokens = recovery.token_floor(meta.token_floor);
+    has_tokens.map_err(|damage| loader.damage(damage))?;
     let Loader { stage, entries, recorded, peers, locks, waiters, .. } = loader;
     let Stage::Peers(recovery) = stage else { unreachable!("the peers have just begun") };
     let throttle = recovery.finish();
@@ -237,11 +244,11 @@ impl Handle {
     }
 
     /// How much is left of the [grace period](crate::Builder::grace_period), in which nothing new is granted;
-    /// `None` if it is over, or there was none. `None` also if the service has failed.
+    /// `None` if it is over, or there is none. `None` also if the service has failed.
     pub fn grace_left(&self) -> Option<Duration> {
         let mut state = self.service.lock()?;
         let until = state.grace_until?;
-        Some(until - state.lease_clock.observe(self.service.clock.now()))
+        Some(until - state.observe(self.service.clock.now()))
     }
 
     /// Whether the service has a store, so that its state survives the end of its process at any moment.

@@ -145,7 +145,7 @@ impl Service {
         let (result, receipt) = {
             // So that a panic unlocks the mutex before `panicked` is dropped.
             let mut state = state;
-            let present = state.lease_clock.observe(self.clock.now());
+            let present = state.observe(self.clock.now());
             // The events of due peers reach the waits that began earlier, not one that this operation begins.
             let now = match state.phase {
                 Phase::Leading | Phase::Draining => state.catch_up(present, budget, &mut effects),
@@ -168,6 +168,15 @@ impl Service {
         effects.deliver();
         mem::forget(panicked);
         (result, receipt)
+    }
+
+    /// Runs a part of the service that reads the state other than by an operation. The service has failed if it
+    /// panics.
+    pub(crate) fn guarded<R>(&self, part: impl FnOnce() -> R) -> R {
+        let panicked = Panicked(self);
+        let result = part();
+        mem::forget(panicked);
+        result
     }
 
     /// Removes all peers that are due. That takes as long as the backlog is, so a task must not call it.
@@ -261,7 +270,7 @@ impl<R> Future for Answer<'_, R> {
 }
 
 /// Marks the service as failed when it is dropped, by an operation that panics. Other operations forget
-/// it, which costs nothing.
+/// it, which costs nothing. It must not be dropped under the mutex.
 struct Panicked<'a>(&'a Service);
 
 impl Drop for Panicked<'_> {

@@ -65,6 +65,19 @@ impl LeaseClock {
         self.present()
     }
 
+    /// Observes the instant `now` of the clock, and leaves out the time since the latest observation. Returns the
+    /// lease time.
+    pub(crate) fn stand_still(&mut self, now: Time) -> Time {
+        self.discounted += now.as_nanos().saturating_sub(self.last.as_nanos());
+        self.last = self.last.max(now);
+        self.present()
+    }
+
+    /// The instant of the latest observation.
+    pub(crate) fn observed(&self) -> Time {
+        self.last
+    }
+
     /// The lease time of the latest observation.
     pub(crate) fn present(&self) -> Time {
         Time::from_nanos(self.last.as_nanos() - self.discounted)

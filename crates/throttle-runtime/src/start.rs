@@ -44,24 +44,29 @@ impl Handle {
         let calendar = Calendar::new(start, wall_clock.unix_time());
         let empty = Empty { settings, seed: entropy.seed(), reports: store.is_some() };
         let origin = Origin::find(&mut store, recover_from, |source| {
-            recovery::load(source, semaphores, empty.throttle(), start, calendar)
+            recovery::load(source, semaphores, empty.throttle(), (start, calendar), grace_period)
         })?;
 
-        let meta = origin.meta(wall_clock, &mut entropy);
+        let mut meta = origin.meta(wall_clock, &mut entropy);
         let is_in_store = matches!(origin, Origin::Store(_));
         let is_copied = matches!(origin, Origin::Source(_));
         let loaded = origin.loaded();
         let mut first = First::new(loaded, || empty.throttle());
         first.configure(semaphores, start, meta.token_floor);
-        let suspended = first.recovered.is_none() && !grace_period.is_zero();
-        if suspended {
+        if !is_in_store {
+            // A semaphore that was not wanted any more may have raised it.
+            meta.token_floor = first.throttle.token_floor();
+        }
+        let age_at_start = calendar.age(meta.made_at);
+        let grace_left = grace_period.saturating_sub(age_at_start);
+        if !grace_left.is_zero() {
             first.throttle.suspend_grants(start);
         }
 
         let First { throttle, entries, recorded, mut recovered } = first;
         let names = Arc::new(Names::new(entries.into_values().collect()));
         let mut state = State::new(start, throttle, names, observer, entropy);
-        state.grace_until = suspended.then_some(start + grace_period);
+        state.grace_until = (!grace_left.is_zero()).then(|| start + grace_left);
         state.announce_semaphores();
         let max_batch = store.as_ref().map(|store| store.max_batch());
         state.journal = max_batch.map(|max| Box::new(Journal::new(max, meta, calendar)));
@@ -72,13 +77,8 @@ impl Handle {
         if let Some(recovered) = &mut recovered {
             recovered.retired = state.retired_semaphores();
         }
-        let memory = Memory {
-            recovered,
-            age_at_start: calendar.age(meta.made_at),
-            meta,
-            calendar,
-            is_durable: store.is_some(),
-        };
+        let memory =
+            Memory { recovered, age_at_start, meta, calendar, is_durable: store.is_some() };
         let service = Arc::new(Service::new(Clock::start_at(start), memory, state));
         // Collects the events of the recovery.
         service.with_state(|_, _, _| {});

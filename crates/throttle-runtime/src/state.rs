@@ -75,6 +75,24 @@ impl State {
         }
     }
 
+    /// Observes the instant `now` of the clock, and returns the lease time. It stands still while the store hangs: a
+    /// peer cannot be told meanwhile that it was granted a lock or that its lease was renewed.
+    #[inline]
+    pub(crate) fn observe(&mut self, now: Time) -> Time {
+        if self.store_hangs() {
+            self.lease_clock.stand_still(now)
+        } else {
+            self.lease_clock.observe(now)
+        }
+    }
+
+    /// Whether the store hung at the latest observation of the clock.
+    #[inline]
+    pub(crate) fn store_hangs(&self) -> bool {
+        let observed = self.lease_clock.observed();
+        self.journal.as_ref().is_some_and(|journal| journal.hangs(observed))
+    }
+
     /// Ends the leases that are due at `now`, as far as `budget` allows, and records the effects.
     ///
     /// Returns the instant that was reached: `now`, or an earlier one if work is left.

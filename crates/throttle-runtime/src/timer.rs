@@ -82,17 +82,19 @@ pub(crate) fn run(service: Weak<Service>, rearm: Arc<Notify>) -> impl Future<Out
 /// which is zero if there is a backlog, and what to log; `None` if the service has failed or ended.
 fn tick(service: &Service) -> Option<(Duration, Report)> {
     let ticked = service.try_with_budget(TIMER_BUDGET, |state, now, _| {
-        let present = state.lease_clock.present();
+        let (present, observed) = (state.lease_clock.present(), state.lease_clock.observed());
         state.end_grace_period(now, TIMER_BUDGET);
         let next_tick = present + TICK;
         let due = [state.throttle.poll_timeout(), state.grace_until];
-        let timer_due = due.into_iter().flatten().fold(next_tick, Time::min);
+        // While the store hangs, no instant comes closer.
+        let due = due.into_iter().flatten().filter(|_| !state.store_hangs());
+        let timer_due = due.fold(next_tick, Time::min);
         state.timer_due = Some(timer_due);
         let report = Report {
             stalls: state.lease_clock.report(),
             cut_short: state.waits.report(present),
             expired: state.expiry_log.report(present),
-            slow_batch: state.journal.as_mut().and_then(|it| it.report_slow_batch(present)),
+            slow_batch: state.journal.as_mut().and_then(|it| it.report_slow_batch(observed)),
         };
         (timer_due - present, report)
     });

@@ -229,7 +229,7 @@ impl fmt::Display for Summary<'_> {
         let grace_period = config.restart.grace_period.get();
         if !grace_period.is_zero() {
             let grace_period = humantime::format_duration(grace_period);
-            writeln!(f, "grace period after a start that recovers nothing: {grace_period}")?;
+            writeln!(f, "grace period while the state is new: {grace_period}")?;
         }
         writeln!(f, "log to stderr: {}", self.logging.stderr.level)?;
         if let Some(Gelf { host, port, level, .. }) = &self.logging.gelf {

@@ -209,7 +209,7 @@ impl Prepared {
         if self.config.semaphores.is_empty() && !self.config.no_semaphores {
             warn!("there are no semaphores in the configuration, so nothing can be locked");
         }
-        self.service.begin().await?;
+        self.service.begin()?;
         Ok(self.serve((listeners, addresses), file))
     }
 

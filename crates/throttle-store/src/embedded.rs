@@ -43,6 +43,7 @@ use throttle_runtime::{Batch, Meta, PeerChange, Record, SemaphoreRecord, Store, 
 
 use crate::{
     engine,
+    files::{beside, private, sync_directory},
     format::{encode_absent, encode_peer, encode_semaphore},
     snapshot::{Reader, Snapshot},
     tables::{ABSENT, FORMAT, META, PEERS, SEMAPHORES, meta},
@@ -292,9 +293,7 @@ pub(crate) fn make<T>(
     fill: impl FnOnce(&mut Embedded) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let failed = |error| engine::io(name, "cannot be made", &error);
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = Path::new(&beside);
+    let beside = &*beside(path, ".new");
     match fs::remove_file(beside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
@@ -322,21 +321,4 @@ pub(crate) fn make<T>(
     }
     sync_directory(path).map_err(failed)?;
     Ok(filled)
-}
-
-/// Options to make a file that only its owner can read: the id of a peer is all that it takes to act for it.
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options.write(true)
-}
-
-/// Makes the name of a new file durable.
-pub(crate) fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Other systems keep names without being asked, and cannot open a directory.
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

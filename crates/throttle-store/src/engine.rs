@@ -7,6 +7,7 @@ use std::{
     ops::Bound::Unbounded,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::Duration,
 };
 
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend, StorageError};
@@ -28,20 +29,41 @@ pub(crate) fn open(name: &str, backend: impl StorageBackend) -> Result<Database,
 }
 
 /// Refuses a file that cannot be locked: redb would open it nevertheless, and so would a second server.
+///
+/// A process that was killed a moment ago may still have its lock, so this waits a second for it.
 pub(crate) fn require_locks(name: &str, backend: &impl StorageBackend) -> Result<(), StoreError> {
-    match backend.try_lock_range(Unbounded, Unbounded) {
-        Ok(true) => backend
-            .unlock_range(Unbounded, Unbounded)
-            .map_err(|error| failed(name, "cannot be unlocked", error)),
-        // Somebody else has locked it: the next attempt says so.
-        Ok(false) => Ok(()),
-        Err(BackendError::Unsupported) => Err(StoreError::new(format!(
-            "{name} is on a file system without locks, where nothing stops a second server: give a path on another \
-             one"
-        ))),
-        Err(error) => Err(failed(name, "cannot be locked", error)),
+    for _ in 0..LOCK_ATTEMPTS {
+        match backend.try_lock_range(Unbounded, Unbounded) {
+            Ok(true) => {
+                return backend
+                    .unlock_range(Unbounded, Unbounded)
+                    .map_err(|error| failed(name, "cannot be unlocked", error));
+            }
+            Ok(false) => pause(),
+            Err(BackendError::Unsupported) => {
+                return Err(StoreError::new(format!(
+                    "{name} is on a file system without locks, where nothing stops a second server: give a path \
+                     on another one"
+                )));
+            }
+            Err(error) => return Err(failed(name, "cannot be locked", error)),
+        }
     }
+    // Somebody else has locked it: the next attempt says so.
+    Ok(())
 }
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "opening a store blocks; nobody is told when a lock is released"
+)]
+fn pause() {
+    std::thread::sleep(LOCK_INTERVAL);
+}
+
+/// How long the lock of a process that was killed may last: a second in all.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+const LOCK_ATTEMPTS: u32 = 50;
 
 /// Runs `read`. A panic in it is an error that says that the file is damaged.
 pub(crate) fn guarded<T>(

@@ -28,6 +28,7 @@
 mod archive;
 mod embedded;
 mod engine;
+mod files;
 mod format;
 mod lines;
 mod snapshot;
@@ -43,7 +44,8 @@ pub use crate::{
     archive::{Archive, CopiedStore, export, import, open_read_only},
     embedded::Embedded,
     engine::CACHE_BYTES,
+    files::replace,
     snapshot::{Counts, Reader, Receive, Records, Snapshot},
-    state_file::{StateFile, StateFileWriter},
+    state_file::{Claim, StateFile, StateFileWriter},
     verify::{Verified, verify},
 };

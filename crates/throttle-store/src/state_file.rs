@@ -4,7 +4,7 @@
 //! on the disk, so there is either the whole file or none; a checksum over all of it tells if it was damaged later.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{BufReader, BufWriter, ErrorKind, Seek},
     path::{Path, PathBuf},
 };
@@ -12,8 +12,8 @@ use std::{
 use throttle_runtime::{Batch, Meta, PeerChange, Record, Store, StoreError, UnixTime};
 
 use crate::{
-    embedded::{private, sync_directory},
     engine,
+    files::{beside, private, sync_directory},
     lines::{End, Header, LineError, LineReader, LineWriter},
     snapshot::{Counts, Receive, Records},
 };
@@ -27,7 +27,35 @@ pub struct StateFile {
     end: End,
 }
 
+/// The right to use a state file, which one process has at a time. It ends when this is dropped.
+///
+/// It is a lock on another file beside the state file, because that comes and goes. The other one stays.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
 impl StateFile {
+    /// Claims the state file at `path`, whether it exists or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if another process has it, which may be about to write it, or if the system refuses.
+    pub fn claim(path: impl AsRef<Path>) -> Result<Claim, StoreError> {
+        let path = path.as_ref();
+        let name = name(path);
+        let lock = private(&mut OpenOptions::new()).create(true).open(beside(path, ".lock"));
+        let lock = lock.map_err(|error| engine::io(&name, "cannot be locked", &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Claim { _lock: lock }),
+            Err(TryLockError::Error(error)) => Err(engine::io(&name, "cannot be locked", &error)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::new(format!(
+                "{name} is in use by another process, which may be about to write it: wait until that has ended, \
+                 or give this one a path of its own"
+            ))),
+        }
+    }
+
     /// Opens the state file at `path`, or returns `None` if there is none. It reads all of it once, to see whether it
     /// is whole.
     ///
@@ -94,7 +122,8 @@ impl StateFile {
     pub fn create(path: impl AsRef<Path>, now: UnixTime) -> Result<StateFileWriter, StoreError> {
         let path = path.as_ref().to_owned();
         let name = name(&path);
-        let file = private(&mut OpenOptions::new()).create(true).truncate(true).open(beside(&path));
+        let file =
+            private(&mut OpenOptions::new()).create(true).truncate(true).open(unfinished(&path));
         let file = file.map_err(|error| engine::io(&name, "cannot be made", &error))?;
         let lines = LineWriter::new(BufWriter::with_capacity(1 << 16, file));
         Ok(StateFileWriter { name, path, now, lines, has_header: false })
@@ -167,7 +196,7 @@ impl StateFileWriter {
         let finish = || {
             let (file, counts) = lines.end()?;
             file.get_ref().sync_all()?;
-            fs::rename(beside(&path), &path)?;
+            fs::rename(unfinished(&path), &path)?;
             sync_directory(&path)?;
             Ok(counts)
         };
@@ -222,10 +251,8 @@ fn name(path: &Path) -> String {
     format!("the state file {}", path.display())
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    beside.into()
+fn unfinished(path: &Path) -> PathBuf {
+    beside(path, ".tmp")
 }
 
 /// For people.

@@ -50,6 +50,9 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified, StoreError> {
         impossible(&name, &named)
     };
     let mut recovery = Recovery::new(throttle, Time::ZERO);
+    if let Some(meta) = archive.meta()? {
+        recovery.token_floor(meta.token_floor).map_err(wrong)?;
+    }
     for (id, last_token) in ids.values() {
         recovery.semaphore(*id, *last_token).map_err(wrong)?;
     }

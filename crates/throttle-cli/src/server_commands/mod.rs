@@ -1,8 +1,8 @@
 //! Commands other than `lock`: print answers of the server as tables or JSON, and operate it.
 
+mod available;
 mod check;
 mod health;
-mod is_held;
 mod pretty_json;
 mod status;
 mod tables;
@@ -57,9 +57,9 @@ pub(crate) async fn run(server: &ServerArgs, verb: Verb) -> Result<ExitStatus, F
             print(options, &text, |it: Vec<PeerStatus>| tables::peers(&it))
         }
         Verb::Watch { interval } => watch::run(&client, interval).await,
-        Verb::Check { semaphores } => check::run(&client, &semaphores).await,
-        Verb::IsHeld { name, fencing_token, options } => {
-            is_held::run(&client, &name, fencing_token, options).await
+        Verb::Available { semaphores } => available::run(&client, &semaphores).await,
+        Verb::Check { name, fencing_token, options } => {
+            check::run(&client, &name, fencing_token, options).await
         }
         Verb::Metrics => metrics(&client).await,
         Verb::Health { live } => health::run(&client, live).await,

@@ -23,7 +23,7 @@ pub(super) struct SemaphoreStatus {
     #[serde(with = "humantime_serde")]
     longest_pending: Duration,
     #[serde(default)]
-    retired: bool,
+    pub(super) retired: bool,
     #[serde(default)]
     next_level: Option<i32>,
 }

@@ -33,8 +33,8 @@ fn bash_offers_commands_options_values_and_semaphores() {
     let server = TestServer::new();
     assert_eq!(offered(&server, &["sema"]), ["semaphores", "semaphore"]);
     assert_eq!(offered(&server, &["semaphore", ""])[..2], ["A", "B"]);
-    assert_eq!(offered(&server, &["check", "A", "B"]), ["B"]);
-    assert_eq!(offered(&server, &["is-held", "B"]), ["B"]);
+    assert_eq!(offered(&server, &["available", "A", "B"]), ["B"]);
+    assert_eq!(offered(&server, &["check", "B"]), ["B"]);
     assert_eq!(offered(&server, &["lock", "--nonb"]), ["--nonblocking"]);
     assert_eq!(offered(&server, &["lock", "A"]), ["A"]);
     assert_eq!(offered(&server, &["lock", "B:2", "A"]), ["A"]);

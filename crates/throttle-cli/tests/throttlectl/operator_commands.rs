@@ -1,4 +1,4 @@
-//! Commands for operators: check, health, metrics, reload.
+//! Commands for operators: available, check, health, metrics, reload.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn a_check_shows_whether_locks_are_free_and_acquires_none() {
+fn available_shows_whether_locks_are_free_and_acquires_none() {
     let (server, _) = crowded();
     for (arguments, expected, shown) in [
         (&["B"][..], 0, "B: could be locked now, 1 of 3 free\n"),
@@ -26,7 +26,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
              A: could not be locked now, 0 of 1 free, others wait\n",
         ),
     ] {
-        let (code, stdout, stderr) = run(server.throttlectl(&["check"]).args(arguments));
+        let (code, stdout, stderr) = run(server.throttlectl(&["available"]).args(arguments));
         assert_eq!((code, &*stdout, &*stderr), (expected, shown, ""), "{arguments:?}");
     }
     let remainder = server.call(|it| async move { it.remainder("B").await.unwrap() });
@@ -37,7 +37,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
         ("B:0", 64, "'B:0'"),
         ("B:", 64, "'B:'"),
     ] {
-        let (code, _, stderr) = run(&mut server.throttlectl(&["check", argument]));
+        let (code, _, stderr) = run(&mut server.throttlectl(&["available", argument]));
         assert_eq!(code, expected, "{argument}: {stderr}");
         assert!(stderr.contains(message), "{stderr}");
     }
@@ -45,7 +45,7 @@ fn a_check_shows_whether_locks_are_free_and_acquires_none() {
 
 /// The server passes over a parked waiter, whose connection is broken.
 #[test]
-fn a_check_counts_waiters_but_no_parked_ones() {
+fn available_counts_waiters_but_no_parked_ones() {
     let semaphore = |parked: bool| {
         format!(
             r#"{{"name":"A","max":2,"level":0,"held":0,"pending":2,"remainder":2,"holders":0,
@@ -57,10 +57,40 @@ fn a_check_counts_waiters_but_no_parked_ones() {
         let answer = semaphore(parked);
         let server = TestServer::with_routes(|| {
             let routes = Router::new().route("/version", get(async || "0.6.0"));
+            let routes = routes.route("/ready", get(async || "Ready"));
             routes.route("/semaphores/A", get(async move || answer))
         });
-        assert_eq!(run(&mut server.throttlectl(&["check", "A"])).0, expected);
+        assert_eq!(run(&mut server.throttlectl(&["available", "A"])).0, expected);
     }
+}
+
+/// Free permits are granted to nobody during a grace period, nor if the semaphore is retired (D9).
+#[test]
+fn what_nobody_is_granted_is_not_available() {
+    let available = |grace: &str, retired: bool| {
+        let readiness = format!(r#"{{"ready":true,{grace}"durable":false}}"#);
+        let semaphore = format!(
+            r#"{{"name":"A","max":2,"level":0,"held":1,"pending":0,"remainder":1,"holders":1,
+            "waiters":0,"longest_pending":"0s","retired":{retired},"held_by":[],"queue":[]}}"#
+        );
+        let server = TestServer::with_routes(|| {
+            let routes = Router::new().route("/version", get(async || "0.6.0"));
+            let json = [("content-type", "application/json")];
+            let routes = routes.route("/ready", get(async move || (json, readiness)));
+            routes.route("/semaphores/A", get(async move || semaphore))
+        });
+        run(&mut server.throttlectl(&["available", "A"]))
+    };
+    let (code, stdout, _) = available("", false);
+    assert_eq!((code, &*stdout), (0, "A: could be locked now, 1 of 2 free\n"));
+    let grace = r#""grace_left":"12s 345ms","grace_left_seconds":12.345,"#;
+    let (code, stdout, _) = available(grace, false);
+    let expected =
+        "A: could not be locked now, 1 of 2 free\nnothing new is granted for another 12s\n";
+    assert_eq!((code, &*stdout), (75, expected));
+    let (code, stdout, stderr) = available("", true);
+    assert_eq!((code, &*stdout), (78, ""));
+    assert!(stderr.contains("\"A\" is retired: "), "{stderr}");
 }
 
 /// A server that answers about the token 7 of `a/b` with this status, media type and body.
@@ -78,12 +108,12 @@ fn the_exit_status_shows_whether_the_lock_with_a_token_is_held() {
     let held = r#"{"semaphore":"a/b","peer_id":42,"count":2,"fencing_token":7,"held_for":"1m",
         "held_for_seconds":60.0,"time_left":"30s","time_left_seconds":30.0,"labels":{"job":"x"}}"#;
     let server = about_a_token(200, "application/json", held);
-    let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+    let (code, stdout, stderr) = run(&mut server.throttlectl(&["check", "a/b", "7"]));
     assert_eq!((code, &*stderr), (0, ""));
     let table = "HOLDER  COUNT  HELD FOR  TIME LEFT  TOKEN  LABELS\n\
         42      2      1m        30s        7      job=x\n";
     assert_eq!(stdout, table);
-    let (code, stdout, _) = run(&mut server.throttlectl(&["is-held", "a/b", "7", "-o", "json"]));
+    let (code, stdout, _) = run(&mut server.throttlectl(&["check", "a/b", "7", "-o", "json"]));
     assert_eq!(code, 0);
     let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(read(&stdout), read(held));
@@ -104,12 +134,12 @@ fn the_exit_status_shows_whether_the_lock_with_a_token_is_held() {
         (503, problem("store_failed"), 69, "\"a/b\": refused with 503 store_failed"),
     ] {
         let server = about_a_token(status, json, body);
-        let (code, stdout, stderr) = run(&mut server.throttlectl(&["is-held", "a/b", "7"]));
+        let (code, stdout, stderr) = run(&mut server.throttlectl(&["check", "a/b", "7"]));
         assert_eq!((code, &*stdout), (expected, ""), "{stderr}");
         assert!(stderr.contains(message), "{stderr}");
     }
     for token in ["-1", "x", "1.5", "18446744073709551616", ""] {
-        let (code, _, stderr) = run(&mut throttlectl("http://localhost", &["is-held", "A", token]));
+        let (code, _, stderr) = run(&mut throttlectl("http://localhost", &["check", "A", token]));
         assert_eq!(code, 64, "{token}: {stderr}");
     }
 }

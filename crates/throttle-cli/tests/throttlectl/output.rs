@@ -21,7 +21,7 @@ const PRINTING: &[&[&str]] = &[
     &["status"],
     &["status", "--output", "json"],
     &["peers"],
-    &["check", "A"],
+    &["available", "A"],
     &["health"],
     &["watch"],
     &["man"],

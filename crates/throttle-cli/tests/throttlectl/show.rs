@@ -251,9 +251,9 @@ fn a_server_of_version_0_5_is_shown_as_far_as_it_reports() {
         (&["peers"], 0, "42"),
         (&["health"], 0, "ready"),
         (&["reload"], 78, "at its start only"),
-        (&["check", "A:2"], 75, "others wait"),
-        (&["check", "A:6"], 78, "can never be granted"),
-        (&["is-held", "A", "7"], 78, "has no fencing tokens"),
+        (&["available", "A:2"], 75, "others wait"),
+        (&["available", "A:6"], 78, "can never be granted"),
+        (&["check", "A", "7"], 78, "has no fencing tokens"),
     ] {
         let (code, stdout, stderr) = run(&mut server.throttlectl(arguments));
         assert_eq!(code, expected, "{arguments:?}: {stderr}");

@@ -87,6 +87,20 @@ impl Recovery {
         Ok(())
     }
 
+    /// Makes the tokens of semaphores that are added later greater than `last`, the
+    /// [floor](Throttle::token_floor) of the machine that ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::TokenFloorTooLarge`]
+    pub fn token_floor(&mut self, last: FencingToken) -> Result<(), Damage> {
+        if last > LAST_TOKEN {
+            return Err(Damage::TokenFloorTooLarge { token: last });
+        }
+        self.throttle.last_token = self.throttle.last_token.max(last);
+        Ok(())
+    }
+
     /// Retires a semaphore, at the end of the recovery, as [`Throttle::remove_semaphore`] does: nobody is
     /// granted it any more. Add a semaphore for this that has records, but is not wanted any more.
     ///
@@ -150,6 +164,12 @@ impl Recovery {
     /// If a peer is recorded more than once, its highest number and the latest instant count.
     pub fn absent(&mut self, peer: PeerId, sequence: Sequence, since: Time) {
         self.throttle.absent.recover(peer, sequence, since.min(self.throttle.now));
+    }
+
+    /// Grants nothing, from the [end](Self::finish) of the recovery on, until the grants are
+    /// [resumed](Throttle::resume_grants). O(n) in the number of semaphores.
+    pub fn suspend_grants(&mut self) {
+        self.throttle.suspend_grants(self.throttle.now);
     }
 
     /// Serves the queues, and returns the machine.

@@ -83,6 +83,12 @@ fn a_later_grant_has_a_greater_token() {
 }
 
 #[test]
+fn what_happens_at_the_same_moment_has_no_order() {
+    let claims = [held("first", 0, 3, Some(4), 8), held("second", 3, 5, None, 7)];
+    assert_eq!(rules(2, &claims), []);
+}
+
+#[test]
 fn a_lock_that_was_pending_later_is_granted_later() {
     let mut second = held("second", 1, 9, None, 7);
     second.shown_pending(Moment(4), Moment(5));

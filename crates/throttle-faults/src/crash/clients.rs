@@ -3,13 +3,16 @@
 //! Their leases are longer than any outage, so none of them may lose a lock. A claim of theirs begins when the
 //! harness reads that the lock is held, and ends before the harness tells the client to release it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::sleep;
 
-use super::recorder::Recorder;
+use super::{
+    raw_http::{delete, exchange, get, open},
+    recorder::Recorder,
+};
 use crate::{
     claims::{Claim, Rule},
     client_kind::{ClientKind, Programs, WorkerOptions},
@@ -58,8 +61,10 @@ impl RealClient {
                         self.recorder.violate(Rule::Memory, format!("{who} ends: {outcome}"));
                         return Ok(());
                     }
+                    let process_id = worker.process_id();
+                    worker.kill().await;
+                    self.remove_peers_of(process_id).await?;
                     requested = self.recorder.now();
-                    process = self.keep(worker);
                     continue;
                 }
             };
@@ -86,13 +91,47 @@ impl RealClient {
         Ok(())
     }
 
+    /// Removes the peers of a client that gave up, as an operator would.
+    ///
+    /// Their leases would not end in this run, because every restart renews them. So a lock that the client is
+    /// granted after it is gone would stay with it.
+    async fn remove_peers_of(&self, process_id: u32) -> anyhow::Result<()> {
+        let label = process_id.to_string();
+        loop {
+            let server = self.recorder.ready().await;
+            let removed = remove_peers_with_label(server.address, &label).await;
+            if removed.is_ok_and(|removed| removed == 0) {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     fn keep(&self, worker: WorkerProcess) -> Option<WorkerProcess> {
         (self.kind != ClientKind::Throttlectl).then_some(worker)
     }
 }
 
+/// Removes all peers with this label. Returns how many there were.
+async fn remove_peers_with_label(address: SocketAddr, pid: &str) -> anyhow::Result<usize> {
+    let mut connection = open(address).await?;
+    let peers = exchange(&mut connection, get("/peers/")).await.context(SERVER_IS_GONE)?.1;
+    let peers = peers.as_array().context(SERVER_IS_GONE)?;
+    let peers = peers.iter().filter(|peer| peer["labels"]["pid"] == pid);
+    let ids = peers.filter_map(|peer| peer["id"].as_u64()).collect::<Vec<_>>();
+    for id in &ids {
+        let request = delete(&format!("/peers/{id}"));
+        exchange(&mut connection, request).await.context(SERVER_IS_GONE)?;
+    }
+    Ok(ids.len())
+}
+
+const SERVER_IS_GONE: &str = "the server is gone";
+
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Longer than all outages that a client may meet while it holds a lock.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// A client that takes longer for anything has failed.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);

@@ -93,9 +93,14 @@ pub(super) async fn exchange(
     Some((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-/// A request without a body.
+/// A question.
 pub(super) fn get(path: &str) -> HttpRequest<Body> {
     http(Method::GET, path, None)
+}
+
+/// A removal.
+pub(super) fn delete(path: &str) -> HttpRequest<Body> {
+    http(Method::DELETE, path, None)
 }
 
 fn http_request(request: &Request) -> HttpRequest<Body> {

@@ -13,7 +13,7 @@ use super::{
     crowd::{CROWD, Crowd},
     event::{Answer, Semaphore},
     random_walk::{OUTER, RandomWalk},
-    raw_http::{decode_peer, exchange, get, open},
+    raw_http::{decode_peer, delete, exchange, get, open},
     recorder::Recorder,
     server_process::{ServerProcess, ServerProgram},
 };
@@ -253,8 +253,7 @@ impl Crashes {
                 self.recorder.violate(Rule::Memory, message);
             }
             let mut connection = open(self.server.address()).await?;
-            let mut request = get(&format!("/peers/{id}"));
-            *request.method_mut() = axum::http::Method::DELETE;
+            let request = delete(&format!("/peers/{id}"));
             exchange(&mut connection, request).await.context("the server is gone")?;
         }
         Ok(())

@@ -35,7 +35,7 @@ pub enum StoreFault {
     KeepsRemovedPeers,
     /// The queue is loaded in the reverse order.
     ReversesQueues,
-    /// Leases are loaded with half their length, as if the outage was charged to the peers.
+    /// Leases are loaded with a tenth of their length, as if the outage was charged to the peers.
     ShortensLeases,
 }
 
@@ -104,7 +104,7 @@ impl<S: Store> FaultyStore<S> {
                     peer.pending = None;
                 }
                 if self.fault == StoreFault::ShortensLeases {
-                    peer.expires_in /= 2;
+                    peer.expires_in /= 10;
                 }
             }
             Record::Semaphore(semaphore) if self.fault == StoreFault::ForgetsTokens => {

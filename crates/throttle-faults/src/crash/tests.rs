@@ -296,6 +296,32 @@ fn a_heartbeat_under_way_may_have_shortened_the_lease() {
     assert_eq!(story.rules(), []);
 }
 
+#[test]
+fn a_heartbeat_that_is_still_under_way_at_a_restart_may_have_shortened_the_lease() {
+    let mut story = restarted();
+    let _under_way = story.send(Request::Heartbeat { peer: 1, lease: Duration::from_secs(1) });
+    story.restart().ask(acquire(2, MUTEX, 1), held(1, 8));
+    assert_eq!(story.rules(), []);
+}
+
+#[test]
+fn the_next_holder_may_enter_once_the_removal_was_sent() {
+    let mut story = restarted();
+    let _under_way = story.send(Request::Remove { peer: 1, sequence: None });
+    story.ask(acquire(2, MUTEX, 1), held(1, 8));
+    assert_eq!(story.rules(), []);
+}
+
+#[test]
+fn a_release_that_was_refused_ends_nothing() {
+    let mut story = restarted();
+    // Whether the next release is stale depends on whether this one is served.
+    let other = Request::Release { peer: 1, semaphore: THREE, sequence: Some(5) };
+    story.ask_in_vain(other).ask(numbered_release(1, 4), Answer::refused("stale_request"));
+    story.new_peer(3).ask(acquire(3, MUTEX, 1), held(1, 8));
+    assert_eq!(story.rules(), [Rule::Exclusion]);
+}
+
 /// D7
 #[test]
 fn a_waiter_that_is_overtaken_after_a_restart_is_found() {

@@ -93,6 +93,7 @@ struct Sealed {
 struct InFlight {
     peers: TouchedPeers,
     held: Held,
+    /// By the clock, on which no stall is left out.
     since: Time,
 }
 
@@ -118,12 +119,8 @@ impl Held {
     /// Forgets those whose requests were dropped, before it grows: while a store hangs, clients give up and repeat
     /// their requests for as long as that lasts.
     fn make_room(&mut self) {
-        if self.answers.len() == self.answers.capacity() {
-            self.answers.retain(|answer| !answer.is_closed());
-        }
-        if self.outcomes.len() == self.outcomes.capacity() {
-            self.outcomes.retain(|(wait, _)| !wait.sender.is_closed());
-        }
+        make_room(&mut self.answers, |answer| !answer.is_closed());
+        make_room(&mut self.outcomes, |(wait, _)| !wait.sender.is_closed());
     }
 
     fn append(&mut self, mut other: Self) {
@@ -259,7 +256,7 @@ impl Journal {
         throttle: &Throttle,
         names: &Arc<Names>,
         stalled: u64,
-        present: Time,
+        observed: Time,
     ) -> Option<Snapshot> {
         let sealed = match self.sealed.pop_front() {
             Some(sealed) => sealed,
@@ -267,7 +264,7 @@ impl Journal {
             None => self.seal(throttle, names, stalled),
         };
         let Sealed { snapshot, peers, held } = sealed;
-        self.in_flight = Some(InFlight { peers, held, since: present });
+        self.in_flight = Some(InFlight { peers, held, since: observed });
         Some(snapshot)
     }
 
@@ -308,10 +305,24 @@ impl Journal {
         must_wake
     }
 
+    /// Whether a batch has been in flight for so long that the store counts as stalled.
+    pub(crate) fn hangs(&self, observed: Time) -> bool {
+        self.in_flight.as_ref().is_some_and(|batch| observed - batch.since >= HANGS)
+    }
+
     /// For how long a batch has been in flight, if that is too long and has not been reported lately.
-    pub(crate) fn report_slow_batch(&mut self, present: Time) -> Option<Duration> {
-        let lasts = present - self.in_flight.as_ref()?.since;
-        (lasts >= SLOW && self.slow_log.admits(present, SLOW)).then_some(lasts)
+    pub(crate) fn report_slow_batch(&mut self, observed: Time) -> Option<Duration> {
+        let lasts = observed - self.in_flight.as_ref()?.since;
+        (lasts >= SLOW && self.slow_log.admits(observed, SLOW)).then_some(lasts)
+    }
+}
+
+/// Removes entries that are not worth keeping from a full list. It is not full again before it has twice as many,
+/// so an entry costs O(1).
+fn make_room<T>(list: &mut Vec<T>, is_worth: impl FnMut(&T) -> bool) {
+    if list.len() == list.capacity() {
+        list.retain(is_worth);
+        list.reserve(list.len() + 1);
     }
 }
 
@@ -321,6 +332,9 @@ const SEAL_AT: usize = 8_192;
 
 /// How many batches are sealed at a time: at most half a million records.
 const MAX_SEALED: usize = 64;
+
+/// A batch that takes longer than this is a stall, as one of the process is.
+const HANGS: Duration = Duration::from_secs(1);
 
 /// A batch that takes longer than this is reported, because nothing is answered meanwhile.
 const SLOW: Duration = Duration::from_secs(10);

@@ -234,14 +234,18 @@ enum Next {
 
 impl Service {
     fn take_batch(&self) -> Next {
+        self.guarded(|| self.take_next())
+    }
+
+    fn take_next(&self) -> Next {
         let Some(mut state) = self.lock() else { return Next::Failed };
         let State { journal, throttle, names, lease_clock, .. } = &mut *state;
         let journal = journal.as_mut().expect("a service with a writer has a journal");
         if let Ending::Failed(_) | Ending::Closed = journal.ending {
             return Next::Failed;
         }
-        let (stalled, present) = (lease_clock.discounted(), lease_clock.present());
-        if let Some(snapshot) = journal.take_batch(throttle, names, stalled, present) {
+        let (stalled, observed) = (lease_clock.discounted(), lease_clock.observed());
+        if let Some(snapshot) = journal.take_batch(throttle, names, stalled, observed) {
             return Next::Batch(snapshot);
         }
         if let Ending::Closing(told) = &mut journal.ending {

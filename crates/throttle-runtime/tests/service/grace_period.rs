@@ -72,21 +72,35 @@ async fn a_service_in_its_grace_period_can_drain() {
     assert!(is_pending(waiting.await.unwrap()));
 }
 
+/// A holder that the store has never seen may come back until the period is over, however often the server restarts.
 #[tokio::test(start_paused = true)]
-async fn there_is_no_grace_period_if_the_state_was_recovered() {
-    let store = MemoryStore::new();
+async fn a_restart_goes_on_with_what_is_left_of_the_grace_period_of_its_store() {
     let semaphores = configure(&[("A", 1)]);
-    let start = || {
+    let start = |store: &MemoryStore| {
         let builder = Handle::builder(Settings::default(), &semaphores).grace_period(GRACE);
         builder.store(store.open()).start().unwrap()
     };
-    let throttle = start();
+    let store = MemoryStore::new();
+    let throttle = start(&store);
     assert_eq!(throttle.grace_left(), Some(GRACE), "the store is new");
+    let newcomer = join(&throttle).await;
+    let request = LockRequest::now(Count::ONE);
+    assert!(is_pending(throttle.acquire(newcomer, "A", request).await));
     throttle.close().await.unwrap();
     drop(throttle);
-    let throttle = start();
-    assert_eq!(throttle.grace_left(), None);
-    let peer = join(&throttle).await;
-    let admission = throttle.acquire(peer, "A", LockRequest::now(Count::ONE)).await;
-    assert!(admission.unwrap().is_granted());
+
+    let mut contents = store.contents();
+    contents.meta.as_mut().unwrap().made_at.0 -= 5_000;
+    let throttle = start(&MemoryStore::of(contents.clone()));
+    let left = throttle.grace_left().unwrap();
+    assert!(left <= GRACE - 5 * SECOND && left > SECOND, "{left:?}");
+    assert!(is_pending(throttle.acquire(newcomer, "A", request).await), "nor by the recovery");
+    throttle.restore(restoration(7)).await.unwrap();
+    sleep(left).await;
+    assert_eq!(throttle.is_acquired(newcomer).await, Ok(false), "the holder came back");
+
+    contents.meta.as_mut().unwrap().made_at.0 -= 60_000;
+    let throttle = start(&MemoryStore::of(contents));
+    assert_eq!(throttle.grace_left(), None, "the store is older than that");
+    assert_eq!(throttle.is_acquired(newcomer).await, Ok(true));
 }

@@ -314,6 +314,8 @@ async fn damaged_records_are_refused_with_a_message_that_names_them() {
     });
     let expected = r#"the records are damaged: peer 7 has a lock of the unknown semaphore "B""#;
     assert_eq!(message, expected, "a semaphore without a record");
+    let message = refused(|it| it.meta.as_mut().unwrap().token_floor = FencingToken::MAX);
+    assert!(message.starts_with("the records are damaged: the token above which"), "{message}");
     let message = refused(|it| it.meta = None);
     assert_eq!(message, "the records are damaged: there are records, but no meta record");
 }
@@ -368,4 +370,23 @@ async fn a_saved_state_is_moved_into_a_new_store_but_never_into_one_that_has_a_s
     let refused = start().unwrap_err().to_string();
     assert!(refused.contains("the store has a state already"), "{refused}");
     assert!(store.contents().peers.contains_key(&holder));
+}
+
+/// A crash in between must leave a store that is not complete.
+#[tokio::test(start_paused = true)]
+async fn the_meta_record_of_a_moved_state_comes_last_even_if_a_semaphore_is_not_wanted_any_more() {
+    let throttle = Handle::start(Settings::default(), &levels(&[("A", 3), ("B", 3)]));
+    hold(&throttle, "A", 1).await;
+    let file = MemoryStore::new();
+    throttle.save(&mut *file.open()).unwrap();
+    let mut contents = file.contents();
+    let greatest = FencingToken::new(1 << 52).unwrap();
+    contents.semaphores.get_mut("B").unwrap().last_token = greatest;
+    let (file, store) = (MemoryStore::of(contents), MemoryStore::new().with_max_batch(2));
+    let semaphores = levels(&[("A", 3)]);
+    let builder = Handle::builder(Settings::default(), &semaphores);
+    builder.recover_from(file.open()).store(store.open()).start().unwrap();
+    let images = store.take_images();
+    assert!(images.len() > 1 && images[..images.len() - 1].iter().all(|it| it.meta.is_none()));
+    assert_eq!(store.contents().meta.unwrap().token_floor, greatest);
 }

@@ -39,8 +39,8 @@ section! {
             state_file: OptionalFile = OptionalFile::none(),
             /// For so long after a start nothing new is granted: holders renew and restore their locks, and
             /// requests queue in order. Then the queues are served. Choose the longest lease that clients use,
-            /// and nobody is granted a lock that its holder still counts on. It does not apply if the state
-            /// was recovered from a store or a state file.
+            /// and nobody is granted a lock that its holder still counts on. A server that recovers a state
+            /// goes on with what is left of the period since that state was begun.
             grace_period: Span = Span::from_secs(0),
         }
         tables {}

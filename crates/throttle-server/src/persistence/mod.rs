@@ -17,7 +17,7 @@ use std::{
 
 use throttle_http::Metrics;
 use throttle_runtime::{Handle, Observer, Recovered, Saved, StoreError};
-use throttle_store::{Embedded, Reader, StateFile};
+use throttle_store::{Claim, Embedded, Reader, StateFile};
 use tokio::{task, time::timeout};
 use tracing::{info, warn};
 
@@ -37,14 +37,14 @@ pub(crate) struct Service {
 }
 
 /// What keeps the state of a service when its process ends.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Storage {
     Nothing,
     /// A file that is written at the end.
     StateFile {
         file: PathBuf,
-        /// Whether the service began with what was in it.
-        was_read: bool,
+        /// Nobody else uses it.
+        claim: Claim,
     },
     /// A store, with something that takes snapshots of it.
     Store(Reader),
@@ -87,21 +87,22 @@ impl Service {
         match config.persistence() {
             Persistence::Memory => Ok(Self { handle: builder.start()?, storage: Storage::Nothing }),
             Persistence::StateFile(file) => {
+                let claim = StateFile::claim(file)?;
                 check_writable(file)?;
-                let found = StateFile::open(file, wall_clock::now())?;
-                let was_read = found.is_some();
-                if let Some(found) = found {
+                if let Some(found) = StateFile::open(file, wall_clock::now())? {
                     builder = builder.recover_from(Box::new(found));
                 }
-                let handle = builder.start()?;
+                let handle = builder.start().map_err(|error| naming(file, error))?;
                 report(file, handle.recovery());
-                Ok(Self { handle, storage: Storage::StateFile { file: file.to_owned(), was_read } })
+                let storage = Storage::StateFile { file: file.to_owned(), claim };
+                Ok(Self { handle, storage })
             }
             Persistence::Store(file) => {
                 let store = Embedded::open(file)?;
                 let storage = Storage::Store(store.reader());
                 let measured = MeasuredStore::new(store, StoreMetrics::describe(metrics));
-                let handle = builder.store(Box::new(measured)).start()?;
+                let handle = builder.store(Box::new(measured)).start();
+                let handle = handle.map_err(|error| naming(file, error))?;
                 report(file, handle.recovery());
                 server_metrics::describe_file(metrics, file.to_owned(), handle.recovery());
                 Ok(Self { handle, storage })
@@ -120,22 +121,15 @@ impl Service {
     /// Deletes the state file, because it is outdated as soon as a request has been served. So this is called when
     /// nothing else can prevent the server from serving.
     ///
+    /// It blocks for a moment. A start that is cut short by a signal can end at each `await`, but must not end between
+    /// this and the first request: the state would be gone.
+    ///
     /// # Errors
     ///
-    /// If it cannot be deleted: a later start would recover it. If somebody else has deleted it since it was read: that
-    /// may be another server, which now holds the same state. The server must not serve then.
-    pub(crate) async fn begin(&self) -> Result<(), StoreError> {
-        match self.storage.clone() {
-            Storage::StateFile { file, was_read } => {
-                blocking(move || {
-                    if was_read {
-                        delete(&file)?;
-                    }
-                    // Makes durable that it is gone.
-                    StateFile::remove(&file)
-                })
-                .await
-            }
+    /// If it cannot be deleted: a later start would recover it. The server must not serve then.
+    pub(crate) fn begin(&self) -> Result<(), StoreError> {
+        match &self.storage {
+            Storage::StateFile { file, .. } => StateFile::remove(file),
             Storage::Nothing | Storage::Store(_) => Ok(()),
         }
     }
@@ -150,7 +144,14 @@ impl Service {
         let Self { handle, storage } = self;
         match storage {
             Storage::Nothing => Ok(()),
-            Storage::StateFile { file, .. } => blocking(move || save(&handle, &file)).await,
+            Storage::StateFile { file, claim } => {
+                blocking(move || {
+                    let saved = save(&handle, &file);
+                    drop(claim);
+                    saved
+                })
+                .await
+            }
             Storage::Store(_) => timeout(CLOSE_TIMEOUT, handle.close()).await.unwrap_or_else(|_| {
                 let seconds = CLOSE_TIMEOUT.as_secs();
                 Err(StoreError::new(format!(
@@ -161,6 +162,19 @@ impl Service {
     }
 }
 
+/// The error, with the name of the file if it has none: one that was found when the service was rebuilt from records
+/// that can be read.
+fn naming(file: &Path, error: StoreError) -> StoreError {
+    let (file, message) = (file.display().to_string(), error.to_string());
+    if message.contains(&file) {
+        return error;
+    }
+    StoreError::new(format!(
+        "{file}: {message}. Keep a copy and look at it with `throttle store verify`; then restore a backup, or move \
+         the file away to start without memory"
+    ))
+}
+
 /// Runs work on files on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
@@ -168,16 +182,6 @@ async fn blocking<T: Send + 'static>(
     let outcome = task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|error| {
         Err(StoreError::new(format!("the state was not kept by a defect of this program: {error}")))
-    })
-}
-
-/// Deletes the state file that was read, which must be there: of two servers that have read it, one deletes it.
-fn delete(file: &Path) -> Result<(), StoreError> {
-    fs::remove_file(file).map_err(|error| {
-        StoreError::new(format!(
-            "the state file {} was read but cannot be deleted ({error}): another server may have read it, too",
-            file.display()
-        ))
     })
 }
 
@@ -267,9 +271,11 @@ mod tests {
         }
     }
 
-    /// Two servers with the same locks would both let their holders work.
+    /// D8: two servers with the same locks would both let their holders work, and one that starts before the other has
+    /// written the file would begin with nothing.
     #[tokio::test]
-    async fn of_two_services_that_began_with_the_same_state_file_one_serves() {
+    async fn of_two_services_with_the_same_state_file_the_second_one_does_not_start_before_the_first_one_has_written_it()
+     {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("it");
         let handle = Handle::start(Settings::default(), &BTreeMap::new());
@@ -278,14 +284,20 @@ mod tests {
             let text = format!("[restart]\nstate_file = {:?}", file.to_str().unwrap());
             let config = Config::parse(&text, Path::new("it.toml")).unwrap();
             let metrics = Metrics::new(Arc::new(metrics::NoopRecorder), Arc::new(String::new));
-            Service::start(&config, &metrics, metrics.observer()).await.unwrap()
+            Service::start(&config, &metrics, metrics.observer()).await
         };
-        let (first, second) = (service().await, service().await);
-        assert!(first.begin().await.is_ok());
-        let error = second.begin().await.unwrap_err().to_string();
-        assert!(error.contains("another server"), "{error}");
-        // Without a file there is nothing to share.
-        assert!(service().await.begin().await.is_ok());
+        let first = service().await.unwrap();
+        first.begin().unwrap();
+        let refused = async || service().await.unwrap_err().to_string();
+        let error = refused().await;
+        assert!(error.contains("in use by another process"), "{error}");
+        let lease = Duration::from_secs(60);
+        first.handle.new_peer(lease, Labels::default()).await.unwrap();
+        first.handle.drain();
+        assert_eq!(refused().await, error, "it has ended, but its state is not written");
+        first.end().await.unwrap();
+        let second = service().await.unwrap();
+        assert_eq!(second.handle.recovery().unwrap().peers, 1);
     }
 
     /// A process must end, whatever its disk does.

@@ -1,10 +1,8 @@
 //! `throttle store backup`: fetches the export of a running server into a file.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File},
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -18,7 +16,7 @@ use crate::http_get::{self, Answer};
 pub(super) fn run(url: &str, file: &Path) -> anyhow::Result<()> {
     let (address, prefix) = parse(url)?;
     let path = format!("{prefix}/admin/store/export");
-    let Answer { status, body } = http_get::ask((&address, TIMEOUT), "backup", |connection| {
+    let Answer { status, mut body } = http_get::ask((&address, TIMEOUT), "backup", |connection| {
         Ok(http_get::get(connection, &path)?)
     })?;
     if status != 200 {
@@ -29,41 +27,9 @@ pub(super) fn run(url: &str, file: &Path) -> anyhow::Result<()> {
         }
         bail!("{url} answered {status}: {reason}");
     }
-    let bytes = replace(file, body).with_context(|| format!("cannot write {}", file.display()))?;
+    let bytes = throttle_store::replace(file, |to| io::copy(&mut body, to))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     super::say(&format!("{} is written: {bytes} bytes\n", file.display()))
-}
-
-/// Replaces a file by a whole new one, or leaves it as it is.
-fn replace(file: &Path, mut content: impl io::Read) -> io::Result<u64> {
-    let mut unfinished = OsString::from(file);
-    unfinished.push(".tmp");
-    let unfinished = PathBuf::from(unfinished);
-    let mut write = || {
-        let mut to = File::create(&unfinished)?;
-        let bytes = io::copy(&mut content, &mut to)?;
-        to.sync_all()?;
-        fs::rename(&unfinished, file)?;
-        sync_directory(file)?;
-        Ok(bytes)
-    };
-    let written = write();
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
-}
-
-/// Makes durable that a file has its name.
-#[cfg(unix)]
-fn sync_directory(file: &Path) -> io::Result<()> {
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
-}
-
-/// Windows makes it durable with the file.
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// The address of a server and the prefix of its paths.
@@ -107,24 +73,5 @@ mod tests {
         }
         let https = parse("https://throttle/").unwrap_err().to_string();
         assert!(https.contains("fetch https://throttle/admin/store/export with curl"), "{https}");
-    }
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("backup.jsonl");
-        assert_eq!(replace(&file, &b"one"[..]).unwrap(), 3);
-        let cut_off = b"tw".chain(Failing);
-        assert!(replace(&file, cut_off).is_err());
-        assert_eq!(fs::read(&file).unwrap(), b"one");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
-
-    struct Failing;
-
-    impl io::Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
     }
 }

@@ -234,8 +234,8 @@ fn a_check_says_what_keeps_the_state() {
     };
     let store = summary("[store]\n[restart]\ngrace_period = '90s'\n");
     assert!(store.contains("\nstate: durable in throttle.redb\n"), "{store}");
-    assert!(store.contains("\ngrace period after a start that recovers nothing: 1m 30s\n"));
-    assert!(store.contains(", store 68\n"), "{store}");
+    assert!(store.contains("\ngrace period while the state is new: 1m 30s\n"));
+    assert!(store.contains(", store 51\n"), "{store}");
     let file = summary("[restart]\nstate_file = 'it'\n");
     assert!(file.contains("\nstate: in memory, and in it from a stop to the next start\n"));
     check_refused(

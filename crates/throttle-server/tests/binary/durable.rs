@@ -42,7 +42,7 @@ fn after_a_kill_holders_hold_waiters_wait_in_order_and_nobody_else_got_in() {
     assert_eq!(server.request("PUT", &format!("/peers/{other}/B?sequence=5"), "2").0, 200);
     let [first, second] = [server.new_peer(), server.new_peer()];
     for (peer, place) in [(&first, 1), (&second, 2)] {
-        let _ = wait_for_lock(&server, peer, "A");
+        let _request = wait_for_lock(&server, peer, "A");
         while server.waiters("A") < place {}
     }
     let removed = server.new_peer();

@@ -48,7 +48,10 @@ fn the_lock_of_the_readme_survives_its_kill() {
             "json='Content-Type: application/json'",
         )
         .replace("throttle -c configs/durable.toml", &server)
+        .replace("--retry 9", "--retry 9 --retry-delay 1")
         .replace("localhost:8000", &address.to_string());
+    // A server that outlives a failed script would keep its output open, and this test waiting for that.
+    let script = format!("trap 'kill $! 2> /dev/null' EXIT\n{script}");
 
     let mut shell = Command::new("sh");
     let output = shell.args(["-euc", &script]).current_dir(directory.path()).output().unwrap();

@@ -1,6 +1,10 @@
 //! D4: what happens when the store fails, and at its end.
 
-use std::time::Duration;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Duration,
+};
 
 use throttle_core::Count;
 
@@ -9,6 +13,8 @@ use crate::{error::Error, failure::Failure, store::StoreError};
 
 const WAIT: LockRequest =
     LockRequest { block_for: Some(Duration::from_secs(30)), ..LockRequest::now(Count::ONE) };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 async fn fail(plan: Plan) -> StoreError {
     let mut service = Service::start(&[("A", 1), ("B", 1)]);
@@ -82,6 +88,50 @@ async fn answers_that_are_held_back_fail_when_an_operation_panics() {
     assert_eq!(ready(&mut joined), Err(Error::Failed));
     assert!(matches!(service.writer.step(&handle.service), Step::Failed));
     assert_eq!(handle.failure(), Some(Failure::Operation));
+}
+
+/// A panic while a batch is read.
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_held_back_fail_when_the_writer_panics() {
+    let mut service = Service::start(&[("A", 1)]);
+    let handle = service.handle.clone();
+    let peer = service.join().await;
+    let mut granted = Box::pin(handle.acquire(peer, "A", NOW));
+    assert!(poll(&mut granted).is_pending());
+    handle.service.with_state(|state, _, _| state.names = Arc::default());
+    let step = panic::catch_unwind(AssertUnwindSafe(|| service.writer.step(&handle.service)));
+    step.expect_err("semaphore A has no name");
+    assert_eq!(ready(&mut granted), Err(Error::Failed));
+    assert_eq!(handle.failure(), Some(Failure::Operation));
+}
+
+/// S8: its lease begins with the answer, which comes when the store goes on.
+#[tokio::test(start_paused = true)]
+async fn no_lease_ends_while_the_store_hangs() {
+    let mut service = Service::start(&[("A", 1)]);
+    let handle = service.handle.clone();
+    let (holder, waiter) = (service.hold("A").await, service.join().await);
+    let mut waiting = Box::pin(handle.acquire(waiter, "A", WAIT));
+    assert!(poll(&mut waiting).is_pending());
+    service.flush();
+    let mut released = Box::pin(handle.release(holder, "A", None));
+    assert!(poll(&mut released).is_pending());
+    let in_flight = service.writer.take(&handle.service).expect("a lock was granted");
+    let quarter = Duration::from_millis(250);
+    let time_passes = async |time: Duration| {
+        for _ in 0..time.as_millis() / quarter.as_millis() {
+            tokio::time::sleep(quarter).await;
+            handle.service.with_state(|_, _, _| {});
+        }
+    };
+    time_passes(3 * LEASE).await;
+    service.writer.finish(&handle.service, in_flight);
+    service.flush();
+    assert!(ready(&mut waiting).unwrap().is_granted());
+    time_passes(LEASE - 3 * SECOND).await;
+    assert_eq!(handle.applied().peer_count(), Ok(2));
+    time_passes(3 * SECOND).await;
+    assert_eq!(handle.applied().peer_count(), Ok(0), "the leases run again");
 }
 
 #[tokio::test(start_paused = true)]

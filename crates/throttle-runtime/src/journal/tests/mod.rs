@@ -5,6 +5,7 @@ mod memory_store;
 
 mod durability;
 mod failures;
+mod parts;
 mod prefixes;
 
 use std::{
