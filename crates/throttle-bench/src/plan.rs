@@ -62,7 +62,7 @@ impl Plan {
             weighed: 1_000_000,
             connections: vec![1, 64, 1_000],
             recovered: 1_000_000,
-            churn: Duration::from_secs(300),
+            churn: Duration::from_secs(90),
             settling: Duration::from_secs(20),
         }
     }

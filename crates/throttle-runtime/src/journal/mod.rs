@@ -299,8 +299,10 @@ impl Journal {
 
     /// Whether the writer has something to do and does not know it. It is woken once.
     pub(crate) fn must_wake_writer(&mut self) -> bool {
-        let must_wake = self.writer_is_idle
-            && (!self.gathering.is_empty() || matches!(self.ending, Ending::Closing(_)));
+        // One operation may have filled a batch, which is sealed then, and nothing gathers.
+        let has_batch = !self.gathering.is_empty() || !self.sealed.is_empty();
+        let must_wake =
+            self.writer_is_idle && (has_batch || matches!(self.ending, Ending::Closing(_)));
         self.writer_is_idle &= !must_wake;
         must_wake
     }

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use throttle_runtime::{Changes, Count, Handle, Labels, Level, LockRequest, Settings};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::support::{
-    JUMP, Journal, LEASE, configure, hold, is_pending, join, jump, levels, settle, start, wait,
+use crate::{
+    memory_store::MemoryStore,
+    support::{
+        JUMP, Journal, LEASE, configure, hold, is_pending, join, jump, levels, settle, start, wait,
+    },
 };
 
 /// S8: peers that are due are removed before a reconfiguration.
@@ -143,4 +146,20 @@ async fn limits_refuse_new_peers_and_waiters_and_can_be_raised() {
     throttle.acquire(two, "A", request).await.unwrap();
     assert_eq!(throttle.acquire(three, "A", request).await.unwrap_err().code(), "too_many_waiters");
     assert!(is_pending(throttle.acquire(two, "A", request).await));
+}
+
+/// D3
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_fills_a_batch_of_the_store_needs_no_other_request_to_end() {
+    let store = MemoryStore::new().with_max_batch(4);
+    let semaphores = configure(&[("A", 1)]);
+    let builder = Handle::builder(Settings::default(), &semaphores).store(store.open());
+    let throttle = builder.start().unwrap();
+    join(&throttle).await;
+    settle().await;
+    let semaphores = configure(&[("A", 1), ("B", 1), ("C", 1), ("D", 1), ("E", 1)]);
+    let reload = throttle.reconfigure(Settings::default(), &semaphores);
+    let changes = timeout(Duration::from_secs(60), reload).await.expect("the writer is woken");
+    assert_eq!(changes.unwrap().added.len(), 4);
+    assert_eq!(store.contents().semaphores.len(), 5);
 }
