@@ -72,8 +72,8 @@ fn ready(readiness: Option<Readiness>) -> String {
 fn memory(readiness: Option<Readiness>) -> &'static str {
     match readiness {
         None => "-",
-        Some(Readiness { durable: true, .. }) => "survives a restart",
-        Some(Readiness { durable: false, .. }) => "ends with the process",
+        Some(Readiness { durable: true, .. }) => "survives a crash",
+        Some(Readiness { durable: false, .. }) => "does not survive a crash",
     }
 }
 

@@ -100,7 +100,7 @@ fn the_status_is_a_summary_in_numbers() {
         expect![[r#"
         version 0.6.0
         ready yes
-        memory ends with the process
+        memory does not survive a crash
         semaphores 2
         locks held 2
         locks pending 1
@@ -127,12 +127,12 @@ fn the_status_tells_a_grace_period_and_whether_the_memory_is_durable() {
         (
             running,
             "ready          yes, but nothing new is granted for another 1m 2s",
-            "memory         ends with the process",
+            "memory         does not survive a crash",
         ),
         (
             r#"{"ready":true,"durable":true}"#,
             "ready          yes",
-            "memory         survives a restart",
+            "memory         survives a crash",
         ),
     ] {
         let server = telling(readiness, "[]");
