@@ -27,6 +27,11 @@ impl Entropy {
         PeerId::new(id).expect("the range excludes zero")
     }
 
+    /// An id for a store. It fits in 53 bits, which JSON numbers keep in every tool that reads an export.
+    pub(crate) fn store_id(&mut self) -> u64 {
+        self.0.random_range(1..1 << 53)
+    }
+
     /// A seed for the hash function of the core's tables.
     pub(crate) fn seed(&mut self) -> u64 {
         self.0.random()

@@ -144,7 +144,7 @@ impl Origin {
 
     /// The meta record of the service. Only a store that has a state needs no help of the wall clock.
     fn meta(&self, wall_clock: WallClock, entropy: &mut Entropy) -> Meta {
-        let id = entropy.seed();
+        let id = entropy.store_id();
         // It is lower if the wall clock is decades ahead.
         let throttle = Throttle::new(Settings::default());
         let fresh = || throttle.with_token_floor(wall_clock.token_floor()).token_floor();

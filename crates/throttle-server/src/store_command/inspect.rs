@@ -96,7 +96,7 @@ impl Summary {
         };
         let made = SystemTime::UNIX_EPOCH + Duration::from_millis(made_at.0);
         let made = humantime::format_rfc3339_seconds(made);
-        writeln!(text, "id {id:016x}, made {made}, {} ago", age(self.now.since(made_at)))?;
+        writeln!(text, "id {id}, made {made}, {} ago", age(self.now.since(made_at)))?;
         writeln!(text, "peers: {}", self.peers)?;
         writeln!(text, "removed peers whose numbers are kept: {}", self.absent)?;
         writeln!(text, "semaphores: {}", self.semaphores.len())?;
@@ -194,7 +194,7 @@ mod tests {
         }
         let meta = Meta { id: 0xBEE, made_at: ago(86_400), token_floor: FencingToken::MAX };
         expect![[r#"
-            id 0000000000000bee, made 2027-01-14T08:00:00Z, 1day ago
+            id 3054, made 2027-01-14T08:00:00Z, 1day ago
             peers: 2
             removed peers whose numbers are kept: 1
             semaphores: 2
