@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use crate::{Counts, Embedded, StateFile, verify};
+use crate::{Counts, Embedded, verify};
 use tempfile::TempDir;
 use throttle_runtime::{Batch, PeerChange, Record, Store as _, StoreError, UnixTime};
 
@@ -128,7 +128,7 @@ fn only_the_user_of_the_server_can_read_its_files() -> Result<(), StoreError> {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&filled(&directory)), 0o600);
     let path = directory.path().join("state");
-    let mut file = StateFile::create(&path, UnixTime(0))?;
+    let mut file = crate::StateFile::create(&path, UnixTime(0))?;
     file.write(&batch())?;
     file.finish()?;
     assert_eq!(mode(&path), 0o600);
