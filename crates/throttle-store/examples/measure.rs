@@ -1,6 +1,7 @@
 //! Measures the store on this disk: commits a second beside the raw disk, size, growth and recovery.
 //!
-//! Run with `cargo run --release -p throttle-store --example measure -- DIRECTORY [PEERS]`.
+//! Run with `cargo run --release -p throttle-store --example measure -- DIRECTORY [PEERS]`. Without a directory it
+//! measures a few peers in a temporary one, which shows only that it works.
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a report of measurements")]
 
@@ -22,14 +23,22 @@ use throttle_store::{Embedded, StateFile};
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const META: Meta = Meta { id: 1, made_at: UnixTime(0), token_floor: FencingToken::MAX };
-/// How long each rate is measured.
+/// How many commits of each size are measured at most, and for how long.
+const COMMITS: usize = 10_000;
 const TIME: Duration = Duration::from_secs(2);
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("which directory?")?;
-    let directory = Path::new(&directory);
-    let peers = arguments.next().map_or(Ok(1_000_000), |it| it.parse())?;
+    match arguments.next() {
+        None => measure(tempfile::tempdir()?.path(), 1_000, 20),
+        Some(directory) => {
+            let peers = arguments.next().map_or(Ok(1_000_000), |it| it.parse())?;
+            measure(Path::new(&directory), peers, COMMITS)
+        }
+    }
+}
+
+fn measure(directory: &Path, peers: u64, most: usize) -> Outcome<()> {
     let path = directory.join("measure.redb");
     fs::remove_file(&path).ok();
 
@@ -40,7 +49,7 @@ fn main() -> Outcome<()> {
     let size = size(&path)?;
     println!("{peers} peers: {size} bytes, {} a peer", size / peers);
     for batch in [1, 16, 64, 256, 1000] {
-        commits(&mut store, directory, &ids, batch, &mut random)?;
+        commits(&mut store, directory, &ids, (batch, most), &mut random)?;
     }
     churn(&mut store, &path, &mut ids, &mut random)?;
     memory()?;
@@ -64,12 +73,12 @@ fn commits(
     store: &mut Embedded,
     directory: &Path,
     ids: &[u64],
-    batch: usize,
+    (batch, most): (usize, usize),
     random: &mut Random,
 ) -> Outcome<()> {
     let mut file = File::create(directory.join("raw"))?;
     let bytes = vec![7; batch * 100];
-    let raw = rate(|_| {
+    let raw = rate(most, |_| {
         file.write_all(&bytes)?;
         Ok(file.sync_data()?)
     })?;
@@ -77,16 +86,16 @@ fn commits(
         let chosen: BTreeSet<u64> = (0..batch).map(|_| ids[random.below(ids.len())]).collect();
         Ok(store.write(&living(&chosen.into_iter().collect::<Vec<_>>(), round))?)
     };
-    println!("batch of {batch}: {}; raw: {raw}", rate(batches)?);
+    println!("batch of {batch}: {}; raw: {raw}", rate(most, batches)?);
     fs::remove_file(directory.join("raw"))?;
     Ok(())
 }
 
 /// Commits a second with their median and 99th percentile.
-fn rate(mut commit: impl FnMut(u64) -> Outcome<()>) -> Outcome<String> {
+fn rate(most: usize, mut commit: impl FnMut(u64) -> Outcome<()>) -> Outcome<String> {
     let started = Instant::now();
     let mut times = Vec::new();
-    while started.elapsed() < TIME {
+    while started.elapsed() < TIME && times.len() < most {
         let before = Instant::now();
         commit(times.len() as u64)?;
         times.push(before.elapsed());
