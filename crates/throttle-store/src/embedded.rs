@@ -269,7 +269,9 @@ fn existing(name: &str, path: &Path) -> Result<Option<FileBackend>, StoreError> 
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    if file.metadata().map_err(failed)?.len() == 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    engine::require_regular(name, &metadata)?;
+    if metadata.len() == 0 {
         // A store is never empty, so something else has emptied it.
         return Err(engine::damaged(name, "it is empty"));
     }
@@ -312,6 +314,13 @@ pub(crate) fn make<T>(
     // In contrast to a renaming, a link never replaces a file.
     let placed = fs::hard_link(beside, path).and_then(|()| fs::remove_file(beside));
     match placed {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let _ = fs::remove_file(beside);
+            return Err(StoreError::new(format!(
+                "{name} cannot be made: another process has just made it, or it is a link to a file that does not \
+                 exist; give the path of the file itself then"
+            )));
+        }
         Err(error)
             if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
         {

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     fmt::Display,
+    fs::Metadata,
     io::ErrorKind,
     ops::Bound::Unbounded,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -110,6 +111,10 @@ pub(crate) fn failed(name: &str, what: &str, error: impl Into<redb::Error>) -> S
         redb::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
             damaged(name, &format!("it ends too early: {error}"))
         }
+        redb::Error::Io(error) if is_full(&error) => StoreError::new(format!(
+            "{}; the file keeps all that was acknowledged",
+            io(name, what, &error)
+        )),
         redb::Error::Io(error) => io(name, what, &error),
         redb::Error::Corrupted(reason) => damaged(name, &reason),
         error @ (redb::Error::TableTypeMismatch { .. }
@@ -126,14 +131,25 @@ pub(crate) fn io(name: &str, what: &str, error: &std::io::Error) -> StoreError {
             ": let the user of the server read and write it and its directory"
         }
         ErrorKind::NotFound => ": make its directory, or correct the path",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            ": make room on that disk; the file keeps all that was acknowledged"
-        }
+        _ if is_full(error) => ": make room on that disk",
         ErrorKind::ReadOnlyFilesystem => ": give a path on a file system that can be written",
         ErrorKind::IsADirectory => ": give the path of a file in it",
         _ => "",
     };
     StoreError::new(format!("{name} {what}: {error}{advice}"))
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Refuses a device, a pipe or a socket: it keeps nothing, and reading it may never end. That a directory is no file
+/// is noticed where it is read.
+pub(crate) fn require_regular(name: &str, metadata: &Metadata) -> Result<(), StoreError> {
+    if metadata.is_file() || metadata.is_dir() {
+        return Ok(());
+    }
+    Err(StoreError::new(format!("{name} is not a regular file: give the path of one, or of none")))
 }
 
 /// The file does not contain what was written to it.

@@ -83,6 +83,10 @@ impl StateFile {
     /// The same for tools, however old the file is.
     pub(crate) fn open_of_any_age(path: &Path) -> Result<Option<Self>, StoreError> {
         let name = name(path);
+        // Opening a pipe would wait for somebody who writes to it.
+        if let Ok(metadata) = fs::metadata(path) {
+            engine::require_regular(&name, &metadata)?;
+        }
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -212,3 +212,20 @@ fn an_instant_of_the_wall_clock_may_be_any_number() -> Result<(), StoreError> {
     assert_eq!(load(&mut store)?.0, Some(meta));
     Ok(())
 }
+
+/// A store there would keep nothing.
+#[cfg(unix)]
+#[test]
+fn devices_and_links_to_nothing_are_refused_and_nothing_is_left() {
+    let directory = directory();
+    let device = Path::new("/dev/null");
+    let regular = "is not a regular file: give the path of one, or of none";
+    assert_eq!(refusal(&directory, device), format!("the store /dev/null {regular}"));
+    let error = StateFile::open(Path::new("/dev/zero"), UnixTime(0)).unwrap_err().to_string();
+    assert_eq!(error, format!("the state file /dev/zero {regular}"));
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("nothing", &link).unwrap();
+    let error = refusal(&directory, &link);
+    assert!(error.contains("it is a link to a file that does not exist"), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
