@@ -43,7 +43,7 @@ use throttle_runtime::{Batch, Meta, PeerChange, Record, SemaphoreRecord, Store, 
 
 use crate::{
     engine,
-    files::{beside, private, sync_directory},
+    files::{Place, beside, private, sync_directory},
     format::{encode_absent, encode_peer, encode_semaphore},
     snapshot::{Reader, Snapshot},
     tables::{ABSENT, FORMAT, META, PEERS, SEMAPHORES, meta},
@@ -57,6 +57,8 @@ use crate::{
 /// filling was interrupted, it is empty when it is opened again.
 pub struct Embedded {
     name: Arc<str>,
+    /// Where the file is, unless the store is not in a file of the system.
+    place: Option<Place>,
     database: Arc<Database>,
     /// Set by the first write that fails. What reached the disk is unknown from then on.
     failed: bool,
@@ -87,7 +89,9 @@ impl Embedded {
                 })?
             }
         };
-        Self::open_on(&name, backend)
+        let place = Place::of(path);
+        let place = place.map_err(|error| engine::io(&name, "cannot be opened", &error))?;
+        Ok(Self { place: Some(place), ..Self::open_on(&name, backend)? })
     }
 
     /// Opens the store in `backend`, and makes it if the backend is empty. `name` stands for it in messages.
@@ -100,6 +104,7 @@ impl Embedded {
         drop(before);
         let mut store = Self {
             name,
+            place: None,
             database: Arc::new(database),
             failed: false,
             bytes: Vec::new(),
@@ -138,7 +143,7 @@ impl Embedded {
                 self.name
             )));
         }
-        let Self { name, database, bytes, order, .. } = self;
+        let Self { name, place, database, bytes, order, .. } = self;
         let result = engine::guarded(name, || {
             let commit = || {
                 let transaction = database.begin_write()?;
@@ -146,7 +151,15 @@ impl Embedded {
                 transaction.commit()?;
                 Ok::<_, redb::Error>(())
             };
-            commit().map_err(|error| engine::failed(name, "cannot be written", error))
+            commit().map_err(|error| engine::failed(name, "cannot be written", error))?;
+            // Another server may use a new file at this path, and the next start would not find this one.
+            if place.as_ref().is_some_and(|place| !place.is_same()) {
+                return Err(StoreError::new(format!(
+                    "{name} was moved or deleted while it was in use: put it back, and let no second server use \
+                     that path"
+                )));
+            }
+            Ok(())
         });
         self.failed = result.is_err();
         result

@@ -51,6 +51,37 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.write(true)
 }
 
+/// A path, and the file to which it led.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    /// Device and number of the file. `None` where the system lets nobody move or delete a file that is open.
+    file: Option<(u64, u64)>,
+}
+
+impl Place {
+    /// The file to which `path` leads now.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: file_at(path)? })
+    }
+
+    /// Whether the path still leads to the same file.
+    pub(crate) fn is_same(&self) -> bool {
+        file_at(&self.path).is_ok_and(|file| file == self.file)
+    }
+}
+
+fn file_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs::metadata(path)?;
+        Ok(Some((metadata.dev(), metadata.ino())))
+    }
+    #[cfg(not(unix))]
+    fs::metadata(path).map(|_| None)
+}
+
 /// Makes the name of a new file durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {

@@ -221,11 +221,36 @@ fn devices_and_links_to_nothing_are_refused_and_nothing_is_left() {
     let device = Path::new("/dev/null");
     let regular = "is not a regular file: give the path of one, or of none";
     assert_eq!(refusal(&directory, device), format!("the store /dev/null {regular}"));
-    let error = StateFile::open(Path::new("/dev/zero"), UnixTime(0)).unwrap_err().to_string();
+    let error =
+        crate::StateFile::open(Path::new("/dev/zero"), UnixTime(0)).unwrap_err().to_string();
     assert_eq!(error, format!("the state file /dev/zero {regular}"));
     let link = directory.path().join("link");
     std::os::unix::fs::symlink("nothing", &link).unwrap();
     let error = refusal(&directory, &link);
     assert!(error.contains("it is a link to a file that does not exist"), "{error}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+/// D8: a second server could make another store at the path, and this one would not be found again.
+#[cfg(unix)]
+#[test]
+fn a_store_that_is_moved_or_deleted_while_it_is_open_takes_no_further_batch()
+-> Result<(), StoreError> {
+    let directory = directory();
+    let path = filled(&directory);
+    let aside = directory.path().join("aside");
+    for replace in [false, true] {
+        let mut store = Embedded::open(&path)?;
+        store.write(&batch())?;
+        fs::rename(&path, &aside).unwrap();
+        if replace {
+            drop(Embedded::open(&path)?);
+        }
+        let error = store.write(&batch()).unwrap_err().to_string();
+        assert!(error.contains("was moved or deleted while it was in use"), "{error}");
+        drop(store);
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(load(&mut Embedded::open(&path)?)?, (Some(META), records()));
+    }
+    Ok(())
 }
